@@ -1,0 +1,88 @@
+"""The exceptions of the package.
+
+HFTError
+├─ SpecError(ValueError)      the spec is wrong: .problems holds all of it
+├─ RenderError                ours: names the template and line
+├─ BackendError               the place where runs run said no: .cause
+│  ├─ AuthError               no token, a wrong one, or one without the right
+│  ├─ QuotaError              no credits, or a limit reached
+│  ├─ JobNotFound
+│  └─ HubUnavailable          no answer, or a broken one, after the retries
+└─ JobFailed                  the run ended without success: .status, .log_tail
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.problems import Problem
+    from hfjobs_trainer.running.backends.base import JobStatus
+
+
+class HFTError(Exception):
+    """Base of every exception that this package raises on purpose."""
+
+
+class SpecError(HFTError, ValueError):
+    """A spec cannot be run; ``problems`` lists everything that is wrong with it.
+
+    Args:
+        problems: All problems found, errors first.
+        subject: What was checked, for the message's first line, such as ``"DPO spec"``.
+    """
+
+    def __init__(self, problems: Sequence[Problem], subject: str = "spec") -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        self.subject = subject
+        from hfjobs_trainer.problems import describe
+
+        super().__init__(describe(self.problems, subject))
+
+    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Problem, ...], str]]:
+        return type(self), (self.problems, self.subject)
+
+
+class RenderError(HFTError):
+    """A template is wrong: a defect of this package, not of the spec."""
+
+
+class BackendError(HFTError):
+    """A backend refused or could not be reached; ``cause`` is the underlying exception."""
+
+    def __init__(self, message: str, cause: BaseException | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class AuthError(BackendError):
+    """No token, a wrong token, or a token without the needed permission."""
+
+
+class QuotaError(BackendError):
+    """The account has no credits left, or has reached a limit."""
+
+
+class JobNotFound(BackendError):
+    """No job has this id, or the token may not see it."""
+
+
+class HubUnavailable(BackendError):
+    """The Hub did not answer, or answered with a server error, also after retries."""
+
+
+class JobFailed(HFTError):
+    """A run ended without success.
+
+    Args:
+        job_id: Id of the job, as ``Job.from_id`` takes it.
+        status: Its last status.
+        log_tail: The last lines of its log, oldest first.
+    """
+
+    def __init__(self, job_id: str, status: JobStatus, log_tail: Sequence[str] = ()) -> None:
+        self.job_id, self.status, self.log_tail = job_id, status, tuple(log_tail)
+        told = f": {status.message}" if status.message else ""
+        lines = [f"job {job_id} ended in {status.stage}{told}", *(f"  | {line}" for line in self.log_tail)]
+        super().__init__("\n".join(lines))

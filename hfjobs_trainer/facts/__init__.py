@@ -1,0 +1,34 @@
+"""What is true outside: records of the model, the dataset, the hardware on offer and the account.
+
+Every field is optional. ``None`` means that nobody could find out; the rules that needed it are then listed as unchecked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hfjobs_trainer.facts.account import AccountFacts
+from hfjobs_trainer.facts.dataset import DatasetFacts
+from hfjobs_trainer.facts.hardware import Flavor, HardwareFacts
+from hfjobs_trainer.facts.model import ModelFacts
+
+__all__ = ["AccountFacts", "DatasetFacts", "Facts", "Flavor", "HardwareFacts", "ModelFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that was found out about a spec; the planner reads nothing else.
+
+    Attributes:
+        model: The base model.
+        dataset: The training dataset.
+        eval_dataset: The evaluation dataset, when the spec names one.
+        hardware: Flavors on offer and their prices; ``None`` means the snapshot shipped with the package.
+        account: Whose token it is.
+    """
+
+    model: ModelFacts = field(default_factory=ModelFacts)
+    dataset: DatasetFacts = field(default_factory=DatasetFacts)
+    eval_dataset: DatasetFacts | None = None
+    hardware: HardwareFacts | None = None
+    account: AccountFacts = field(default_factory=AccountFacts)

@@ -1,0 +1,42 @@
+"""Facts about a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A model as its ``config.json`` and its safetensors headers describe it; ``None`` where unknown.
+
+    Attributes:
+        path: Absolute folder of a local model; ``None`` for a model on the Hub.
+        exists: Whether the Hub or the disk has it.
+        private: Whether reading it needs a token because the repository is private.
+        gated: Whether reading it needs a token whose owner has accepted the terms.
+        sha: Commit of the revision that was read.
+        model_type: transformers' ``model_type``, such as ``"qwen2"``.
+        num_parameters: Exact count of parameters, from the safetensors metadata.
+        hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, vocab_size,
+        tie_word_embeddings: as in ``config.json``.
+        dtype: dtype of the stored weights, such as ``"bfloat16"``.
+        has_chat_template: Whether the tokenizer comes with a chat template.
+    """
+
+    path: str | None = None
+    exists: bool | None = None
+    private: bool | None = None
+    gated: bool | None = None
+    sha: str | None = None
+    model_type: str | None = None
+    num_parameters: int | None = None
+    hidden_size: int | None = None
+    intermediate_size: int | None = None
+    num_hidden_layers: int | None = None
+    num_attention_heads: int | None = None
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    vocab_size: int | None = None
+    tie_word_embeddings: bool | None = None
+    dtype: str | None = None
+    has_chat_template: bool | None = None

@@ -1,0 +1,95 @@
+"""The plan: everything that will be sent, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.facts import Flavor
+    from hfjobs_trainer.planning.flavors import FlavorChoice
+    from hfjobs_trainer.planning.memory import MemoryEstimate
+    from hfjobs_trainer.problems import Problem, Unchecked
+    from hfjobs_trainer.specs.base import TrainSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A value that was chosen for the user.
+
+    Attributes:
+        path: The field it stands for, such as ``"hardware.flavor"``.
+        value: What was chosen.
+        why: The reason, one clause.
+    """
+
+    path: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a backend is asked to run; secrets by name only.
+
+    Attributes:
+        script: Text of the script.
+        name: Short name of the run, ``[a-z0-9-]``.
+        flavor: Flavor of Hugging Face Jobs; ``None`` if none could be chosen.
+        timeout_seconds: When the backend ends the job, padding included; ``None`` for no limit (local backend only).
+        env: Environment variables, readable by everyone who can see the job.
+        secrets: Names of secrets; their values are read from the caller's environment at submit.
+        labels: Labels of the job, ``[A-Za-z0-9_-]`` only.
+        namespace: User or organization that runs and pays; ``None`` for the token's owner.
+        image: Docker image; ``None`` for the default of ``run_uv_job``.
+    """
+
+    script: str
+    name: str
+    flavor: str | None = None
+    timeout_seconds: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    secrets: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    namespace: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A spec worked out in full: ``print(plan)`` shows what ``submit(plan)`` sends.
+
+    Attributes:
+        spec: The spec as given.
+        backend: ``"hub"`` or ``"local"``.
+        request: What the backend will be asked to run.
+        flavor: The chosen flavor; ``None`` on the local backend, and when none could be chosen.
+        choice: How the flavor was chosen; ``None`` on the local backend.
+        estimate: Memory per GPU; ``None`` when the size of the model is unknown.
+        decisions: Every value chosen for the user, with its reason.
+        problems: Warnings, and what would make the remote run fail; ``submit`` raises the errors among them.
+        unchecked: Rules that lacked a fact.
+        prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
+    """
+
+    spec: TrainSpec
+    backend: str
+    request: JobRequest
+    flavor: Flavor | None = None
+    choice: FlavorChoice | None = None
+    estimate: MemoryEstimate | None = None
+    decisions: tuple[Decision, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    unchecked: tuple[Unchecked, ...] = ()
+    prices: str = ""
+
+    @property
+    def script(self) -> str:
+        """The script that will run."""
+        return self.request.script
+
+    @property
+    def timeout_seconds(self) -> int | None:
+        """When the job is ended, seconds, padding included."""
+        return self.request.timeout_seconds

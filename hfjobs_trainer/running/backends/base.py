@@ -1,0 +1,95 @@
+"""What every backend can do: the one seam between a plan and the place where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.planning.plan import Plan
+
+Stage = Literal["SCHEDULING", "RUNNING", "COMPLETED", "ERROR", "CANCELED", "DELETED"]
+TERMINAL: frozenset[str] = frozenset({"COMPLETED", "ERROR", "CANCELED", "DELETED"})
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """Where a job is in its life, in the words of Hugging Face Jobs.
+
+    Attributes:
+        stage: One of SCHEDULING, RUNNING, COMPLETED, ERROR, CANCELED, DELETED; the last four are final.
+        message: What the backend says about it, such as ``"Job timeout"``.
+        created_at, started_at, finished_at: Aware UTC times; ``None`` before they happen.
+    """
+
+    stage: Stage
+    message: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended, well or not."""
+        return self.stage in TERMINAL
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job has ended well."""
+        return self.stage == "COMPLETED"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What a backend knows of a job beside its status.
+
+    Attributes:
+        id: The id that ``Job.from_id`` takes: ``"namespace/id"`` on the Hub, ``"local/id"`` here.
+        url: Page of the job; ``None`` where it has none.
+        labels: As submitted.
+        flavor: Flavor it runs on; ``None`` on this machine.
+        created_at: Aware UTC time.
+        folder: The run folder of a local job; ``None`` elsewhere.
+    """
+
+    id: str
+    url: str | None = None
+    labels: dict[str, str] = field(default_factory=dict[str, str])
+    flavor: str | None = None
+    created_at: datetime | None = None
+    folder: str | None = None
+
+
+class Backend(Protocol):
+    """A place where plans run. Every method may raise ``BackendError``."""
+
+    @property
+    def name(self) -> str:
+        """``"hub"``, ``"local"`` or ``"inprocess"``."""
+        ...
+
+    def submit(self, plan: Plan) -> JobRecord:
+        """Start the plan's script; return once the backend has accepted it."""
+        ...
+
+    def inspect(self, job_id: str) -> JobRecord:
+        """What is known of a job; raise ``JobNotFound`` if there is none."""
+        ...
+
+    def status(self, job_id: str) -> JobStatus:
+        """Where the job is now."""
+        ...
+
+    def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
+        """The log's lines from the first; with ``follow``, until the job has ended."""
+        ...
+
+    def cancel(self, job_id: str) -> None:
+        """Stop the job; do nothing if it has ended already."""
+        ...
+
+    def list(self, labels: dict[str, str]) -> list[JobRecord]:
+        """Jobs that carry all of these labels, newest first."""
+        ...
