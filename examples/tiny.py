@@ -1,0 +1,155 @@
+"""Models and datasets small enough to train on a laptop's processor in seconds, made on the spot with no network.
+
+The models are random, but their architecture, their tokenizer and their chat template are real: whatever trains them
+would train a large one. The rows ask for the colours of a few things, so a model that learns them shows a falling loss.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Format = Literal[
+    "text",
+    "messages",
+    "prompt_completion",
+    "prompt_completion_chat",
+    "preference",
+    "preference_chat",
+    "preference_implicit",
+    "preference_implicit_chat",
+    "prompt_only",
+    "prompt_only_chat",
+]
+"""Shapes of a row, in TRL's terms: for SFT the first four, for DPO the next four, for GRPO the last two."""
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+COLORS = ("red", "blue", "green", "yellow", "black", "white", "brown", "pink")
+THINGS = ("rose", "sea", "grass", "sun", "night", "snow", "tree", "pig")
+
+# ChatML; the generation markers tell TRL which tokens are the assistant's (`assistant_only_loss`).
+CHAT_TEMPLATE = """\
+{%- for message in messages %}
+{%- if message['role'] == 'assistant' %}
+{{- '<|im_start|>assistant\\n' }}{% generation %}{{- message['content'] + '<|im_end|>' }}{% endgeneration %}{{- '\\n' }}
+{%- else %}
+{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
+
+
+def dataset_rows(format: Format, n: int = 32) -> list[dict[str, Any]]:
+    """The first ``n`` rows in the given format, always the same."""
+    return [_row(format, index) for index in range(n)]
+
+
+def write_dataset(path: Path | str, format: Format, n: int = 32) -> Path:
+    """Write ``n`` rows as JSON lines to ``path``, whose folder is made when missing; return the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in dataset_rows(format, n)), encoding="utf-8")
+    return path
+
+
+def make_model(
+    path: Path | str,
+    *,
+    arch: Literal["qwen2", "llama"] = "qwen2",
+    chat_template: bool = True,
+    reward: bool = False,
+    seed: int = 0,
+) -> Path:
+    """Write a random model of about 30,000 parameters with its tokenizer into the folder ``path``; return the path.
+
+    Args:
+        path: Folder to write, made when missing.
+        arch: Architecture, by its name in Transformers.
+        chat_template: Whether the tokenizer has a chat template, as an instruct model has.
+        reward: Whether the model gives a score (one label) in place of next tokens, as a reward model does.
+        seed: Equal seeds give equal weights.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    path = Path(path)
+    tokenizer = _train_tokenizer()
+    if chat_template:
+        tokenizer.chat_template = CHAT_TEMPLATE
+    config = AutoConfig.for_model(
+        arch,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **({"num_labels": 1} if reward else {}),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = (AutoModelForSequenceClassification if reward else AutoModelForCausalLM).from_config(config)
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def _row(format: Format, index: int) -> dict[str, Any]:
+    thing, right = THINGS[index % len(THINGS)], COLORS[index % len(COLORS)]
+    wrong = COLORS[(index + 3) % len(COLORS)]
+    question, good, bad = f"What color is the {thing}?", f"The {thing} is {right}.", f"I think the {thing} is {wrong}."
+    asked = [{"role": "user", "content": question}]
+    answered = [{"role": "assistant", "content": good}]
+    refused = [{"role": "assistant", "content": bad}]
+    match format:
+        case "text":
+            return {"text": f"{question} {good}"}
+        case "messages":
+            return {"messages": asked + answered}
+        case "prompt_completion":
+            return {"prompt": f"{question} ", "completion": good}
+        case "prompt_completion_chat":
+            return {"prompt": asked, "completion": answered}
+        case "preference":
+            return {"prompt": f"{question} ", "chosen": good, "rejected": bad}
+        case "preference_chat":
+            return {"prompt": asked, "chosen": answered, "rejected": refused}
+        case "preference_implicit":
+            return {"chosen": f"{question} {good}", "rejected": f"{question} {bad}"}
+        case "preference_implicit_chat":
+            return {"chosen": asked + answered, "rejected": asked + refused}
+        case "prompt_only":
+            return {"prompt": f"{question} ", "solution": good}
+        case "prompt_only_chat":
+            return {"prompt": asked, "solution": good}
+
+
+def _train_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE trained on the very rows above; it can write any text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],  # Qwen2's own: it adds those that are missing
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    corpus = [text for row in dataset_rows("preference", len(THINGS)) for text in row.values()]
+    tokenizer.train_from_iterator([*corpus, "system user assistant"], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=512, pad_token="<|endoftext|>", eos_token="<|im_end|>"
+    )

@@ -1,0 +1,38 @@
+"""Fixtures that several test modules share: tiny models and datasets, made once per test run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from examples import tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_folder: Path) -> Path:
+    """A folder with a random Qwen2 model, its tokenizer and a chat template."""
+    return tiny.make_model(tiny_folder / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_reward_model(tiny_folder: Path) -> Path:
+    """A folder with a random Qwen2 reward model: one score per sequence."""
+    return tiny.make_model(tiny_folder / "reward-model", reward=True, seed=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_folder: Path) -> Callable[[tiny.Format], Path]:
+    """A function from a format's name to a .jsonl file of 32 such rows."""
+
+    def write(format: tiny.Format) -> Path:
+        path = tiny_folder / f"{format}.jsonl"
+        return path if path.exists() else tiny.write_dataset(path, format)
+
+    return write
