@@ -28,7 +28,8 @@ def main() -> None:
     # The statements take turns, so that whatever else the machine does falls on both.
     seconds = [[time_import(statement) for statement in STATEMENTS] for _ in range(runs)]
     for statement, times in zip(STATEMENTS, zip(*seconds, strict=True), strict=True):
-        print(f"{statement:<36}{statistics.median(times) * 1000:7.1f} ms  (median of {runs}, best {min(times) * 1000:.1f})")
+        median, best = statistics.median(times) * 1000, min(times) * 1000
+        print(f"{statement:<36}{median:7.1f} ms  (median of {runs}, best {best:.1f})")
 
 
 if __name__ == "__main__":
