@@ -1,0 +1,243 @@
+"""Generator of ``hfjobs_trainer/specs/trl_args``: every argument of the pinned TRL's configs, typed, with its default."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import json
+import re
+import warnings
+from dataclasses import dataclass
+from enum import Enum
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hfjobs_trainer.codegen import trl_tables as tables
+from hfjobs_trainer.codegen.source import format_python, imports_for, members_of, type_text
+from hfjobs_trainer.errors import HFTError
+
+FOLDER = "hfjobs_trainer/specs/trl_args"
+METHOD_FILES = Path(__file__).resolve().parents[1] / "specs" / "methods"
+ENUMS = ("IntervalStrategy", "SaveStrategy", "HubStrategy", "SchedulerType", "OptimizerNames", "DebugOption")
+DOC_LENGTH = 100
+"""Most characters of a description."""
+
+SHORTEST_CLAUSE = 30
+"""Fewest characters of a clause that can stand for its sentence."""
+
+_PLAIN_LETTERS = {"α": "alpha", "β": "beta", "ε": "epsilon", "μ": "mu", "ρ": "rho", "τ": "tau", "π": "pi"} | {
+    "–": "-",
+    "’": "'",
+    "%%": "%",
+    "\N{NON-BREAKING HYPHEN}": "-",
+}
+_CONSTANTS = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument, as source text.
+
+    Attributes:
+        name: TRL's name.
+        annotation: Source of its type.
+        default: Source of what ``Field`` is given for the default, ``default=...`` or ``default_factory=...``.
+        limits: Source of further arguments of ``Field``; empty for none.
+        doc: Description, one line.
+    """
+
+    name: str
+    annotation: str
+    default: str
+    limits: str
+    doc: str
+
+    def line(self) -> str:
+        """Return the field's source."""
+        arguments = ", ".join(part for part in (self.default, self.limits, f"description={self.doc!r}") if part)
+        return f"    {self.name}: {self.annotation} = Field({arguments})"
+
+
+def pinned(package: str) -> str:
+    """Return the version of ``package`` that the default family pins."""
+    text = resources.files("hfjobs_trainer.data").joinpath("pins.json").read_text(encoding="utf-8")
+    return json.loads(text)["families"]["default"]["packages"][package]
+
+
+def require_pinned(package: str) -> str:
+    """Return the pinned version of ``package``.
+
+    Raises:
+        HFTError: Another version is installed, or none.
+    """
+    wanted = pinned(package)
+    try:
+        found = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        found = None
+    if found != wanted:
+        raise HFTError(
+            f"codegen reads the pinned {package} {wanted}, but {found or 'none'} is installed. "
+            f"Install it: uv pip install {package}=={wanted}"
+        )
+    return wanted
+
+
+def configs() -> dict[str, tuple[str, str]]:
+    """Return method -> module and name of its config class, as ``@method`` says in ``specs/methods``.
+
+    The files are read, not imported: they import what this generator writes.
+
+    Raises:
+        HFTError: A file there has no ``@method(...)`` with a literal ``config``.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for file in sorted(METHOD_FILES.glob("[!_]*.py")):
+        calls = (node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+        call = next((call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "method"), None)
+        keywords = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)} if call else {}
+        if "config" not in keywords:
+            raise HFTError(f"{file.name} has no @method(..., config=...): codegen cannot tell which config class is meant")
+        found[file.stem] = (str(keywords.get("module", "trl")), str(keywords["config"]))
+    return found
+
+
+def config_class(method: str) -> type[Any]:
+    """Return the TRL config class of a method; importing TRL takes some seconds."""
+    module, name = configs()[method]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(importlib.import_module(module), name)
+
+
+def shorten(text: str, limit: int = DOC_LENGTH) -> str:
+    """Return the first sentence of a help text, or as many whole clauses of it as fit in ``limit`` characters.
+
+    Raises:
+        HFTError: No clause is short enough; ``trl_tables.DOCS`` has to say it.
+    """
+    text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", " ".join(text.split()))
+    for letter, plain in _PLAIN_LETTERS.items():
+        text = text.replace(letter, plain)
+    sentences = re.split(r"(?<=[.!])\s+(?=[A-Z0-9`'(])", text)
+    sentence = " ".join(sentences[: 2 if sentences[0] == "Deprecated." else 1]).rstrip(".")
+    if len(sentence) < limit:
+        return f"{sentence}."
+    for separator in reversed(list(re.finditer(r"[,;:] | \(| when | while | which ", sentence[:limit]))):
+        clause = sentence[: separator.start()]
+        if len(clause) >= SHORTEST_CLAUSE and all(clause.count(mark) % 2 == 0 for mark in "`'"):
+            return f"{clause}."
+    raise HFTError(f"no short first clause in {sentence!r}: describe the argument in trl_tables.DOCS")
+
+
+def arguments_of(method: str) -> dict[str, Argument]:
+    """Return the arguments of a method's config in TRL's order, without those of ``trl_tables.LEFT_OUT``.
+
+    Raises:
+        HFTError: TRL no longer has an argument that one of the tables names.
+    """
+    config = config_class(method)
+    fields = {field.name: field for field in dataclasses.fields(config) if field.init}
+    if gone := sorted((tables.LEFT_OUT | tables.TYPES["*"].keys() | tables.TYPES.get(method, {}).keys()) - fields.keys()):
+        raise HFTError(f"{config.__name__} has no {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
+    hints = get_type_hints(config)
+    return {
+        name: Argument(
+            name=name,
+            annotation=_annotation(method, field, hints[name]),
+            default=_default(field),
+            limits=tables.LIMITS.get(name, ""),
+            doc=tables.DOCS.get(name) or shorten(str(field.metadata.get("help"))),
+        )
+        for name, field in fields.items()
+        if name not in tables.LEFT_OUT
+    }
+
+
+def _annotation(method: str, field: dataclasses.Field[Any], hint: Any) -> str:
+    if text := tables.TYPES.get(method, {}).get(field.name) or tables.TYPES["*"].get(field.name):
+        return text
+    if choices := field.metadata.get("choices"):
+        return tables.literal(*choices) + (" | None" if type(None) in members_of(hint) else "")
+    members = members_of(hint)
+    takes_text_for_cli = any(_is_enum(member) or _is_dict(member) for member in members)
+    texts = [type_text(member, _named) for member in members if not (member is str and takes_text_for_cli)]
+    return " | ".join([text for text in texts if text != "None"] + ["None"] * ("None" in texts))
+
+
+def _named(tp: Any) -> str | None:
+    return tp.__name__ if _is_enum(tp) else None
+
+
+def _is_enum(tp: Any) -> bool:
+    return isinstance(tp, type) and issubclass(tp, Enum)
+
+
+def _is_dict(tp: Any) -> bool:
+    return tp is dict or getattr(tp, "__origin__", None) is dict
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    value = field.default if field.default is not dataclasses.MISSING else None
+    if field.default_factory is not dataclasses.MISSING:
+        made = field.default_factory()
+        if not made:
+            return f"default_factory={type(made).__name__}"
+        return f"default_factory=lambda: {made!r}"
+    if isinstance(value, Enum):
+        value = value.value
+    if not isinstance(value, _CONSTANTS):
+        raise HFTError(f"codegen cannot write the default of {field.name}: {value!r}")
+    return f"default={value!r}"
+
+
+def generate() -> dict[str, str]:
+    """Return path from the repository's root -> text of every module of ``specs/trl_args``.
+
+    Raises:
+        HFTError: The installed TRL or Transformers is not the pinned one, or no longer fits the tables.
+    """
+    header = (
+        f"# Generated by `python -m hfjobs_trainer.codegen` from TRL {require_pinned('trl')} and Transformers "
+        f"{require_pinned('transformers')}; do not edit.\n"
+    )
+    methods = {method: arguments_of(method) for method in configs()}
+    first, *others = methods.values()
+    common = {name: argument for name, argument in first.items() if all(o.get(name) == argument for o in others)}
+    files = {"__init__": header + '"""Arguments of TRL\'s configs: generated from the pinned TRL."""\n'}
+    files["common"] = _module(
+        header, "Arguments that every TRL config has, with the same type and default.", "CommonArgs", "TRLArgs", common, _enums()
+    )
+    for method, arguments in methods.items():
+        config = config_class(method).__name__
+        own = {name: argument for name, argument in arguments.items() if name not in common}
+        aliases = tables.ALIASES.get(method, {})
+        name = config.removesuffix("Config") + "Args"
+        files[method] = _module(header, f"Arguments of TRL's {config}, beside the common ones.", name, "CommonArgs", own, aliases)
+    return {f"{FOLDER}/{name}.py": format_python(text) for name, text in files.items()}
+
+
+def _enums() -> dict[str, str]:
+    modules = [importlib.import_module(f"transformers.{name}") for name in ("trainer_utils", "training_args", "debug_utils")]
+    found: dict[str, str] = {}
+    for name in ENUMS:
+        enum: type[Enum] = next(getattr(module, name) for module in modules if hasattr(module, name))
+        found[name] = tables.literal(*(str(member.value) for member in enum))
+    return found
+
+
+def _module(
+    header: str, doc: str, name: str, base: str, arguments: dict[str, Argument], aliases: dict[str, str]
+) -> str:
+    definitions = "\n".join(f"{alias} = {text}" for alias, text in aliases.items())
+    lines = "\n".join(argument.line() for argument in arguments.values())
+    body = f'{definitions}\n\n\nclass {name}({base}):\n    """{doc}"""\n\n{lines}\n'
+    sources = {
+        "typing": ("Annotated", "Any", "Literal"),
+        "pydantic": ("BeforeValidator", "Field"),
+        "hfjobs_trainer.specs.args_base": ("Steps", "TRLArgs", "as_list", "switch"),
+        f"{FOLDER.replace('/', '.')}.common": () if base == "TRLArgs" else ("CommonArgs", *ENUMS),
+    }
+    return f'{header}"""{doc}"""\n\nfrom __future__ import annotations\n\n{imports_for(body, sources)}\n\n{body}'

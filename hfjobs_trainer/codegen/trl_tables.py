@@ -1,0 +1,164 @@
+"""Where the generated arguments depart from what TRL's dataclasses declare; every line is tested against TRL."""
+
+from __future__ import annotations
+
+LEFT_OUT: frozenset[str] = frozenset(
+    {
+        # Folded into a group of the spec.
+        "accelerator_config",
+        "deepspeed",
+        "fsdp",
+        "fsdp_config",
+        "hub_model_id",
+        "hub_private_repo",
+        "hub_strategy",
+        "project",
+        "push_to_hub",
+        "report_to",
+        "run_name",
+        "trackio_bucket_id",
+        "trackio_space_id",
+        "trackio_static_space_id",
+        # Refused.
+        "disable_tqdm",
+        "do_predict",
+        "do_train",
+        "hub_token",
+        "local_rank",
+        "parallelism_config",
+    }
+)
+"""Arguments of every TRL config that the generated classes do not carry."""
+
+DPO_LOSSES = (
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sft",
+    "sigmoid_norm",
+)
+GRPO_LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+F_DIVERGENCES = ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")
+IS_MODES = ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
+
+
+def literal(*names: str) -> str:
+    """Return the source of a Literal of these names."""
+    return f"Literal[{', '.join(repr(name) for name in names)}]"
+
+
+ALIASES: dict[str, dict[str, str]] = {"dpo": {"DPOLoss": literal(*DPO_LOSSES)}}
+"""Method -> name of a type -> its source, written above the class."""
+
+TYPES: dict[str, dict[str, str]] = {
+    # For every method: what Transformers takes, where its annotation says less or, for the command line's sake, more.
+    "*": {
+        "debug": "DebugOption | Literal[''] | list[DebugOption]",
+        "eval_steps": "Steps | None",
+        "include_num_input_tokens_seen": (
+            "Annotated[Literal['all', 'non_padding', 'no'], BeforeValidator(switch('all', 'no'), "
+            "json_schema_input_type=bool | Literal['all', 'non_padding', 'no'])]"
+        ),
+        "include_for_metrics": "list[Literal['inputs', 'loss']]",
+        "logging_steps": "Steps",
+        "pad_to_multiple_of": "Annotated[int, Field(ge=1)] | Literal['auto'] | None",
+        "save_steps": "Steps",
+        "warmup_steps": "Steps",
+    },
+    "dpo": {
+        "f_divergence_type": literal(*F_DIVERGENCES),
+        "loss_type": "Annotated[list[DPOLoss], BeforeValidator(as_list, json_schema_input_type=DPOLoss | list[DPOLoss])]",
+    },
+    "grpo": {
+        "importance_sampling_level": literal("token", "sequence"),
+        "loss_type": literal(*GRPO_LOSSES),
+        "multi_objective_aggregation": literal("sum_then_normalize", "normalize_then_sum"),
+        "num_generations": "int",
+        "scale_rewards": (
+            "Annotated[Literal['group', 'batch', 'none'], BeforeValidator(switch('group', 'none'), "
+            "json_schema_input_type=bool | Literal['group', 'batch', 'none'])]"
+        ),
+        "vllm_importance_sampling_mode": literal(*IS_MODES),
+        "vllm_mode": literal("colocate", "server"),
+        "vllm_model_impl": literal("vllm", "transformers", "auto"),
+    },
+}
+"""Method -> argument -> source of its type."""
+
+LIMITS: dict[str, str] = {
+    "adam_beta1": "ge=0, lt=1",
+    "adam_beta2": "ge=0, lt=1",
+    "adam_epsilon": "ge=0",
+    "dataloader_num_workers": "ge=0",
+    "dataset_num_proc": "ge=1",
+    "generation_batch_size": "ge=1",
+    "gradient_accumulation_steps": "ge=1",
+    "learning_rate": "ge=0",
+    "max_completion_length": "ge=1",
+    "max_length": "ge=1",
+    "min_p": "ge=0, le=1",
+    "num_generations": "ge=2",
+    "num_generations_eval": "ge=1",
+    "num_iterations": "ge=1",
+    "per_device_eval_batch_size": "ge=1",
+    "per_device_train_batch_size": "ge=1",
+    "precompute_ref_batch_size": "ge=1",
+    "ref_model_sync_steps": "ge=1",
+    "repetition_penalty": "gt=0",
+    "seed": "ge=0, lt=2**32",
+    "steps_per_generation": "ge=1",
+    "temperature": "gt=0",
+    "top_p": "gt=0, le=1",
+    "torch_empty_cache_steps": "ge=1",
+    "vllm_tensor_parallel_size": "ge=1",
+    "warmup_steps": "ge=0",
+    "weight_decay": "ge=0",
+}
+"""Argument -> what Field is given, where a value outside of it makes TRL, Transformers or torch fail."""
+
+DOCS: dict[str, str] = {
+    "auto_find_batch_size": "Halve the training batch size until it fits in memory.",
+    "ddp_broadcast_buffers": "`broadcast_buffers` of `DistributedDataParallel`.",
+    "ddp_bucket_cap_mb": "`bucket_cap_mb` of `DistributedDataParallel`, in MiB.",
+    "ddp_find_unused_parameters": "`find_unused_parameters` of `DistributedDataParallel`.",
+    "ddp_static_graph": "`static_graph` of `DistributedDataParallel`.",
+    "dataloader_persistent_workers": "Keep the data loader's worker processes from one epoch to the next.",
+    "discopop_tau": "Temperature of the log-ratio modulation in the `discopop` loss.",
+    "ds3_gather_for_generation": "With DeepSpeed ZeRO-3, gather the policy's weights for generation.",
+    "eval_accumulation_steps": "Prediction steps to keep on the accelerator before they move to the CPU.",
+    "eval_on_start": "Evaluate once before the first training step.",
+    "eval_use_gather_object": "Gather nested lists, tuples and dictionaries of objects from all devices.",
+    "f_alpha_divergence_coef": "alpha of the alpha-divergence, for `f_divergence_type='alpha_divergence'`.",
+    "full_determinism": "Use deterministic algorithms throughout, at a cost in speed.",
+    "ld_alpha": "LD-DPO's weight of the verbose part of a response; none by default.",
+    "log_on_each_node": "Log on each node, or only on the main one.",
+    "max_steps": "Total number of optimizer steps; if positive, it overrides `num_train_epochs`.",
+    "model_init_kwargs": "Keyword arguments of the model's `from_pretrained`.",
+    "packing": "Pack several sequences into one of `max_length` tokens.",
+    "pad_to_multiple_of": "Pad sequences to a multiple of this many tokens.",
+    "pad_token": "Deprecated: set the tokenizer's own `pad_token`.",
+    "padding_free": "Flatten a batch into one sequence instead of padding it; needs FlashAttention.",
+    "precompute_ref_log_probs": "Compute the reference model's log probabilities once, before training.",
+    "ref_model_mixup_alpha": "Weight of the policy when the reference model is synchronized.",
+    "ref_model_sync_steps": "Steps between two synchronizations of the reference model.",
+    "repetition_penalty": "Penalty of tokens seen before: above 1.0 it favours new ones.",
+    "router_aux_loss_coef": "Weight of the load-balancing loss of a mixture-of-experts model; unset: the model's own.",
+    "save_on_each_node": "Save checkpoints on each node, or only on the main one.",
+    "sync_ref_model": "Synchronize the reference model with the policy every `ref_model_sync_steps` steps.",
+    "top_entropy_quantile": "Share of tokens, those of highest entropy, that the policy loss keeps.",
+    "use_bias_correction_kl": "Multiply the KL term by the importance sampling ratio, for an unbiased gradient.",
+    "use_cache": "Use the model's key-value cache in training.",
+    "use_weighting": "Weight preference pairs by the policy's probability of them, as WPO does.",
+    "vllm_importance_sampling_correction": "Correct for the mismatch between vLLM's log probabilities and the trainer's.",
+}
+"""Argument -> its description, where the first clause of TRL's own is too long or says too little."""
