@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hfjobs_trainer.codegen import trl_args
+from hfjobs_trainer.codegen import fields, trl_args
 from hfjobs_trainer.errors import HFTError
 
 ROOT = Path(__file__).resolve().parents[2]
 Generator = Callable[[], dict[str, str]]
-GENERATORS: tuple[Generator, ...] = (trl_args.generate,)
-"""Each returns path from the repository's root -> text."""
+GENERATORS: tuple[Generator, ...] = (trl_args.generate, fields.generate)
+"""Each returns path from the repository's root -> text, and may import what those before it wrote."""
 
 FOLDERS: tuple[str, ...] = (trl_args.FOLDER,)
 """Folders that hold generated Python files only."""
@@ -26,14 +26,31 @@ def difference(path: str, text: str, root: Path = ROOT) -> str:
     found = file.read_text(encoding="utf-8") if file.is_file() else ""
     if found == text and file.is_file():
         return ""
-    lines = difflib.unified_diff(found.splitlines(), text.splitlines(), f"{path} (found)", f"{path} (generated)", lineterm="", n=1)
-    return "\n".join(lines)
+    names = (f"{path} (found)", f"{path} (generated)")
+    return "\n".join(difflib.unified_diff(found.splitlines(), text.splitlines(), *names, lineterm="", n=1))
 
 
 def stale_files(files: dict[str, str], root: Path = ROOT) -> list[str]:
     """Return the Python files in the generated folders that no generator gives any more."""
     found = {file.relative_to(root).as_posix() for folder in FOLDERS for file in (root / folder).glob("*.py")}
     return sorted(found - files.keys())
+
+
+def report(files: dict[str, str], root: Path = ROOT) -> int:
+    """Print the diff of every file that is not up to date, and return how many there are."""
+    diffs = [diff for path, text in files.items() if (diff := difference(path, text, root))]
+    print("\n".join(diffs), end="\n" if diffs else "")
+    return len(diffs)
+
+
+def write(files: dict[str, str], root: Path = ROOT) -> int:
+    """Write every file that is not up to date, and return how many there were."""
+    changed = [path for path, text in files.items() if difference(path, text, root)]
+    for path in changed:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(files[path], encoding="utf-8", newline="\n")
+        print(f"wrote {path}")
+    return len(changed)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,32 +60,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if the files were written or are up to date, 1 if ``--check`` found a difference, 2 if a generator failed.
     """
     parser = argparse.ArgumentParser(prog="python -m hfjobs_trainer.codegen", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a generated file is not up to date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is not up to date")
     check = parser.parse_args(argv).check
     files: dict[str, str] = {}
+    outdated = 0
     try:
         for generator in GENERATORS:
-            files |= generator()
+            made = generator()
+            files |= made
+            outdated += report(made) if check else write(made)
     except HFTError as error:
         print(f"codegen: {error}", file=sys.stderr)
         return 2
-    stale = stale_files(files)
-    changed = {path: diff for path, text in files.items() if (diff := difference(path, text))}
-    if check:
-        for diff in changed.values():
-            print(diff)
-        for path in stale:
-            print(f"{path}: no generator gives this file")
-        if changed or stale:
-            print(f"{len(changed) + len(stale)} of {len(files)} generated files are not up to date: run make generate")
-        return 1 if changed or stale else 0
-    for path in changed:
-        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / path).write_text(files[path], encoding="utf-8", newline="\n")
-        print(f"wrote {path}")
-    for path in stale:
-        (ROOT / path).unlink()
-        print(f"removed {path}")
+    for path in stale_files(files):
+        print(f"{path}: no generator gives this file{'' if check else '; removed'}")
+        outdated += 1
+        if not check:
+            (ROOT / path).unlink()
+    if check and outdated:
+        print(f"{outdated} generated files are not up to date; write them with: python -m hfjobs_trainer.codegen")
+        return 1
     return 0
 
 

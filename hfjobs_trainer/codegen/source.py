@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import types
-from collections import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticUndefined
 
 from hfjobs_trainer.errors import HFTError
 
 LINE_LENGTH = 120
+_CALLABLE: Any = get_origin(Callable[..., Any])
 
 Named = Callable[[Any], str | None]
 """Gives the name that a type goes by in the generated module, or ``None`` to have it written out."""
 
 
 def format_python(text: str) -> str:
-    """Return ``text`` as ``ruff check --select I --fix`` and ``ruff format`` leave it, at 120 columns.
+    """Return ``text`` formatted by ruff at 120 columns, with its imports sorted and those it does not need left out.
 
     Raises:
         HFTError: ruff is not installed, or the text is not Python.
     """
     common = ["--isolated", "--line-length", str(LINE_LENGTH), "--target-version", "py311", "-"]
     first_party = "lint.isort.known-first-party=['hfjobs_trainer']"
-    sort = ["check", "--select", "I", "--fix", "--quiet", "--config", first_party]
-    for command in (sort, ["format", "--quiet"]):
+    tidy = ["check", "--select", "F401,I", "--fix", "--quiet", "--config", first_party]
+    for command in (tidy, ["format", "--quiet"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, *common], input=text, capture_output=True, text=True, encoding="utf-8"
+            [sys.executable, "-m", "ruff", *command, *common],
+            input=text,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
         )
         if done.returncode != 0:
             raise HFTError(f"ruff {command[0]} could not work on generated source: {done.stderr.strip()}")
@@ -38,14 +44,22 @@ def format_python(text: str) -> str:
     return text
 
 
-def strip_annotated(tp: Any) -> Any:
-    """Return the type without its outermost ``Annotated``, if it has one."""
-    return get_args(tp)[0] if get_origin(tp) is Annotated else tp
+def accepted_type(tp: Any) -> Any:
+    """Return the type that a value may have on its way in.
+
+    That is the ``json_schema_input_type`` of a pydantic ``BeforeValidator`` in the outermost ``Annotated``, where it
+    gives one, else the annotated type.
+    """
+    if get_origin(tp) is not Annotated:
+        return tp
+    inner, *notes = get_args(tp)
+    declared = [note.json_schema_input_type for note in notes if isinstance(note, BeforeValidator)]
+    return next((given for given in declared if given is not PydanticUndefined), inner)
 
 
 def members_of(tp: Any) -> list[Any]:
-    """Return the members of a union, nested ones included, or the type itself alone; ``Annotated`` is taken off."""
-    tp = strip_annotated(tp)
+    """Return the members of a union, nested ones included, or the type itself alone."""
+    tp = accepted_type(tp)
     if get_origin(tp) in (Union, types.UnionType):
         return [inner for member in get_args(tp) for inner in members_of(member)]
     return [tp]
@@ -61,7 +75,7 @@ def type_text(tp: Any, named: Named) -> str:
     Raises:
         HFTError: For a kind of type that no generated module needs.
     """
-    tp = strip_annotated(tp)
+    tp = accepted_type(tp)
     if tp is None or tp is type(None):
         return "None"
     if name := named(tp):
@@ -71,7 +85,7 @@ def type_text(tp: Any, named: Named) -> str:
         return _union_text(tp, named)
     if origin is Literal:
         return f"Literal[{', '.join(repr(value.value if isinstance(value, Enum) else value) for value in args)}]"
-    if origin is abc.Callable:
+    if origin is _CALLABLE:
         parameters = "..." if args[0] is Ellipsis else f"[{', '.join(type_text(arg, named) for arg in args[0])}]"
         return f"Callable[{parameters}, {type_text(args[1], named)}]"
     if isinstance(origin, type):
@@ -95,14 +109,3 @@ def _union_text(tp: Any, named: Named) -> str:
         texts.remove("None")
         texts.append("None")
     return " | ".join(texts)
-
-
-def imports_for(text: str, sources: Mapping[str, tuple[str, ...]]) -> str:
-    """Return the import lines for those names in ``sources`` (module -> names) that occur in ``text`` as words."""
-    words = {match.group() for match in re.finditer(r"[A-Za-z_]\w*", text)}
-    lines: list[str] = []
-    for module, names in sources.items():
-        used = sorted(name for name in names if name in words)
-        if used:
-            lines.append(f"from {module} import {', '.join(used)}")
-    return "\n".join(lines)

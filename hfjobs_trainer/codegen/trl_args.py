@@ -1,4 +1,4 @@
-"""Generator of ``hfjobs_trainer/specs/trl_args``: every argument of the pinned TRL's configs, typed, with its default."""
+"""Generator of ``hfjobs_trainer/specs/trl_args``: every argument of the pinned TRL's configs, with its default."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from hfjobs_trainer.codegen import trl_tables as tables
-from hfjobs_trainer.codegen.source import format_python, imports_for, members_of, type_text
+from hfjobs_trainer.codegen.source import format_python, members_of, type_text
 from hfjobs_trainer.errors import HFTError
 
 FOLDER = "hfjobs_trainer/specs/trl_args"
@@ -33,6 +33,13 @@ _PLAIN_LETTERS = {"α": "alpha", "β": "beta", "ε": "epsilon", "μ": "mu", "ρ"
     "%%": "%",
     "\N{NON-BREAKING HYPHEN}": "-",
 }
+_IMPORTS = """\
+from typing import Annotated, Any, Literal
+from pydantic import BeforeValidator, Field
+from hfjobs_trainer.specs.args_base import Steps, TRLArgs, as_list, switch
+"""
+"""What a generated module may need; the formatter leaves out what it does not."""
+
 _CONSTANTS = (str, int, float, bool, type(None))
 
 
@@ -99,7 +106,7 @@ def configs() -> dict[str, tuple[str, str]]:
         call = next((call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "method"), None)
         keywords = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)} if call else {}
         if "config" not in keywords:
-            raise HFTError(f"{file.name} has no @method(..., config=...): codegen cannot tell which config class is meant")
+            raise HFTError(f"{file.name} has no @method(..., config=...): codegen cannot find the config class")
         found[file.stem] = (str(keywords.get("module", "trl")), str(keywords["config"]))
     return found
 
@@ -140,20 +147,17 @@ def arguments_of(method: str) -> dict[str, Argument]:
     """
     config = config_class(method)
     fields = {field.name: field for field in dataclasses.fields(config) if field.init}
-    if gone := sorted((tables.LEFT_OUT | tables.TYPES["*"].keys() | tables.TYPES.get(method, {}).keys()) - fields.keys()):
+    named = tables.LEFT_OUT | tables.TYPES["*"].keys() | tables.TYPES.get(method, {}).keys()
+    if gone := sorted(named - fields.keys()):
         raise HFTError(f"{config.__name__} has no {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
     hints = get_type_hints(config)
-    return {
-        name: Argument(
-            name=name,
-            annotation=_annotation(method, field, hints[name]),
-            default=_default(field),
-            limits=tables.LIMITS.get(name, ""),
-            doc=tables.DOCS.get(name) or shorten(str(field.metadata.get("help"))),
-        )
-        for name, field in fields.items()
-        if name not in tables.LEFT_OUT
-    }
+    arguments: dict[str, Argument] = {}
+    for name, field in fields.items():
+        if name not in tables.LEFT_OUT:
+            annotation = _annotation(method, field, hints[name])
+            doc = tables.DOCS.get(name) or shorten(str(field.metadata.get("help")))
+            arguments[name] = Argument(name, annotation, _default(field, annotation), tables.LIMITS.get(name, ""), doc)
+    return arguments
 
 
 def _annotation(method: str, field: dataclasses.Field[Any], hint: Any) -> str:
@@ -179,12 +183,12 @@ def _is_dict(tp: Any) -> bool:
     return tp is dict or getattr(tp, "__origin__", None) is dict
 
 
-def _default(field: dataclasses.Field[Any]) -> str:
+def _default(field: dataclasses.Field[Any], annotation: str) -> str:
     value = field.default if field.default is not dataclasses.MISSING else None
     if field.default_factory is not dataclasses.MISSING:
         made = field.default_factory()
         if not made:
-            return f"default_factory={type(made).__name__}"
+            return f"default_factory={annotation}"
         return f"default_factory=lambda: {made!r}"
     if isinstance(value, Enum):
         value = value.value
@@ -207,20 +211,19 @@ def generate() -> dict[str, str]:
     first, *others = methods.values()
     common = {name: argument for name, argument in first.items() if all(o.get(name) == argument for o in others)}
     files = {"__init__": header + '"""Arguments of TRL\'s configs: generated from the pinned TRL."""\n'}
-    files["common"] = _module(
-        header, "Arguments that every TRL config has, with the same type and default.", "CommonArgs", "TRLArgs", common, _enums()
-    )
+    doc = "Arguments that every TRL config has, with the same type and default."
+    files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums())
     for method, arguments in methods.items():
         config = config_class(method).__name__
         own = {name: argument for name, argument in arguments.items() if name not in common}
-        aliases = tables.ALIASES.get(method, {})
-        name = config.removesuffix("Config") + "Args"
-        files[method] = _module(header, f"Arguments of TRL's {config}, beside the common ones.", name, "CommonArgs", own, aliases)
+        name, doc = config.removesuffix("Config") + "Args", f"Arguments of TRL's {config}, beside the common ones."
+        files[method] = _module(header, doc, name, "CommonArgs", own, tables.ALIASES.get(method, {}))
     return {f"{FOLDER}/{name}.py": format_python(text) for name, text in files.items()}
 
 
 def _enums() -> dict[str, str]:
-    modules = [importlib.import_module(f"transformers.{name}") for name in ("trainer_utils", "training_args", "debug_utils")]
+    names = ("trainer_utils", "training_args", "debug_utils")
+    modules = [importlib.import_module(f"transformers.{name}") for name in names]
     found: dict[str, str] = {}
     for name in ENUMS:
         enum: type[Enum] = next(getattr(module, name) for module in modules if hasattr(module, name))
@@ -234,10 +237,7 @@ def _module(
     definitions = "\n".join(f"{alias} = {text}" for alias, text in aliases.items())
     lines = "\n".join(argument.line() for argument in arguments.values())
     body = f'{definitions}\n\n\nclass {name}({base}):\n    """{doc}"""\n\n{lines}\n'
-    sources = {
-        "typing": ("Annotated", "Any", "Literal"),
-        "pydantic": ("BeforeValidator", "Field"),
-        "hfjobs_trainer.specs.args_base": ("Steps", "TRLArgs", "as_list", "switch"),
-        f"{FOLDER.replace('/', '.')}.common": () if base == "TRLArgs" else ("CommonArgs", *ENUMS),
-    }
-    return f'{header}"""{doc}"""\n\nfrom __future__ import annotations\n\n{imports_for(body, sources)}\n\n{body}'
+    start = f'{header}"""{doc}"""\n\nfrom __future__ import annotations\n\n{_IMPORTS}'
+    if base != "TRLArgs":
+        start += f"from {FOLDER.replace('/', '.')}.common import CommonArgs, {', '.join(ENUMS)}\n"
+    return f"{start}\n{body}"

@@ -77,7 +77,9 @@ TYPES: dict[str, dict[str, str]] = {
     },
     "dpo": {
         "f_divergence_type": literal(*F_DIVERGENCES),
-        "loss_type": "Annotated[list[DPOLoss], BeforeValidator(as_list, json_schema_input_type=DPOLoss | list[DPOLoss])]",
+        "loss_type": (
+            "Annotated[list[DPOLoss], BeforeValidator(as_list, json_schema_input_type=DPOLoss | list[DPOLoss])]"
+        ),
     },
     "grpo": {
         "importance_sampling_level": literal("token", "sequence"),
@@ -159,6 +161,6 @@ DOCS: dict[str, str] = {
     "use_bias_correction_kl": "Multiply the KL term by the importance sampling ratio, for an unbiased gradient.",
     "use_cache": "Use the model's key-value cache in training.",
     "use_weighting": "Weight preference pairs by the policy's probability of them, as WPO does.",
-    "vllm_importance_sampling_correction": "Correct for the mismatch between vLLM's log probabilities and the trainer's.",
+    "vllm_importance_sampling_correction": "Correct for vLLM's log probabilities differing from the trainer's.",
 }
 """Argument -> its description, where the first clause of TRL's own is too long or says too little."""

@@ -204,7 +204,8 @@ class CommonArgs(TRLArgs):
         default=None, description="Prediction steps to keep on the accelerator before they move to the CPU."
     )
     include_for_metrics: list[Literal["inputs", "loss"]] = Field(
-        default_factory=list, description="Include additional data in the `compute_metrics` function."
+        default_factory=list[Literal["inputs", "loss"]],
+        description="Include additional data in the `compute_metrics` function.",
     )
     batch_eval_metrics: bool = Field(
         default=False, description="Break eval metrics calculation into batches to save memory."

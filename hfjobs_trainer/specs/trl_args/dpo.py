@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from hfjobs_trainer.specs.args_base import Steps, as_list
-from hfjobs_trainer.specs.trl_args.common import CommonArgs
+from hfjobs_trainer.specs.args_base import as_list
+from hfjobs_trainer.specs.trl_args.common import (
+    CommonArgs,
+)
 
 DPOLoss = Literal[
     "sigmoid",

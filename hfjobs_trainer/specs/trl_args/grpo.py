@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from hfjobs_trainer.specs.args_base import Steps, switch
-from hfjobs_trainer.specs.trl_args.common import CommonArgs
+from hfjobs_trainer.specs.args_base import switch
+from hfjobs_trainer.specs.trl_args.common import (
+    CommonArgs,
+)
 
 
 class GRPOArgs(CommonArgs):
@@ -168,7 +170,7 @@ class GRPOArgs(CommonArgs):
         default=None, description="Maximum number of tool-calling turns when training an agent."
     )
     vllm_importance_sampling_correction: bool = Field(
-        default=True, description="Correct for the mismatch between vLLM's log probabilities and the trainer's."
+        default=True, description="Correct for vLLM's log probabilities differing from the trainer's."
     )
     vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = (
         Field(

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from hfjobs_trainer.specs.trl_args.common import CommonArgs
+from hfjobs_trainer.specs.trl_args.common import (
+    CommonArgs,
+)
 
 
 class SFTArgs(CommonArgs):
