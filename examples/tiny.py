@@ -63,15 +63,17 @@ def make_model(
     arch: Literal["qwen2", "llama"] = "qwen2",
     chat_template: bool = True,
     reward: bool = False,
+    hidden_size: int = 32,
     seed: int = 0,
 ) -> Path:
-    """Write a random model of about 30,000 parameters with its tokenizer into the folder ``path``; return the path.
+    """Write a random model with its tokenizer into the folder ``path``; return the path.
 
     Args:
         path: Folder to write, made when missing.
         arch: Architecture, by its name in Transformers.
         chat_template: Whether the tokenizer has a chat template, as an instruct model has.
         reward: Whether the model gives a score (one label) in place of next tokens, as a reward model does.
+        hidden_size: Width, a multiple of 8; 32 makes about 30,000 parameters, 64 about 90,000.
         seed: Equal seeds give equal weights.
     """
     import torch
@@ -84,8 +86,8 @@ def make_model(
     config = AutoConfig.for_model(
         arch,
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
