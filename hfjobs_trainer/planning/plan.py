@@ -93,3 +93,8 @@ class Plan:
     def timeout_seconds(self) -> int | None:
         """When the job is ended, seconds, padding included."""
         return self.request.timeout_seconds
+
+    def __str__(self) -> str:
+        from hfjobs_trainer.planning.show import show
+
+        return show(self)

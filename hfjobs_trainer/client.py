@@ -1,0 +1,244 @@
+"""The one place where the stages meet: gather, plan, submit."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from hfjobs_trainer.errors import SpecError
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.facts import Facts
+    from hfjobs_trainer.planning.flavors import FlavorChoice, HardwareTable
+    from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.problems import Report
+    from hfjobs_trainer.running.backends.base import Backend
+    from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.specs.base import TrainSpec
+
+BackendName = Literal["hub", "local"]
+
+
+@dataclass(frozen=True)
+class Client:
+    """Everything the package does, for one backend and one account; the functions of the package are a default one's.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine), or a ``Backend`` of your own.
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved.
+        namespace: User or organization that runs and pays; default: the token's owner.
+        endpoint: URL of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
+    """
+
+    backend: Backend | BackendName = "hub"
+    token: str | None = None
+    namespace: str | None = None
+    endpoint: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Client(backend={_name(self.backend)!r}, namespace={self.namespace!r})"
+
+    def gather(self, spec: TrainSpec | Mapping[str, Any], *, offline: bool = False, backend: str | None = None) -> Facts:
+        """Read what the plan needs to know of model, dataset, hardware and account; what cannot be had is ``None``.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is no spec.
+        """
+        from hfjobs_trainer.gathering import gather
+
+        where = backend or _name(self.backend)
+        return gather(_spec(spec), offline=offline, token=self.token, endpoint=self.endpoint, backend=where)
+
+    def check(
+        self,
+        spec: TrainSpec | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> Report:
+        """Find every problem of a spec, or of a mapping that carries ``method``. Never raises for what is wrong with it."""
+        from hfjobs_trainer.planning.assemble import check_run
+        from hfjobs_trainer.problems import Report
+        from hfjobs_trainer.specs.parse import parse
+
+        parsed, problems, subject = parse(spec)
+        if parsed is None:
+            return Report(tuple(problems), (), subject)
+        where = backend or _name(self.backend)
+        parsed = self._named(parsed)
+        checked = check_run(parsed, facts or self.gather(parsed, offline=offline, backend=where), backend=where)
+        return Report(checked.problems, checked.unchecked, subject)
+
+    def plan(
+        self,
+        spec: TrainSpec | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> Plan:
+        """Work out everything that ``submit`` would send, and send nothing.
+
+        Args:
+            spec: A spec, or a mapping that carries ``method``.
+            facts: What is known; default: gathered now.
+            offline: Do not ask the Hub; what it would have told is then unchecked.
+            backend: ``"hub"`` or ``"local"``; default: the client's.
+
+        Raises:
+            SpecError: The script itself would be wrong. What only stops a remote run is in ``plan.problems``.
+        """
+        from hfjobs_trainer.planning.assemble import assemble
+
+        parsed = self._named(_spec(spec))
+        where = backend or _name(self.backend)
+        return assemble(parsed, facts or self.gather(parsed, offline=offline, backend=where), backend=where)
+
+    def render(
+        self,
+        spec: TrainSpec | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> str:
+        """The script that would run: ``plan(spec).script``.
+
+        Raises:
+            SpecError: As for ``plan``.
+        """
+        return self.plan(spec, facts=facts, offline=offline, backend=backend).script
+
+    def pick_flavor(
+        self,
+        spec: TrainSpec | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> FlavorChoice:
+        """The cheapest flavor of Hugging Face Jobs on which the run fits, and why the others were rejected.
+
+        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is no spec.
+        """
+        from hfjobs_trainer.planning.assemble import choose_hardware
+
+        parsed = self._named(_spec(spec))
+        return choose_hardware(parsed, facts or self.gather(parsed, offline=offline, backend=backend or "hub"))
+
+    def hardware_table(self, *, offline: bool = False) -> HardwareTable:
+        """Every flavor with its GPU, memory, disk and price; live prices if the Hub answers."""
+        from hfjobs_trainer.gathering import gather_hardware
+        from hfjobs_trainer.planning.flavors import HardwareTable, snapshot
+
+        live = None if offline else gather_hardware(token=self.token, endpoint=self.endpoint)
+        return HardwareTable(live or snapshot())
+
+    def submit(
+        self,
+        what: Plan | TrainSpec | Mapping[str, Any],
+        *,
+        backend: Backend | BackendName | None = None,
+        dry_run: bool = False,
+    ) -> Job | Plan:
+        """Start a run, exactly as its plan says.
+
+        Args:
+            what: A plan, a spec, or a mapping that carries ``method``.
+            backend: Where to run; default: where the plan was made for, else the client's.
+            dry_run: Return the plan and send nothing.
+
+        Raises:
+            SpecError: The run would fail; all reasons at once.
+            AuthError, QuotaError, HubUnavailable: The Hub refused, or could not be reached.
+        """
+        from hfjobs_trainer.planning.plan import Plan
+        from hfjobs_trainer.running.job import Job
+
+        chosen = backend if backend is not None else what.backend if isinstance(what, Plan) else self.backend
+        where = _name(chosen)
+        # paths and problems differ from place to place, so a plan for another one is made anew
+        plan = what if isinstance(what, Plan) and what.backend == where else None
+        if plan is None:
+            plan = self.plan(what.spec if isinstance(what, Plan) else what, backend=where)
+        if dry_run:
+            return plan
+        errors = [problem for problem in plan.problems if problem.severity == "error"]
+        if errors:
+            raise SpecError(plan.problems, f"{type(plan.spec).METHOD.label} spec")
+        running = chosen if not isinstance(chosen, str) else self._backend(chosen)
+        env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
+        record = running.submit(replace(plan, request=replace(plan.request, env=env)))
+        return Job(record, running)
+
+    def jobs(self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None) -> list[Job]:
+        """Runs that this package has submitted, newest first, found by their labels.
+
+        Args:
+            group: Only those of this tracking group.
+            method: Only those of this training method.
+            labels: Only those that carry these labels.
+        """
+        from hfjobs_trainer.planning.labels import slug
+        from hfjobs_trainer.running.job import Job
+
+        wanted = {"sdk": "hfjobs-trainer", **(labels or {})}
+        if group is not None:
+            wanted["group"] = slug(group)
+        if method is not None:
+            wanted["method"] = method
+        backend = self._backend(self.backend) if isinstance(self.backend, str) else self.backend
+        return [Job(record, backend) for record in backend.list(wanted)]
+
+    def submit_fields(self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool) -> Any:
+        """What ``submit_<method>`` does with its keyword arguments."""
+        from hfjobs_trainer.specs.registry import METHODS
+
+        return self.submit(METHODS[method](**fields), backend=backend, dry_run=dry_run)
+
+    def _named(self, spec: TrainSpec) -> TrainSpec:
+        return spec if self.namespace is None or spec.namespace is not None else spec.replace(namespace=self.namespace)
+
+    def _backend(self, name: str) -> Backend:
+        if name == "hub":
+            from hfjobs_trainer.running.backends.hub import HubBackend
+
+            return HubBackend(token=self.token, namespace=self.namespace, endpoint=self.endpoint)
+        if name == "local":
+            from hfjobs_trainer.running.backends.local import LocalBackend
+
+            return LocalBackend()
+        raise ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')
+
+
+def _name(backend: Backend | str) -> str:
+    return backend if isinstance(backend, str) else backend.name
+
+
+def _spec(raw: TrainSpec | Mapping[str, Any]) -> TrainSpec:
+    from hfjobs_trainer.specs.parse import parse
+
+    spec, problems, subject = parse(raw)
+    if spec is None:
+        raise SpecError(problems, subject)
+    return spec
+
+
+default = Client()
+"""The client behind the functions of the package."""
+
+gather = default.gather
+check = default.check
+plan = default.plan
+render = default.render
+pick_flavor = default.pick_flavor
+hardware_table = default.hardware_table
+submit = default.submit
+jobs = default.jobs
+submit_fields = default.submit_fields

@@ -1,0 +1,41 @@
+"""Names that the Hub takes: labels, job names, repositories."""
+
+from __future__ import annotations
+
+import re
+
+# The Hub documents [A-Za-z0-9._-] up to 100 characters, but a period is refused when the job is created.
+LABEL_LENGTH = 100
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_VALUE = re.compile(r"[A-Za-z0-9_-]{0,100}")
+
+
+def is_label_key(text: str) -> bool:
+    """Whether the Hub takes this as the key of a label."""
+    return _KEY.fullmatch(text) is not None
+
+
+def is_label_value(text: str) -> bool:
+    """Whether the Hub takes this as the value of a label."""
+    return _VALUE.fullmatch(text) is not None
+
+
+def slug(text: str, length: int = LABEL_LENGTH) -> str:
+    """The text with everything else than ``[A-Za-z0-9_-]`` as hyphens: ``"beta-0.1"`` is ``"beta-0-1"``."""
+    return re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9_-]", "-", text)).strip("-")[:length].strip("-")
+
+
+def file_name(text: str) -> str:
+    """The text as the name of a repository or folder: ``[A-Za-z0-9._-]`` is kept."""
+    return re.sub(r"[-.]{2,}", "-", re.sub(r"[^A-Za-z0-9._-]", "-", text)).strip("-.")[:LABEL_LENGTH].strip("-.")
+
+
+def basename(path: str) -> str:
+    """Last part of a repository id or path."""
+    return path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def split_repo_id(repo_id: str) -> tuple[str | None, str]:
+    """Namespace and name of a repository id; the namespace may be absent."""
+    namespace, slash, name = repo_id.partition("/")
+    return (namespace, name) if slash else (None, namespace)

@@ -1,0 +1,49 @@
+"""Which package versions a script is pinned to: sets that were run together, one per method family."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """A set of exact versions that were tested together.
+
+    Attributes:
+        requires_python: Such as ``">=3.11"``.
+        exclude_newer: Packages published after this time are ignored, RFC 3339.
+        unbounded: Packages that are exempt, since their builds follow the machine's driver.
+        packages: Version by package, in every script of the family.
+        extras: Version by package, in scripts that need it.
+    """
+
+    requires_python: str
+    exclude_newer: str
+    unbounded: tuple[str, ...]
+    packages: dict[str, str]
+    extras: dict[str, str]
+
+    def requirement(self, package: str) -> str:
+        """``name==version`` of a package or an extra."""
+        return f"{package}=={(self.packages | self.extras)[package]}"
+
+
+@cache
+def pins(family: str = "default") -> Pins:
+    """The pins of a method family.
+
+    Raises:
+        KeyError: There is no such family.
+    """
+    data = json.loads(files("hfjobs_trainer.data").joinpath("pins.json").read_text(encoding="utf-8"))
+    entry = data["families"][family]
+    return Pins(
+        requires_python=entry["python"],
+        exclude_newer=entry["exclude_newer"],
+        unbounded=tuple(entry["exempt"]),
+        packages=entry["packages"],
+        extras=data["extras"],
+    )

@@ -1,0 +1,207 @@
+"""Fill in what the user left open, and record why; what the user set is never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hfjobs_trainer.facts import Facts, Flavor
+from hfjobs_trainer.planning.labels import basename, file_name, slug
+from hfjobs_trainer.planning.plan import Decision
+from hfjobs_trainer.specs.base import DType, TrainSpec
+from hfjobs_trainer.specs.locations import is_local_path
+
+Precision = Literal["bf16", "fp16", "fp32"]
+
+SPACE_NAME = "trackio"
+
+# Arguments of TRL's config that the script writes in its own way.
+_WRITTEN_APART = {"model_init_kwargs", "resume_from_checkpoint", "use_cpu"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A spec with everything decided.
+
+    Attributes:
+        arguments: Arguments of TRL's config, in the order in which a script lists them.
+        precision, precision_is_set: Mixed precision, ``"bf16"``, ``"fp16"`` or ``"fp32"``, and whether the user set it.
+        dtype: dtype in which the weights are loaded.
+        num_gpus: GPUs that will train; 0 where the machine decides.
+        tracking: Project, name, group, Space of the tracker; ``None`` without a tracker.
+        namespace: Whose job, model and Space it is; ``None`` where unknown.
+        timeout_seconds: Padded timeout, seconds; ``None`` if the spec has none.
+        needs_token: Why the script needs HF_TOKEN; empty if it does not.
+        decisions: What was decided and why.
+    """
+
+    arguments: dict[str, Any]
+    precision: Precision
+    precision_is_set: bool
+    dtype: DType
+    num_gpus: int
+    tracking: dict[str, Any] | None
+    namespace: str | None
+    timeout_seconds: int | None
+    needs_token: tuple[str, ...]
+    decisions: tuple[Decision, ...] = field(default=())
+
+
+def padded_timeout(spec: TrainSpec) -> int | None:
+    """Seconds after which the job is ended: the timeout and its padding, rounded up."""
+    if spec.timeout is None:
+        return None
+    return -int(-(spec.timeout * (1 + spec.timeout_padding)) // 1)
+
+
+def precision_of(spec: TrainSpec, flavor: Flavor | None) -> tuple[Precision, bool]:
+    """Mixed precision and whether the user set it; TRL's own default is bf16."""
+    if spec.bf16 is not None or spec.is_set("fp16"):
+        return ("bf16" if spec.bf16 else "fp16" if spec.fp16 else "fp32" if spec.bf16 is False else "bf16"), True
+    return ("fp16" if flavor is not None and not flavor.bf16 else "bf16"), False
+
+
+def planned_gpus(spec: TrainSpec, flavor: Flavor | None) -> int:
+    """GPUs that will train on this flavor; 0 where no flavor is known."""
+    if flavor is None:
+        return 0
+    return min(flavor.num_gpus, 1) if spec.hardware.strategy == "single" else flavor.num_gpus
+
+
+def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: str) -> Resolved:
+    """Decide everything that the spec leaves open, for this machine."""
+    decisions: list[Decision] = []
+
+    def decide(path: str, value: Any, why: str) -> Any:
+        decisions.append(Decision(path, value, why))
+        return value
+
+    arguments = {name: value for name, value in spec.trl_arguments().items() if name not in _WRITTEN_APART}
+    if spec.output_dir is None:
+        default = f"{file_name(basename(spec.model)) or 'model'}-{type(spec).METHOD.label}"
+        arguments = {"output_dir": decide("output_dir", default, "named after the model and the method"), **arguments}
+
+    precision, is_set = precision_of(spec, flavor)
+    if not is_set:
+        why = "TRL's default" if precision == "bf16" else f"{flavor.gpu if flavor else 'the GPU'} does not compute in bfloat16"
+        decide(precision, True, why)
+    dtype = spec.dtype or decide("dtype", *_dtype(spec, precision))
+    num_gpus = planned_gpus(spec, flavor)
+    _solve_batch(spec, num_gpus or 1, arguments, decide)
+
+    namespace = spec.namespace or facts.account.name
+    pushes = spec.output.pushes
+    if pushes:
+        arguments |= {"push_to_hub": True}
+        if spec.output.hub_model_id is not None:
+            arguments["hub_model_id"] = spec.output.hub_model_id
+        elif namespace is not None:
+            repo = f"{namespace}/{basename(arguments['output_dir'])}"
+            arguments["hub_model_id"] = decide("output.hub_model_id", repo, "namespace and name of output_dir")
+        arguments["hub_private_repo"] = spec.output.private
+        if not _given(spec.output, "private"):
+            decide("output.private", True, "nothing is published unless you say so")
+        if spec.output.hub_strategy is not None:
+            arguments["hub_strategy"] = spec.output.hub_strategy
+    tracking = _tracking(spec, arguments, namespace, backend, decide)
+    arguments["report_to"] = spec.tracking.report_to
+    if tracking is not None:
+        # without False, transformers makes a public static Space of its own when it pushes
+        arguments |= {"project": tracking["project"], "trackio_static_space_id": False}
+        for name, key in (("run_name", "name"), ("trackio_space_id", "space_id"), ("trackio_bucket_id", "bucket_id")):
+            if tracking.get(key) is not None:
+                arguments[name] = tracking[key]
+    for name in ("fsdp", "fsdp_config", "deepspeed", "accelerator_config"):
+        if (value := getattr(spec.hardware, name)) is not None:
+            arguments[name] = value
+    arguments["disable_tqdm"] = True
+
+    timeout = padded_timeout(spec)
+    if timeout is not None and spec.timeout_padding:
+        decide("timeout", f"{timeout} s", f"your {spec.timeout} s and {spec.timeout_padding:.0%} of padding")
+    return Resolved(
+        arguments=arguments,
+        precision=precision,
+        precision_is_set=is_set,
+        dtype=dtype,
+        num_gpus=num_gpus,
+        tracking=tracking,
+        namespace=namespace,
+        timeout_seconds=timeout,
+        needs_token=_token_reasons(spec, facts, pushes, tracking),
+        decisions=tuple(decisions),
+    )
+
+
+def _dtype(spec: TrainSpec, precision: Precision) -> tuple[DType, str]:
+    if spec.lora is None:
+        return "float32", "weights that are trained keep full precision; the arithmetic is mixed"
+    frozen: dict[Precision, DType] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+    return frozen[precision], "the base under the adapter is frozen: half the memory at no loss"
+
+
+def _solve_batch(spec: TrainSpec, num_gpus: int, arguments: dict[str, Any], decide: Any) -> None:
+    """Per-device batch and accumulation from ``global_batch_size``; a rule reports what cannot be solved."""
+    wanted = spec.global_batch_size
+    if wanted is None or spec.is_set("gradient_accumulation_steps"):
+        return
+    if spec.is_set("per_device_train_batch_size"):
+        per_device = spec.per_device_train_batch_size
+    else:
+        share = max(1, wanted // num_gpus)
+        per_device = max(size for size in range(1, min(share, spec.per_device_train_batch_size) + 1) if share % size == 0)
+        why = f"the largest up to TRL's {spec.per_device_train_batch_size} that divides the global batch"
+        arguments["per_device_train_batch_size"] = decide("per_device_train_batch_size", per_device, why)
+    if wanted % (per_device * num_gpus) == 0:
+        steps = wanted // (per_device * num_gpus)
+        gpus = f" on {num_gpus} GPUs" if num_gpus > 1 else ""
+        why = f"{wanted} sequences per optimiser step, {per_device} at a time{gpus}"
+        arguments["gradient_accumulation_steps"] = decide("gradient_accumulation_steps", steps, why)
+
+
+def _tracking(
+    spec: TrainSpec, arguments: Mapping[str, Any], namespace: str | None, backend: str, decide: Any
+) -> dict[str, Any] | None:
+    given = spec.tracking
+    if given.report_to == "none":
+        return None
+    project, space = given.project, given.space_id
+    if project is None:
+        repo = arguments.get("hub_model_id") or arguments["output_dir"]
+        project = decide("tracking.project", slug(basename(repo)) or "training", "named after the model")
+    if space is None and backend == "hub" and namespace is not None:
+        space = decide("tracking.space_id", f"{namespace}/{SPACE_NAME}", "your dashboard, kept when the machine is gone")
+    elif space is not None and "/" not in space and namespace is not None:
+        space = f"{namespace}/{space}"
+    return {
+        "project": project,
+        "name": given.name,
+        "group": given.group,
+        "space_id": space,
+        "bucket_id": given.bucket_id,
+        "private": given.private,
+    }
+
+
+def _token_reasons(
+    spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mapping[str, Any] | None
+) -> tuple[str, ...]:
+    reasons: list[str] = []
+    if pushes:
+        reasons.append("it pushes the model")
+    if tracking is not None and tracking["space_id"]:
+        reasons.append("it logs to a Space")
+    for what, subject in (("model", facts.model), ("dataset", facts.dataset), ("evaluation dataset", facts.eval_dataset)):
+        if subject is not None and (subject.private or subject.gated):
+            reasons.append(f"the {what} is {'private' if subject.private else 'gated'}")
+    return tuple(reasons)
+
+
+def _given(group: Any, name: str) -> bool:
+    return name in group.model_fields_set
+
+
+def is_hub_id(location: str) -> bool:
+    """Whether a model or dataset is on the Hub, by the way it is written."""
+    return not is_local_path(location)

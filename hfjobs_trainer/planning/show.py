@@ -1,0 +1,76 @@
+"""A plan as text: what will run, what it may cost, and every value that was chosen."""
+
+from __future__ import annotations
+
+from hfjobs_trainer.planning.plan import Plan
+from hfjobs_trainer.specs.durations import format_duration
+
+
+def show(plan: Plan) -> str:
+    """What ``print(plan)`` prints."""
+    spec, request = plan.spec, plan.request
+    trained = f"LoRA r={spec.lora.r}" if spec.lora else "all weights"
+    lines = [
+        f"{type(spec).METHOD.label} of {spec.model} ({trained}) on {spec.dataset.id}, split {spec.dataset.split}",
+        *_rows("where", _where(plan)),
+        *_rows("time", _time(plan)),
+        *_rows("memory", str(plan.estimate).split("\n") if plan.estimate else ["unknown: the model's size is not known"]),
+        *_rows("model goes to", _destination(plan)),
+        *_rows("metrics go to", _tracking(plan)),
+    ]
+    if request.secrets:
+        lines += _rows("secrets", [f"{', '.join(request.secrets)} (read when you submit)"])
+    if plan.decisions:
+        width = max(len(decision.path) for decision in plan.decisions)
+        chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
+        lines += ["chosen for you", *(f"  {line}" for line in chosen)]
+    for title, items in (("problems", plan.problems), ("unchecked", plan.unchecked)):
+        if items:
+            lines += [title, *(f"  {item}" for item in items)]
+    return "\n".join(lines)
+
+
+def _rows(title: str, values: list[str]) -> list[str]:
+    return [f"  {title if index == 0 else '':<14} {value}" for index, value in enumerate(values)]
+
+
+def _where(plan: Plan) -> list[str]:
+    if plan.backend == "local":
+        return ["this machine"]
+    if plan.flavor is None:
+        return ["no flavor could be chosen: set hardware"]
+    flavor = plan.flavor
+    gpus = f"{flavor.num_gpus} x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu or "no GPU"
+    owner = f", paid by {plan.request.namespace}" if plan.request.namespace else ""
+    return [f"{flavor.name} on Hugging Face Jobs: {gpus}, ${flavor.usd_per_hour:.2f}/h ({plan.prices}){owner}"]
+
+
+def _time(plan: Plan) -> list[str]:
+    seconds = plan.timeout_seconds
+    if seconds is None:
+        return ["no timeout"]
+    limit = f"at most {format_duration(seconds)}"
+    if plan.flavor is not None:
+        # billed by the minute
+        minutes = -(-seconds // 60)
+        limit += f", so at most ${minutes / 60 * plan.flavor.usd_per_hour:.2f}"
+    return [limit]
+
+
+def _destination(plan: Plan) -> list[str]:
+    output = plan.spec.output
+    if not output.pushes:
+        return ["the machine's disk only"]
+    repo = output.hub_model_id or next((d.value for d in plan.decisions if d.path == "output.hub_model_id"), "your account")
+    return [f"{repo} ({'private' if output.private else 'public'})"]
+
+
+def _tracking(plan: Plan) -> list[str]:
+    tracking = plan.spec.tracking
+    if tracking.report_to == "none":
+        return ["the log only"]
+    chosen = {decision.path: decision.value for decision in plan.decisions}
+    project = tracking.project or chosen.get("tracking.project")
+    space = tracking.space_id or chosen.get("tracking.space_id")
+    parts = [f"trackio project {project}", f"group {tracking.group}" if tracking.group else ""]
+    return [", ".join(part for part in (*parts, f"Space {space}" if space else "on the machine's disk") if part)]

@@ -1,0 +1,47 @@
+"""What a spec asks of a GPU's memory, in numbers."""
+
+from __future__ import annotations
+
+from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.planning.memory import Workload
+from hfjobs_trainer.planning.resolve import Resolved
+from hfjobs_trainer.specs.base import TrainSpec
+
+# Assumed where nothing bounds them: a prompt of an online method, and a row that is not truncated.
+PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
+
+
+def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
+    """The numbers that the memory estimate takes."""
+    arguments = spec.model_dump(include={"max_length", "max_completion_length", "use_vllm", "vllm_gpu_memory_utilization", "vllm_mode"})
+    if "max_completion_length" in arguments:
+        tokens = PROMPT_TOKENS + (arguments["max_completion_length"] or UNBOUNDED_TOKENS)
+    else:
+        tokens = arguments.get("max_length") or UNBOUNDED_TOKENS
+    lora = spec.lora
+    recomputes = spec.activation_checkpointing if spec.activation_checkpointing is not None else spec.gradient_checkpointing
+    colocated = arguments.get("use_vllm") and arguments.get("vllm_mode") == "colocate"
+    return Workload(
+        model=facts.model,
+        method=spec.method,
+        tuning="lora" if lora else "full",
+        lora_r=lora.r if lora else 16,
+        lora_targets=lora.target_modules if lora else None,
+        lora_dropout=lora.lora_dropout if lora else 0.0,
+        modules_to_save=(lora.modules_to_save or ()) if lora else (),
+        dtype="float32" if resolved.dtype == "auto" else resolved.dtype,
+        mixed_precision=None if resolved.precision == "fp32" else resolved.precision,
+        optim=spec.optim,
+        per_device_train_batch_size=resolved.arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size),
+        sequence_length=tokens,
+        gradient_accumulation_steps=resolved.arguments.get("gradient_accumulation_steps", spec.gradient_accumulation_steps),
+        gradient_checkpointing=recomputes,
+        attention=spec.attn_implementation,
+        reference_model=True if _keeps_reference(spec) else None,
+        vllm_gpu_memory_fraction=arguments["vllm_gpu_memory_utilization"] if colocated else 0.0,
+    )
+
+
+def _keeps_reference(spec: TrainSpec) -> bool:
+    """Whether an online method holds a second model: GRPO does if ``beta`` is not 0 and there is no adapter."""
+    return spec.method == "grpo" and bool(spec.model_dump(include={"beta"})["beta"]) and spec.lora is None

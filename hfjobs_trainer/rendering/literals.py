@@ -1,0 +1,176 @@
+"""The only way a value enters a script: writers of Python and TOML literals.
+
+What they write evaluates to the value and to nothing else, and is already as ``ruff format`` would have it.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+LINE_LENGTH = 88
+_INDENT = "    "
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def python_literal(value: Any, *, indent: int = 0, column: int | None = None, reserve: int = 1) -> str:
+    """Python source of a value.
+
+    Args:
+        value: None, bool, int, float, str, or lists, tuples and dicts of these.
+        indent: Columns by which the line is indented on which the literal begins.
+        column: Column at which the literal begins; ``indent`` if not given.
+        reserve: Columns that must stay free behind the literal, such as 1 for a comma.
+
+    Raises:
+        TypeError: The value has no literal.
+    """
+    start = indent if column is None else column
+    flat = _flat(value)
+    if not isinstance(value, Mapping | list | tuple) or not value or start + _width(flat) + reserve <= LINE_LENGTH:
+        return flat
+    inner = " " * indent + _INDENT
+    if isinstance(value, Mapping):
+        lines: list[str] = []
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            head = f"{inner}{_flat(key)}: "
+            lines.append(head + python_literal(item, indent=len(inner), column=_width(head)) + ",")
+        opening, closing = "{", "}"
+    else:
+        items = cast("Sequence[Any]", value)
+        lines = [inner + python_literal(item, indent=len(inner)) + "," for item in items]
+        opening, closing = ("[", "]") if isinstance(value, list) else ("(", ")")
+    return "\n".join([opening, *lines, " " * indent + closing])
+
+
+def keyword_lines(arguments: Mapping[str, Any], *, indent: int) -> str:
+    """Keyword arguments of a call, one a line, each indented and ending in a comma.
+
+    Raises:
+        ValueError: A name is no identifier.
+        TypeError: A value has no literal.
+    """
+    lines: list[str] = []
+    for name, value in arguments.items():
+        head = f"{' ' * indent}{identifier(name)}="
+        lines.append(head + python_literal(value, indent=indent, column=len(head)) + ",")
+    return "\n".join(lines)
+
+
+def assignment(name: str, value: Any) -> str:
+    """A module-level assignment, its value in parentheses where the formatter would put them."""
+    head = f"{identifier(name)} = "
+    text = python_literal(value, column=len(head), reserve=0)
+    fits_alone = len(_INDENT) + _width(text) <= LINE_LENGTH
+    if "\n" not in text and len(head) + _width(text) > LINE_LENGTH and fits_alone:
+        return f"{head}(\n{_INDENT}{text}\n)"
+    return head + text
+
+
+def identifier(name: str) -> str:
+    """``name``, if it can stand as a name in Python source.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    import keyword
+
+    if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
+        raise ValueError(f"{name!r} cannot be a Python name")
+    return name
+
+
+def _flat(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, int):
+        return repr(int(value))
+    if isinstance(value, float):
+        return _float(value)
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return "{" + ", ".join(f"{_flat(key)}: {_flat(item)}" for key, item in pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flat(item) for item in cast("list[Any]", value)) + "]"
+    if isinstance(value, tuple):
+        items = [_flat(item) for item in cast("tuple[Any, ...]", value)]
+        return "(" + ", ".join(items) + ("," if len(items) == 1 else "") + ")"
+    raise TypeError(f"a {type(value).__name__} cannot be written into a script")
+
+
+def _float(value: float) -> str:
+    if not math.isfinite(value):
+        return f'float("{value}")'
+    return repr(value).replace("e+", "e")
+
+
+def _string(text: str) -> str:
+    # fewest escapes, double quotes on a tie: as the formatter chooses
+    quote = "'" if text.count('"') > text.count("'") else '"'
+    return quote + "".join(_character(char, quote) for char in text) + quote
+
+
+def _character(char: str, quote: str) -> str:
+    if char == quote:
+        return "\\" + char
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    # separators, controls, invisible and bidirectional marks, surrogates: spelt out, so that what is read is what is there
+    if char.isprintable():
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _width(text: str) -> int:
+    return len(text) + sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+
+
+# -- TOML
+
+
+def toml_string(text: str) -> str:
+    """A TOML basic string on one line, in ASCII.
+
+    Raises:
+        ValueError: The text holds a lone surrogate, which TOML cannot express.
+    """
+    if any(0xD800 <= ord(char) < 0xE000 for char in text):
+        raise ValueError("a lone surrogate cannot be written into a header")
+    plain = {'"': '\\"', **_ESCAPES}
+    return '"' + "".join(plain.get(char) or (char if " " <= char <= "~" else _toml_escape(char)) for char in text) + '"'
+
+
+def toml_value(value: str | int | bool | Sequence[str] | Mapping[str, str]) -> str:
+    """A TOML value; lists go one item a line, mappings inline."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return toml_string(value)
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_string(key)} = {toml_string(item)}" for key, item in value.items()) + " }"
+    return "[\n" + "".join(f"    {toml_string(item)},\n" for item in value) + "]"
+
+
+def json_block(text: str) -> str:
+    """ASCII JSON text as a TOML literal string over several lines, in which nothing is escaped.
+
+    Raises:
+        ValueError: The text is not ASCII or holds control characters.
+    """
+    if not all(char == "\n" or " " <= char <= "~" for char in text):
+        raise ValueError("only ASCII JSON can stand in a header")
+    # an apostrophe can only be inside a JSON string, where its escape means the same
+    escaped = text.replace("'", "\\u0027")
+    return f"'''\n{escaped}\n'''"
+
+
+def _toml_escape(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

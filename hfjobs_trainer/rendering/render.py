@@ -1,0 +1,120 @@
+"""The Jinja environment: a run in, the text of a script out.
+
+Values reach a template only through the literal writers. ``finalize`` turns whatever a template prints into a Python literal,
+unless it is ``Markup``, which only this module makes, of text that is source already.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from textwrap import indent
+from typing import TYPE_CHECKING, Any
+
+from hfjobs_trainer.errors import RenderError
+from hfjobs_trainer.rendering import literals
+from hfjobs_trainer.rendering.header import write_header
+from hfjobs_trainer.rendering.paste import import_lines, runtime_blocks
+from hfjobs_trainer.rendering.run import Run
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def template_folder() -> Path:
+    """Folder of the templates: inside an installed package, beside it in the repository."""
+    installed = _PACKAGE / "_templates"
+    return installed if installed.is_dir() else _PACKAGE.parent / "templates"
+
+
+def render_script(run: Run) -> str:
+    """The script of a run, formatted.
+
+    Raises:
+        RenderError: A template is wrong, which is a defect of this package.
+    """
+    from jinja2 import TemplateError
+    from markupsafe import Markup
+
+    blocks = runtime_blocks(_needed(run))
+    name = f"{run.method}.py.j2"
+    try:
+        return (
+            _environment()
+            .get_template(name)
+            .render(
+                run=run,
+                header=Markup(write_header(run.header)),
+                imports=Markup(import_lines([block.imports for block in blocks], ["import time"], run.imports)),
+                runtime=Markup("\n\n\n".join(block.source for block in blocks)),
+                heavy_imports=Markup(indent(import_lines(_heavy_imports(run)), "    ")),
+            )
+        )
+    except (TemplateError, TypeError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise RenderError(f"template {name}{f', line {line}' if line else ''}: {error}") from error
+
+
+def _needed(run: Run) -> list[str]:
+    names = ["relaunch", "device", "events", "conclude"]
+    if run.tracking is not None:
+        names.append("tracking")
+    if run.pushes:
+        names.append("push")
+    return names
+
+
+def _heavy_imports(run: Run) -> list[str]:
+    """What ``main`` imports once it is known that this process trains."""
+    data = [item for item in (run.dataset, run.eval_dataset) if item is not None]
+    lines = [f"from {run.module} import {run.config}, {run.trainer}"]
+    if any(item.builder == "disk" for item in data):
+        lines.append("from datasets import DatasetDict, load_from_disk")
+    if any(item.builder != "disk" for item in data):
+        lines.append("from datasets import load_dataset")
+    if run.lora is not None:
+        lines.append("from peft import LoraConfig")
+    if any(reward.kind == "model" for reward in run.rewards):
+        lines.append("from transformers import AutoModelForSequenceClassification")
+    lines += [f"from trl.rewards import {reward.name}" for reward in run.rewards if reward.kind in {"builtin", "factory"}]
+    return lines
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    from jinja2 import FileSystemLoader, StrictUndefined, Undefined, pass_eval_context
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from markupsafe import Markup
+
+    # with the eval context, constants of a template are not finalised at compile time, where they would be escaped
+    @pass_eval_context
+    def finalize(_: Any, value: Any) -> Any:
+        if isinstance(value, Markup):
+            return value
+        if isinstance(value, Undefined):
+            return str(value)
+        return Markup(literals.python_literal(value))
+
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(template_folder()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # the stock filters make Markup of values (safe, tojson, ...): none of them is available
+    environment.filters = {
+        "name": lambda text: Markup(literals.identifier(text)),
+        "source": lambda text: Markup(text.rstrip("\n")),
+        "keywords": lambda values, indent: Markup(literals.keyword_lines(values, indent=indent)),
+        "literal": lambda value, indent: Markup(literals.python_literal(value, indent=indent)),
+        "count": len,
+        "of_kind": lambda rewards, kind: [reward for reward in rewards if reward.kind == kind],
+    }
+    environment.globals = {"assign": lambda name, value: Markup(literals.assignment(name, value))}
+    return environment
+

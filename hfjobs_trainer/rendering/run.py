@@ -1,0 +1,134 @@
+"""The run: all that the renderer may know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A dataset as the script loads it.
+
+    Attributes:
+        id: First argument of ``load_dataset`` or path of ``load_from_disk``.
+        builder: ``"json"``, ``"csv"``, ``"parquet"`` for a local file, ``"disk"`` for a saved folder, ``None`` for the Hub.
+        arguments: Keyword arguments of ``load_dataset``.
+        split: Split to take; of a saved folder that has several, the one to pick.
+        columns: Columns to rename, theirs to TRL's.
+        num_samples: Rows to keep, or ``None`` for all.
+        streaming: Whether rows are read as they are needed.
+    """
+
+    id: str
+    builder: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    split: str = "train"
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    num_samples: int | None = None
+    streaming: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """One reward of an online method: an expression of the script, and what it needs.
+
+    Attributes:
+        kind: ``"builtin"`` (a function of ``trl.rewards``), ``"factory"`` (one that must be called first), ``"model"`` (a
+            model id) or ``"function"`` (the user's own).
+        name: Name of the function, or id of the model.
+        arguments: Arguments of a factory.
+        source: Source of the user's function.
+    """
+
+    kind: str
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The PEP 723 block.
+
+    Attributes:
+        requires_python: Such as ``">=3.11"``.
+        dependencies: Exact pins, and what the user added.
+        exclude_newer: Date after which published packages are ignored, RFC 3339.
+        unbounded: Packages that are exempt from it.
+        job: The ``[tool.hf-jobs]`` table: strings, string lists, string mappings.
+        spec: The spec as JSON text.
+        digest: The spec's digest.
+    """
+
+    requires_python: str
+    dependencies: tuple[str, ...]
+    exclude_newer: str
+    unbounded: tuple[str, ...]
+    job: Mapping[str, Any]
+    spec: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that is rendered.
+
+    Attributes:
+        method: Name of the training method, which is the template's too.
+        label: Such as ``"DPO"``.
+        module, trainer, config: Where TRL keeps the method, and its classes.
+        header: The PEP 723 block.
+        model: Model id or path.
+        dataset: The training dataset.
+        eval_dataset: The evaluation dataset, if it is another one.
+        eval_fraction: Share of the training dataset to hold out.
+        eval_seed: Seed of that split.
+        arguments: Arguments of TRL's config, in the order in which they are written.
+        precision: ``"bf16"``, ``"fp16"`` or ``"fp32"``: what mixed precision is meant.
+        precision_is_set: Whether the user set it; then it stands in ``arguments``, and the machine does not change it.
+        use_cpu: Whether a GPU is left alone.
+        dtype: dtype of the loaded weights.
+        dtype_is_set: Whether the user set it; then the machine does not change it.
+        model_init: ``model_init_kwargs`` beside the dtype.
+        global_batch_size: Sequences per optimiser step; ``None`` if the accumulation is sent as given.
+        lora: Arguments of ``peft.LoraConfig``, or ``None``.
+        rewards: Rewards of an online method.
+        imports: Import statements that the rewards need.
+        num_gpus: GPUs that were planned for, 0 for none in particular.
+        single: Whether one process is to train, however many GPUs there are.
+        tracking: Arguments of the tracker, or ``None``.
+        pushes: Whether the model is pushed.
+        dataset_name: Hub id of the dataset for the model card, or ``None``.
+        resume_from_checkpoint: Checkpoint folder to continue from, or ``None``.
+    """
+
+    method: str
+    label: str
+    module: str
+    trainer: str
+    config: str
+    header: Header
+    model: str
+    dataset: Data
+    arguments: Mapping[str, Any]
+    eval_dataset: Data | None = None
+    eval_fraction: float | None = None
+    eval_seed: int = 42
+    precision: str = "bf16"
+    precision_is_set: bool = False
+    use_cpu: bool = False
+    dtype: str = "float32"
+    dtype_is_set: bool = False
+    model_init: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    global_batch_size: int | None = None
+    lora: Mapping[str, Any] | None = None
+    rewards: Sequence[Reward] = ()
+    imports: Sequence[str] = ()
+    num_gpus: int = 0
+    single: bool = False
+    tracking: Mapping[str, Any] | None = None
+    pushes: bool = False
+    dataset_name: str | None = None
+    resume_from_checkpoint: str | None = None

@@ -1,0 +1,154 @@
+"""The spec that every training method extends: what the user wants, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field
+
+from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs.durations import parse_duration
+from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Tracking
+from hfjobs_trainer.specs.registry import Method
+from hfjobs_trainer.specs.trl_args.common import CommonArgs
+
+DType = Literal["auto", "bfloat16", "float16", "float32"]
+
+
+def _seconds(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, int | float | str | timedelta) and not isinstance(value, bool) else value
+
+
+def _shorthand(group: type[Group]) -> BeforeValidator:
+    def expand(value: Any) -> Any:
+        if isinstance(value, str) and group.SHORTHAND:
+            return {group.SHORTHAND: value}
+        return value
+
+    accepted = group | Mapping[str, Any] | str if group.SHORTHAND else group | Mapping[str, Any]
+    return BeforeValidator(expand, json_schema_input_type=accepted)
+
+
+def _lora(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {LoRA.ALIASES.get(key, key): item for key, item in value.items()}
+
+
+Seconds = Annotated[int, BeforeValidator(_seconds, json_schema_input_type=int | float | str | timedelta)]
+DatasetField = Annotated[Dataset, _shorthand(Dataset)]
+HardwareField = Annotated[Hardware, _shorthand(Hardware)]
+TrackingField = Annotated[Tracking, _shorthand(Tracking)]
+OutputField = Annotated[Output, _shorthand(Output)]
+LoRAField = Annotated[LoRA, BeforeValidator(_lora, json_schema_input_type=LoRA | Mapping[str, Any])]
+
+
+class TrainSpec(CommonArgs):
+    """What to train; the arguments of TRL's config stand beside these fields under TRL's own names.
+
+    A well-typed spec can always be built; whether it can run is ``hft.check``'s to say.
+
+    Raises:
+        SpecError: A field is unknown, missing or of the wrong type; ``.problems`` lists all that could be told.
+    """
+
+    METHOD: ClassVar[Method]
+    FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
+
+    method: str = Field(description="Name of the training method.")
+    model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
+    model_revision: str | None = Field(default=None, description="Branch, tag or commit of the model.")
+    dtype: DType | None = Field(default=None, description="dtype in which the weights are loaded; unset: the planner's choice.")
+    attn_implementation: str | None = Field(default=None, description='Attention; unset: transformers\' choice, "sdpa".')
+    dataset: DatasetField = Field(description="Training dataset: Hub id, local file or folder, or hft.Dataset.")
+    eval_dataset: DatasetField | None = Field(default=None, description="Evaluation dataset.")
+    eval_fraction: float | None = Field(
+        default=None, gt=0, lt=1, description="Share of the training dataset that is held out for evaluation."
+    )
+    lora: LoRAField | None = Field(default=None, description="Train a LoRA adapter instead of all weights.")
+    global_batch_size: int | None = Field(
+        default=None, ge=1, description="Sequences per optimiser step over all GPUs; sets the accumulation."
+    )
+    hardware: HardwareField = Field(default=Hardware(), description="Flavor of HF Jobs, or hft.Hardware.")
+    timeout: Seconds | None = Field(default=None, description='How long the run may take: "3h", "90m", seconds, timedelta.')
+    timeout_padding: float = Field(default=0.25, ge=0, le=10, description="Share of the timeout that is added to it.")
+    tracking: TrackingField = Field(default=Tracking(), description="Where the metrics go.")
+    output: OutputField = Field(default=Output(), description="Where the model goes.")
+    env: dict[str, str] = Field(default={}, description="Environment variables, visible to all who see the job.")
+    secrets: list[str] = Field(default=[], description="Names of secrets; their values are read when you submit.")
+    image: str | None = Field(default=None, description="Docker image of the job.")
+    labels: dict[str, str] = Field(default={}, description="Labels of the job.")
+    namespace: str | None = Field(default=None, description="User or organization that runs and pays.")
+    extra_dependencies: list[str] = Field(default=[], description="More packages for the script, as pip takes them.")
+
+    def __init__(self, **fields: Any) -> None:
+        from hfjobs_trainer.specs.parse import build
+
+        build(self, fields)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was set, in normal form and JSON types; ``hft.check`` and ``hft.load`` take it back."""
+        return {"method": self.method, **self.model_dump(mode="json", exclude_unset=True, exclude={"method"})}
+
+    def to_json(self) -> str:
+        """``to_dict`` as indented ASCII JSON text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the normal form, hexadecimal: equal specs have equal digests."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def replace(self, **fields: Any) -> Self:
+        """A validated copy with these fields changed; a field set to ``None`` that has no such value becomes unset.
+
+        Raises:
+            SpecError: As for the constructor.
+        """
+        from hfjobs_trainer.specs.parse import merged
+
+        return type(self)(**merged(self, fields))
+
+    def is_set(self, name: str) -> bool:
+        """Whether the user gave this field, be it with its default value."""
+        return name in self.model_fields_set
+
+    def trl_arguments(self) -> dict[str, Any]:
+        """The arguments of TRL's config that the user set, in the order of TRL's table."""
+        known = type(self).METHOD.trl_argument_names(type(self))
+        return {name: value for name, value in self.model_dump(exclude_unset=True).items() if name in known}
+
+    def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
+        """Sets of columns of which the dataset must have one, the usual one first."""
+        raise NotImplementedError
+
+    @property
+    def needs_eval_dataset(self) -> str | None:
+        """The setting that makes an evaluation set necessary, as ``name=value``, or ``None``."""
+        if self.eval_strategy != "no":
+            return f'eval_strategy="{self.eval_strategy}"'
+        if self.eval_on_start:
+            return "eval_on_start=True"
+        return "load_best_model_at_end=True" if self.load_best_model_at_end else None
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether the spec names an evaluation set."""
+        return self.eval_dataset is not None or self.eval_fraction is not None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrainSpec) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        given = self.model_dump(exclude_unset=True, exclude={"method"})
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+    __str__ = __repr__

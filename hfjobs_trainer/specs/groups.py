@@ -1,0 +1,93 @@
+"""The groups of a spec: the dataset, the adapter, the machine, the tracker and where the model goes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Strategy = Literal["auto", "single", "ddp", "user"]
+HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
+
+
+class Group(BaseModel):
+    """Base of the groups: strict, frozen, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=(), hide_input_in_errors=True)
+
+    SHORTHAND: ClassVar[str | None] = None
+    """Field that a plain string stands for."""
+
+
+class Dataset(Group):
+    """A dataset on the Hub, a local file (.jsonl, .json, .csv, .parquet) or a folder of ``Dataset.save_to_disk``."""
+
+    SHORTHAND: ClassVar[str | None] = "id"
+
+    id: str = Field(min_length=1, description='Hub id such as "trl-lib/Capybara", or a local path.')
+    config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
+    split: str = Field(default="train", description='Split, slices included: "train[:10%]".')
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a Hub dataset.")
+    columns: dict[str, str] = Field(default={}, description="Columns to rename, theirs to TRL's.")
+    num_samples: int | None = Field(default=None, ge=1, description="Use only the first rows.")
+    streaming: bool = Field(default=False, description="Read rows as they are needed; requires max_steps.")
+
+
+class LoRA(Group):
+    """A LoRA adapter, in the words of ``peft.LoraConfig`` and with the defaults of TRL's command line."""
+
+    ALIASES: ClassVar[dict[str, str]] = {"alpha": "lora_alpha", "dropout": "lora_dropout", "lora_r": "r"}
+
+    r: int = Field(default=16, ge=1, description="Rank.")
+    lora_alpha: int = Field(default=32, ge=1, description="Scale: the update is multiplied by lora_alpha / r.")
+    lora_dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout on the adapter's input.")
+    target_modules: list[str] | str | None = Field(
+        default=None, description='Module names, a regular expression, "all-linear", or None for PEFT\'s choice.'
+    )
+    modules_to_save: list[str] | None = Field(default=None, description="Modules that are trained in full and saved.")
+    bias: Literal["none", "all", "lora_only"] = Field(default="none", description="Which biases are trained.")
+    use_rslora: bool = Field(default=False, description="Scale by lora_alpha / sqrt(r).")
+    use_dora: bool = Field(default=False, description="Train magnitude and direction apart.")
+
+
+class Hardware(Group):
+    """The machine, and how the run is spread over its GPUs."""
+
+    SHORTHAND: ClassVar[str | None] = "flavor"
+
+    flavor: str = Field(default="auto", min_length=1, description='Flavor of HF Jobs, or "auto": the cheapest that fits.')
+    strategy: Strategy = Field(
+        default="auto",
+        description='"single": one GPU; "ddp": a copy of the model on each; "user": as fsdp, deepspeed say; "auto".',
+    )
+    max_usd_per_hour: float | None = Field(default=None, gt=0, description="Highest price of the machine, US dollars an hour.")
+    fsdp: bool | str | None = Field(default=None, description="As in TRL's config, passed as given.")
+    fsdp_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")
+    deepspeed: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")
+    accelerator_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")
+
+
+class Tracking(Group):
+    """Where the metrics go."""
+
+    project: str | None = Field(default=None, min_length=1, description="trackio project; unset: the model repo's name.")
+    name: str | None = Field(default=None, min_length=1, description="Name of the run.")
+    group: str | None = Field(default=None, min_length=1, description="Group of runs, such as the trials of a sweep.")
+    space_id: str | None = Field(default=None, description="Space of the dashboard; unset: namespace/trackio.")
+    bucket_id: str | None = Field(default=None, description="Bucket behind the Space; unset: trackio's choice.")
+    private: bool = Field(default=True, description="Create the Space as private.")
+    report_to: Literal["trackio", "none"] = Field(default="trackio", description="The tracker.")
+
+
+class Output(Group):
+    """Where the model goes."""
+
+    push_to_hub: bool | None = Field(default=None, description="Push the model; unset: if hub_model_id is given.")
+    hub_model_id: str | None = Field(default=None, description='Repository, "namespace/name".')
+    private: bool = Field(default=True, description="Create the repository as private.")
+    hub_strategy: HubStrategy | None = Field(default=None, description="When to push; unset: TRL's, at every save.")
+
+    @property
+    def pushes(self) -> bool:
+        """Whether the model is pushed to the Hub."""
+        return self.push_to_hub if self.push_to_hub is not None else self.hub_model_id is not None

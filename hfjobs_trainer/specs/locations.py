@@ -1,0 +1,44 @@
+"""Where a model or dataset is, told from how it is written: a Hub id or a path on this machine. Nothing is opened."""
+
+from __future__ import annotations
+
+import re
+
+DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+"""Endings of the data files that a spec takes; the text formats also with ``.gz``."""
+
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_PATH_PREFIXES = ("/", "./", "../", "~", ".\\", "..\\", "\\\\")
+
+_NAME = r"\w(?:[\w\-.]{0,94}\w)?"
+_REPO_ID = re.compile(rf"(?:{_NAME}/)?{_NAME}", re.ASCII)
+
+
+def data_suffix(name: str) -> str | None:
+    """The data format in which a file of this name is, as one of ``DATA_SUFFIXES``; ``None`` for any other file."""
+    lowered = name.lower().removesuffix(".gz")
+    found = next((suffix for suffix in DATA_SUFFIXES if lowered.endswith(suffix)), None)
+    return None if found == ".parquet" and name.lower().endswith(".gz") else found
+
+
+def is_local_path(text: str) -> bool:
+    """Whether ``text`` means a path on this machine; everything else means a repository on the Hub.
+
+    A path starts with ``/``, ``./``, ``../``, ``~`` or a Windows drive, or ends like a data file (``train.jsonl``). A
+    folder beside the script is therefore written ``./my-model``.
+    """
+    return (
+        text in {".", ".."}
+        or text.startswith(_PATH_PREFIXES)
+        or _WINDOWS_DRIVE.match(text) is not None
+        or data_suffix(text) is not None
+    )
+
+
+def is_valid_repo_id(text: str) -> bool:
+    """Whether the Hub could have a repository of this name: ``"name"`` or ``"namespace/name"``.
+
+    Each part has at most 96 ASCII letters, digits, ``-``, ``_`` and ``.``, with neither ``-`` nor ``.`` at an end and
+    without ``--`` and ``..``; the whole does not end in ``.git``. The Hub's own client applies the same rule.
+    """
+    return _REPO_ID.fullmatch(text) is not None and "--" not in text and ".." not in text and not text.endswith(".git")

@@ -1,0 +1,171 @@
+"""Argument names that are not fields: folded into a group, renamed since, or refused.
+
+Renames were read off TRL 1.16.0 and transformers 5.23.0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hfjobs_trainer.specs.groups import HubStrategy
+
+# flat TRL name -> (group, field of the group)
+FOLDED: dict[str, tuple[str, str]] = {
+    "push_to_hub": ("output", "push_to_hub"),
+    "hub_model_id": ("output", "hub_model_id"),
+    "hub_private_repo": ("output", "private"),
+    "hub_strategy": ("output", "hub_strategy"),
+    "run_name": ("tracking", "name"),
+    "project": ("tracking", "project"),
+    "trackio_space_id": ("tracking", "space_id"),
+    "trackio_bucket_id": ("tracking", "bucket_id"),
+    "report_to": ("tracking", "report_to"),
+    "fsdp": ("hardware", "fsdp"),
+    "fsdp_config": ("hardware", "fsdp_config"),
+    "deepspeed": ("hardware", "deepspeed"),
+    "accelerator_config": ("hardware", "accelerator_config"),
+}
+
+FOLDED_TYPES: dict[str, Any] = {
+    "push_to_hub": bool,
+    "hub_model_id": str | None,
+    "hub_private_repo": bool,
+    "hub_strategy": HubStrategy,
+    "run_name": str | None,
+    "project": str,
+    "trackio_space_id": str | None,
+    "trackio_bucket_id": str | None,
+    "trackio_static_space_id": Literal[False],
+    "report_to": Literal["trackio", "none"] | list[Literal["trackio", "none"]],
+    "fsdp": bool | str | None,
+    "fsdp_config": dict[str, Any] | None,
+    "deepspeed": dict[str, Any] | None,
+    "accelerator_config": dict[str, Any] | None,
+}
+"""Input types of the folded names."""
+
+# key of model_init_kwargs -> field of the spec
+FOLDED_MODEL_INIT: dict[str, str] = {
+    "revision": "model_revision",
+    "dtype": "dtype",
+    "attn_implementation": "attn_implementation",
+}
+
+REFUSED: dict[str, tuple[str, str]] = {
+    "hub_token": ("a token would be written into the script", "set HF_TOKEN in your environment or run `hf auth login`"),
+    "token": ("a token would be written into the script", "set HF_TOKEN in your environment or run `hf auth login`"),
+    "local_rank": ("the launcher gives each process its rank", "leave it out"),
+    "parallelism_config": ("it is an object, which a script cannot carry", 'hardware=hft.Hardware(strategy="ddp")'),
+    "do_train": ("TRL's trainers ignore it; the script always trains", "leave it out"),
+    "do_predict": ("the script trains and evaluates, it does not predict", "leave it out"),
+    "disable_tqdm": ("the script reports its progress as events, which job.watch() shows as a bar", "leave it out"),
+}
+"""Names of TRL that a spec does not take: the reason, and what to do."""
+
+_COMMON_RENAMES: dict[str, str] = {
+    "max_seq_length": "max_length",
+    "max_seq_len": "max_length",
+    "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
+    "processing_class": "nothing: the tokenizer is loaded with the model",
+    "model_name_or_path": "model",
+    "model_name": "model",
+    "model_id": "model",
+    "base_model": "model",
+    "train_dataset": "dataset",
+    "dataset_name": "dataset",
+    "dataset_id": "dataset",
+    "dataset_config": 'dataset=hft.Dataset(id=..., config="...")',
+    "dataset_train_split": 'dataset=hft.Dataset(id=..., split="...")',
+    "dataset_test_split": 'eval_dataset=hft.Dataset(id=..., split="...")',
+    "evaluation_strategy": "eval_strategy",
+    "warmup_ratio": "warmup_steps, which takes a fraction below 1 as well as a number of steps",
+    "torch_dtype": "dtype",
+    "gpu": "hardware",
+    "flavor": "hardware",
+    "epochs": "num_train_epochs",
+    "lr": "learning_rate",
+    "batch_size": "per_device_train_batch_size, or global_batch_size",
+    "per_gpu_train_batch_size": "per_device_train_batch_size",
+    "per_gpu_eval_batch_size": "per_device_eval_batch_size",
+    "group_by_length": 'train_sampling_strategy="group_by_length"',
+    "include_inputs_for_metrics": 'include_for_metrics=["inputs"]',
+    "push_to_hub_model_id": "hub_model_id",
+    "push_to_hub_organization": 'hub_model_id="organization/name"',
+    "push_to_hub_token": "nothing: HF_TOKEN is read from your environment at submit",
+    "peft_config": "lora=hft.LoRA(...)",
+    "use_peft": "lora=hft.LoRA(...)",
+    "lora_config": "lora=hft.LoRA(...)",
+    "lora_r": "lora=hft.LoRA(r=...)",
+    "lora_alpha": "lora=hft.LoRA(lora_alpha=...)",
+    "space_id": 'tracking=hft.Tracking(space_id="...")',
+    "no_cuda": "use_cpu",
+    "adafactor": 'optim="adafactor"',
+    "use_liger": 'nothing: TRL computes its losses without materialised logits; else model_init_kwargs={"use_kernels": True}',
+    "overwrite_output_dir": "nothing: it was removed from transformers",
+    "logging_dir": "nothing: it was removed from transformers; trackio keeps the metrics",
+    "save_safetensors": "nothing: checkpoints are always safetensors",
+    "use_mps_device": "nothing: the device is found by itself",
+    "fp16_backend": "nothing: it was removed from transformers",
+    "half_precision_backend": "nothing: it was removed from transformers",
+    "tpu_num_cores": "nothing: it was removed from transformers",
+    "past_index": "nothing: it was removed from transformers",
+    "ray_scope": "nothing: it was removed from transformers",
+    "torchdynamo": "torch_compile",
+    "jit_mode_eval": "nothing: it was removed from transformers",
+    "use_ipex": "nothing: it was removed from transformers",
+    "mp_parameters": "nothing: it was removed from transformers",
+    "include_tokens_per_second": "include_num_input_tokens_seen",
+    "split_batches": 'accelerator_config={"split_batches": True}',
+    "dispatch_batches": 'accelerator_config={"dispatch_batches": ...}',
+    "fsdp_min_num_params": 'fsdp_config={"min_num_params": ...}',
+    "fsdp_transformer_layer_cls_to_wrap": 'fsdp_config={"transformer_layer_cls_to_wrap": [...]}',
+}
+
+_METHOD_RENAMES: dict[str, dict[str, str]] = {
+    "sft": {
+        "max_prompt_length": "max_length, which covers prompt and completion",
+        "max_completion_length": "max_length, which covers prompt and completion",
+        "num_of_sequences": "packing",
+        "dataset_batch_size": "nothing: it was removed from TRL",
+    },
+    "dpo": {
+        "max_prompt_length": "max_length, which covers prompt and completion",
+        "max_completion_length": "max_length, which covers prompt and completion",
+        "max_target_length": "max_length, which covers prompt and completion",
+        "rpo_alpha": 'loss_type=["sigmoid", "sft"] with loss_weights=[1.0, ...]',
+        "reference_free": "nothing: it was removed from TRL",
+        "generate_during_eval": "nothing: it was removed from TRL",
+        "label_pad_token_id": "nothing: it was removed from TRL",
+        "padding_value": "nothing: it was removed from TRL",
+        "use_logits_to_keep": "nothing: TRL does it by itself",
+        "force_use_ref_model": "nothing: it was removed from TRL",
+        "ref_model_init_kwargs": "model_init_kwargs",
+        "use_liger_loss": "nothing: TRL computes its losses without materialised logits",
+    },
+    "grpo": {
+        "max_prompt_length": "nothing: TRL no longer truncates prompts; filter the dataset instead",
+        "max_new_tokens": "max_completion_length",
+        "response_length": "max_completion_length",
+        "max_length": "max_completion_length",
+        "kl_coef": "beta",
+        "cliprange": "epsilon",
+        "num_ppo_epochs": "num_iterations",
+        "num_mini_batches": "steps_per_generation",
+        "total_episodes": "max_steps",
+        "reward_model": "reward_funcs",
+        "reward_model_name_or_path": "reward_funcs",
+        "vllm_device": 'nothing: it was removed from TRL; see vllm_mode="colocate"',
+        "vllm_dtype": "nothing: it was removed from TRL",
+        "vllm_max_model_len": "vllm_max_model_length",
+        "vllm_guided_decoding_regex": "vllm_structured_outputs_regex",
+        "vllm_enable_prefix_caching": "nothing: it was removed from TRL",
+        "vllm_init_kwargs": "nothing: it was removed from TRL",
+        "wandb_log_unique_prompts": "log_unique_prompts",
+        "use_liger_loss": "nothing: TRL computes its losses without materialised logits",
+    },
+}
+
+
+def renamed(method: str, name: str) -> str | None:
+    """What ``name`` is called today in this method, or ``None`` if it is no old name."""
+    return _METHOD_RENAMES.get(method, {}).get(name) or _COMMON_RENAMES.get(name)

@@ -1,0 +1,82 @@
+"""The training methods: one record each, found by the files in ``specs/methods``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.base import TrainSpec
+
+_PACKAGE = "hfjobs_trainer.specs.methods"
+_registered: dict[str, type[TrainSpec]] = {}
+S = TypeVar("S", bound="type[TrainSpec]")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A training method and where TRL keeps it.
+
+    Attributes:
+        name: Such as ``"dpo"``: the tag of its specs, its file's and its template's name.
+        label: As people write it, such as ``"DPO"``.
+        module: Module that has the trainer and the config.
+        trainer: Name of the trainer class.
+        config: Name of the config class.
+        family: Which set of pins its scripts use, a key of ``data/pins.json``.
+    """
+
+    name: str
+    label: str
+    trainer: str
+    config: str
+    module: str = "trl"
+    family: str = "default"
+
+    def trl_argument_names(self, spec: type[TrainSpec]) -> frozenset[str]:
+        """Fields of the spec class that are arguments of TRL's config."""
+        from hfjobs_trainer.specs.args_base import TRLArgs
+        from hfjobs_trainer.specs.trl_args.common import CommonArgs
+
+        tables = [c for c in spec.__mro__ if issubclass(c, TRLArgs) and c.__module__.startswith(CommonArgs.__module__.rsplit(".", 1)[0])]
+        return frozenset(name for table in tables for name in table.model_fields)
+
+
+def method(
+    name: str, *, label: str, trainer: str, config: str, module: str = "trl", family: str = "default"
+) -> Callable[[S], S]:
+    """Register a spec class as the training method ``name``."""
+
+    def register(spec: S) -> S:
+        spec.METHOD = Method(name, label, trainer, config, module, family)
+        _registered[name] = spec
+        return spec
+
+    return register
+
+
+class Methods(Mapping[str, "type[TrainSpec]"]):
+    """Spec classes by method name; a class is built when it is first asked for."""
+
+    def __getitem__(self, name: str) -> type[TrainSpec]:
+        if name not in set(self):
+            raise KeyError(name)
+        if name not in _registered:
+            importlib.import_module(f"{_PACKAGE}.{name}")
+        return _registered[name]
+
+    def __iter__(self) -> Iterator[str]:
+        folder = importlib.import_module(_PACKAGE).__path__
+        return (info.name for info in pkgutil.iter_modules(folder))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"METHODS({', '.join(self)})"
+
+
+METHODS: Mapping[str, type[TrainSpec]] = Methods()

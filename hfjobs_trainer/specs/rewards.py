@@ -1,0 +1,206 @@
+"""Reward functions of the user's own: held as source text from the moment a spec is built.
+
+A function may be defined anywhere, a notebook cell included. It travels into the script as it was written, with the imports
+it needs. What a script on another machine would not have (a variable beside the function, another function of the
+notebook, a module of one's own) is refused by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+# Modules beside the standard library that the dependencies of every script bring, by import name.
+INSTALLED = frozenset(
+    "accelerate datasets filelock fsspec huggingface_hub jinja2 numpy packaging pandas peft psutil pyarrow regex safetensors"
+    " tokenizers torch tqdm trackio transformers trl yaml".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltinReward:
+    """A reward that TRL brings: arguments of its factory if it is one, and the packages it needs."""
+
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    packages: tuple[str, ...] = ()
+
+
+# The names and the arguments of TRL's own command line (trl/scripts/grpo.py).
+BUILTIN_REWARDS: dict[str, BuiltinReward] = {
+    "accuracy_reward": BuiltinReward(packages=("math-verify",)),
+    "reasoning_accuracy_reward": BuiltinReward(packages=("math-verify",)),
+    "think_format_reward": BuiltinReward(),
+    "get_soft_overlong_punishment": BuiltinReward({"max_completion_len": 1280, "soft_punish_cache": 256}),
+}
+
+
+class RewardFunction(BaseModel):
+    """A Python function as a script needs it.
+
+    Attributes:
+        name: Name under which it is defined.
+        source: Its ``def`` statement, dedented, decorators included.
+        imports: Import statements it needs, one a line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str
+    source: str
+    imports: list[str] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _is_one_function(self) -> RewardFunction:
+        try:
+            body = ast.parse(self.source).body
+            imports = [ast.parse(line).body for line in self.imports]
+        except (SyntaxError, ValueError):
+            raise ValueError(f"the source of {self.name!r} is no Python") from None
+        if len(body) != 1 or not isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef) or body[0].name != self.name:
+            raise ValueError(f"the source of {self.name!r} must be one function of that name")
+        if not all(len(line) == 1 and isinstance(line[0], ast.Import | ast.ImportFrom) for line in imports):
+            raise ValueError(f"the imports of {self.name!r} must be import statements")
+        if re.search(r"^# ///", self.source, re.MULTILINE):
+            raise ValueError(f"the source of {self.name!r} has a line that begins with '# ///', which marks a script's header")
+        return self
+
+    @property
+    def takes_any_keyword(self) -> bool:
+        """Whether the signature ends in ``**kwargs``; TRL passes every column of the dataset by keyword."""
+        function = ast.parse(self.source).body[0]
+        return isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.args.kwarg is not None
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """Top-level names of the modules that it imports, inside and outside its body."""
+        nodes = [node for text in (*self.imports, self.source) for node in ast.walk(ast.parse(text))]
+        plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        return frozenset(
+            name.split(".")[0] for name in plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        )
+
+
+def capture(function: Callable[..., Any]) -> RewardFunction:
+    """Take a function's source and the imports it needs.
+
+    Raises:
+        ValueError: It is no plain function, its source cannot be found, or it depends on something that the script would
+            not have; the message names it.
+    """
+    if not isinstance(function, FunctionType):
+        raise ValueError(f"{function!r} is no plain function: write it as `def reward(completions, **kwargs): ...`")
+    name = function.__name__
+    if name == "<lambda>":
+        raise ValueError("a lambda has no name to go by in the script: write it as `def reward(completions, **kwargs): ...`")
+    try:
+        source = textwrap.dedent(inspect.getsource(function)).rstrip() + "\n"
+        tree = ast.parse(source)
+    except (OSError, TypeError, SyntaxError):
+        raise ValueError(f"the source of {name} cannot be found: define it in a file or a notebook cell") from None
+    if function.__closure__:
+        captured = ", ".join(function.__code__.co_freevars)
+        raise ValueError(f"{name} uses {captured} of the function around it: pass it as a default value or define it inside")
+    needed = _free_names(_without_annotations(ast.parse(source)))
+    imports, missing = _resolve(sorted(needed), function.__globals__, name)
+    # annotations are never evaluated in a script: what they name is imported if it can be, and no loss if not
+    imports += _resolve(sorted(_free_names(tree) - needed), function.__globals__, name)[0]
+    if missing:
+        raise ValueError(f"{name} uses {', '.join(missing)}, which the script would not have: define it inside {name}")
+    return RewardFunction(name=name, source=source, imports=imports)
+
+
+def _resolve(names: list[str], scope: dict[str, Any], function: str) -> tuple[list[str], list[str]]:
+    imports: list[str] = []
+    missing: list[str] = []
+    for name in names:
+        if name == function or (name not in scope and hasattr(builtins, name)):
+            continue
+        value = scope.get(name)
+        if isinstance(value, ModuleType):
+            imports.append(_import_module(value.__name__, name))
+        elif name in scope and (origin := _origin(value, scope)):
+            imports.append(f"from {origin[0]} import {origin[1]}" + (f" as {name}" if origin[1] != name else ""))
+        elif name not in scope:
+            missing.append(f"{name} (not defined)")
+        else:
+            missing.append(name)
+    return imports, missing
+
+
+def _import_module(module: str, name: str) -> str:
+    if module == name:
+        return f"import {module}"
+    parent, _, leaf = module.rpartition(".")
+    return f"from {parent} import {leaf}" + (f" as {name}" if leaf != name else "") if parent else f"import {module} as {name}"
+
+
+def _origin(value: Any, scope: dict[str, Any]) -> tuple[str, str] | None:
+    """Module and name from which a function or class can be imported; ``None`` if it is defined beside the function."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module in {"__main__", scope.get("__name__")}:
+        return None
+    return (module, name) if getattr(sys.modules.get(module), name, None) is value else None
+
+
+def _free_names(tree: ast.AST) -> set[str]:
+    """Names that the code reads from outside itself."""
+    import symtable
+
+    def globals_of(table: symtable.SymbolTable) -> Iterator[str]:
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() and symbol.is_global():
+                yield symbol.get_name()
+        for child in table.get_children():
+            yield from globals_of(child)
+
+    module = symtable.symtable(ast.unparse(tree), "<reward>", "exec")
+    top = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_referenced() and not symbol.is_assigned()}
+    inner = {name for child in module.get_children() for name in globals_of(child)}
+    return top | inner
+
+
+class _Strip(ast.NodeTransformer):
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        self.generic_visit(node)
+        node.annotation = ast.Constant(None)
+        return node
+
+
+def _without_annotations(tree: ast.AST) -> ast.AST:
+    return _Strip().visit(tree)
+
+
+def _as_list(value: Any) -> Any:
+    items = value if isinstance(value, list | tuple) else [value]
+    return [capture(item) if callable(item) else item for item in items]
+
+
+Reward = str | RewardFunction
+RewardFuncs = Annotated[
+    list[Reward],
+    Field(min_length=1),
+    BeforeValidator(_as_list, json_schema_input_type=str | Callable[..., Any] | list[str | Callable[..., Any]]),
+]
+"""Rewards as a spec holds them; one alone is taken as a list of one."""
