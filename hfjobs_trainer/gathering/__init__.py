@@ -1,0 +1,93 @@
+"""Spec -> Facts: what is true outside, read from this machine's disk and from the Hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
+from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.hub import Hub
+from hfjobs_trainer.gathering.local_dataset import read_dataset
+from hfjobs_trainer.gathering.local_model import read_model
+from hfjobs_trainer.specs.locations import is_local_path
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.groups import Dataset
+
+__all__ = ["gather", "gather_hardware"]
+
+
+def gather(
+    spec: TrainSpec,
+    *,
+    offline: bool = False,
+    token: str | None = None,
+    endpoint: str | None = None,
+    backend: str = "hub",
+) -> Facts:
+    """Find out what a plan for ``spec`` needs to know; what cannot be known is ``None``.
+
+    Local paths are read from disk, Hub ids are asked of the Hub, all at once and for 8 seconds at most. A file that is
+    broken or a Hub that is away raises nothing.
+
+    Args:
+        spec: What is to be trained.
+        offline: Ask the Hub nothing; so does ``HF_HUB_OFFLINE=1``.
+        token: Access token; by default the one that ``hf auth login`` stored or ``HF_TOKEN`` holds.
+        endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
+        backend: ``"hub"``, or ``"local"``, for which neither flavors nor the account are looked up.
+    """
+    token = token or attempt(_stored_token)
+    hub = None if offline or _client_is_offline() else Hub(endpoint, token)
+    remote = hub if backend == "hub" else None
+    # All questions are asked before the first answer is awaited, and the disk is read meanwhile.
+    hardware = remote.ask_hardware() if remote else None
+    account = remote.ask_account() if remote else None
+    model = _model(hub, spec.model, spec.model_revision)
+    dataset = _dataset(hub, spec.dataset)
+    eval_dataset = _dataset(hub, spec.eval_dataset) if spec.eval_dataset else None
+    return Facts(
+        model=model(),
+        dataset=dataset(),
+        eval_dataset=eval_dataset() if eval_dataset else None,
+        hardware=hardware() if hardware else None,
+        account=account() if account else AccountFacts(has_token=token is not None),
+    )
+
+
+def gather_hardware(*, token: str | None = None, endpoint: str | None = None) -> HardwareFacts | None:
+    """The flavors on offer now, with prices; ``None`` if the Hub does not say within seconds, or may not be asked.
+
+    Args:
+        token: Not needed: the list is public.
+        endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
+    """
+    return None if _client_is_offline() else Hub(endpoint, token).ask_hardware()()
+
+
+def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], ModelFacts]:
+    if is_local_path(model):
+        return lambda: read_model(model)
+    return hub.ask_model(model, revision) if hub else ModelFacts
+
+
+def _dataset(hub: Hub | None, dataset: Dataset) -> Callable[[], DatasetFacts]:
+    if is_local_path(dataset.id):
+        return lambda: read_dataset(dataset.id, dataset.split)
+    return hub.ask_dataset(dataset) if hub else DatasetFacts
+
+
+def _stored_token() -> str | None:
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+def _client_is_offline() -> bool:
+    from huggingface_hub import constants
+
+    # The client reads the variable when it is imported; here one that was set later counts too.
+    return constants.is_offline_mode() or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -1,0 +1,74 @@
+"""What the files of a model say, on disk or on the Hub: config.json, tokenizer_config.json, safetensors dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_text
+
+# Older architectures have their own names for the same numbers (transformers calls this an attribute map).
+_NAMES = {
+    "hidden_size": ("hidden_size", "n_embd", "d_model"),
+    "intermediate_size": ("intermediate_size", "n_inner", "ffn_dim", "d_ff"),
+    "num_hidden_layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "num_attention_heads": ("num_attention_heads", "n_head", "num_heads"),
+    "num_key_value_heads": ("num_key_value_heads", "num_kv_heads"),
+    "head_dim": ("head_dim",),
+    "vocab_size": ("vocab_size",),
+}
+
+_TORCH_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+
+
+def read_config(config: Json) -> ModelFacts:
+    """The architecture that a ``config.json`` describes; of a multimodal model, that of its language model."""
+    text = as_json(config.get("text_config"))
+    scopes = (text, config) if text else (config,)
+
+    def number(field: str) -> int | None:
+        found = (as_int(scope.get(name)) for scope in scopes for name in _NAMES[field])
+        return next((value for value in found if value is not None), None)
+
+    hidden, heads, head_dim = number("hidden_size"), number("num_attention_heads"), number("head_dim")
+    if head_dim is None and hidden and heads:
+        head_dim = hidden // heads
+    ties = [scope["tie_word_embeddings"] for scope in scopes if isinstance(scope.get("tie_word_embeddings"), bool)]
+    dtypes = [as_text(scope.get(name)) for scope in scopes for name in ("dtype", "torch_dtype")]
+    dtype = next((name for name in dtypes if name), None)
+    return ModelFacts(
+        model_type=as_text(config.get("model_type")),
+        hidden_size=hidden,
+        intermediate_size=number("intermediate_size"),
+        num_hidden_layers=number("num_hidden_layers"),
+        num_attention_heads=heads,
+        num_key_value_heads=number("num_key_value_heads") or heads,
+        head_dim=head_dim,
+        vocab_size=number("vocab_size"),
+        tie_word_embeddings=bool(ties[0]) if ties else None,
+        dtype=dtype.removeprefix("torch.") if dtype else None,
+    )
+
+
+def has_template(tokenizer_config: Json) -> bool:
+    """Whether a ``tokenizer_config.json`` holds a chat template: one text, or several with names."""
+    return bool(tokenizer_config.get("chat_template"))
+
+
+def main_dtype(counts: Iterable[tuple[str, int]]) -> str | None:
+    """Name in torch of the dtype of most parameters, from pairs of a safetensors dtype and a count."""
+    largest = max(counts, key=lambda pair: pair[1], default=None)
+    return _TORCH_DTYPES.get(largest[0]) if largest else None

@@ -1,0 +1,234 @@
+"""Facts that the Hub knows: models, datasets, the hardware on offer, the account.
+
+Every question is asked in a thread of its own and the answers are awaited until one common deadline: a Hub that is slow
+or away costs a few seconds, never the plan. Nothing is asked twice, except without the token where the Hub refuses it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, ModelFacts
+from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
+from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
+from hfjobs_trainer.planning.offers import parse_live
+from hfjobs_trainer.specs.locations import is_valid_repo_id
+from hfjobs_trainer.specs.splits import count_rows, split_names
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import DatasetInfo, HfApi, ModelInfo
+
+    from hfjobs_trainer.specs.groups import Dataset
+
+T = TypeVar("T")
+Token = str | Literal[False]
+
+CALL_SECONDS = 5.0
+"""Longest wait for a connection, and for each piece of an answer."""
+TOTAL_SECONDS = 8.0
+"""Longest wait for all answers together."""
+
+_TEMPLATE_FILES = {"chat_template.jinja", "chat_template.json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What the Hub said: ``value``, or the HTTP status with which it refused; neither if it did not answer."""
+
+    value: T | None = None
+    refused: int | None = None
+    gated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A Hub, who asks it, and until when answers are awaited.
+
+    Attributes:
+        endpoint: Address of the Hub; ``None`` for the client's default.
+        token: Token of the one who asks; ``None`` to ask anonymously.
+        deadline: Time of ``time.monotonic`` after which an answer counts as missing, seconds.
+    """
+
+    endpoint: str | None = None
+    token: str | None = field(default=None, repr=False)
+    deadline: float = field(default_factory=lambda: time.monotonic() + TOTAL_SECONDS)
+
+    def ask_model(self, repo_id: str, revision: str | None) -> Callable[[], ModelFacts]:
+        """Ask for a model; the function that is returned waits for the answers and puts them together."""
+        if not is_valid_repo_id(repo_id):
+            return lambda: ModelFacts(exists=False)
+        info = self._ask(lambda token: self._api(token).model_info(repo_id, revision=revision, timeout=CALL_SECONDS))
+        config = self._ask(lambda token: self._read_file(repo_id, "config.json", revision, token))
+        tokenizer = self._ask(lambda token: self._read_file(repo_id, "tokenizer_config.json", revision, token))
+        return lambda: _model_facts(info(), config(), tokenizer())
+
+    def ask_dataset(self, dataset: Dataset) -> Callable[[], DatasetFacts]:
+        """Ask for a dataset; the function that is returned waits for the answer."""
+        repo_id, revision = dataset.id, dataset.revision
+        if not is_valid_repo_id(repo_id):
+            return lambda: DatasetFacts(exists=False)
+        info = self._ask(lambda token: self._api(token).dataset_info(repo_id, revision=revision, timeout=CALL_SECONDS))
+        return lambda: _dataset_facts(info(), dataset.config, dataset.split)
+
+    def ask_hardware(self) -> Callable[[], HardwareFacts | None]:
+        """Ask which flavors there are; the function that is returned gives ``None`` if that stays unknown."""
+        answer = self._ask(lambda _: _hardware_facts(self._get("/api/jobs/hardware", False)))
+        return lambda: answer().value
+
+    def ask_account(self) -> Callable[[], AccountFacts]:
+        """Ask whose token it is; without a token nothing is asked."""
+        token = self.token
+        if not token:
+            return lambda: AccountFacts(has_token=False)
+        answer = self._ask(lambda _: as_json(self._get("/api/whoami-v2", token)))
+        return lambda: _account_facts(answer())
+
+    def _ask(self, call: Callable[[Token], T]) -> Callable[[], Answer[T]]:
+        future: Future[Answer[T]] = Future()
+
+        def run() -> None:
+            answer = _answer(call, self.token or False)
+            if answer.refused == 401 and self.token and not answer.gated:
+                # A token that has expired also bars the way to what is public.
+                anonymous = _answer(call, False)
+                answer = anonymous if anonymous.value is not None else answer
+            future.set_result(answer)
+
+        # Not a pool: leaving the interpreter would wait for its threads.
+        threading.Thread(target=run, name="hfjobs-trainer-gather", daemon=True).start()
+
+        def wait() -> Answer[T]:
+            return attempt(lambda: future.result(timeout=max(0.0, self.deadline - time.monotonic()))) or Answer()
+
+        return wait
+
+    def _api(self, token: Token) -> HfApi:
+        from huggingface_hub import HfApi
+
+        return HfApi(endpoint=self.endpoint, token=token)
+
+    def _get(self, path: str, token: Token) -> object:
+        # Through the client's session rather than HfApi.whoami and list_jobs_hardware, which know no timeout.
+        from huggingface_hub import constants, get_session
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyright: ignore[reportUnknownVariableType]
+
+        url = path if "://" in path else (self.endpoint or constants.ENDPOINT).rstrip("/") + path
+        response = get_session().get(url, headers=build_hf_headers(token=token), timeout=CALL_SECONDS)
+        hf_raise_for_status(response)
+        return response.json()
+
+    def _read_file(self, repo_id: str, name: str, revision: str | None, token: Token) -> Json:
+        from huggingface_hub import hf_hub_url
+
+        return as_json(self._get(hf_hub_url(repo_id, name, revision=revision, endpoint=self.endpoint), token))
+
+
+def _answer(call: Callable[[Token], T], token: Token) -> Answer[T]:
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    def run() -> Answer[T]:
+        try:
+            return Answer(call(token))
+        except HfHubHTTPError as error:
+            return Answer(refused=error.response.status_code, gated=isinstance(error, GatedRepoError))
+
+    return attempt(run) or Answer()
+
+
+def _model_facts(info: Answer[ModelInfo], config: Answer[Json], tokenizer: Answer[Json]) -> ModelFacts:
+    if info.refused == 404:
+        return ModelFacts(exists=False)
+    facts = read_config(config.value or {})
+    gated = True if info.gated or config.gated else None
+    if info.value is None:
+        known = gated or config.value is not None or None
+        return replace(facts, exists=known, gated=gated, has_chat_template=has_template(tokenizer.value or {}) or None)
+    weights, summary = info.value.safetensors, as_json(getattr(info.value, "config", None))
+    return replace(
+        facts,
+        exists=True,
+        private=info.value.private,
+        gated=gated if info.value.gated is None else bool(info.value.gated),
+        sha=info.value.sha,
+        model_type=facts.model_type or as_text(summary.get("model_type")),
+        num_parameters=as_int(weights.total) if weights else None,
+        dtype=(main_dtype(weights.parameters.items()) if weights else None) or facts.dtype,
+        has_chat_template=_has_chat_template(info.value, tokenizer),
+    )
+
+
+def _has_chat_template(info: ModelInfo, tokenizer: Answer[Json]) -> bool | None:
+    summary = as_json(getattr(info, "config", None))
+    files = {sibling.rfilename for sibling in info.siblings or ()}
+    if files & _TEMPLATE_FILES or has_template(as_json(summary.get("tokenizer_config"))):
+        return True
+    if tokenizer.value is not None:
+        return has_template(tokenizer.value)
+    return False if tokenizer.refused == 404 else None
+
+
+def _dataset_facts(info: Answer[DatasetInfo], config: str | None, split: str) -> DatasetFacts:
+    if info.refused == 404:
+        return DatasetFacts(exists=False)
+    if info.value is None:
+        return DatasetFacts(exists=info.gated or None, gated=info.gated or None)
+    card = info.value.card_data
+    described = _described(as_json(card.to_dict()) if card else {}, config)
+    features = as_list(described.get("features"))
+    columns = tuple(name for entry in features if (name := as_text(as_json(entry).get("name"))))
+    rows: dict[str, int | None] = {
+        name: as_int(as_json(entry).get("num_examples"))
+        for entry in as_list(described.get("splits"))
+        if (name := as_text(as_json(entry).get("name")))
+    }
+    return DatasetFacts(
+        exists=True,
+        private=info.value.private,
+        gated=None if info.value.gated is None else bool(info.value.gated),
+        sha=info.value.sha,
+        columns=(columns or None) if not rows or set(split_names(split)) <= set(rows) else None,
+        num_rows=count_rows(split, rows),
+        splits=tuple(rows) or None,
+    )
+
+
+def _described(card: Json, config: str | None) -> Json:
+    """The entry of a dataset card's ``dataset_info`` on the configuration that ``datasets`` would load; else empty."""
+    info = card.get("dataset_info")
+    entries = [as_json(entry) for entry in as_list(info) or [info]]
+    by_name = {as_text(entry.get("config_name")) or "default": entry for entry in entries}
+    configs = {str(as_json(entry).get("config_name")): as_json(entry) for entry in as_list(card.get("configs"))}
+    names = list(configs or by_name)
+    if config is None:
+        marked = [name for name, entry in configs.items() if entry.get("default") is True]
+        config = marked[0] if marked else "default" if "default" in names else names[0] if len(names) == 1 else None
+    return by_name.get(config, {}) if config is not None else {}
+
+
+def _hardware_facts(listed: object) -> HardwareFacts | None:
+    from huggingface_hub import JobHardwareInfo
+
+    machines = [attempt(lambda entry=entry: JobHardwareInfo(**as_json(entry))) for entry in as_list(listed)]
+    facts = parse_live(machine for machine in machines if machine)
+    return facts if facts.flavors else None
+
+
+def _account_facts(answer: Answer[Json]) -> AccountFacts:
+    if answer.value is None:
+        problem = "the Hub does not accept this token" if answer.refused == 401 else None
+        return AccountFacts(has_token=True, problem=problem)
+    access = as_json(as_json(answer.value.get("auth")).get("accessToken"))
+    names = (as_text(as_json(entry).get("name")) for entry in as_list(answer.value.get("orgs")))
+    return AccountFacts(
+        has_token=True,
+        name=as_text(answer.value.get("name")),
+        organizations=tuple(name for name in names if name),
+        token_role=as_text(access.get("role")),
+    )

@@ -1,0 +1,112 @@
+"""Facts about a dataset on this machine: a data file, a folder of data files, or a saved dataset."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hfjobs_trainer.facts import DatasetFacts
+from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.local_model import absolute, read_json
+from hfjobs_trainer.gathering.tables import Table, read_arrow, read_table
+from hfjobs_trainer.gathering.values import as_json, as_list, as_text
+from hfjobs_trainer.specs.locations import data_suffix
+from hfjobs_trainer.specs.splits import count_rows, split_names
+
+Tables = Mapping[str, Callable[[], Table]]
+
+# The words by which datasets tells the splits of a folder apart, and what may stand around them.
+_KEYWORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_BOUNDARY = "[-._ 0-9]"
+_SHARD = re.compile(r"data/(?P<split>\w+(?:\.\w+)*)-\d{5}-of-\d{5}[^/]*\.[^/]*")
+# A folder with more files than this is hardly a dataset, and listing it would take long.
+_MAX_FILES = 10_000
+
+
+def read_dataset(text: str, split: str) -> DatasetFacts:
+    """Facts about the dataset at ``text``; what cannot be read is ``None``.
+
+    Args:
+        text: The path, as the spec gives it.
+        split: The split that is to be read, slices included.
+    """
+    path = absolute(text)
+    exists = attempt(path.exists)
+    if not exists:
+        return DatasetFacts(path=str(path), exists=exists)
+    if attempt(lambda: (path / "state.json").exists()):
+        # One dataset without splits, which is loaded whole whatever split is asked for.
+        saved = attempt(lambda: _read_saved(path)) or Table()
+        return DatasetFacts(path=str(path), exists=True, columns=saved.columns, num_rows=saved.num_rows)
+    tables = attempt(lambda: _tables(path))
+    if tables is None:
+        return DatasetFacts(path=str(path), exists=True)
+    wanted = {name: attempt(tables[name]) or Table() for name in split_names(split) if name in tables}
+    return DatasetFacts(
+        path=str(path),
+        exists=True,
+        columns=next(iter(wanted.values()), Table()).columns,
+        num_rows=count_rows(split, {name: table.num_rows for name, table in wanted.items()}),
+        splits=tuple(tables),
+    )
+
+
+def _tables(path: Path) -> Tables | None:
+    if path.is_file():
+        return {"train": lambda: read_table([path])} if data_suffix(path.name) else None
+    if (path / "dataset_dict.json").exists():
+        names = [name for name in as_list(read_json(path / "dataset_dict.json")["splits"]) if isinstance(name, str)]
+        return {name: lambda name=name: _read_saved(path / name) for name in names}
+    splits = _splits_of_folder(path)
+    return {name: lambda files=files: read_table(files) for name, files in splits.items()} if splits else None
+
+
+def _read_saved(folder: Path) -> Table:
+    """A dataset that ``Dataset.save_to_disk`` wrote."""
+    features = as_json(read_json(folder / "dataset_info.json").get("features"))
+
+    def rows() -> int | None:
+        entries = as_list(read_json(folder / "state.json")["_data_files"])
+        return read_arrow([folder / name for entry in entries if (name := as_text(as_json(entry).get("filename")))])
+
+    return Table(tuple(features) or None, attempt(rows))
+
+
+def _splits_of_folder(folder: Path) -> dict[str, list[Path]] | None:
+    listed = sorted(itertools.islice(folder.rglob("*"), _MAX_FILES))
+    if len(listed) == _MAX_FILES or _declares_files(folder / "README.md"):
+        return None
+    names = {path.relative_to(folder).as_posix(): path for path in listed if data_suffix(path.name) and path.is_file()}
+    files = {name: path for name, path in names.items() if not re.search(r"(^|/)(\.|__)", name)}
+    if len({data_suffix(name) for name in files}) != 1:
+        return None
+    shards: dict[str, list[Path]] = {}
+    for name, path in files.items():
+        if match := _SHARD.fullmatch(name):
+            shards.setdefault(match["split"], []).append(path)
+    by_folder = _by_keyword(files, lambda name: name.split("/")[:-1])
+    by_name = _by_keyword(files, lambda name: name.split("/")[-1:])
+    return shards or by_folder or by_name or {"train": list(files.values())}
+
+
+def _by_keyword(files: Mapping[str, Path], parts: Callable[[str], Sequence[str]]) -> dict[str, list[Path]]:
+    found = {
+        split: [path for name, path in files.items() if any(_has_keyword(part, words) for part in parts(name))]
+        for split, words in _KEYWORDS.items()
+    }
+    return {split: paths for split, paths in found.items() if paths}
+
+
+def _has_keyword(text: str, words: Sequence[str]) -> bool:
+    return re.search(rf"(^|{_BOUNDARY})({'|'.join(words)})({_BOUNDARY}|$)", text) is not None
+
+
+def _declares_files(card: Path) -> bool:
+    """Whether a dataset card says itself which file belongs to which split."""
+    return card.exists() and bool(re.search(r"^configs:", card.read_text(encoding="utf-8", errors="replace"), re.M))

@@ -1,0 +1,165 @@
+"""Columns and rows of a data file, as ``datasets`` will see them, without loading it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib
+import io
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.specs.locations import data_suffix
+
+# How much may be read in about a second each; above it the number of rows stays unknown.
+MAX_LINES_BYTES = 512 * 1024**2
+MAX_CSV_BYTES = 128 * 1024**2
+MAX_JSON_BYTES = 64 * 1024**2
+# gzip packs text about this well.
+_GZIP_RATIO = 8
+_HEAD_BYTES = 4 * 1024**2
+_SAMPLE_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Column names and number of rows; ``None`` where unknown."""
+
+    columns: tuple[str, ...] | None = None
+    num_rows: int | None = None
+
+
+def read_table(paths: Sequence[Path]) -> Table:
+    """The table that these files make up together; what cannot be told is ``None``."""
+    tables = [attempt(lambda path=path: _read_file(path)) or Table() for path in paths]
+    columns = [table.columns for table in tables if table.columns is not None]
+    rows = [table.num_rows for table in tables if table.num_rows is not None]
+    return Table(
+        columns=_union(columns) if columns and len(columns) == len(tables) else None,
+        num_rows=sum(rows) if rows and len(rows) == len(tables) else None,
+    )
+
+
+def read_arrow(paths: Sequence[Path]) -> int | None:
+    """Rows of the arrow files of a saved dataset; ``None`` without pyarrow."""
+    ipc: Any = _import("pyarrow.ipc")
+    arrow: Any = _import("pyarrow")
+    if ipc is None:
+        return None
+    total = 0
+    for path in paths:
+        # Mapped, not read: only the sizes of the batches are looked at.
+        with arrow.memory_map(str(path)) as source, ipc.open_stream(source) as reader:
+            total += sum(int(batch.num_rows) for batch in reader)
+    return total
+
+
+def _read_file(path: Path) -> Table:
+    match data_suffix(path.name):
+        case ".parquet":
+            return _read_parquet(path)
+        case ".csv":
+            return _read_csv(path)
+        case _:
+            return _read_json(path)
+
+
+def _read_json(path: Path) -> Table:
+    # Both .json and .jsonl: datasets tells a list, lines and a single object apart by what is in the file.
+    with _open(path) as stream:
+        head = stream.read(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith(b"["):
+        return _read_list(path, head)
+    lines = [line for line in head.split(b"\n") if line.strip()]
+    if len(head) >= _HEAD_BYTES - 3 and len(lines) > 1:
+        lines.pop()  # cut off in its middle
+    rows = attempt(lambda: [json.loads(line) for line in lines[:_SAMPLE_ROWS]])
+    if rows is None:
+        single = _load_whole(path)
+        return Table(tuple(cast("dict[str, object]", single)), 1) if isinstance(single, dict) else Table()
+    return Table(_columns(rows), attempt(lambda: _count_lines(path)))
+
+
+def _read_list(path: Path, head: bytes) -> Table:
+    if _size(path) <= MAX_JSON_BYTES:
+        rows = cast("list[object]", _load_whole(path))
+        return Table(_columns(rows[:_SAMPLE_ROWS]), len(rows))
+    text, decoder = head.decode("utf-8", errors="ignore"), json.JSONDecoder()
+    sample: list[object] = []
+    position = 1
+    while len(sample) < _SAMPLE_ROWS:
+        start = position + len(text[position:]) - len(text[position:].lstrip(" \t\r\n,"))
+        try:
+            row, position = decoder.raw_decode(text, start)
+        except ValueError:
+            break
+        sample.append(row)
+    return Table(_columns(sample) if sample else None)
+
+
+def _load_whole(path: Path) -> object:
+    if _size(path) > MAX_JSON_BYTES:
+        raise ValueError(f"{path.name} is too large to be read whole")
+    with _open(path) as stream:
+        return json.loads(stream.read().removeprefix(b"\xef\xbb\xbf"))
+
+
+def _count_lines(path: Path) -> int | None:
+    if _size(path) > MAX_LINES_BYTES:
+        return None
+    with _open(path) as stream:
+        return sum(not line.isspace() for line in stream)
+
+
+def _columns(rows: Sequence[object]) -> tuple[str, ...] | None:
+    if rows and all(isinstance(row, str) for row in rows):
+        return ("text",)  # the name that datasets gives to a list of texts
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        return None
+    return _union(tuple(cast("dict[str, object]", row)) for row in rows)
+
+
+def _read_csv(path: Path) -> Table:
+    with _open(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(text)
+        header = next(reader, None)
+        columns = tuple(header) if header else None
+        if columns is None or _size(path) > MAX_CSV_BYTES:
+            return Table(columns)
+        # A quoted line break is no end of a row; an empty line is no row.
+        return Table(columns, attempt(lambda: sum(bool(row) for row in reader)))
+
+
+def _read_parquet(path: Path) -> Table:
+    parquet: Any = _import("pyarrow.parquet")
+    if parquet is None:
+        return Table()
+    with parquet.ParquetFile(str(path)) as file:
+        return Table(tuple(str(name) for name in file.schema_arrow.names), int(file.metadata.num_rows))
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _size(path: Path) -> int:
+    """Bytes of the content; of a compressed file, about."""
+    size = path.stat().st_size
+    return size * _GZIP_RATIO if path.suffix.lower() == ".gz" else size
+
+
+def _import(name: str) -> Any:
+    # pyarrow comes with datasets, which submitting does not need.
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def _union(rows: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(rows)))
