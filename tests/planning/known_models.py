@@ -1,0 +1,69 @@
+"""Numbers of known models, as their config.json and safetensors headers have them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hfjobs_trainer.facts import ModelFacts
+
+QWEN_05B = ModelFacts(
+    model_type="qwen2",
+    num_parameters=494_032_768,
+    hidden_size=896,
+    intermediate_size=4864,
+    num_hidden_layers=24,
+    num_attention_heads=14,
+    num_key_value_heads=2,
+    vocab_size=151_936,
+    tie_word_embeddings=True,
+)
+QWEN_7B = ModelFacts(
+    model_type="qwen2",
+    num_parameters=7_615_616_512,
+    hidden_size=3584,
+    intermediate_size=18_944,
+    num_hidden_layers=28,
+    num_attention_heads=28,
+    num_key_value_heads=4,
+    vocab_size=152_064,
+    tie_word_embeddings=False,
+)
+LLAMA_8B = ModelFacts(
+    model_type="llama",
+    num_parameters=8_030_261_248,
+    hidden_size=4096,
+    intermediate_size=14_336,
+    num_hidden_layers=32,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    vocab_size=128_256,
+    tie_word_embeddings=False,
+)
+LLAMA_3B = ModelFacts(
+    model_type="llama",
+    hidden_size=3072,
+    intermediate_size=8192,
+    num_hidden_layers=28,
+    num_attention_heads=24,
+    num_key_value_heads=8,
+    head_dim=128,
+    vocab_size=128_256,
+    tie_word_embeddings=True,
+)
+QWEN_1 = ModelFacts(
+    model_type="qwen",
+    hidden_size=4096,
+    intermediate_size=11_008,
+    num_hidden_layers=32,
+    num_attention_heads=32,
+    vocab_size=151_936,
+    tie_word_embeddings=False,
+)
+LLAMA_70B = replace(
+    LLAMA_8B,
+    num_parameters=70_553_706_496,
+    hidden_size=8192,
+    intermediate_size=28_672,
+    num_hidden_layers=80,
+    num_attention_heads=64,
+)

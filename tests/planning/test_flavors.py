@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from huggingface_hub import JobHardwareInfo
+
+from hfjobs_trainer.facts import HardwareFacts, ModelFacts
+from hfjobs_trainer.planning.flavors import (
+    FlavorChoice,
+    HardwareTable,
+    Requirements,
+    choose_flavor,
+    find_flavor,
+    hardware_table,
+    parse_live,
+    snapshot,
+    suggest_flavors,
+)
+from hfjobs_trainer.planning.memory import MemoryEstimate, Workload, estimate_memory
+from hfjobs_trainer.planning.offers import USABLE_PER_NOMINAL
+from tests.planning.known_models import LLAMA_8B, LLAMA_70B, QWEN_05B, QWEN_7B
+
+
+def memory(model: ModelFacts, **fields: Any) -> MemoryEstimate | None:
+    return estimate_memory(Workload(model, **fields))
+
+
+def chosen(model: ModelFacts, *, weights_bytes: float | None = None, limits: Any = None, **fields: Any) -> FlavorChoice:
+    wanted = Requirements(memory(model, **fields), weights_bytes=weights_bytes, **(limits or {}))
+    return choose_flavor(wanted, snapshot())
+
+
+def name_of(choice: FlavorChoice) -> str | None:
+    return choice.flavor.name if choice.flavor else None
+
+
+def test_the_snapshot_is_dated_complete_and_ordered() -> None:
+    hardware = snapshot()
+    assert hardware.source == "snapshot 2026-08-22"
+    assert len({flavor.name for flavor in hardware.flavors}) == 26
+    prices = [flavor.usd_per_hour for flavor in hardware.flavors]
+    assert prices == sorted(prices)
+    assert snapshot() is hardware
+
+
+def test_every_gpu_flavor_says_where_its_usable_memory_comes_from() -> None:
+    data = json.loads(files("hfjobs_trainer.data").joinpath("flavors.json").read_text(encoding="utf-8"))
+    assert data["source"].startswith("huggingface/hub-docs")
+    for entry in data["flavors"]:
+        gpu = entry["gpu"] is not None
+        assert (entry["usable_gpu_memory_basis"] is not None) is gpu
+        assert (entry["num_gpus"] > 0) is gpu
+        if gpu:
+            assert entry["bf16"] is (float(entry["compute_capability"]) >= 8)
+            assert USABLE_PER_NOMINAL <= entry["usable_gpu_memory_gib"] / entry["gpu_memory_gb"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"),
+    [
+        (chosen(QWEN_05B), "l4x1"),
+        (chosen(QWEN_05B, weights_bytes=4 * 494e6), "l4x1"),
+        (chosen(LLAMA_8B, tuning="lora", dtype="bfloat16", per_device_train_batch_size=1), "l4x1"),
+        (chosen(LLAMA_8B, tuning="lora"), "l40sx1"),
+        (chosen(QWEN_7B, per_device_train_batch_size=1), "h200"),
+        (chosen(QWEN_7B, dtype="bfloat16", per_device_train_batch_size=1), "a100-large"),
+        (chosen(LLAMA_70B, tuning="lora", dtype="bfloat16"), None),
+        (chosen(QWEN_05B, limits={"min_gpus": 2}), "a10g-largex2"),
+        (chosen(QWEN_05B, limits={"max_gpus": 1, "max_usd_per_hour": 0.9}), "l4x1"),
+        (chosen(QWEN_05B, limits={"bf16": False}), "t4-small"),
+    ],
+)
+def test_the_cheapest_that_fits(choice: FlavorChoice, name: str | None) -> None:
+    assert name_of(choice) == name
+
+
+@pytest.mark.parametrize("model", [QWEN_05B, QWEN_7B, LLAMA_8B, LLAMA_70B])
+@pytest.mark.parametrize("limits", [{}, {"min_gpus": 2}, {"max_gpus": 1}, {"max_usd_per_hour": 2.0}, {"bf16": False}])
+def test_every_other_flavor_is_rejected_with_a_reason(model: ModelFacts, limits: dict[str, Any]) -> None:
+    choice = chosen(model, tuning="lora", dtype="bfloat16", limits=limits)
+    names = [name for name, _ in choice.rejected]
+    left = {flavor.name for flavor in snapshot().flavors} - {name_of(choice)}
+    assert sorted(names) == sorted(left)
+    assert all(why for _, why in choice.rejected)
+    reasons = dict(choice.rejected)
+    for flavor in snapshot().flavors:
+        if flavor.gpu is None:
+            assert reasons[flavor.name] == "no GPU: training needs one"
+        elif not flavor.bf16 and limits.get("bf16", True) and limits.get("min_gpus", 1) == 1:
+            assert reasons[flavor.name] == "NVIDIA T4 does not compute in bfloat16"
+    if choice.flavor is not None:
+        assert choice.usd_per_hour == choice.flavor.usd_per_hour <= limits.get("max_usd_per_hour", 1e9)
+        assert limits.get("min_gpus", 1) <= choice.flavor.num_gpus <= (limits.get("max_gpus") or 99)
+        assert choice.headroom is not None
+        assert choice.headroom > 0
+
+
+def test_a_cap_that_nothing_meets() -> None:
+    choice = chosen(QWEN_05B, limits={"max_usd_per_hour": 0.5})
+    assert choice.flavor is None
+    assert choice.usd_per_hour is None
+    assert dict(choice.rejected)["l4x1"] == "$0.80/h is above max_usd_per_hour=0.5"
+
+
+def test_a_model_of_unknown_size_gets_no_flavor() -> None:
+    choice = choose_flavor(Requirements(None), snapshot())
+    assert (choice.flavor, choice.headroom, choice.estimate) == (None, None, None)
+    assert "size of the model is unknown" in dict(choice.rejected)["a100-large"]
+    assert len(choice.rejected) == 26
+
+
+def test_more_gpus_never_help_a_model_fit() -> None:
+    choice = chosen(LLAMA_70B, tuning="lora", dtype="bfloat16")
+    assert choice.flavor is None
+    assert "a GPU has 139.7 GiB" in dict(choice.rejected)["h200x8"]
+
+
+def test_host_memory_and_disk_must_hold_the_weights() -> None:
+    roomy = memory(LLAMA_8B, tuning="lora", dtype="bfloat16", per_device_train_batch_size=1)
+    choice = choose_flavor(Requirements(roomy, weights_bytes=4 * 8.03e9), snapshot())
+    reasons = dict(choice.rejected)
+    assert name_of(choice) == "a10g-large"
+    assert reasons["l4x1"] == "needs 35 GB of host memory to load the weights, it has 30 GB"
+    small_disk = tuple(replace(flavor, disk_gb=50) for flavor in snapshot().flavors)
+    choice = choose_flavor(Requirements(roomy, weights_bytes=2 * 8.03e9), HardwareFacts(small_disk, "test"))
+    assert choice.flavor is not None
+    small_disk = tuple(replace(flavor, disk_gb=40) for flavor in small_disk)
+    choice = choose_flavor(Requirements(roomy, weights_bytes=2 * 8.03e9), HardwareFacts(small_disk, "test"))
+    assert dict(choice.rejected)["h200"] == "needs 47 GB of disk for the weights and one checkpoint, it has 40 GB"
+
+
+def test_at_one_price_the_one_with_more_memory_wins() -> None:
+    dear = tuple(replace(flavor, usd_per_hour=5.0) for flavor in snapshot().flavors)
+    choice = choose_flavor(Requirements(memory(QWEN_05B)), HardwareFacts(dear, "test"))
+    assert name_of(choice) == "h200"
+    assert dict(choice.rejected)["a100-large"] == "fits at the same price, with less GPU memory than h200"
+    assert dict(choice.rejected)["h200x8"] == "fits, but one GPU is enough: h200"
+
+
+def test_the_share_of_vllm_counts() -> None:
+    common: dict[str, Any] = {"method": "grpo", "tuning": "lora", "dtype": "bfloat16", "per_device_train_batch_size": 1}
+    assert name_of(chosen(LLAMA_8B, **common)) == "l4x1"
+    shared = chosen(LLAMA_8B, vllm_gpu_memory_fraction=0.3, **common)
+    assert name_of(shared) == "l40sx1"
+    assert "of which vLLM claims 30%" in dict(shared.rejected)["l4x1"]
+
+
+def test_a_named_flavor_is_taken_as_it_is() -> None:
+    flavor = find_flavor("t4-small", snapshot())
+    choice = FlavorChoice.named(flavor, memory(QWEN_7B))
+    assert choice.flavor is flavor
+    assert choice.usd_per_hour == 0.40
+    assert choice.headroom is not None
+    assert choice.headroom < 0
+    assert FlavorChoice.named(flavor).headroom is None
+    assert FlavorChoice.named(None) == FlavorChoice(None)
+
+
+def test_text_of_a_choice() -> None:
+    lines = [" ".join(line.split()) for line in str(chosen(QWEN_05B)).splitlines()]
+    assert lines[0].startswith("l4x1: NVIDIA L4, $0.80/h, 1")
+    assert "not l4x4 fits, but costs $3.80/h; l4x1 costs $0.80/h" in lines
+    assert str(chosen(LLAMA_70B)).startswith("no flavor\n  not cpu-basic ")
+
+
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("a100", ["a100-large"]),
+        ("A100-80GB", ["a100-large"]),
+        ("4xa100", ["a100-large"]),
+        ("h100", ["h200", "a100-large"]),
+        ("h100x8", ["h200x8", "h200", "a100-large"]),
+        ("gpu-t4-small", ["t4-small"]),
+        ("A10G_LARGE", ["a10g-large"]),
+        ("a10g", ["a10g-small", "a10g-large"]),
+        ("l4", ["l4x1"]),
+        ("l40s", ["l40sx1"]),
+        ("a10g-lrage", ["a10g-large"]),
+        ("NVIDIA L4", ["l4x1"]),
+        ("rtx_pro_6000", ["rtx-pro-6000"]),
+        ("cpu", ["cpu-basic", "cpu-upgrade"]),
+    ],
+)
+def test_a_wrong_name_brings_the_right_one_first(name: str, suggested: list[str]) -> None:
+    assert find_flavor(name, snapshot()) is None
+    found = suggest_flavors(name, snapshot())
+    assert found[: len(suggested)] == suggested
+    assert len(found) <= 3
+
+
+@pytest.mark.parametrize("name", ["", "quantum", "???", "my-own-machine"])
+def test_a_name_like_no_other_brings_nothing(name: str) -> None:
+    assert suggest_flavors(name, snapshot()) == []
+
+
+def test_only_what_is_on_offer_is_suggested() -> None:
+    few = HardwareFacts(tuple(flavor for flavor in snapshot().flavors if flavor.name == "h200"), "live")
+    assert suggest_flavors("h100", few) == ["h200"]
+    assert suggest_flavors("a100", few) == []
+
+
+def test_table_text() -> None:
+    lines = str(hardware_table()).splitlines()
+    assert lines[0].split() == ["flavor", "GPU", "GPUs", "GPU", "memory", "vCPU", "RAM", "disk", "$/h"]
+    assert len(lines) == 28
+    assert len({len(line) for line in lines[:-1]}) == 1
+    row = next(line for line in lines if line.startswith("l4x4 "))
+    assert row.split() == ["l4x4", "NVIDIA", "L4", "4", "24", "GB", "48", "186", "GB", "3200", "GB", "3.80"]
+    assert lines[-1] == "prices: snapshot 2026-08-22; GPU memory is that of one GPU"
+
+
+def test_table_access() -> None:
+    table = hardware_table()
+    assert table["h200"].usd_per_hour == 5.0
+    assert len(table) == 26
+    assert [flavor.name for flavor in table] == [flavor.name for flavor in table.rows]
+    assert table.source == "snapshot 2026-08-22"
+    with pytest.raises(KeyError, match="did you mean h200 or a100-large"):
+        table["h100"]
+    with pytest.raises(KeyError, match="no flavor 'quantum'"):
+        table["quantum"]
+
+
+class Cells(HTMLParser):
+    """The text of each cell, and the tags that were met."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.cells.append(data)
+
+
+def test_table_in_a_notebook_escapes_what_the_server_sent() -> None:
+    hostile = replace(snapshot().flavors[0], name="<script>alert(1)</script>", gpu="a&b")
+    page = HardwareTable((hostile,), "live <b>")._repr_html_()  # pyright: ignore[reportPrivateUsage]
+    parsed = Cells(page)
+    assert "script" not in parsed.tags
+    assert "b" not in parsed.tags
+    assert "<script>alert(1)</script>" in parsed.cells
+    assert "a&b" in parsed.cells
+
+
+def machine(name: str = "a10g-small", gpus: tuple[str, str, str] | None = None, **changed: Any) -> JobHardwareInfo:
+    """A machine as ``GET /api/jobs/hardware`` describes it."""
+    accelerator = None
+    if gpus is not None:
+        model, quantity, vram = gpus
+        accelerator = {"type": "gpu", "model": model, "quantity": quantity, "vram": vram, "manufacturer": "Nvidia"}
+    entry: dict[str, Any] = {
+        "name": name,
+        "prettyName": name,
+        "cpu": "4 vCPU",
+        "ram": "15 GB",
+        "ephemeralStorage": "110 GB",
+        "accelerator": accelerator,
+        "unitCostMicroUSD": 16_667,
+        "unitCostUSD": 0.016667,
+        "unitLabel": "minute",
+    }
+    return JobHardwareInfo(**(entry | changed))
+
+
+def test_live_prices_replace_those_of_the_snapshot() -> None:
+    live = parse_live(
+        [
+            machine("a10g-largex4", ("A10G", "4", "96 GB"), cpu="48 vCPU", ram="184 GB", ephemeralStorage="2000 GB"),
+            machine("cpu-basic", cpu="2 vCPU", ram="16 GB", ephemeralStorage="50 GB", unitCostUSD=0.000167),
+        ]
+    )
+    assert live.source == "live"
+    assert [flavor.name for flavor in live.flavors] == ["cpu-basic", "a10g-largex4"]
+    basic, large = live.flavors
+    assert basic == find_flavor("cpu-basic", snapshot())
+    known = find_flavor("a10g-largex4", snapshot())
+    assert known is not None
+    assert large == replace(known, usd_per_hour=1.0)
+
+
+def test_a_live_table_like_the_snapshot_gives_the_snapshot() -> None:
+    machines = [
+        machine(
+            flavor.name,
+            gpus=None
+            if flavor.gpu is None or flavor.gpu_memory_gb is None
+            else (
+                flavor.gpu.removeprefix("NVIDIA ").removesuffix(" 80GB"),
+                str(flavor.num_gpus),
+                f"{flavor.gpu_memory_gb * flavor.num_gpus:g} GB",
+            ),
+            cpu=f"{flavor.vcpu} vCPU",
+            ram=f"{flavor.ram_gb} GB",
+            ephemeralStorage=f"{flavor.disk_gb} GB",
+            unitCostUSD=round(flavor.usd_per_hour / 60, 6),
+        )
+        for flavor in snapshot().flavors
+    ]
+    assert parse_live(machines).flavors == snapshot().flavors
+
+
+def test_a_new_machine_with_a_known_gpu_has_its_facts() -> None:
+    (flavor,) = parse_live([machine("l40sx2", ("L40S", "2", "96 GB"))]).flavors
+    assert (flavor.gpu, flavor.num_gpus, flavor.usable_gpu_memory_gib) == ("NVIDIA L40S", 2, 44.4)
+    assert (flavor.compute_capability, flavor.bf16) == ("8.9", True)
+
+
+@pytest.mark.parametrize(
+    ("model", "bf16"),
+    [("B300", True), ("H100", True), ("RTX 6000 Ada", True), ("V100", False), ("RTX 2080 Ti", False), ("P100", False)],
+)
+def test_a_machine_with_an_unknown_gpu_can_be_used(model: str, bf16: bool) -> None:
+    live = parse_live([machine("new-flavor", (model, "2", "160 GB"), ram="1.5 TB")])
+    (flavor,) = live.flavors
+    assert flavor.gpu == f"Nvidia {model}"
+    assert flavor.gpu_memory_gb == 80
+    assert flavor.usable_gpu_memory_gib == 80 * USABLE_PER_NOMINAL
+    assert flavor.bf16 is bf16
+    assert flavor.ram_gb == 1500
+    assert (choose_flavor(Requirements(memory(QWEN_05B)), live).flavor is not None) is bf16
+
+
+def test_a_gpu_with_other_memory_is_another_gpu() -> None:
+    (flavor,) = parse_live([machine("a100-small", ("A100", "1", "40 GB"))]).flavors
+    assert flavor.gpu_memory_gb == 40
+    assert flavor.usable_gpu_memory_gib == 40 * USABLE_PER_NOMINAL
+
+
+def test_accelerators_without_cuda_are_not_chosen() -> None:
+    neuron = {"type": "neuron", "model": "Inferentia 2", "quantity": "6", "vram": "192 GB", "manufacturer": "AWS"}
+    live = parse_live([machine("inf2x6", accelerator=neuron)])
+    choice = choose_flavor(Requirements(memory(QWEN_05B)), live)
+    assert choice.rejected == (("inf2x6", "AWS Inferentia 2 is not a CUDA GPU"),)
+
+
+def test_what_cannot_be_read_comes_from_the_snapshot() -> None:
+    (flavor,) = parse_live(
+        [machine("t4-small", ("T4", "1", "?"), cpu="", ram="plenty", ephemeralStorage="...", unitLabel="fortnight")]
+    ).flavors
+    assert flavor == find_flavor("t4-small", snapshot())
+    assert parse_live([machine("new", unitLabel="fortnight")]).flavors == ()
