@@ -1,0 +1,49 @@
+"""One process per GPU, and a clean end for each of them."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
+    """Start this script again under accelerate if several processes are to train.
+
+    Args:
+        gpus: The most GPUs to use, 0 for all that are visible. The environment
+            variable HFT_NUM_PROCESSES overrides it, also where there is no GPU.
+        flags: Flags of `accelerate launch` that name the strategy.
+    """
+    if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
+        return  # this is one of them
+
+    import torch
+
+    visible = torch.cuda.device_count()
+    wanted = os.environ.get("HFT_NUM_PROCESSES")
+    processes = int(wanted) if wanted else min(visible, gpus or visible)
+    if processes > 1:
+        launch = [sys.executable, "-m", "accelerate.commands.launch", *flags]
+        launch += [f"--num_processes={processes}", "--num_machines=1"]
+        launch += ["--main_process_port=0", "--gpu_ids=all"]
+        # Precision is for the trainer's own arguments to say.
+        launch += ["--mixed_precision=no", "--dynamo_backend=no"]
+        os.execv(sys.executable, [*launch, *sys.argv])
+    elif visible > 1:
+        # A single process would spread the model over all GPUs, layer by layer.
+        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        os.environ["CUDA_VISIBLE_DEVICES"] = first
+
+
+def finish() -> None:
+    """Hand over the last metrics and end every process of the run."""
+    import torch.distributed as dist
+
+    trackio: Any = sys.modules.get("trackio")
+    if trackio and trackio.context_vars.current_run.get():
+        trackio.finish()
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # the interpreter's own exit can hang after a distributed run

@@ -1,0 +1,107 @@
+"""A script trains on as many processes as there are GPUs, or as it is told, and every process ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfjobs_trainer.rendering.runtime.relaunch import relaunch
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = Path(__file__).with_name("distributed_run.py")
+
+
+def test_two_processes_train_one_model_and_both_end(tiny_model: Path, tmp_path: Path) -> None:
+    files_before = set(Path("/tmp").glob("*.y*ml"))
+
+    done = subprocess.run(
+        [sys.executable, SCRIPT, tiny_model, tmp_path / "out"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HFT_NUM_PROCESSES": "2", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (tmp_path / "out/rank-0").exists()
+    assert (tmp_path / "out/rank-1").exists()
+    assert (tmp_path / "out/model.safetensors").exists()
+    assert set(Path("/tmp").glob("*.y*ml")) == files_before
+    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"event"')]
+    named: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        named.setdefault(event["event"], []).append(event)
+    start, end = named["hft.start"][0], named["hft.end"][0]
+    assert (start["device"], start["gpu"], start["world_size"]) == ("cpu", None, 2)
+    assert {event["what"]: event["used"] for event in named["hft.replaced"]} == {
+        "precision": "fp32",
+        "dtype": "float32",
+    }
+    # One line per event, though two processes train: only the first one speaks.
+    losses = [event["metrics"]["loss"] for event in named["hft.log"] if "loss" in event["metrics"]]
+    assert [event["step"] for event in named["hft.log"]] == [1, 2, 3, 4, 4]
+    assert losses[-1] < losses[0]
+    assert [Path(event["path"]) for event in named["hft.saved"]] == [
+        tmp_path / "out/checkpoint-2",
+        tmp_path / "out/checkpoint-4",
+    ]
+    assert end["step"] == 4
+    assert end["metrics"]["train_runtime"] > 0
+    assert end["metrics"]["loss"] == losses[-1]
+    assert end["output_dir"] == str(tmp_path / "out")
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Four GPUs, and the commands that would take this process's place on them."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("os.execv", lambda _, command: commands.append(command))
+    monkeypatch.setattr("sys.argv", ["train.py", "--flag"])
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "HFT_NUM_PROCESSES", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    return commands
+
+
+@pytest.mark.parametrize(("gpus", "told", "processes"), [(0, None, 4), (8, None, 4), (2, None, 2), (1, "3", 3)])
+def test_processes_are_the_visible_gpus_within_the_plan(
+    launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, gpus: int, told: str | None, processes: int
+) -> None:
+    if told:
+        monkeypatch.setenv("HFT_NUM_PROCESSES", told)
+
+    relaunch(gpus)
+
+    assert f"--num_processes={processes}" in launched[0]
+    assert launched[0][-2:] == ["train.py", "--flag"]
+
+
+@pytest.mark.parametrize(("visible", "first"), [(None, "0"), ("2,3", "2"), ("GPU-8f6a,GPU-77c1", "GPU-8f6a")])
+def test_a_single_process_sees_a_single_gpu(
+    launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, visible: str | None, first: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that it is put back after the test
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    relaunch(gpus=1)
+
+    assert launched == []
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == first
+
+
+def test_a_worker_is_not_relaunched(launched: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+
+    relaunch(gpus=4)
+
+    assert launched == []
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
