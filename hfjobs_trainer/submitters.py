@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
-    from hfjobs_trainer.client import BackendLike
+    from hfjobs_trainer.client import BackendName
     from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.running.backends.base import Backend
     from hfjobs_trainer.running.job import Job
     from hfjobs_trainer.specs.base import DType
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Tracking
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
         SchedulerType,
     )
     from hfjobs_trainer.specs.trl_args.dpo import DPOLoss
+
+    BackendLike = Backend | BackendName | None
 
 
 class CommonFields(TypedDict, total=False):
@@ -301,7 +304,7 @@ def submit_dpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
     """Plan DPO training and submit it.
 
     Args:
-        backend: Where it runs; ``None`` for Hugging Face Jobs, ``"local"`` for this machine.
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan, and send nothing.
         **fields: Those of ``hfjobs_trainer.DPO``.
 
@@ -326,7 +329,7 @@ def submit_grpo(*, backend: BackendLike = None, dry_run: bool = False, **fields:
     """Plan GRPO training and submit it.
 
     Args:
-        backend: Where it runs; ``None`` for Hugging Face Jobs, ``"local"`` for this machine.
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan, and send nothing.
         **fields: Those of ``hfjobs_trainer.GRPO``.
 
@@ -349,7 +352,7 @@ def submit_sft(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
     """Plan SFT training and submit it.
 
     Args:
-        backend: Where it runs; ``None`` for Hugging Face Jobs, ``"local"`` for this machine.
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan, and send nothing.
         **fields: Those of ``hfjobs_trainer.SFT``.
 

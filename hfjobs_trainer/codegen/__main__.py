@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hfjobs_trainer.codegen import fields, trl_args
+from hfjobs_trainer.codegen import examples, exports, fields, trl_args
 from hfjobs_trainer.errors import HFTError
 
 ROOT = Path(__file__).resolve().parents[2]
 Generator = Callable[[], dict[str, str]]
-GENERATORS: tuple[Generator, ...] = (trl_args.generate, fields.generate)
+GENERATORS: tuple[Generator, ...] = (trl_args.generate, fields.generate, exports.generate, examples.generate)
 """Each returns path from the repository's root -> text, and may import what those before it wrote."""
 
 FOLDERS: tuple[str, ...] = (trl_args.FOLDER,)
@@ -21,11 +21,11 @@ FOLDERS: tuple[str, ...] = (trl_args.FOLDER,)
 
 
 def difference(path: str, text: str, root: Path = ROOT) -> str:
-    """Return a unified diff from the file at ``root/path`` to ``text``; empty if they are equal."""
+    """Return a unified diff from the file at ``root/path`` to ``text``, empty if equal; or that the file is missing."""
     file = root / path
-    found = file.read_text(encoding="utf-8") if file.is_file() else ""
-    if found == text and file.is_file():
-        return ""
+    if not file.is_file():
+        return f"{path} is missing"
+    found = file.read_text(encoding="utf-8")
     names = (f"{path} (found)", f"{path} (generated)")
     return "\n".join(difflib.unified_diff(found.splitlines(), text.splitlines(), *names, lineterm="", n=1))
 

@@ -25,9 +25,12 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack, ove
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hfjobs_trainer.client import BackendLike
+    from hfjobs_trainer.client import BackendName
     from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.running.backends.base import Backend
     from hfjobs_trainer.running.job import Job
+{imports}
+    BackendLike = Backend | BackendName | None
 """
 
 _FUNCTION = """
@@ -44,7 +47,7 @@ def submit_{method}(*, backend: BackendLike = None, dry_run: bool = False, **fie
     \"\"\"Plan {label} training and submit it.
 
     Args:
-        backend: Where it runs; ``None`` for Hugging Face Jobs, ``"local"`` for this machine.
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan, and send nothing.
         **fields: Those of ``hfjobs_trainer.{spec}``.
 
@@ -116,8 +119,8 @@ def render(specs: Mapping[str, type[TrainSpec]]) -> str:
     fields = {method: field_texts(spec, names) for method, spec in specs.items()}
     first, *others = fields.values()
     common = {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
-    parts = [_HEADER]
-    parts += [f"    from {module} import {name}\n" for name, module in names.imported.items()]
+    imports = "".join(f"    from {module} import {name}\n" for name, module in names.imported.items())
+    parts = [_HEADER.format(imports=imports)]
     parts += _typed_dict("CommonFields", "TypedDict", "Fields that every spec takes, with the same type.", common)
     for method, spec in specs.items():
         own = {name: text for name, text in fields[method].items() if name not in common}

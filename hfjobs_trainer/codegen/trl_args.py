@@ -184,14 +184,12 @@ def _is_dict(tp: Any) -> bool:
 
 
 def _default(field: dataclasses.Field[Any], annotation: str) -> str:
-    value = field.default if field.default is not dataclasses.MISSING else None
     if field.default_factory is not dataclasses.MISSING:
         made = field.default_factory()
         if not made:
             return f"default_factory={annotation}"
         return f"default_factory=lambda: {made!r}"
-    if isinstance(value, Enum):
-        value = value.value
+    value = field.default.value if isinstance(field.default, Enum) else field.default
     if not isinstance(value, _CONSTANTS):
         raise HFTError(f"codegen cannot write the default of {field.name}: {value!r}")
     return f"default={value!r}"
@@ -210,6 +208,9 @@ def generate() -> dict[str, str]:
     methods = {method: arguments_of(method) for method in configs()}
     first, *others = methods.values()
     common = {name: argument for name, argument in first.items() if all(o.get(name) == argument for o in others)}
+    known = {name for arguments in methods.values() for name in arguments}
+    if gone := sorted((tables.LIMITS.keys() | tables.DOCS.keys()) - known):
+        raise HFTError(f"no TRL config has {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
     files = {"__init__": header + '"""Arguments of TRL\'s configs: generated from the pinned TRL."""\n'}
     doc = "Arguments that every TRL config has, with the same type and default."
     files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums())

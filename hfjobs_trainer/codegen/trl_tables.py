@@ -78,7 +78,8 @@ TYPES: dict[str, dict[str, str]] = {
     "dpo": {
         "f_divergence_type": literal(*F_DIVERGENCES),
         "loss_type": (
-            "Annotated[list[DPOLoss], BeforeValidator(as_list, json_schema_input_type=DPOLoss | list[DPOLoss])]"
+            "Annotated[list[DPOLoss], Field(min_length=1), "
+            "BeforeValidator(as_list, json_schema_input_type=DPOLoss | list[DPOLoss])]"
         ),
     },
     "grpo": {
@@ -102,7 +103,6 @@ LIMITS: dict[str, str] = {
     "adam_beta2": "ge=0, lt=1",
     "adam_epsilon": "ge=0",
     "dataloader_num_workers": "ge=0",
-    "dataset_num_proc": "ge=1",
     "generation_batch_size": "ge=1",
     "gradient_accumulation_steps": "ge=1",
     "learning_rate": "ge=0",
@@ -110,23 +110,20 @@ LIMITS: dict[str, str] = {
     "max_length": "ge=1",
     "min_p": "ge=0, le=1",
     "num_generations": "ge=2",
-    "num_generations_eval": "ge=1",
     "num_iterations": "ge=1",
     "per_device_eval_batch_size": "ge=1",
     "per_device_train_batch_size": "ge=1",
-    "precompute_ref_batch_size": "ge=1",
     "ref_model_sync_steps": "ge=1",
     "repetition_penalty": "gt=0",
     "seed": "ge=0, lt=2**32",
     "steps_per_generation": "ge=1",
     "temperature": "gt=0",
-    "top_p": "gt=0, le=1",
+    "top_p": "ge=0, le=1",
     "torch_empty_cache_steps": "ge=1",
-    "vllm_tensor_parallel_size": "ge=1",
     "warmup_steps": "ge=0",
     "weight_decay": "ge=0",
 }
-"""Argument -> what Field is given, where a value outside of it makes TRL, Transformers or torch fail."""
+"""Argument -> what Field is given: with a value outside, TRL, Transformers or torch fail, or train nothing."""
 
 DOCS: dict[str, str] = {
     "auto_find_batch_size": "Halve the training batch size until it fits in memory.",

@@ -43,7 +43,7 @@ class DPOArgs(CommonArgs):
         default=True, description="Whether to disable dropout in the model and reference model."
     )
     dataset_num_proc: int | None = Field(
-        default=None, ge=1, description="Number of processes to use for processing the dataset."
+        default=None, description="Number of processes to use for processing the dataset."
     )
     max_length: int | None = Field(default=1024, ge=1, description="Maximum length of the tokenized sequence.")
     truncation_mode: Literal["keep_end", "keep_start"] = Field(
@@ -56,11 +56,11 @@ class DPOArgs(CommonArgs):
         default=False, description="Compute the reference model's log probabilities once, before training."
     )
     precompute_ref_batch_size: int | None = Field(
-        default=None, ge=1, description="Batch size to use when precomputing reference model log probabilities."
+        default=None, description="Batch size to use when precomputing reference model log probabilities."
     )
-    loss_type: Annotated[list[DPOLoss], BeforeValidator(as_list, json_schema_input_type=DPOLoss | list[DPOLoss])] = (
-        Field(default_factory=lambda: ["sigmoid"], description="Type of loss to use.")
-    )
+    loss_type: Annotated[
+        list[DPOLoss], Field(min_length=1), BeforeValidator(as_list, json_schema_input_type=DPOLoss | list[DPOLoss])
+    ] = Field(default_factory=lambda: ["sigmoid"], description="Type of loss to use.")
     loss_weights: list[float] | None = Field(
         default=None, description="List of loss weights for multi-loss combinations."
     )

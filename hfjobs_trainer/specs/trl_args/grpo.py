@@ -27,7 +27,7 @@ class GRPOArgs(CommonArgs):
     )
     num_generations: int = Field(default=8, ge=2, description="Number of generations to sample.")
     num_generations_eval: int | None = Field(
-        default=None, ge=1, description="Number of generations to sample during evaluation."
+        default=None, description="Number of generations to sample during evaluation."
     )
     max_completion_length: int | None = Field(
         default=512, ge=1, description="Maximum length of the generated completion."
@@ -41,7 +41,7 @@ class GRPOArgs(CommonArgs):
     temperature: float = Field(default=1.0, gt=0, description="Temperature for sampling.")
     top_p: float = Field(
         default=1.0,
-        gt=0,
+        ge=0,
         le=1,
         description="Float that controls the cumulative probability of the top tokens to consider.",
     )
@@ -89,7 +89,7 @@ class GRPOArgs(CommonArgs):
     vllm_group_port: int = Field(default=51216, description="Port number for the weight update group.")
     vllm_gpu_memory_utilization: float = Field(default=0.3, description="Control the GPU memory utilization for vLLM.")
     vllm_max_model_length: int | None = Field(default=None, description="Context window for vLLM.")
-    vllm_tensor_parallel_size: int = Field(default=1, ge=1, description="Control the tensor parallel size for vLLM.")
+    vllm_tensor_parallel_size: int = Field(default=1, description="Control the tensor parallel size for vLLM.")
     beta: float = Field(default=0.0, description="KL coefficient.")
     num_iterations: int = Field(
         default=1, ge=1, description="Number of iterations per batch (denoted as mu in the algorithm)."

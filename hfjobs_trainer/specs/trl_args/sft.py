@@ -28,7 +28,7 @@ class SFTArgs(CommonArgs):
         default=None, description="Dictionary of optional keyword arguments for the dataset preparation."
     )
     dataset_num_proc: int | None = Field(
-        default=None, ge=1, description="Number of processes to use for processing the dataset."
+        default=None, description="Number of processes to use for processing the dataset."
     )
     eos_token: str | None = Field(default=None, description="Token used to indicate the end of a turn or sequence.")
     max_length: int | None = Field(default=1024, ge=1, description="Maximum length of the tokenized sequence.")
