@@ -12,6 +12,7 @@ from hfjobs_trainer.rendering.runtime.conclude import conclude
 from hfjobs_trainer.rendering.runtime.device import accumulation_steps, prepare_machine, settle_dtype
 from hfjobs_trainer.rendering.runtime.events import progress_callback
 from hfjobs_trainer.rendering.runtime.relaunch import finish, relaunch
+from hfjobs_trainer.rendering.runtime.tracking import track
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
+    track("distributed", "pair", "palette", None, True, {})
     args = SFTConfig(
         output_dir=folder,
         max_steps=4,
@@ -30,6 +32,8 @@ def main() -> None:
         per_device_train_batch_size=2,
         gradient_accumulation_steps=accumulation_steps(global_batch_size=8, per_device_batch_size=2),
         model_init_kwargs={"dtype": settle_dtype("bfloat16")},
+        report_to="trackio",
+        trackio_static_space_id=False,
         **settled,
     )
     trainer = SFTTrainer(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,14 @@ def test_two_processes_train_one_model_and_both_end(tiny_model: Path, tmp_path: 
 
     done = subprocess.run(
         [sys.executable, SCRIPT, tiny_model, tmp_path / "out"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "HFT_NUM_PROCESSES": "2", "CUDA_VISIBLE_DEVICES": ""},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "HFT_NUM_PROCESSES": "2",
+            "CUDA_VISIBLE_DEVICES": "",
+            "TRACKIO_DIR": str(tmp_path),
+            "HF_HUB_OFFLINE": "1",
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -55,6 +64,8 @@ def test_two_processes_train_one_model_and_both_end(tiny_model: Path, tmp_path: 
     assert end["metrics"]["train_runtime"] > 0
     assert end["metrics"]["loss"] == losses[-1]
     assert end["output_dir"] == str(tmp_path / "out")
+    with closing(sqlite3.connect(tmp_path / "distributed.db")) as database:
+        assert database.execute("SELECT COUNT(DISTINCT run_id), COUNT(*) FROM metrics").fetchone() == (1, 5)
 
 
 @pytest.fixture
