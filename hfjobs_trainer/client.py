@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hfjobs_trainer.errors import SpecError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
 
 BackendName = Literal["hub", "local"]
+BackendLike: TypeAlias = "Backend | BackendName | None"
 
 
 @dataclass(frozen=True)
@@ -135,16 +136,16 @@ class Client:
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
         """Every flavor with its GPU, memory, disk and price; live prices if the Hub answers."""
         from hfjobs_trainer.gathering import gather_hardware
-        from hfjobs_trainer.planning.flavors import HardwareTable, snapshot
+        from hfjobs_trainer.planning.flavors import hardware_table, snapshot
 
         live = None if offline else gather_hardware(token=self.token, endpoint=self.endpoint)
-        return HardwareTable(live or snapshot())
+        return hardware_table(live or snapshot())
 
     def submit(
         self,
         what: Plan | TrainSpec | Mapping[str, Any],
         *,
-        backend: Backend | BackendName | None = None,
+        backend: BackendLike = None,
         dry_run: bool = False,
     ) -> Job | Plan:
         """Start a run, exactly as its plan says.

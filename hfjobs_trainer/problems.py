@@ -140,7 +140,7 @@ def all_rules() -> dict[str, Rule[Any]]:
 
 
 def run_rules(
-    context: C, *, method: str, stage: Stage, skip_paths: Iterable[str] = ()
+    context: object, *, method: str, stage: Stage, skip_paths: Iterable[str] = ()
 ) -> tuple[list[Problem], list[Unchecked]]:
     """Apply every rule of ``stage`` that concerns ``method``.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, HardwareFacts
+from hfjobs_trainer.planning.architecture import count_parameters
 from hfjobs_trainer.planning.compose import compose
 from hfjobs_trainer.planning.flavors import FlavorChoice, Requirements, choose_flavor, find_flavor, snapshot
 from hfjobs_trainer.planning.labels import basename, slug
@@ -17,6 +18,9 @@ from hfjobs_trainer.problems import Problem, Unchecked, run_rules
 from hfjobs_trainer.rendering.render import render_script
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
+
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+"""Bytes of one weight by dtype."""
 
 LABEL_DIGITS = 12
 """Hexadecimal digits of the spec's digest in a job's label."""
@@ -65,13 +69,15 @@ def choose_hardware(spec: TrainSpec, facts: Facts) -> FlavorChoice:
         estimate = None if flavor is None else _memory(spec, facts, flavor, None)
         return FlavorChoice.named(flavor, estimate)
     precision, is_set = precision_of(spec, None)
+    resolved = resolve(spec, facts, None, backend="hub")
+    parameters = facts.model.num_parameters or count_parameters(facts.model)
     requirements = Requirements(
-        memory=_memory(spec, facts, None, None),
+        memory=_memory(spec, facts, None, resolved),
         bf16=precision == "bf16" or not is_set,
         min_gpus=2 if wanted.strategy == "ddp" else 1,
         max_gpus=1 if wanted.strategy == "single" else None,
         max_usd_per_hour=wanted.max_usd_per_hour,
-        weights_bytes=facts.model.num_parameters * 4.0 if facts.model.num_parameters else None,
+        weights_bytes=parameters * BYTES.get(resolved.dtype, 4.0) if parameters else None,
     )
     return choose_flavor(requirements, hardware)
 

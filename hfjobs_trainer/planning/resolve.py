@@ -174,12 +174,13 @@ def _tracking(
         space = decide("tracking.space_id", f"{namespace}/{SPACE_NAME}", "your dashboard, kept when the machine is gone")
     elif space is not None and "/" not in space and namespace is not None:
         space = f"{namespace}/{space}"
+    bucket = {"bucket_id": given.bucket_id} if given.bucket_id is not None else {}
     return {
         "project": project,
         "name": given.name,
         "group": given.group,
         "space_id": space,
-        "bucket_id": given.bucket_id,
+        **bucket,
         "private": given.private,
     }
 

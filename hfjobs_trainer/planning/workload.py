@@ -23,7 +23,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     colocated = arguments.get("use_vllm") and arguments.get("vllm_mode") == "colocate"
     return Workload(
         model=facts.model,
-        method=spec.method,
+        method=type(spec).METHOD.name,
         tuning="lora" if lora else "full",
         lora_r=lora.r if lora else 16,
         lora_targets=lora.target_modules if lora else None,
@@ -44,4 +44,4 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
 
 def _keeps_reference(spec: TrainSpec) -> bool:
     """Whether an online method holds a second model: GRPO does if ``beta`` is not 0 and there is no adapter."""
-    return spec.method == "grpo" and bool(spec.model_dump(include={"beta"})["beta"]) and spec.lora is None
+    return type(spec).METHOD.name == "grpo" and bool(spec.model_dump(include={"beta"})["beta"]) and spec.lora is None

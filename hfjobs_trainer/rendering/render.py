@@ -6,6 +6,7 @@ unless it is ``Markup``, which only this module makes, of text that is source al
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from textwrap import indent
@@ -15,7 +16,7 @@ from hfjobs_trainer.errors import RenderError
 from hfjobs_trainer.rendering import literals
 from hfjobs_trainer.rendering.header import write_header
 from hfjobs_trainer.rendering.paste import import_lines, runtime_blocks
-from hfjobs_trainer.rendering.run import Run
+from hfjobs_trainer.rendering.run import Reward, Run
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -97,7 +98,25 @@ def _environment() -> ImmutableSandboxedEnvironment:
             return str(value)
         return Markup(literals.python_literal(value))
 
-    environment = ImmutableSandboxedEnvironment(
+    def keywords(values: Mapping[str, Any], indent: int) -> Markup:
+        return Markup(literals.keyword_lines(values, indent=indent))
+
+    def literal(value: Any, indent: int) -> Markup:
+        return Markup(literals.python_literal(value, indent=indent))
+
+    def name(text: str) -> Markup:
+        return Markup(literals.identifier(text))
+
+    def source(text: str) -> Markup:
+        return Markup(text.rstrip("\n"))
+
+    def of_kind(rewards: Sequence[Reward], kind: str) -> list[Reward]:
+        return [reward for reward in rewards if reward.kind == kind]
+
+    def assign(variable: str, value: Any) -> Markup:
+        return Markup(literals.assignment(variable, value))
+
+    environment: Any = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(template_folder()),
         autoescape=True,
         undefined=StrictUndefined,
@@ -107,14 +126,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=True,
     )
     # the stock filters make Markup of values (safe, tojson, ...): none of them is available
-    environment.filters = {
-        "name": lambda text: Markup(literals.identifier(text)),
-        "source": lambda text: Markup(text.rstrip("\n")),
-        "keywords": lambda values, indent: Markup(literals.keyword_lines(values, indent=indent)),
-        "literal": lambda value, indent: Markup(literals.python_literal(value, indent=indent)),
-        "count": len,
-        "of_kind": lambda rewards, kind: [reward for reward in rewards if reward.kind == kind],
-    }
-    environment.globals = {"assign": lambda name, value: Markup(literals.assignment(name, value))}
+    filters = (keywords, literal, name, source, of_kind)
+    environment.filters = {function.__name__: function for function in filters} | {"count": len}
+    environment.globals = {"assign": assign}
     return environment
-

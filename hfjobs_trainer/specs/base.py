@@ -59,7 +59,6 @@ class TrainSpec(CommonArgs):
     METHOD: ClassVar[Method]
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
 
-    method: str = Field(description="Name of the training method.")
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
     model_revision: str | None = Field(default=None, description="Branch, tag or commit of the model.")
     dtype: DType | None = Field(default=None, description="dtype in which the weights are loaded; unset: the planner's choice.")
@@ -92,7 +91,7 @@ class TrainSpec(CommonArgs):
 
     def to_dict(self) -> dict[str, Any]:
         """What was set, in normal form and JSON types; ``hft.check`` and ``hft.load`` take it back."""
-        return {"method": self.method, **self.model_dump(mode="json", exclude_unset=True, exclude={"method"})}
+        return {"method": type(self).METHOD.name, **self.model_dump(mode="json", exclude_unset=True, exclude={"method"})}
 
     def to_json(self) -> str:
         """``to_dict`` as indented ASCII JSON text."""

@@ -74,15 +74,15 @@ def parse(raw: object) -> tuple[TrainSpec | None, list[Problem], str]:
 
 def merged(spec: TrainSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that were set in ``spec`` with ``changes`` on top, ready for its class."""
-    fields = {name: value for name in spec.model_fields_set if (value := getattr(spec, name)) is not None or name != "method"}
-    fields.pop("method", None)
+    fields: dict[str, Any] = {name: getattr(spec, name) for name in spec.model_fields_set if name != "method"}
     for name, value in changes.items():
         if name in names.FOLDED:
             group, key = names.FOLDED[name]
-            current = getattr(spec, group)
-            kept = current.model_dump(exclude_unset=True) if group not in changes else {}
-            base = fields[group] if isinstance(fields.get(group), dict) else kept
-            fields[group] = {item: old for item, old in base.items() if item != key}
+            if group not in changes:
+                # without the old value, of which the new one would otherwise be a contradiction
+                kept: dict[str, Any] = fields[group] if isinstance(fields.get(group), dict) else {}
+                kept = kept or getattr(spec, group).model_dump(exclude_unset=True)
+                fields[group] = {item: old for item, old in kept.items() if item != key}
         elif value is None and not _none_means_something(type(spec), name):
             fields.pop(name, None)
             continue
@@ -157,8 +157,10 @@ def _sort_names(spec: type[TrainSpec], fields: Mapping[str, Any]) -> tuple[dict[
 
 
 def _only_item(value: Any) -> Any:
-    items = cast("list[Any]", value) if isinstance(value, list) else None
-    return items[0] if items is not None and len(items) == 1 else value
+    if not isinstance(value, list):
+        return value
+    items = cast("list[Any]", value)
+    return items[0] if len(items) == 1 else items
 
 
 def _fold_model_init(data: dict[str, Any], folded: list[tuple[str, str, str, Any]], problems: list[Problem]) -> None:

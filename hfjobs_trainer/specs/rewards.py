@@ -16,7 +16,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -193,7 +193,7 @@ def _without_annotations(tree: ast.AST) -> ast.AST:
 
 
 def _as_list(value: Any) -> Any:
-    items = value if isinstance(value, list | tuple) else [value]
+    items = list(cast("list[Any]", value)) if isinstance(value, list | tuple) else [value]
     return [capture(item) if callable(item) else item for item in items]
 
 
