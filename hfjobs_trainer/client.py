@@ -41,7 +41,9 @@ class Client:
     def __repr__(self) -> str:
         return f"Client(backend={_name(self.backend)!r}, namespace={self.namespace!r})"
 
-    def gather(self, spec: TrainSpec | Mapping[str, Any], *, offline: bool = False, backend: str | None = None) -> Facts:
+    def gather(
+        self, spec: TrainSpec | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
+    ) -> Facts:
         """Read what the plan needs to know of model, dataset, hardware and account; what cannot be had is ``None``.
 
         Raises:
@@ -60,7 +62,7 @@ class Client:
         offline: bool = False,
         backend: str | None = None,
     ) -> Report:
-        """Find every problem of a spec, or of a mapping that carries ``method``. Never raises for what is wrong with it."""
+        """Find every problem of a spec, or of a mapping that carries ``method``; what is wrong is never raised."""
         from hfjobs_trainer.planning.assemble import check_run
         from hfjobs_trainer.problems import Report
         from hfjobs_trainer.specs.parse import parse
@@ -178,7 +180,9 @@ class Client:
         record = running.submit(replace(plan, request=replace(plan.request, env=env)))
         return Job(record, running)
 
-    def jobs(self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None) -> list[Job]:
+    def jobs(
+        self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> list[Job]:
         """Runs that this package has submitted, newest first, found by their labels.
 
         Args:

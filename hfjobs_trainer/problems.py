@@ -1,8 +1,8 @@
 """Problems, and the rules that find them: the ground floor on which every stage stands.
 
-A rule is a generator function with a documented docstring. It is given a context and yields a ``Found`` for each thing that
-is wrong; the decorator adds the code. What it needs to know of the outside world and cannot, it asks for with
-``need``: the rule is then listed as unchecked, never silently passed.
+A rule is a generator function with a documented docstring. It is given a context and yields a ``Found`` for each thing
+that is wrong; the decorator adds the code. What it needs to know of the outside world it asks for with ``need``: if
+that is not known, the rule is listed as unchecked, never silently passed.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def need(value: T | None, what: str) -> T:
 class Rule(Generic[C]):
     """A check with a stable code and a documented reason.
 
-    ``stage`` says when it runs: ``"spec"`` rules see the spec and the facts, ``"run"`` rules also the chosen hardware and
-    the resolved values. ``methods`` limits it to some training methods; empty means all.
+    ``stage`` says when it runs: ``"spec"`` rules see the spec and the facts, ``"run"`` rules also the chosen hardware
+    and the resolved values. ``methods`` limits it to some training methods; empty means all.
     """
 
     code: str
@@ -148,7 +148,7 @@ def run_rules(
         context: Handed to each rule.
         method: Name of the training method, such as ``"dpo"``.
         stage: Which rules to run.
-        skip_paths: Fields that did not parse: what a rule says of them is dropped, since it saw a default in their place.
+        skip_paths: Fields that did not parse: what a rule says of them is dropped, since it saw a default instead.
     """
     problems: list[Problem] = []
     unchecked: list[Unchecked] = []
@@ -157,9 +157,11 @@ def run_rules(
         if rule_.stage != stage or (rule_.methods and method not in rule_.methods):
             continue
         try:
-            for found in rule_.check(context):
-                if found.path.split(".")[0] not in skipped:
-                    problems.append(Problem(rule_.code, *found, severity=rule_.severity, scope=rule_.scope))
+            problems += [
+                Problem(rule_.code, *found, severity=rule_.severity, scope=rule_.scope)
+                for found in rule_.check(context)
+                if found.path.split(".")[0] not in skipped
+            ]
         except MissingFact as missing:
             unchecked.append(Unchecked(rule_.code, str(missing)))
     return problems, unchecked
@@ -195,6 +197,8 @@ def describe(problems: Sequence[Problem], subject: str) -> str:
     """All problems as one message, the errors first."""
     ordered = sorted(problems, key=lambda problem: problem.severity != "error")
     errors = sum(problem.severity == "error" for problem in problems)
-    count = f"{errors or len(problems)} {'problem' if errors else 'warning'}{'' if (errors or len(problems)) == 1 else 's'}"
+    count = (
+        f"{errors or len(problems)} {'problem' if errors else 'warning'}{'' if (errors or len(problems)) == 1 else 's'}"
+    )
     tail = "; nothing was submitted" if errors else ""
     return "\n".join([f"{count} in this {subject}{tail}", *(f"  {problem}" for problem in ordered)])

@@ -11,7 +11,7 @@
 #
 # [tool.uv]
 # exclude-newer = "2026-11-21T00:00:00Z"
-# exclude-newer-package = { "torch" = false, "triton" = false }
+# exclude-newer-package = { "torch" = false, "torchao" = false, "torchaudio" = false, "torchvision" = false, "triton" = false }
 #
 # [tool.hf-jobs]
 # flavor = "a10g-large"
@@ -137,7 +137,7 @@ def main() -> None:
         callbacks=[progress_callback()],
     )
     trainer.train()
-    trainer.save_model()
+    assert_trained(trainer)
     push(trainer, dataset_name=DATASET)
     conclude(trainer, started)
     finish()
@@ -342,13 +342,12 @@ def assert_trained(trainer: Any) -> None:
 
 
 def conclude(trainer: Any, started: float) -> None:
-    """Report the end of a run that trained.
+    """Report the end of the run and its last metrics.
 
     Args:
         trainer: The trainer, done with training.
         started: When the script started, as `time.time()` gave it.
     """
-    assert_trained(trainer)
     state = trainer.state
     last = {key: value for entry in state.log_history for key, value in entry.items()}
     report(
@@ -370,6 +369,7 @@ def track(
     space_id: str | None,
     private: bool,
     config: dict[str, Any],
+    bucket_id: str | None = None,
 ) -> None:
     """Have `report_to="trackio"` log to one run in a group, retries included."""
     import trackio
@@ -389,6 +389,7 @@ def track(
             group=group,
             space_id=space_id,
             private=private,
+            bucket_id=bucket_id if space_id else None,
             resume="allow",
             embed=False,
             auto_log_gpu=False,
@@ -405,7 +406,7 @@ def track(
             if space_id and not get_token():
                 raise PermissionError("there is no HF_TOKEN")
             return within(TRACKIO_SECONDS, lambda: open_run(space_id))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - no fault of a tracker ends a run
             where = f"Space {space_id}" if space_id else "the Hub"
             why = f"trackio cannot use {where}: {error!r:.200}"
             report("warning", message=f"{why}. Metrics stay on this machine.")
@@ -441,7 +442,7 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             answer.set_result(context.run(call))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
             answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()

@@ -1,6 +1,7 @@
 """What is true outside: records of the model, the dataset, the hardware on offer and the account.
 
-Every field is optional. ``None`` means that nobody could find out; the rules that needed it are then listed as unchecked.
+Every field is optional. ``None`` means that nobody could find out; the rules that needed it are then listed as
+unchecked.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ class ModelFacts:
         sha: Commit of the revision that was read.
         model_type: transformers' ``model_type``, such as ``"qwen2"``.
         num_parameters: Exact count of parameters, from the safetensors metadata.
-        hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, vocab_size,
-        tie_word_embeddings: as in ``config.json``.
+        hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim,
+        vocab_size, tie_word_embeddings: as in ``config.json``.
         dtype: dtype of the stored weights, such as ``"bfloat16"``.
         has_chat_template: Whether the tokenizer comes with a chat template.
     """

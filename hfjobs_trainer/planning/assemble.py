@@ -50,7 +50,12 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     resolved = resolve(spec, facts, flavor, backend=backend)
     memory = _memory(spec, facts, flavor, resolved)
     context = replace(
-        context, flavor=flavor, num_gpus=max(1, resolved.num_gpus), arguments=resolved.arguments, memory=memory, choice=choice
+        context,
+        flavor=flavor,
+        num_gpus=max(1, resolved.num_gpus),
+        arguments=resolved.arguments,
+        memory=memory,
+        choice=choice,
     )
     found, lacking = run_rules(context, method=method, stage="run")
     problems, unchecked = [*problems, *found], [*unchecked, *lacking]
@@ -97,7 +102,9 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
     script = render_script(compose(spec, facts, resolved, request, backend=backend))
     decisions = resolved.decisions
     if checked.choice is not None and spec.hardware.flavor == "auto" and flavor is not None:
-        why = "the cheapest that fits" + (f", {checked.choice.headroom:.1f} GiB to spare" if checked.choice.headroom else "")
+        why = "the cheapest that fits" + (
+            f", {checked.choice.headroom:.1f} GiB to spare" if checked.choice.headroom else ""
+        )
         decisions = (Decision("hardware.flavor", flavor.name, why), *decisions)
     return Plan(
         spec=spec,
@@ -142,4 +149,3 @@ def _request(spec: TrainSpec, resolved: Resolved, flavor: Flavor | None, backend
         namespace=resolved.namespace,
         image=spec.image,
     )
-

@@ -129,6 +129,7 @@ def _header(spec: TrainSpec, resolved: Resolved, request: JobRequest) -> Header:
         digest=spec.digest,
     )
 
+
 def job_table(request: JobRequest) -> Mapping[str, Any]:
     """The ``[tool.hf-jobs]`` table: what ``submit`` passes, for those who run the script with ``hf jobs uv run``."""
     table: dict[str, Any] = {

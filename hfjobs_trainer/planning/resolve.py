@@ -84,7 +84,11 @@ def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: st
 
     precision, is_set = precision_of(spec, flavor)
     if not is_set:
-        why = "TRL's default" if precision == "bf16" else f"{flavor.gpu if flavor else 'the GPU'} does not compute in bfloat16"
+        why = (
+            "TRL's default"
+            if precision == "bf16"
+            else f"{flavor.gpu if flavor else 'the GPU'} does not compute in bfloat16"
+        )
         decide(precision, True, why)
     dtype = spec.dtype or decide("dtype", *_dtype(spec, precision))
     num_gpus = planned_gpus(spec, flavor)
@@ -150,7 +154,9 @@ def _solve_batch(spec: TrainSpec, num_gpus: int, arguments: dict[str, Any], deci
         per_device = spec.per_device_train_batch_size
     else:
         share = max(1, wanted // num_gpus)
-        per_device = max(size for size in range(1, min(share, spec.per_device_train_batch_size) + 1) if share % size == 0)
+        per_device = max(
+            size for size in range(1, min(share, spec.per_device_train_batch_size) + 1) if share % size == 0
+        )
         why = f"the largest up to TRL's {spec.per_device_train_batch_size} that divides the global batch"
         arguments["per_device_train_batch_size"] = decide("per_device_train_batch_size", per_device, why)
     if wanted % (per_device * num_gpus) == 0:
@@ -171,7 +177,9 @@ def _tracking(
         repo = arguments.get("hub_model_id") or arguments["output_dir"]
         project = decide("tracking.project", slug(basename(repo)) or "training", "named after the model")
     if space is None and backend == "hub" and namespace is not None:
-        space = decide("tracking.space_id", f"{namespace}/{SPACE_NAME}", "your dashboard, kept when the machine is gone")
+        space = decide(
+            "tracking.space_id", f"{namespace}/{SPACE_NAME}", "your dashboard, kept when the machine is gone"
+        )
     elif space is not None and "/" not in space and namespace is not None:
         space = f"{namespace}/{space}"
     bucket = {"bucket_id": given.bucket_id} if given.bucket_id is not None else {}
@@ -185,15 +193,17 @@ def _tracking(
     }
 
 
-def _token_reasons(
-    spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mapping[str, Any] | None
-) -> tuple[str, ...]:
+def _token_reasons(spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mapping[str, Any] | None) -> tuple[str, ...]:
     reasons: list[str] = []
     if pushes:
         reasons.append("it pushes the model")
     if tracking is not None and tracking["space_id"]:
         reasons.append("it logs to a Space")
-    for what, subject in (("model", facts.model), ("dataset", facts.dataset), ("evaluation dataset", facts.eval_dataset)):
+    for what, subject in (
+        ("model", facts.model),
+        ("dataset", facts.dataset),
+        ("evaluation dataset", facts.eval_dataset),
+    ):
         if subject is not None and (subject.private or subject.gated):
             reasons.append(f"the {what} is {'private' if subject.private else 'gated'}")
     return tuple(reasons)

@@ -14,7 +14,9 @@ def show(plan: Plan) -> str:
         f"{type(spec).METHOD.label} of {spec.model} ({trained}) on {spec.dataset.id}, split {spec.dataset.split}",
         *_rows("where", _where(plan)),
         *_rows("time", _time(plan)),
-        *_rows("memory", str(plan.estimate).split("\n") if plan.estimate else ["unknown: the model's size is not known"]),
+        *_rows(
+            "memory", str(plan.estimate).split("\n") if plan.estimate else ["unknown: the model's size is not known"]
+        ),
         *_rows("model goes to", _destination(plan)),
         *_rows("metrics go to", _tracking(plan)),
     ]
@@ -61,7 +63,9 @@ def _destination(plan: Plan) -> list[str]:
     output = plan.spec.output
     if not output.pushes:
         return ["the machine's disk only"]
-    repo = output.hub_model_id or next((d.value for d in plan.decisions if d.path == "output.hub_model_id"), "your account")
+    repo = output.hub_model_id or next(
+        (d.value for d in plan.decisions if d.path == "output.hub_model_id"), "your account"
+    )
     return [f"{repo} ({'private' if output.private else 'public'})"]
 
 

@@ -13,13 +13,17 @@ PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
 
 def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     """The numbers that the memory estimate takes."""
-    arguments = spec.model_dump(include={"max_length", "max_completion_length", "use_vllm", "vllm_gpu_memory_utilization", "vllm_mode"})
+    arguments = spec.model_dump(
+        include={"max_length", "max_completion_length", "use_vllm", "vllm_gpu_memory_utilization", "vllm_mode"}
+    )
     if "max_completion_length" in arguments:
         tokens = PROMPT_TOKENS + (arguments["max_completion_length"] or UNBOUNDED_TOKENS)
     else:
         tokens = arguments.get("max_length") or UNBOUNDED_TOKENS
     lora = spec.lora
-    recomputes = spec.activation_checkpointing if spec.activation_checkpointing is not None else spec.gradient_checkpointing
+    recomputes = (
+        spec.activation_checkpointing if spec.activation_checkpointing is not None else spec.gradient_checkpointing
+    )
     colocated = arguments.get("use_vllm") and arguments.get("vllm_mode") == "colocate"
     return Workload(
         model=facts.model,
@@ -32,9 +36,13 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         dtype="float32" if resolved.dtype == "auto" else resolved.dtype,
         mixed_precision=None if resolved.precision == "fp32" else resolved.precision,
         optim=spec.optim,
-        per_device_train_batch_size=resolved.arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size),
+        per_device_train_batch_size=resolved.arguments.get(
+            "per_device_train_batch_size", spec.per_device_train_batch_size
+        ),
         sequence_length=tokens,
-        gradient_accumulation_steps=resolved.arguments.get("gradient_accumulation_steps", spec.gradient_accumulation_steps),
+        gradient_accumulation_steps=resolved.arguments.get(
+            "gradient_accumulation_steps", spec.gradient_accumulation_steps
+        ),
         gradient_checkpointing=recomputes,
         attention=spec.attn_implementation,
         reference_model=True if _keeps_reference(spec) else None,

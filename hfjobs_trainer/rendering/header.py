@@ -20,6 +20,11 @@ def write_header(header: Header) -> str:
         lines.append(f"exclude-newer-package = {{ {exempt} }}")
     # read by `hf jobs uv run`; submit() passes the same values itself
     lines += ["", "[tool.hf-jobs]", *(f"{key} = {toml_value(value)}" for key, value in header.job.items())]
-    lines += ["", "[tool.hfjobs-trainer]", f"digest = {toml_string(header.digest)}", f"spec = {json_block(header.spec)}"]
+    lines += [
+        "",
+        "[tool.hfjobs-trainer]",
+        f"digest = {toml_string(header.digest)}",
+        f"spec = {json_block(header.spec)}",
+    ]
     content = "\n".join(lines).split("\n")
     return "\n".join(["# /// script", *(f"# {line}" if line else "#" for line in content), "# ///"])

@@ -119,7 +119,7 @@ def _character(char: str, quote: str) -> str:
         return "\\" + char
     if char in _ESCAPES:
         return _ESCAPES[char]
-    # separators, controls, invisible and bidirectional marks, surrogates: spelt out, so that what is read is what is there
+    # separators, controls, invisible and bidirectional marks, surrogates: spelt out, so that one reads what is there
     if char.isprintable():
         return char
     code = ord(char)

@@ -83,9 +83,8 @@ def import_lines(*groups: Sequence[str] | Sequence[Sequence[str]]) -> str:
     sections: list[str] = []
     for standard in (True, False):
         lines = [f"import {name}" for name in sorted(plain) if _is_standard(name) is standard]
-        for module in sorted(members):
-            if _is_standard(module) is standard:
-                lines.append(_from_line(module, sorted(members[module], key=_member_key)))
+        modules = [module for module in sorted(members) if _is_standard(module) is standard]
+        lines += [_from_line(module, sorted(members[module], key=_member_key)) for module in modules]
         if lines:
             sections.append("\n".join(lines))
     return "\n\n".join(sections)

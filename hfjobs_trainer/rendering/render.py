@@ -1,7 +1,7 @@
 """The Jinja environment: a run in, the text of a script out.
 
-Values reach a template only through the literal writers. ``finalize`` turns whatever a template prints into a Python literal,
-unless it is ``Markup``, which only this module makes, of text that is source already.
+Values reach a template only through the literal writers. ``finalize`` turns whatever a template prints into a Python
+literal, unless it is ``Markup``, which only this module makes, of text that is source already.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def _heavy_imports(run: Run) -> list[str]:
         lines.append("from peft import LoraConfig")
     if any(reward.kind == "model" for reward in run.rewards):
         lines.append("from transformers import AutoModelForSequenceClassification")
-    lines += [f"from trl.rewards import {reward.name}" for reward in run.rewards if reward.kind in {"builtin", "factory"}]
+    lines += [
+        f"from trl.rewards import {reward.name}" for reward in run.rewards if reward.kind in {"builtin", "factory"}
+    ]
     return lines
 
 

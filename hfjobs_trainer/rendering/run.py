@@ -13,7 +13,8 @@ class Data:
 
     Attributes:
         id: First argument of ``load_dataset`` or path of ``load_from_disk``.
-        builder: ``"json"``, ``"csv"``, ``"parquet"`` for a local file, ``"disk"`` for a saved folder, ``None`` for the Hub.
+        builder: ``"json"``, ``"csv"``, ``"parquet"`` for a local file, ``"disk"`` for a saved folder, ``None`` for a Hub
+            id.
         arguments: Keyword arguments of ``load_dataset``.
         split: Split to take; of a saved folder that has several, the one to pick.
         columns: Columns to rename, theirs to TRL's.
@@ -35,8 +36,8 @@ class Reward:
     """One reward of an online method: an expression of the script, and what it needs.
 
     Attributes:
-        kind: ``"builtin"`` (a function of ``trl.rewards``), ``"factory"`` (one that must be called first), ``"model"`` (a
-            model id) or ``"function"`` (the user's own).
+        kind: ``"builtin"`` (a function of ``trl.rewards``), ``"factory"`` (one that must be called first), ``"model"``
+            (a model id) or ``"function"`` (the user's own).
         name: Name of the function, or id of the model.
         arguments: Arguments of a factory.
         source: Source of the user's function.

@@ -20,7 +20,11 @@ DType = Literal["auto", "bfloat16", "float16", "float32"]
 
 
 def _seconds(value: Any) -> Any:
-    return parse_duration(value) if isinstance(value, int | float | str | timedelta) and not isinstance(value, bool) else value
+    return (
+        parse_duration(value)
+        if isinstance(value, int | float | str | timedelta) and not isinstance(value, bool)
+        else value
+    )
 
 
 def _shorthand(group: type[Group]) -> BeforeValidator:
@@ -61,8 +65,12 @@ class TrainSpec(CommonArgs):
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
     model_revision: str | None = Field(default=None, description="Branch, tag or commit of the model.")
-    dtype: DType | None = Field(default=None, description="dtype in which the weights are loaded; unset: the planner's choice.")
-    attn_implementation: str | None = Field(default=None, description='Attention; unset: transformers\' choice, "sdpa".')
+    dtype: DType | None = Field(
+        default=None, description="dtype in which the weights are loaded; unset: the planner's choice."
+    )
+    attn_implementation: str | None = Field(
+        default=None, description='Attention; unset: transformers\' choice, "sdpa".'
+    )
     dataset: DatasetField = Field(description="Training dataset: Hub id, local file or folder, or hft.Dataset.")
     eval_dataset: DatasetField | None = Field(default=None, description="Evaluation dataset.")
     eval_fraction: float | None = Field(
@@ -73,7 +81,9 @@ class TrainSpec(CommonArgs):
         default=None, ge=1, description="Sequences per optimiser step over all GPUs; sets the accumulation."
     )
     hardware: HardwareField = Field(default=Hardware(), description="Flavor of HF Jobs, or hft.Hardware.")
-    timeout: Seconds | None = Field(default=None, description='How long the run may take: "3h", "90m", seconds, timedelta.')
+    timeout: Seconds | None = Field(
+        default=None, description='How long the run may take: "3h", "90m", seconds, timedelta.'
+    )
     timeout_padding: float = Field(default=0.25, ge=0, le=10, description="Share of the timeout that is added to it.")
     tracking: TrackingField = Field(default=Tracking(), description="Where the metrics go.")
     output: OutputField = Field(default=Output(), description="Where the model goes.")
@@ -91,7 +101,10 @@ class TrainSpec(CommonArgs):
 
     def to_dict(self) -> dict[str, Any]:
         """What was set, in normal form and JSON types; ``hft.check`` and ``hft.load`` take it back."""
-        return {"method": type(self).METHOD.name, **self.model_dump(mode="json", exclude_unset=True, exclude={"method"})}
+        return {
+            "method": type(self).METHOD.name,
+            **self.model_dump(mode="json", exclude_unset=True, exclude={"method"}),
+        }
 
     def to_json(self) -> str:
         """``to_dict`` as indented ASCII JSON text."""

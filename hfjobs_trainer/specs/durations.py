@@ -58,6 +58,10 @@ def _parse_text(text: str) -> float:
         return hours * 3600 + minutes * 60 + (rest[0] if rest else 0)
     parts = _PART.findall(compact)
     spelled = re.sub(r"[\s,]|\band\b", "", compact)
-    if not parts or "".join(number + name for number, name in parts) != spelled or any(n not in _NAMES for _, n in parts):
+    if (
+        not parts
+        or "".join(number + name for number, name in parts) != spelled
+        or any(n not in _NAMES for _, n in parts)
+    ):
         raise ValueError(f'{text!r} is no duration; write "90m", "1h30m", "5400" (seconds) or a timedelta')
     return sum(float(number) * _UNITS[_NAMES[name]] for number, name in parts)

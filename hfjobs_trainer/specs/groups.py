@@ -13,7 +13,9 @@ HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
 class Group(BaseModel):
     """Base of the groups: strict, frozen, no unknown fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=(), hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, protected_namespaces=(), hide_input_in_errors=True
+    )
 
     SHORTHAND: ClassVar[str | None] = None
     """Field that a plain string stands for."""
@@ -55,12 +57,16 @@ class Hardware(Group):
 
     SHORTHAND: ClassVar[str | None] = "flavor"
 
-    flavor: str = Field(default="auto", min_length=1, description='Flavor of HF Jobs, or "auto": the cheapest that fits.')
+    flavor: str = Field(
+        default="auto", min_length=1, description='Flavor of HF Jobs, or "auto": the cheapest that fits.'
+    )
     strategy: Strategy = Field(
         default="auto",
         description='"single": one GPU; "ddp": a copy of the model on each; "user": as fsdp, deepspeed say; "auto".',
     )
-    max_usd_per_hour: float | None = Field(default=None, gt=0, description="Highest price of the machine, US dollars an hour.")
+    max_usd_per_hour: float | None = Field(
+        default=None, gt=0, description="Highest price of the machine, US dollars an hour."
+    )
     fsdp: bool | str | None = Field(default=None, description="As in TRL's config, passed as given.")
     fsdp_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")
     deepspeed: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")
@@ -70,7 +76,9 @@ class Hardware(Group):
 class Tracking(Group):
     """Where the metrics go."""
 
-    project: str | None = Field(default=None, min_length=1, description="trackio project; unset: the model repo's name.")
+    project: str | None = Field(
+        default=None, min_length=1, description="trackio project; unset: the model repo's name."
+    )
     name: str | None = Field(default=None, min_length=1, description="Name of the run.")
     group: str | None = Field(default=None, min_length=1, description="Group of runs, such as the trials of a sweep.")
     space_id: str | None = Field(default=None, description="Space of the dashboard; unset: namespace/trackio.")

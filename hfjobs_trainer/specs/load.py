@@ -31,8 +31,8 @@ _HEADER = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*
 def load(path: str | os.PathLike[str]) -> TrainSpec:
     """Read a spec from a ``.yaml``, ``.yml``, ``.json`` or ``.py`` file.
 
-    A script carries the spec that it was rendered from. In YAML, text is converted to the type of its field, since YAML reads
-    ``2e-5`` as text.
+    A script carries the spec that it was rendered from. In YAML, text is converted to the type of its field, since YAML
+    reads ``2e-5`` as text.
 
     Raises:
         SpecError: The file cannot be read, or does not hold a spec; all problems at once.
@@ -42,7 +42,9 @@ def load(path: str | os.PathLike[str]) -> TrainSpec:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise SpecError([Problem("LOAD001", "", f"{file} cannot be read: {reason}", "check the path")], "file") from None
+        raise SpecError(
+            [Problem("LOAD001", "", f"{file} cannot be read: {reason}", "check the path")], "file"
+        ) from None
     raw = _read(file, text)
     spec, problems, subject = parse(_typed(raw) if isinstance(raw, Mapping) else raw)
     if spec is None:
@@ -77,7 +79,9 @@ def _spec_of_script(text: str) -> str:
     blocks = [match for match in _HEADER.finditer(text.replace("\r\n", "\n")) if match["type"] == "script"]
     if len(blocks) != 1:
         raise ValueError("the script has no header of its own" if not blocks else "the script has more than one header")
-    content = "".join(line[2:] if line.startswith("# ") else line[1:] for line in blocks[0]["content"].splitlines(keepends=True))
+    content = "".join(
+        line[2:] if line.startswith("# ") else line[1:] for line in blocks[0]["content"].splitlines(keepends=True)
+    )
     try:
         return tomllib.loads(content)["tool"]["hfjobs-trainer"]["spec"]
     except (tomllib.TOMLDecodeError, KeyError, TypeError):
@@ -90,12 +94,17 @@ def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
     spec = METHODS[name] if isinstance(name, str) and name in METHODS else None
     if spec is None:
         return dict(raw)
-    return {key: _convert(spec.model_fields[key].annotation, value) if key in spec.model_fields else value for key, value in raw.items()}
+    return {
+        key: _convert(spec.model_fields[key].annotation, value) if key in spec.model_fields else value
+        for key, value in raw.items()
+    }
 
 
 def _convert(annotation: Any, value: Any) -> Any:
     if isinstance(value, Mapping):
-        group = next((member for member in (annotation, *getattr(annotation, "__args__", ())) if _is_group(member)), None)
+        group = next(
+            (member for member in (annotation, *getattr(annotation, "__args__", ())) if _is_group(member)), None
+        )
         if group is None:
             return cast("Any", value)
         fields = group.model_fields

@@ -52,7 +52,10 @@ FOLDED_MODEL_INIT: dict[str, str] = {
 }
 
 REFUSED: dict[str, tuple[str, str]] = {
-    "hub_token": ("a token would be written into the script", "set HF_TOKEN in your environment or run `hf auth login`"),
+    "hub_token": (
+        "a token would be written into the script",
+        "set HF_TOKEN in your environment or run `hf auth login`",
+    ),
     "token": ("a token would be written into the script", "set HF_TOKEN in your environment or run `hf auth login`"),
     "local_rank": ("the launcher gives each process its rank", "leave it out"),
     "parallelism_config": ("it is an object, which a script cannot carry", 'hardware=hft.Hardware(strategy="ddp")'),
@@ -100,7 +103,7 @@ _COMMON_RENAMES: dict[str, str] = {
     "space_id": 'tracking=hft.Tracking(space_id="...")',
     "no_cuda": "use_cpu",
     "adafactor": 'optim="adafactor"',
-    "use_liger": 'nothing: TRL computes its losses without materialised logits; else model_init_kwargs={"use_kernels": True}',
+    "use_liger": "nothing: TRL computes its losses without materialised logits",
     "overwrite_output_dir": "nothing: it was removed from transformers",
     "logging_dir": "nothing: it was removed from transformers; trackio keeps the metrics",
     "save_safetensors": "nothing: checkpoints are always safetensors",

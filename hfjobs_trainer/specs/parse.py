@@ -132,7 +132,9 @@ def _sort_names(spec: type[TrainSpec], fields: Mapping[str, Any]) -> tuple[dict[
     for name, value in fields.items():
         if name == "method":
             if value != method.name:
-                problems.append(Problem("SPEC003", name, f'this is {_article(method.label)} spec', f'method="{method.name}"'))
+                problems.append(
+                    Problem("SPEC003", name, f"this is {_article(method.label)} spec", f'method="{method.name}"')
+                )
         elif name in spec.model_fields:
             data[name] = value
         elif name in names.FOLDED:

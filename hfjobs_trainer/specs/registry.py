@@ -41,7 +41,11 @@ class Method:
         from hfjobs_trainer.specs.args_base import TRLArgs
         from hfjobs_trainer.specs.trl_args.common import CommonArgs
 
-        tables = [c for c in spec.__mro__ if issubclass(c, TRLArgs) and c.__module__.startswith(CommonArgs.__module__.rsplit(".", 1)[0])]
+        tables = [
+            c
+            for c in spec.__mro__
+            if issubclass(c, TRLArgs) and c.__module__.startswith(CommonArgs.__module__.rsplit(".", 1)[0])
+        ]
         return frozenset(name for table in tables for name in table.model_fields)
 
 

@@ -1,8 +1,8 @@
 """Reward functions of the user's own: held as source text from the moment a spec is built.
 
-A function may be defined anywhere, a notebook cell included. It travels into the script as it was written, with the imports
-it needs. What a script on another machine would not have (a variable beside the function, another function of the
-notebook, a module of one's own) is refused by name.
+A function may be defined anywhere, a notebook cell included. It travels into the script as it was written, with the
+imports it needs. What a script on another machine would not have (a variable beside the function, another function of
+the notebook, a module of one's own) is refused by name.
 """
 
 from __future__ import annotations
@@ -22,8 +22,29 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 # Modules beside the standard library that the dependencies of every script bring, by import name.
 INSTALLED = frozenset(
-    "accelerate datasets filelock fsspec huggingface_hub jinja2 numpy packaging pandas peft psutil pyarrow regex safetensors"
-    " tokenizers torch tqdm trackio transformers trl yaml".split()
+    [
+        "accelerate",
+        "datasets",
+        "filelock",
+        "fsspec",
+        "huggingface_hub",
+        "jinja2",
+        "numpy",
+        "packaging",
+        "pandas",
+        "peft",
+        "psutil",
+        "pyarrow",
+        "regex",
+        "safetensors",
+        "tokenizers",
+        "torch",
+        "tqdm",
+        "trackio",
+        "transformers",
+        "trl",
+        "yaml",
+    ]
 )
 
 
@@ -66,12 +87,18 @@ class RewardFunction(BaseModel):
             imports = [ast.parse(line).body for line in self.imports]
         except (SyntaxError, ValueError):
             raise ValueError(f"the source of {self.name!r} is no Python") from None
-        if len(body) != 1 or not isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef) or body[0].name != self.name:
+        if (
+            len(body) != 1
+            or not isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef)
+            or body[0].name != self.name
+        ):
             raise ValueError(f"the source of {self.name!r} must be one function of that name")
         if not all(len(line) == 1 and isinstance(line[0], ast.Import | ast.ImportFrom) for line in imports):
             raise ValueError(f"the imports of {self.name!r} must be import statements")
         if re.search(r"^# ///", self.source, re.MULTILINE):
-            raise ValueError(f"the source of {self.name!r} has a line that begins with '# ///', which marks a script's header")
+            raise ValueError(
+                f"the source of {self.name!r} has a line that begins with '# ///', which marks a script's header"
+            )
         return self
 
     @property
@@ -86,7 +113,8 @@ class RewardFunction(BaseModel):
         nodes = [node for text in (*self.imports, self.source) for node in ast.walk(ast.parse(text))]
         plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         return frozenset(
-            name.split(".")[0] for name in plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+            name.split(".")[0]
+            for name in plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
         )
 
 
@@ -101,7 +129,9 @@ def capture(function: Callable[..., Any]) -> RewardFunction:
         raise ValueError(f"{function!r} is no plain function: write it as `def reward(completions, **kwargs): ...`")
     name = function.__name__
     if name == "<lambda>":
-        raise ValueError("a lambda has no name to go by in the script: write it as `def reward(completions, **kwargs): ...`")
+        raise ValueError(
+            "a lambda has no name to go by in the script: write it as `def reward(completions, **kwargs): ...`"
+        )
     try:
         source = textwrap.dedent(inspect.getsource(function)).rstrip() + "\n"
         tree = ast.parse(source)
@@ -109,7 +139,9 @@ def capture(function: Callable[..., Any]) -> RewardFunction:
         raise ValueError(f"the source of {name} cannot be found: define it in a file or a notebook cell") from None
     if function.__closure__:
         captured = ", ".join(function.__code__.co_freevars)
-        raise ValueError(f"{name} uses {captured} of the function around it: pass it as a default value or define it inside")
+        raise ValueError(
+            f"{name} uses {captured} of the function around it: pass it as a default value or define it inside"
+        )
     needed = _free_names(_without_annotations(ast.parse(source)))
     imports, missing = _resolve(sorted(needed), function.__globals__, name)
     # annotations are never evaluated in a script: what they name is imported if it can be, and no loss if not
@@ -141,7 +173,11 @@ def _import_module(module: str, name: str) -> str:
     if module == name:
         return f"import {module}"
     parent, _, leaf = module.rpartition(".")
-    return f"from {parent} import {leaf}" + (f" as {name}" if leaf != name else "") if parent else f"import {module} as {name}"
+    return (
+        f"from {parent} import {leaf}" + (f" as {name}" if leaf != name else "")
+        if parent
+        else f"import {module} as {name}"
+    )
 
 
 def _origin(value: Any, scope: dict[str, Any]) -> tuple[str, str] | None:

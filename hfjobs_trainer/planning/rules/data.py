@@ -18,8 +18,8 @@ def evaluation_needs_a_dataset(context: Context[TrainSpec]) -> Iterator[Found]:
         `eval_dataset` nor `eval_fraction` is given.
 
     Why:
-        The trainer raises a `ValueError`, but only once the model is loaded and the dataset tokenized: minutes into a job
-        that is paid for.
+        The trainer raises a `ValueError`, but only once the model is loaded and the dataset tokenized: minutes into a
+        job that is paid for.
 
     Example:
         ```python

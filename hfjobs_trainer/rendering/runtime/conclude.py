@@ -20,13 +20,12 @@ def assert_trained(trainer: Any) -> None:
 
 
 def conclude(trainer: Any, started: float) -> None:
-    """Report the end of a run that trained.
+    """Report the end of the run and its last metrics.
 
     Args:
         trainer: The trainer, done with training.
         started: When the script started, as `time.time()` gave it.
     """
-    assert_trained(trainer)
     state = trainer.state
     last = {key: value for entry in state.log_history for key, value in entry.items()}
     report(

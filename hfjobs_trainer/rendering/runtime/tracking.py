@@ -23,6 +23,7 @@ def track(
     space_id: str | None,
     private: bool,
     config: dict[str, Any],
+    bucket_id: str | None = None,
 ) -> None:
     """Have `report_to="trackio"` log to one run in a group, retries included."""
     import trackio
@@ -42,6 +43,7 @@ def track(
             group=group,
             space_id=space_id,
             private=private,
+            bucket_id=bucket_id if space_id else None,
             resume="allow",
             embed=False,
             auto_log_gpu=False,

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from hfjobs_trainer.rendering.runtime.conclude import conclude
+from hfjobs_trainer.rendering.runtime.conclude import assert_trained
 
 
 def test_a_run_without_a_step_fails_and_reports_no_end(capsys: pytest.CaptureFixture[str]) -> None:
     trainer = SimpleNamespace(state=SimpleNamespace(global_step=0, log_history=[]))
 
     with pytest.raises(SystemExit, match="No optimiser step was taken"):
-        conclude(trainer, started=0.0)
+        assert_trained(trainer)
 
     assert capsys.readouterr().out == ""
