@@ -1,4 +1,4 @@
-"""How long ``import hfjobs_trainer`` takes, beside ``from huggingface_hub import HfApi``, each in a fresh process.
+"""How long ``import hfjobs_trainer`` takes, also with a spec class, beside ``HfApi``; each in a fresh process.
 
 Run with ``python -m benchmarks.import_time [runs]``; what is printed is the median over the runs (default 11). The
 interpreter's own start is not counted.
@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 
-STATEMENTS = ("import hfjobs_trainer", "from huggingface_hub import HfApi")
+STATEMENTS = ("import hfjobs_trainer", "from hfjobs_trainer import SFT", "from huggingface_hub import HfApi")
 TIMED = "import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
 
 
