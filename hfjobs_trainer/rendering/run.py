@@ -13,8 +13,7 @@ class Data:
 
     Attributes:
         id: First argument of ``load_dataset`` or path of ``load_from_disk``.
-        builder: ``"json"``, ``"csv"``, ``"parquet"`` for a local file, ``"disk"`` for a saved folder, ``None`` for a Hub
-            id.
+        builder: ``"json"``, ``"csv"``, ``"parquet"`` for a local file, ``"disk"`` for a saved folder; ``None``: Hub.
         arguments: Keyword arguments of ``load_dataset``.
         split: Split to take; of a saved folder that has several, the one to pick.
         columns: Columns to rename, theirs to TRL's.

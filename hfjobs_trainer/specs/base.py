@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field
 
@@ -40,7 +40,7 @@ def _shorthand(group: type[Group]) -> BeforeValidator:
 def _lora(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {LoRA.ALIASES.get(key, key): item for key, item in value.items()}
+    return {LoRA.ALIASES.get(key, key): item for key, item in cast("Mapping[str, Any]", value).items()}
 
 
 Seconds = Annotated[int, BeforeValidator(_seconds, json_schema_input_type=int | float | str | timedelta)]

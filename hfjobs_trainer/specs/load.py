@@ -46,7 +46,7 @@ def load(path: str | os.PathLike[str]) -> TrainSpec:
             [Problem("LOAD001", "", f"{file} cannot be read: {reason}", "check the path")], "file"
         ) from None
     raw = _read(file, text)
-    spec, problems, subject = parse(_typed(raw) if isinstance(raw, Mapping) else raw)
+    spec, problems, subject = parse(_typed(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else raw)
     if spec is None:
         raise SpecError(problems, f"{subject} ({file.name})")
     return spec

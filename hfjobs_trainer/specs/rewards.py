@@ -122,8 +122,8 @@ def capture(function: Callable[..., Any]) -> RewardFunction:
     """Take a function's source and the imports it needs.
 
     Raises:
-        ValueError: It is no plain function, its source cannot be found, or it depends on something that the script would
-            not have; the message names it.
+        ValueError: It is no plain function, its source cannot be found, or it depends on something that the script
+            would not have; the message names it.
     """
     if not isinstance(function, FunctionType):
         raise ValueError(f"{function!r} is no plain function: write it as `def reward(completions, **kwargs): ...`")
