@@ -13,6 +13,7 @@ from hfjobs_trainer.planning.labels import basename, slug
 from hfjobs_trainer.planning.memory import MemoryEstimate, estimate_memory
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.resolve import Resolved, precision_of, resolve
+from hfjobs_trainer.planning.trackers import tracking_secrets
 from hfjobs_trainer.planning.workload import workload
 from hfjobs_trainer.problems import Problem, Unchecked, run_rules
 from hfjobs_trainer.rendering.render import render_script
@@ -126,7 +127,7 @@ def _memory(spec: TrainSpec, facts: Facts, flavor: Flavor | None, resolved: Reso
 
 
 def _request(spec: TrainSpec, resolved: Resolved, flavor: Flavor | None, backend: str) -> JobRequest:
-    secrets = list(spec.secrets)
+    secrets = [*spec.secrets, *tracking_secrets(spec.tracking.report_to, spec.env, backend)]
     if resolved.needs_token and "HF_TOKEN" not in secrets:
         secrets.append("HF_TOKEN")
     env: dict[str, str] = {"PYTHONUNBUFFERED": "1"}
@@ -144,7 +145,7 @@ def _request(spec: TrainSpec, resolved: Resolved, flavor: Flavor | None, backend
         flavor=flavor.name if flavor else None,
         timeout_seconds=resolved.timeout_seconds,
         env=env | spec.env,
-        secrets=tuple(secrets),
+        secrets=tuple(dict.fromkeys(secrets)),
         labels=labels | spec.labels,
         namespace=resolved.namespace,
         image=spec.image,

@@ -74,7 +74,11 @@ def _tracking(plan: Plan) -> list[str]:
     if tracking.report_to == "none":
         return ["the log only"]
     chosen = {decision.path: decision.value for decision in plan.decisions}
+    if tracking.report_to == "tensorboard":
+        return [f"TensorBoard files in {chosen.get('tracking')}"]
     project = tracking.project or chosen.get("tracking.project")
-    space = tracking.space_id or chosen.get("tracking.space_id")
-    parts = [f"trackio project {project}", f"group {tracking.group}" if tracking.group else ""]
-    return [", ".join(part for part in (*parts, f"Space {space}" if space else "on the machine's disk") if part)]
+    parts = [f"{tracking.report_to} project {project}", f"group {tracking.group}" if tracking.group else ""]
+    if tracking.report_to == "trackio":
+        space = tracking.space_id or chosen.get("tracking.space_id")
+        parts.append(f"Space {space}" if space else "on the machine's disk")
+    return [", ".join(part for part in parts if part)]

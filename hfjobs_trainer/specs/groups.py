@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Strategy = Literal["auto", "single", "ddp", "user"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
+Reporter = Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]
 
 
 class Group(BaseModel):
@@ -30,9 +31,25 @@ class Dataset(Group):
     config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
     split: str = Field(default="train", description='Split, slices included: "train[:10%]".')
     revision: str | None = Field(default=None, description="Branch, tag or commit of a Hub dataset.")
+    data_dir: str | None = Field(default=None, description="Folder of a Hub dataset to load.")
+    data_files: str | list[str] | dict[str, str] | None = Field(
+        default=None, description="Files of a Hub dataset to load; patterns are allowed."
+    )
     columns: dict[str, str] = Field(default={}, description="Columns to rename, theirs to TRL's.")
+    keep_columns: list[str] | None = Field(default=None, description="Drop all columns but these; unset: keep all.")
     num_samples: int | None = Field(default=None, ge=1, description="Use only the first rows.")
     streaming: bool = Field(default=False, description="Read rows as they are needed; requires max_steps.")
+    fraction: float | None = Field(
+        default=None, gt=0, description="Share of this dataset in a mixture, relative to the others' shares."
+    )
+    mixed_with: list[Dataset] = Field(
+        default=[], description="Datasets that are appended to this one; `dataset=[a, b]` is short for it."
+    )
+
+    @property
+    def parts(self) -> tuple[Dataset, ...]:
+        """All datasets of the mixture, this one first."""
+        return (self, *self.mixed_with)
 
 
 class LoRA(Group):
@@ -64,6 +81,9 @@ class Hardware(Group):
         default="auto",
         description='"single": one GPU; "ddp": a copy of the model on each; "user": as fsdp, deepspeed say; "auto".',
     )
+    num_gpus: int | None = Field(
+        default=None, ge=1, description="GPUs of a machine that train; unset: all, of a machine that fits."
+    )
     max_usd_per_hour: float | None = Field(
         default=None, gt=0, description="Highest price of the machine, US dollars an hour."
     )
@@ -77,14 +97,16 @@ class Tracking(Group):
     """Where the metrics go."""
 
     project: str | None = Field(
-        default=None, min_length=1, description="trackio project; unset: the model repo's name."
+        default=None,
+        min_length=1,
+        description="Project of trackio or W&B, experiment of MLflow; unset: the model repo's name.",
     )
     name: str | None = Field(default=None, min_length=1, description="Name of the run.")
     group: str | None = Field(default=None, min_length=1, description="Group of runs, such as the trials of a sweep.")
-    space_id: str | None = Field(default=None, description="Space of the dashboard; unset: namespace/trackio.")
+    space_id: str | None = Field(default=None, description="Space of trackio's dashboard; unset: namespace/trackio.")
     bucket_id: str | None = Field(default=None, description="Bucket behind the Space; unset: trackio's choice.")
     private: bool = Field(default=True, description="Create the Space as private.")
-    report_to: Literal["trackio", "none"] = Field(default="trackio", description="The tracker.")
+    report_to: Reporter = Field(default="trackio", description="The tracker.")
 
 
 class Output(Group):

@@ -1,11 +1,11 @@
-"""A spec from a file: YAML, JSON, or a script that this package rendered."""
+"""A spec from a file (YAML, JSON, a script that this package rendered) or from a ``trl`` command line."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.specs import trl_cli
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.parse import parse
@@ -21,6 +22,9 @@ from hfjobs_trainer.specs.registry import METHODS
 CODES: dict[str, str] = {
     "LOAD001": "The file cannot be read.",
     "LOAD002": "The file is no YAML, no JSON, or a script without a spec in its header.",
+    "LOAD003": "The command line is none that trains, or cannot be split into words.",
+    "LOAD004": "The file does not say its training method, or says another one.",
+    "LOAD005": "An argument of TRL's command line that a spec cannot say.",
 }
 """The problems that loading itself finds, by code."""
 
@@ -28,16 +32,89 @@ CODES: dict[str, str] = {
 _HEADER = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 
-def load(path: str | os.PathLike[str]) -> TrainSpec:
-    """Read a spec from a ``.yaml``, ``.yml``, ``.json`` or ``.py`` file.
+def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None) -> TrainSpec:
+    """Read a spec from a file, or from a ``trl`` command line.
 
-    A script carries the spec that it was rendered from. In YAML, text is converted to the type of its field, since YAML
-    reads ``2e-5`` as text.
+    A ``.yaml``, ``.yml`` or ``.json`` file is in our names, or in TRL's as ``trl --config`` takes it; fields of ours
+    may stand beside TRL's. A ``.py`` file that was rendered carries its spec. In YAML and on a command line, text is
+    converted to the type of its field, since YAML reads ``2e-5`` as text.
+
+    Args:
+        source: A path; or a command line, as text that begins with ``trl`` or as its words:
+            ``hft.load("trl sft --config sft.yaml --learning_rate 1e-5")``. What follows ``--config`` wins over the file.
+        method: Training method of a file that does not say it; unset: told from the file's name, as in
+            ``sft_config.yaml``.
 
     Raises:
-        SpecError: The file cannot be read, or does not hold a spec; all problems at once.
+        SpecError: It cannot be read, or does not hold a spec; all problems at once.
     """
-    file = Path(path)
+    if isinstance(source, str) and trl_cli.is_command_line(source):
+        try:
+            words = trl_cli.split_command_line(source)
+        except ValueError as error:
+            raise _failure("LOAD003", f"the command line cannot be read: {error}") from None
+        return _load_command(words, method)
+    if isinstance(source, list | tuple):
+        return _load_command([str(word) for word in cast("Sequence[object]", source)], method)
+    file = Path(cast("str | os.PathLike[str]", source))
+    raw = _read(file)
+    if not isinstance(raw, Mapping):
+        return _spec(raw, [], file.name)
+    values = dict(cast("Mapping[str, Any]", raw))
+    said = values.pop("method", None) or method or _method_in(file.stem)
+    if method not in (None, said):
+        raise _failure("LOAD004", f"{file.name} says method: {said}, not {method}", f'method="{said}"')
+    if not trl_cli.is_config(values):
+        return _spec(_typed(values | ({"method": said} if said else {})), [], file.name)
+    if said is None:
+        known = ", ".join(METHODS)
+        why = f"{file.name} is written for the trl command, but for which: one of {known}?"
+        raise _failure("LOAD004", why, f'hft.load("{file.name}", method="sft")')
+    return _load_trl(said, values, file.name)
+
+
+def _load_command(words: list[str], method: str | None) -> TrainSpec:
+    command = words[1] if words[:1] == ["trl"] and len(words) > 1 else None
+    if command is None or command not in METHODS or method not in (None, command):
+        why = f"`{' '.join(words[:2])}` trains nothing that a spec can say" if command else "it is no trl command line"
+        known = ", ".join(f"trl {name}" for name in METHODS)
+        raise _failure("LOAD003", why, f"one of {known}")
+    flags, problems = trl_cli.read_flags(words[2:])
+    path = flags.pop("config", None)
+    config = _read(Path(path)) if isinstance(path, str) else {}
+    if not isinstance(config, Mapping):
+        raise _failure("LOAD002", f"{path} holds no mapping")
+    return _load_trl(command, {**cast("Mapping[str, Any]", config), **flags}, f"trl {command}", problems)
+
+
+def _load_trl(method: str, values: Mapping[str, Any], name: str, problems: Sequence[Problem] = ()) -> TrainSpec:
+    spec = METHODS.get(method)
+    if spec is None:
+        return _spec({"method": method}, problems, name)
+    given = trl_cli.negated(spec, values)
+    typed = {key: _convert(trl_cli.annotation_of(spec, key), value) for key, value in given.items()}
+    fields, more = trl_cli.to_fields(spec, typed, _read)
+    return _spec(_typed({"method": method, **fields}), [*problems, *more], name)
+
+
+def _spec(raw: object, problems: Sequence[Problem], name: str) -> TrainSpec:
+    spec, found, subject = parse(raw)
+    if spec is None or problems:
+        raise SpecError([*problems, *found], f"{subject} ({name})")
+    return spec
+
+
+def _failure(code: str, why: str, fix: str = "") -> SpecError:
+    return SpecError([Problem(code, "", why, fix)], "file" if code in ("LOAD001", "LOAD002") else "spec")
+
+
+def _method_in(stem: str) -> str | None:
+    """The method that a file's name says, such as ``"dpo"`` for ``"my-dpo_config"``."""
+    words = f"_{re.sub(r'[^a-z0-9]+', '_', stem.lower())}_"
+    return max((name for name in METHODS if f"_{name}_" in words), key=len, default=None)
+
+
+def _read(file: Path) -> Any:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -45,14 +122,10 @@ def load(path: str | os.PathLike[str]) -> TrainSpec:
         raise SpecError(
             [Problem("LOAD001", "", f"{file} cannot be read: {reason}", "check the path")], "file"
         ) from None
-    raw = _read(file, text)
-    spec, problems, subject = parse(_typed(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else raw)
-    if spec is None:
-        raise SpecError(problems, f"{subject} ({file.name})")
-    return spec
+    return _parse_text(file, text)
 
 
-def _read(file: Path, text: str) -> Any:
+def _parse_text(file: Path, text: str) -> Any:
     try:
         if file.suffix == ".py":
             return json.loads(_spec_of_script(text))
@@ -101,6 +174,7 @@ def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convert(annotation: Any, value: Any) -> Any:
+    value = trl_cli.parse_json(value) if _takes(annotation, dict, list) else value
     if isinstance(value, Mapping):
         group = next(
             (member for member in (annotation, *getattr(annotation, "__args__", ())) if _is_group(member)), None
@@ -110,18 +184,26 @@ def _convert(annotation: Any, value: Any) -> Any:
         fields = group.model_fields
         items = cast("Mapping[str, Any]", value).items()
         return {key: _convert(fields[key].annotation, item) if key in fields else item for key, item in items}
-    if not isinstance(value, str):
+    if annotation is None or not isinstance(value, str | list):
         return value
+    text = cast("str | list[str]", value)
+    candidates: list[Any] = [text] if isinstance(text, list) or not _takes(annotation, list) else [text, [text]]
+    if text in ("none", "None", "null") and _takes(annotation, type(None)):
+        candidates.append(None)
     adapter = TypeAdapter[Any](annotation)
-    try:
-        return adapter.validate_python(value, strict=True)
-    except ValidationError:
-        pass
-    try:
-        converted = adapter.validate_python(value, strict=False)
-    except ValidationError:
-        return value
-    return converted if isinstance(converted, bool | int | float | None) else value
+    for strict in (True, False):
+        for candidate in candidates:
+            try:
+                converted = adapter.validate_python(candidate, strict=strict)
+            except ValidationError:
+                continue
+            return converted if isinstance(converted, bool | int | float | list | None) else value
+    return value
+
+
+def _takes(annotation: Any, *types: type) -> bool:
+    members = (annotation, *getattr(annotation, "__args__", ()))
+    return any(getattr(member, "__origin__", member) in types for member in members)
 
 
 def _is_group(member: Any) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from hfjobs_trainer.specs.groups import HubStrategy
+from hfjobs_trainer.specs.groups import HubStrategy, Reporter
 
 # flat TRL name -> (group, field of the group)
 FOLDED: dict[str, tuple[str, str]] = {
@@ -36,7 +36,7 @@ FOLDED_TYPES: dict[str, Any] = {
     "trackio_space_id": str | None,
     "trackio_bucket_id": str | None,
     "trackio_static_space_id": Literal[False],
-    "report_to": Literal["trackio", "none"] | list[Literal["trackio", "none"]],
+    "report_to": Reporter | list[Reporter],
     "fsdp": bool | str | None,
     "fsdp_config": dict[str, Any] | None,
     "deepspeed": dict[str, Any] | None,

@@ -1,0 +1,59 @@
+"""Accelerate's configuration files, as ``trl --accelerate_config`` takes them, in the words of ``hft.Hardware``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from hfjobs_trainer.problems import Problem
+
+PROFILES: Mapping[str, str] = {
+    "single_gpu": "single",
+    "multi_gpu": "ddp",
+    **{name: name for name in ("fsdp1", "fsdp2", "zero1", "zero2", "zero3")},
+}
+"""The files that TRL brings, by name, and the strategy that is the same."""
+
+# What a strategy fixes, in the words of the file: any other value would be lost.
+_FIXED: Mapping[str, tuple[Any, ...]] = {
+    "fsdp_activation_checkpointing": (False,),
+    "fsdp_auto_wrap_policy": ("TRANSFORMER_BASED_WRAP",),
+    "fsdp_offload_params": (False,),
+    "fsdp_reshard_after_forward": ("FULL_SHARD", True),
+    "fsdp_sharding_strategy": ("FULL_SHARD", 1),
+    "fsdp_state_dict_type": ("FULL_STATE_DICT",),
+    "offload_optimizer_device": ("none",),
+    "offload_param_device": ("none",),
+}
+_OPAQUE = ("deepspeed_config_file", "deepspeed_hostfile", "parallelism_config", "megatron_lm_config", "fp8_config")
+
+
+def read_accelerate_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Fields of ``hft.Hardware`` that say what the file says, and what of it they cannot say."""
+    kind = str(config.get("distributed_type", "NO")).upper()
+    details = {**_section(config, "fsdp_config"), **_section(config, "deepspeed_config")}
+    strategy = {
+        "NO": "single",
+        "MULTI_GPU": "ddp",
+        "FSDP": f"fsdp{details.get('fsdp_version', 1)}",
+        "DEEPSPEED": f"zero{details.get('zero_stage', 2)}",
+    }.get(kind)
+    problems = list(_lost({**config, **details}))
+    if strategy is None:
+        why = f"distributed_type: {kind} is no strategy of ours"
+        problems.append(Problem("LOAD005", "accelerate_config", why, 'hardware=hft.Hardware(strategy="ddp")'))
+    fields = {"strategy": strategy, "num_gpus": config.get("num_processes"), "nodes": config.get("num_machines")}
+    return {name: value for name, value in fields.items() if value is not None}, problems
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = config.get(name)
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _lost(settings: Mapping[str, Any]) -> Iterator[Problem]:
+    for name, value in settings.items():
+        if (name in _FIXED and value not in _FIXED[name]) or (name in _OPAQUE and value):
+            why = f"{name}: {value!r:.60} is more than a strategy says"
+            fix = 'pass it as TRL\'s own fsdp, fsdp_config or deepspeed, with hardware.strategy="user"'
+            yield Problem("LOAD005", "accelerate_config", why, fix)

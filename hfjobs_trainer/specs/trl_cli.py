@@ -1,0 +1,301 @@
+"""TRL's own way of saying it: a ``trl`` command line or its YAML file, in the words of a spec.
+
+What TRL's parser knows beside the trainer's config (model, dataset, LoRA, quantization, the arguments of ``accelerate
+launch``) is given to its owner in the spec; everything else passes on under its own name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs.accelerate_config import PROFILES, read_accelerate_config
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction, capture
+
+Values = dict[str, Any]
+ReadYAML = Callable[[Path], Any]
+
+# Types of TRL's names that are no fields of a spec (trl/scripts/utils.py, trl/trainer/model_config.py).
+TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("use_peft", "load_in_4bit", "load_in_8bit", "use_rslora", "use_dora"), bool),
+    **dict.fromkeys(("dataset_streaming", "streaming", "use_bnb_nested_quant", "ignore_bias_buffers"), bool),
+    **dict.fromkeys(("multi_gpu", "cpu", "use_fsdp", "use_deepspeed"), bool),
+    **dict.fromkeys(("lora_r", "lora_alpha", "num_processes", "num_machines", "zero_stage", "fsdp_version"), int),
+    **dict.fromkeys(("lora_target_modules", "lora_modules_to_save", "lora_target_parameters"), list[str]),
+    "lora_dropout": float,
+    "test_split_size": float | None,
+    "report_to": str | list[str],
+}
+
+_LORA = {
+    "lora_r": "r",
+    "lora_alpha": "lora_alpha",
+    "lora_dropout": "lora_dropout",
+    "lora_target_modules": "target_modules",
+    "lora_target_parameters": "target_parameters",
+    "lora_modules_to_save": "modules_to_save",
+    "use_rslora": "use_rslora",
+    "use_dora": "use_dora",
+}
+
+# Arguments of TRL and of `accelerate launch` that change nothing here: the trainer's own arguments decide.
+_WITHOUT_EFFECT = (
+    "ignore_bias_buffers",
+    "use_bnb_nested_quant",
+    "bnb_4bit_quant_storage",
+    "mixed_precision",
+    "main_process_port",
+    "num_cpu_threads_per_process",
+    "same_network",
+    "gpu_ids",
+    "dynamo_backend",
+)
+
+# One of these, and the file or mapping is TRL's rather than ours.
+_MARKS = {"model_name_or_path", "dataset_name", "datasets"}
+
+
+def is_command_line(text: str) -> bool:
+    """Whether the text is a ``trl`` command line rather than the path of a file."""
+    return text.lstrip().removeprefix("$").split()[:1] == ["trl"]
+
+
+def is_config(raw: Mapping[str, Any]) -> bool:
+    """Whether a mapping is written in TRL's names."""
+    return not _MARKS.isdisjoint(raw)
+
+
+def split_command_line(text: str) -> list[str]:
+    """The words of a command line as a shell would split them: continued lines and comments included.
+
+    Raises:
+        ValueError: A quotation is not closed.
+    """
+    return shlex.split(text.replace("\\\r\n", " ").replace("\\\n", " ").lstrip().removeprefix("$"), comments=True)
+
+
+def read_flags(words: Sequence[str]) -> tuple[Values, list[Problem]]:
+    """``--name value`` pairs by name, as text: a list where several words follow, ``True`` where none does."""
+    values: Values = {}
+    problems: list[Problem] = []
+    name = None
+    for word in words:
+        if word.startswith("--") and len(word) > 2:
+            flag, has_value, value = word[2:].partition("=")
+            name = flag.replace("-", "_")
+            values[name] = value if has_value else True
+        elif name is None:
+            problems.append(Problem("LOAD003", "", f"{word!r} stands before the first --argument", "leave it out"))
+        elif values[name] is True:
+            values[name] = word
+        else:
+            known = values[name]
+            values[name] = [*cast("list[str]", known), word] if isinstance(known, list) else [known, word]
+    return values, problems
+
+
+def negated(spec: type[TrainSpec], values: Mapping[str, Any]) -> Values:
+    """``{"no_packing": True}`` as ``{"packing": False}``, where the spec has such an argument."""
+    given: Values = {}
+    for name, value in values.items():
+        plain = name.removeprefix("no_")
+        if value is True and plain != name and plain in spec.model_fields:
+            given[plain] = False
+        else:
+            given[name] = value
+    return given
+
+
+def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadYAML) -> tuple[Values, list[Problem]]:
+    """Fields of the spec that mean what TRL's names mean, and what of them it cannot say.
+
+    As in TRL, ``datasets`` wins over ``dataset_name``, the arguments of LoRA count only with ``use_peft``, and an
+    evaluation dataset is taken only with an ``eval_strategy``. What is a field of ours may stand beside TRL's names.
+
+    Args:
+        spec: Class of the spec.
+        values: What the command line and its file say, of the right types.
+        read_yaml: Reads the file that ``accelerate_config`` names.
+    """
+    rest = {name: value for name, value in values.items() if name not in _WITHOUT_EFFECT}
+    problems: list[Problem] = []
+    fields: Values = {}
+    for theirs, ours in (("model_name_or_path", "model"), ("torch_dtype", "dtype")):
+        if theirs in rest:
+            fields[ours] = rest.pop(theirs)
+    fields |= _dataset(rest)
+    fields |= _lora(spec, rest, problems)
+    fields |= _quantization(spec, rest, problems)
+    fields |= _rewards(spec, rest, problems)
+    fields |= _hardware(rest, problems, read_yaml)
+    if isinstance(env := rest.get("env"), Mapping):
+        rest["env"] = {str(key): str(value) for key, value in cast("Mapping[Any, Any]", env).items()}
+    for name in [name for name in fields if name in rest]:
+        why = "is given as well, under TRL's name"
+        problems.append(Problem("SPEC007", name, why, "give one of them"))
+    return {**rest, **fields}, problems
+
+
+def _dataset(rest: Values) -> Values:
+    parts, size, streaming = (rest.pop(name, None) for name in ("datasets", "test_split_size", "streaming"))
+    id, config = rest.pop("dataset_name", None), rest.pop("dataset_config", None)
+    train, test = rest.pop("dataset_train_split", None), rest.pop("dataset_test_split", None) or "test"
+    flag = rest.pop("dataset_streaming", None)
+    evaluates = rest.get("eval_strategy") not in (None, "no") and not rest.keys() & {"eval_dataset", "eval_fraction"}
+    if parts:
+        common = {"streaming": True} if streaming else {}
+        items = cast("list[Any]", parts if isinstance(parts, list) else [parts])
+        dataset: Any = [{**_mixture_part(item), **common} for item in items]
+        return {"dataset": dataset} | ({"eval_fraction": size} if size is not None else {})
+    if id is None:
+        return {}
+    same = {"id": id, "config": config, "streaming": flag or None}
+    same = {key: value for key, value in same.items() if value is not None}
+    evaluation = {"eval_dataset": {**same, "split": test}} if evaluates else {}
+    return {"dataset": {**same, **({"split": train} if train else {})}} | evaluation
+
+
+def _mixture_part(item: Any) -> Values:
+    if not isinstance(item, Mapping):
+        return {"id": item}
+    part = dict(cast("Mapping[str, Any]", item))
+    renamed = {"path": "id", "name": "config"}
+    if isinstance(part.get("columns"), list):
+        renamed["columns"] = "keep_columns"
+    return {renamed.get(key, key): value for key, value in part.items() if value is not None}
+
+
+def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Values:
+    given = {ours: rest.pop(theirs) for theirs, ours in _LORA.items() if theirs in rest}
+    task, used = rest.pop("lora_task_type", None), rest.pop("use_peft", None)
+    if task not in (None, "CAUSAL_LM", spec.METHOD.lora_task):
+        why = f"{spec.METHOD.label} trains adapters of the type {spec.METHOD.lora_task}"
+        problems.append(Problem("LOAD005", "lora_task_type", why, "leave it out"))
+    if used is None and given:
+        why = f"{', '.join(given)} without use_peft: TRL would train all weights"
+        problems.append(Problem("LOAD005", "lora", why, "add --use_peft, or leave out the arguments of LoRA"))
+    if not used:
+        return {}
+    targets = given.get("target_modules")
+    if isinstance(targets, list) and len(cast("list[str]", targets)) == 1:
+        given["target_modules"] = targets[0]  # as TRL does, for "all-linear" and regular expressions
+    return {"lora": {key: value for key, value in given.items() if value is not None}}
+
+
+def _quantization(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Values:
+    four, eight = rest.pop("load_in_4bit", None), rest.pop("load_in_8bit", None)
+    if rest.pop("bnb_4bit_quant_type", "nf4") != "nf4":
+        why = "weights are quantized to nf4, which fits normally distributed weights better"
+        problems.append(Problem("LOAD005", "bnb_4bit_quant_type", why, "leave it out"))
+    if four and eight:
+        problems.append(Problem("SPEC007", "load_in_4bit", "load_in_8bit is given as well", "give one of them"))
+    if not (four or eight):
+        return {}
+    name = "4bit" if four else "8bit"
+    if "quantization" not in spec.model_fields:
+        why = f"a {spec.METHOD.label} spec has no quantized weights"
+        problems.append(Problem("LOAD005", f"load_in_{name}", why, "leave it out: LoRA on bfloat16 weights"))
+        return {}
+    return {"quantization": name}
+
+
+def _rewards(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Values:
+    if "reward_funcs" not in spec.model_fields:
+        return {}
+    model, functions = rest.pop("reward_model_name_or_path", None), rest.pop("reward_funcs", None) or []
+    functions = cast("list[Any]", functions if isinstance(functions, list) else [functions])
+    rewards = [model] if model else []
+    for item in functions:
+        if isinstance(item, str) and item not in BUILTIN_REWARDS and "." in item and "/" not in item:
+            try:
+                rewards.append(_import_reward(item))
+            except Exception as error:
+                why = f"{item} cannot be taken from here: {error}"
+                problems.append(Problem("LOAD005", "reward_funcs", why, "start in the folder of its module"))
+        else:
+            rewards.append(item)
+    return {"reward_funcs": rewards} if rewards else {}
+
+
+def _import_reward(dotted: str) -> RewardFunction:
+    """The function that ``module.name`` names; as with ``trl``, the module may lie in the working directory."""
+    module, _, name = dotted.rpartition(".")
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        return capture(getattr(importlib.import_module(module), name))
+    finally:
+        sys.path.remove(folder)
+
+
+def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Values:
+    wanted: Values = {}
+    profile = rest.pop("accelerate_config", None) or rest.pop("config_file", None)
+    if isinstance(profile, str | os.PathLike) and profile:
+        if str(profile) in PROFILES and not Path(profile).is_file():
+            wanted["strategy"] = PROFILES[str(profile)]
+        elif Path(profile).is_file():
+            config = read_yaml(Path(profile))
+            found, lost = read_accelerate_config(
+                cast("Mapping[str, Any]", config) if isinstance(config, Mapping) else {}
+            )
+            wanted |= found
+            problems += lost
+        else:
+            why = f"{profile} is neither a file nor one of {', '.join(PROFILES)}"
+            problems.append(Problem("LOAD005", "accelerate_config", why, "--accelerate_config zero2"))
+    if rest.pop("multi_gpu", None):
+        wanted["strategy"] = "ddp"
+    stage, version = rest.pop("zero_stage", None), rest.pop("fsdp_version", None)
+    if rest.pop("use_deepspeed", None):
+        wanted["strategy"] = f"zero{stage or 2}"
+    if rest.pop("use_fsdp", None):
+        wanted["strategy"] = f"fsdp{version or 1}"
+    if rest.pop("cpu", None):
+        rest["use_cpu"] = True
+    for theirs, ours in (("num_processes", "num_gpus"), ("num_machines", "nodes")):
+        if theirs in rest:
+            wanted[ours] = rest.pop(theirs)
+    for name in [name for name in ("machine_rank", "main_process_ip", "rdzv_backend") if name in rest]:
+        rest.pop(name)
+        problems.append(Problem("LOAD005", name, "each machine finds its place among the others by itself", "leave it out"))
+    nodes, processes = wanted.get("nodes") or 1, wanted.get("num_gpus")
+    if nodes == 1:
+        wanted.pop("nodes", None)
+    elif isinstance(nodes, int) and isinstance(processes, int):
+        if processes % nodes:
+            why = f"{processes} processes cannot be spread evenly over {nodes} machines"
+            problems.append(Problem("LOAD005", "num_processes", why, f"num_processes={nodes * (processes // nodes + 1)}"))
+        wanted["num_gpus"] = max(1, processes // nodes)
+    if not wanted:
+        return {}
+    ours = rest.pop("hardware", {})
+    given = {"flavor": ours} if isinstance(ours, str) else dict(cast("Mapping[str, Any]", ours))
+    return {"hardware": {**wanted, **given}}
+
+
+def annotation_of(spec: type[TrainSpec], name: str) -> Any:
+    """Type of an argument, by which its text is converted; ``None`` if there is no such argument."""
+    if name in TYPES:
+        return TYPES[name]
+    field = spec.model_fields.get(name)
+    return field.annotation if field else names.FOLDED_TYPES.get(name)
+
+
+def parse_json(value: Any) -> Any:
+    """The object or list that a text holds as JSON, as TRL's dict arguments take it; any other value as it is."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
