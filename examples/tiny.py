@@ -22,10 +22,15 @@ Format = Literal[
     "preference_chat",
     "preference_implicit",
     "preference_implicit_chat",
+    "unpaired",
+    "unpaired_chat",
     "prompt_only",
     "prompt_only_chat",
 ]
-"""Shapes of a row, in TRL's terms: for SFT the first four, for DPO the next four, for GRPO the last two."""
+"""Shapes of a row, in TRL's terms: for SFT the first four, for DPO the next four, for KTO then two, for GRPO the last.
+
+GKD takes ``messages``; Reward, ORPO and CPO what DPO takes; RLOO, Distillation, OnlineDPO and PPO what GRPO takes.
+"""
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -130,6 +135,10 @@ def _row(format: Format, index: int) -> dict[str, Any]:
             return {"chosen": f"{question} {good}", "rejected": f"{question} {bad}"}
         case "preference_implicit_chat":
             return {"chosen": asked + answered, "rejected": asked + refused}
+        case "unpaired":
+            return {"prompt": f"{question} ", "completion": good if index % 2 else bad, "label": bool(index % 2)}
+        case "unpaired_chat":
+            return {"prompt": asked, "completion": answered if index % 2 else refused, "label": bool(index % 2)}
         case "prompt_only":
             return {"prompt": f"{question} ", "solution": good}
         case "prompt_only_chat":

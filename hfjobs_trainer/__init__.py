@@ -31,11 +31,31 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.job import Job
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Tracking
     from hfjobs_trainer.specs.load import load
+    from hfjobs_trainer.specs.methods.cpo import CPO
+    from hfjobs_trainer.specs.methods.distillation import Distillation
     from hfjobs_trainer.specs.methods.dpo import DPO
+    from hfjobs_trainer.specs.methods.gkd import GKD
     from hfjobs_trainer.specs.methods.grpo import GRPO
+    from hfjobs_trainer.specs.methods.kto import KTO
+    from hfjobs_trainer.specs.methods.online_dpo import OnlineDPO
+    from hfjobs_trainer.specs.methods.orpo import ORPO
+    from hfjobs_trainer.specs.methods.reward import Reward
+    from hfjobs_trainer.specs.methods.rloo import RLOO
     from hfjobs_trainer.specs.methods.sft import SFT
     from hfjobs_trainer.specs.registry import METHODS
-    from hfjobs_trainer.submitters import submit_dpo, submit_grpo, submit_sft
+    from hfjobs_trainer.submitters import (
+        submit_cpo,
+        submit_distillation,
+        submit_dpo,
+        submit_gkd,
+        submit_grpo,
+        submit_kto,
+        submit_online_dpo,
+        submit_orpo,
+        submit_reward,
+        submit_rloo,
+        submit_sft,
+    )
 
 __version__ = "0.1.0"
 
@@ -73,24 +93,46 @@ _EXPORTS: dict[str, str] = {
     "Output": "specs.groups",
     "Tracking": "specs.groups",
     "load": "specs.load",
+    "CPO": "specs.methods.cpo",
+    "Distillation": "specs.methods.distillation",
     "DPO": "specs.methods.dpo",
+    "GKD": "specs.methods.gkd",
     "GRPO": "specs.methods.grpo",
+    "KTO": "specs.methods.kto",
+    "OnlineDPO": "specs.methods.online_dpo",
+    "ORPO": "specs.methods.orpo",
+    "Reward": "specs.methods.reward",
+    "RLOO": "specs.methods.rloo",
     "SFT": "specs.methods.sft",
     "METHODS": "specs.registry",
+    "submit_cpo": "submitters",
+    "submit_distillation": "submitters",
     "submit_dpo": "submitters",
+    "submit_gkd": "submitters",
     "submit_grpo": "submitters",
+    "submit_kto": "submitters",
+    "submit_online_dpo": "submitters",
+    "submit_orpo": "submitters",
+    "submit_reward": "submitters",
+    "submit_rloo": "submitters",
     "submit_sft": "submitters",
 }
 
 __all__ = [
+    "CPO",
     "DPO",
+    "GKD",
     "GRPO",
+    "KTO",
     "METHODS",
+    "ORPO",
+    "RLOO",
     "SFT",
     "AuthError",
     "BackendError",
     "Client",
     "Dataset",
+    "Distillation",
     "Facts",
     "HFTError",
     "Hardware",
@@ -102,12 +144,14 @@ __all__ = [
     "JobNotFound",
     "LoRA",
     "LocalBackend",
+    "OnlineDPO",
     "Output",
     "Plan",
     "Problem",
     "QuotaError",
     "RenderError",
     "Report",
+    "Reward",
     "SpecError",
     "Tracking",
     "__version__",
@@ -120,8 +164,16 @@ __all__ = [
     "plan",
     "render",
     "submit",
+    "submit_cpo",
+    "submit_distillation",
     "submit_dpo",
+    "submit_gkd",
     "submit_grpo",
+    "submit_kto",
+    "submit_online_dpo",
+    "submit_orpo",
+    "submit_reward",
+    "submit_rloo",
     "submit_sft",
 ]
 

@@ -35,8 +35,8 @@ class CommonFields(TypedDict, total=False):
     model_revision: str | None
     dtype: DType | None
     attn_implementation: str | None
-    dataset: Required[Dataset | Mapping[str, Any] | str]
-    eval_dataset: Dataset | Mapping[str, Any] | str | None
+    dataset: Required[Dataset | Mapping[str, Any] | str | list[Dataset | Mapping[str, Any] | str]]
+    eval_dataset: Dataset | Mapping[str, Any] | str | list[Dataset | Mapping[str, Any] | str] | None
     eval_fraction: float | None
     lora: LoRA | Mapping[str, Any] | None
     global_batch_size: int | None
@@ -131,7 +131,6 @@ class CommonFields(TypedDict, total=False):
     dataloader_multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None
     dataloader_in_order: bool
     label_names: list[str] | None
-    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
     length_column_name: str
     ddp_find_unused_parameters: bool | None
     ddp_bucket_cap_mb: int | None
@@ -145,8 +144,6 @@ class CommonFields(TypedDict, total=False):
     resume_from_checkpoint: str | None
     model_init_kwargs: dict[str, Any] | None
     trust_remote_code: bool
-    router_aux_loss_coef: float | None
-    pad_to_multiple_of: int | Literal["auto"] | None
     learning_rate: float
     push_to_hub: bool
     hub_model_id: str | None
@@ -157,22 +154,89 @@ class CommonFields(TypedDict, total=False):
     trackio_space_id: str | None
     trackio_bucket_id: str | None
     trackio_static_space_id: Literal[False]
-    report_to: Literal["trackio", "none"] | list[Literal["trackio", "none"]]
+    report_to: (
+        Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]
+        | list[Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]]
+    )
     fsdp: bool | str | None
     fsdp_config: dict[str, Any] | None
     deepspeed: dict[str, Any] | None
     accelerator_config: dict[str, Any] | None
 
 
+class CPOFields(CommonFields, total=False):
+    """Fields of ``CPO``."""
+
+    remove_unused_columns: bool
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    max_length: int | None
+    max_completion_length: int | None
+    beta: float
+    label_smoothing: float
+    loss_type: Literal["sigmoid", "hinge", "ipo", "simpo", "alphapo"]
+    disable_dropout: bool
+    cpo_alpha: float
+    simpo_gamma: float
+    alpha: float
+    generate_during_eval: bool
+    is_encoder_decoder: bool | None
+    dataset_num_proc: int | None
+
+
+class DistillationFields(CommonFields, total=False):
+    """Fields of ``Distillation``."""
+
+    teacher_model: Required[str]
+    teacher_model_revision: str | None
+    teacher_model_init_kwargs: dict[str, Any] | None
+    remove_unused_columns: bool | None
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    disable_dropout: bool
+    max_completion_length: int | None
+    ds3_gather_for_generation: bool
+    shuffle_dataset: bool | None
+    pad_to_multiple_of: int | Literal["auto"] | None
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float | None
+    generation_kwargs: dict[str, Any] | None
+    chat_template_kwargs: dict[str, Any] | None
+    repetition_penalty: float
+    cache_implementation: str | None
+    use_vllm: bool
+    vllm_mode: Literal["colocate", "server"]
+    vllm_model_impl: Literal["vllm", "transformers", "auto"]
+    vllm_enable_sleep_mode: bool
+    vllm_structured_outputs_regex: str | None
+    vllm_server_base_url: str | None
+    vllm_server_host: str
+    vllm_server_port: int
+    vllm_server_timeout: float
+    vllm_group_port: int
+    vllm_gpu_memory_utilization: float
+    vllm_max_model_length: int | None
+    vllm_tensor_parallel_size: int
+    beta: float
+    max_tool_calling_iterations: int | None
+    log_completions: bool
+    num_completions_to_print: int | None
+    log_unique_prompts: bool
+    teacher_model_name_or_path: str
+
+
 class DPOFields(CommonFields, total=False):
     """Fields of ``DPO``."""
 
     remove_unused_columns: bool
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    router_aux_loss_coef: float | None
     disable_dropout: bool
     dataset_num_proc: int | None
     max_length: int | None
     truncation_mode: Literal["keep_end", "keep_start"]
     padding_free: bool
+    pad_to_multiple_of: int | Literal["auto"] | None
     precompute_ref_log_probs: bool
     precompute_ref_batch_size: int | None
     loss_type: DPOLoss | list[DPOLoss]
@@ -191,11 +255,49 @@ class DPOFields(CommonFields, total=False):
     pad_token: str | None
 
 
+class GKDFields(CommonFields, total=False):
+    """Fields of ``GKD``."""
+
+    teacher_model: Required[str]
+    teacher_model_revision: str | None
+    teacher_model_init_kwargs: dict[str, Any] | None
+    remove_unused_columns: bool
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    router_aux_loss_coef: float | None
+    chat_template_path: str | None
+    dataset_text_field: str
+    dataset_kwargs: dict[str, Any] | None
+    dataset_num_proc: int | None
+    eos_token: str | None
+    max_length: int | None
+    truncation_mode: Literal["keep_end", "keep_start"]
+    shuffle_dataset: bool
+    packing: bool
+    packing_strategy: Literal["bfd", "bfd_split", "wrapped"]
+    padding_free: bool
+    pad_to_multiple_of: int | Literal["auto"] | None
+    eval_packing: bool | None
+    completion_only_loss: bool | None
+    assistant_only_loss: bool
+    loss_type: Literal["nll", "dft", "chunked_nll"]
+    activation_offloading: bool
+    pad_token: str | None
+    temperature: float
+    lmbda: float
+    beta: float
+    max_new_tokens: int
+    disable_dropout: bool
+    seq_kd: bool
+    teacher_model_name_or_path: str
+
+
 class GRPOFields(CommonFields, total=False):
     """Fields of ``GRPO``."""
 
     reward_funcs: Required[str | Callable[..., Any] | list[str | Callable[..., Any]]]
     remove_unused_columns: bool | None
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    router_aux_loss_coef: float | None
     disable_dropout: bool
     cast_lm_head_to_fp32: bool
     num_generations: int
@@ -203,6 +305,7 @@ class GRPOFields(CommonFields, total=False):
     max_completion_length: int | None
     ds3_gather_for_generation: bool
     shuffle_dataset: bool | None
+    pad_to_multiple_of: int | Literal["auto"] | None
     generation_batch_size: int | None
     steps_per_generation: int | None
     temperature: float
@@ -271,10 +374,157 @@ class GRPOFields(CommonFields, total=False):
     vllm_importance_sampling_cap: float | None
 
 
+class KTOFields(CommonFields, total=False):
+    """Fields of ``KTO``."""
+
+    remove_unused_columns: bool
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length"]
+    router_aux_loss_coef: float | None
+    disable_dropout: bool
+    dataset_num_proc: int | None
+    max_length: int | None
+    pad_to_multiple_of: int | Literal["auto"] | None
+    precompute_ref_log_probs: bool
+    precompute_ref_batch_size: int | None
+    loss_type: Literal["kto", "apo_zero_unpaired"]
+    beta: float
+    desirable_weight: float
+    undesirable_weight: float
+    activation_offloading: bool
+    sync_ref_model: bool
+    ref_model_mixup_alpha: float
+    ref_model_sync_steps: int
+
+
+class OnlineDPOFields(CommonFields, total=False):
+    """Fields of ``OnlineDPO``."""
+
+    reward_funcs: Required[str | Callable[..., Any] | list[str | Callable[..., Any]]]
+    remove_unused_columns: bool
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    max_new_tokens: int
+    max_length: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float | None
+    repetition_penalty: float
+    generation_kwargs: dict[str, Any] | None
+    cache_implementation: str | None
+    missing_eos_penalty: float | None
+    beta: float | list[float]
+    loss_type: Literal["sigmoid", "ipo"]
+    disable_dropout: bool
+    use_vllm: bool
+    vllm_model_impl: Literal["vllm", "transformers", "auto"]
+    vllm_structured_outputs_regex: str | None
+    vllm_gpu_memory_utilization: float | None
+    vllm_mode: Literal["colocate", "server"]
+    vllm_server_base_url: str | None
+    vllm_server_host: str
+    vllm_server_port: int
+    vllm_server_timeout: float
+    vllm_group_port: int
+    vllm_tensor_parallel_size: int
+    vllm_enable_sleep_mode: bool
+    ds3_gather_for_generation: bool
+    reward_weights: list[float] | None
+
+
+class ORPOFields(CommonFields, total=False):
+    """Fields of ``ORPO``."""
+
+    remove_unused_columns: bool
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    max_length: int | None
+    max_completion_length: int | None
+    beta: float
+    disable_dropout: bool
+    padding_value: int | None
+    generate_during_eval: bool
+    is_encoder_decoder: bool | None
+    dataset_num_proc: int | None
+
+
+class RewardFields(CommonFields, total=False):
+    """Fields of ``Reward``."""
+
+    remove_unused_columns: bool
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    chat_template_path: str | None
+    disable_dropout: bool
+    dataset_num_proc: int | None
+    eos_token: str | None
+    max_length: int | None
+    pad_to_multiple_of: int | Literal["auto"] | None
+    center_rewards_coefficient: float | None
+    activation_offloading: bool
+    pad_token: str | None
+
+
+class RLOOFields(CommonFields, total=False):
+    """Fields of ``RLOO``."""
+
+    reward_funcs: Required[str | Callable[..., Any] | list[str | Callable[..., Any]]]
+    remove_unused_columns: bool | None
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    router_aux_loss_coef: float | None
+    disable_dropout: bool
+    num_generations: int
+    num_generations_eval: int | None
+    max_completion_length: int | None
+    ds3_gather_for_generation: bool
+    shuffle_dataset: bool | None
+    pad_to_multiple_of: int | Literal["auto"] | None
+    generation_batch_size: int | None
+    steps_per_generation: int | None
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float | None
+    generation_kwargs: dict[str, Any] | None
+    chat_template_kwargs: dict[str, Any] | None
+    repetition_penalty: float
+    cache_implementation: str | None
+    use_vllm: bool
+    vllm_mode: Literal["colocate", "server"]
+    vllm_model_impl: Literal["vllm", "transformers", "auto"]
+    vllm_enable_sleep_mode: bool
+    vllm_structured_outputs_regex: str | None
+    vllm_server_base_url: str | None
+    vllm_server_host: str
+    vllm_server_port: int
+    vllm_server_timeout: float
+    vllm_group_port: int
+    vllm_gpu_memory_utilization: float
+    vllm_max_model_length: int | None
+    vllm_tensor_parallel_size: int
+    beta: float
+    num_iterations: int
+    epsilon: float
+    epsilon_high: float | None
+    reward_weights: list[float] | None
+    normalize_advantages: bool
+    reward_clip_range: list[float] | tuple[float, float] | None
+    mask_truncated_completions: bool
+    sync_ref_model: bool
+    ref_model_mixup_alpha: float
+    ref_model_sync_steps: int
+    log_completions: bool
+    log_multimodal: bool
+    num_completions_to_print: int | None
+    log_unique_prompts: bool
+    use_transformers_continuous_batching: bool
+    transformers_continuous_batching_config: dict[str, Any] | None
+    use_transformers_paged: bool
+
+
 class SFTFields(CommonFields, total=False):
     """Fields of ``SFT``."""
 
     remove_unused_columns: bool
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    router_aux_loss_coef: float | None
     chat_template_path: str | None
     dataset_text_field: str
     dataset_kwargs: dict[str, Any] | None
@@ -286,12 +536,67 @@ class SFTFields(CommonFields, total=False):
     packing: bool
     packing_strategy: Literal["bfd", "bfd_split", "wrapped"]
     padding_free: bool
+    pad_to_multiple_of: int | Literal["auto"] | None
     eval_packing: bool | None
     completion_only_loss: bool | None
     assistant_only_loss: bool
     loss_type: Literal["nll", "dft", "chunked_nll"]
     activation_offloading: bool
     pad_token: str | None
+
+
+@overload
+def submit_cpo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[CPOFields]) -> Plan: ...
+@overload
+def submit_cpo(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[CPOFields]) -> Job: ...
+@overload
+def submit_cpo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[CPOFields]) -> Job | Plan: ...
+def submit_cpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[CPOFields]) -> Job | Plan:
+    """Plan CPO training and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.CPO``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("cpo", fields, backend=backend, dry_run=dry_run)
+
+
+@overload
+def submit_distillation(
+    *, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[DistillationFields]
+) -> Plan: ...
+@overload
+def submit_distillation(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[DistillationFields]
+) -> Job: ...
+@overload
+def submit_distillation(
+    *, backend: BackendLike = None, dry_run: bool, **fields: Unpack[DistillationFields]
+) -> Job | Plan: ...
+def submit_distillation(
+    *, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[DistillationFields]
+) -> Job | Plan:
+    """Plan Distillation training and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.Distillation``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("distillation", fields, backend=backend, dry_run=dry_run)
 
 
 @overload
@@ -318,6 +623,29 @@ def submit_dpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
 
 
 @overload
+def submit_gkd(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[GKDFields]) -> Plan: ...
+@overload
+def submit_gkd(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[GKDFields]) -> Job: ...
+@overload
+def submit_gkd(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[GKDFields]) -> Job | Plan: ...
+def submit_gkd(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[GKDFields]) -> Job | Plan:
+    """Plan GKD training and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.GKD``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("gkd", fields, backend=backend, dry_run=dry_run)
+
+
+@overload
 def submit_grpo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[GRPOFields]) -> Plan: ...
 @overload
 def submit_grpo(
@@ -340,6 +668,135 @@ def submit_grpo(*, backend: BackendLike = None, dry_run: bool = False, **fields:
     from hfjobs_trainer import client
 
     return client.submit_fields("grpo", fields, backend=backend, dry_run=dry_run)
+
+
+@overload
+def submit_kto(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[KTOFields]) -> Plan: ...
+@overload
+def submit_kto(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[KTOFields]) -> Job: ...
+@overload
+def submit_kto(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[KTOFields]) -> Job | Plan: ...
+def submit_kto(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[KTOFields]) -> Job | Plan:
+    """Plan KTO training and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.KTO``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("kto", fields, backend=backend, dry_run=dry_run)
+
+
+@overload
+def submit_online_dpo(
+    *, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[OnlineDPOFields]
+) -> Plan: ...
+@overload
+def submit_online_dpo(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[OnlineDPOFields]
+) -> Job: ...
+@overload
+def submit_online_dpo(
+    *, backend: BackendLike = None, dry_run: bool, **fields: Unpack[OnlineDPOFields]
+) -> Job | Plan: ...
+def submit_online_dpo(
+    *, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[OnlineDPOFields]
+) -> Job | Plan:
+    """Plan OnlineDPO training and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.OnlineDPO``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("online_dpo", fields, backend=backend, dry_run=dry_run)
+
+
+@overload
+def submit_orpo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[ORPOFields]) -> Plan: ...
+@overload
+def submit_orpo(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[ORPOFields]
+) -> Job: ...
+@overload
+def submit_orpo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[ORPOFields]) -> Job | Plan: ...
+def submit_orpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[ORPOFields]) -> Job | Plan:
+    """Plan ORPO training and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.ORPO``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("orpo", fields, backend=backend, dry_run=dry_run)
+
+
+@overload
+def submit_reward(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[RewardFields]) -> Plan: ...
+@overload
+def submit_reward(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[RewardFields]
+) -> Job: ...
+@overload
+def submit_reward(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[RewardFields]) -> Job | Plan: ...
+def submit_reward(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[RewardFields]) -> Job | Plan:
+    """Plan Reward training and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.Reward``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("reward", fields, backend=backend, dry_run=dry_run)
+
+
+@overload
+def submit_rloo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[RLOOFields]) -> Plan: ...
+@overload
+def submit_rloo(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[RLOOFields]
+) -> Job: ...
+@overload
+def submit_rloo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[RLOOFields]) -> Job | Plan: ...
+def submit_rloo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[RLOOFields]) -> Job | Plan:
+    """Plan RLOO training and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.RLOO``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("rloo", fields, backend=backend, dry_run=dry_run)
 
 
 @overload

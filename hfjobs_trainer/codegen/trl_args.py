@@ -140,20 +140,20 @@ def shorten(text: str, limit: int = DOC_LENGTH) -> str:
 
 
 def arguments_of(method: str) -> dict[str, Argument]:
-    """Return the arguments of a method's config in TRL's order, without those of ``trl_tables.LEFT_OUT``.
+    """Return the arguments of a method's config in TRL's order, without those that ``trl_tables`` leaves out.
 
     Raises:
         HFTError: TRL no longer has an argument that one of the tables names.
     """
     config = config_class(method)
     fields = {field.name: field for field in dataclasses.fields(config) if field.init}
-    named = tables.LEFT_OUT | tables.TYPES["*"].keys() | tables.TYPES.get(method, {}).keys()
+    named = tables.left_out(method) | tables.TYPES.get(method, {}).keys()
     if gone := sorted(named - fields.keys()):
         raise HFTError(f"{config.__name__} has no {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
     hints = get_type_hints(config)
     arguments: dict[str, Argument] = {}
     for name, field in fields.items():
-        if name not in tables.LEFT_OUT:
+        if name not in tables.left_out(method):
             annotation = _annotation(method, field, hints[name])
             doc = tables.DOCS.get(name) or shorten(str(field.metadata.get("help")))
             arguments[name] = Argument(name, annotation, _default(field, annotation), tables.LIMITS.get(name, ""), doc)
@@ -209,7 +209,7 @@ def generate() -> dict[str, str]:
     first, *others = methods.values()
     common = {name: argument for name, argument in first.items() if all(o.get(name) == argument for o in others)}
     known = {name for arguments in methods.values() for name in arguments}
-    if gone := sorted((tables.LIMITS.keys() | tables.DOCS.keys()) - known):
+    if gone := sorted((tables.LIMITS.keys() | tables.DOCS.keys() | tables.TYPES["*"].keys()) - known):
         raise HFTError(f"no TRL config has {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
     files = {"__init__": header + '"""Arguments of TRL\'s configs: generated from the pinned TRL."""\n'}
     doc = "Arguments that every TRL config has, with the same type and default."

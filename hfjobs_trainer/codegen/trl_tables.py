@@ -30,6 +30,21 @@ LEFT_OUT: frozenset[str] = frozenset(
 )
 """Arguments of every TRL config that the generated classes do not carry."""
 
+LEFT_OUT_OF: dict[str, frozenset[str]] = {
+    # Fields of the spec.
+    "distillation": frozenset({"teacher_model_name_or_path", "teacher_model_revision", "teacher_model_init_kwargs"}),
+    "gkd": frozenset({"teacher_model_name_or_path", "teacher_model_init_kwargs"}),
+    # Left over from an earlier TRL: the trainer reads reward_funcs alone.
+    "online_dpo": frozenset({"reward_model_path"}),
+}
+"""Method -> further arguments that its class does not carry."""
+
+
+def left_out(method: str) -> frozenset[str]:
+    """Return the arguments of a method's config that its generated class does not carry."""
+    return LEFT_OUT | LEFT_OUT_OF.get(method, frozenset())
+
+
 DPO_LOSSES = (
     "sigmoid",
     "hinge",
@@ -61,7 +76,8 @@ ALIASES: dict[str, dict[str, str]] = {"dpo": {"DPOLoss": literal(*DPO_LOSSES)}}
 """Method -> name of a type -> its source, written above the class."""
 
 TYPES: dict[str, dict[str, str]] = {
-    # For every method: what Transformers takes, where its annotation says less or, for the command line's sake, more.
+    # For every method that has it: what Transformers or TRL takes, where the annotation says less or, for the command
+    # line's sake, more.
     "*": {
         "debug": "DebugOption | Literal[''] | list[DebugOption]",
         "eval_steps": "Steps | None",
@@ -71,8 +87,11 @@ TYPES: dict[str, dict[str, str]] = {
         ),
         "include_for_metrics": "list[Literal['inputs', 'loss']]",
         "logging_steps": "Steps",
+        "num_generations": "int",
         "pad_to_multiple_of": "Annotated[int, Field(ge=1)] | Literal['auto'] | None",
         "save_steps": "Steps",
+        "vllm_mode": literal("colocate", "server"),
+        "vllm_model_impl": literal("vllm", "transformers", "auto"),
         "warmup_steps": "Steps",
     },
     "dpo": {
@@ -82,18 +101,31 @@ TYPES: dict[str, dict[str, str]] = {
             "BeforeValidator(as_list, json_schema_input_type=DPOLoss | list[DPOLoss])]"
         ),
     },
+    "gkd": {
+        "beta": "Annotated[float, Field(ge=0, le=1)]",
+        "lmbda": "Annotated[float, Field(ge=0, le=1)]",
+    },
     "grpo": {
         "importance_sampling_level": literal("token", "sequence"),
         "loss_type": literal(*GRPO_LOSSES),
         "multi_objective_aggregation": literal("sum_then_normalize", "normalize_then_sum"),
-        "num_generations": "int",
         "scale_rewards": (
             "Annotated[Literal['group', 'batch', 'none'], BeforeValidator(switch('group', 'none'), "
             "json_schema_input_type=bool | Literal['group', 'batch', 'none'])]"
         ),
         "vllm_importance_sampling_mode": literal(*IS_MODES),
-        "vllm_mode": literal("colocate", "server"),
-        "vllm_model_impl": literal("vllm", "transformers", "auto"),
+    },
+    "online_dpo": {
+        "beta": (
+            "Annotated[list[float], Field(min_length=1), "
+            "BeforeValidator(as_list, json_schema_input_type=float | list[float])]"
+        ),
+    },
+    "rloo": {
+        "reward_clip_range": (
+            "Annotated[list[float], Field(min_length=2, max_length=2), "
+            "BeforeValidator(as_list, json_schema_input_type=list[float] | tuple[float, float])] | None"
+        ),
     },
 }
 """Method -> argument -> source of its type."""
@@ -132,6 +164,7 @@ DOCS: dict[str, str] = {
     "ddp_find_unused_parameters": "`find_unused_parameters` of `DistributedDataParallel`.",
     "ddp_static_graph": "`static_graph` of `DistributedDataParallel`.",
     "dataloader_persistent_workers": "Keep the data loader's worker processes from one epoch to the next.",
+    "desirable_weight": "Weight of the losses of good answers, to make up for there being fewer or more of them.",
     "discopop_tau": "Temperature of the log-ratio modulation in the `discopop` loss.",
     "ds3_gather_for_generation": "With DeepSpeed ZeRO-3, gather the policy's weights for generation.",
     "eval_accumulation_steps": "Prediction steps to keep on the accelerator before they move to the CPU.",
@@ -155,6 +188,8 @@ DOCS: dict[str, str] = {
     "save_on_each_node": "Save checkpoints on each node, or only on the main one.",
     "sync_ref_model": "Synchronize the reference model with the policy every `ref_model_sync_steps` steps.",
     "top_entropy_quantile": "Share of tokens, those of highest entropy, that the policy loss keeps.",
+    "trust_remote_code": "Run the Python code that a model or a tokenizer on the Hub brings along.",
+    "undesirable_weight": "Weight of the losses of bad answers, to make up for there being fewer or more of them.",
     "use_bias_correction_kl": "Multiply the KL term by the importance sampling ratio, for an unbiased gradient.",
     "use_cache": "Use the model's key-value cache in training.",
     "use_weighting": "Weight preference pairs by the policy's probability of them, as WPO does.",

@@ -24,6 +24,7 @@ class Facts:
         model: The base model.
         dataset: The training dataset.
         eval_dataset: The evaluation dataset, when the spec names one.
+        teacher: The model to learn from, when the method has one.
         hardware: Flavors on offer and their prices; ``None`` means the snapshot shipped with the package.
         account: Whose token it is.
     """
@@ -31,5 +32,6 @@ class Facts:
     model: ModelFacts = field(default_factory=ModelFacts)
     dataset: DatasetFacts = field(default_factory=DatasetFacts)
     eval_dataset: DatasetFacts | None = None
+    teacher: ModelFacts | None = None
     hardware: HardwareFacts | None = None
     account: AccountFacts = field(default_factory=AccountFacts)

@@ -40,6 +40,8 @@ def gather(
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
         backend: ``"hub"``, or ``"local"``, for which neither flavors nor the account are looked up.
     """
+    from hfjobs_trainer.specs.extras import TaughtSpec
+
     token = token or attempt(_stored_token)
     hub = None if offline or _client_is_offline() else Hub(endpoint, token)
     remote = hub if backend == "hub" else None
@@ -49,10 +51,13 @@ def gather(
     model = _model(hub, spec.model, spec.model_revision)
     dataset = _dataset(hub, spec.dataset)
     eval_dataset = _dataset(hub, spec.eval_dataset) if spec.eval_dataset else None
+    taught = spec if isinstance(spec, TaughtSpec) else None
+    teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision) if taught else None
     return Facts(
         model=model(),
         dataset=dataset(),
         eval_dataset=eval_dataset() if eval_dataset else None,
+        teacher=teacher() if teacher else None,
         hardware=hardware() if hardware else None,
         account=account() if account else AccountFacts(has_token=token is not None),
     )

@@ -9,8 +9,9 @@ from hfjobs_trainer.facts import DatasetFacts, Facts
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import JobRequest
 from hfjobs_trainer.planning.resolve import Resolved, is_hub_id
-from hfjobs_trainer.rendering.run import Data, Header, Reward, Run
+from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.extras import TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset, LoRA
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
@@ -45,6 +46,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         module=method.module,
         trainer=method.trainer,
         config=method.config,
+        experimental=method.experimental,
         header=_header(spec, resolved, request),
         model=(facts.model.path if absolute else None) or spec.model,
         dataset=_data(spec.dataset, facts.dataset if absolute else None),
@@ -57,9 +59,11 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         use_cpu=spec.use_cpu,
         dtype=resolved.dtype,
         dtype_is_set=spec.dtype is not None,
-        model_init={key: value for key, value in model_init.items() if value is not None},
+        model_init=_given(model_init) | ({"device_map": None} if method.device_map else {}),
+        tokenizer=_given({"revision": spec.model_revision, "trust_remote_code": spec.trust_remote_code or None}),
+        teacher=_teacher(spec, facts if absolute else None, resolved),
         global_batch_size=spec.global_batch_size if accumulates else None,
-        lora=_lora(spec.lora) if spec.lora else None,
+        lora=_lora(spec.lora, method.lora_task) if spec.lora else None,
         rewards=rewards,
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=resolved.num_gpus,
@@ -71,10 +75,23 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
     )
 
 
-def _lora(lora: LoRA) -> dict[str, Any]:
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _teacher(spec: TrainSpec, local: Facts | None, resolved: Resolved) -> SideModel | None:
+    if not isinstance(spec, TaughtSpec):
+        return None
+    options = {"revision": spec.teacher_model_revision, **(spec.teacher_model_init_kwargs or {})}
+    dtype = options.pop("dtype", None)
+    path = local.teacher.path if local and local.teacher else None
+    return SideModel(path or spec.teacher_model, dtype or resolved.frozen_dtype, dtype is not None, _given(options))
+
+
+def _lora(lora: LoRA, task_type: str) -> dict[str, Any]:
     """Arguments of ``peft.LoraConfig``: what was set, and TRL's defaults where PEFT's are others."""
     defaults = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": lora.lora_dropout}
-    return defaults | lora.model_dump(exclude_unset=True) | {"task_type": "CAUSAL_LM"}
+    return defaults | lora.model_dump(exclude_unset=True) | {"task_type": task_type}
 
 
 def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:

@@ -19,6 +19,9 @@ SPACE_NAME = "trackio"
 # Arguments of TRL's config that the script writes in its own way.
 _WRITTEN_APART = {"model_init_kwargs", "resume_from_checkpoint", "use_cpu"}
 
+# dtype of weights that are not trained, by the precision of the arithmetic: half the memory at no loss.
+_FROZEN: dict[Precision, DType] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -28,6 +31,7 @@ class Resolved:
         arguments: Arguments of TRL's config, in the order in which a script lists them.
         precision, precision_is_set: Mixed precision, ``"bf16"``, ``"fp16"`` or ``"fp32"``, and whether the user set it.
         dtype: dtype in which the weights are loaded.
+        frozen_dtype: dtype of a model that is not trained, such as a teacher.
         num_gpus: GPUs that will train; 0 where the machine decides.
         tracking: Project, name, group, Space of the tracker; ``None`` without a tracker.
         namespace: Whose job, model and Space it is; ``None`` where unknown.
@@ -40,6 +44,7 @@ class Resolved:
     precision: Precision
     precision_is_set: bool
     dtype: DType
+    frozen_dtype: DType
     num_gpus: int
     tracking: dict[str, Any] | None
     namespace: str | None
@@ -129,6 +134,7 @@ def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: st
         precision=precision,
         precision_is_set=is_set,
         dtype=dtype,
+        frozen_dtype=_FROZEN[precision],
         num_gpus=num_gpus,
         tracking=tracking,
         namespace=namespace,
@@ -141,8 +147,7 @@ def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: st
 def _dtype(spec: TrainSpec, precision: Precision) -> tuple[DType, str]:
     if spec.lora is None:
         return "float32", "weights that are trained keep full precision; the arithmetic is mixed"
-    frozen: dict[Precision, DType] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-    return frozen[precision], "the base under the adapter is frozen: half the memory at no loss"
+    return _FROZEN[precision], "the base under the adapter is frozen: half the memory at no loss"
 
 
 def _solve_batch(spec: TrainSpec, num_gpus: int, arguments: dict[str, Any], decide: Any) -> None:
@@ -201,6 +206,7 @@ def _token_reasons(spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mappin
         reasons.append("it logs to a Space")
     for what, subject in (
         ("model", facts.model),
+        ("teacher", facts.teacher),
         ("dataset", facts.dataset),
         ("evaluation dataset", facts.eval_dataset),
     ):

@@ -66,8 +66,8 @@ def runtime_blocks(names: Iterable[str]) -> list[Block]:
     return list(found.values())
 
 
-def import_lines(*groups: Sequence[str] | Sequence[Sequence[str]]) -> str:
-    """Import statements merged and sorted: the standard library first, as isort would."""
+def import_lines(*groups: Sequence[str] | Sequence[Sequence[str]], width: int = 88) -> str:
+    """Import statements merged and sorted: the standard library first, as isort would; lines of ``width`` at most."""
     statements: list[str] = []
     for group in groups:
         for item in group:
@@ -84,15 +84,15 @@ def import_lines(*groups: Sequence[str] | Sequence[Sequence[str]]) -> str:
     for standard in (True, False):
         lines = [f"import {name}" for name in sorted(plain) if _is_standard(name) is standard]
         modules = [module for module in sorted(members) if _is_standard(module) is standard]
-        lines += [_from_line(module, sorted(members[module], key=_member_key)) for module in modules]
+        lines += [_from_line(module, sorted(members[module], key=_member_key), width) for module in modules]
         if lines:
             sections.append("\n".join(lines))
     return "\n\n".join(sections)
 
 
-def _from_line(module: str, names: list[str]) -> str:
+def _from_line(module: str, names: list[str], width: int) -> str:
     line = f"from {module} import {', '.join(names)}"
-    if len(line) <= 88:
+    if len(line) <= width:
         return line
     return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
 

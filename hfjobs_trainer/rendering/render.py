@@ -50,7 +50,7 @@ def render_script(run: Run) -> str:
                 header=Markup(write_header(run.header)),
                 imports=Markup(import_lines([block.imports for block in blocks], ["import time"], run.imports)),
                 runtime=Markup("\n\n\n".join(block.source for block in blocks)),
-                heavy_imports=Markup(indent(import_lines(_heavy_imports(run)), "    ")),
+                heavy_imports=lambda more: Markup(indent(import_lines(_heavy_imports(run), more, width=84), "    ")),
             )
         )
     except (TemplateError, TypeError, ValueError) as error:

@@ -49,6 +49,23 @@ class Reward:
 
 
 @dataclass(frozen=True, slots=True)
+class SideModel:
+    """A model beside the one that is trained, such as a teacher.
+
+    Attributes:
+        id: Model id or path.
+        dtype: dtype of the loaded weights.
+        dtype_is_set: Whether the user set it; then the machine does not change it.
+        options: Further arguments of ``from_pretrained``.
+    """
+
+    id: str
+    dtype: str
+    dtype_is_set: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """The PEP 723 block.
 
@@ -79,12 +96,13 @@ class Run:
         method: Name of the training method, which is the template's too.
         label: Such as ``"DPO"``.
         module, trainer, config: Where TRL keeps the method, and its classes.
+        experimental: Whether TRL warns that the method may change.
         header: The PEP 723 block.
         model: Model id or path.
         dataset: The training dataset.
         eval_dataset: The evaluation dataset, if it is another one.
         eval_fraction: Share of the training dataset to hold out.
-        eval_seed: Seed of that split.
+        eval_seed: Seed of that split, and of the order of the rows where a method needs them shuffled.
         arguments: Arguments of TRL's config, in the order in which they are written.
         precision: ``"bf16"``, ``"fp16"`` or ``"fp32"``: what mixed precision is meant.
         precision_is_set: Whether the user set it; then it stands in ``arguments``, and the machine does not change it.
@@ -92,6 +110,8 @@ class Run:
         dtype: dtype of the loaded weights.
         dtype_is_set: Whether the user set it; then the machine does not change it.
         model_init: ``model_init_kwargs`` beside the dtype.
+        tokenizer: Arguments of ``AutoTokenizer.from_pretrained``, where a method needs its tokenizer given.
+        teacher: The model to learn from, or ``None``.
         global_batch_size: Sequences per optimiser step; ``None`` if the accumulation is sent as given.
         lora: Arguments of ``peft.LoraConfig``, or ``None``.
         rewards: Rewards of an online method.
@@ -113,6 +133,7 @@ class Run:
     model: str
     dataset: Data
     arguments: Mapping[str, Any]
+    experimental: bool = False
     eval_dataset: Data | None = None
     eval_fraction: float | None = None
     eval_seed: int = 42
@@ -122,6 +143,8 @@ class Run:
     dtype: str = "float32"
     dtype_is_set: bool = False
     model_init: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tokenizer: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    teacher: SideModel | None = None
     global_batch_size: int | None = None
     lora: Mapping[str, Any] | None = None
     rewards: Sequence[Reward] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -22,8 +22,10 @@ def as_whole(value: float) -> float:
 
 
 def as_list(value: object) -> object:
-    """Return ``["sigmoid"]`` for ``"sigmoid"``; anything else as it is."""
-    return [value] if isinstance(value, str) else value
+    """Return ``["sigmoid"]`` for ``"sigmoid"``, ``[0.1]`` for ``0.1`` and for ``(0.1,)``; anything else as it is."""
+    if isinstance(value, tuple):
+        return list(cast("tuple[object, ...]", value))
+    return [value] if isinstance(value, str | int | float) and not isinstance(value, bool) else value
 
 
 def switch(on: str, off: str) -> Callable[[object], object]:

@@ -27,6 +27,8 @@ class Method:
         trainer: Name of the trainer class.
         config: Name of the config class.
         family: Which set of pins its scripts use, a key of ``data/pins.json``.
+        lora_task: PEFT's task type of its adapters.
+        device_map: Whether the trainer would spread a model over all GPUs by itself, unless it is told not to.
     """
 
     name: str
@@ -35,6 +37,13 @@ class Method:
     config: str
     module: str = "trl"
     family: str = "default"
+    lora_task: str = "CAUSAL_LM"
+    device_map: bool = False
+
+    @property
+    def experimental(self) -> bool:
+        """Whether TRL may change it at any release, and warns of that when it is imported."""
+        return self.module.startswith("trl.experimental")
 
     def trl_argument_names(self, spec: type[TrainSpec]) -> frozenset[str]:
         """Fields of the spec class that are arguments of TRL's config."""
@@ -50,12 +59,20 @@ class Method:
 
 
 def method(
-    name: str, *, label: str, trainer: str, config: str, module: str = "trl", family: str = "default"
+    name: str,
+    *,
+    label: str,
+    trainer: str,
+    config: str,
+    module: str = "trl",
+    family: str = "default",
+    lora_task: str = "CAUSAL_LM",
+    device_map: bool = False,
 ) -> Callable[[S], S]:
-    """Register a spec class as the training method ``name``."""
+    """Register a spec class as the training method ``name``; the keywords are those of ``Method``."""
 
     def register(spec: S) -> S:
-        spec.METHOD = Method(name, label, trainer, config, module, family)
+        spec.METHOD = Method(name, label, trainer, config, module, family, lora_task, device_map)
         _registered[name] = spec
         return spec
 

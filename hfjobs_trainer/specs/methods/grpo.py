@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.extras import RewardedSpec
 from hfjobs_trainer.specs.registry import method
-from hfjobs_trainer.specs.rewards import RewardFuncs
 from hfjobs_trainer.specs.trl_args.grpo import GRPOArgs
 
 if TYPE_CHECKING:
@@ -18,13 +15,10 @@ if TYPE_CHECKING:
 
 
 @method("grpo", label="GRPO", trainer="GRPOTrainer", config="GRPOConfig")
-class GRPO(GRPOArgs, TrainSpec):
+class GRPO(GRPOArgs, RewardedSpec):
     """Group relative policy optimisation with ``trl.GRPOTrainer``: the model's own answers, scored by rewards."""
 
     method: Literal["grpo"] = "grpo"
-    reward_funcs: RewardFuncs = Field(
-        description="A built-in reward of TRL by name, a reward model by Hub id, a Python function, or a list of these."
-    )
 
     if TYPE_CHECKING:
 

@@ -274,10 +274,6 @@ class CommonArgs(TRLArgs):
     label_names: list[str] | None = Field(
         default=None, description="The list of keys in your dictionary of inputs that correspond to the labels."
     )
-    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"] = Field(
-        default="random",
-        description="Sampler for training: 'random' (default), 'sequential', 'group_by_length', or 'batch_rebalance'.",
-    )
     length_column_name: str = Field(default="length", description="Column name for precomputed lengths.")
     ddp_find_unused_parameters: bool | None = Field(
         default=None, description="`find_unused_parameters` of `DistributedDataParallel`."
@@ -309,13 +305,5 @@ class CommonArgs(TRLArgs):
         default=None, description="Keyword arguments of the model's `from_pretrained`."
     )
     trust_remote_code: bool = Field(
-        default=False,
-        description="Whether to allow loading models and tokenizers that ship custom Python code from the Hub.",
-    )
-    router_aux_loss_coef: float | None = Field(
-        default=None,
-        description="Weight of the load-balancing loss of a mixture-of-experts model; unset: the model's own.",
-    )
-    pad_to_multiple_of: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
-        default="auto", description="Pad sequences to a multiple of this many tokens."
+        default=False, description="Run the Python code that a model or a tokenizer on the Hub brings along."
     )

@@ -39,6 +39,14 @@ class DPOArgs(CommonArgs):
         default=True,
         description="Whether or not to automatically remove the columns unused by the model forward method.",
     )
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"] = Field(
+        default="random",
+        description="Sampler for training: 'random' (default), 'sequential', 'group_by_length', or 'batch_rebalance'.",
+    )
+    router_aux_loss_coef: float | None = Field(
+        default=None,
+        description="Weight of the load-balancing loss of a mixture-of-experts model; unset: the model's own.",
+    )
     disable_dropout: bool = Field(
         default=True, description="Whether to disable dropout in the model and reference model."
     )
@@ -51,6 +59,9 @@ class DPOArgs(CommonArgs):
     )
     padding_free: bool = Field(
         default=False, description="Flatten a batch into one sequence instead of padding it; needs FlashAttention."
+    )
+    pad_to_multiple_of: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        default="auto", description="Pad sequences to a multiple of this many tokens."
     )
     precompute_ref_log_probs: bool = Field(
         default=False, description="Compute the reference model's log probabilities once, before training."

@@ -20,6 +20,14 @@ class GRPOArgs(CommonArgs):
     remove_unused_columns: bool | None = Field(
         default=False, description="Whether to only keep the column 'prompt' in the dataset."
     )
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"] = Field(
+        default="random",
+        description="Sampler for training: 'random' (default), 'sequential', 'group_by_length', or 'batch_rebalance'.",
+    )
+    router_aux_loss_coef: float | None = Field(
+        default=None,
+        description="Weight of the load-balancing loss of a mixture-of-experts model; unset: the model's own.",
+    )
     disable_dropout: bool = Field(default=False, description="Whether to disable dropout in the model.")
     cast_lm_head_to_fp32: bool = Field(
         default=False,
@@ -36,6 +44,9 @@ class GRPOArgs(CommonArgs):
         default=True, description="With DeepSpeed ZeRO-3, gather the policy's weights for generation."
     )
     shuffle_dataset: bool | None = Field(default=True, description="Whether to shuffle the training dataset.")
+    pad_to_multiple_of: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        default="auto", description="Pad sequences to a multiple of this many tokens."
+    )
     generation_batch_size: int | None = Field(default=None, ge=1, description="Batch size to use for generation.")
     steps_per_generation: int | None = Field(default=None, ge=1, description="Number of steps per generation.")
     temperature: float = Field(default=1.0, gt=0, description="Temperature for sampling.")

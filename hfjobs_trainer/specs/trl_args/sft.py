@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,14 @@ class SFTArgs(CommonArgs):
     remove_unused_columns: bool = Field(
         default=True,
         description="Whether or not to automatically remove the columns unused by the model forward method.",
+    )
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"] = Field(
+        default="random",
+        description="Sampler for training: 'random' (default), 'sequential', 'group_by_length', or 'batch_rebalance'.",
+    )
+    router_aux_loss_coef: float | None = Field(
+        default=None,
+        description="Weight of the load-balancing loss of a mixture-of-experts model; unset: the model's own.",
     )
     chat_template_path: str | None = Field(default=None, description="If specified, sets the model's chat template.")
     dataset_text_field: str = Field(
@@ -42,6 +50,9 @@ class SFTArgs(CommonArgs):
     )
     padding_free: bool = Field(
         default=False, description="Flatten a batch into one sequence instead of padding it; needs FlashAttention."
+    )
+    pad_to_multiple_of: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        default="auto", description="Pad sequences to a multiple of this many tokens."
     )
     eval_packing: bool | None = Field(default=None, description="Whether to pack the eval dataset.")
     completion_only_loss: bool | None = Field(

@@ -99,7 +99,7 @@ def test_weights_are_loaded_in_a_dtype_that_the_machine_computes_with(
 ) -> None:
     machine(monkeypatch, gpus, bf16)
 
-    assert settle_dtype(planned, lora=lora) == used
+    assert settle_dtype(planned, frozen=lora) == used
 
     assert [event["used"] for event in events(capsys)] == ([] if used == planned else [used])
 

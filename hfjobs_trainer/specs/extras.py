@@ -1,0 +1,31 @@
+"""What some methods take beside a model and a dataset: rewards, a teacher."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.rewards import RewardFuncs
+
+
+class RewardedSpec(TrainSpec):
+    """Base of the methods that score the model's own answers."""
+
+    reward_funcs: RewardFuncs = Field(
+        description="A built-in reward of TRL by name, a reward model by Hub id, a Python function, or a list of these."
+    )
+
+
+class TaughtSpec(TrainSpec):
+    """Base of the methods that learn from a larger model; it needs the student's vocabulary."""
+
+    FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES | {"teacher_model_name_or_path": str}
+
+    teacher_model: str = Field(min_length=1, description="Model to learn from: Hub id or local folder.")
+    teacher_model_revision: str | None = Field(default=None, description="Branch, tag or commit of the teacher.")
+    teacher_model_init_kwargs: dict[str, Any] | None = Field(
+        default=None, description="Keyword arguments of the teacher's `from_pretrained`."
+    )

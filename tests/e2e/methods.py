@@ -1,0 +1,143 @@
+"""What each training method is run with in the tests: a tiny model, a few rows, two steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hfjobs_trainer as hft
+from examples import tiny
+
+STABLE = ("sft", "dpo", "kto", "reward", "grpo", "rloo", "distillation")
+EXPERIMENTAL = ("orpo", "cpo", "online_dpo", "gkd")
+GROUP = "matrix"
+STEPS = 2
+
+FORMATS: dict[str, tiny.Format] = {
+    "sft": "messages",
+    "dpo": "preference_chat",
+    "kto": "unpaired_chat",
+    "reward": "preference_implicit_chat",
+    "grpo": "prompt_only_chat",
+    "rloo": "prompt_only",
+    "distillation": "prompt_only_chat",
+    "orpo": "preference_chat",
+    "cpo": "preference",
+    "online_dpo": "prompt_only_chat",
+    "gkd": "messages",
+    "ppo": "prompt_only_chat",
+}
+
+
+def one_point_per_character(completions: list[Any], **_columns: Any) -> list[float]:
+    """A reward that any model can earn."""
+    return [float(len(str(completion))) for completion in completions]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Models and datasets on disk."""
+
+    model: Path
+    teacher: Path
+    reward_model: Path
+    data: Callable[[tiny.Format], Path]
+
+    def fields(self, method: str, **changes: Any) -> dict[str, Any]:
+        """The fields of a spec that trains two steps, evaluates once, and saves after each step."""
+        common: dict[str, Any] = {
+            "model": str(self.model),
+            "dataset": str(self.data(FORMATS[method])),
+            "eval_fraction": 0.25,
+            "eval_strategy": "steps",
+            "eval_steps": STEPS,
+            "max_steps": STEPS,
+            "save_strategy": "steps",
+            "save_steps": 1,
+            "logging_steps": 1,
+            "per_device_train_batch_size": 2,
+            "per_device_eval_batch_size": 4,
+            "learning_rate": 1e-3,
+            "tracking": hft.Tracking(project=method, name="real", group=GROUP),
+        }
+        return common | self._own(method) | changes
+
+    def _own(self, method: str) -> dict[str, Any]:
+        short = {"max_completion_length": 4}
+        match method:
+            case "grpo":
+                return {"reward_funcs": [one_point_per_character, str(self.reward_model)], "num_generations": 2} | short
+            case "rloo":
+                return {"reward_funcs": one_point_per_character, "num_generations": 2} | short
+            case "distillation":
+                return {"teacher_model": str(self.teacher)} | short
+            case "gkd":
+                return {"teacher_model": str(self.teacher), "max_new_tokens": 4}
+            case "online_dpo":
+                return {"reward_funcs": [str(self.reward_model), one_point_per_character], "max_new_tokens": 4}
+            case _:
+                return {}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A script that ran to its end, and what it left."""
+
+    method: str
+    folder: Path
+    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        return [item for item in self.events if item["event"] == f"hft.{event}"]
+
+    @property
+    def output(self) -> Path:
+        return Path(self.named("end")[0]["output_dir"])
+
+    def metrics(self, prefix: str) -> list[dict[str, Any]]:
+        """The log events that have a metric which begins so."""
+        return [item for item in self.named("log") if any(name.startswith(prefix) for name in item["metrics"])]
+
+    def tracked(self) -> tuple[list[str], dict[str, Any]]:
+        """Names of the metrics that trackio holds, and the run's configuration."""
+        with closing(sqlite3.connect(self.folder / "trackio" / f"{self.method}.db")) as database:
+            rows = [json.loads(row) for (row,) in database.execute("SELECT CAST(metrics AS TEXT) FROM metrics")]
+            configs = [json.loads(row) for (row,) in database.execute("SELECT CAST(config AS TEXT) FROM configs")]
+        return sorted({name for row in rows for name in row}), configs[0]
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """No GPU, no network, no account: whatever a script needs lies on this disk."""
+    unset = ("HF_TOKEN", "JOB_ID", "RANK", "LOCAL_RANK", "WORLD_SIZE", "HFT_NUM_PROCESSES", "TRACKIO_SPACE_ID")
+    return {name: value for name, value in os.environ.items() if name not in unset} | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_DATASETS_CACHE": str(folder / "cache"),
+        "HFT_RUN_ID": "matrix",
+        "OMP_NUM_THREADS": "1",
+        "TRACKIO_DIR": str(folder / "trackio"),
+        **more,
+    }
+
+
+def run_script(
+    fields: Mapping[str, Any], method: str, folder: Path, *, command: tuple[str, ...] = (sys.executable,), **env: str
+) -> Finished:
+    """Render the spec, run the script in a process of its own, and read its progress lines."""
+    script = folder / "script.py"
+    script.write_text(hft.render({"method": method, **fields}, backend="local", offline=True), encoding="utf-8")
+    done = subprocess.run(
+        [*command, str(script)], cwd=folder, env=environment(folder, **env), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"event": "hft.')]
+    return Finished(method, folder, lines)
