@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.inprocess import InProcessBackend
     from hfjobs_trainer.running.backends.local import LocalBackend
     from hfjobs_trainer.running.job import Job
-    from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Tracking
+    from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
     from hfjobs_trainer.specs.load import load
     from hfjobs_trainer.specs.methods.cpo import CPO
     from hfjobs_trainer.specs.methods.distillation import Distillation
@@ -91,6 +91,7 @@ _EXPORTS: dict[str, str] = {
     "Hardware": "specs.groups",
     "LoRA": "specs.groups",
     "Output": "specs.groups",
+    "Quantization": "specs.groups",
     "Tracking": "specs.groups",
     "load": "specs.load",
     "CPO": "specs.methods.cpo",
@@ -148,6 +149,7 @@ __all__ = [
     "Output",
     "Plan",
     "Problem",
+    "Quantization",
     "QuotaError",
     "RenderError",
     "Report",
@@ -182,7 +184,11 @@ def __getattr__(name: str) -> Any:
     try:
         module = _EXPORTS[name]
     except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+        from hfjobs_trainer.specs.dropped import instead
+
+        hint = instead(name)
+        why = f"module {__name__!r} has no attribute {name!r}" + (f": {hint}" if hint else "")
+        raise AttributeError(why, name=name) from None
     value = getattr(import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value

@@ -60,7 +60,11 @@ def __getattr__(name: str) -> Any:
     try:
         module = _EXPORTS[name]
     except KeyError:
-        raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}") from None
+        from hfjobs_trainer.specs.dropped import instead
+
+        hint = instead(name)
+        why = f"module {{__name__!r}} has no attribute {{name!r}}" + (f": {{hint}}" if hint else "")
+        raise AttributeError(why, name=name) from None
     value = getattr(import_module(f"{{__name__}}.{{module}}"), name)
     globals()[name] = value
     return value

@@ -44,6 +44,9 @@ FOLDED_TYPES: dict[str, Any] = {
 }
 """Input types of the folded names."""
 
+FOLDED_FIELDS: dict[str, str] = {"teacher_model_name_or_path": "teacher_model", "reward_model_path": "reward_model"}
+"""TRL name -> field of the specs that have it."""
+
 # key of model_init_kwargs -> field of the spec
 FOLDED_MODEL_INIT: dict[str, str] = {
     "revision": "model_revision",
@@ -124,48 +127,77 @@ _COMMON_RENAMES: dict[str, str] = {
     "fsdp_transformer_layer_cls_to_wrap": 'fsdp_config={"transformer_layer_cls_to_wrap": [...]}',
 }
 
+_ONE_LENGTH: dict[str, str] = dict.fromkeys(
+    ("max_prompt_length", "max_completion_length", "max_target_length"), "max_length, which covers prompt and completion"
+)
+_NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialised logits"}
+_PAIRS: dict[str, str] = {
+    "reference_free": "nothing: it was removed from TRL",
+    "generate_during_eval": "nothing: it was removed from TRL",
+    "label_pad_token_id": "nothing: it was removed from TRL",
+    "padding_value": "nothing: it was removed from TRL",
+    "use_logits_to_keep": "nothing: TRL does it by itself",
+    "force_use_ref_model": "nothing: it was removed from TRL",
+    "ref_model_init_kwargs": "model_init_kwargs",
+}
+_ANSWERS: dict[str, str] = {
+    "max_prompt_length": "nothing: TRL no longer truncates prompts; filter the dataset instead",
+    "max_new_tokens": "max_completion_length",
+    "response_length": "max_completion_length",
+    "max_length": "max_completion_length",
+    "vllm_device": 'nothing: it was removed from TRL; see vllm_mode="colocate"',
+    "vllm_dtype": "nothing: it was removed from TRL",
+    "vllm_max_model_len": "vllm_max_model_length",
+    "vllm_guided_decoding_regex": "vllm_structured_outputs_regex",
+    "vllm_enable_prefix_caching": "nothing: it was removed from TRL",
+    "vllm_init_kwargs": "nothing: it was removed from TRL",
+    "wandb_log_unique_prompts": "log_unique_prompts",
+}
+_REWARDS: dict[str, str] = {
+    "reward_model": "reward_funcs",
+    "reward_model_path": "reward_funcs",
+    "reward_model_name_or_path": "reward_funcs",
+    "judge": "reward_funcs with a function that asks the judge",
+}
+_POLICY: dict[str, str] = {
+    "kl_coef": "beta",
+    "cliprange": "epsilon",
+    "num_ppo_epochs": "num_iterations",
+    "num_mini_batches": "steps_per_generation",
+    "total_episodes": "max_steps",
+}
+
 _METHOD_RENAMES: dict[str, dict[str, str]] = {
     "sft": {
-        "max_prompt_length": "max_length, which covers prompt and completion",
-        "max_completion_length": "max_length, which covers prompt and completion",
+        **_ONE_LENGTH,
         "num_of_sequences": "packing",
         "dataset_batch_size": "nothing: it was removed from TRL",
     },
     "dpo": {
-        "max_prompt_length": "max_length, which covers prompt and completion",
-        "max_completion_length": "max_length, which covers prompt and completion",
-        "max_target_length": "max_length, which covers prompt and completion",
+        **_ONE_LENGTH,
+        **_PAIRS,
+        **_NO_LIGER,
         "rpo_alpha": 'loss_type=["sigmoid", "sft"] with loss_weights=[1.0, ...]',
-        "reference_free": "nothing: it was removed from TRL",
-        "generate_during_eval": "nothing: it was removed from TRL",
-        "label_pad_token_id": "nothing: it was removed from TRL",
-        "padding_value": "nothing: it was removed from TRL",
-        "use_logits_to_keep": "nothing: TRL does it by itself",
-        "force_use_ref_model": "nothing: it was removed from TRL",
-        "ref_model_init_kwargs": "model_init_kwargs",
-        "use_liger_loss": "nothing: TRL computes its losses without materialised logits",
     },
-    "grpo": {
-        "max_prompt_length": "nothing: TRL no longer truncates prompts; filter the dataset instead",
-        "max_new_tokens": "max_completion_length",
-        "response_length": "max_completion_length",
-        "max_length": "max_completion_length",
-        "kl_coef": "beta",
-        "cliprange": "epsilon",
-        "num_ppo_epochs": "num_iterations",
-        "num_mini_batches": "steps_per_generation",
-        "total_episodes": "max_steps",
-        "reward_model": "reward_funcs",
-        "reward_model_name_or_path": "reward_funcs",
-        "vllm_device": 'nothing: it was removed from TRL; see vllm_mode="colocate"',
-        "vllm_dtype": "nothing: it was removed from TRL",
-        "vllm_max_model_len": "vllm_max_model_length",
-        "vllm_guided_decoding_regex": "vllm_structured_outputs_regex",
-        "vllm_enable_prefix_caching": "nothing: it was removed from TRL",
-        "vllm_init_kwargs": "nothing: it was removed from TRL",
-        "wandb_log_unique_prompts": "log_unique_prompts",
-        "use_liger_loss": "nothing: TRL computes its losses without materialised logits",
+    "kto": {**_ONE_LENGTH, **_PAIRS, **_NO_LIGER},
+    "reward": _ONE_LENGTH,
+    "grpo": {**_ANSWERS, **_REWARDS, **_POLICY, **_NO_LIGER},
+    "rloo": {
+        **_ANSWERS,
+        **_REWARDS,
+        **_POLICY,
+        "rloo_k": "num_generations",
+        "normalize_reward": "normalize_advantages",
     },
+    "distillation": {
+        **_ANSWERS,
+        "teacher": "teacher_model",
+        "lmbda": "nothing: every answer is the model's own; for a mixture with the dataset's, use hft.GKD",
+    },
+    "orpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
+    "cpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
+    "online_dpo": {**_REWARDS, "max_completion_length": "max_new_tokens", "response_length": "max_new_tokens"},
+    "gkd": {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"},
 }
 
 

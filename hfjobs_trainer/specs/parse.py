@@ -17,6 +17,7 @@ from hfjobs_trainer.problems import Problem, run_rules
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.dropped import instead
 from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
 from hfjobs_trainer.specs.registry import METHODS
 
@@ -37,6 +38,8 @@ _PLACEHOLDERS: dict[str, Any] = {
     "model": "placeholder/model",
     "dataset": Dataset(id="placeholder/dataset"),
     "reward_funcs": ["accuracy_reward"],
+    "reward_model": "placeholder/reward-model",
+    "teacher_model": "placeholder/teacher",
 }
 
 
@@ -63,6 +66,8 @@ def parse(raw: object) -> tuple[TrainSpec | None, list[Problem], str]:
     if not isinstance(name, str) or name not in METHODS:
         known = ", ".join(f'"{method}"' for method in METHODS)
         why = f"must be one of {known}" if name is not None else f"is missing: one of {known}"
+        if hint := instead(str(name)):
+            return None, [Problem("SPEC001", "method", f'"{name}" is none of them, which are {known}', hint)], "spec"
         close = difflib.get_close_matches(str(name).lower(), list(METHODS), 1)
         return None, [Problem("SPEC001", "method", why, f'method="{close[0]}"' if close else "")], "spec"
     spec_class = METHODS[name]
@@ -140,6 +145,8 @@ def _sort_names(spec: type[TrainSpec], fields: Mapping[str, Any]) -> tuple[dict[
         elif name in names.FOLDED:
             group, key = names.FOLDED[name]
             folded.append((name, group, key, _only_item(value) if name == "report_to" else value))
+        elif names.FOLDED_FIELDS.get(name) in spec.model_fields:
+            folded.append((name, names.FOLDED_FIELDS[name], "", value))
         elif name == "trackio_static_space_id":
             if value is not False:
                 why = "a static Space is always public; the script never makes one"
@@ -254,6 +261,8 @@ _EXAMPLES = {
     "model": 'model="Qwen/Qwen2.5-0.5B"',
     "dataset": 'dataset="trl-lib/Capybara"',
     "reward_funcs": 'reward_funcs="accuracy_reward", or a function of yours',
+    "reward_model": 'reward_model="your-name/reward-model", which hft.Reward trains',
+    "teacher_model": 'teacher_model="Qwen/Qwen2.5-7B-Instruct", a larger model with the same vocabulary',
 }
 
 

@@ -84,7 +84,10 @@ class Methods(Mapping[str, "type[TrainSpec]"]):
 
     def __getitem__(self, name: str) -> type[TrainSpec]:
         if name not in set(self):
-            raise KeyError(name)
+            from hfjobs_trainer.specs.dropped import INSTEAD, plain_name
+
+            hint = INSTEAD.get(plain_name(name))
+            raise KeyError(f"{name}: {hint}" if hint else name)
         if name not in _registered:
             importlib.import_module(f"{_PACKAGE}.{name}")
         return _registered[name]

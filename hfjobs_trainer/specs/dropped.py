@@ -1,0 +1,99 @@
+"""Names of TRL that are no method here, and what to use instead.
+
+Some left TRL itself, some are experiments that this package leaves out for now. When they left was read off TRL's
+releases up to 1.16.0.
+"""
+
+from __future__ import annotations
+
+_SCRIPT = "hft.Script(url_or_path) runs a script of yours, or TRL's own example, on the same hardware"
+_PINNED = f"{_SCRIPT}; pin trl=={{version}}, the last with it, in the script's header"
+_EXPERIMENT = f"it is one of TRL's experiments that this package leaves out; {_SCRIPT}"
+
+
+def _until(version: str, instead: str = "") -> str:
+    return f"TRL {version} was the last with it; " + (f"use {instead}, or " if instead else "") + _PINNED.format(
+        version=version
+    )
+
+
+INSTEAD: dict[str, str] = {
+    # left TRL
+    "bco": _until("1.13.0", 'hft.DPO(loss_type="bco_pair") on pairs, hft.KTO on single answers'),
+    "prm": _until("1.13.0", "hft.Reward, which scores whole answers"),
+    "nashmd": _until("1.13.0", "hft.OnlineDPO"),
+    "xpo": _until("1.13.0", "hft.OnlineDPO"),
+    "minillm": _until("1.14.2", "hft.GKD or hft.Distillation"),
+    "ssd": _until("1.15.0", "hft.SFT"),
+    "gspotoken": _until("1.13.0", 'hft.GRPO(importance_sampling_level="sequence", loss_type="grpo")'),
+    "grpowithreplaybuffer": _until("1.13.0", "hft.GRPO"),
+    "iterativesft": "it left TRL; run hft.SFT once for each round, from the model of the round before",
+    "ddpo": f"it left TRL, which no longer trains image generators; {_SCRIPT}",
+    "alignprop": f"it left TRL, which no longer trains image generators; {_SCRIPT}",
+    "gfpo": "it left TRL; use hft.GRPO with a reward that filters",
+    "papo": "it left TRL; use hft.GRPO",
+    "dppo": "it left TRL; use hft.GRPO or hft.PPO",
+    "selfdistillation": f"it left TRL, where SDFT and SDPO took its place; {_SCRIPT}",
+    # a setting of another method
+    "gspo": 'use hft.GRPO(importance_sampling_level="sequence", loss_type="grpo")',
+    "drgrpo": 'use hft.GRPO(loss_type="dr_grpo", scale_rewards="none")',
+    "dapo": 'use hft.GRPO(loss_type="dapo")',
+    "simpo": 'use hft.CPO(loss_type="simpo", cpo_alpha=0.0)',
+    "ipo": 'use hft.DPO(loss_type="ipo")',
+    "mpo": "use hft.DPO with lists as loss_type and loss_weights",
+    "slic": 'use hft.DPO(loss_type="hinge")',
+    "rm": "use hft.Reward",
+    "rewardmodeling": "use hft.Reward",
+    "lora": "use any method with lora=hft.LoRA(...)",
+    # experiments
+    **dict.fromkeys(("tpo", "gmpo", "a2po", "sdft", "sdpo", "iwopd", "asyncgrpo", "bemadpo"), _EXPERIMENT),
+    **dict.fromkeys(("asyncdistillation", "serverdistillation"), f"use hft.Distillation; {_EXPERIMENT}"),
+    "gold": f"use hft.GKD or hft.Distillation where teacher and student share a vocabulary; {_EXPERIMENT}",
+    # other names of TRL
+    "automodelforcausallmwithvaluehead": "it left TRL; hft.PPO makes its value model from reward_model",
+    "automodelforseq2seqlmwithvaluehead": "it left TRL; hft.PPO makes its value model from reward_model",
+    "pretrainedmodelwrapper": "it left TRL; hft.PPO makes its value model from reward_model",
+    "datacollatorforcompletiononlylm": (
+        "it left TRL; use hft.SFT(assistant_only_loss=True) on conversations, or the columns prompt and completion, of "
+        "which only the completion is learnt"
+    ),
+    "setupchatformat": 'it left TRL; use hft.SFT(chat_template_path="a model, or a .jinja file")',
+    "truncatedataset": "it left TRL; use max_length",
+    "getkbitdevicemap": "it left TRL; the script places the model itself",
+    "winratecallback": "it left TRL; score answers with reward_funcs in hft.OnlineDPO or hft.GRPO",
+    **dict.fromkeys(
+        (
+            "judge",
+            "judges",
+            "basejudge",
+            "basepairwisejudge",
+            "baserankjudge",
+            "hfpairwisejudge",
+            "openaipairwisejudge",
+            "pairrmjudge",
+            "allbalancingjudge",
+            "allntruejudge",
+        ),
+        "judges left TRL; use hft.OnlineDPO or hft.GRPO with a function in reward_funcs that asks the judge",
+    ),
+    "textenvironment": f"it left TRL; {_SCRIPT}",
+    "mergemodelcallback": f"it is a callback, which a script of yours can take from trl.experimental; {_SCRIPT}",
+}
+"""What to use instead, by name in lower case without ``_``, ``-``, ``Trainer`` and ``Config``."""
+
+
+def plain_name(name: str) -> str:
+    """The name as ``INSTEAD`` has it: ``"BCOTrainer"`` and ``"submit_bco"`` are ``"bco"``."""
+    plain = name.lower().replace("_", "").replace("-", "").removeprefix("submit")
+    return plain.removesuffix("trainer").removesuffix("config")
+
+
+def instead(name: str) -> str | None:
+    """What to use instead of a name of TRL, as one sentence without a period; ``None`` if TRL never had it."""
+    from hfjobs_trainer.specs.registry import METHODS
+
+    plain = plain_name(name)
+    if found := INSTEAD.get(plain):
+        return found
+    method = next((method for method in METHODS if method.replace("_", "") == plain), None)
+    return f"use hft.{METHODS[method].__name__}(...)" if method else None
