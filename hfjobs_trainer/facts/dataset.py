@@ -18,6 +18,7 @@ class DatasetFacts:
         columns: Column names of the split, before any renaming by the spec.
         num_rows: Rows of the split.
         splits: Names of the splits.
+        mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
     """
 
     path: str | None = None
@@ -28,3 +29,4 @@ class DatasetFacts:
     columns: tuple[str, ...] | None = None
     num_rows: int | None = None
     splits: tuple[str, ...] | None = None
+    mixed_with: tuple[DatasetFacts, ...] = ()

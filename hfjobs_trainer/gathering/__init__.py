@@ -11,6 +11,7 @@ from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
 from hfjobs_trainer.gathering.local_dataset import read_dataset
 from hfjobs_trainer.gathering.local_model import read_model
+from hfjobs_trainer.gathering.mixture import mixed
 from hfjobs_trainer.specs.locations import is_local_path
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], Mo
 
 
 def _dataset(hub: Hub | None, dataset: Dataset) -> Callable[[], DatasetFacts]:
+    answers = [_one_dataset(hub, part) for part in dataset.parts]
+    return lambda: mixed([answer() for answer in answers], [part.fraction for part in dataset.parts])
+
+
+def _one_dataset(hub: Hub | None, dataset: Dataset) -> Callable[[], DatasetFacts]:
     if is_local_path(dataset.id):
         return lambda: read_dataset(dataset.id, dataset.split)
     return hub.ask_dataset(dataset) if hub else DatasetFacts

@@ -80,7 +80,7 @@ def choose_hardware(spec: TrainSpec, facts: Facts) -> FlavorChoice:
     requirements = Requirements(
         memory=_memory(spec, facts, None, resolved),
         bf16=precision == "bf16" or not is_set,
-        min_gpus=2 if wanted.strategy == "ddp" else 1,
+        min_gpus=wanted.num_gpus or (2 if wanted.strategy == "ddp" else 1),
         max_gpus=1 if wanted.strategy == "single" else None,
         max_usd_per_hour=wanted.max_usd_per_hour,
         weights_bytes=parameters * BYTES.get(resolved.dtype, 4.0) if parameters else None,

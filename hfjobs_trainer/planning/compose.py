@@ -9,6 +9,7 @@ from hfjobs_trainer.facts import DatasetFacts, Facts
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import JobRequest
 from hfjobs_trainer.planning.resolve import Resolved, is_hub_id
+from hfjobs_trainer.planning.trackers import TRACKERS
 from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import TaughtSpec
@@ -67,10 +68,11 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         rewards=rewards,
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=resolved.num_gpus,
-        single=spec.hardware.strategy == "single" or spec.use_cpu,
+        max_gpus=1 if spec.hardware.strategy == "single" or spec.use_cpu else spec.hardware.num_gpus or 0,
+        tracker=spec.tracking.report_to,
         tracking=resolved.tracking,
         pushes=spec.output.pushes,
-        dataset_name=spec.dataset.id if is_hub_id(spec.dataset.id) else None,
+        dataset_name=spec.dataset.id if is_hub_id(spec.dataset.id) and not spec.dataset.mixed_with else None,
         resume_from_checkpoint=spec.resume_from_checkpoint,
     )
 
@@ -96,16 +98,17 @@ def _lora(lora: LoRA, task_type: str) -> dict[str, Any]:
 
 def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
     location = (local.path if local else None) or dataset.id
+    others = zip(dataset.mixed_with, local.mixed_with if local else [None] * len(dataset.mixed_with), strict=True)
     common: dict[str, Any] = {
-        "split": dataset.split,
-        "columns": dataset.columns,
-        "num_samples": dataset.num_samples,
-        "streaming": dataset.streaming,
+        **dataset.model_dump(include={"split", "columns", "keep_columns", "num_samples", "streaming", "fraction"}),
+        "mixed_with": tuple(_data(other, facts) for other, facts in others),
     }
     if is_hub_id(dataset.id):
-        arguments: dict[str, Any] = {"name": dataset.config, "split": dataset.split, "revision": dataset.revision}
-        if dataset.streaming:
-            arguments["streaming"] = True
+        arguments: dict[str, Any] = {
+            "name": dataset.config,
+            **dataset.model_dump(include={"data_dir", "data_files", "split", "revision"}),
+            "streaming": dataset.streaming or None,
+        }
         return Data(location, None, {key: value for key, value in arguments.items() if value is not None}, **common)
     plain = dataset.id.removesuffix(".gz")
     builder = next((builder for suffix, builder in _BUILDERS.items() if plain.endswith(suffix)), "disk")
@@ -129,6 +132,7 @@ def _header(spec: TrainSpec, resolved: Resolved, request: JobRequest) -> Header:
     wanted = {package for package in tested.packages if package != "peft" or spec.lora is not None}
     if spec.tracking.report_to != "trackio":
         wanted.discard("trackio")
+        wanted |= {spec.tracking.report_to} & TRACKERS.keys()
     for item in getattr(spec, "reward_funcs", ()):
         if isinstance(item, str) and item in BUILTIN_REWARDS:
             wanted.update(BUILTIN_REWARDS[item].packages)

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hfjobs_trainer.facts import Facts, Flavor
-from hfjobs_trainer.planning.labels import basename, file_name, slug
+from hfjobs_trainer.planning.labels import basename, file_name
 from hfjobs_trainer.planning.plan import Decision
+from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
 from hfjobs_trainer.specs.base import DType, TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
 
 Precision = Literal["bf16", "fp16", "fp32"]
-
-SPACE_NAME = "trackio"
 
 # Arguments of TRL's config that the script writes in its own way.
 _WRITTEN_APART = {"model_init_kwargs", "resume_from_checkpoint", "use_cpu"}
@@ -33,7 +32,7 @@ class Resolved:
         dtype: dtype in which the weights are loaded.
         frozen_dtype: dtype of a model that is not trained, such as a teacher.
         num_gpus: GPUs that will train; 0 where the machine decides.
-        tracking: Project, name, group, Space of the tracker; ``None`` without a tracker.
+        tracking: What the script's ``track`` takes; ``None`` without a tracker.
         namespace: Whose job, model and Space it is; ``None`` where unknown.
         timeout_seconds: Padded timeout, seconds; ``None`` if the spec has none.
         needs_token: Why the script needs HF_TOKEN; empty if it does not.
@@ -71,7 +70,8 @@ def planned_gpus(spec: TrainSpec, flavor: Flavor | None) -> int:
     """GPUs that will train on this flavor; 0 where no flavor is known."""
     if flavor is None:
         return 0
-    return min(flavor.num_gpus, 1) if spec.hardware.strategy == "single" else flavor.num_gpus
+    most = 1 if spec.hardware.strategy == "single" else spec.hardware.num_gpus or flavor.num_gpus
+    return min(flavor.num_gpus, most)
 
 
 def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: str) -> Resolved:
@@ -113,14 +113,9 @@ def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: st
             decide("output.private", True, "nothing is published unless you say so")
         if spec.output.hub_strategy is not None:
             arguments["hub_strategy"] = spec.output.hub_strategy
-    tracking = _tracking(spec, arguments, namespace, backend, decide)
-    arguments["report_to"] = spec.tracking.report_to
-    if tracking is not None:
-        # without False, transformers makes a public static Space of its own when it pushes
-        arguments |= {"project": tracking["project"], "trackio_static_space_id": False}
-        for name, key in (("run_name", "name"), ("trackio_space_id", "space_id"), ("trackio_bucket_id", "bucket_id")):
-            if tracking.get(key) is not None:
-                arguments[name] = tracking[key]
+    output_dir, repo = arguments["output_dir"], arguments.get("hub_model_id")
+    tracking = resolve_tracking(spec.tracking, output_dir, repo, namespace, backend, decide)
+    arguments |= tracking_arguments(spec.tracking.report_to, tracking)
     for name in ("fsdp", "fsdp_config", "deepspeed", "accelerator_config"):
         if (value := getattr(spec.hardware, name)) is not None:
             arguments[name] = value
@@ -171,38 +166,11 @@ def _solve_batch(spec: TrainSpec, num_gpus: int, arguments: dict[str, Any], deci
         arguments["gradient_accumulation_steps"] = decide("gradient_accumulation_steps", steps, why)
 
 
-def _tracking(
-    spec: TrainSpec, arguments: Mapping[str, Any], namespace: str | None, backend: str, decide: Any
-) -> dict[str, Any] | None:
-    given = spec.tracking
-    if given.report_to == "none":
-        return None
-    project, space = given.project, given.space_id
-    if project is None:
-        repo = arguments.get("hub_model_id") or arguments["output_dir"]
-        project = decide("tracking.project", slug(basename(repo)) or "training", "named after the model")
-    if space is None and backend == "hub" and namespace is not None:
-        space = decide(
-            "tracking.space_id", f"{namespace}/{SPACE_NAME}", "your dashboard, kept when the machine is gone"
-        )
-    elif space is not None and "/" not in space and namespace is not None:
-        space = f"{namespace}/{space}"
-    bucket = {"bucket_id": given.bucket_id} if given.bucket_id is not None else {}
-    return {
-        "project": project,
-        "name": given.name,
-        "group": given.group,
-        "space_id": space,
-        **bucket,
-        "private": given.private,
-    }
-
-
 def _token_reasons(spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mapping[str, Any] | None) -> tuple[str, ...]:
     reasons: list[str] = []
     if pushes:
         reasons.append("it pushes the model")
-    if tracking is not None and tracking["space_id"]:
+    if tracking is not None and tracking.get("space_id"):
         reasons.append("it logs to a Space")
     for what, subject in (
         ("model", facts.model),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.specs.durations import format_duration
+from hfjobs_trainer.specs.groups import Dataset
 
 
 def show(plan: Plan) -> str:
@@ -11,7 +12,7 @@ def show(plan: Plan) -> str:
     spec, request = plan.spec, plan.request
     trained = f"LoRA r={spec.lora.r}" if spec.lora else "all weights"
     lines = [
-        f"{type(spec).METHOD.label} of {spec.model} ({trained}) on {spec.dataset.id}, split {spec.dataset.split}",
+        f"{type(spec).METHOD.label} of {spec.model} ({trained}) on {_data(spec.dataset)}",
         *_rows("where", _where(plan)),
         *_rows("time", _time(plan)),
         *_rows(
@@ -30,6 +31,10 @@ def show(plan: Plan) -> str:
         if items:
             lines += [title, *(f"  {item}" for item in items)]
     return "\n".join(lines)
+
+
+def _data(dataset: Dataset) -> str:
+    return " + ".join(f"{part.id}, split {part.split}" for part in dataset.parts)
 
 
 def _rows(title: str, values: list[str]) -> list[str]:

@@ -61,16 +61,20 @@ def render_script(run: Run) -> str:
 def _needed(run: Run) -> list[str]:
     names = ["relaunch", "device", "events", "conclude"]
     if run.tracking is not None:
-        names.append("tracking")
+        names.append("tracking" if run.tracker == "trackio" else f"track_{run.tracker}")
     if run.pushes:
         names.append("push")
+    if any(data.mixed_with and data.fraction is not None for data in (run.dataset, run.eval_dataset) if data):
+        names.append("mixture")
     return names
 
 
 def _heavy_imports(run: Run) -> list[str]:
     """What ``main`` imports once it is known that this process trains."""
-    data = [item for item in (run.dataset, run.eval_dataset) if item is not None]
+    data = [part for item in (run.dataset, run.eval_dataset) if item is not None for part in item.parts]
     lines = [f"from {run.module} import {run.config}, {run.trainer}"]
+    if any(item.mixed_with for item in data):
+        lines.append("from datasets import concatenate_datasets")
     if any(item.builder == "disk" for item in data):
         lines.append("from datasets import DatasetDict, load_from_disk")
     if any(item.builder != "disk" for item in data):

@@ -16,18 +16,34 @@ class Data:
         builder: ``"json"``, ``"csv"``, ``"parquet"`` for a local file, ``"disk"`` for a saved folder; ``None``: Hub.
         arguments: Keyword arguments of ``load_dataset``.
         split: Split to take; of a saved folder that has several, the one to pick.
+        keep_columns: Columns to keep, or ``None`` for all.
         columns: Columns to rename, theirs to TRL's.
         num_samples: Rows to keep, or ``None`` for all.
         streaming: Whether rows are read as they are needed.
+        fraction: Share in a mixture, relative to the others' shares; ``None`` for the whole dataset.
+        mixed_with: Datasets that are appended to this one.
     """
 
     id: str
     builder: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     split: str = "train"
+    keep_columns: Sequence[str] | None = None
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     num_samples: int | None = None
     streaming: bool = False
+    fraction: float | None = None
+    mixed_with: Sequence[Data] = ()
+
+    @property
+    def parts(self) -> tuple[Data, ...]:
+        """All datasets of the mixture, this one first."""
+        return (self, *self.mixed_with)
+
+    @property
+    def shares(self) -> list[float | None]:
+        """The fractions of all datasets of the mixture."""
+        return [part.fraction for part in self.parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +133,9 @@ class Run:
         rewards: Rewards of an online method.
         imports: Import statements that the rewards need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
-        single: Whether one process is to train, however many GPUs there are.
-        tracking: Arguments of the tracker, or ``None``.
+        max_gpus: The most GPUs that are to train, 0 for all.
+        tracker: Name of the tracker, ``"none"`` without one.
+        tracking: Arguments of the script's ``track``, or ``None``.
         pushes: Whether the model is pushed.
         dataset_name: Hub id of the dataset for the model card, or ``None``.
         resume_from_checkpoint: Checkpoint folder to continue from, or ``None``.
@@ -150,7 +167,8 @@ class Run:
     rewards: Sequence[Reward] = ()
     imports: Sequence[str] = ()
     num_gpus: int = 0
-    single: bool = False
+    max_gpus: int = 0
+    tracker: str = "none"
     tracking: Mapping[str, Any] | None = None
     pushes: bool = False
     dataset_name: str | None = None

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.durations import parse_duration
-from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Tracking
+from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
 from hfjobs_trainer.specs.trl_args.common import CommonArgs
 
@@ -43,11 +43,33 @@ def _lora(value: Any) -> Any:
     return {LoRA.ALIASES.get(key, key): item for key, item in cast("Mapping[str, Any]", value).items()}
 
 
+def _mixture(value: Any) -> Any:
+    """The first of a list, with the others in its ``mixed_with``; so a mixture has one normal form."""
+    if not isinstance(value, list | tuple):
+        return {"id": value} if isinstance(value, str) else value
+    items = [cast("Any", {"id": item} if isinstance(item, str) else item) for item in cast("list[Any]", value)]
+    wrong = next((index for index, item in enumerate(items) if not isinstance(item, Dataset | Mapping)), None)
+    if wrong is not None or not items:
+        raise ValueError(f"number {wrong} of the list is no dataset" if items else "a mixture needs a dataset")
+    first, *others = items
+    if not others:
+        return first
+    if isinstance(first, Dataset):
+        first = first.model_dump(exclude_unset=True)
+    return {**first, "mixed_with": others}
+
+
 Seconds = Annotated[int, BeforeValidator(_seconds, json_schema_input_type=int | float | str | timedelta)]
-DatasetField = Annotated[Dataset, _shorthand(Dataset)]
+DatasetField = Annotated[
+    Dataset,
+    BeforeValidator(
+        _mixture, json_schema_input_type=Dataset | Mapping[str, Any] | str | list[Dataset | Mapping[str, Any] | str]
+    ),
+]
 HardwareField = Annotated[Hardware, _shorthand(Hardware)]
 TrackingField = Annotated[Tracking, _shorthand(Tracking)]
 OutputField = Annotated[Output, _shorthand(Output)]
+QuantizationField = Annotated[Quantization, _shorthand(Quantization)]
 LoRAField = Annotated[LoRA, BeforeValidator(_lora, json_schema_input_type=LoRA | Mapping[str, Any])]
 
 
@@ -77,6 +99,9 @@ class TrainSpec(CommonArgs):
         default=None, gt=0, lt=1, description="Share of the training dataset that is held out for evaluation."
     )
     lora: LoRAField | None = Field(default=None, description="Train a LoRA adapter instead of all weights.")
+    quantization: QuantizationField | None = Field(
+        default=None, description='Load the weights under the adapter in "4bit" or "8bit", or hft.Quantization.'
+    )
     global_batch_size: int | None = Field(
         default=None, ge=1, description="Sequences per optimiser step over all GPUs; sets the accumulation."
     )

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Strategy = Literal["auto", "single", "ddp", "user"]
+Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
 Reporter = Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]
 
@@ -64,9 +64,55 @@ class LoRA(Group):
         default=None, description='Module names, a regular expression, "all-linear", or None for PEFT\'s choice.'
     )
     modules_to_save: list[str] | None = Field(default=None, description="Modules that are trained in full and saved.")
+    exclude_modules: list[str] | str | None = Field(
+        default=None, description="Modules that get no adapter: names or a regular expression."
+    )
+    target_parameters: list[str] | None = Field(
+        default=None, description="Parameters that are no linear layer's, such as the experts of a mixture."
+    )
     bias: Literal["none", "all", "lora_only"] = Field(default="none", description="Which biases are trained.")
     use_rslora: bool = Field(default=False, description="Scale by lora_alpha / sqrt(r).")
     use_dora: bool = Field(default=False, description="Train magnitude and direction apart.")
+    init_lora_weights: bool | Literal["gaussian", "orthogonal"] = Field(
+        default=True, description="How the adapter starts; all but False leave the model as it is."
+    )
+    layers_to_transform: list[int] | int | None = Field(default=None, description="Numbers of the layers to adapt.")
+    layers_pattern: list[str] | str | None = Field(
+        default=None, description="Name of the list of layers, where layers_to_transform is given."
+    )
+    rank_pattern: dict[str, int] = Field(default={}, description="Other ranks, by module name or regular expression.")
+    alpha_pattern: dict[str, int] = Field(default={}, description="Other alphas, by module name or regular expression.")
+    trainable_token_indices: list[int] | dict[str, list[int]] | None = Field(
+        default=None, description="Rows of the embedding that are trained, such as new tokens."
+    )
+    ensure_weight_tying: bool = Field(default=False, description="Keep tied weights tied in modules_to_save.")
+    adapter: str | None = Field(
+        default=None, min_length=1, description="Adapter to start from: Hub id or local folder; it is trained on."
+    )
+    adapter_revision: str | None = Field(default=None, description="Branch, tag or commit of that adapter.")
+    merge_first: bool = Field(
+        default=False, description="Merge `adapter` into the model and train a new adapter on top of it."
+    )
+
+    @property
+    def continues(self) -> bool:
+        """Whether an existing adapter is trained on, whose own configuration holds."""
+        return self.adapter is not None and not self.merge_first
+
+
+class Quantization(Group):
+    """Frozen weights in 4 or 8 bits under an adapter, with bitsandbytes."""
+
+    SHORTHAND: ClassVar[str | None] = "bits"
+
+    bits: Literal["4bit", "8bit"] = Field(description="Size of a weight.")
+    quant_type: Literal["nf4", "fp4"] = Field(default="nf4", description="Number format, of 4 bits.")
+    use_double_quant: bool = Field(
+        default=False, description="Quantize the scales of the 4 bits as well: 0.4 bits less per weight."
+    )
+    compute_dtype: Literal["bfloat16", "float16", "float32"] | None = Field(
+        default=None, description="dtype in which 4-bit weights are multiplied; unset: the model's."
+    )
 
 
 class Hardware(Group):
@@ -79,7 +125,8 @@ class Hardware(Group):
     )
     strategy: Strategy = Field(
         default="auto",
-        description='"single": one GPU; "ddp": a copy of the model on each; "user": as fsdp, deepspeed say; "auto".',
+        description='"single": one GPU; "ddp": a copy on each; "fsdp2", "fsdp1", "zero1", "zero2", "zero3": spread over '
+        'them; "user": as fsdp, deepspeed say; "auto": a copy on each if that fits, else "fsdp2".',
     )
     num_gpus: int | None = Field(
         default=None, ge=1, description="GPUs of a machine that train; unset: all, of a machine that fits."
@@ -116,6 +163,10 @@ class Output(Group):
     hub_model_id: str | None = Field(default=None, description='Repository, "namespace/name".')
     private: bool = Field(default=True, description="Create the repository as private.")
     hub_strategy: HubStrategy | None = Field(default=None, description="When to push; unset: TRL's, at every save.")
+    merge_adapter: bool | Literal["both"] = Field(
+        default=False,
+        description='Save and push the model with its adapter merged in instead of the adapter; "both": beside it.',
+    )
 
     @property
     def pushes(self) -> bool:

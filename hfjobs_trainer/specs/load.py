@@ -41,7 +41,7 @@ def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None =
 
     Args:
         source: A path; or a command line, as text that begins with ``trl`` or as its words:
-            ``hft.load("trl sft --config sft.yaml --learning_rate 1e-5")``. What follows ``--config`` wins over the file.
+            ``hft.load("trl sft --config sft.yaml --learning_rate 1e-5")``. The command line wins over the file.
         method: Training method of a file that does not say it; unset: told from the file's name, as in
             ``sft_config.yaml``.
 
@@ -81,7 +81,9 @@ def _load_command(words: list[str], method: str | None) -> TrainSpec:
         raise _failure("LOAD003", why, f"one of {known}")
     flags, problems = trl_cli.read_flags(words[2:])
     path = flags.pop("config", None)
-    config = _read(Path(path)) if isinstance(path, str) else {}
+    config: Any = _read(Path(path)) if isinstance(path, str) else None
+    if config is None:
+        config = dict[str, Any]()
     if not isinstance(config, Mapping):
         raise _failure("LOAD002", f"{path} holds no mapping")
     return _load_trl(command, {**cast("Mapping[str, Any]", config), **flags}, f"trl {command}", problems)
@@ -186,19 +188,19 @@ def _convert(annotation: Any, value: Any) -> Any:
         return {key: _convert(fields[key].annotation, item) if key in fields else item for key, item in items}
     if annotation is None or not isinstance(value, str | list):
         return value
-    text = cast("str | list[str]", value)
-    candidates: list[Any] = [text] if isinstance(text, list) or not _takes(annotation, list) else [text, [text]]
-    if text in ("none", "None", "null") and _takes(annotation, type(None)):
+    given = cast("Any", value)
+    candidates = [given, [given]] if isinstance(value, str) and _takes(annotation, list) else [given]
+    if value in ("none", "None", "null") and _takes(annotation, type(None)):
         candidates.append(None)
     adapter = TypeAdapter[Any](annotation)
     for strict in (True, False):
         for candidate in candidates:
             try:
-                converted = adapter.validate_python(candidate, strict=strict)
+                converted: Any = adapter.validate_python(candidate, strict=strict)
             except ValidationError:
                 continue
-            return converted if isinstance(converted, bool | int | float | list | None) else value
-    return value
+            return cast("Any", converted) if isinstance(converted, bool | int | float | list | None) else given
+    return given
 
 
 def _takes(annotation: Any, *types: type) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +49,6 @@ _LORA = {
 # Arguments of TRL and of `accelerate launch` that change nothing here: the trainer's own arguments decide.
 _WITHOUT_EFFECT = (
     "ignore_bias_buffers",
-    "use_bnb_nested_quant",
     "bnb_4bit_quant_storage",
     "mixed_precision",
     "main_process_port",
@@ -134,7 +132,7 @@ def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadY
             fields[ours] = rest.pop(theirs)
     fields |= _dataset(rest)
     fields |= _lora(spec, rest, problems)
-    fields |= _quantization(spec, rest, problems)
+    fields |= _quantization(rest, problems)
     fields |= _rewards(spec, rest, problems)
     fields |= _hardware(rest, problems, read_yaml)
     if isinstance(env := rest.get("env"), Mapping):
@@ -175,13 +173,14 @@ def _mixture_part(item: Any) -> Values:
 
 
 def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Values:
-    given = {ours: rest.pop(theirs) for theirs, ours in _LORA.items() if theirs in rest}
+    said = [theirs for theirs in _LORA if theirs in rest]
+    given = {_LORA[theirs]: rest.pop(theirs) for theirs in said}
     task, used = rest.pop("lora_task_type", None), rest.pop("use_peft", None)
     if task not in (None, "CAUSAL_LM", spec.METHOD.lora_task):
         why = f"{spec.METHOD.label} trains adapters of the type {spec.METHOD.lora_task}"
         problems.append(Problem("LOAD005", "lora_task_type", why, "leave it out"))
     if used is None and given:
-        why = f"{', '.join(given)} without use_peft: TRL would train all weights"
+        why = f"{', '.join(said)} without use_peft: TRL would train all weights"
         problems.append(Problem("LOAD005", "lora", why, "add --use_peft, or leave out the arguments of LoRA"))
     if not used:
         return {}
@@ -191,28 +190,24 @@ def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Value
     return {"lora": {key: value for key, value in given.items() if value is not None}}
 
 
-def _quantization(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Values:
+def _quantization(rest: Values, problems: list[Problem]) -> Values:
     four, eight = rest.pop("load_in_4bit", None), rest.pop("load_in_8bit", None)
-    if rest.pop("bnb_4bit_quant_type", "nf4") != "nf4":
-        why = "weights are quantized to nf4, which fits normally distributed weights better"
-        problems.append(Problem("LOAD005", "bnb_4bit_quant_type", why, "leave it out"))
+    options = {
+        "quant_type": rest.pop("bnb_4bit_quant_type", None),
+        "use_double_quant": rest.pop("use_bnb_nested_quant", None),
+    }
     if four and eight:
         problems.append(Problem("SPEC007", "load_in_4bit", "load_in_8bit is given as well", "give one of them"))
-    if not (four or eight):
-        return {}
-    name = "4bit" if four else "8bit"
-    if "quantization" not in spec.model_fields:
-        why = f"a {spec.METHOD.label} spec has no quantized weights"
-        problems.append(Problem("LOAD005", f"load_in_{name}", why, "leave it out: LoRA on bfloat16 weights"))
-        return {}
-    return {"quantization": name}
+    if four:
+        return {"quantization": {"bits": "4bit", **{key: value for key, value in options.items() if value is not None}}}
+    return {"quantization": "8bit"} if eight else {}
 
 
 def _rewards(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Values:
     if "reward_funcs" not in spec.model_fields:
         return {}
-    model, functions = rest.pop("reward_model_name_or_path", None), rest.pop("reward_funcs", None) or []
-    functions = cast("list[Any]", functions if isinstance(functions, list) else [functions])
+    model, named = rest.pop("reward_model_name_or_path", None), rest.pop("reward_funcs", None) or list[Any]()
+    functions = cast("list[Any]", named if isinstance(named, list) else [named])
     rewards = [model] if model else []
     for item in functions:
         if isinstance(item, str) and item not in BUILTIN_REWARDS and "." in item and "/" not in item:
@@ -221,6 +216,7 @@ def _rewards(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Va
             except Exception as error:
                 why = f"{item} cannot be taken from here: {error}"
                 problems.append(Problem("LOAD005", "reward_funcs", why, "start in the folder of its module"))
+                rewards.append(item)
         else:
             rewards.append(item)
     return {"reward_funcs": rewards} if rewards else {}
@@ -240,9 +236,9 @@ def _import_reward(dotted: str) -> RewardFunction:
 def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Values:
     wanted: Values = {}
     profile = rest.pop("accelerate_config", None) or rest.pop("config_file", None)
-    if isinstance(profile, str | os.PathLike) and profile:
-        if str(profile) in PROFILES and not Path(profile).is_file():
-            wanted["strategy"] = PROFILES[str(profile)]
+    if isinstance(profile, str) and profile:
+        if profile in PROFILES and not Path(profile).is_file():
+            wanted["strategy"] = PROFILES[profile]
         elif Path(profile).is_file():
             config = read_yaml(Path(profile))
             found, lost = read_accelerate_config(
@@ -267,14 +263,16 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
             wanted[ours] = rest.pop(theirs)
     for name in [name for name in ("machine_rank", "main_process_ip", "rdzv_backend") if name in rest]:
         rest.pop(name)
-        problems.append(Problem("LOAD005", name, "each machine finds its place among the others by itself", "leave it out"))
+        why = "each machine finds its place among the others by itself"
+        problems.append(Problem("LOAD005", name, why, "leave it out"))
     nodes, processes = wanted.get("nodes") or 1, wanted.get("num_gpus")
     if nodes == 1:
         wanted.pop("nodes", None)
     elif isinstance(nodes, int) and isinstance(processes, int):
         if processes % nodes:
             why = f"{processes} processes cannot be spread evenly over {nodes} machines"
-            problems.append(Problem("LOAD005", "num_processes", why, f"num_processes={nodes * (processes // nodes + 1)}"))
+            fix = f"num_processes={nodes * (processes // nodes + 1)}"
+            problems.append(Problem("LOAD005", "num_processes", why, fix))
         wanted["num_gpus"] = max(1, processes // nodes)
     if not wanted:
         return {}
