@@ -48,7 +48,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "kto": {"beta": 0.3, "desirable_weight": 2.0},
     "reward": {"center_rewards_coefficient": 0.01},
     "grpo": {"num_generations": 4, "per_device_train_batch_size": 4, "max_completion_length": 64},
-    "rloo": {"num_generations": 4, "per_device_train_batch_size": 8, "steps_per_generation": 2},
+    "rloo": {"num_generations": 4, "per_device_train_batch_size": 4, "steps_per_generation": 2},
     "distillation": {"beta": 0.5, "max_completion_length": 64},
 }
 
