@@ -194,8 +194,9 @@ def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
     """Options of an adapter and of quantized weights fit each other.
 
     What it does:
-        Refuses 4-bit options beside `"8bit"`; `layers_pattern` without `layers_to_transform`; dropout and DoRA beside
-        `target_parameters`; an odd rank beside `init_lora_weights="orthogonal"`.
+        Refuses 4-bit options beside `"8bit"`; `layers_pattern` without `layers_to_transform`, and the latter beside
+        `target_modules` that are one text; dropout and DoRA beside `target_parameters`; an odd rank beside
+        `init_lora_weights="orthogonal"`.
 
     Why:
         The first would be dropped without a word, the others are errors of PEFT once the model is loaded.
@@ -220,6 +221,9 @@ def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found(
             "lora.layers_pattern", "names the layers of layers_to_transform, which is not given", "leave it out"
         )
+    if lora.layers_to_transform is not None and isinstance(lora.target_modules, str):
+        why = "needs target_modules as a list of names"
+        yield Found("lora.layers_to_transform", why, 'target_modules=["q_proj", "v_proj"]')
     if lora.init_lora_weights == "orthogonal" and lora.r % 2:
         yield Found("lora.r", "must be even to start from orthogonal weights", f"r={lora.r + 1}")
     if lora.target_parameters:
