@@ -32,15 +32,6 @@
 #   "num_train_epochs": 1.0,
 #   "eval_strategy": "steps",
 #   "eval_steps": 50,
-#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
-#   "dataset": {
-#     "id": "trl-lib/ultrafeedback_binarized"
-#   },
-#   "eval_fraction": 0.1,
-#   "lora": {
-#     "r": 16,
-#     "lora_alpha": 32
-#   },
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -50,6 +41,15 @@
 #     "name": "beta-0.1",
 #     "group": "beta",
 #     "space_id": "username/trackio"
+#   },
+#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
+#   "dataset": {
+#     "id": "trl-lib/ultrafeedback_binarized"
+#   },
+#   "eval_fraction": 0.1,
+#   "lora": {
+#     "r": 16,
+#     "lora_alpha": 32
 #   },
 #   "output": {
 #     "hub_model_id": "username/dpo-model"
@@ -72,7 +72,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def main() -> None:
         gpus=1,
         precision="bf16",
     )
-    dtype = settle_dtype("bfloat16", lora=True)
+    dtype = settle_dtype("bfloat16", frozen=True)
 
     from datasets import load_dataset
     from peft import LoraConfig
@@ -150,13 +150,18 @@ def main() -> None:
     finish()
 
 
-def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
+# What transformers reads of a model's repository.
+MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
+
+
+def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
     """Start this script again under accelerate if several processes are to train.
 
     Args:
         gpus: The most GPUs to use, 0 for all that are visible. The environment
             variable HFT_NUM_PROCESSES overrides it, also where there is no GPU.
-        flags: Flags of `accelerate launch` that name the strategy.
+        models: Models to download once, before all processes ask for them, and the
+            revision of each.
     """
     if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
         return  # this is one of them
@@ -167,7 +172,9 @@ def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
     wanted = os.environ.get("HFT_NUM_PROCESSES")
     processes = int(wanted) if wanted else min(visible, gpus or visible)
     if processes > 1:
-        launch = [sys.executable, "-m", "accelerate.commands.launch", *flags]
+        for model, revision in (models or {}).items():
+            download(model, revision)
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
         launch += [f"--num_processes={processes}", "--num_machines=1"]
         launch += ["--main_process_port=0", "--gpu_ids=all"]
         # Precision is for the trainer's own arguments to say.
@@ -177,6 +184,24 @@ def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
         # A single process would spread the model over all GPUs, layer by layer.
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = first
+
+
+def download(model: str, revision: str | None) -> None:
+    """Fetch a model's files; what cannot be had, the processes report themselves."""
+    from huggingface_hub import snapshot_download
+
+    if Path(model).is_dir():
+        return
+    try:
+        # Folders hold the same weights in other formats, as consolidated files do.
+        snapshot_download(
+            model,
+            revision=revision,
+            allow_patterns=MODEL_FILES,
+            ignore_patterns=["*/*", "consolidated*"],
+        )
+    except Exception as error:
+        print(f"{model} was not downloaded ahead: {error!r:.300}", flush=True)
 
 
 def finish() -> None:
@@ -247,14 +272,14 @@ def prepare_machine(
     return settled
 
 
-def settle_dtype(planned: str, lora: bool = False, use_cpu: bool = False) -> str:
+def settle_dtype(planned: str, frozen: bool = False, use_cpu: bool = False) -> str:
     """Choose a dtype for the weights that this machine computes well with."""
     device, used = find_device(use_cpu), planned
     if device == "cpu" and planned in ("bfloat16", "float16"):
         used = "float32"
     elif device == "cuda" and planned == "bfloat16" and not has_bf16():
         # Weights that are trained in fp16 mixed precision must be float32 themselves.
-        used = "float16" if lora else "float32"
+        used = "float16" if frozen else "float32"
     if used != planned:
         why = f"{planned} is slow on this {device} device"
         report("replaced", what="dtype", planned=planned, used=used, why=why)
@@ -413,7 +438,7 @@ def track(
             if space_id and not get_token():
                 raise PermissionError("there is no HF_TOKEN")
             return within(TRACKIO_SECONDS, lambda: open_run(space_id))
-        except Exception as error:  # noqa: BLE001 - no fault of a tracker ends a run
+        except Exception as error:
             where = f"Space {space_id}" if space_id else "the Hub"
             why = f"trackio cannot use {where}: {error!r:.200}"
             report("warning", message=f"{why}. Metrics stay on this machine.")
@@ -449,7 +474,7 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             answer.set_result(context.run(call))
-        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
+        except Exception as error:
             answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
@@ -463,34 +488,52 @@ PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the thi
 
 
 def push(trainer: Any, **card: Any) -> None:
-    """Upload the model with its card, again after each failure that may pass.
+    """Save the model and upload it with its card.
 
     Args:
         trainer: The trainer, done with training.
         card: What `trainer.create_model_card()` takes, such as `dataset_name`.
     """
-    from huggingface_hub import HfApi
-
     # All processes save, since each may hold a part; one uploads. The trainer's own
     # push_to_hub() does both at once, so it could not be tried again by one alone.
     trainer.save_model(_internal_call=True)
-    if not trainer.is_world_process_zero():
+    upload(trainer, Path(trainer.args.output_dir).absolute(), **card)
+
+
+def upload(trainer: Any, folder: Path | None, suffix: str = "", **card: Any) -> None:
+    """Upload a saved model, again after each failure that may pass.
+
+    Args:
+        trainer: The trainer, done with training.
+        folder: Where the model is; only the main process needs to know.
+        suffix: What is added to the name of the trainer's repository.
+        card: What `trainer.create_model_card()` takes, such as `dataset_name`.
+    """
+    from huggingface_hub import HfApi
+
+    if folder is None or not trainer.is_world_process_zero():
         return
     api: Any = HfApi(token=trainer.args.hub_token)
-    folder = Path(trainer.args.output_dir).absolute()
     pauses = list(PUSH_PAUSES)
     while True:
         try:
             if trainer.hub_model_id is None:
                 trainer.init_hf_repo()
-            repo = str(trainer.hub_model_id)
+            main_repo = str(trainer.hub_model_id)
+            repo = main_repo + suffix
+            private = trainer.args.hub_private_repo
+            if suffix:
+                api.create_repo(repo, private=private, exist_ok=True)
             trainer.create_model_card(**{"model_name": repo.split("/")[-1], **card})
+            text = Path(trainer.args.output_dir, "README.md").read_text("utf-8")
+            text = text.replace(f'"{main_repo}"', f'"{repo}"')
+            (folder / "README.md").write_text(text, "utf-8")
             commit = api.upload_folder(
                 repo_id=repo,
                 folder_path=folder,
                 commit_message="End of training",
-                ignore_patterns=["_*", "checkpoint-*"],
-                revision=trainer.args.hub_revision,
+                ignore_patterns=["_*", "checkpoint-*", "merged/*", "ref/*"],
+                revision=None if suffix else trainer.args.hub_revision,
             )
         except Exception as error:
             if not pauses or not may_pass(error):
