@@ -211,9 +211,9 @@ def prepare_machine(
         sys.exit(
             f"{planned} GPU(s) were promised, torch sees {found}: torch"
             f" {torch.__version__} is built for CUDA {torch.version.cuda}, and the"
-            f" NVIDIA driver here is {nvidia_driver()}. Set UV_TORCH_BACKEND=auto in"
-            " the job's env to install the build that fits the driver, or pin an older"
-            " torch; where no driver is found, choose a flavor that has GPUs."
+            f" NVIDIA driver here is {nvidia_driver()}. If there is a driver, have uv"
+            ' install the build that fits it: torch-backend = "auto" under [tool.uv]'
+            " in this script's header. If there is none, choose a flavor with GPUs."
         )
     report(
         "start",
@@ -406,7 +406,7 @@ def track(
             if space_id and not get_token():
                 raise PermissionError("there is no HF_TOKEN")
             return within(TRACKIO_SECONDS, lambda: open_run(space_id))
-        except Exception as error:  # noqa: BLE001 - no fault of a tracker ends a run
+        except Exception as error:
             where = f"Space {space_id}" if space_id else "the Hub"
             why = f"trackio cannot use {where}: {error!r:.200}"
             report("warning", message=f"{why}. Metrics stay on this machine.")
@@ -442,7 +442,7 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             answer.set_result(context.run(call))
-        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
+        except Exception as error:
             answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()

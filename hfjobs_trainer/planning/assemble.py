@@ -131,7 +131,8 @@ def _request(spec: TrainSpec, resolved: Resolved, flavor: Flavor | None, backend
         secrets.append("HF_TOKEN")
     env: dict[str, str] = {"PYTHONUNBUFFERED": "1"}
     if backend == "hub":
-        # torch's version is pinned, its CUDA build follows the driver of the machine
+        # torch's version is pinned, its CUDA build is for the machine to choose: `uv pip` reads this, `uv run` does not
+        # (astral-sh/uv#18157), so that the script checks its GPUs itself
         env["UV_TORCH_BACKEND"] = "auto"
     method = type(spec).METHOD.name
     labels = {"sdk": "hfjobs-trainer", "method": method, "spec": spec.digest[:LABEL_DIGITS]}
