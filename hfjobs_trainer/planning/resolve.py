@@ -116,9 +116,10 @@ def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: st
         for name, key in (("run_name", "name"), ("trackio_space_id", "space_id"), ("trackio_bucket_id", "bucket_id")):
             if tracking.get(key) is not None:
                 arguments[name] = tracking[key]
+    hardware = spec.hardware.model_dump(mode="json")
     for name in ("fsdp", "fsdp_config", "deepspeed", "accelerator_config"):
-        if (value := getattr(spec.hardware, name)) is not None:
-            arguments[name] = value
+        if hardware[name] is not None:
+            arguments[name] = hardware[name]
     arguments["disable_tqdm"] = True
 
     timeout = padded_timeout(spec)

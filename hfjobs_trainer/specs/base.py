@@ -48,7 +48,7 @@ DatasetField = Annotated[Dataset, _shorthand(Dataset)]
 HardwareField = Annotated[Hardware, _shorthand(Hardware)]
 TrackingField = Annotated[Tracking, _shorthand(Tracking)]
 OutputField = Annotated[Output, _shorthand(Output)]
-LoRAField = Annotated[LoRA, BeforeValidator(_lora, json_schema_input_type=LoRA | Mapping[str, Any])]
+LoRAField = Annotated[LoRA, _shorthand(LoRA)]
 
 
 class TrainSpec(CommonArgs):
@@ -133,7 +133,8 @@ class TrainSpec(CommonArgs):
     def trl_arguments(self) -> dict[str, Any]:
         """The arguments of TRL's config that the user set, in the order of TRL's table."""
         known = type(self).METHOD.trl_argument_names(type(self))
-        return {name: value for name, value in self.model_dump(exclude_unset=True).items() if name in known}
+        given = self.model_dump(mode="json", exclude_unset=True, include=set(known))
+        return {name: value for name, value in given.items() if name in known}
 
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""

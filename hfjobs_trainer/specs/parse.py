@@ -19,6 +19,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
 from hfjobs_trainer.specs.registry import METHODS
+from hfjobs_trainer.specs.values import unwritable
 
 S = TypeVar("S", bound=TrainSpec)
 
@@ -101,6 +102,12 @@ def _fill(spec: TrainSpec, fields: Mapping[str, Any]) -> list[Problem]:
         type(spec).__pydantic_validator__.validate_python(data, self_instance=spec)
     except ValidationError as error:
         problems += explain(error, data, f"{type(spec).METHOD.config} in TRL")
+        free = {name: value for name, value in data.items() if isinstance(value, Mapping)}
+    else:
+        free = {name: getattr(spec, name) for name in spec.model_fields_set}
+    told = {problem.path for problem in problems}
+    for name, value in free.items():
+        problems += [problem for problem in unwritable(value, name) if problem.path not in told]
     return problems
 
 
