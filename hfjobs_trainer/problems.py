@@ -157,11 +157,10 @@ def run_rules(
         if rule_.stage != stage or (rule_.methods and method not in rule_.methods):
             continue
         try:
-            problems += [
-                Problem(rule_.code, *found, severity=rule_.severity, scope=rule_.scope)
-                for found in rule_.check(context)
-                if found.path.split(".")[0] not in skipped
-            ]
+            # one by one: what was found before a fact was missed counts
+            for found in rule_.check(context):
+                if found.path.split(".")[0] not in skipped:
+                    problems.append(Problem(rule_.code, *found, severity=rule_.severity, scope=rule_.scope))  # noqa: PERF401
         except MissingFact as missing:
             unchecked.append(Unchecked(rule_.code, str(missing)))
     return problems, unchecked
