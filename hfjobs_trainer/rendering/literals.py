@@ -15,7 +15,9 @@ _INDENT = "    "
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def python_literal(value: Any, *, indent: int = 0, column: int | None = None, reserve: int = 1, plain: bool = False) -> str:
+def python_literal(
+    value: Any, *, indent: int = 0, column: int | None = None, reserve: int = 1, plain: bool = False
+) -> str:
     """Python source of a value.
 
     Args:
@@ -143,7 +145,7 @@ def _character(char: str, quote: str, plain: bool) -> str:
         return "\\" + char
     if char in _ESCAPES:
         return _ESCAPES[char]
-    # separators, controls, invisible and bidirectional marks, surrogates: spelt out, so that what is read is what is there
+    # separators, controls, invisible and bidirectional marks, surrogates are spelt out: what is read is what is there
     if char.isprintable() and (char.isascii() or not plain):
         return char
     code = ord(char)

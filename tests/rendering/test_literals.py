@@ -37,7 +37,9 @@ any_text = st.one_of(
     st.text(st.characters(codec=None)),  # lone surrogates as well
     st.lists(st.sampled_from([*HOSTILE, "'", '"', "\\", "\n", "x", "日", "é"]), max_size=6).map("".join),
 )
-scalars = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), any_text)
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), any_text
+)
 values = st.recursive(
     scalars,
     lambda inner: st.one_of(
@@ -88,14 +90,26 @@ def test_an_assignment_is_one_statement(name: str, value: Any) -> None:
 
 
 @QUIET
-@given(encodable, st.lists(encodable, max_size=3), st.dictionaries(encodable, encodable, max_size=3), st.integers(), st.booleans())
+@given(
+    encodable,
+    st.lists(encodable, max_size=3),
+    st.dictionaries(encodable, encodable, max_size=3),
+    st.integers(),
+    st.booleans(),
+)
 def test_toml_reads_back(text: str, items: list[str], table: dict[str, str], number: int, truth: bool) -> None:
     number %= 2**63
     lines = [f"text = {toml_string(text)}", f"items = {toml_value(items)}", f"table = {toml_value(table)}"]
     lines += [f"number = {toml_value(number)}", f"truth = {toml_value(truth)}"]
     assert len(toml_string(text).splitlines()) == len(toml_value(table).splitlines()) == 1
     assert "\n".join(lines).isascii()
-    assert tomllib.loads("\n".join(lines)) == {"text": text, "items": items, "table": table, "number": number, "truth": truth}
+    assert tomllib.loads("\n".join(lines)) == {
+        "text": text,
+        "items": items,
+        "table": table,
+        "number": number,
+        "truth": truth,
+    }
 
 
 @QUIET
@@ -121,7 +135,22 @@ def test_a_lone_surrogate_has_no_toml() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [math.nan, math.inf, -math.inf, b"bytes", {1, 2}, object(), 1j, ..., int, len, Path("x"), [{"a": (b"",)}], {b"": 1}]
+    "value",
+    [
+        math.nan,
+        math.inf,
+        -math.inf,
+        b"bytes",
+        {1, 2},
+        object(),
+        1j,
+        ...,
+        int,
+        len,
+        Path("x"),
+        [{"a": (b"",)}],
+        {b"": 1},
+    ],
 )
 def test_what_has_no_literal_is_a_type_error(value: object) -> None:
     with pytest.raises(TypeError, match="cannot be written"):
@@ -152,7 +181,8 @@ def test_a_subclass_is_written_as_its_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a b", "a=1", "a, b", "a\n", "1a", "class", "None", "lambda", "ﬁ", "é", "a.b", "a;b", "*a", "**a", "a#"]
+    "name",
+    ["", " ", "a b", "a=1", "a, b", "a\n", "1a", "class", "None", "lambda", "ﬁ", "é", "a.b", "a;b", "*a", "**a", "a#"],
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="Python name"):
@@ -197,16 +227,43 @@ def test_text_of_every_length_around_the_limits(tmp_path: Path) -> None:
     shapes: list[Any] = []
     for length in around:
         text = "x" * length
-        shapes += [text, "'" + text, '"' + text, [text], (text,), {"key": text}, {text: 1}, {text: [1, 2]}, {"k": {"a": [text]}}]
-        shapes += [[text[: length // 2]] * 2, {"a": text[: length // 2], "b": text[length // 2 + 9 :]}, text.replace("xx", "日")]
-        shapes += [["é" + text[1:]], [text[2:] + "日"], ["e\u0301" + text[1:]], [text[5:] + "👩‍🚀🇫🇷"], "ก็" + text, {"สำ": text}]
+        shapes += [
+            text,
+            "'" + text,
+            '"' + text,
+            [text],
+            (text,),
+            {"key": text},
+            {text: 1},
+            {text: [1, 2]},
+            {"k": {"a": [text]}},
+        ]
+        shapes += [
+            [text[: length // 2]] * 2,
+            {"a": text[: length // 2], "b": text[length // 2 + 9 :]},
+            text.replace("xx", "日"),
+        ]
+        shapes += [
+            ["é" + text[1:]],
+            [text[2:] + "日"],
+            ["e\u0301" + text[1:]],
+            [text[5:] + "👩‍🚀🇫🇷"],
+            "ก็" + text,
+            {"สำ": text},
+        ]
     assert_formatted(tmp_path, shapes)
 
 
 def test_hostile_text_at_every_length(tmp_path: Path) -> None:
     assert_formatted(
         tmp_path,
-        [shape for text in HOSTILE if len(text) < 200 for pad in (0, 40, 60, 70) for shape in (text + "x" * pad, [text + "x" * pad])],
+        [
+            shape
+            for text in HOSTILE
+            if len(text) < 200
+            for pad in (0, 40, 60, 70)
+            for shape in (text + "x" * pad, [text + "x" * pad])
+        ],
     )
 
 
