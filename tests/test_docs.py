@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.codegen.pages import Block, blocks, complete
-from hfjobs_trainer.codegen.references import PARTS
+from hfjobs_trainer.codegen.examples import EXAMPLES
+from hfjobs_trainer.codegen.pages import Block, blocks, complete, run
+from hfjobs_trainer.codegen.references import EXAMPLE_FACTS, PARTS, schema
+from hfjobs_trainer.facts import DatasetFacts
 from hfjobs_trainer.problems import all_rules
 from hfjobs_trainer.specs import load, parse
+from hfjobs_trainer.specs.base import TrainSpec
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("references/*.md")])
@@ -19,6 +25,7 @@ TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for
 # The rules' own tests build its examples: half of them are wrong on purpose.
 RUNNING = [name for name in TEXTS if name != "references/rules.md"]
 PYTHON = [block for page, text in TEXTS.items() for block in blocks(page, text) if block.language == "python"]
+YAML = [block for page, text in TEXTS.items() for block in blocks(page, text) if block.language == "yaml"]
 LINKS = [(page, link) for page, text in TEXTS.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)]
 LOCAL_LINKS = [(page, link) for page, link in LINKS if not link.startswith("https://")]
 
@@ -45,6 +52,18 @@ def test_what_can_run_runs_and_prints_what_the_page_says(page: str) -> None:
     assert complete(page, TEXTS[page], parts) == TEXTS[page]
 
 
+@pytest.mark.parametrize("page", RUNNING)
+def test_the_specs_of_a_page_can_run(page: str) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(page, TEXTS[page]):
+        if block.language == "python" and block.reason is None:
+            run(block, names)
+    dataset = DatasetFacts(exists=True, splits=("train", "test"))
+    facts = replace(EXAMPLE_FACTS, dataset=dataset, eval_dataset=dataset)
+    wrong = {name: hft.check(spec, facts=facts) for name, spec in names.items() if isinstance(spec, TrainSpec)}
+    assert not {name: str(report) for name, report in wrong.items() if not report.ok}
+
+
 @pytest.mark.parametrize(("page", "link"), LOCAL_LINKS)
 def test_links_lead_somewhere(page: str, link: str) -> None:
     path, _, fragment = link.partition("#")
@@ -58,6 +77,26 @@ def test_links_lead_somewhere(page: str, link: str) -> None:
 def test_every_public_name_is_mentioned(name: str) -> None:
     told = [text for page, text in TEXTS.items() if page == "README.md" or page.startswith("references/")]
     assert any(re.search(rf"\bhft\.{name}\b", text) for text in told)
+
+
+@pytest.mark.parametrize("block", YAML, ids=lambda block: f"{block.page}:{block.line}")
+def test_yaml_is_a_spec_and_fits_the_schema(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(block.code, encoding="utf-8")
+    spec = hft.load(file)
+    known = schema()["$defs"][type(spec).__name__]
+    written = yaml.safe_load(block.code).keys()
+    assert set(known["required"]) <= written <= known["properties"].keys()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_schema_knows_what_a_spec_is_saved_as(name: str) -> None:
+    saved = EXAMPLES[name]().to_dict()
+    definitions = schema()["$defs"]
+    known = next(
+        entry for entry in definitions.values() if entry["properties"].get("method", {}).get("const") == saved["method"]
+    )
+    assert set(known["required"]) <= saved.keys() <= known["properties"].keys()
 
 
 def test_codes_that_are_mentioned_exist() -> None:
