@@ -14,7 +14,7 @@ from hfjobs_trainer.planning.memory import MemoryEstimate, estimate_memory
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.resolve import Resolved, precision_of, resolve
 from hfjobs_trainer.planning.workload import workload
-from hfjobs_trainer.problems import Problem, Unchecked, run_rules
+from hfjobs_trainer.problems import RULES, Problem, Unchecked, run_rules
 from hfjobs_trainer.rendering.render import render_script
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -61,7 +61,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     problems, unchecked = [*problems, *found], [*unchecked, *lacking]
     if backend == "local":
         problems = [problem for problem in problems if problem.scope == "script"]
-        unchecked = []
+        unchecked = [item for item in unchecked if RULES[item.code].scope == "script"]
     return Checked(resolved, flavor, choice, memory, hardware, tuple(problems), tuple(unchecked))
 
 

@@ -166,7 +166,9 @@ def _sort_names(spec: type[TrainSpec], fields: Mapping[str, Any]) -> tuple[dict[
         elif name in names.REFUSED:
             problems.append(Problem("SPEC006", name, *names.REFUSED[name]))
         elif today := names.renamed(method.name, name):
-            problems.append(Problem("SPEC005", name, f"is no argument of {method.config} in TRL today", f"use {today}"))
+            gone = today.startswith("nothing")
+            fix = "leave it out" + today.removeprefix("nothing") if gone else f"use {today}"
+            problems.append(Problem("SPEC005", name, f"is no argument of {method.config} in TRL today", fix))
         else:
             close = difflib.get_close_matches(name, [*spec.model_fields, *names.FOLDED], 1, 0.7)
             why = f"is no argument of {method.config} in the pinned TRL, and no field of {spec.__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.labels import basename, file_name
@@ -176,13 +177,17 @@ def namespaces_are_yours(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     name = need(account.name, "whose token it is")
     organizations = need(account.organizations, "the organizations of the token's owner")
-    yours = [name, *organizations]
-    lowered = {own.lower() for own in yours}
+    yours = {own.lower(): own for own in (name, *organizations)}
     for path, namespace in asked:
-        if namespace.lower() not in lowered and is_valid_repo_id(namespace):
-            member = f" and a member of {', '.join(organizations)}" if organizations else ""
-            why = f"{namespace} is not yours: the token is {name}'s{member or ', a member of no organization'}"
-            yield Found(path, why, f'"{name}"' if path == "namespace" else f'"{name}/..."')
+        if namespace.lower() not in yours and is_valid_repo_id(namespace):
+            teams = (
+                f"one of your organizations ({', '.join(organizations)})"
+                if organizations
+                else "an organization of yours"
+            )
+            meant = yours[(difflib.get_close_matches(namespace.lower(), yours, 1) or [name.lower()])[0]]
+            why = f"{namespace} is neither {name}, whose token it is, nor {teams}"
+            yield Found(path, why, f'"{meant}"' if path == "namespace" else f'"{meant}/..."')
 
 
 @rule("HUB005", scope="remote")

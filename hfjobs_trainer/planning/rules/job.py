@@ -137,7 +137,7 @@ def environment_names_are_accepted(context: Context[TrainSpec]) -> Iterator[Foun
     for kind, names, pattern in (("env", list(spec.env), _ENV_NAME), ("secrets", spec.secrets, _SECRET_NAME)):
         for name in names:
             if not pattern.fullmatch(name):
-                more = ", at least 2" if kind == "env" else ""
+                more = ", two at least" if kind == "env" else ""
                 plain = re.sub(r"[^A-Za-z0-9_]", "_", masked(name)).lstrip("_0123456789")
                 good = f'"{plain}"' if pattern.fullmatch(plain) else "another name"
                 yield Found(kind, f'the name "{masked(name)}" {allowed}{more}', good)
