@@ -1,4 +1,4 @@
-"""Literals evaluate to their value and to nothing else, on one line where they are text, laid out as the formatter would."""
+"""Literals evaluate to their value and to nothing else; text stays on one line, and the formatter changes nothing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rendering.hostile import HOSTILE
+from rendering.ruffed import format_changes
 
 from hfjobs_trainer.rendering.literals import (
     LINE_LENGTH,
@@ -26,8 +28,6 @@ from hfjobs_trainer.rendering.literals import (
     toml_string,
     toml_value,
 )
-from rendering.hostile import HOSTILE
-from rendering.ruffed import format_changes
 
 QUIET = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -203,15 +203,17 @@ def test_a_name_is_itself(name: str) -> None:
 
 def module(index: int, value: Any) -> str:
     """A module that holds the value everywhere a script may hold one."""
+    deep, deeper = (keyword_lines({"value": value, "more": [value]}, indent=depth) for depth in (8, 12))
     return "\n".join(
         [
             assignment(f"X{index}", value),
             "",
             "",
             "def main():",
-            f"    x = call(\n{keyword_lines({'value': value, 'more': [value]}, indent=8)}\n    )",
-            f"    y = call(\n        one=call(\n{keyword_lines({'value': value}, indent=12)}\n        ),\n    )",
-            f"    z = call(\n        {python_literal(value, indent=8)},\n        {{\n{dict_lines({'a b': value}, indent=12)}\n        }},\n    )",
+            f"    x = call(\n{deep}\n    )",
+            f"    y = call(\n        one=call(\n{deeper}\n        ),\n    )",
+            f"    z = call(\n        {python_literal(value, indent=8)},",
+            f"        {{\n{dict_lines({'a b': value}, indent=12)}\n        }},\n    )",
             "",
         ]
     )
