@@ -134,6 +134,9 @@ def _rules_on_the_rest(
         spec.__pydantic_validator__.validate_python(rest, self_instance=remaining)
     except ValidationError:
         return []
+    for name in broken:
+        # not the placeholder or default: what a rule would say of that is no problem of the user's
+        remaining.__dict__.pop(name, None)
     context = Context(remaining, backend=backend)
     found, _ = run_rules(context, method=spec.METHOD.name, stage="spec", skip_paths=broken)
     return [problem for problem in found if problem.scope == "script" or backend != "local"]
