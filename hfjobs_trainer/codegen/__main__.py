@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hfjobs_trainer.codegen import examples, exports, fields, references, trl_args
+from hfjobs_trainer.codegen import examples, exports, fields, references, rules, trl_args
 from hfjobs_trainer.errors import HFTError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +19,7 @@ GENERATORS: tuple[Generator, ...] = (
     exports.generate,
     examples.generate,
     references.generate,
+    rules.generate,
 )
 """Each returns path from the repository's root -> text, and may import what those before it wrote."""
 

@@ -110,7 +110,7 @@ def _fill(spec: TrainSpec, fields: Mapping[str, Any]) -> list[Problem]:
         type(spec).__pydantic_validator__.validate_python(data, self_instance=spec)
     except ValidationError as error:
         problems += explain(error, data, f"{type(spec).METHOD.config} in TRL")
-        free = {name: value for name, value in data.items() if isinstance(value, Mapping)}
+        free: dict[str, Any] = {name: value for name, value in data.items() if isinstance(value, Mapping)}
     else:
         free = {name: getattr(spec, name) for name in spec.model_fields_set}
     told = {problem.path for problem in problems}

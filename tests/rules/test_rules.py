@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from rules.case import base, case, codes
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.codegen import rules
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.problems import Problem, Unchecked, all_rules
 from hfjobs_trainer.specs import load, parse
@@ -72,6 +76,13 @@ def test_docstring_has_every_section(code: str) -> None:
     places = [doc.find(section) for section in SECTIONS]
     assert -1 not in places
     assert places == sorted(places)
+    assert not [text for text in re.findall(r"```python\n(.*?)```", doc, re.DOTALL) if not ast.parse(dedent(text)).body]
+
+
+def test_the_page_has_every_code() -> None:
+    page = rules.generate()[rules.PATH]
+    assert sorted(re.findall(r"^### (\w+)$", page, re.MULTILINE)) == codes()
+    assert [code for code in codes() if f"](#{code.lower()})" not in page] == []
 
 
 @pytest.mark.parametrize("code", ["SEC001", "SEC002"])
