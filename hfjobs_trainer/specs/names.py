@@ -68,7 +68,7 @@ REFUSED: dict[str, tuple[str, str]] = {
 _COMMON_RENAMES: dict[str, str] = {
     "max_seq_length": "max_length",
     "max_seq_len": "max_length",
-    "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
+    "tokenizer": "nothing: the tokenizer is loaded with the model",
     "processing_class": "nothing: the tokenizer is loaded with the model",
     "model_name_or_path": "model",
     "model_name": "model",
@@ -126,6 +126,7 @@ _COMMON_RENAMES: dict[str, str] = {
 
 _METHOD_RENAMES: dict[str, dict[str, str]] = {
     "sft": {
+        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
         "max_prompt_length": "max_length, which covers prompt and completion",
         "max_completion_length": "max_length, which covers prompt and completion",
         "num_of_sequences": "packing",
@@ -146,6 +147,8 @@ _METHOD_RENAMES: dict[str, dict[str, str]] = {
         "use_liger_loss": "nothing: TRL computes its losses without materialised logits",
     },
     "grpo": {
+        "max_seq_length": "max_completion_length",
+        "max_seq_len": "max_completion_length",
         "max_prompt_length": "nothing: TRL no longer truncates prompts; filter the dataset instead",
         "max_new_tokens": "max_completion_length",
         "response_length": "max_completion_length",
