@@ -27,6 +27,7 @@ AREAS: dict[str, str] = {
     "HW": "Hardware",
     "MEM": "Memory",
     "JOB": "The job",
+    "ENV": "Packages and images",
     "HUB": "The Hub",
     "SEC": "Tokens and secrets",
     "TRACK": "Tracking",
