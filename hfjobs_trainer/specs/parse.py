@@ -17,7 +17,7 @@ from hfjobs_trainer.problems import Problem, run_rules
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
-from hfjobs_trainer.specs.groups import Dataset, Group
+from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.values import unwritable
 
@@ -63,7 +63,8 @@ def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | None, lis
     if isinstance(raw, TrainSpec):
         return raw, [], f"{type(raw).METHOD.label} spec"
     if not isinstance(raw, Mapping):
-        why = f"a spec is needed, or a mapping with the key method, not {_article(type(raw).__name__)}"
+        got = "None" if raw is None else _article(type(raw).__name__)
+        why = f"a spec is needed, or a mapping with the key method, not {got}"
         return None, [Problem("SPEC001", "", why, "hft.SFT(model=..., dataset=...)")], "spec"
     fields = {str(key): value for key, value in cast("Mapping[object, Any]", raw).items()}
     name = fields.pop("method", None)
@@ -330,6 +331,10 @@ def _path(location: tuple[int | str, ...], data: Any, kind: str) -> str:
     parts: list[str] = []
     current = data
     for index, part in enumerate(location):
+        if isinstance(current, Mapping) and part not in current:
+            # as it was typed: r may have been given as lora_r
+            given = (alias for alias, field in LoRA.ALIASES.items() if field == part and alias in current)
+            part = next(given, part)
         if isinstance(current, Mapping) and part in current:
             current = cast("Mapping[Any, Any]", current)[part]
         elif isinstance(part, int) and isinstance(current, list | tuple):
