@@ -19,6 +19,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
 from hfjobs_trainer.specs.registry import METHODS
+from hfjobs_trainer.specs.tokens import masked
 from hfjobs_trainer.specs.values import unwritable
 
 S = TypeVar("S", bound=TrainSpec)
@@ -135,9 +136,10 @@ def _rules_on_the_rest(
         spec.__pydantic_validator__.validate_python(rest, self_instance=remaining)
     except ValidationError:
         return []
+    values: dict[str, Any] = vars(remaining)
     for name in broken:
         # not the placeholder or default: what a rule would say of that is no problem of the user's
-        remaining.__dict__.pop(name, None)
+        values.pop(name, None)
     context = Context(remaining, backend=backend)
     found, _ = run_rules(context, method=spec.METHOD.name, stage="spec", skip_paths=broken)
     return [problem for problem in found if problem.scope == "script" or backend != "local"]
@@ -288,7 +290,7 @@ def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) 
     message = message.removeprefix("Value error, ").replace("Input should be", "must be")
     message = message if own else message[:1].lower() + message[1:]
     got = f", not {_article(type(value).__name__)}" if kind.endswith("_type") and value is not None else ""
-    return Problem("SPEC003", path, message + got)
+    return Problem("SPEC003", path, masked(message + got))
 
 
 _EXAMPLES = {

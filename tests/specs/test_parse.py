@@ -84,7 +84,7 @@ def test_the_error_survives_a_process_boundary() -> None:
 @pytest.mark.parametrize(
     ("raw", "path", "why"),
     [
-        (None, "", "a spec is needed, or a mapping with the key method, not a NoneType"),
+        (None, "", "a spec is needed, or a mapping with the key method, not None"),
         ("sft", "", "a spec is needed, or a mapping with the key method, not a str"),
         ([1], "", "a spec is needed, or a mapping with the key method, not a list"),
         ({}, "method", 'is missing: one of "dpo", "grpo", "sft"'),
@@ -154,7 +154,13 @@ def test_values_are_of_their_type(fields: dict[str, Any], path: str) -> None:
 
 def test_no_message_repeats_a_value() -> None:
     token = "hf_" + "a" * 34
-    for fields in ({"env": token}, {"timeout_padding": token}, {"secrets": {token: 1}}, {"labels": [token]}):
+    for fields in (
+        {"env": token},
+        {"timeout_padding": token},
+        {"timeout": token},
+        {"secrets": {token: 1}},
+        {"labels": [token]},
+    ):
         with pytest.raises(SpecError) as raised:
             sft(**fields)
         assert token not in str(raised.value)

@@ -17,6 +17,7 @@ _CALLED: Mapping[str, tuple[str, ...]] = {
     "messages": ("conversation", "chat", "dialogue", "dialog", "turns"),
     "text": ("content", "document", "sentence", "story"),
     "chosen": ("accepted", "preferred", "positive", "winner", "better", "good"),
+    "solution": ("answer", "final_answer", "label", "target", "ground_truth", "reference"),
     "rejected": ("refused", "dispreferred", "negative", "loser", "worse", "bad"),
 }
 _SIMILAR = 0.75
@@ -27,7 +28,7 @@ def mapping_for(wanted: Sequence[str], columns: Sequence[str]) -> dict[str, str]
     free = [name for name in columns if name not in wanted]
     mapping: dict[str, str] = {}
     for name in (name for name in wanted if name not in columns):
-        found = _closest(name, free)
+        found = closest_column(name, free)
         if found is None:
             return None
         free.remove(found)
@@ -35,7 +36,8 @@ def mapping_for(wanted: Sequence[str], columns: Sequence[str]) -> dict[str, str]
     return mapping
 
 
-def _closest(name: str, columns: Sequence[str]) -> str | None:
+def closest_column(name: str, columns: Sequence[str]) -> str | None:
+    """The column that may be meant by ``name``: what people call it, or what is spelt like it."""
     plain = {column.lower().strip("_ "): column for column in columns}
     for called in (name, *_CALLED.get(name, ())):
         if called in plain:

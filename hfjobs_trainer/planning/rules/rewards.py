@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from hfjobs_trainer.planning.rules.columns import closest_column
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.rendering.paste import runtime_block
 from hfjobs_trainer.specs.context import Context
@@ -286,11 +287,13 @@ def rewards_find_their_columns(context: Context[GRPO]) -> Iterator[Found]:
             continue
         # the prompt goes to the rewards as prompts
         columns = [name for name in need_columns(data) if name != "prompt"]
+        prompt = None if "prompt" in need_columns(data) else closest_column("prompt", columns)
+        free = [name for name in columns if name != prompt]
         for reward, name in wanted:
             if name not in columns:
                 has = f"it has {', '.join(columns)}" if columns else "it has only prompt"
-                close = difflib.get_close_matches(name, columns, 1) or [c for c in columns if c in ("answer", "label")]
-                fix = f'columns={{"{close[0]}": "{name}"}}' if close else f"a dataset with {name}"
+                close = closest_column(name, free)
+                fix = f'columns={{"{close}": "{name}"}}' if close else f"a dataset with {name}"
                 if name == "prompt":
                     fix = "call the parameter prompts"
                 yield Found("reward_funcs", f"{reward} needs a column {name} of {data.id}; {has}", fix)
