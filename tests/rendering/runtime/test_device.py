@@ -14,7 +14,7 @@ AMPERE, TURING = True, False
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "WORLD_SIZE", "JOB_ID", "HFT_NUM_PROCESSES"):
+    for name in ("RANK", "WORLD_SIZE", "JOB_ID", "HF_ENDPOINT", "HFT_NUM_PROCESSES"):
         monkeypatch.delenv(name, raising=False)
     machine(monkeypatch, gpus=0)
 
