@@ -38,7 +38,7 @@ def test_a_submitted_run_trains_reports_and_leaves_its_model_on_the_hub(
         max_steps=4,
         logging_steps=1,
         timeout="20m",
-        tracking=hft.Tracking(name="first", group="e2e/0.1"),
+        tracking=hft.Tracking(name="first", group="e2e/0.1", report_to="none"),
         output=hft.Output(hub_model_id="alice/tiny-sft"),
     )
 
