@@ -18,7 +18,16 @@ from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 _BUILDERS: dict[str | None, str] = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
 # Packages that an argument's value asks for: (argument, how the value begins, package).
-_OPTIMIZER_PACKAGES = (("paged_", "bitsandbytes"), ("adamw_8bit", "bitsandbytes"), ("adamw_bnb", "bitsandbytes"))
+_OPTIMIZER_PACKAGES = (
+    ("paged_", "bitsandbytes"),
+    ("adamw_8bit", "bitsandbytes"),
+    ("adamw_bnb", "bitsandbytes"),
+    ("lion_", "bitsandbytes"),
+    ("ademamix", "bitsandbytes"),
+    ("rmsprop_bnb", "bitsandbytes"),
+    ("adamw_torch_4bit", "torchao"),
+    ("adamw_torch_8bit", "torchao"),
+)
 
 
 def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobRequest, *, backend: str) -> Run:
@@ -35,7 +44,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
     accumulates = spec.global_batch_size is not None and not spec.is_set("gradient_accumulation_steps")
     if accumulates:
         arguments.pop("gradient_accumulation_steps", None)
-    model_init = {
+    model_init: dict[str, Any] = {
         "revision": spec.model_revision,
         "attn_implementation": spec.attn_implementation,
         **(spec.trl_arguments().get("model_init_kwargs") or {}),
@@ -118,6 +127,8 @@ def _header(spec: TrainSpec, resolved: Resolved, request: JobRequest) -> Header:
     wanted |= {package for start, package in _OPTIMIZER_PACKAGES if spec.optim.startswith(start)}
     if spec.hardware.deepspeed is not None:
         wanted.add("deepspeed")
+    if spec.use_liger_kernel:
+        wanted.add("liger-kernel")
     dependencies = sorted(tested.requirement(package) for package in wanted)
     return Header(
         requires_python=tested.requires_python,

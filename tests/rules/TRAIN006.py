@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-BAD = {"optim": "adamw_torch_8bit", "attn_implementation": "flash_attention_2", "use_liger_kernel": True}
-GOOD = {"optim": "adamw_torch_8bit", "attn_implementation": "sdpa", "extra_dependencies": ["torchao==0.18.0"]}
+BAD = {"optim": "schedule_free_adamw", "attn_implementation": "flash_attention_2"}
+GOOD = {"optim": "schedule_free_adamw", "attn_implementation": "sdpa", "extra_dependencies": ["schedulefree==1.4.1"]}
 EXPECTED = [
     (
         "optim",
-        '"adamw_torch_8bit" needs the package torchao, which the script does not install',
-        'extra_dependencies=["torchao==0.18.0"]',
-    ),
-    (
-        "use_liger_kernel",
-        "it needs the package liger-kernel, which the script does not install",
-        'extra_dependencies=["liger-kernel==0.8.5"]',
+        '"schedule_free_adamw" needs the package schedulefree, which the script does not install',
+        'extra_dependencies=["schedulefree"]',
     ),
     (
         "attn_implementation",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -212,8 +211,6 @@ def intervals_are_whole_steps(context: Context[TrainSpec]) -> Iterator[Found]:
 
 # (how an optimizer's name begins, its package); the first that fits counts.
 _OPTIMIZERS = (
-    ("adamw_torch_4bit", "torchao"),
-    ("adamw_torch_8bit", "torchao"),
     ("galore_", "galore-torch"),
     ("apollo_", "apollo-torch"),
     ("lomo", "lomo-optim"),
@@ -222,9 +219,6 @@ _OPTIMIZERS = (
     ("schedule_free_", "schedulefree"),
     ("stable_adamw", "torch-optimi"),
     ("adamw_anyprecision", "torchdistx"),
-    ("lion_", "bitsandbytes"),
-    ("ademamix", "bitsandbytes"),
-    ("rmsprop_bnb", "bitsandbytes"),
 )
 
 
@@ -233,8 +227,8 @@ def features_have_their_packages(context: Context[TrainSpec]) -> Iterator[Found]
     """A feature's package is among the script's dependencies.
 
     What it does:
-        Refuses optimizers, attention implementations and `use_liger_kernel` that need a package which the script does
-        not install by itself, unless `extra_dependencies` names it.
+        Refuses optimizers and attention implementations that need a package which the script does not install by
+        itself, unless `extra_dependencies` names it.
 
     Why:
         They raise an `ImportError`, most of them only when training starts. FlashAttention cannot be built without
@@ -242,12 +236,12 @@ def features_have_their_packages(context: Context[TrainSpec]) -> Iterator[Found]
 
     Example:
         ```python
-        hft.SFT(model=..., dataset=..., optim="adamw_torch_8bit")
+        hft.SFT(model=..., dataset=..., optim="schedule_free_adamw")
         ```
 
     Use instead:
         ```python
-        hft.SFT(model=..., dataset=..., optim="adamw_torch_8bit", extra_dependencies=["torchao==0.18.0"])
+        hft.SFT(model=..., dataset=..., optim="schedule_free_adamw", extra_dependencies=["schedulefree"])
         ```
     """
     spec = context.spec
@@ -258,19 +252,15 @@ def features_have_their_packages(context: Context[TrainSpec]) -> Iterator[Found]
     package = next((package for start, package in _OPTIMIZERS if spec.optim.startswith(start)), None)
     if package is not None:
         wanted.append(("optim", f'"{spec.optim}"', package))
-    if spec.use_liger_kernel:
-        wanted.append(("use_liger_kernel", "it", "liger-kernel"))
     attention = spec.attn_implementation or ""
     if "/" in attention:
         wanted.append(("attn_implementation", f'"{attention}"', "kernels"))
     elif attention.startswith("flash_attention"):
         wanted.append(("attn_implementation", f'"{attention}"', "flash-attn"))
-    extras = pins(type(spec).METHOD.family).extras
     for path, what, name in wanted:
         if name in have:
             continue
-        pinned = f"{name}=={extras[name]}" if name in extras else name
-        fix = f'extra_dependencies=["{pinned}"]'
+        fix = f'extra_dependencies=["{name}"]'
         if name == "flash-attn":
             fix = '"sdpa"; or "kernels-community/flash-attn2" with extra_dependencies=["kernels"]'
         yield Found(path, f"{what} needs the package {name}, which the script does not install", fix)
