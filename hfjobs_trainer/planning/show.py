@@ -26,10 +26,16 @@ def show(plan: Plan) -> str:
         width = max(len(decision.path) for decision in plan.decisions)
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
+    lines = [_visible(line) for line in lines]
     for title, items in (("problems", plan.problems), ("unchecked", plan.unchecked)):
         if items:
             lines += [title, *(f"  {item}" for item in items)]
     return "\n".join(lines)
+
+
+def _visible(line: str) -> str:
+    """The line with what would move the cursor or hide spelt out: names are anyone's."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
 def _rows(title: str, values: list[str]) -> list[str]:
