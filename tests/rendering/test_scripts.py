@@ -344,3 +344,21 @@ def test_a_script_says_first_what_happens_and_then_how() -> None:
     main = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
     assert main.end_lineno is not None
     assert main.end_lineno - main.lineno < 70
+
+
+@pytest.mark.parametrize(
+    ("fields", "package"),
+    [
+        ({"optim": "paged_adamw_8bit"}, "bitsandbytes"),
+        ({"optim": "lion_8bit"}, "bitsandbytes"),
+        ({"optim": "adamw_torch_8bit"}, "torchao"),
+        ({"use_liger_kernel": True}, "liger-kernel"),
+        ({"deepspeed": {"zero_optimization": {"stage": 2}}}, "deepspeed"),
+    ],
+)
+def test_what_needs_a_package_brings_it_pinned(fields: dict[str, Any], package: str) -> None:
+    script = hft.render(hft.SFT(model="me/model", dataset="me/data", **fields), offline=True)
+    plain = hft.render(hft.SFT(model="me/model", dataset="me/data"), offline=True)
+
+    assert f'#     "{package}==' in script
+    assert package not in plain

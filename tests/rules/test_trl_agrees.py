@@ -153,8 +153,6 @@ MORE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"dataloader_persistent_workers": True}, ValueError, "persistent_workers option needs num_workers > 0"),
     ({"save_strategy": "steps", "save_steps": 2.5}, ValueError, "must be an integer if bigger than 1"),
     ({"eval_fraction": 0.5, "eval_strategy": "steps", "eval_steps": 2.5}, ValueError, "must be an integer"),
-    ({"optim": "adamw_torch_8bit"}, ImportError, "torchao"),
-    ({"use_liger_kernel": True}, ImportError, "liger"),
     ({"method": "dpo", "sync_ref_model": True, "lora": {}}, NotImplementedError, "PEFT"),
     ({"method": "grpo", "sync_ref_model": True, "beta": 0.1, "lora": {}}, NotImplementedError, "PEFT"),
     (
