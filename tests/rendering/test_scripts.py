@@ -361,4 +361,4 @@ def test_what_needs_a_package_brings_it_pinned(fields: dict[str, Any], package: 
     plain = hft.render(hft.SFT(model="me/model", dataset="me/data"), offline=True)
 
     assert f'#     "{package}==' in script
-    assert package not in plain
+    assert f"{package}==" not in plain
