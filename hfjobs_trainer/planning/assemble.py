@@ -138,7 +138,8 @@ def _request(spec: TrainSpec, resolved: Resolved, flavor: Flavor | None, backend
     labels = {"sdk": "hfjobs-trainer", "method": method, "spec": spec.digest[:LABEL_DIGITS]}
     if spec.tracking.group:
         labels["group"] = slug(spec.tracking.group)
-    name = slug(f"{method}-{spec.tracking.name or basename(spec.model)}", 60).lower()
+    said = (spec.tracking.name or basename(spec.model)).lower()
+    name = slug(said if said.startswith(method) else f"{method}-{said}", 60)
     return JobRequest(
         script="",
         name=name,
