@@ -70,10 +70,10 @@ class Client:
         from hfjobs_trainer.specs.parse import parse
         from hfjobs_trainer.specs.script import Script
 
-        parsed, problems, subject = parse(spec)
+        where = backend or _name(self.backend)
+        parsed, problems, subject = parse(spec, backend=where)
         if parsed is None:
             return Report(tuple(problems), (), subject)
-        where = backend or _name(self.backend)
         parsed = self._named(parsed)
         known = facts or self.gather(parsed, offline=offline, backend=where)
         if isinstance(parsed, Script):

@@ -181,19 +181,20 @@ def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
 
 def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
-    from huggingface_hub import snapshot_download
+    import huggingface_hub
 
+    hub: Any = huggingface_hub
     if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.
-        snapshot_download(
+        hub.snapshot_download(
             model,
             revision=revision,
             allow_patterns=MODEL_FILES,
             ignore_patterns=["*/*", "consolidated*"],
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the processes try again
         print(f"{model} was not downloaded ahead: {error!r:.300}", flush=True)
 
 
@@ -230,15 +231,18 @@ def prepare_machine(
 
     device = find_device(use_cpu)
     found = torch.cuda.device_count() if device == "cuda" else 0
-    planned = min(gpus, int(os.environ.get("HFT_NUM_PROCESSES") or gpus))
-    if found < planned and os.environ.get("JOB_ID"):
+    planned = 0 if use_cpu else gpus
+    planned = min(planned, int(os.environ.get("HFT_NUM_PROCESSES") or planned))
+    # A job of the public Hub; one of a Hub of one's own may run on any machine.
+    rented = "JOB_ID" in os.environ and "HF_ENDPOINT" not in os.environ
+    if found < planned and rented:
         # A rented machine without its GPUs would train on the CPU until its timeout.
         sys.exit(
             f"{planned} GPU(s) were promised, torch sees {found}: torch"
             f" {torch.__version__} is built for CUDA {torch.version.cuda}, and the"
-            f" NVIDIA driver here is {nvidia_driver()}. Set UV_TORCH_BACKEND=auto in"
-            " the job's env to install the build that fits the driver, or pin an older"
-            " torch; where no driver is found, choose a flavor that has GPUs."
+            f" NVIDIA driver here is {nvidia_driver()}. If there is a driver, have uv"
+            ' install the build that fits it: torch-backend = "auto" under [tool.uv]'
+            " in this script's header. If there is none, choose a flavor with GPUs."
         )
     report(
         "start",
@@ -431,7 +435,7 @@ def track(
             if space_id and not get_token():
                 raise PermissionError("there is no HF_TOKEN")
             return within(TRACKIO_SECONDS, lambda: open_run(space_id))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - no fault of a tracker ends a run
             where = f"Space {space_id}" if space_id else "the Hub"
             why = f"trackio cannot use {where}: {error!r:.200}"
             report("warning", message=f"{why}. Metrics stay on this machine.")
@@ -467,7 +471,7 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             answer.set_result(context.run(call))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
             answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()

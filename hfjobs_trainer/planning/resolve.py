@@ -67,6 +67,8 @@ def precision_of(spec: TrainSpec, flavor: Flavor | None) -> tuple[Precision, boo
     """Mixed precision and whether the user set it; TRL's own default is bf16."""
     if spec.bf16 is not None or spec.is_set("fp16"):
         return ("bf16" if spec.bf16 else "fp16" if spec.fp16 else "fp32" if spec.bf16 is False else "bf16"), True
+    if spec.use_cpu or (flavor is not None and not flavor.num_gpus):
+        return "fp32", False
     return ("fp16" if flavor is not None and not flavor.bf16 else "bf16"), False
 
 
@@ -103,12 +105,12 @@ def resolve(
 
     precision, is_set = precision_of(spec, flavor)
     if not is_set:
-        why = (
-            "TRL's default"
-            if precision == "bf16"
-            else f"{flavor.gpu if flavor else 'the GPU'} does not compute in bfloat16"
-        )
-        decide(precision, True, why)
+        if precision == "fp32":
+            decide("bf16", False, "mixed precision is for GPUs")
+        elif precision == "fp16":
+            decide("fp16", True, f"{flavor.gpu if flavor else 'the GPU'} does not compute in bfloat16")
+        else:
+            decide("bf16", True, "TRL's default")
     dtype = spec.dtype or decide("dtype", *_dtype(spec, precision))
     num_gpus = planned_gpus(spec, flavor)
     strategy = strategy or first_strategy(spec)
@@ -140,9 +142,10 @@ def resolve(
     output_dir, repo = arguments["output_dir"], arguments.get("hub_model_id")
     tracking = resolve_tracking(spec.tracking, output_dir, repo, namespace, backend, decide)
     arguments |= tracking_arguments(spec.tracking.report_to, tracking)
+    hardware = spec.hardware.model_dump(mode="json")
     for name in ("fsdp", "fsdp_config", "deepspeed", "accelerator_config"):
-        if (value := getattr(spec.hardware, name)) is not None:
-            arguments[name] = value
+        if hardware[name] is not None:
+            arguments[name] = hardware[name]
     arguments["disable_tqdm"] = True
 
     timeout = padded_timeout(spec)

@@ -26,6 +26,7 @@ def show(plan: Plan) -> str:
         width = max(len(decision.path) for decision in plan.decisions)
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
+    lines = [_visible(line) for line in lines]
     for title, items in (("problems", plan.problems), ("unchecked", plan.unchecked)):
         if items:
             lines += [title, *(f"  {item}" for item in items)]
@@ -42,6 +43,11 @@ def _subject(plan: Plan) -> str:
 
 def _data(dataset: Dataset) -> str:
     return " + ".join(f"{part.id}, split {part.split}" for part in dataset.parts)
+
+
+def _visible(line: str) -> str:
+    """The line with what would move the cursor or hide spelt out: names are anyone's."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
 def _rows(title: str, values: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from hfjobs_trainer.specs.args_base import TRLArgs
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
+from hfjobs_trainer.specs.tokens import masked, names_a_secret
 from hfjobs_trainer.specs.trl_args.common import CommonArgs
 
 DType = Literal["auto", "bfloat16", "float16", "float32"]
@@ -36,12 +37,6 @@ def _shorthand(group: type[Group]) -> BeforeValidator:
 
     accepted = group | Mapping[str, Any] | str if group.SHORTHAND else group | Mapping[str, Any]
     return BeforeValidator(expand, json_schema_input_type=accepted)
-
-
-def _lora(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    return {LoRA.ALIASES.get(key, key): item for key, item in cast("Mapping[str, Any]", value).items()}
 
 
 def _mixture(value: Any) -> Any:
@@ -71,7 +66,7 @@ HardwareField = Annotated[Hardware, _shorthand(Hardware)]
 TrackingField = Annotated[Tracking, _shorthand(Tracking)]
 OutputField = Annotated[Output, _shorthand(Output)]
 QuantizationField = Annotated[Quantization, _shorthand(Quantization)]
-LoRAField = Annotated[LoRA, BeforeValidator(_lora, json_schema_input_type=LoRA | Mapping[str, Any])]
+LoRAField = Annotated[LoRA, _shorthand(LoRA)]
 
 
 class JobSpec(BaseModel):
@@ -90,9 +85,9 @@ class JobSpec(BaseModel):
     tracking: TrackingField = Field(default=Tracking(), description="Where the metrics go.")
     env: dict[str, str] = Field(default={}, description="Environment variables, visible to all who see the job.")
     secrets: list[str] = Field(default=[], description="Names of secrets; their values are read when you submit.")
-    image: str | None = Field(default=None, description="Docker image of the job.")
+    image: str | None = Field(default=None, min_length=1, description="Docker image of the job.")
     labels: dict[str, str] = Field(default={}, description="Labels of the job.")
-    namespace: str | None = Field(default=None, description="User or organization that runs and pays.")
+    namespace: str | None = Field(default=None, min_length=1, description="User or organization that runs and pays.")
     extra_dependencies: list[str] = Field(default=[], description="More packages for the script, as pip takes them.")
 
     def __init__(self, **fields: Any) -> None:
@@ -137,9 +132,16 @@ class JobSpec(BaseModel):
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        # pydantic gives frozen classes a hash of all their values, and lists have none
+        cls.__hash__ = JobSpec.__hash__
+
     def __repr__(self) -> str:
         given = self.model_dump(exclude_unset=True, exclude={"method"})
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+        if self.env:
+            given["env"] = {name: "***" if names_a_secret(name, text) else text for name, text in self.env.items()}
+        return masked(f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})")
 
     __str__ = __repr__
 
@@ -156,7 +158,7 @@ class TrainSpec(JobSpec, CommonArgs):
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
-    model_revision: str | None = Field(default=None, description="Branch, tag or commit of the model.")
+    model_revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit of the model.")
     dtype: DType | None = Field(
         default=None, description="dtype in which the weights are loaded; unset: the planner's choice."
     )
@@ -214,7 +216,8 @@ class TrainSpec(JobSpec, CommonArgs):
     def trl_arguments(self) -> dict[str, Any]:
         """The arguments of TRL's config that the user set, in the order of TRL's table."""
         known = type(self).METHOD.trl_argument_names(type(self))
-        return {name: value for name, value in self.model_dump(exclude_unset=True).items() if name in known}
+        given = self.model_dump(mode="json", exclude_unset=True, include=set(known))
+        return {name: value for name, value in given.items() if name in known}
 
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""

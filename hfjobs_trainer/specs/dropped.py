@@ -12,8 +12,10 @@ _EXPERIMENT = f"it is one of TRL's experiments that this package leaves out; {_S
 
 
 def _until(version: str, instead: str = "") -> str:
-    return f"TRL {version} was the last with it; " + (f"use {instead}, or " if instead else "") + _PINNED.format(
-        version=version
+    return (
+        f"TRL {version} was the last with it; "
+        + (f"use {instead}, or " if instead else "")
+        + _PINNED.format(version=version)
     )
 
 

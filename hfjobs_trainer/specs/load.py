@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -122,8 +122,9 @@ def _method_in(stem: str) -> str | None:
 def _read(file: Path) -> Any:
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+    except (OSError, ValueError) as error:
+        text = isinstance(error, UnicodeDecodeError)
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text" if text else str(error)
         raise SpecError(
             [Problem("LOAD001", "", f"{file} cannot be read: {reason}", "check the path")], "file"
         ) from None
@@ -161,9 +162,12 @@ def _spec_of_script(text: str) -> str:
         line[2:] if line.startswith("# ") else line[1:] for line in blocks[0]["content"].splitlines(keepends=True)
     )
     try:
-        return tomllib.loads(content)["tool"]["hfjobs-trainer"]["spec"]
+        spec = tomllib.loads(content)["tool"]["hfjobs-trainer"]["spec"]
     except (tomllib.TOMLDecodeError, KeyError, TypeError):
-        raise ValueError("the script's header has no [tool.hfjobs-trainer] table with a spec") from None
+        spec = None
+    if not isinstance(spec, str):
+        raise ValueError("the script's header has no [tool.hfjobs-trainer] table with a spec")
+    return spec
 
 
 def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,14 +185,16 @@ def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _convert(annotation: Any, value: Any) -> Any:
     value = trl_cli.parse_json(value) if _takes(annotation, dict, list) else value
     if isinstance(value, Mapping):
-        group = next(
-            (member for member in (annotation, *getattr(annotation, "__args__", ())) if _is_group(member)), None
-        )
+        group = _group_of(annotation)
         if group is None:
             return cast("Any", value)
         fields = group.model_fields
         items = cast("Mapping[str, Any]", value).items()
-        return {key: _convert(fields[key].annotation, item) if key in fields else item for key, item in items}
+        converted_items: dict[str, Any] = {}
+        for key, item in items:
+            field = fields.get(group.ALIASES.get(key, key))
+            converted_items[key] = _convert(field.annotation, item) if field else item
+        return converted_items
     if annotation is None or not isinstance(value, str | list):
         return value
     given = cast("Any", value)
@@ -211,5 +217,7 @@ def _takes(annotation: Any, *types: type) -> bool:
     return any(getattr(member, "__origin__", member) in types for member in members)
 
 
-def _is_group(member: Any) -> bool:
-    return isinstance(member, type) and issubclass(member, Group)
+def _group_of(annotation: Any) -> type[Group] | None:
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, Group) else None
+    return next((group for member in get_args(annotation) if (group := _group_of(member))), None)

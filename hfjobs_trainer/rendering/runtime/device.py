@@ -29,15 +29,18 @@ def prepare_machine(
 
     device = find_device(use_cpu)
     found = torch.cuda.device_count() if device == "cuda" else 0
-    planned = min(gpus, int(os.environ.get("HFT_NUM_PROCESSES") or gpus))
-    if found < planned and os.environ.get("JOB_ID"):
+    planned = 0 if use_cpu else gpus
+    planned = min(planned, int(os.environ.get("HFT_NUM_PROCESSES") or planned))
+    # A job of the public Hub; one of a Hub of one's own may run on any machine.
+    rented = "JOB_ID" in os.environ and "HF_ENDPOINT" not in os.environ
+    if found < planned and rented:
         # A rented machine without its GPUs would train on the CPU until its timeout.
         sys.exit(
             f"{planned} GPU(s) were promised, torch sees {found}: torch"
             f" {torch.__version__} is built for CUDA {torch.version.cuda}, and the"
-            f" NVIDIA driver here is {nvidia_driver()}. Set UV_TORCH_BACKEND=auto in"
-            " the job's env to install the build that fits the driver, or pin an older"
-            " torch; where no driver is found, choose a flavor that has GPUs."
+            f" NVIDIA driver here is {nvidia_driver()}. If there is a driver, have uv"
+            ' install the build that fits it: torch-backend = "auto" under [tool.uv]'
+            " in this script's header. If there is none, choose a flavor with GPUs."
         )
     report(
         "start",

@@ -1,7 +1,8 @@
-"""Rewards of PPO's answers to a batch of the evaluation set, at the steps that the arguments name."""
+"""Rewards of PPO's answers to the evaluation set, at the steps that are asked for."""
 
 # needs: evaluate
 
+from importlib import import_module
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.evaluate import evaluate_by_reward
@@ -10,10 +11,9 @@ from hfjobs_trainer.rendering.runtime.evaluate import evaluate_by_reward
 def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:
     """Have the policy answer each prompt, and the reward model score the answers."""
     from transformers import GenerationConfig
-    from trl.experimental import utils
-    from trl.experimental.ppo import ppo_trainer
 
-    ppo: Any = ppo_trainer
+    ppo: Any = import_module("trl.experimental.ppo.ppo_trainer")
+    utils: Any = import_module("trl.experimental.utils")
     args, accelerator = trainer.args, trainer.accelerator
     queries = batch["input_ids"].to(accelerator.device)
     length = queries.shape[1]

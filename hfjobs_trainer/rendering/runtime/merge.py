@@ -32,6 +32,8 @@ def merge_adapter(
     from peft import PeftModel
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+    peft_model: Any = PeftModel
+
     # One process loads all of it: nothing is to be spread over the others.
     unset_hf_deepspeed_config()
     os.environ.pop("ACCELERATE_USE_FSDP", None)
@@ -42,9 +44,11 @@ def merge_adapter(
         base.resize_token_embeddings(size)
     if first is not None:
         name, first_options = first
-        base = PeftModel.from_pretrained(base, name, **first_options).merge_and_unload()
+        base = peft_model.from_pretrained(
+            base, name, **first_options
+        ).merge_and_unload()
     folder = Path(trainer.args.output_dir).absolute()
-    merged = PeftModel.from_pretrained(base, folder).merge_and_unload(safe_merge=True)
+    merged = peft_model.from_pretrained(base, folder).merge_and_unload(safe_merge=True)
     merged.save_pretrained(folder / "merged")
     trainer.processing_class.save_pretrained(folder / "merged")
     report("saved", step=trainer.state.global_step, path=str(folder / "merged"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     module="trl.experimental.gkd",
 )
 class GKD(GKDArgs, TaughtSpec):
-    """Generalized knowledge distillation with TRL's experimental ``GKDTrainer``: a teacher's answers and the model's own."""
+    """Generalized knowledge distillation with TRL's experimental ``GKDTrainer``: on a teacher's and own answers."""
 
     method: Literal["gkd"] = "gkd"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @method("kto", label="KTO", trainer="KTOTrainer", config="KTOConfig")
 class KTO(KTOArgs, TrainSpec):
-    """Kahneman-Tversky optimisation with ``trl.KTOTrainer``: answers that are marked as good or bad, each on its own."""
+    """Kahneman-Tversky optimisation with ``trl.KTOTrainer``: answers marked as good or bad, each on its own."""
 
     method: Literal["kto"] = "kto"
 
