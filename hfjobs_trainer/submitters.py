@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.base import Backend
     from hfjobs_trainer.running.job import Job
     from hfjobs_trainer.specs.base import DType
-    from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Tracking
+    from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
     from hfjobs_trainer.specs.trl_args.common import (
         DebugOption,
         HubStrategy,
@@ -39,6 +39,7 @@ class CommonFields(TypedDict, total=False):
     eval_dataset: Dataset | Mapping[str, Any] | str | list[Dataset | Mapping[str, Any] | str] | None
     eval_fraction: float | None
     lora: LoRA | Mapping[str, Any] | None
+    quantization: Quantization | Mapping[str, Any] | str | None
     global_batch_size: int | None
     hardware: Hardware | Mapping[str, Any] | str
     timeout: float | str | timedelta | None

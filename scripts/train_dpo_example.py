@@ -89,7 +89,7 @@ def main() -> None:
         gpus=1,
         precision="bf16",
     )
-    dtype = settle_dtype("bfloat16", lora=True)
+    dtype = settle_dtype("bfloat16", frozen=True)
 
     from datasets import load_dataset
     from peft import LoraConfig
@@ -218,9 +218,9 @@ def prepare_machine(
         sys.exit(
             f"{planned} GPU(s) were promised, torch sees {found}: torch"
             f" {torch.__version__} is built for CUDA {torch.version.cuda}, and the"
-            f" NVIDIA driver here is {nvidia_driver()}. Set UV_TORCH_BACKEND=auto in"
-            " the job's env to install the build that fits the driver, or pin an older"
-            " torch; where no driver is found, choose a flavor that has GPUs."
+            f" NVIDIA driver here is {nvidia_driver()}. If there is a driver, have uv"
+            ' install the build that fits it: torch-backend = "auto" under [tool.uv]'
+            " in this script's header. If there is none, choose a flavor with GPUs."
         )
     report(
         "start",
@@ -247,14 +247,14 @@ def prepare_machine(
     return settled
 
 
-def settle_dtype(planned: str, lora: bool = False, use_cpu: bool = False) -> str:
+def settle_dtype(planned: str, frozen: bool = False, use_cpu: bool = False) -> str:
     """Choose a dtype for the weights that this machine computes well with."""
     device, used = find_device(use_cpu), planned
     if device == "cpu" and planned in ("bfloat16", "float16"):
         used = "float32"
     elif device == "cuda" and planned == "bfloat16" and not has_bf16():
         # Weights that are trained in fp16 mixed precision must be float32 themselves.
-        used = "float16" if lora else "float32"
+        used = "float16" if frozen else "float32"
     if used != planned:
         why = f"{planned} is slow on this {device} device"
         report("replaced", what="dtype", planned=planned, used=used, why=why)

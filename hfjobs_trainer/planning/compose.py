@@ -14,9 +14,10 @@ from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset, LoRA
+from hfjobs_trainer.specs.locations import data_suffix
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
-_BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+_BUILDERS: dict[str | None, str] = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
 # Packages that an argument's value asks for: (argument, how the value begins, package).
 _OPTIMIZER_PACKAGES = (("paged_", "bitsandbytes"), ("adamw_8bit", "bitsandbytes"), ("adamw_bnb", "bitsandbytes"))
@@ -39,7 +40,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
     model_init = {
         "revision": spec.model_revision,
         "attn_implementation": spec.attn_implementation,
-        **(spec.model_init_kwargs or {}),
+        **(spec.trl_arguments().get("model_init_kwargs") or {}),
     }
     return Run(
         method=method.name,
@@ -110,8 +111,7 @@ def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
             "streaming": dataset.streaming or None,
         }
         return Data(location, None, {key: value for key, value in arguments.items() if value is not None}, **common)
-    plain = dataset.id.removesuffix(".gz")
-    builder = next((builder for suffix, builder in _BUILDERS.items() if plain.endswith(suffix)), "disk")
+    builder = _BUILDERS.get(data_suffix(dataset.id), "disk")
     if builder == "disk":
         return Data(location, builder, {}, **common)
     arguments = {"split": dataset.split} | ({"streaming": True} if dataset.streaming else {})

@@ -107,6 +107,9 @@ def _environment() -> ImmutableSandboxedEnvironment:
     def keywords(values: Mapping[str, Any], indent: int) -> Markup:
         return Markup(literals.keyword_lines(values, indent=indent))
 
+    def items(values: Mapping[str, Any], indent: int) -> Markup:
+        return Markup(literals.dict_lines(values, indent=indent))
+
     def literal(value: Any, indent: int) -> Markup:
         return Markup(literals.python_literal(value, indent=indent))
 
@@ -132,7 +135,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=True,
     )
     # the stock filters make Markup of values (safe, tojson, ...): none of them is available
-    filters = (keywords, literal, name, source, of_kind)
+    filters = (keywords, items, literal, name, source, of_kind)
     environment.filters = {function.__name__: function for function in filters} | {"count": len}
     environment.globals = {"assign": assign}
     return environment
