@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field
 
@@ -179,6 +179,11 @@ class TrainSpec(CommonArgs):
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        # pydantic gives frozen classes a hash of all their values, and lists have none
+        cls.__hash__ = TrainSpec.__hash__
 
     def __repr__(self) -> str:
         given = self.model_dump(exclude_unset=True, exclude={"method"})

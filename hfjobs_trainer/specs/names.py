@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[str, str]] = {
 _COMMON_RENAMES: dict[str, str] = {
     "max_seq_length": "max_length",
     "max_seq_len": "max_length",
-    "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
+    "tokenizer": "nothing: the tokenizer is loaded with the model",
     "processing_class": "nothing: the tokenizer is loaded with the model",
     "model_name_or_path": "model",
     "model_name": "model",
@@ -141,6 +141,8 @@ _PAIRS: dict[str, str] = {
     "ref_model_init_kwargs": "model_init_kwargs",
 }
 _ANSWERS: dict[str, str] = {
+    "max_seq_length": "max_completion_length",
+    "max_seq_len": "max_completion_length",
     "max_prompt_length": "nothing: TRL no longer truncates prompts; filter the dataset instead",
     "max_new_tokens": "max_completion_length",
     "response_length": "max_completion_length",
@@ -170,6 +172,7 @@ _POLICY: dict[str, str] = {
 _METHOD_RENAMES: dict[str, dict[str, str]] = {
     "sft": {
         **_ONE_LENGTH,
+        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
         "num_of_sequences": "packing",
         "dataset_batch_size": "nothing: it was removed from TRL",
     },

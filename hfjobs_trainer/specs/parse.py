@@ -290,9 +290,11 @@ def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) 
         choices = [part.strip("' ") for part in expected.replace(" or ", ", ").split(", ")]
         close = difflib.get_close_matches(str(value), choices, 1, 0.5)
         return Problem("SPEC003", path, f"must be {expected}", f'"{close[0]}"' if close else "")
+    own = message.startswith("Value error, ")
     message = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message if own else message[:1].lower() + message[1:]
     got = f", not {_article(type(value).__name__)}" if kind.endswith("_type") and value is not None else ""
-    return Problem("SPEC003", path, message[:1].lower() + message[1:] + got)
+    return Problem("SPEC003", path, message + got)
 
 
 _EXAMPLES = {

@@ -192,6 +192,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, status: int, body: Any = b"", content_type: str = "application/json", **headers: str) -> None:
         """Answer; in names of headers ``_`` stands for ``-``."""
+        if rewrite := self.fault.get("rewrite"):
+            status, body = rewrite(status, body)
         if not isinstance(body, bytes):
             body = json.dumps(body).encode()
         self.entry["status"] = status

@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
     "logReplayLimit": 0,
     "jobEnv": {},
 }
-FAULT_KEYS = {"method", "path", "times", "skip", "delay", "response", "reset", "hang", "sse", "body_has"}
+FAULT_KEYS = {"method", "path", "times", "skip", "delay", "response", "reset", "hang", "sse", "body_has", "rewrite"}
 
 
 class Hub:

@@ -27,6 +27,12 @@ _COLUMNS_OF_BUILTINS = {"accuracy_reward": ("solution",), "reasoning_accuracy_re
 
 # Names that a script's own part gives to things, beside those of the runtime blocks and imports.
 _SCRIPT_NAMES = frozenset({"main", "MODEL", "DATASET", "EVAL_DATASET"})
+# What its main function calls things, where it names the rewards.
+_MAIN_NAMES = frozenset(
+    {"started", "machine", "dtype", "dataset", "eval_dataset", "split", "rows", "args", "trainer"}
+    | {"load_dataset", "load_from_disk", "DatasetDict", "LoraConfig", "AutoModelForSequenceClassification"}
+    | {"GRPOConfig", "GRPOTrainer"}
+)
 
 
 def _functions(context: Context[GRPO]) -> list[RewardFunction]:
@@ -183,7 +189,7 @@ def reward_names_are_free(context: Context[GRPO]) -> Iterator[Found]:
 
     What it does:
         Refuses functions, and names under which their imports are known, that are called like something of the
-        script, such as `main` or `report`, and two functions of one name.
+        script, such as `main` or `report`, or of another reward, and two functions of one name.
 
     Why:
         Reward functions stand in the script beside its own: the later definition would replace the earlier one.
@@ -201,12 +207,14 @@ def reward_names_are_free(context: Context[GRPO]) -> Iterator[Found]:
         ```
     """
     seen: set[str] = set()
+    imported: dict[str, str] = {}
     rewards = {item for item in context.spec.reward_funcs if isinstance(item, str)}
+    names = {item.name for item in _functions(context)}
     for function in _functions(context):
         name = function.name
         if name in seen:
             yield Found("reward_funcs", f"two functions are called {name}", "give each a name of its own")
-        elif name in script_names() | rewards:
+        elif name in script_names() | _MAIN_NAMES | rewards or re.fullmatch(r"reward_model_\d+", name):
             other = f"{name}_reward"
             yield Found("reward_funcs", f"the script has a {name} of its own", f"another name, such as {other}")
         seen.add(name)
@@ -214,6 +222,9 @@ def reward_names_are_free(context: Context[GRPO]) -> Iterator[Found]:
             for bound, origin in _bound(line):
                 if bound in script_names() and origin not in _script_imports():
                     why = f"{name} needs `{line}`, and the script has a {bound} of its own"
+                    yield Found("reward_funcs", why, f"import it inside {name}")
+                elif bound in names or imported.setdefault(bound, origin) != origin:
+                    why = f"{name} needs `{line}`, and another reward means something else by {bound}"
                     yield Found("reward_funcs", why, f"import it inside {name}")
 
 
