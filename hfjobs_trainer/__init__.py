@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.kto import KTO
     from hfjobs_trainer.specs.methods.online_dpo import OnlineDPO
     from hfjobs_trainer.specs.methods.orpo import ORPO
+    from hfjobs_trainer.specs.methods.ppo import PPO
     from hfjobs_trainer.specs.methods.reward import Reward
     from hfjobs_trainer.specs.methods.rloo import RLOO
     from hfjobs_trainer.specs.methods.sft import SFT
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         submit_kto,
         submit_online_dpo,
         submit_orpo,
+        submit_ppo,
         submit_reward,
         submit_rloo,
         submit_sft,
@@ -101,6 +103,7 @@ _EXPORTS: dict[str, str] = {
     "KTO": "specs.methods.kto",
     "OnlineDPO": "specs.methods.online_dpo",
     "ORPO": "specs.methods.orpo",
+    "PPO": "specs.methods.ppo",
     "Reward": "specs.methods.reward",
     "RLOO": "specs.methods.rloo",
     "SFT": "specs.methods.sft",
@@ -113,6 +116,7 @@ _EXPORTS: dict[str, str] = {
     "submit_kto": "submitters",
     "submit_online_dpo": "submitters",
     "submit_orpo": "submitters",
+    "submit_ppo": "submitters",
     "submit_reward": "submitters",
     "submit_rloo": "submitters",
     "submit_sft": "submitters",
@@ -126,6 +130,7 @@ __all__ = [
     "KTO",
     "METHODS",
     "ORPO",
+    "PPO",
     "RLOO",
     "SFT",
     "AuthError",
@@ -172,6 +177,7 @@ __all__ = [
     "submit_kto",
     "submit_online_dpo",
     "submit_orpo",
+    "submit_ppo",
     "submit_reward",
     "submit_rloo",
     "submit_sft",

@@ -447,6 +447,38 @@ class ORPOFields(CommonFields, total=False):
     dataset_num_proc: int | None
 
 
+class PPOFields(CommonFields, total=False):
+    """Fields of ``PPO``."""
+
+    reward_model: Required[str]
+    reward_model_revision: str | None
+    value_model: str | None
+    value_model_revision: str | None
+    remove_unused_columns: bool
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
+    dataset_num_proc: int | None
+    num_mini_batches: int
+    total_episodes: int | None
+    local_rollout_forward_batch_size: int
+    num_sample_generations: int
+    response_length: int
+    stop_token: Literal["eos"] | None
+    stop_token_id: int | None
+    temperature: float
+    missing_eos_penalty: float | None
+    num_ppo_epochs: int
+    whiten_rewards: bool
+    kl_coef: float
+    kl_estimator: Literal["k1", "k3"]
+    cliprange: float
+    vf_coef: float
+    cliprange_value: float
+    gamma: float
+    lam: float
+    ds3_gather_for_generation: bool
+    reward_model_path: str
+
+
 class RewardFields(CommonFields, total=False):
     """Fields of ``Reward``."""
 
@@ -748,6 +780,29 @@ def submit_orpo(*, backend: BackendLike = None, dry_run: bool = False, **fields:
     from hfjobs_trainer import client
 
     return client.submit_fields("orpo", fields, backend=backend, dry_run=dry_run)
+
+
+@overload
+def submit_ppo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[PPOFields]) -> Plan: ...
+@overload
+def submit_ppo(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[PPOFields]) -> Job: ...
+@overload
+def submit_ppo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[PPOFields]) -> Job | Plan: ...
+def submit_ppo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[PPOFields]) -> Job | Plan:
+    """Plan PPO training and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.PPO``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("ppo", fields, backend=backend, dry_run=dry_run)
 
 
 @overload

@@ -5,18 +5,18 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
-import json
 import re
 import warnings
 from dataclasses import dataclass
 from enum import Enum
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from hfjobs_trainer.codegen import trl_tables as tables
 from hfjobs_trainer.codegen.source import format_python, members_of, type_text
 from hfjobs_trainer.errors import HFTError
+from hfjobs_trainer.planning.pins import pins
 
 FOLDER = "hfjobs_trainer/specs/trl_args"
 METHOD_FILES = Path(__file__).resolve().parents[1] / "specs" / "methods"
@@ -67,19 +67,22 @@ class Argument:
         return f"    {self.name}: {self.annotation} = Field({arguments})"
 
 
-def pinned(package: str) -> str:
-    """Return the version of ``package`` that the default family pins."""
-    text = resources.files("hfjobs_trainer.data").joinpath("pins.json").read_text(encoding="utf-8")
-    return json.loads(text)["families"]["default"]["packages"][package]
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a method's config class is: its module, its name, and the family of pins that has it."""
+
+    module: str
+    config: str
+    family: str
 
 
-def require_pinned(package: str) -> str:
-    """Return the pinned version of ``package``.
+def require_pinned(package: str, family: str = "default") -> str:
+    """Return the version of ``package`` that a family pins.
 
     Raises:
         HFTError: Another version is installed, or none.
     """
-    wanted = pinned(package)
+    wanted = pins(family).packages[package]
     try:
         found = metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -92,31 +95,32 @@ def require_pinned(package: str) -> str:
     return wanted
 
 
-def configs() -> dict[str, tuple[str, str]]:
-    """Return method -> module and name of its config class, as ``@method`` says in ``specs/methods``.
+def configs() -> dict[str, Source]:
+    """Return method -> where its config class is, as ``@method`` says in ``specs/methods``.
 
     The files are read, not imported: they import what this generator writes.
 
     Raises:
         HFTError: A file there has no ``@method(...)`` with a literal ``config``.
     """
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, Source] = {}
     for file in sorted(METHOD_FILES.glob("[!_]*.py")):
         calls = (node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
         call = next((call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "method"), None)
         keywords = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)} if call else {}
         if "config" not in keywords:
             raise HFTError(f"{file.name} has no @method(..., config=...): codegen cannot find the config class")
-        found[file.stem] = (str(keywords.get("module", "trl")), str(keywords["config"]))
+        family = str(keywords.get("family", "default"))
+        found[file.stem] = Source(str(keywords.get("module", "trl")), str(keywords["config"]), family)
     return found
 
 
 def config_class(method: str) -> type[Any]:
-    """Return the TRL config class of a method; importing TRL takes some seconds."""
-    module, name = configs()[method]
+    """Return the config class of a method in the installed TRL; importing TRL takes some seconds."""
+    source = configs()[method]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(source.module), source.config)
 
 
 def shorten(text: str, limit: int = DOC_LENGTH) -> str:
@@ -139,14 +143,18 @@ def shorten(text: str, limit: int = DOC_LENGTH) -> str:
     raise HFTError(f"no short first clause in {sentence!r}: describe the argument in trl_tables.DOCS")
 
 
+def fields_of(method: str) -> dict[str, dataclasses.Field[Any]]:
+    """Return the arguments of a method's config in the installed TRL, by name."""
+    return {field.name: field for field in dataclasses.fields(config_class(method)) if field.init}
+
+
 def arguments_of(method: str) -> dict[str, Argument]:
     """Return the arguments of a method's config in TRL's order, without those that ``trl_tables`` leaves out.
 
     Raises:
         HFTError: TRL no longer has an argument that one of the tables names.
     """
-    config = config_class(method)
-    fields = {field.name: field for field in dataclasses.fields(config) if field.init}
+    config, fields = config_class(method), fields_of(method)
     named = tables.left_out(method) | tables.TYPES.get(method, {}).keys()
     if gone := sorted(named - fields.keys()):
         raise HFTError(f"{config.__name__} has no {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
@@ -201,25 +209,39 @@ def generate() -> dict[str, str]:
     Raises:
         HFTError: The installed TRL or Transformers is not the pinned one, or no longer fits the tables.
     """
+    from hfjobs_trainer.codegen.trl_families import config_elsewhere
+
     header = (
         f"# Generated by `python -m hfjobs_trainer.codegen` from TRL {require_pinned('trl')} and Transformers "
         f"{require_pinned('transformers')}; do not edit.\n"
     )
-    methods = {method: arguments_of(method) for method in configs()}
+    sources = configs()
+    methods = {method: arguments_of(method) for method, source in sources.items() if source.family == "default"}
     first, *others = methods.values()
     common = {name: argument for name, argument in first.items() if all(o.get(name) == argument for o in others)}
+    others_pinned = {method: config_elsewhere(method) for method, source in sources.items() if method not in methods}
+    for method, config in others_pinned.items():
+        if lacking := sorted(common.keys() - config.fields - tables.LOADING):
+            raise HFTError(f"{sources[method].config} has no {', '.join(lacking)}, which every spec has")
+    methods |= {method: config.arguments for method, config in others_pinned.items()}
     known = {name for arguments in methods.values() for name in arguments}
     if gone := sorted((tables.LIMITS.keys() | tables.DOCS.keys() | tables.TYPES["*"].keys()) - known):
         raise HFTError(f"no TRL config has {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
     files = {"__init__": header + '"""Arguments of TRL\'s configs: generated from the pinned TRL."""\n'}
     doc = "Arguments that every TRL config has, with the same type and default."
     files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums())
-    for method, arguments in methods.items():
-        config = config_class(method).__name__
-        own = {name: argument for name, argument in arguments.items() if name not in common}
+    for method, arguments in sorted(methods.items()):
+        config, version = sources[method].config, pins(sources[method].family).packages["trl"]
+        own = {name: argument for name, argument in arguments.items() if _differs(argument, common.get(name))}
         name, doc = config.removesuffix("Config") + "Args", f"Arguments of TRL's {config}, beside the common ones."
-        files[method] = _module(header, doc, name, "CommonArgs", own, tables.ALIASES.get(method, {}))
+        start = header.replace(f"TRL {pins().packages['trl']}", f"TRL {version}")
+        files[method] = _module(start, doc, name, "CommonArgs", own, tables.ALIASES.get(method, {}))
     return {f"{FOLDER}/{name}.py": format_python(text) for name, text in files.items()}
+
+
+def _differs(argument: Argument, common: Argument | None) -> bool:
+    """Whether a class has to carry the argument itself; another wording of its description is no reason."""
+    return common is None or dataclasses.replace(argument, doc=common.doc) != common
 
 
 def _enums() -> dict[str, str]:

@@ -36,8 +36,30 @@ LEFT_OUT_OF: dict[str, frozenset[str]] = {
     "gkd": frozenset({"teacher_model_name_or_path", "teacher_model_init_kwargs"}),
     # Left over from an earlier TRL: the trainer reads reward_funcs alone.
     "online_dpo": frozenset({"reward_model_path"}),
+    "ppo": frozenset(
+        {
+            # Fields of the spec.
+            "reward_model_path",
+            "sft_model_path",
+            # The trainer works them out itself.
+            "batch_size",
+            "local_batch_size",
+            "local_mini_batch_size",
+            "micro_batch_size",
+            "mini_batch_size",
+            "num_total_batches",
+            "world_size",
+            # Of adapters that the model had before; the script makes its own.
+            "model_adapter_name",
+            "ref_adapter_name",
+        }
+    ),
 }
 """Method -> further arguments that its class does not carry."""
+
+
+LOADING: frozenset[str] = frozenset({"model_init_kwargs", "trust_remote_code"})
+"""Common arguments that a config may lack: a script that loads the models itself uses them all the same."""
 
 
 def left_out(method: str) -> frozenset[str]:

@@ -25,6 +25,7 @@ class Facts:
         dataset: The training dataset.
         eval_dataset: The evaluation dataset, when the spec names one.
         teacher: The model to learn from, when the method has one.
+        reward_model, value_model: The models that score answers and foresee the scores, when the method has them.
         hardware: Flavors on offer and their prices; ``None`` means the snapshot shipped with the package.
         account: Whose token it is.
     """
@@ -33,5 +34,7 @@ class Facts:
     dataset: DatasetFacts = field(default_factory=DatasetFacts)
     eval_dataset: DatasetFacts | None = None
     teacher: ModelFacts | None = None
+    reward_model: ModelFacts | None = None
+    value_model: ModelFacts | None = None
     hardware: HardwareFacts | None = None
     account: AccountFacts = field(default_factory=AccountFacts)

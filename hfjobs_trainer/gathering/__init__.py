@@ -41,7 +41,7 @@ def gather(
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
         backend: ``"hub"``, or ``"local"``, for which neither flavors nor the account are looked up.
     """
-    from hfjobs_trainer.specs.extras import TaughtSpec
+    from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 
     token = token or attempt(_stored_token)
     hub = None if offline or _client_is_offline() else Hub(endpoint, token)
@@ -54,11 +54,16 @@ def gather(
     eval_dataset = _dataset(hub, spec.eval_dataset) if spec.eval_dataset else None
     taught = spec if isinstance(spec, TaughtSpec) else None
     teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision) if taught else None
+    scored = spec if isinstance(spec, ScoredSpec) else None
+    reward = _model(hub, scored.reward_model, scored.reward_model_revision) if scored else None
+    value = _model(hub, scored.value_model, scored.value_model_revision) if scored and scored.value_model else None
     return Facts(
         model=model(),
         dataset=dataset(),
         eval_dataset=eval_dataset() if eval_dataset else None,
         teacher=teacher() if teacher else None,
+        reward_model=reward() if reward else None,
+        value_model=value() if value else None,
         hardware=hardware() if hardware else None,
         account=account() if account else AccountFacts(has_token=token is not None),
     )

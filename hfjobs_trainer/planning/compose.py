@@ -12,7 +12,7 @@ from hfjobs_trainer.planning.resolve import Resolved, is_hub_id
 from hfjobs_trainer.planning.trackers import TRACKERS
 from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.extras import TaughtSpec
+from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset, LoRA
 from hfjobs_trainer.specs.locations import data_suffix
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
@@ -42,6 +42,8 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         "attn_implementation": spec.attn_implementation,
         **(spec.trl_arguments().get("model_init_kwargs") or {}),
     }
+    if method.loads_models:
+        model_init["trust_remote_code"] = arguments.pop("trust_remote_code", None)
     return Run(
         method=method.name,
         label=method.label,
@@ -62,8 +64,10 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         dtype=resolved.dtype,
         dtype_is_set=spec.dtype is not None,
         model_init=_given(model_init) | ({"device_map": None} if method.device_map else {}),
-        tokenizer=_given({"revision": spec.model_revision, "trust_remote_code": spec.trust_remote_code or None}),
+        tokenizer=_loading(spec.model_revision, spec),
         teacher=_teacher(spec, facts if absolute else None, resolved),
+        reward_model=_reward_model(spec, facts if absolute else None, resolved),
+        value_model=_value_model(spec, facts if absolute else None),
         global_batch_size=spec.global_batch_size if accumulates else None,
         lora=_lora(spec.lora, method.lora_task) if spec.lora else None,
         rewards=rewards,
@@ -89,6 +93,32 @@ def _teacher(spec: TrainSpec, local: Facts | None, resolved: Resolved) -> SideMo
     dtype = options.pop("dtype", None)
     path = local.teacher.path if local and local.teacher else None
     return SideModel(path or spec.teacher_model, dtype or resolved.frozen_dtype, dtype is not None, _given(options))
+
+
+def _reward_model(spec: TrainSpec, local: Facts | None, resolved: Resolved) -> SideModel | None:
+    if not isinstance(spec, ScoredSpec):
+        return None
+    path = local.reward_model.path if local and local.reward_model else None
+    options = _loading(spec.reward_model_revision, spec)
+    return SideModel(path or spec.reward_model, resolved.frozen_dtype, options=options)
+
+
+def _value_model(spec: TrainSpec, local: Facts | None) -> SideModel | None:
+    if not isinstance(spec, ScoredSpec):
+        return None
+    start = local.value_model or local.reward_model if local else None
+    revision = spec.value_model_revision if spec.value_model else spec.reward_model_revision
+    # it is trained in full, whatever the policy is
+    return SideModel(
+        (start.path if start else None) or spec.value_model or spec.reward_model,
+        "float32",
+        dtype_is_set=True,
+        options=_loading(revision, spec),
+    )
+
+
+def _loading(revision: str | None, spec: TrainSpec) -> dict[str, Any]:
+    return _given({"revision": revision, "trust_remote_code": spec.trust_remote_code or None})
 
 
 def _lora(lora: LoRA, task_type: str) -> dict[str, Any]:

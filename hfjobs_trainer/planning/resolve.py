@@ -176,6 +176,8 @@ def _token_reasons(spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mappin
     for what, subject in (
         ("model", facts.model),
         ("teacher", facts.teacher),
+        ("reward model", facts.reward_model),
+        ("value model", facts.value_model),
         ("dataset", facts.dataset),
         ("evaluation dataset", facts.eval_dataset),
     ):

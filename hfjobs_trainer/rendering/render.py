@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hfjobs_trainer.errors import RenderError
 from hfjobs_trainer.rendering import literals
 from hfjobs_trainer.rendering.header import write_header
-from hfjobs_trainer.rendering.paste import import_lines, runtime_blocks
+from hfjobs_trainer.rendering.paste import Block, import_lines, runtime_blocks
 from hfjobs_trainer.rendering.run import Reward, Run
 
 if TYPE_CHECKING:
@@ -39,7 +39,13 @@ def render_script(run: Run) -> str:
     from jinja2 import TemplateError
     from markupsafe import Markup
 
-    blocks = runtime_blocks(_needed(run))
+
+    def blocks(extra: Sequence[str]) -> list[Block]:
+        return runtime_blocks([*_needed(run), *extra])
+
+    def top_imports(extra: Sequence[str]) -> Markup:
+        return Markup(import_lines([block.imports for block in blocks(extra)], ["import time"], run.imports))
+
     name = f"{run.method}.py.j2"
     try:
         return (
@@ -48,8 +54,9 @@ def render_script(run: Run) -> str:
             .render(
                 run=run,
                 header=Markup(write_header(run.header)),
-                imports=Markup(import_lines([block.imports for block in blocks], ["import time"], run.imports)),
-                runtime=Markup("\n\n\n".join(block.source for block in blocks)),
+                # what a method's template asks for beside the rest, in `blocks` and in `needs`
+                imports=top_imports,
+                runtime=lambda extra: Markup("\n\n\n".join(block.source for block in blocks(extra))),
                 heavy_imports=lambda more: Markup(indent(import_lines(_heavy_imports(run), more, width=84), "    ")),
             )
         )

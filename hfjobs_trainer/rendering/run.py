@@ -128,6 +128,7 @@ class Run:
         model_init: ``model_init_kwargs`` beside the dtype.
         tokenizer: Arguments of ``AutoTokenizer.from_pretrained``, where a method needs its tokenizer given.
         teacher: The model to learn from, or ``None``.
+        reward_model, value_model: The models that score answers and foresee the scores, or ``None``.
         global_batch_size: Sequences per optimiser step; ``None`` if the accumulation is sent as given.
         lora: Arguments of ``peft.LoraConfig``, or ``None``.
         rewards: Rewards of an online method.
@@ -162,6 +163,8 @@ class Run:
     model_init: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tokenizer: Mapping[str, Any] = field(default_factory=dict[str, Any])
     teacher: SideModel | None = None
+    reward_model: SideModel | None = None
+    value_model: SideModel | None = None
     global_batch_size: int | None = None
     lora: Mapping[str, Any] | None = None
     rewards: Sequence[Reward] = ()

@@ -119,6 +119,37 @@ class TrainSpec(CommonArgs):
 
         build(self, fields)
 
+    @classmethod
+    def from_config(
+        cls,
+        config: Any,
+        *,
+        model: str,
+        dataset: Any,
+        peft_config: Any = None,
+        quantization_config: Any = None,
+        **fields: Any,
+    ) -> Self:
+        """A spec from TRL's own config, such as ``hft.SFT.from_config(trl.SFTConfig(...), model=..., dataset=...)``.
+
+        Only what differs from TRL's defaults is taken; what the config worked out by itself is left open.
+
+        Args:
+            config: An instance of this method's config class.
+            model: As in the spec.
+            dataset: As in the spec.
+            peft_config: A ``peft.LoraConfig``, which becomes ``lora``.
+            quantization_config: A ``BitsAndBytesConfig``, which becomes ``quantization``.
+            **fields: More fields of the spec, which win over the config.
+
+        Raises:
+            SpecError: As for the constructor, or an object is not what this method takes.
+        """
+        from hfjobs_trainer.specs.from_config import fields_of
+
+        given = fields_of(cls, config, peft_config, quantization_config)
+        return cls(**{**given, "model": model, "dataset": dataset, **fields})
+
     def to_dict(self) -> dict[str, Any]:
         """What was set, in normal form and JSON types; ``hft.check`` and ``hft.load`` take it back."""
         return {

@@ -29,3 +29,16 @@ class TaughtSpec(TrainSpec):
     teacher_model_init_kwargs: dict[str, Any] | None = Field(
         default=None, description="Keyword arguments of the teacher's `from_pretrained`."
     )
+
+
+class ScoredSpec(TrainSpec):
+    """Base of the methods whose answers one reward model scores, and whose value model foresees the score."""
+
+    FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES | {"reward_model_path": str}
+
+    reward_model: str = Field(min_length=1, description="Model that scores the answers: Hub id or local folder.")
+    reward_model_revision: str | None = Field(default=None, description="Branch, tag or commit of the reward model.")
+    value_model: str | None = Field(
+        default=None, min_length=1, description="Model that the value model starts from; unset: the reward model."
+    )
+    value_model_revision: str | None = Field(default=None, description="Branch, tag or commit of the value model.")

@@ -29,6 +29,7 @@ class Method:
         family: Which set of pins its scripts use, a key of ``data/pins.json``.
         lora_task: PEFT's task type of its adapters.
         device_map: Whether the trainer would spread a model over all GPUs by itself, unless it is told not to.
+        loads_models: Whether the script loads the models itself, because the trainer takes no ids.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Method:
     family: str = "default"
     lora_task: str = "CAUSAL_LM"
     device_map: bool = False
+    loads_models: bool = False
 
     @property
     def experimental(self) -> bool:
@@ -68,11 +70,12 @@ def method(
     family: str = "default",
     lora_task: str = "CAUSAL_LM",
     device_map: bool = False,
+    loads_models: bool = False,
 ) -> Callable[[S], S]:
     """Register a spec class as the training method ``name``; the keywords are those of ``Method``."""
 
     def register(spec: S) -> S:
-        spec.METHOD = Method(name, label, trainer, config, module, family, lora_task, device_map)
+        spec.METHOD = Method(name, label, trainer, config, module, family, lora_task, device_map, loads_models)
         _registered[name] = spec
         return spec
 

@@ -1,0 +1,152 @@
+"""Specs from TRL's and PEFT's real objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers
+import trl
+
+import hfjobs_trainer as hft
+
+# TRL's own default is a name that Transformers has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.gradient_checkpointing. is deprecated:FutureWarning")
+
+NEEDED: dict[str, Any] = {"model": "m/m", "dataset": "a/b"}
+# This machine may have no GPU, where a config refuses TRL's default of bf16.
+CPU: dict[str, Any] = {} if torch.cuda.is_available() else {"bf16": False}
+
+CONFIGS = {
+    "sft": trl.SFTConfig,
+    "dpo": trl.DPOConfig,
+    "kto": trl.KTOConfig,
+    "reward": trl.RewardConfig,
+    "grpo": trl.GRPOConfig,
+    "rloo": trl.RLOOConfig,
+    "distillation": trl.DistillationConfig,
+}
+EXTRA: dict[str, dict[str, Any]] = {
+    "grpo": {"reward_funcs": "accuracy_reward"},
+    "rloo": {"reward_funcs": "accuracy_reward"},
+    "distillation": {"teacher_model": "t/t"},
+}
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_a_config_of_defaults_says_nothing(method: str) -> None:
+    more = EXTRA.get(method, {})
+    spec = hft.METHODS[method].from_config(CONFIGS[method](**CPU), **NEEDED, **more)
+    assert spec == hft.METHODS[method](**NEEDED, **more, **CPU)
+
+
+GIVEN: dict[str, dict[str, Any]] = {
+    "sft": {"max_length": 512, "packing": True, "assistant_only_loss": True, "eos_token": "<|im_end|>"},
+    "dpo": {"beta": 0.3, "loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5]},
+    "kto": {"beta": 0.3, "desirable_weight": 2.0},
+    "reward": {"center_rewards_coefficient": 0.01},
+    "grpo": {"num_generations": 4, "per_device_train_batch_size": 4, "max_completion_length": 64},
+    "rloo": {"num_generations": 4, "per_device_train_batch_size": 4, "steps_per_generation": 2},
+    "distillation": {"beta": 0.5, "max_completion_length": 64},
+}
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_what_was_given_is_found_again(method: str) -> None:
+    given = {
+        **GIVEN[method],
+        **CPU,
+        "output_dir": "out",
+        "learning_rate": 3e-5,
+        "lr_scheduler_type": "cosine",
+        "optim": "adamw_torch",
+        "eval_strategy": "steps",
+        "eval_steps": 50,
+        "save_strategy": "epoch",
+        "max_steps": 7,
+        "report_to": "wandb",
+        "run_name": "first",
+        "logging_steps": 5,
+        "hub_strategy": "end",
+        "model_init_kwargs": {"dtype": torch.bfloat16, "attn_implementation": "sdpa", "use_cache": False},
+    }
+    config = CONFIGS[method](**given)
+    more = EXTRA.get(method, {})
+    spec = hft.METHODS[method].from_config(config, **NEEDED, **more)
+    given |= {"model_init_kwargs": {"dtype": "bfloat16", "attn_implementation": "sdpa", "use_cache": False}}
+    assert spec == hft.METHODS[method](**NEEDED, **more, **given)
+    assert spec.dtype == "bfloat16"
+
+
+def test_what_a_config_worked_out_is_left_open() -> None:
+    config = trl.GRPOConfig(per_device_train_batch_size=4, num_generations=4, gradient_accumulation_steps=2, **CPU)
+    assert config.generation_batch_size == 8
+    spec = hft.GRPO.from_config(config, **NEEDED, reward_funcs="accuracy_reward")
+    assert not spec.is_set("generation_batch_size")
+    assert not spec.is_set("steps_per_generation")
+    assert not spec.is_set("output_dir")
+    # of two that follow from each other, one is kept: TRL takes no more
+    both = trl.GRPOConfig(per_device_train_batch_size=4, num_generations=4, generation_batch_size=16, **CPU)
+    spec = hft.GRPO.from_config(both, **NEEDED, reward_funcs="accuracy_reward")
+    assert spec.is_set("generation_batch_size") != spec.is_set("steps_per_generation")
+
+
+def test_pushing_and_tracking_have_their_owners() -> None:
+    config = trl.SFTConfig(
+        push_to_hub=True, hub_model_id="me/x", report_to=["trackio"], project="p", run_name="r", **CPU
+    )
+    spec = hft.SFT.from_config(config, **NEEDED, timeout="1h", learning_rate=1e-3)
+    assert spec.output == hft.Output(push_to_hub=True, hub_model_id="me/x")
+    assert spec.tracking == hft.Tracking(project="p", name="r", report_to="trackio")
+    assert (spec.timeout, spec.learning_rate) == (3600, 1e-3)
+
+
+def test_an_adapter() -> None:
+    config = trl.SFTConfig(**CPU)
+    spec = hft.SFT.from_config(config, **NEEDED, peft_config=peft.LoraConfig())
+    assert spec.lora == hft.LoRA(r=8, lora_alpha=8, lora_dropout=0.0)
+    given = peft.LoraConfig(
+        r=4, lora_alpha=2, lora_dropout=0.1, target_modules=["v_proj", "q_proj"], use_rslora=True, task_type="CAUSAL_LM"
+    )
+    spec = hft.SFT.from_config(config, **NEEDED, peft_config=given)
+    expected = {"r": 4, "lora_alpha": 2, "lora_dropout": 0.1, "use_rslora": True}
+    assert spec.lora == hft.LoRA(target_modules=["q_proj", "v_proj"], **expected)
+    every = peft.LoraConfig(target_modules="all-linear", modules_to_save=["lm_head"])
+    assert hft.SFT.from_config(config, **NEEDED, peft_config=every).lora == hft.LoRA(
+        r=8, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear", modules_to_save=["lm_head"]
+    )
+
+
+def test_quantized_weights() -> None:
+    quantized = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_use_double_quant=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="bfloat16"
+    )
+    spec = hft.SFT.from_config(
+        trl.SFTConfig(**CPU), **NEEDED, peft_config=peft.LoraConfig(), quantization_config=quantized
+    )
+    assert spec.to_dict()["quantization"] == {
+        "bits": "4bit",
+        "quant_type": "nf4",
+        "use_double_quant": True,
+        "compute_dtype": "bfloat16",
+    }
+    inside = trl.SFTConfig(model_init_kwargs={"quantization_config": {"load_in_8bit": True}}, **CPU)
+    spec = hft.SFT.from_config(inside, **NEEDED, peft_config=peft.LoraConfig())
+    assert spec.to_dict()["quantization"] == {"bits": "8bit"}
+
+
+def test_what_it_does_not_take() -> None:
+    config = trl.SFTConfig(**CPU)
+    with pytest.raises(hft.SpecError, match="a DPOConfig is needed, not SFTConfig"):
+        hft.DPO.from_config(config, **NEEDED)
+    with pytest.raises(hft.SpecError, match="a LoraConfig is needed, not PromptTuningConfig"):
+        hft.SFT.from_config(
+            config, **NEEDED, peft_config=peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+        )
+    with pytest.raises(hft.SpecError, match="not SEQ_CLS"):
+        hft.SFT.from_config(config, **NEEDED, peft_config=peft.LoraConfig(task_type="SEQ_CLS"))
+    with pytest.raises(hft.SpecError, match="hub_token") as caught:
+        hft.SFT.from_config(trl.SFTConfig(hub_token="hf_secret", **CPU), **NEEDED)
+    assert "hf_secret" not in str(caught.value)
