@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.inprocess import InProcessBackend
     from hfjobs_trainer.running.backends.local import LocalBackend
     from hfjobs_trainer.running.job import Job
-    from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Tracking
+    from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
     from hfjobs_trainer.specs.load import load
     from hfjobs_trainer.specs.methods.cpo import CPO
     from hfjobs_trainer.specs.methods.distillation import Distillation
@@ -93,6 +93,7 @@ _EXPORTS: dict[str, str] = {
     "Hardware": "specs.groups",
     "LoRA": "specs.groups",
     "Output": "specs.groups",
+    "Quantization": "specs.groups",
     "Tracking": "specs.groups",
     "load": "specs.load",
     "CPO": "specs.methods.cpo",
@@ -153,6 +154,7 @@ __all__ = [
     "Output",
     "Plan",
     "Problem",
+    "Quantization",
     "QuotaError",
     "RenderError",
     "Report",

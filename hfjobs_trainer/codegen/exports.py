@@ -28,7 +28,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "running.backends.inprocess": ("InProcessBackend",),
     "running.backends.local": ("LocalBackend",),
     "running.job": ("Job",),
-    "specs.groups": ("Dataset", "Hardware", "LoRA", "Output", "Tracking"),
+    "specs.groups": ("Dataset", "Hardware", "LoRA", "Output", "Quantization", "Tracking"),
     "specs.load": ("load",),
     "specs.registry": ("METHODS",),
 }

@@ -9,15 +9,27 @@ from hfjobs_trainer.facts import DatasetFacts, Facts
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import JobRequest
 from hfjobs_trainer.planning.resolve import Resolved, is_hub_id
+from hfjobs_trainer.planning.strategies import SHARDED, strategy_arguments
 from hfjobs_trainer.planning.trackers import TRACKERS
+from hfjobs_trainer.planning.tuning import (
+    MERGE_DTYPE,
+    adapter_to_load,
+    load_options,
+    lora_arguments,
+    merges,
+    quantization_arguments,
+)
 from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
-from hfjobs_trainer.specs.groups import Dataset, LoRA
+from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.locations import data_suffix
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
 _BUILDERS: dict[str | None, str] = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+
+# Class of transformers that loads a model, by PEFT's task type.
+_MODEL_CLASSES = {"CAUSAL_LM": "AutoModelForCausalLM", "SEQ_CLS": "AutoModelForSequenceClassification"}
 
 # Packages that an argument's value asks for: (argument, how the value begins, package).
 _OPTIMIZER_PACKAGES = (("paged_", "bitsandbytes"), ("adamw_8bit", "bitsandbytes"), ("adamw_bnb", "bitsandbytes"))
@@ -69,7 +81,16 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         reward_model=_reward_model(spec, facts if absolute else None, resolved),
         value_model=_value_model(spec, facts if absolute else None),
         global_batch_size=spec.global_batch_size if accumulates else None,
-        lora=_lora(spec.lora, method.lora_task) if spec.lora else None,
+        lora=lora_arguments(spec.lora, method.lora_task),
+        adapter=adapter_to_load(spec.lora, absolute=absolute),
+        quantization=quantization_arguments(spec.quantization, spec.dtype),
+        model_class=_MODEL_CLASSES[method.lora_task],
+        load_options=load_options(spec, model_init),
+        merge=merges(spec),
+        merge_dtype=spec.dtype or MERGE_DTYPE,
+        strategy=resolved.strategy,
+        sharding=strategy_arguments(resolved.strategy),
+        downloads=is_hub_id(spec.model) and (resolved.num_gpus > 1 or resolved.strategy in SHARDED),
         rewards=rewards,
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=resolved.num_gpus,
@@ -121,12 +142,6 @@ def _loading(revision: str | None, spec: TrainSpec) -> dict[str, Any]:
     return _given({"revision": revision, "trust_remote_code": spec.trust_remote_code or None})
 
 
-def _lora(lora: LoRA, task_type: str) -> dict[str, Any]:
-    """Arguments of ``peft.LoraConfig``: what was set, and TRL's defaults where PEFT's are others."""
-    defaults = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": lora.lora_dropout}
-    return defaults | lora.model_dump(exclude_unset=True) | {"task_type": task_type}
-
-
 def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
     location = (local.path if local else None) or dataset.id
     others = zip(dataset.mixed_with, local.mixed_with if local else [None] * len(dataset.mixed_with), strict=True)
@@ -167,7 +182,9 @@ def _header(spec: TrainSpec, resolved: Resolved, request: JobRequest) -> Header:
         if isinstance(item, str) and item in BUILTIN_REWARDS:
             wanted.update(BUILTIN_REWARDS[item].packages)
     wanted |= {package for start, package in _OPTIMIZER_PACKAGES if spec.optim.startswith(start)}
-    if spec.hardware.deepspeed is not None:
+    if spec.quantization is not None:
+        wanted.add("bitsandbytes")
+    if spec.hardware.deepspeed is not None or resolved.strategy.startswith("zero"):
         wanted.add("deepspeed")
     dependencies = sorted(tested.requirement(package) for package in wanted)
     return Header(

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from hfjobs_trainer.facts import Facts, Flavor
 from hfjobs_trainer.planning.labels import basename, file_name
 from hfjobs_trainer.planning.plan import Decision
+from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
 from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
+from hfjobs_trainer.planning.tuning import merges
 from hfjobs_trainer.specs.base import DType, TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
 
@@ -32,6 +34,7 @@ class Resolved:
         dtype: dtype in which the weights are loaded.
         frozen_dtype: dtype of a model that is not trained, such as a teacher.
         num_gpus: GPUs that will train; 0 where the machine decides.
+        strategy: How the model is spread over them, as in ``hft.Hardware``, never ``"auto"``.
         tracking: What the script's ``track`` takes; ``None`` without a tracker.
         namespace: Whose job, model and Space it is; ``None`` where unknown.
         timeout_seconds: Padded timeout, seconds; ``None`` if the spec has none.
@@ -45,6 +48,7 @@ class Resolved:
     dtype: DType
     frozen_dtype: DType
     num_gpus: int
+    strategy: str
     tracking: dict[str, Any] | None
     namespace: str | None
     timeout_seconds: int | None
@@ -74,8 +78,18 @@ def planned_gpus(spec: TrainSpec, flavor: Flavor | None) -> int:
     return min(flavor.num_gpus, most)
 
 
-def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: str) -> Resolved:
-    """Decide everything that the spec leaves open, for this machine."""
+def resolve(
+    spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: str, strategy: str | None = None
+) -> Resolved:
+    """Decide everything that the spec leaves open, for this machine.
+
+    Args:
+        spec: The spec.
+        facts: What is known of the outside.
+        flavor: The machine; ``None`` where it is not known.
+        backend: ``"hub"`` or ``"local"``.
+        strategy: How the model is spread over several GPUs; ``None``: as the user says, or a copy on each.
+    """
     decisions: list[Decision] = []
 
     def decide(path: str, value: Any, why: str) -> Any:
@@ -97,6 +111,13 @@ def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: st
         decide(precision, True, why)
     dtype = spec.dtype or decide("dtype", *_dtype(spec, precision))
     num_gpus = planned_gpus(spec, flavor)
+    strategy = strategy or first_strategy(spec)
+    if spec.hardware.strategy == "auto" and num_gpus > 1:
+        fits = "each GPU holds a copy of the model" if strategy == "ddp" else "no GPU holds the whole model"
+        decide("hardware.strategy", strategy, fits)
+    if (num_gpus > 1 or strategy in SHARDED) and not spec.is_set("ddp_timeout"):
+        why = "seconds that the processes wait for one that loads, tokenizes or saves"
+        arguments["ddp_timeout"] = decide("ddp_timeout", TIMEOUT_SECONDS, why)
     _solve_batch(spec, num_gpus or 1, arguments, decide)
 
     namespace = spec.namespace or facts.account.name
@@ -113,6 +134,9 @@ def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: st
             decide("output.private", True, "nothing is published unless you say so")
         if spec.output.hub_strategy is not None:
             arguments["hub_strategy"] = spec.output.hub_strategy
+        elif merges(spec) == "only":
+            why = "the repository gets the merged model alone, never an adapter beside it"
+            arguments["hub_strategy"] = decide("output.hub_strategy", "end", why)
     output_dir, repo = arguments["output_dir"], arguments.get("hub_model_id")
     tracking = resolve_tracking(spec.tracking, output_dir, repo, namespace, backend, decide)
     arguments |= tracking_arguments(spec.tracking.report_to, tracking)
@@ -132,6 +156,7 @@ def resolve(spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: st
         dtype=dtype,
         frozen_dtype=_FROZEN[precision],
         num_gpus=num_gpus,
+        strategy=strategy,
         tracking=tracking,
         namespace=namespace,
         timeout_seconds=timeout,

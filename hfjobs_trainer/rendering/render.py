@@ -39,7 +39,6 @@ def render_script(run: Run) -> str:
     from jinja2 import TemplateError
     from markupsafe import Markup
 
-
     def blocks(extra: Sequence[str]) -> list[Block]:
         return runtime_blocks([*_needed(run), *extra])
 
@@ -69,6 +68,10 @@ def _needed(run: Run) -> list[str]:
     names = ["relaunch", "device", "events", "conclude"]
     if run.tracking is not None:
         names.append("tracking" if run.tracker == "trackio" else f"track_{run.tracker}")
+    if run.sharding:
+        names.append("sharding")
+    if run.merge:
+        names.append("merge")
     if run.pushes:
         names.append("push")
     if any(data.mixed_with and data.fraction is not None for data in (run.dataset, run.eval_dataset) if data):
@@ -88,6 +91,12 @@ def _heavy_imports(run: Run) -> list[str]:
         lines.append("from datasets import load_dataset")
     if run.lora is not None:
         lines.append("from peft import LoraConfig")
+    if run.adapter is not None:
+        lines.append("from peft import PeftModel")
+    if run.adapter is not None or run.merge:
+        lines.append(f"from transformers import {run.model_class}")
+    if run.quantization is not None:
+        lines.append("from transformers import BitsAndBytesConfig")
     if any(reward.kind == "model" for reward in run.rewards):
         lines.append("from transformers import AutoModelForSequenceClassification")
     lines += [

@@ -82,6 +82,21 @@ class SideModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """An existing adapter that training starts from.
+
+    Attributes:
+        id: Adapter id or path.
+        options: Arguments of ``PeftModel.from_pretrained``.
+        merged: Whether it is merged into the model, and a new one trained on top of it.
+    """
+
+    id: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    merged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """The PEP 723 block.
 
@@ -130,7 +145,16 @@ class Run:
         teacher: The model to learn from, or ``None``.
         reward_model, value_model: The models that score answers and foresee the scores, or ``None``.
         global_batch_size: Sequences per optimiser step; ``None`` if the accumulation is sent as given.
-        lora: Arguments of ``peft.LoraConfig``, or ``None``.
+        lora: Arguments of ``peft.LoraConfig`` for a new adapter, or ``None``.
+        adapter: The adapter to start from, or ``None``.
+        quantization: Arguments of ``BitsAndBytesConfig``, or ``None``.
+        model_class: Class of transformers that loads the model, where the trainer does not.
+        load_options: What its ``from_pretrained`` takes beside the dtype.
+        merge: What is saved of an adapter: ``""`` itself, ``"only"`` the model with it merged in, ``"both"``.
+        merge_dtype: dtype of the merged model.
+        strategy: Name of the strategy that spreads the model over several GPUs, such as ``"ddp"``.
+        sharding: Arguments of TRL's config that the strategy consists of.
+        downloads: Whether the model is fetched once before several processes start.
         rewards: Rewards of an online method.
         imports: Import statements that the rewards need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
@@ -167,6 +191,15 @@ class Run:
     value_model: SideModel | None = None
     global_batch_size: int | None = None
     lora: Mapping[str, Any] | None = None
+    adapter: Adapter | None = None
+    quantization: Mapping[str, Any] | None = None
+    model_class: str = "AutoModelForCausalLM"
+    load_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    merge: str = ""
+    merge_dtype: str = "bfloat16"
+    strategy: str = "ddp"
+    sharding: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    downloads: bool = False
     rewards: Sequence[Reward] = ()
     imports: Sequence[str] = ()
     num_gpus: int = 0
@@ -176,3 +209,8 @@ class Run:
     pushes: bool = False
     dataset_name: str | None = None
     resume_from_checkpoint: str | None = None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the model's own weights are left as they are."""
+        return self.lora is not None or self.adapter is not None

@@ -2,17 +2,21 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
+# What transformers reads of a model's repository.
+MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
 
-def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
+
+def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
     """Start this script again under accelerate if several processes are to train.
 
     Args:
         gpus: The most GPUs to use, 0 for all that are visible. The environment
             variable HFT_NUM_PROCESSES overrides it, also where there is no GPU.
-        flags: Flags of `accelerate launch` that name the strategy.
+        models: Models to download once, before all processes ask for them, and the
+            revision of each.
     """
     if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
         return  # this is one of them
@@ -23,7 +27,9 @@ def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
     wanted = os.environ.get("HFT_NUM_PROCESSES")
     processes = int(wanted) if wanted else min(visible, gpus or visible)
     if processes > 1:
-        launch = [sys.executable, "-m", "accelerate.commands.launch", *flags]
+        for model, revision in (models or {}).items():
+            download(model, revision)
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
         launch += [f"--num_processes={processes}", "--num_machines=1"]
         launch += ["--main_process_port=0", "--gpu_ids=all"]
         # Precision is for the trainer's own arguments to say.
@@ -33,6 +39,24 @@ def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
         # A single process would spread the model over all GPUs, layer by layer.
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = first
+
+
+def download(model: str, revision: str | None) -> None:
+    """Fetch a model's files; what cannot be had, the processes report themselves."""
+    from huggingface_hub import snapshot_download
+
+    if os.path.isdir(model):
+        return
+    try:
+        # Folders hold the same weights in other formats, as consolidated files do.
+        snapshot_download(
+            model,
+            revision=revision,
+            allow_patterns=MODEL_FILES,
+            ignore_patterns=["*/*", "consolidated*"],
+        )
+    except Exception as error:
+        print(f"{model} was not downloaded ahead: {error!r:.300}", flush=True)
 
 
 def finish() -> None:

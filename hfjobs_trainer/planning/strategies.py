@@ -1,0 +1,66 @@
+"""How a model is spread over several GPUs: what each strategy tells TRL's config.
+
+The values are those of the files that TRL 1.16 ships for ``accelerate launch`` (``trl/accelerate_configs``). A script
+carries them as arguments of its trainer, so that they hold however its processes were started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hfjobs_trainer.specs.base import TrainSpec
+
+TIMEOUT_SECONDS = 7200
+"""How long a process waits for the others: tokenizing, loading and saving by one of them take longer than the default
+half an hour once a model or a dataset is large."""
+
+_FSDP: Mapping[str, Any] = {
+    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+    "cpu_ram_efficient_loading": True,
+    "state_dict_type": "FULL_STATE_DICT",
+}
+# filled in by the trainer from its own arguments
+_FOLLOWS = dict.fromkeys(
+    (
+        "gradient_accumulation_steps",
+        "gradient_clipping",
+        "train_batch_size",
+        "train_micro_batch_size_per_gpu",
+    ),
+    "auto",
+)
+
+SHARDED = ("fsdp1", "fsdp2", "zero1", "zero2", "zero3")
+"""Strategies in which each GPU keeps a part only: of the optimizer at least, of the weights at most."""
+
+SHARDS_WEIGHTS = ("fsdp1", "fsdp2", "zero3")
+"""Those in which the weights themselves are spread."""
+
+
+def strategy_arguments(strategy: str) -> dict[str, Any]:
+    """Arguments of TRL's config for a strategy of ``SHARDED``; none for any other."""
+    if strategy == "fsdp1":
+        config = {"version": 1, **_FSDP, "reshard_after_forward": "full_shard", "forward_prefetch": True}
+        config |= {"backward_prefetch": "BACKWARD_PRE", "sync_module_states": True, "use_orig_params": True}
+        return {"fsdp": True, "fsdp_config": config}
+    if strategy == "fsdp2":
+        return {"fsdp": True, "fsdp_config": {"version": 2, **_FSDP, "reshard_after_forward": True}}
+    if strategy not in SHARDED:
+        return {}
+    stage = int(strategy.removeprefix("zero"))
+    zero: dict[str, Any] = {"stage": stage}
+    if stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    precision = {"bf16": {"enabled": "auto"}, "fp16": {"enabled": "auto"}}
+    return {"deepspeed": {"zero_optimization": zero, **precision, **_FOLLOWS}}
+
+
+def first_strategy(spec: TrainSpec) -> str:
+    """The strategy to try first: the user's, or a copy of the model on each GPU."""
+    return "ddp" if spec.hardware.strategy == "auto" else spec.hardware.strategy
+
+
+def may_shard(spec: TrainSpec) -> bool:
+    """Whether the planner may spread the model where no GPU holds it: quantized weights are never spread unasked."""
+    return spec.hardware.strategy == "auto" and spec.quantization is None and not spec.use_cpu

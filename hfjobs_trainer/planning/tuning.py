@@ -1,0 +1,76 @@
+"""What is trained of a model: all of it, an adapter, an adapter on quantized weights; and what is saved of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hfjobs_trainer.rendering.run import Adapter
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.groups import LoRA, Quantization
+from hfjobs_trainer.specs.locations import is_local_path
+
+# Fields of hft.LoRA that peft.LoraConfig does not have.
+_OURS = {"adapter", "adapter_revision", "merge_first"}
+
+MERGE_DTYPE = "bfloat16"
+"""dtype of a merged model, where the user set none."""
+
+
+def lora_arguments(lora: LoRA | None, task_type: str) -> dict[str, Any] | None:
+    """Arguments of ``peft.LoraConfig``: what was set, and TRL's defaults where PEFT's are others.
+
+    ``None`` without an adapter, and where an existing one is trained on, whose own configuration holds.
+    """
+    if lora is None or lora.continues:
+        return None
+    defaults = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": lora.lora_dropout}
+    return defaults | lora.model_dump(exclude_unset=True, exclude=_OURS) | {"task_type": task_type}
+
+
+def adapter_to_load(lora: LoRA | None, *, absolute: bool) -> Adapter | None:
+    """The existing adapter that a run starts from; a local one by its absolute path, if so asked."""
+    if lora is None or lora.adapter is None:
+        return None
+    local = absolute and is_local_path(lora.adapter)
+    location = str(Path(lora.adapter).expanduser().absolute()) if local else lora.adapter
+    options = {"revision": lora.adapter_revision} if lora.adapter_revision is not None else {}
+    return Adapter(location, options, merged=lora.merge_first)
+
+
+def load_options(spec: TrainSpec, model_init: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``from_pretrained`` takes beside the dtype, where the script loads the model and not the trainer."""
+    options = {key: value for key, value in model_init.items() if value is not None and key != "device_map"}
+    if type(spec).METHOD.lora_task == "SEQ_CLS":
+        options["num_labels"] = 1
+    if spec.trust_remote_code:
+        options["trust_remote_code"] = True
+    return options
+
+
+def quantization_arguments(quantization: Quantization | None, dtype: str | None) -> dict[str, Any] | None:
+    """Arguments of ``BitsAndBytesConfig``, or ``None``; without a compute dtype where the machine's is to be used.
+
+    Args:
+        quantization: What the user asked for.
+        dtype: dtype of the weights if the user set it, else ``None``.
+    """
+    if quantization is None:
+        return None
+    if quantization.bits == "8bit":
+        return {"load_in_8bit": True}
+    compute = quantization.compute_dtype or dtype
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": quantization.quant_type,
+        **({"bnb_4bit_use_double_quant": True} if quantization.use_double_quant else {}),
+        **({"bnb_4bit_compute_dtype": compute} if compute is not None else {}),
+    }
+
+
+def merges(spec: TrainSpec) -> str:
+    """What is saved of an adapter: ``""`` itself, ``"only"`` the model it is merged into, ``"both"``."""
+    if spec.lora is None or not spec.output.merge_adapter:
+        return ""
+    return "both" if spec.output.merge_adapter == "both" else "only"
