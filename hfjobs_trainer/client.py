@@ -130,7 +130,7 @@ class Client:
         Raises:
             SpecError: ``spec`` is a mapping that is no spec.
         """
-        from hfjobs_trainer.planning.assemble import choose_hardware
+        from hfjobs_trainer.planning.machine import choose_hardware
 
         parsed = self._named(_spec(spec))
         return choose_hardware(parsed, facts or self.gather(parsed, offline=offline, backend=backend or "hub"))
