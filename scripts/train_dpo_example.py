@@ -190,7 +190,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

@@ -25,6 +25,8 @@ AREAS: dict[str, str] = {
     "SFT": "Supervised fine-tuning",
     "DPO": "Direct preference optimisation",
     "GRPO": "Group relative policy optimisation",
+    "VLLM": "Generation with vLLM",
+    "VIS": "Images",
     "HW": "Hardware",
     "MEM": "Memory",
     "JOB": "The job",

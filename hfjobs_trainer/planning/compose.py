@@ -19,6 +19,7 @@ from hfjobs_trainer.planning.tuning import (
     merges,
     quantization_arguments,
 )
+from hfjobs_trainer.planning.vllm import uses_vllm, vllm_server
 from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
@@ -91,6 +92,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         strategy=resolved.strategy,
         sharding=strategy_arguments(resolved.strategy),
         downloads=is_hub_id(spec.model) and (resolved.num_gpus > 1 or resolved.strategy in SHARDED),
+        server=vllm_server(spec),
         rewards=rewards,
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=resolved.num_gpus,
@@ -184,9 +186,12 @@ def _header(spec: TrainSpec, resolved: Resolved, request: JobRequest) -> Header:
     wanted |= {package for start, package in _OPTIMIZER_PACKAGES if spec.optim.startswith(start)}
     if spec.quantization is not None:
         wanted.add("bitsandbytes")
+    if uses_vllm(spec):
+        wanted.add("vllm")
     if spec.hardware.deepspeed is not None or resolved.strategy.startswith("zero"):
         wanted.add("deepspeed")
-    dependencies = sorted(tested.requirement(package) for package in wanted)
+    features = {"trl": "vllm"} if uses_vllm(spec) else {}
+    dependencies = sorted(tested.requirement(package, features.get(package, "")) for package in wanted)
     return Header(
         requires_python=tested.requires_python,
         dependencies=(*dependencies, *spec.extra_dependencies),
