@@ -11,7 +11,8 @@ from hfjobs_trainer.planning.labels import basename, file_name
 from hfjobs_trainer.planning.plan import Decision
 from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
 from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
-from hfjobs_trainer.planning.tuning import merges
+from hfjobs_trainer.planning.tuning import ALL_LINEAR, merges
+from hfjobs_trainer.planning.vision import chooses_targets, vision_arguments
 from hfjobs_trainer.planning.vllm import image_decision, server_gpus, vllm_arguments
 from hfjobs_trainer.specs.base import DType, TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
@@ -120,7 +121,9 @@ def resolve(
         why = "seconds that the processes wait for one that loads, tokenizes or saves"
         arguments["ddp_timeout"] = decide("ddp_timeout", TIMEOUT_SECONDS, why)
     _solve_batch(spec, num_gpus or 1, arguments, decide)
-    arguments |= vllm_arguments(spec, decide)
+    arguments |= vllm_arguments(spec, decide) | vision_arguments(spec, facts, decide)
+    if chooses_targets(spec, facts):
+        decide("lora.target_modules", ALL_LINEAR, "PEFT has no choice of its own for most vision models")
     if (image := image_decision(spec, backend)) is not None:
         decisions.append(image)
 

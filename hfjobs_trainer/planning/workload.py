@@ -21,7 +21,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     if "max_completion_length" in arguments:
         tokens = PROMPT_TOKENS + (arguments["max_completion_length"] or UNBOUNDED_TOKENS)
     else:
-        tokens = arguments.get("max_length") or UNBOUNDED_TOKENS
+        tokens = resolved.arguments.get("max_length", arguments.get("max_length")) or UNBOUNDED_TOKENS
     lora = spec.lora
     recomputes = (
         spec.activation_checkpointing if spec.activation_checkpointing is not None else spec.gradient_checkpointing
