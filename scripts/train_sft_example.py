@@ -35,11 +35,6 @@
 #   "gradient_accumulation_steps": 4,
 #   "eval_strategy": "steps",
 #   "eval_steps": 50,
-#   "model": "Qwen/Qwen2.5-0.5B",
-#   "dataset": {
-#     "id": "trl-lib/Capybara"
-#   },
-#   "eval_fraction": 0.1,
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -49,6 +44,11 @@
 #     "name": "qwen-sft",
 #     "space_id": "username/trackio"
 #   },
+#   "model": "Qwen/Qwen2.5-0.5B",
+#   "dataset": {
+#     "id": "trl-lib/Capybara"
+#   },
+#   "eval_fraction": 0.1,
 #   "output": {
 #     "hub_model_id": "username/qwen-capybara-sft"
 #   },

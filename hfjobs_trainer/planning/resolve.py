@@ -14,7 +14,7 @@ from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_argument
 from hfjobs_trainer.planning.tuning import ALL_LINEAR, merges
 from hfjobs_trainer.planning.vision import chooses_targets, vision_arguments
 from hfjobs_trainer.planning.vllm import image_decision, server_gpus, vllm_arguments
-from hfjobs_trainer.specs.base import DType, TrainSpec
+from hfjobs_trainer.specs.base import DType, JobSpec, TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
 
 Precision = Literal["bf16", "fp16", "fp32"]
@@ -58,7 +58,7 @@ class Resolved:
     decisions: tuple[Decision, ...] = field(default=())
 
 
-def padded_timeout(spec: TrainSpec) -> int | None:
+def padded_timeout(spec: JobSpec) -> int | None:
     """Seconds after which the job is ended: the timeout and its padding, rounded up."""
     if spec.timeout is None:
         return None
