@@ -29,6 +29,7 @@ AREAS: dict[str, str] = {
     "VIS": "Images",
     "TUNE": "What is trained",
     "SCRIPT": "Existing scripts",
+    "DIST": "Several GPUs",
     "HW": "Hardware",
     "MEM": "Memory",
     "JOB": "The job",
