@@ -138,12 +138,8 @@ def differing_defaults(page: Mapping[str, Any]) -> str:
     """Arguments whose default is not the same everywhere, transformers' own among them."""
     base = importlib.import_module("transformers").TrainingArguments
     columns: dict[str, dict[str, Any]] = {"transformers": _defaults(base)}
-    for name, spec in METHODS.items():
-        # another TRL than the installed one is known by the fields that were generated from it
-        installed = spec.METHOD.family == "default"
-        known_here = spec.METHOD.trl_argument_names(spec)
-        generated = {field: spec.model_fields[field].get_default(call_default_factory=True) for field in known_here}
-        columns[spec.METHOD.label] = _defaults(config_class(name)) if installed else generated
+    here = {name: spec for name, spec in METHODS.items() if spec.METHOD.family == "default"}
+    columns |= {spec.METHOD.label: _defaults(config_class(name)) for name, spec in here.items()}
     known = sorted({name for spec in METHODS.values() for name in spec.METHOD.trl_argument_names(spec)})
     rows: list[tuple[str, ...]] = []
     for name in known:

@@ -17,6 +17,7 @@ AREAS: dict[str, str] = {
     "SPEC": "The form of a spec",
     "LOAD": "Spec files",
     "DATA": "Datasets",
+    "MIX": "Mixtures of datasets",
     "BATCH": "Batches",
     "PREC": "Precision",
     "TRAIN": "Training",
@@ -24,6 +25,11 @@ AREAS: dict[str, str] = {
     "SFT": "Supervised fine-tuning",
     "DPO": "Direct preference optimisation",
     "GRPO": "Group relative policy optimisation",
+    "VLLM": "Generation with vLLM",
+    "VIS": "Images",
+    "TUNE": "What is trained",
+    "SCRIPT": "Existing scripts",
+    "DIST": "Several GPUs",
     "HW": "Hardware",
     "MEM": "Memory",
     "JOB": "The job",
@@ -103,12 +109,14 @@ def _rule(rule: Rule[object]) -> str:
     facts = [rule.severity, rule.scope]
     facts.append("checked for the chosen machine" if rule.stage == "run" else "checked before the machine is chosen")
     if rule.methods:
-        facts.append(
-            " and ".join(METHODS[name].METHOD.label if name in METHODS else name for name in rule.methods) + " only"
-        )
+        facts.append(" and ".join(_label(name) for name in rule.methods) + " only")
     pieces = _SECTION.split(body)[1:]
     parts = [
         f"**{heading}**\n\n{textwrap.dedent(text.strip(chr(10))).strip()}\n"
         for heading, text in zip(pieces[::2], pieces[1::2], strict=True)
     ]
     return "\n".join([f"### {rule.code}\n", f"**{title}**\n", f"*{', '.join(facts)}*\n", *parts])
+
+
+def _label(method: str) -> str:
+    return "hft.Script" if method == "script" else METHODS[method].METHOD.label

@@ -26,17 +26,21 @@ import hfjobs_trainer as hft
 # As PEP 723 prints it.
 REFERENCE = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
+COMMON: dict[str, Any] = {
+    "model": "org/model",
+    "dataset": "org/dataset",
+    "timeout": "1h",
+    "hardware": "a10g-large",
+    "max_steps": 10,
+}
+REQUIRED: dict[str, Any] = {
+    "reward_funcs": "think_format_reward",
+    "reward_model": "org/reward-model",
+    "teacher_model": "org/teacher",
+}
 BASES: dict[str, dict[str, Any]] = {
-    "sft": {"model": "org/model", "dataset": "org/dataset", "timeout": "1h", "hardware": "a10g-large", "max_steps": 10},
-    "dpo": {"model": "org/model", "dataset": "org/dataset", "timeout": "1h", "hardware": "a10g-large", "max_steps": 10},
-    "grpo": {
-        "model": "org/model",
-        "dataset": "org/dataset",
-        "timeout": "1h",
-        "hardware": "a10g-large",
-        "max_steps": 10,
-        "reward_funcs": "think_format_reward",
-    },
+    method: COMMON | {name: value for name, value in REQUIRED.items() if name in spec.model_fields}
+    for method, spec in hft.METHODS.items()
 }
 GROUPS: dict[str, dict[str, Any]] = {
     "dataset": {"id": "org/dataset"},

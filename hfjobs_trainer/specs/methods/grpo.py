@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from hfjobs_trainer.submitters import GRPOFields
+
+GROUPED = ["grpo", "rloo"]
+"""Methods that compare several answers to one prompt, in TRL's same words."""
+
+REWARDED = [*GROUPED, "online_dpo"]
+"""Methods that score the model's own answers with ``reward_funcs``."""
 
 
 @method("grpo", label="GRPO", trainer="GRPOTrainer", config="GRPOConfig")
@@ -32,7 +39,7 @@ class GRPO(GRPOArgs, RewardedSpec):
         return (("prompt",),)
 
 
-@rule("GRPO001", stage="run", methods=["grpo"])
+@rule("GRPO001", stage="run", methods=GROUPED)
 def generation_batch_holds_whole_groups(context: Context[GRPO]) -> Iterator[Found]:
     """The generation batch holds whole groups of answers.
 
@@ -98,7 +105,7 @@ def _divisor(batch: int, wanted: int) -> str:
     return f"num_generations={min(divisors, key=lambda number: (abs(number - wanted), number))}"
 
 
-@rule("GRPO002", stage="run", methods=["grpo"])
+@rule("GRPO002", stage="run", methods=GROUPED)
 def evaluation_batch_holds_whole_groups(context: Context[GRPO]) -> Iterator[Found]:
     """The evaluation batch holds whole groups of answers.
 
@@ -137,7 +144,7 @@ def evaluation_batch_holds_whole_groups(context: Context[GRPO]) -> Iterator[Foun
         yield Found("per_device_eval_batch_size", why, f"per_device_eval_batch_size={larger}")
 
 
-@rule("GRPO003", methods=["grpo"])
+@rule("GRPO003", methods=GROUPED)
 def generation_batch_is_fixed(context: Context[GRPO]) -> Iterator[Found]:
     """The generation batch is fixed, and said once.
 
@@ -167,7 +174,7 @@ def generation_batch_is_fixed(context: Context[GRPO]) -> Iterator[Found]:
         yield Found("steps_per_generation", why, "leave out one of them")
 
 
-@rule("GRPO004", methods=["grpo"])
+@rule("GRPO004", methods=GROUPED)
 def synced_reference_exists(context: Context[GRPO]) -> Iterator[Found]:
     """Only a reference model that exists can follow the policy.
 
@@ -198,33 +205,7 @@ def synced_reference_exists(context: Context[GRPO]) -> Iterator[Found]:
         yield Found("sync_ref_model", why, "leave out sync_ref_model, or lora")
 
 
-@rule("GRPO005", methods=["grpo"])
-def generation_without_vllm(context: Context[GRPO]) -> Iterator[Found]:
-    """Generation with vLLM is not supported yet.
-
-    What it does:
-        Refuses `use_vllm=True`.
-
-    Why:
-        vLLM needs versions of torch and of CUDA of its own, with which no set of packages has been tested yet. Without
-        it, transformers generates: slower, and right.
-
-    Example:
-        ```python
-        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True)
-        ```
-
-    Use instead:
-        ```python
-        hft.GRPO(model=..., dataset=..., reward_funcs=...)
-        ```
-    """
-    if context.spec.use_vllm:
-        why = "not yet: no tested set of packages has vLLM; transformers generates the answers"
-        yield Found("use_vllm", why, "leave it out")
-
-
-@rule("GRPO006", methods=["grpo"])
+@rule("GRPO006", methods=REWARDED)
 def rewards_see_their_columns(context: Context[GRPO]) -> Iterator[Found]:
     """Rewards see the columns of the dataset.
 
@@ -249,7 +230,7 @@ def rewards_see_their_columns(context: Context[GRPO]) -> Iterator[Found]:
         yield Found("remove_unused_columns", why, "leave it out")
 
 
-@rule("GRPO007", methods=["grpo"])
+@rule("GRPO007", methods=REWARDED)
 def one_weight_per_reward(context: Context[GRPO]) -> Iterator[Found]:
     """Each reward has its weight.
 
@@ -275,3 +256,45 @@ def one_weight_per_reward(context: Context[GRPO]) -> Iterator[Found]:
         good = [*weights, *[1.0] * len(rewards)][: len(rewards)]
         why = f"gives {len(weights)} for {len(rewards)} reward{'s' if len(rewards) > 1 else ''}"
         yield Found("reward_weights", why, f"reward_weights={good}")
+
+
+@rule("GRPO008", stage="run", methods=GROUPED)
+def prompts_fill_a_generation_batch(context: Context[GRPO]) -> Iterator[Found]:
+    """There are enough prompts for one generation batch.
+
+    What it does:
+        Refuses a training set of fewer rows than prompts are answered at once: the per-device batch x GPUs x
+        accumulation (or `generation_batch_size`), divided by `num_generations`.
+
+    Why:
+        TRL draws whole batches only. With `max_steps` it ends without an error, and without having trained one step.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=hft.Dataset(id=..., num_samples=3), reward_funcs=..., num_generations=2,
+                 per_device_train_batch_size=8)
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=hft.Dataset(id=..., num_samples=100), reward_funcs=..., num_generations=2,
+                 per_device_train_batch_size=8)
+        ```
+    """
+    spec, dataset = context.spec, context.spec.dataset
+    if dataset.streaming:
+        return
+    if dataset.mixed_with or "[" in dataset.split:
+        rows = need(dataset.num_samples, f"the number of rows of {dataset.id}")
+    else:
+        known = need(context.facts.dataset.num_rows or dataset.num_samples, f"the number of rows of {dataset.id}")
+        rows = min(known, dataset.num_samples or known)
+    if spec.eval_fraction is not None:
+        rows -= math.ceil(rows * spec.eval_fraction)
+    per_device, steps = _sizes(context)
+    answers = spec.generation_batch_size or per_device * context.num_gpus * steps
+    needed = answers // spec.num_generations
+    if rows < needed:
+        why = f"{rows} prompts are left to train on, and {needed} are answered at once: {answers} answers, "
+        why += f"{spec.num_generations} to each"
+        yield Found("dataset", why, "more rows, or a smaller per_device_train_batch_size")
