@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,7 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def unset(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def unset(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     # set first, so that whatever a test leaves is undone
     for name in ("HFT_VLLM_GPUS", "LOCAL_WORLD_SIZE", "RANK"):
         monkeypatch.setenv(name, "")
