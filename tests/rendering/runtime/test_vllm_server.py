@@ -162,6 +162,9 @@ def test_trl_serves_on_the_gpus_that_were_set_aside(
             trust_remote_code=True,
             vllm_model_impl="transformers",
         )
+    keeper = vllm_server.KEEPERS.pop()
+    keeper.stdin.close()
+    assert keeper.wait(PATIENCE) == 1
     told = capfd.readouterr().err
     assert "serve me/model --host 127.0.0.1" in told
     assert f"--port {port}" in told
