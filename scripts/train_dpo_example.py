@@ -188,20 +188,19 @@ def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
 
 def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
-    import huggingface_hub
+    from huggingface_hub import snapshot_download
 
-    hub: Any = huggingface_hub
     if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.
-        hub.snapshot_download(
+        snapshot_download(
             model,
             revision=revision,
             allow_patterns=MODEL_FILES,
             ignore_patterns=["*/*", "consolidated*"],
         )
-    except Exception as error:  # noqa: BLE001 - the processes try again
+    except Exception as error:  # noqa: BLE001 - the processes will tell
         print(f"{model} was not downloaded ahead: {error!r:.300}", flush=True)
 
 
@@ -238,11 +237,8 @@ def prepare_machine(
 
     device = find_device(use_cpu)
     found = torch.cuda.device_count() if device == "cuda" else 0
-    planned = 0 if use_cpu else gpus
-    planned = min(planned, int(os.environ.get("HFT_NUM_PROCESSES") or planned))
-    # A job of the public Hub; one of a Hub of one's own may run on any machine.
-    rented = "JOB_ID" in os.environ and "HF_ENDPOINT" not in os.environ
-    if found < planned and rented:
+    planned = min(gpus, int(os.environ.get("HFT_NUM_PROCESSES") or gpus))
+    if found < planned and os.environ.get("JOB_ID"):
         # A rented machine without its GPUs would train on the CPU until its timeout.
         sys.exit(
             f"{planned} GPU(s) were promised, torch sees {found}: torch"

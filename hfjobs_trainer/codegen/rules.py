@@ -25,6 +25,7 @@ AREAS: dict[str, str] = {
     "SFT": "Supervised fine-tuning",
     "DPO": "Direct preference optimisation",
     "GRPO": "Group relative policy optimisation",
+    "TOOL": "Tools",
     "VLLM": "Generation with vLLM",
     "VIS": "Images",
     "TUNE": "What is trained",

@@ -44,20 +44,19 @@ def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
 
 def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
-    import huggingface_hub
+    from huggingface_hub import snapshot_download
 
-    hub: Any = huggingface_hub
     if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.
-        hub.snapshot_download(
+        snapshot_download(
             model,
             revision=revision,
             allow_patterns=MODEL_FILES,
             ignore_patterns=["*/*", "consolidated*"],
         )
-    except Exception as error:  # noqa: BLE001 - the processes try again
+    except Exception as error:  # noqa: BLE001 - the processes will tell
         print(f"{model} was not downloaded ahead: {error!r:.300}", flush=True)
 
 
