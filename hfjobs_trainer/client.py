@@ -67,10 +67,10 @@ class Client:
         from hfjobs_trainer.problems import Report
         from hfjobs_trainer.specs.parse import parse
 
-        parsed, problems, subject = parse(spec)
+        where = backend or _name(self.backend)
+        parsed, problems, subject = parse(spec, backend=where)
         if parsed is None:
             return Report(tuple(problems), (), subject)
-        where = backend or _name(self.backend)
         parsed = self._named(parsed)
         checked = check_run(parsed, facts or self.gather(parsed, offline=offline, backend=where), backend=where)
         return Report(checked.problems, checked.unchecked, subject)

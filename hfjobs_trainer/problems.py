@@ -148,7 +148,7 @@ def run_rules(
         context: Handed to each rule.
         method: Name of the training method, such as ``"dpo"``.
         stage: Which rules to run.
-        skip_paths: Fields that did not parse: what a rule says of them is dropped, since it saw a default instead.
+        skip_paths: Fields that did not parse and that the spec lacks: a rule that looks at one of them says nothing.
     """
     problems: list[Problem] = []
     unchecked: list[Unchecked] = []
@@ -157,13 +157,15 @@ def run_rules(
         if rule_.stage != stage or (rule_.methods and method not in rule_.methods):
             continue
         try:
-            problems += [
-                Problem(rule_.code, *found, severity=rule_.severity, scope=rule_.scope)
-                for found in rule_.check(context)
-                if found.path.split(".")[0] not in skipped
-            ]
+            # one by one: what was found before a fact was missed counts
+            for found in rule_.check(context):
+                if found.path.split(".")[0] not in skipped:
+                    problems.append(Problem(rule_.code, *found, severity=rule_.severity, scope=rule_.scope))  # noqa: PERF401
         except MissingFact as missing:
             unchecked.append(Unchecked(rule_.code, str(missing)))
+        except AttributeError:
+            if not skipped:
+                raise
     return problems, unchecked
 
 

@@ -69,7 +69,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -143,13 +143,18 @@ def main() -> None:
     finish()
 
 
-def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
+# What transformers reads of a model's repository.
+MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
+
+
+def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
     """Start this script again under accelerate if several processes are to train.
 
     Args:
         gpus: The most GPUs to use, 0 for all that are visible. The environment
             variable HFT_NUM_PROCESSES overrides it, also where there is no GPU.
-        flags: Flags of `accelerate launch` that name the strategy.
+        models: Models to download once, before all processes ask for them, and the
+            revision of each.
     """
     if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
         return  # this is one of them
@@ -160,7 +165,9 @@ def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
     wanted = os.environ.get("HFT_NUM_PROCESSES")
     processes = int(wanted) if wanted else min(visible, gpus or visible)
     if processes > 1:
-        launch = [sys.executable, "-m", "accelerate.commands.launch", *flags]
+        for model, revision in (models or {}).items():
+            download(model, revision)
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
         launch += [f"--num_processes={processes}", "--num_machines=1"]
         launch += ["--main_process_port=0", "--gpu_ids=all"]
         # Precision is for the trainer's own arguments to say.
@@ -170,6 +177,24 @@ def relaunch(gpus: int, flags: Sequence[str] = ("--multi_gpu",)) -> None:
         # A single process would spread the model over all GPUs, layer by layer.
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = first
+
+
+def download(model: str, revision: str | None) -> None:
+    """Fetch a model's files; what cannot be had, the processes report themselves."""
+    from huggingface_hub import snapshot_download
+
+    if os.path.isdir(model):
+        return
+    try:
+        # Folders hold the same weights in other formats, as consolidated files do.
+        snapshot_download(
+            model,
+            revision=revision,
+            allow_patterns=MODEL_FILES,
+            ignore_patterns=["*/*", "consolidated*"],
+        )
+    except Exception as error:
+        print(f"{model} was not downloaded ahead: {error!r:.300}", flush=True)
 
 
 def finish() -> None:
@@ -211,9 +236,9 @@ def prepare_machine(
         sys.exit(
             f"{planned} GPU(s) were promised, torch sees {found}: torch"
             f" {torch.__version__} is built for CUDA {torch.version.cuda}, and the"
-            f" NVIDIA driver here is {nvidia_driver()}. Set UV_TORCH_BACKEND=auto in"
-            " the job's env to install the build that fits the driver, or pin an older"
-            " torch; where no driver is found, choose a flavor that has GPUs."
+            f" NVIDIA driver here is {nvidia_driver()}. If there is a driver, have uv"
+            ' install the build that fits it: torch-backend = "auto" under [tool.uv]'
+            " in this script's header. If there is none, choose a flavor with GPUs."
         )
     report(
         "start",
@@ -240,14 +265,14 @@ def prepare_machine(
     return settled
 
 
-def settle_dtype(planned: str, lora: bool = False, use_cpu: bool = False) -> str:
+def settle_dtype(planned: str, frozen: bool = False, use_cpu: bool = False) -> str:
     """Choose a dtype for the weights that this machine computes well with."""
     device, used = find_device(use_cpu), planned
     if device == "cpu" and planned in ("bfloat16", "float16"):
         used = "float32"
     elif device == "cuda" and planned == "bfloat16" and not has_bf16():
         # Weights that are trained in fp16 mixed precision must be float32 themselves.
-        used = "float16" if lora else "float32"
+        used = "float16" if frozen else "float32"
     if used != planned:
         why = f"{planned} is slow on this {device} device"
         report("replaced", what="dtype", planned=planned, used=used, why=why)
@@ -456,34 +481,52 @@ PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the thi
 
 
 def push(trainer: Any, **card: Any) -> None:
-    """Upload the model with its card, again after each failure that may pass.
+    """Save the model and upload it with its card.
 
     Args:
         trainer: The trainer, done with training.
         card: What `trainer.create_model_card()` takes, such as `dataset_name`.
     """
-    from huggingface_hub import HfApi
-
     # All processes save, since each may hold a part; one uploads. The trainer's own
     # push_to_hub() does both at once, so it could not be tried again by one alone.
     trainer.save_model(_internal_call=True)
-    if not trainer.is_world_process_zero():
+    upload(trainer, Path(trainer.args.output_dir).absolute(), **card)
+
+
+def upload(trainer: Any, folder: Path | None, suffix: str = "", **card: Any) -> None:
+    """Upload a saved model, again after each failure that may pass.
+
+    Args:
+        trainer: The trainer, done with training.
+        folder: Where the model is; only the main process needs to know.
+        suffix: What is added to the name of the trainer's repository.
+        card: What `trainer.create_model_card()` takes, such as `dataset_name`.
+    """
+    from huggingface_hub import HfApi
+
+    if folder is None or not trainer.is_world_process_zero():
         return
     api: Any = HfApi(token=trainer.args.hub_token)
-    folder = Path(trainer.args.output_dir).absolute()
     pauses = list(PUSH_PAUSES)
     while True:
         try:
             if trainer.hub_model_id is None:
                 trainer.init_hf_repo()
-            repo = str(trainer.hub_model_id)
+            main_repo = str(trainer.hub_model_id)
+            repo = main_repo + suffix
+            private = trainer.args.hub_private_repo
+            if suffix:
+                api.create_repo(repo, private=private, exist_ok=True)
             trainer.create_model_card(**{"model_name": repo.split("/")[-1], **card})
+            text = Path(trainer.args.output_dir, "README.md").read_text("utf-8")
+            text = text.replace(f'"{main_repo}"', f'"{repo}"')
+            (folder / "README.md").write_text(text, "utf-8")
             commit = api.upload_folder(
                 repo_id=repo,
                 folder_path=folder,
                 commit_message="End of training",
-                ignore_patterns=["_*", "checkpoint-*"],
-                revision=trainer.args.hub_revision,
+                ignore_patterns=["_*", "checkpoint-*", "merged/*", "ref/*"],
+                revision=None if suffix else trainer.args.hub_revision,
             )
         except Exception as error:
             if not pauses or not may_pass(error):

@@ -9,6 +9,8 @@ import pytest
 
 from examples import tiny
 
+pytest_plugins = ["hubsim.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -8,12 +8,19 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hfjobs_trainer.codegen import examples, exports, fields, trl_args
+from hfjobs_trainer.codegen import examples, exports, fields, references, rules, trl_args
 from hfjobs_trainer.errors import HFTError
 
 ROOT = Path(__file__).resolve().parents[2]
 Generator = Callable[[], dict[str, str]]
-GENERATORS: tuple[Generator, ...] = (trl_args.generate, fields.generate, exports.generate, examples.generate)
+GENERATORS: tuple[Generator, ...] = (
+    trl_args.generate,
+    fields.generate,
+    exports.generate,
+    examples.generate,
+    references.generate,
+    rules.generate,
+)
 """Each returns path from the repository's root -> text, and may import what those before it wrote."""
 
 FOLDERS: tuple[str, ...] = (trl_args.FOLDER,)

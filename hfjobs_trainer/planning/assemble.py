@@ -15,7 +15,7 @@ from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.resolve import Resolved, precision_of, resolve
 from hfjobs_trainer.planning.trackers import tracking_secrets
 from hfjobs_trainer.planning.workload import workload
-from hfjobs_trainer.problems import Problem, Unchecked, run_rules
+from hfjobs_trainer.problems import RULES, Problem, Unchecked, run_rules
 from hfjobs_trainer.rendering.render import render_script
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -62,7 +62,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     problems, unchecked = [*problems, *found], [*unchecked, *lacking]
     if backend == "local":
         problems = [problem for problem in problems if problem.scope == "script"]
-        unchecked = []
+        unchecked = [item for item in unchecked if RULES[item.code].scope == "script"]
     return Checked(resolved, flavor, choice, memory, hardware, tuple(problems), tuple(unchecked))
 
 
@@ -132,7 +132,8 @@ def _request(spec: TrainSpec, resolved: Resolved, flavor: Flavor | None, backend
         secrets.append("HF_TOKEN")
     env: dict[str, str] = {"PYTHONUNBUFFERED": "1"}
     if backend == "hub":
-        # torch's version is pinned, its CUDA build follows the driver of the machine
+        # torch's version is pinned, its CUDA build is for the machine to choose: `uv pip` reads this, `uv run` does not
+        # (astral-sh/uv#18157), so that the script checks its GPUs itself
         env["UV_TORCH_BACKEND"] = "auto"
     method = type(spec).METHOD.name
     labels = {"sdk": "hfjobs-trainer", "method": method, "spec": spec.digest[:LABEL_DIGITS]}

@@ -23,9 +23,10 @@ from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
+from hfjobs_trainer.specs.locations import data_suffix
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
-_BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+_BUILDERS: dict[str | None, str] = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
 # Class of transformers that loads a model, by PEFT's task type.
 _MODEL_CLASSES = {"CAUSAL_LM": "AutoModelForCausalLM", "SEQ_CLS": "AutoModelForSequenceClassification"}
@@ -48,10 +49,10 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
     accumulates = spec.global_batch_size is not None and not spec.is_set("gradient_accumulation_steps")
     if accumulates:
         arguments.pop("gradient_accumulation_steps", None)
-    model_init = {
+    model_init: dict[str, Any] = {
         "revision": spec.model_revision,
         "attn_implementation": spec.attn_implementation,
-        **(spec.model_init_kwargs or {}),
+        **(spec.trl_arguments().get("model_init_kwargs") or {}),
     }
     if method.loads_models:
         model_init["trust_remote_code"] = arguments.pop("trust_remote_code", None)
@@ -155,8 +156,7 @@ def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
             "streaming": dataset.streaming or None,
         }
         return Data(location, None, {key: value for key, value in arguments.items() if value is not None}, **common)
-    plain = dataset.id.removesuffix(".gz")
-    builder = next((builder for suffix, builder in _BUILDERS.items() if plain.endswith(suffix)), "disk")
+    builder = _BUILDERS.get(data_suffix(dataset.id), "disk")
     if builder == "disk":
         return Data(location, builder, {}, **common)
     arguments = {"split": dataset.split} | ({"streaming": True} if dataset.streaming else {})

@@ -140,9 +140,10 @@ def resolve(
     output_dir, repo = arguments["output_dir"], arguments.get("hub_model_id")
     tracking = resolve_tracking(spec.tracking, output_dir, repo, namespace, backend, decide)
     arguments |= tracking_arguments(spec.tracking.report_to, tracking)
+    hardware = spec.hardware.model_dump(mode="json")
     for name in ("fsdp", "fsdp_config", "deepspeed", "accelerator_config"):
-        if (value := getattr(spec.hardware, name)) is not None:
-            arguments[name] = value
+        if hardware[name] is not None:
+            arguments[name] = hardware[name]
     arguments["disable_tqdm"] = True
 
     timeout = padded_timeout(spec)

@@ -15,34 +15,49 @@ _INDENT = "    "
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def python_literal(value: Any, *, indent: int = 0, column: int | None = None, reserve: int = 1) -> str:
+def python_literal(
+    value: Any, *, indent: int = 0, column: int | None = None, reserve: int = 1, plain: bool = False
+) -> str:
     """Python source of a value.
 
     Args:
-        value: None, bool, int, float, str, or lists, tuples and dicts of these.
+        value: None, bool, int, finite float, str, or lists, tuples and dicts of these.
         indent: Columns by which the line is indented on which the literal begins.
         column: Column at which the literal begins; ``indent`` if not given.
         reserve: Columns that must stay free behind the literal, such as 1 for a comma.
+        plain: Whether to write ASCII only.
 
     Raises:
         TypeError: The value has no literal.
     """
     start = indent if column is None else column
-    flat = _flat(value)
-    if not isinstance(value, Mapping | list | tuple) or not value or start + _width(flat) + reserve <= LINE_LENGTH:
+    flat = _flat(value, plain)
+    if not isinstance(value, Mapping | list | tuple) or not value:
+        return flat
+    fits = _fits(flat, LINE_LENGTH - start - reserve)
+    if fits is None:
+        return python_literal(value, indent=indent, column=column, reserve=reserve, plain=True)
+    if fits:
         return flat
     inner = " " * indent + _INDENT
     if isinstance(value, Mapping):
-        lines: list[str] = []
-        for key, item in cast("Mapping[Any, Any]", value).items():
-            head = f"{inner}{_flat(key)}: "
-            lines.append(head + python_literal(item, indent=len(inner), column=_width(head)) + ",")
+        pairs = cast("Mapping[Any, Any]", value).items()
+        lines = [_item(key, item, len(inner), plain) for key, item in pairs]
         opening, closing = "{", "}"
     else:
         items = cast("Sequence[Any]", value)
-        lines = [inner + python_literal(item, indent=len(inner)) + "," for item in items]
+        lines = [inner + python_literal(item, indent=len(inner), plain=plain) + "," for item in items]
         opening, closing = ("[", "]") if isinstance(value, list) else ("(", ")")
     return "\n".join([opening, *lines, " " * indent + closing])
+
+
+def dict_lines(items: Mapping[str, Any], *, indent: int) -> str:
+    """Items of a dict, one a line, each indented and ending in a comma.
+
+    Raises:
+        TypeError: A value has no literal.
+    """
+    return "\n".join(_item(key, value, indent, False) for key, value in items.items())
 
 
 def keyword_lines(arguments: Mapping[str, Any], *, indent: int) -> str:
@@ -63,10 +78,13 @@ def assignment(name: str, value: Any) -> str:
     """A module-level assignment, its value in parentheses where the formatter would put them."""
     head = f"{identifier(name)} = "
     text = python_literal(value, column=len(head), reserve=0)
-    fits_alone = len(_INDENT) + _width(text) <= LINE_LENGTH
-    if "\n" not in text and len(head) + _width(text) > LINE_LENGTH and fits_alone:
-        return f"{head}(\n{_INDENT}{text}\n)"
-    return head + text
+    if "\n" in text:
+        return head + text
+    in_line, alone = _fits(text, LINE_LENGTH - len(head)), _fits(text, LINE_LENGTH - len(_INDENT))
+    if in_line is None or alone is None:
+        text = python_literal(value, column=len(head), reserve=0, plain=True)
+        in_line, alone = _fits(text, LINE_LENGTH - len(head)), _fits(text, LINE_LENGTH - len(_INDENT))
+    return head + text if in_line or not alone else f"{head}(\n{_INDENT}{text}\n)"
 
 
 def identifier(name: str) -> str:
@@ -82,52 +100,75 @@ def identifier(name: str) -> str:
     return name
 
 
-def _flat(value: Any) -> str:
+def _item(key: Any, value: Any, indent: int, plain: bool) -> str:
+    head = f"{' ' * indent}{_flat(key, plain)}: "
+    narrowest, widest = _widths(head)
+    if narrowest != widest and isinstance(value, Mapping | list | tuple):
+        head = f"{' ' * indent}{_flat(key, True)}: "
+    return head + python_literal(value, indent=indent, column=_widths(head)[1], plain=plain) + ","
+
+
+def _flat(value: Any, plain: bool = False) -> str:
     if value is None or isinstance(value, bool):
         return repr(value)
     if isinstance(value, str):
-        return _string(value)
+        return _string(value, plain)
     if isinstance(value, int):
-        return repr(int(value))
+        return int.__repr__(value)
     if isinstance(value, float):
         return _float(value)
     if isinstance(value, Mapping):
         pairs = cast("Mapping[Any, Any]", value).items()
-        return "{" + ", ".join(f"{_flat(key)}: {_flat(item)}" for key, item in pairs) + "}"
+        return "{" + ", ".join(f"{_flat(key, plain)}: {_flat(item, plain)}" for key, item in pairs) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_flat(item) for item in cast("list[Any]", value)) + "]"
+        return "[" + ", ".join(_flat(item, plain) for item in cast("list[Any]", value)) + "]"
     if isinstance(value, tuple):
-        items = [_flat(item) for item in cast("tuple[Any, ...]", value)]
+        items = [_flat(item, plain) for item in cast("tuple[Any, ...]", value)]
         return "(" + ", ".join(items) + ("," if len(items) == 1 else "") + ")"
     raise TypeError(f"a {type(value).__name__} cannot be written into a script")
 
 
 def _float(value: float) -> str:
     if not math.isfinite(value):
-        return f'float("{value}")'
-    return repr(value).replace("e+", "e")
+        raise TypeError(f"{value} cannot be written into a script")
+    return float.__repr__(value).replace("e+", "e")
 
 
-def _string(text: str) -> str:
+def _string(text: str, plain: bool) -> str:
     # fewest escapes, double quotes on a tie: as the formatter chooses
     quote = "'" if text.count('"') > text.count("'") else '"'
-    return quote + "".join(_character(char, quote) for char in text) + quote
+    return quote + "".join(_character(char, quote, plain) for char in text) + quote
 
 
-def _character(char: str, quote: str) -> str:
+def _character(char: str, quote: str, plain: bool) -> str:
     if char == quote:
         return "\\" + char
     if char in _ESCAPES:
         return _ESCAPES[char]
-    # separators, controls, invisible and bidirectional marks, surrogates: spelt out, so that one reads what is there
-    if char.isprintable():
+    # separators, controls, invisible and bidirectional marks, surrogates are spelt out: what is read is what is there
+    if char.isprintable() and (char.isascii() or not plain):
         return char
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _width(text: str) -> int:
-    return len(text) + sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+def _fits(text: str, columns: int) -> bool | None:
+    """Whether the text fits; ``None`` where that depends on how wide a formatter takes its characters to be."""
+    narrowest, widest = _widths(text)
+    return True if widest <= columns else False if narrowest > columns else None
+
+
+def _widths(text: str) -> tuple[int, int]:
+    """The fewest and the most columns that the text can take: marks and joined characters are a matter of opinion."""
+    if text.isascii():
+        return len(text), len(text)
+    narrowest = widest = 0
+    for char in text:
+        category, wide = unicodedata.category(char), unicodedata.east_asian_width(char) in "WF"
+        sure = char.isascii() or category in {"Lu", "Ll", "Nd"} or (category == "Lo" and wide)
+        narrowest += (2 if wide else 1) if sure else 0
+        widest += (2 if wide else 1) if sure else 2
+    return narrowest, widest
 
 
 # -- TOML

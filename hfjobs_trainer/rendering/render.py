@@ -42,6 +42,12 @@ def render_script(run: Run) -> str:
     def blocks(extra: Sequence[str]) -> list[Block]:
         return runtime_blocks([*_needed(run), *extra])
 
+    def pasted(extra: Sequence[str]) -> Markup:
+        return Markup("\n\n\n".join(block.source for block in blocks(extra)))
+
+    def main_imports(more: Sequence[str]) -> Markup:
+        return Markup(indent(import_lines(_heavy_imports(run), more, width=84), "    "))
+
     def top_imports(extra: Sequence[str]) -> Markup:
         return Markup(import_lines([block.imports for block in blocks(extra)], ["import time"], run.imports))
 
@@ -55,8 +61,8 @@ def render_script(run: Run) -> str:
                 header=Markup(write_header(run.header)),
                 # what a method's template asks for beside the rest, in `blocks` and in `needs`
                 imports=top_imports,
-                runtime=lambda extra: Markup("\n\n\n".join(block.source for block in blocks(extra))),
-                heavy_imports=lambda more: Markup(indent(import_lines(_heavy_imports(run), more, width=84), "    ")),
+                runtime=pasted,
+                heavy_imports=main_imports,
             )
         )
     except (TemplateError, TypeError, ValueError) as error:
@@ -123,6 +129,9 @@ def _environment() -> ImmutableSandboxedEnvironment:
     def keywords(values: Mapping[str, Any], indent: int) -> Markup:
         return Markup(literals.keyword_lines(values, indent=indent))
 
+    def items(values: Mapping[str, Any], indent: int) -> Markup:
+        return Markup(literals.dict_lines(values, indent=indent))
+
     def literal(value: Any, indent: int) -> Markup:
         return Markup(literals.python_literal(value, indent=indent))
 
@@ -148,7 +157,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=True,
     )
     # the stock filters make Markup of values (safe, tojson, ...): none of them is available
-    filters = (keywords, literal, name, source, of_kind)
+    filters = (keywords, items, literal, name, source, of_kind)
     environment.filters = {function.__name__: function for function in filters} | {"count": len}
     environment.globals = {"assign": assign}
     return environment

@@ -14,6 +14,7 @@ from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
+from hfjobs_trainer.specs.tokens import masked, names_a_secret
 from hfjobs_trainer.specs.trl_args.common import CommonArgs
 
 DType = Literal["auto", "bfloat16", "float16", "float32"]
@@ -35,12 +36,6 @@ def _shorthand(group: type[Group]) -> BeforeValidator:
 
     accepted = group | Mapping[str, Any] | str if group.SHORTHAND else group | Mapping[str, Any]
     return BeforeValidator(expand, json_schema_input_type=accepted)
-
-
-def _lora(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    return {LoRA.ALIASES.get(key, key): item for key, item in cast("Mapping[str, Any]", value).items()}
 
 
 def _mixture(value: Any) -> Any:
@@ -70,7 +65,7 @@ HardwareField = Annotated[Hardware, _shorthand(Hardware)]
 TrackingField = Annotated[Tracking, _shorthand(Tracking)]
 OutputField = Annotated[Output, _shorthand(Output)]
 QuantizationField = Annotated[Quantization, _shorthand(Quantization)]
-LoRAField = Annotated[LoRA, BeforeValidator(_lora, json_schema_input_type=LoRA | Mapping[str, Any])]
+LoRAField = Annotated[LoRA, _shorthand(LoRA)]
 
 
 class TrainSpec(CommonArgs):
@@ -86,7 +81,7 @@ class TrainSpec(CommonArgs):
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
-    model_revision: str | None = Field(default=None, description="Branch, tag or commit of the model.")
+    model_revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit of the model.")
     dtype: DType | None = Field(
         default=None, description="dtype in which the weights are loaded; unset: the planner's choice."
     )
@@ -114,9 +109,9 @@ class TrainSpec(CommonArgs):
     output: OutputField = Field(default=Output(), description="Where the model goes.")
     env: dict[str, str] = Field(default={}, description="Environment variables, visible to all who see the job.")
     secrets: list[str] = Field(default=[], description="Names of secrets; their values are read when you submit.")
-    image: str | None = Field(default=None, description="Docker image of the job.")
+    image: str | None = Field(default=None, min_length=1, description="Docker image of the job.")
     labels: dict[str, str] = Field(default={}, description="Labels of the job.")
-    namespace: str | None = Field(default=None, description="User or organization that runs and pays.")
+    namespace: str | None = Field(default=None, min_length=1, description="User or organization that runs and pays.")
     extra_dependencies: list[str] = Field(default=[], description="More packages for the script, as pip takes them.")
 
     def __init__(self, **fields: Any) -> None:
@@ -189,7 +184,8 @@ class TrainSpec(CommonArgs):
     def trl_arguments(self) -> dict[str, Any]:
         """The arguments of TRL's config that the user set, in the order of TRL's table."""
         known = type(self).METHOD.trl_argument_names(type(self))
-        return {name: value for name, value in self.model_dump(exclude_unset=True).items() if name in known}
+        given = self.model_dump(mode="json", exclude_unset=True, include=set(known))
+        return {name: value for name, value in given.items() if name in known}
 
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
@@ -215,8 +211,15 @@ class TrainSpec(CommonArgs):
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        # pydantic gives frozen classes a hash of all their values, and lists have none
+        cls.__hash__ = TrainSpec.__hash__
+
     def __repr__(self) -> str:
         given = self.model_dump(exclude_unset=True, exclude={"method"})
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+        if self.env:
+            given["env"] = {name: "***" if names_a_secret(name, text) else text for name, text in self.env.items()}
+        return masked(f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})")
 
     __str__ = __repr__

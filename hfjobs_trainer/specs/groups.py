@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from hfjobs_trainer.errors import SpecError
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
@@ -20,6 +24,38 @@ class Group(BaseModel):
 
     SHORTHAND: ClassVar[str | None] = None
     """Field that a plain string stands for."""
+    ALIASES: ClassVar[dict[str, str]] = {}
+    """Other names of fields."""
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            type(self).__pydantic_validator__.validate_python(fields, self_instance=self)
+        except ValidationError as error:
+            from hfjobs_trainer.specs.parse import explain_group
+
+            problems = explain_group(error, fields, type(self))
+        else:
+            return
+        raise SpecError(problems, type(self).__name__)
+
+    # inside a spec, pydantic then validates a group as one of its own, and errors keep their paths
+    __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, fields: Any) -> Any:
+        if not cls.ALIASES or not isinstance(fields, Mapping):
+            return fields
+        given = dict(cast("Mapping[str, Any]", fields))
+        for alias in [name for name in given if name in cls.ALIASES]:
+            value, name = given.pop(alias), cls.ALIASES[alias]
+            if given.setdefault(name, value) != value:
+                raise PydanticCustomError(
+                    "given_twice",
+                    "{alias} and {name} are one thing, given with two values",
+                    {"alias": alias, "name": name},
+                )
+        return given
 
 
 class Dataset(Group):

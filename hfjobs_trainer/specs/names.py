@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[str, str]] = {
 _COMMON_RENAMES: dict[str, str] = {
     "max_seq_length": "max_length",
     "max_seq_len": "max_length",
-    "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
+    "tokenizer": "nothing: the tokenizer is loaded with the model",
     "processing_class": "nothing: the tokenizer is loaded with the model",
     "model_name_or_path": "model",
     "model_name": "model",
@@ -128,7 +128,8 @@ _COMMON_RENAMES: dict[str, str] = {
 }
 
 _ONE_LENGTH: dict[str, str] = dict.fromkeys(
-    ("max_prompt_length", "max_completion_length", "max_target_length"), "max_length, which covers prompt and completion"
+    ("max_prompt_length", "max_completion_length", "max_target_length"),
+    "max_length, which covers prompt and completion",
 )
 _NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialised logits"}
 _PAIRS: dict[str, str] = {
@@ -141,6 +142,8 @@ _PAIRS: dict[str, str] = {
     "ref_model_init_kwargs": "model_init_kwargs",
 }
 _ANSWERS: dict[str, str] = {
+    "max_seq_length": "max_completion_length",
+    "max_seq_len": "max_completion_length",
     "max_prompt_length": "nothing: TRL no longer truncates prompts; filter the dataset instead",
     "max_new_tokens": "max_completion_length",
     "response_length": "max_completion_length",
@@ -170,6 +173,7 @@ _POLICY: dict[str, str] = {
 _METHOD_RENAMES: dict[str, dict[str, str]] = {
     "sft": {
         **_ONE_LENGTH,
+        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
         "num_of_sequences": "packing",
         "dataset_batch_size": "nothing: it was removed from TRL",
     },
@@ -198,6 +202,26 @@ _METHOD_RENAMES: dict[str, dict[str, str]] = {
     "cpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
     "online_dpo": {**_REWARDS, "max_completion_length": "max_new_tokens", "response_length": "max_new_tokens"},
     "gkd": {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"},
+    "ppo": {
+        "sft_model_path": "model",
+        "reward_funcs": "reward_model; for functions, use hft.GRPO or hft.RLOO",
+        "reward_model_name_or_path": "reward_model",
+        "ref_model": "nothing: the policy is held against the model that it started from",
+        "value_model_path": "value_model",
+        "max_new_tokens": "response_length",
+        "max_completion_length": "response_length",
+        "beta": "kl_coef",
+        "epsilon": "cliprange",
+        "num_iterations": "num_ppo_epochs",
+        "ppo_epochs": "num_ppo_epochs",
+        "mini_batch_size": "num_mini_batches",
+        "init_kl_coef": "kl_coef",
+        **dict.fromkeys(
+            ("local_batch_size", "local_mini_batch_size", "micro_batch_size", "num_total_batches", "world_size"),
+            "nothing: the trainer works it out",
+        ),
+        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script makes the adapter"),
+    },
 }
 
 

@@ -18,8 +18,9 @@ from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.dropped import instead
-from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
+from hfjobs_trainer.specs.groups import Dataset, Group
 from hfjobs_trainer.specs.registry import METHODS
+from hfjobs_trainer.specs.values import unwritable
 
 S = TypeVar("S", bound=TrainSpec)
 
@@ -48,13 +49,19 @@ def build(spec: TrainSpec, fields: Mapping[str, Any]) -> None:
     problems = _fill(spec, fields)
     if problems:
         label = type(spec).METHOD.label
-        raise SpecError([*problems, *_rules_on_the_rest(type(spec), fields, problems)], f"{label} spec")
+        # where it would run is not known yet: only what is wrong everywhere
+        raise SpecError([*problems, *_rules_on_the_rest(type(spec), fields, problems, "local")], f"{label} spec")
 
 
-def parse(raw: object) -> tuple[TrainSpec | None, list[Problem], str]:
+def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | None, list[Problem], str]:
     """A spec from a mapping that carries ``method``, all problems, and what to call it in a message.
 
-    On problems the spec is ``None``. A spec that is one already is returned as it is.
+    On problems the spec is ``None``, and what the rules say of the fields that did parse is among them. A spec that is
+    one already is returned as it is.
+
+    Args:
+        raw: A spec, or a mapping that carries ``method``.
+        backend: Where it would run: problems of a remote run are told for any other than ``"local"``.
     """
     if isinstance(raw, TrainSpec):
         return raw, [], f"{type(raw).METHOD.label} spec"
@@ -71,10 +78,12 @@ def parse(raw: object) -> tuple[TrainSpec | None, list[Problem], str]:
         close = difflib.get_close_matches(str(name).lower(), list(METHODS), 1)
         return None, [Problem("SPEC001", "method", why, f'method="{close[0]}"' if close else "")], "spec"
     spec_class = METHODS[name]
-    try:
-        return spec_class(**fields), [], f"{spec_class.METHOD.label} spec"
-    except SpecError as error:
-        return None, list(error.problems), error.subject
+    subject = f"{spec_class.METHOD.label} spec"
+    spec = spec_class.__new__(spec_class)
+    problems = _fill(spec, fields)
+    if not problems:
+        return spec, [], subject
+    return None, [*problems, *_rules_on_the_rest(spec_class, fields, problems, backend)], subject
 
 
 def merged(spec: TrainSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,10 +115,18 @@ def _fill(spec: TrainSpec, fields: Mapping[str, Any]) -> list[Problem]:
         type(spec).__pydantic_validator__.validate_python(data, self_instance=spec)
     except ValidationError as error:
         problems += explain(error, data, f"{type(spec).METHOD.config} in TRL")
+        free: dict[str, Any] = {name: value for name, value in data.items() if isinstance(value, Mapping)}
+    else:
+        free = {name: getattr(spec, name) for name in spec.model_fields_set}
+    told = {problem.path for problem in problems}
+    for name, value in free.items():
+        problems += [problem for problem in unwritable(value, name) if problem.path not in told]
     return problems
 
 
-def _rules_on_the_rest(spec: type[S], fields: Mapping[str, Any], problems: list[Problem]) -> list[Problem]:
+def _rules_on_the_rest(
+    spec: type[S], fields: Mapping[str, Any], problems: list[Problem], backend: str
+) -> list[Problem]:
     broken = {problem.path.split(".")[0] for problem in problems}
     data, _ = _sort_names(spec, {name: value for name, value in fields.items() if name not in broken})
     rest = {name: value for name, value in data.items() if name not in broken}
@@ -122,7 +139,12 @@ def _rules_on_the_rest(spec: type[S], fields: Mapping[str, Any], problems: list[
         spec.__pydantic_validator__.validate_python(rest, self_instance=remaining)
     except ValidationError:
         return []
-    return run_rules(Context(remaining), method=spec.METHOD.name, stage="spec", skip_paths=broken)[0]
+    for name in broken:
+        # not the placeholder or default: what a rule would say of that is no problem of the user's
+        remaining.__dict__.pop(name, None)
+    context = Context(remaining, backend=backend)
+    found, _ = run_rules(context, method=spec.METHOD.name, stage="spec", skip_paths=broken)
+    return [problem for problem in found if problem.scope == "script" or backend != "local"]
 
 
 # -- names
@@ -154,7 +176,9 @@ def _sort_names(spec: type[TrainSpec], fields: Mapping[str, Any]) -> tuple[dict[
         elif name in names.REFUSED:
             problems.append(Problem("SPEC006", name, *names.REFUSED[name]))
         elif today := names.renamed(method.name, name):
-            problems.append(Problem("SPEC005", name, f"is no argument of {method.config} in TRL today", f"use {today}"))
+            gone = today.startswith("nothing")
+            fix = "leave it out" + today.removeprefix("nothing") if gone else f"use {today}"
+            problems.append(Problem("SPEC005", name, f"is no argument of {method.config} in TRL today", fix))
         else:
             close = difflib.get_close_matches(name, [*spec.model_fields, *names.FOLDED], 1, 0.7)
             why = f"is no argument of {method.config} in the pinned TRL, and no field of {spec.__name__}"
@@ -221,8 +245,20 @@ def _fold(data: dict[str, Any], problems: list[Problem], name: str, owner: str, 
 # -- pydantic's errors in our words
 
 
-def explain(error: ValidationError, data: Any, subject: str) -> list[Problem]:
-    """Pydantic's errors as problems, one for each field that is wrong."""
+def explain_group(error: ValidationError, data: Mapping[str, Any], group: type[Group]) -> list[Problem]:
+    """Pydantic's errors on a group that was constructed on its own."""
+    return explain(error, data, group.__name__, _fields_of(group))
+
+
+def explain(error: ValidationError, data: Any, subject: str, known: Mapping[str, Any] | None = None) -> list[Problem]:
+    """Pydantic's errors as problems, one for each field that is wrong.
+
+    Args:
+        error: What pydantic raised.
+        data: What it was given.
+        subject: What to call it in a message.
+        known: Its fields, to name them where one is unknown.
+    """
     by_path: dict[str, list[Problem]] = {}
     for item in error.errors(include_url=False, include_input=False):
         inner = item.get("ctx", {}).get("error")
@@ -232,17 +268,19 @@ def explain(error: ValidationError, data: Any, subject: str) -> list[Problem]:
                 nested = f"{path}.{problem.path}" if problem.path else path
                 by_path.setdefault(nested, []).append(Problem(problem.code, nested, problem.why, problem.fix))
             continue
-        by_path.setdefault(path, []).append(_one(item, path, data, subject))
+        by_path.setdefault(path, []).append(_one(item, path, data, subject, known or {}))
     return [_most_telling(problems) for problems in by_path.values()]
 
 
-def _one(item: Any, path: str, data: Any, subject: str) -> Problem:
+def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) -> Problem:
     kind, message = item["type"], item["msg"]
+    if kind == "given_twice":
+        return Problem("SPEC007", path, message, "give one of them")
     if kind == "missing":
         return Problem("SPEC002", path, "is required", _EXAMPLES.get(path, ""))
     if kind == "extra_forbidden":
         parent, _, leaf = path.rpartition(".")
-        fields = list(_group_fields(parent))
+        fields = list(_group_fields(parent) if parent else top)
         close = difflib.get_close_matches(leaf, fields, 1, 0.6)
         known = f"; known are {', '.join(fields)}" if fields else ""
         return Problem("SPEC004", path, f"is no field of {parent or subject}{known}", close[0] if close else "")
@@ -252,9 +290,11 @@ def _one(item: Any, path: str, data: Any, subject: str) -> Problem:
         choices = [part.strip("' ") for part in expected.replace(" or ", ", ").split(", ")]
         close = difflib.get_close_matches(str(value), choices, 1, 0.5)
         return Problem("SPEC003", path, f"must be {expected}", f'"{close[0]}"' if close else "")
+    own = message.startswith("Value error, ")
     message = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message if own else message[:1].lower() + message[1:]
     got = f", not {_article(type(value).__name__)}" if kind.endswith("_type") and value is not None else ""
-    return Problem("SPEC003", path, message[:1].lower() + message[1:] + got)
+    return Problem("SPEC003", path, message + got)
 
 
 _EXAMPLES = {
@@ -281,9 +321,11 @@ def _group_fields(name: str) -> dict[str, Any]:
     """Fields of the group that a field of the spec holds, its aliases among them."""
     field = TrainSpec.model_fields.get(name)
     group = _group_of(field.annotation) if field else None
-    if group is None:
-        return {}
-    return dict(group.model_fields) | (LoRA.ALIASES if group is LoRA else {})
+    return _fields_of(group) if group else {}
+
+
+def _fields_of(group: type[Group]) -> dict[str, Any]:
+    return dict(group.model_fields) | group.ALIASES
 
 
 def _group_of(annotation: Any) -> type[Group] | None:

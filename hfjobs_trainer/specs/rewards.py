@@ -10,15 +10,16 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import io
 import re
 import sys
-import textwrap
+import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 # Modules beside the standard library that the dependencies of every script bring, by import name.
 INSTALLED = frozenset(
@@ -46,6 +47,10 @@ INSTALLED = frozenset(
         "yaml",
     ]
 )
+
+
+# Builtins of a notebook only.
+_NOTEBOOK_NAMES = frozenset({"display", "get_ipython"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +98,12 @@ class RewardFunction(BaseModel):
             or body[0].name != self.name
         ):
             raise ValueError(f"the source of {self.name!r} must be one function of that name")
-        if not all(len(line) == 1 and isinstance(line[0], ast.Import | ast.ImportFrom) for line in imports):
-            raise ValueError(f"the imports of {self.name!r} must be import statements")
+        if not all(len(line) == 1 and _is_plain_import(line[0]) for line in imports):
+            raise ValueError(
+                f"the imports of {self.name!r} must be import statements, neither relative nor of everything"
+            )
+        if "\r" in self.source or not self.name.isascii():
+            raise ValueError(f"the source of {self.name!r} must have plain line ends and a name in ASCII")
         if re.search(r"^# ///", self.source, re.MULTILINE):
             raise ValueError(
                 f"the source of {self.name!r} has a line that begins with '# ///', which marks a script's header"
@@ -118,6 +127,12 @@ class RewardFunction(BaseModel):
         )
 
 
+def _is_plain_import(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.ImportFrom):
+        return not statement.level and all(alias.name != "*" for alias in statement.names)
+    return isinstance(statement, ast.Import)
+
+
 def capture(function: Callable[..., Any]) -> RewardFunction:
     """Take a function's source and the imports it needs.
 
@@ -125,41 +140,68 @@ def capture(function: Callable[..., Any]) -> RewardFunction:
         ValueError: It is no plain function, its source cannot be found, or it depends on something that the script
             would not have; the message names it.
     """
+    function = inspect.unwrap(function)  # a decorator's wrapper has the source of what it wraps, but names of its own
     if not isinstance(function, FunctionType):
-        raise ValueError(f"{function!r} is no plain function: write it as `def reward(completions, **kwargs): ...`")
+        why = "is no plain function: write it as `def reward(completions, **kwargs): ...`"
+        raise ValueError(f"{getattr(function, '__qualname__', None) or type(function).__qualname__} {why}")
     name = function.__name__
     if name == "<lambda>":
-        raise ValueError(
-            "a lambda has no name to go by in the script: write it as `def reward(completions, **kwargs): ...`"
-        )
+        why = "a lambda has no name to go by in the script"
+        raise ValueError(f"{why}: write it as `def reward(completions, **kwargs): ...`")
     try:
-        source = textwrap.dedent(inspect.getsource(function)).rstrip() + "\n"
+        source = _read(function)
         tree = ast.parse(source)
     except (OSError, TypeError, SyntaxError):
         raise ValueError(f"the source of {name} cannot be found: define it in a file or a notebook cell") from None
     if function.__closure__:
         captured = ", ".join(function.__code__.co_freevars)
-        raise ValueError(
-            f"{name} uses {captured} of the function around it: pass it as a default value or define it inside"
-        )
+        raise ValueError(f"{name} uses {captured} of the function around it: define it inside {name}")
     needed = _free_names(_without_annotations(ast.parse(source)))
-    imports, missing = _resolve(sorted(needed), function.__globals__, name)
+    imports, missing = _resolve(sorted(needed), function.__globals__, name, tree)
     # annotations are never evaluated in a script: what they name is imported if it can be, and no loss if not
-    imports += _resolve(sorted(_free_names(tree) - needed), function.__globals__, name)[0]
+    imports += _resolve(sorted(_free_names(tree) - needed), function.__globals__, name, tree)[0]
     if missing:
         raise ValueError(f"{name} uses {', '.join(missing)}, which the script would not have: define it inside {name}")
-    return RewardFunction(name=name, source=source, imports=imports)
+    try:
+        return RewardFunction(name=name, source=source, imports=imports)
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
-def _resolve(names: list[str], scope: dict[str, Any], function: str) -> tuple[list[str], list[str]]:
+def _read(function: FunctionType) -> str:
+    """Source of a function, taken out of whatever stands around it."""
+    lines = inspect.getsource(function).replace("\r\n", "\n").replace("\r", "\n").rstrip().split("\n")
+    margin = lines[0][: len(lines[0]) - len(lines[0].lstrip())]
+    if not margin:
+        return "\n".join(lines) + "\n"
+    # text that goes over several lines keeps its own margin, which is part of the value
+    inside: set[int] = set()
+    depth, first = 0, 0
+    for token in tokenize.generate_tokens(io.StringIO("\n".join(lines) + "\n").readline):
+        kind = tokenize.tok_name[token.type]
+        if kind == "STRING":
+            inside |= set(range(token.start[0] + 1, token.end[0] + 1))
+        elif kind.endswith("_START"):  # f-strings are several tokens since Python 3.12
+            depth, first = depth + 1, first if depth else token.start[0]
+        elif kind.endswith("_END"):
+            depth -= 1
+            if not depth:
+                inside |= set(range(first + 1, token.end[0] + 1))
+    return "".join(
+        (line if number in inside else line.removeprefix(margin) if line.startswith(margin) else line.lstrip()) + "\n"
+        for number, line in enumerate(lines, 1)
+    )
+
+
+def _resolve(names: list[str], scope: dict[str, Any], function: str, tree: ast.AST) -> tuple[list[str], list[str]]:
     imports: list[str] = []
     missing: list[str] = []
     for name in names:
-        if name == function or (name not in scope and hasattr(builtins, name)):
+        if name == function or (name not in scope and hasattr(builtins, name) and name not in _NOTEBOOK_NAMES):
             continue
         value = scope.get(name)
         if isinstance(value, ModuleType):
-            imports.append(_import_module(value.__name__, name))
+            imports += _import_module(value.__name__, name, tree)
         elif name in scope and (origin := _origin(value, scope)):
             imports.append(f"from {origin[0]} import {origin[1]}" + (f" as {name}" if origin[1] != name else ""))
         elif name not in scope:
@@ -169,15 +211,20 @@ def _resolve(names: list[str], scope: dict[str, Any], function: str) -> tuple[li
     return imports, missing
 
 
-def _import_module(module: str, name: str) -> str:
+def _is_module(name: str) -> bool:
+    return getattr(sys.modules.get(name), "__name__", None) == name  # os.path goes by another name
+
+
+def _import_module(module: str, name: str, tree: ast.AST) -> list[str]:
     if module == name:
-        return f"import {module}"
+        # `import xml` alone does not bring xml.etree, which `import xml.etree` did where the function was written
+        chains = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        parts = {chain for chain in chains if chain.startswith(f"{name}.") and _is_module(chain)}
+        deepest = {part for part in parts if not any(other.startswith(f"{part}.") for other in parts)}
+        return [f"import {part}" for part in sorted(deepest)] or [f"import {module}"]
     parent, _, leaf = module.rpartition(".")
-    return (
-        f"from {parent} import {leaf}" + (f" as {name}" if leaf != name else "")
-        if parent
-        else f"import {module} as {name}"
-    )
+    renamed = f" as {name}" if leaf != name else ""
+    return [f"from {parent} import {leaf}{renamed}" if parent else f"import {module} as {name}"]
 
 
 def _origin(value: Any, scope: dict[str, Any]) -> tuple[str, str] | None:
@@ -194,7 +241,7 @@ def _free_names(tree: ast.AST) -> set[str]:
 
     def globals_of(table: symtable.SymbolTable) -> Iterator[str]:
         for symbol in table.get_symbols():
-            if symbol.is_referenced() and symbol.is_global():
+            if (symbol.is_referenced() and symbol.is_global()) or symbol.is_declared_global():
                 yield symbol.get_name()
         for child in table.get_children():
             yield from globals_of(child)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from examples import tiny
-from hfjobs_trainer.specs.registry import METHODS
 from tests.e2e.methods import EXPERIMENTAL, GROUP, STABLE, STEPS, Finished, Inputs, run_script
 
 
@@ -25,7 +24,9 @@ def check(run: Finished, *, first_step: int = 1) -> None:
     (start,), (end,) = run.named("start"), run.named("end")
     assert (start["method"], start["device"]) == (run.method, "cpu")
     assert end["step"] == STEPS
-    assert [event["step"] for event in run.metrics("loss") if "loss" in event["metrics"]] == [*range(first_step, STEPS + 1)]
+    assert [event["step"] for event in run.metrics("loss") if "loss" in event["metrics"]] == [
+        *range(first_step, STEPS + 1)
+    ]
     assert [event["step"] for event in run.metrics("eval_")] == [STEPS]
     saved = [Path(event["path"]) for event in run.named("saved")]
     assert [path.name for path in saved] == [f"checkpoint-{step}" for step in range(first_step, STEPS + 1)]
@@ -35,7 +36,7 @@ def check(run: Finished, *, first_step: int = 1) -> None:
     assert config["_Group"] == GROUP
 
 
-@pytest.mark.parametrize("method", (*STABLE, *EXPERIMENTAL))
+@pytest.mark.parametrize("method", [*STABLE, *EXPERIMENTAL])
 def test_it_trains(method: str, inputs: Inputs, tmp_path: Path) -> None:
     run = run_script(inputs.fields(method), method, tmp_path)
     check(run)

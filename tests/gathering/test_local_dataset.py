@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,29 @@ def test_columns_that_only_later_rows_have_are_found(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text('{"a": 1}\n' * 99 + '{"b": 1}\n' + '{"c": 1}\n')
     assert read_dataset(str(path), "train").columns == ("a", "b")
+
+
+def test_without_pyarrow_its_formats_are_known_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = datasets.Dataset.from_list(ROWS)
+    dataset.to_parquet(tmp_path / "data.parquet")
+    dataset.save_to_disk(tmp_path / "saved")
+    for name in ("pyarrow", "pyarrow.ipc", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    table = read_dataset(str(tmp_path / "data.parquet"), "train")
+    assert (table.exists, table.columns, table.num_rows) == (True, None, None)
+    saved = read_dataset(str(tmp_path / "saved"), "train")
+    assert (saved.columns, saved.num_rows) == (("prompt", "completion"), None)
+
+
+def test_a_huge_list_whose_first_row_does_not_end_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text('[{"text": "')
+    os.truncate(path, tables.MAX_JSON_BYTES + 1)
+    assert read_dataset(str(path), "train").columns is None
+
+
+def test_a_huge_file_that_is_no_table_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text('{\n"data": ')
+    os.truncate(path, tables.MAX_JSON_BYTES + 1)
+    assert read_dataset(str(path), "train").columns is None

@@ -35,9 +35,9 @@ def prepare_machine(
         sys.exit(
             f"{planned} GPU(s) were promised, torch sees {found}: torch"
             f" {torch.__version__} is built for CUDA {torch.version.cuda}, and the"
-            f" NVIDIA driver here is {nvidia_driver()}. Set UV_TORCH_BACKEND=auto in"
-            " the job's env to install the build that fits the driver, or pin an older"
-            " torch; where no driver is found, choose a flavor that has GPUs."
+            f" NVIDIA driver here is {nvidia_driver()}. If there is a driver, have uv"
+            ' install the build that fits it: torch-backend = "auto" under [tool.uv]'
+            " in this script's header. If there is none, choose a flavor with GPUs."
         )
     report(
         "start",

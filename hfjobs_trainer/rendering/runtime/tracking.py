@@ -60,7 +60,7 @@ def track(
             if space_id and not get_token():
                 raise PermissionError("there is no HF_TOKEN")
             return within(TRACKIO_SECONDS, lambda: open_run(space_id))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - no fault of a tracker ends a run
             where = f"Space {space_id}" if space_id else "the Hub"
             why = f"trackio cannot use {where}: {error!r:.200}"
             report("warning", message=f"{why}. Metrics stay on this machine.")
@@ -96,7 +96,7 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             answer.set_result(context.run(call))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
             answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.dpo import DPOArgs
 
@@ -27,3 +30,197 @@ class DPO(DPOArgs, TrainSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("chosen", "rejected"),)
+
+
+# Losses in which the term that another divergence leaves over cancels (TRL 1.16: trainer/dpo_trainer.py).
+_TAKES_DIVERGENCE = frozenset({"sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft"})
+_SORTING = frozenset({"aot", "aot_unpaired"})
+
+
+@rule("DPO001", methods=["dpo"])
+def exo_needs_smoothing(context: Context[DPO]) -> Iterator[Found]:
+    """The loss `exo_pair` needs label smoothing.
+
+    What it does:
+        Refuses `loss_type="exo_pair"` with `label_smoothing=0`, the default.
+
+    Why:
+        The loss takes the logarithm of it; TRL refuses it once the model is loaded.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset=..., loss_type="exo_pair")
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset=..., loss_type="exo_pair", label_smoothing=1e-3)
+        ```
+    """
+    if "exo_pair" in context.spec.loss_type and context.spec.label_smoothing == 0:
+        yield Found("label_smoothing", 'the loss "exo_pair" needs it above 0', "label_smoothing=1e-3")
+
+
+@rule("DPO002", methods=["dpo"])
+def one_weight_per_loss(context: Context[DPO]) -> Iterator[Found]:
+    """Each loss has its weight.
+
+    What it does:
+        Refuses `loss_weights` that are not as many as the losses in `loss_type`.
+
+    Why:
+        TRL's config raises a `ValueError`.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset=..., loss_type=["sigmoid", "sft"], loss_weights=[1.0])
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset=..., loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.2])
+        ```
+    """
+    losses, weights = context.spec.loss_type, context.spec.loss_weights
+    if weights is not None and len(weights) != len(losses):
+        good = [*weights, *[1.0] * len(losses)][: len(losses)]
+        why = f"gives {len(weights)} for {len(losses)} losses: {', '.join(losses)}"
+        yield Found("loss_weights", why, f"loss_weights={good}")
+
+
+@rule("DPO003", methods=["dpo"])
+def divergence_fits_the_loss(context: Context[DPO]) -> Iterator[Found]:
+    """The divergence is one that the loss can use.
+
+    What it does:
+        Refuses an `f_divergence_type` other than `"reverse_kl"` with losses that are defined for that one only.
+
+    Why:
+        It leaves a term that cancels in the difference of two rewards, and these losses take no difference; TRL
+        refuses the pair once the model is loaded.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset=..., loss_type="apo_zero", f_divergence_type="js_divergence")
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset=..., loss_type="sigmoid", f_divergence_type="js_divergence")
+        ```
+    """
+    spec = context.spec
+    wrong = [loss for loss in spec.loss_type if loss not in _TAKES_DIVERGENCE]
+    if spec.f_divergence_type != "reverse_kl" and wrong:
+        why = f'"{spec.f_divergence_type}" is not defined for the loss "{wrong[0]}"'
+        yield Found("f_divergence_type", why, 'f_divergence_type="reverse_kl", or loss_type="sigmoid"')
+
+
+@rule("DPO004", methods=["dpo"])
+def precomputing_needs_all_rows(context: Context[DPO]) -> Iterator[Found]:
+    """Log probabilities cannot be precomputed for a stream.
+
+    What it does:
+        Refuses `precompute_ref_log_probs=True` where a dataset is streamed.
+
+    Why:
+        They are computed for every row before training, and a stream has no end.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset=hft.Dataset(id="me/pairs", streaming=True), max_steps=100,
+                precompute_ref_log_probs=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset="me/pairs", max_steps=100, precompute_ref_log_probs=True)
+        ```
+    """
+    spec = context.spec
+    streamed = spec.dataset.streaming or (spec.eval_dataset is not None and spec.eval_dataset.streaming)
+    if spec.precompute_ref_log_probs and streamed:
+        why = "needs all rows before training, and a streamed dataset has no end"
+        yield Found("precompute_ref_log_probs", why, "leave it out, or streaming=False")
+
+
+@rule("DPO005", methods=["dpo"])
+def synced_reference_is_a_model(context: Context[DPO]) -> Iterator[Found]:
+    """Only a reference model of its own can follow the policy.
+
+    What it does:
+        Refuses `sync_ref_model=True` with `lora`, and with `precompute_ref_log_probs=True`.
+
+    Why:
+        With an adapter the reference is the base under it, and precomputed log probabilities are those of a reference
+        that stays; TRL refuses both once the model is loaded.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset=..., sync_ref_model=True, lora=hft.LoRA())
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset=..., sync_ref_model=True)
+        ```
+    """
+    spec = context.spec
+    if not spec.sync_ref_model:
+        return
+    if spec.lora is not None:
+        why = "with lora there is no reference model of its own to follow the policy"
+        yield Found("sync_ref_model", why, "leave out sync_ref_model, or lora")
+    if spec.precompute_ref_log_probs:
+        why = "with precompute_ref_log_probs the reference model cannot change"
+        yield Found("sync_ref_model", why, "leave out sync_ref_model, or precompute_ref_log_probs")
+
+
+@rule("DPO006", methods=["dpo"])
+def weighting_needs_pairs(context: Context[DPO]) -> Iterator[Found]:
+    """Pairs cannot be weighted in a loss that sorts them.
+
+    What it does:
+        Refuses `use_weighting=True` with the losses `aot` and `aot_unpaired`.
+
+    Why:
+        They sort the answers of a batch, so that a weight would meet another pair than its own.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset=..., loss_type="aot", use_weighting=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset=..., loss_type="sigmoid", use_weighting=True)
+        ```
+    """
+    sorting = [loss for loss in context.spec.loss_type if loss in _SORTING]
+    if context.spec.use_weighting and sorting:
+        why = f'the loss "{sorting[0]}" sorts the answers, so weights would meet other pairs'
+        yield Found("use_weighting", why, 'leave it out, or loss_type="sigmoid"')
+
+
+@rule("DPO007", methods=["dpo"], severity="warning")
+def padding_free_is_ignored(context: Context[DPO]) -> Iterator[Found]:
+    """`padding_free` is ignored.
+
+    What it does:
+        Warns of `padding_free=True`.
+
+    Why:
+        The DPO trainer of TRL 1.16 pads all the same, and says so in a warning of its own.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset=..., padding_free=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset=...)
+        ```
+    """
+    if context.spec.padding_free:
+        yield Found("padding_free", "is ignored by the DPO trainer of the pinned TRL", "leave it out")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.inputs import data_inputs, need_columns
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.sft import SFTArgs
 
@@ -27,3 +31,150 @@ class SFT(SFTArgs, TrainSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("messages",), (self.dataset_text_field,), ("prompt", "completion"), ("conversations",), ("input_ids",))
+
+
+@rule("SFT001", methods=["sft"])
+def flattened_batches_are_not_truncated(context: Context[SFT]) -> Iterator[Found]:
+    """`padding_free` without packing does not truncate.
+
+    What it does:
+        Refuses `padding_free=True` without `packing` while `max_length` is set, which it is by default.
+
+    Why:
+        Batches that are flattened would exceed `max_length`, so TRL refuses the pair once the model is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., padding_free=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., packing=True)
+        ```
+    """
+    spec = context.spec
+    if spec.padding_free and not spec.packing and spec.max_length is not None:
+        why = f"without packing, max_length={spec.max_length} would not be enforced"
+        yield Found("padding_free", why, "packing=True, or max_length=None")
+
+
+@rule("SFT002", methods=["sft"])
+def packing_needs_a_length(context: Context[SFT]) -> Iterator[Found]:
+    """Packing needs `max_length`.
+
+    What it does:
+        Refuses `packing` and `eval_packing` with `max_length=None`.
+
+    Why:
+        `max_length` is the size of the sequences into which the rows are packed.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., packing=True, max_length=None)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., packing=True, max_length=2048)
+        ```
+    """
+    spec = context.spec
+    if spec.max_length is None and (spec.packing or (spec.eval_packing and spec.evaluates)):
+        name = "packing" if spec.packing else "eval_packing"
+        yield Found("max_length", f"{name}=True fills sequences of this length", "max_length=1024")
+
+
+@rule("SFT003", methods=["sft"])
+def assistant_loss_needs_conversations(context: Context[SFT]) -> Iterator[Found]:
+    """`assistant_only_loss` needs conversations.
+
+    What it does:
+        Refuses `assistant_only_loss=True` where the dataset has no `messages`, `conversations` or `prompt` with
+        `completion`.
+
+    Why:
+        In plain text nobody can tell the assistant's part; TRL refuses it once the model is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset="roneneldan/TinyStories", assistant_only_loss=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset="trl-lib/Capybara", assistant_only_loss=True)
+        ```
+    """
+    if not context.spec.assistant_only_loss:
+        return
+    for data in data_inputs(context):
+        columns = set(need_columns(data))
+        if not columns & {"messages", "conversations"} and not {"prompt", "completion"} <= columns:
+            why = f"{data.id} has no conversations: its columns are {', '.join(need_columns(data))}"
+            yield Found("assistant_only_loss", why, "a dataset with messages, or leave it out")
+
+
+@rule("SFT004", methods=["sft"])
+def prompt_needs_a_completion(context: Context[SFT]) -> Iterator[Found]:
+    """A column `prompt` needs a column `completion`.
+
+    What it does:
+        Refuses datasets that could be used but for a column `prompt` without `completion` beside the others.
+
+    Why:
+        TRL takes every dataset with a `prompt` for one of prompts and completions: `KeyError: 'completion'`, once the
+        model is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset="HuggingFaceH4/ultrachat_200k")  # prompt, prompt_id and messages
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=hft.Dataset(id="HuggingFaceH4/ultrachat_200k", columns={"prompt": "first"}))
+        ```
+    """
+    known = [data for data in data_inputs(context) if data.exists is not False]
+    for data in known:
+        columns = set(data.columns or ())
+        fits = any(set(names) <= columns for names in context.spec.dataset_formats())
+        if fits and "prompt" in columns and "completion" not in columns:
+            original = next((name for name, new in data.dataset.columns.items() if new == "prompt"), "prompt")
+            renamed = data.dataset.columns | {original: "first_prompt"}
+            pairs = ", ".join(f'"{name}": "{new}"' for name, new in renamed.items())
+            why = f"{data.id} has a column prompt, for which TRL expects a completion"
+            yield Found(data.path, why, f'{data.path}=hft.Dataset(id="{data.id}", columns={{{pairs}}})')
+    for data in known:
+        need_columns(data)
+
+
+@rule("SFT005", methods=["sft"], severity="warning")
+def completion_loss_needs_completions(context: Context[SFT]) -> Iterator[Found]:
+    """`completion_only_loss` does nothing without completions.
+
+    What it does:
+        Warns of `completion_only_loss=True` where the dataset has no columns `prompt` and `completion`.
+
+    Why:
+        TRL ignores it in silence for texts and conversations: the loss is taken over everything.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset="trl-lib/Capybara", completion_only_loss=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset="trl-lib/Capybara", assistant_only_loss=True)
+        ```
+    """
+    if not context.spec.completion_only_loss:
+        return
+    for data in data_inputs(context):
+        columns = set(need_columns(data))
+        if not {"prompt", "completion"} <= columns:
+            talks = columns & {"messages", "conversations"}
+            fix = "assistant_only_loss=True" if talks else "leave it out"
+            yield Found("completion_only_loss", f"is ignored: {data.id} has no prompt and completion", fix)

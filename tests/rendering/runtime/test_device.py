@@ -107,7 +107,7 @@ def test_weights_are_loaded_in_a_dtype_that_the_machine_computes_with(
 def test_a_job_without_its_gpus_ends_at_once_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_ID", "687f911eaea852de79c4a50a")
 
-    with pytest.raises(SystemExit, match=r"2 GPU\(s\) were promised, torch sees 0.*driver.*UV_TORCH_BACKEND=auto"):
+    with pytest.raises(SystemExit, match=r'2 GPU\(s\) were promised, torch sees 0.*driver.*torch-backend = "auto"'):
         prepare_machine("sft", "me/model", gpus=2, precision="bf16")
 
 

@@ -1,0 +1,53 @@
+"""Rules about batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.context import Context
+
+
+@rule("BATCH001", stage="run")
+def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The global batch can be formed on the machine.
+
+    What it does:
+        Refuses a `global_batch_size` that is no multiple of the per-device batch times the number of GPUs, and one
+        that contradicts `gradient_accumulation_steps`.
+
+    Why:
+        `global_batch_size` is the number of sequences per optimiser step over all GPUs; the planner solves the
+        accumulation from it, in whole steps. With another batch than the one that was tuned, the learning rate is
+        wrong as well.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., global_batch_size=30, per_device_train_batch_size=8, hardware="a10g-largex2")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., global_batch_size=32, per_device_train_batch_size=8, hardware="a10g-largex2")
+        ```
+    """
+    spec, arguments = context.spec, context.arguments
+    wanted = spec.global_batch_size
+    if wanted is None:
+        return
+    per_device = arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size)
+    gpus = context.num_gpus
+    on = f"{per_device} per device on {gpus} GPU{'s' if gpus > 1 else ''}"
+    if spec.is_set("gradient_accumulation_steps"):
+        steps = spec.gradient_accumulation_steps
+        formed = per_device * gpus * steps
+        # on this machine, how many GPUs there are shows only when the script starts
+        fits = wanted % formed == 0 if context.flavor is None else wanted == formed
+        if not fits:
+            why = f"{on} and {steps} accumulation step{'s' if steps > 1 else ''} make {formed}, not {wanted}"
+            yield Found("global_batch_size", why, "leave out gradient_accumulation_steps, or global_batch_size")
+    elif wanted % (per_device * gpus):
+        down, up = wanted - wanted % (per_device * gpus), wanted + -wanted % (per_device * gpus)
+        sizes = [f"global_batch_size={size}" for size in (down, up) if size]
+        yield Found("global_batch_size", f"{wanted} is no multiple of {on}", " or ".join(sizes))

@@ -1,0 +1,218 @@
+"""Rules about what is read from the Hub, and what is kept there."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from hfjobs_trainer.planning.labels import basename, file_name
+from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.inputs import Input, inputs
+from hfjobs_trainer.specs.locations import data_suffix, is_local_path, is_valid_repo_id
+from hfjobs_trainer.specs.tokens import masked
+
+
+def _owner(context: Context[TrainSpec]) -> str:
+    return context.spec.namespace or context.facts.account.name or "username"
+
+
+@rule("HUB001", scope="remote")
+def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A job reads from the Hub, not from your disk.
+
+    What it does:
+        Refuses local paths of models, datasets, chat templates and reward models on Hugging Face Jobs, and says how to
+        push them.
+
+    Why:
+        The machine that trains cannot see this one's files.
+
+    Example:
+        ```python
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="train.jsonl", timeout="1h")
+        ```
+
+    Use instead:
+        ```sh
+        hf upload username/train train.jsonl --repo-type dataset --private
+        ```
+        ```python
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="username/train", timeout="1h")
+        ```
+    """
+    spec = context.spec
+    for item in inputs(context):
+        if item.is_local and item.exists is False:
+            yield Found(item.id_path, f"{item.id} is a path, and leads nowhere on this machine", "check the path")
+        elif item.is_local:
+            why = f"{item.id} is on this machine, where a job cannot read it"
+            yield Found(item.id_path, why, _push(item, _owner(context)))
+    template = getattr(spec, "chat_template_path", None)
+    rewards = [item for item in getattr(spec, "reward_funcs", ()) if isinstance(item, str)]
+    for path, text in [("chat_template_path", template), *(("reward_funcs", item) for item in rewards)]:
+        if text is not None and (is_local_path(text) or text.endswith(".jinja")):
+            fix = f"hf upload {_owner(context)}/{_repo(text)} {text} --private, then {path} with that id"
+            yield Found(path, f"{text} is on this machine, where a job cannot read it", fix)
+
+
+def _repo(path: str) -> str:
+    name = basename(path).removesuffix(".gz")
+    return file_name(name.removesuffix(data_suffix(name) or "")) or "my-data"
+
+
+def _push(item: Input, owner: str) -> str:
+    repo = f"{owner}/{_repo(item.id)}"
+    if item.kind == "model":
+        return f'hf upload {repo} {item.id} --private, then model="{repo}"'
+    if data_suffix(item.id) is None:
+        return f'datasets.load_from_disk("{item.id}").push_to_hub("{repo}", private=True), then {item.path}="{repo}"'
+    return f'hf upload {repo} {item.id} --repo-type dataset --private, then {item.path}="{repo}"'
+
+
+@rule("HUB002", scope="remote")
+def inputs_exist_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Models and datasets exist on the Hub.
+
+    What it does:
+        Refuses ids that the Hub does not know, or does not show to your token.
+
+    Why:
+        A typo would cost the start of a job.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-0.5", dataset="trl-lib/Capybara")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara")
+        ```
+    """
+    remote = [item for item in inputs(context) if not item.is_local and is_valid_repo_id(item.id)]
+    for item in remote:
+        if item.exists is False:
+            fix = f"check the spelling; a folder here is written ./{item.id}, a private repository needs your token"
+            yield Found(item.id_path, f"the Hub has no {item.kind} {item.id}", fix)
+    for item in remote:
+        need(item.exists, f"whether the Hub has {item.id}")
+
+
+@rule("HUB003")
+def repository_names_are_valid(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Names of repositories are of a form that the Hub accepts.
+
+    What it does:
+        Checks the form of `model`, `dataset` and `eval_dataset` where they are no paths, of `output.hub_model_id`
+        (which needs its namespace), of `tracking.space_id` and of `tracking.bucket_id`.
+
+    Why:
+        The Hub takes letters, digits, `-`, `_` and `.`, at most one `/`, and 96 characters on each side. A model id
+        without a namespace lands in the account of whichever token the job has.
+
+    Example:
+        ```python
+        hft.Output(hub_model_id="my model")
+        ```
+
+    Use instead:
+        ```python
+        hft.Output(hub_model_id="username/my-model")
+        ```
+    """
+    spec = context.spec
+    for item in inputs(context):
+        if not item.is_local and not is_valid_repo_id(item.id):
+            fix = f"namespace/name, or ./{masked(item.id)} for a folder here"
+            yield Found(item.id_path, f'"{masked(item.id)}" is no id of a repository', fix)
+    for path, repo, form in (
+        ("output.hub_model_id", spec.output.hub_model_id, "namespace/name"),
+        ("tracking.space_id", spec.tracking.space_id, "name or namespace/name"),
+        ("tracking.bucket_id", spec.tracking.bucket_id, "name or namespace/name"),
+    ):
+        if repo is None or (is_valid_repo_id(repo) and ("/" in repo or form != "namespace/name")):
+            continue
+        owner, _, name = masked(repo).rpartition("/")
+        good = f"{file_name(owner) or _owner(context)}/{file_name(name) or 'name'}"
+        yield Found(path, f'"{masked(repo)}" is not of the form {form}', f'"{good}"')
+
+
+@rule("HUB004", scope="remote")
+def namespaces_are_yours(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Namespaces are your own, or an organization's of which you are a member.
+
+    What it does:
+        Checks `namespace` and the namespaces in `output.hub_model_id`, `tracking.space_id` and `tracking.bucket_id`
+        against the account.
+
+    Why:
+        The Hub refuses to run, or to create a repository, in another's name; a misspelt model id is found out only
+        when the trained model is pushed.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., namespace="me/team")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., namespace="team")
+        ```
+    """
+    spec, account = context.spec, context.facts.account
+    if spec.namespace is not None and ("/" in spec.namespace or not is_valid_repo_id(spec.namespace)):
+        why = f'"{masked(spec.namespace)}" is no name of a user or organization'
+        yield Found("namespace", why, f'"{file_name(masked(spec.namespace).split("/")[0]) or "username"}"')
+    used = [("namespace", spec.namespace)]
+    for path, repo in (
+        ("output.hub_model_id", spec.output.hub_model_id if spec.output.pushes else None),
+        ("tracking.space_id", spec.tracking.space_id if spec.tracking.report_to == "trackio" else None),
+        ("tracking.bucket_id", spec.tracking.bucket_id if spec.tracking.report_to == "trackio" else None),
+    ):
+        used.append((path, repo.split("/")[0] if repo and "/" in repo and is_valid_repo_id(repo) else None))
+    asked = [(path, name) for path, name in used if name is not None and "/" not in name]
+    if not asked:
+        return
+    name = need(account.name, "whose token it is")
+    organizations = need(account.organizations, "the organizations of the token's owner")
+    yours = {own.lower(): own for own in (name, *organizations)}
+    for path, namespace in asked:
+        if namespace.lower() not in yours and is_valid_repo_id(namespace):
+            teams = (
+                f"one of your organizations ({', '.join(organizations)})"
+                if organizations
+                else "an organization of yours"
+            )
+            meant = yours[(difflib.get_close_matches(namespace.lower(), yours, 1) or [name.lower()])[0]]
+            why = f"{namespace} is neither {name}, whose token it is, nor {teams}"
+            yield Found(path, why, f'"{meant}"' if path == "namespace" else f'"{meant}/..."')
+
+
+@rule("HUB005", scope="remote")
+def something_durable_is_kept(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The model goes to where it outlives the job.
+
+    What it does:
+        Refuses a run on Hugging Face Jobs that does not push its model to the Hub.
+
+    Why:
+        The machine's disk is gone when the job ends, and the trained model with it.
+
+    Example:
+        ```python
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara", timeout="3h")
+        ```
+
+    Use instead:
+        ```python
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara", timeout="3h",
+                       output=hft.Output(hub_model_id="username/model"))
+        ```
+    """
+    spec = context.spec
+    if not spec.output.pushes:
+        repo = f"{_owner(context)}/{file_name(basename(spec.model)) or 'model'}-{type(spec).METHOD.name}"
+        why = "the model is not pushed, and the machine's disk is gone when the job ends"
+        yield Found("output", why, f'output=hft.Output(hub_model_id="{repo}")')

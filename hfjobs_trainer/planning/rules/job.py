@@ -1,0 +1,172 @@
+"""Rules about the job on Hugging Face Jobs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hfjobs_trainer.planning.labels import is_label_key, is_label_value, slug
+from hfjobs_trainer.planning.resolve import padded_timeout
+from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.durations import format_duration
+from hfjobs_trainer.specs.tokens import masked
+
+MIN_SECONDS = 300
+"""Shortest timeout that is sent, seconds: the packages alone take minutes to install."""
+
+# What the Hub takes as names, read off its OpenAPI document.
+_ENV_NAME = re.compile(r"[a-zA-Z][_a-zA-Z0-9]+")
+_SECRET_NAME = re.compile(r"[a-zA-Z][_a-zA-Z0-9]*")
+
+OUR_LABELS = frozenset({"sdk", "method", "spec", "group", "name", "submit-id"})
+"""Labels by which this package and the Hub find a job again."""
+
+
+@rule("JOB001", scope="remote")
+def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A run on the Hub needs a timeout.
+
+    What it does:
+        Refuses a spec without `timeout` on Hugging Face Jobs.
+
+    Why:
+        The server's own default is 30 minutes, after which it ends the job, and what was not saved is lost.
+
+    Example:
+        ```python
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara", hub_model_id="me/model")
+        ```
+
+    Use instead:
+        ```python
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara", hub_model_id="me/model", timeout="3h")
+        ```
+    """
+    if context.spec.timeout is None:
+        why = "is needed: say how long the run may take, or Hugging Face Jobs ends it after 30 minutes"
+        yield Found("timeout", why, 'timeout="3h"')
+
+
+@rule("JOB002", scope="remote")
+def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A timeout leaves time to start.
+
+    What it does:
+        Refuses a `timeout` that is under 300 seconds with its padding.
+
+    Why:
+        The clock runs while the packages are installed and the model is loaded; that alone takes minutes. A number
+        without a unit is seconds.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., timeout=3)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., timeout="3h")
+        ```
+    """
+    seconds = padded_timeout(context.spec)
+    if seconds is not None and seconds < MIN_SECONDS:
+        given = context.spec.timeout or 0
+        why = f"{format_duration(given)} ({seconds} s with padding) is under {MIN_SECONDS} s, too short to start in"
+        number = given if given < 60 else -(-given // 60)
+        yield Found("timeout", why, f'timeout="{number}h" if you mean hours, at least timeout="5m"')
+
+
+@rule("JOB003", scope="remote")
+def labels_are_accepted(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Labels are of a form that the Hub accepts.
+
+    What it does:
+        Refuses keys and values of `labels` with other characters than letters, digits, `-` and `_`, or with more than
+        100; and the keys by which this package finds its jobs again.
+
+    Why:
+        The Hub refuses the job, periods included, although its documentation allows them.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., labels={"model": "Qwen/Qwen2.5-0.5B"})
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., labels={"model": "Qwen-Qwen2-5-0-5B"})
+        ```
+    """
+    allowed = "may have letters, digits, - and _ only, 100 at most"
+    for key, value in context.spec.labels.items():
+        if key in OUR_LABELS:
+            yield Found("labels", f'the label "{key}" is set by this package', "another name")
+        elif not is_label_key(key):
+            name = masked(key)
+            yield Found("labels", f'the key "{name}" {allowed}', f'"{slug(name) or "label"}"')
+        if not is_label_value(value):
+            text = masked(value)
+            yield Found(f"labels.{masked(key)}", f'the value "{text}" {allowed}', f'"{slug(text)}"')
+
+
+@rule("JOB004", scope="remote")
+def environment_names_are_accepted(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Environment variables and secrets have names that the Hub accepts.
+
+    What it does:
+        Refuses names in `env` and `secrets` that do not begin with a letter or have other characters than letters,
+        digits and `_`, names in `env` of one letter, and names that are in both.
+
+    Why:
+        The Hub refuses the job.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., env={"_DEBUG": "1"})
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., env={"DEBUG": "1"})
+        ```
+    """
+    spec = context.spec
+    allowed = "must begin with a letter and have only letters, digits and _"
+    for kind, names, pattern in (("env", list(spec.env), _ENV_NAME), ("secrets", spec.secrets, _SECRET_NAME)):
+        for name in names:
+            if not pattern.fullmatch(name):
+                more = ", two at least" if kind == "env" else ""
+                plain = re.sub(r"[^A-Za-z0-9_]", "_", masked(name)).lstrip("_0123456789")
+                good = f'"{plain}"' if pattern.fullmatch(plain) else "another name"
+                yield Found(kind, f'the name "{masked(name)}" {allowed}{more}', good)
+    for name in spec.secrets:
+        if name in spec.env:
+            yield Found("env", f"{masked(name)} is in secrets as well", "leave it out of env")
+
+
+@rule("JOB005", scope="remote")
+def fresh_machine_has_no_checkpoint(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A fresh machine has no checkpoint to resume from.
+
+    What it does:
+        Refuses `resume_from_checkpoint` on Hugging Face Jobs.
+
+    Why:
+        It is a path on the machine that trains, and a job's machine starts empty: the trainer would end with "Can't
+        find a valid checkpoint".
+
+    Example:
+        ```python
+        hft.submit_sft(model=..., dataset=..., resume_from_checkpoint="out/checkpoint-500")
+        ```
+
+    Use instead:
+        ```python
+        hft.submit_sft(model=..., dataset=..., resume_from_checkpoint="out/checkpoint-500", backend="local")
+        ```
+    """
+    if context.spec.resume_from_checkpoint is not None:
+        why = "a job starts on an empty machine, which has no checkpoint"
+        yield Found("resume_from_checkpoint", why, 'leave it out, or backend="local"')

@@ -1,0 +1,195 @@
+"""Hugging Face Jobs, through the official client."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
+from hfjobs_trainer.running.backends.hub_connection import Connection, Patience, Secret, without_request_bodies
+from hfjobs_trainer.running.backends.hub_failures import Asked
+from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
+from hfjobs_trainer.running.backends.hub_submission import Submission
+from hfjobs_trainer.running.events import visible_lines
+
+if TYPE_CHECKING:
+    from huggingface_hub import JobInfo
+
+    from hfjobs_trainer.planning.plan import JobRequest, Plan
+
+_JOB_ID = re.compile(r"(?:([A-Za-z0-9][\w.-]*)/)?([A-Za-z0-9]+)")
+
+
+class HubBackend:
+    """Hugging Face Jobs.
+
+    Args:
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved.
+        namespace: User or organization that runs and pays; default: the token's owner.
+        endpoint: Address of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
+        patience: How long the Hub is waited for.
+    """
+
+    def __init__(
+        self,
+        token: str | None = None,
+        namespace: str | None = None,
+        endpoint: str | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._connection = Connection(token, endpoint, patience or Patience())
+        self._namespace = namespace
+
+    def __repr__(self) -> str:
+        return f"HubBackend(namespace={self._namespace!r}, endpoint={self._connection.endpoint!r})"
+
+    @property
+    def name(self) -> str:
+        """``"hub"``."""
+        return "hub"
+
+    def submit(self, plan: Plan) -> JobRecord:
+        """Upload the plan's script and create one job that runs it.
+
+        Whatever happens on the way, it is one job at most: a ``submit-id`` label, fresh for each submission, tells
+        whether a request whose answer was lost has been carried out, before it is repeated.
+
+        Raises:
+            AuthError: No token, a wrong one, or one without the right; or a secret that the environment does not hold.
+            QuotaError: No credits left, or too many requests.
+            HubUnavailable: No answer, also after retries. The message says whether a job may exist all the same.
+            BackendError: The Hub refuses the job, or made another one than was asked for, which is then canceled.
+        """
+        request = plan.request
+        if request.flavor is None:
+            raise BackendError('cannot submit without a flavor: set one, such as hardware="a10g-small"')
+        if not request.timeout_seconds:
+            raise BackendError('cannot submit without a timeout: set one, such as timeout="2h"')
+        self._connection.read_token()
+        secrets = self._read_secrets(request)
+        namespace = request.namespace or self._home()
+        with (
+            tempfile.TemporaryDirectory(prefix="hfjobs-trainer-") as folder,
+            warnings.catch_warnings(),
+            without_request_bodies(),
+        ):
+            warnings.filterwarnings("ignore", message=".*run_uv_job' is experimental")
+            script = Path(folder, f"{request.name}.py")
+            script.write_bytes(request.script.encode())
+            job = Submission(self._connection, request, namespace, str(script), secrets).create()
+        return _record(namespace, job)
+
+    def _read_secrets(self, request: JobRequest) -> dict[str, Secret]:
+        values = {name: Secret(os.environ.get(name, "")) for name in request.secrets}
+        if "HF_TOKEN" in values:
+            values["HF_TOKEN"] = self._connection.read_token()
+        if missing := [name for name, value in values.items() if not value]:
+            raise AuthError(
+                f"no value for {', '.join(missing)}: secrets are read from the environment when a job is submitted."
+                f" Set {'it' if len(missing) == 1 else 'them'} first, as in `export {missing[0]}=...`, or take the name"
+                " out of secrets. Nothing was submitted"
+            )
+        return values
+
+    def inspect(self, job_id: str) -> JobRecord:
+        """What is known of a job.
+
+        Raises:
+            JobNotFound: There is no such job, or the token may not see it.
+        """
+        namespace, name = self._split(job_id)
+        return _record(namespace, self._look(namespace, name))
+
+    def status(self, job_id: str) -> JobStatus:
+        """Where the job is now.
+
+        Raises:
+            JobNotFound: There is no such job, or the token may not see it.
+        """
+        return _status(self._look(*self._split(job_id)))
+
+    def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
+        """The log's lines, each once; with ``follow``, until the job has ended and all of them were read.
+
+        Broken streams and outages of the Hub are waited out, up to ``Patience.reconnects`` failures in a row.
+
+        Raises:
+            JobNotFound: There is no such job, or the token may not see it.
+        """
+        namespace, name = self._split(job_id)
+        asked = Asked("read the job's log", "job.read", namespace, f"{namespace}/{name}")
+        connection = self._connection
+        if follow:
+            lines = follow_log(connection, namespace, name, asked)
+        else:
+            lines = iter(connection.get(asked, log_reader(namespace, name), connection.patience.submission))
+        for line in lines:
+            yield from visible_lines(line)
+
+    def cancel(self, job_id: str) -> None:
+        """Stop the job; do nothing if it has ended already.
+
+        Raises:
+            JobNotFound: There is no such job, or the token may not see it.
+        """
+        namespace, name = self._split(job_id)
+        asked = Asked("cancel the job", "job.write", namespace, f"{namespace}/{name}")
+        outcome = self._connection.ask(lambda api: api.cancel_job(job_id=name, namespace=namespace))
+        if outcome.failure is None:
+            return
+        error = outcome.failure.explain(asked)
+        # other refusals than these may mean that there is nothing left to stop
+        if type(error) is not BackendError or not self.status(job_id).is_terminal:
+            raise error
+
+    def list(self, labels: dict[str, str]) -> list[JobRecord]:
+        """Jobs of the namespace that carry all of these labels, newest first."""
+        namespace = self._home()
+        asked = Asked("list jobs", "job.read", namespace)
+        jobs = self._connection.get(asked, lambda api: [*api.list_jobs(labels=dict(labels), namespace=namespace)])
+        jobs.sort(key=lambda job: (str(job.created_at), job.id), reverse=True)
+        return [_record(namespace, job) for job in jobs]
+
+    def _look(self, namespace: str, name: str) -> JobInfo:
+        asked = Asked("read the job", "job.read", namespace, f"{namespace}/{name}")
+        return self._connection.get(asked, lambda api: api.inspect_job(job_id=name, namespace=namespace))
+
+    def _home(self) -> str:
+        """The namespace; asked for once, since the Hub limits how often that may be asked."""
+        if self._namespace is None:
+            asked = Asked("find out whose token this is", "user.read")
+            self._namespace = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
+        return self._namespace
+
+    def _split(self, job_id: str) -> tuple[str, str]:
+        found = _JOB_ID.fullmatch(job_id)
+        if found is None:
+            raise JobNotFound(f"{job_id!r} is no job id: one looks like 'namespace/687f911eaea852de79c4a50a'")
+        return found[1] or self._home(), found[2]
+
+
+def _record(namespace: str, job: JobInfo) -> JobRecord:
+    return JobRecord(
+        id=f"{namespace}/{job.id}",
+        url=job.url,
+        labels=dict(job.labels or {}),
+        flavor=None if job.flavor is None else str(getattr(job.flavor, "value", job.flavor)),
+        created_at=job.created_at,
+    )
+
+
+def _status(job: JobInfo) -> JobStatus:
+    stage = getattr(job.status.stage, "value", job.status.stage)
+    return JobStatus(
+        stage=cast("Stage", stage),
+        message=job.status.message,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+    )

@@ -1,0 +1,177 @@
+"""Requests to the Hub through its official client: bounded in time, repeated while that helps, silent about secrets."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from hfjobs_trainer.errors import AuthError
+from hfjobs_trainer.running.backends.hub_failures import Asked, ClientError, Failure
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+T = TypeVar("T")
+
+THREAD = "hfjobs-trainer-hub"
+
+
+class Secret(str):
+    """A text that does not show itself in a traceback with local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the Hub is waited for. All times in seconds.
+
+    Attributes:
+        attempts: How often a request is made at most, the creation of a job too.
+        pause: Wait before the second attempt; it doubles from one to the next.
+        longest_pause: Longest of these waits.
+        answer: Longest wait for an answer.
+        submission: Longest wait for one upload and creation of a job; the upload alone may retry for over 4 minutes.
+        search: How long a job is looked for whose creation got no answer, before it counts as not created.
+        reconnects: How often in a row following a log may fail.
+    """
+
+    attempts: int = 4
+    pause: float = 1.0
+    longest_pause: float = 10.0
+    answer: float = 60.0
+    submission: float = 360.0
+    search: float = 15.0
+    reconnects: int = 30
+
+    def wait(self, failures: int) -> None:
+        """Wait as long as befits this many failures in a row."""
+        time.sleep(min(self.longest_pause, self.pause * 2 ** min(failures - 1, 10)))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What became of a request: ``failure`` is ``None`` if there is a value."""
+
+    value: T | None = None
+    failure: Failure | None = None
+    timed_out: bool = False
+
+    def get(self) -> T:
+        """The value, once it is known that there is one."""
+        return cast("T", self.value)
+
+
+class Connection:
+    """Who asks which Hub, and how patiently.
+
+    Args:
+        token: Hub token; ``None`` for the one of the environment or of ``hf auth login``.
+        endpoint: Address of the Hub; ``None`` for the client's default.
+        patience: How long the Hub is waited for.
+    """
+
+    def __init__(self, token: str | None, endpoint: str | None, patience: Patience) -> None:
+        self._token = None if token is None else Secret(token)
+        self.endpoint = endpoint
+        self.patience = patience
+
+    def read_token(self) -> Secret:
+        """The token.
+
+        Raises:
+            AuthError: There is none.
+        """
+        from huggingface_hub import get_token
+
+        why: ClientError | None = None
+        token: str | None = self._token
+        if token is None:
+            try:
+                token = get_token()
+            except Exception as error:
+                failure = Failure.of(error)
+                why = ClientError(failure.kind, failure.status, failure.text)
+        if not token:
+            reason = f" ({why})" if why else ""
+            raise AuthError(f"no Hugging Face token{reason}: log in with `hf auth login`, or set HF_TOKEN", why)
+        return Secret(token)
+
+    def open(self) -> tuple[HfApi, Secret]:
+        """The client and its token; made anew each time, since a login's token may be renewed in between."""
+        from huggingface_hub import HfApi
+
+        token = self.read_token()
+        return HfApi(endpoint=self.endpoint, token=token), token
+
+    def attempt(
+        self, function: Callable[[HfApi], T], seconds: float | None = None, hidden: tuple[str, ...] = ()
+    ) -> Outcome[T]:
+        """Make a request once, in a thread that can be left behind: the client knows no time limit of its own.
+
+        Args:
+            function: Makes the request.
+            seconds: Longest wait; ``None`` for that of an answer.
+            hidden: Values that no message may show, beside the token.
+        """
+        api, token = self.open()
+        seconds = self.patience.answer if seconds is None else seconds
+        outcomes: list[Outcome[T]] = []
+
+        def work() -> None:
+            try:
+                outcomes.append(Outcome(value=function(api)))
+            except Exception as error:
+                outcomes.append(Outcome(failure=Failure.of(error, (*hidden, token))))
+
+        thread = threading.Thread(target=work, daemon=True, name=THREAD)
+        thread.start()
+        thread.join(seconds)
+        if outcomes:
+            return outcomes[0]
+        late = TimeoutError(f"no answer within {seconds:g} s")
+        return Outcome(failure=Failure.of(late), timed_out=True)
+
+    def ask(self, function: Callable[[HfApi], T], seconds: float | None = None) -> Outcome[T]:
+        """Make a request that changes nothing, or nothing more when repeated, until it works or cannot."""
+        outcome = self.attempt(function, seconds)
+        for failures in range(1, self.patience.attempts):
+            if outcome.failure is None or not outcome.failure.may_read_again:
+                break
+            self.patience.wait(failures)
+            outcome = self.attempt(function, seconds)
+        return outcome
+
+    def get(self, asked: Asked, function: Callable[[HfApi], T], seconds: float | None = None) -> T:
+        """Like ``ask``, but raise what went wrong."""
+        outcome = self.ask(function, seconds)
+        if outcome.failure is not None:
+            raise outcome.failure.explain(asked)
+        return outcome.get()
+
+
+@contextmanager
+def without_request_bodies() -> Generator[None]:
+    """Keep the client's debug lines about our requests out of the logs: with HF_DEBUG=1 they hold values of secrets."""
+    import huggingface_hub.hf_api as _  # noqa: F401 - has its loggers exist
+
+    def is_harmless(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.DEBUG or record.threadName != THREAD
+
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "huggingface_hub"]
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.addFilter(is_harmless)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_harmless)

@@ -1,0 +1,156 @@
+"""What the Hub's client raises, reduced to what holds no secret, and said in the words of this package.
+
+The client's own exceptions carry the request: its token, and the values of the secrets that it sends. They end here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
+
+_TOKENS_PAGE = "https://huggingface.co/settings/tokens"
+_BILLING_PAGE = "https://huggingface.co/settings/billing"
+_JOBS_PATH = "/api/jobs/"
+_MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
+_STATUS_OF_UPLOAD = re.compile(r"\b([45]\d\d) [A-Z]")
+_TEXT_LIMIT = 500
+
+
+class ClientError(Exception):
+    """Stands for an exception of the Hub's client: its kind, HTTP status and message, and nothing that holds a secret.
+
+    Attributes:
+        kind: Name of the client's exception.
+        status: HTTP status; ``None`` if there was no answer.
+    """
+
+    def __init__(self, kind: str, status: int | None, text: str) -> None:
+        super().__init__(kind, status, text)
+        self.kind = kind
+        self.status = status
+        self.text = text
+
+    def __str__(self) -> str:
+        return ": ".join(str(part) for part in (self.kind, self.status, self.text) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was being done.
+
+    Attributes:
+        doing: A verb and its object, such as ``"submit a job"``.
+        permission: The right of a token that it takes.
+        namespace: Whose job it is; ``None`` while that is not known.
+        job_id: The job; ``None`` if it is about none.
+    """
+
+    doing: str
+    permission: str
+    namespace: str | None = None
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a request to the Hub brought nothing.
+
+    Attributes:
+        kind: Name of the client's exception.
+        status: HTTP status; ``None`` if there was no answer.
+        text: What was said about it, without secrets.
+        is_transient: Whether it may pass: no answer, a broken one, or a server error.
+        may_have_created: Whether a job may exist all the same, if the request was to create one.
+    """
+
+    kind: str
+    status: int | None
+    text: str
+    is_transient: bool
+    may_have_created: bool
+
+    @classmethod
+    def of(cls, error: Exception, hidden: Iterable[str] = ()) -> Failure:
+        """Reduce an exception of the client; what is ``hidden`` is struck out of its text."""
+        import httpx2
+        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+        status, text, path = None, str(error), None
+        is_offline = isinstance(error, OfflineModeIsEnabled)
+        if isinstance(error, HfHubHTTPError):
+            status, text = error.response.status_code, error.server_message or ""
+            path = _path(error.response)
+        elif isinstance(error, httpx2.RequestError):
+            path = _path(error)
+        is_upload = isinstance(error, ConnectionError) and not is_offline  # hf_xet knows no other exception
+        if is_upload and (found := _STATUS_OF_UPLOAD.search(text)):
+            status = int(found[1])
+        # a broken answer shows when it is read
+        is_broken = isinstance(error, (httpx2.HTTPError, json.JSONDecodeError, KeyError, TimeoutError))
+        is_transient = status >= 500 or status == 408 if status else is_broken or is_upload
+        return cls(
+            kind=type(error).__name__,
+            status=status,
+            text=strike_out(_one_line(text), hidden),
+            is_transient=is_transient and not is_offline,
+            may_have_created=is_transient and not is_upload and (path is None or path.startswith(_JOBS_PATH)),
+        )
+
+    @property
+    def may_read_again(self) -> bool:
+        """Whether to try again, if the request changes nothing."""
+        return self.is_transient or self.status == 429
+
+    def explain(self, asked: Asked) -> BackendError:
+        """The exception of this package that says it, and what to do about it."""
+        where = f" in {asked.namespace!r}" if asked.namespace else ""
+        said = f" The Hub says: {self.text}" if self.status and self.text else ""
+        cause = ClientError(self.kind, self.status, self.text)
+        if self.status == 401:
+            text = f"the Hub does not accept this token, needed to {asked.doing}: log in with `hf auth login`, or set"
+            return AuthError(f"{text} HF_TOKEN to a valid token of {_TOKENS_PAGE}.{said}", cause)
+        if self.status == 403:
+            found = _MISSING_RIGHT.search(self.text)
+            right = found[1] if found else asked.permission
+            text = f"the token may not {asked.doing}{where}: it lacks the permission {right}. Give it that at"
+            return AuthError(f"{text} {_TOKENS_PAGE}, or use another token or namespace.{said}", cause)
+        if self.status == 402:
+            text = f"cannot {asked.doing}{where}: {asked.namespace!r} has no credits left. Add some at {_BILLING_PAGE}"
+            return QuotaError(f"{text}.{said}", cause)
+        if self.status == 429:
+            text = f"cannot {asked.doing}{where}: too many requests. Wait some minutes and try again"
+            return QuotaError(f"{text}.{said}", cause)
+        if self.status == 404 and asked.job_id:
+            text = (
+                f"no job {asked.job_id!r}, or the token may not see it. Ids look like 'namespace/id'; list yours with"
+            )
+            return JobNotFound(f"{text} hft.jobs().", cause)
+        if self.is_transient:
+            text = f"cannot {asked.doing}{where}: the Hub did not answer as it should"
+            return HubUnavailable(f"{text} ({cause}). Try again later; see https://status.huggingface.co", cause)
+        return BackendError(f"cannot {asked.doing}{where}: {cause}", cause)
+
+
+def strike_out(text: str, hidden: Iterable[str]) -> str:
+    """The text with every one of the hidden values made unreadable."""
+    for value in sorted(filter(None, hidden), key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if "<html" in text.lower():
+        return ""
+    line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
+    return line if len(line) <= _TEXT_LIMIT else line[:_TEXT_LIMIT] + "..."
+
+
+def _path(error: object) -> str | None:
+    try:
+        return str(getattr(error, "request").url.path)  # noqa: B009 - raises RuntimeError where none was set
+    except RuntimeError:
+        return None

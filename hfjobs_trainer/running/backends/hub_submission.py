@@ -1,0 +1,173 @@
+"""Creating a job once and only once, although the Hub's answer may be lost."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, KeysView
+from typing import TYPE_CHECKING
+
+from hfjobs_trainer.errors import BackendError, HubUnavailable
+from hfjobs_trainer.running.backends.hub_connection import Connection, Outcome, Secret
+from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, JobInfo
+
+    from hfjobs_trainer.planning.plan import JobRequest
+
+SUBMIT_LABEL = "submit-id"
+"""Label by which a submission is found again: fresh for each, and on every job of that submission."""
+
+
+class WithdrawableLabels(dict[str, str]):
+    """Labels that cannot be read once they are withdrawn.
+
+    The client reads them between the upload and the creation of the job, so that an upload which was given up, and is
+    still under way, creates no job afterwards.
+    """
+
+    is_withdrawn = False
+
+    def __iter__(self) -> Iterator[str]:
+        self._check()
+        return super().__iter__()
+
+    def keys(self) -> KeysView[str]:  # pyright: ignore[reportIncompatibleMethodOverride] - dict's own type is private
+        """Their names, unless they are withdrawn."""
+        self._check()
+        return super().keys()
+
+    def _check(self) -> None:
+        if self.is_withdrawn:
+            raise RuntimeError("this submission was given up")
+
+
+class Submission:
+    """One job to be created.
+
+    Args:
+        connection: The Hub.
+        request: What is to run.
+        namespace: User or organization that runs and pays.
+        script: The script's file.
+        secrets: Values of the secrets by name.
+    """
+
+    def __init__(
+        self, connection: Connection, request: JobRequest, namespace: str, script: str, secrets: dict[str, Secret]
+    ) -> None:
+        self._connection = connection
+        self._patience = connection.patience
+        self._request = request
+        self._namespace = namespace
+        self._script = script
+        self._secrets = secrets
+        self._asked = Asked("submit a job", "job.write", namespace)
+        self._id = uuid.uuid4().hex
+        self._labels = {name: value for name, value in request.labels.items() if name != "name"}
+        self._labels[SUBMIT_LABEL] = self._id
+
+    def create(self) -> JobInfo:
+        """Create the job.
+
+        Before a creation without an answer is repeated, the job is looked for; if even that is not possible, it is not
+        repeated.
+        """
+        attempt = 1
+        while True:
+            outcome = self._post()
+            failure = outcome.failure
+            if failure is None:
+                created = outcome.get()
+                # an earlier request may have been carried out later than it was looked for
+                earlier = (self._find() or []) if attempt > 1 else []
+                return self._check(self._keep_oldest([created, *earlier]))
+            if not failure.is_transient:
+                raise failure.explain(self._asked)
+            if failure.may_have_created:
+                found = self._search()
+                if found:
+                    return self._check(self._keep_oldest(found))
+                if found is None or outcome.timed_out:
+                    raise self._unknown(failure)
+            if attempt == self._patience.attempts:
+                error = failure.explain(self._asked)
+                raise HubUnavailable(f"{error} No job was created.", error.cause)
+            self._patience.wait(attempt)
+            attempt += 1
+
+    def _post(self) -> Outcome[JobInfo]:
+        request = self._request
+        labels = WithdrawableLabels(self._labels)
+
+        def run(api: HfApi) -> JobInfo:
+            return api.run_uv_job(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped decorator
+                self._script,
+                flavor=request.flavor,
+                timeout=request.timeout_seconds,
+                env=dict(request.env),
+                secrets=dict(self._secrets),
+                labels=labels,
+                name=request.name,
+                namespace=self._namespace,
+                image=request.image,
+            )
+
+        try:
+            outcome = self._connection.attempt(run, self._patience.submission, tuple(self._secrets.values()))
+        except KeyboardInterrupt as interrupt:
+            labels.is_withdrawn = True
+            interrupt.add_note(f"A job may have been created all the same: look with {self._way_to_look}.")
+            raise
+        labels.is_withdrawn = outcome.timed_out
+        return outcome
+
+    def _search(self) -> list[JobInfo] | None:
+        """Jobs of this submission; empty if none shows up in good time, ``None`` if the Hub does not even list them."""
+        deadline = time.monotonic() + self._patience.search
+        while True:
+            found = self._find()
+            left = deadline - time.monotonic()
+            if found or left <= 0:
+                return found
+            time.sleep(min(self._patience.pause, left))
+
+    def _find(self) -> list[JobInfo] | None:
+        wanted = {SUBMIT_LABEL: self._id}
+        outcome = self._connection.ask(lambda api: list(api.list_jobs(labels=wanted, namespace=self._namespace)))
+        return None if outcome.failure else outcome.get()
+
+    def _keep_oldest(self, jobs: list[JobInfo]) -> JobInfo:
+        distinct = sorted({job.id: job for job in jobs}.values(), key=lambda job: (str(job.created_at), job.id))
+        for job in distinct[1:]:
+            self._cancel(job)
+        return distinct[0]
+
+    def _cancel(self, job: JobInfo) -> None:
+        asked = Asked("cancel the superfluous job", "job.write", self._namespace, f"{self._namespace}/{job.id}")
+        self._connection.get(asked, lambda api: api.cancel_job(job_id=job.id, namespace=self._namespace))
+
+    def _check(self, job: JobInfo) -> JobInfo:
+        """Compare the job with what was asked for: the Hub drops what it does not know, in silence."""
+        flavor = None if job.flavor is None else getattr(job.flavor, "value", job.flavor)
+        got = {"flavor": flavor} | {f"label {name}": value for name, value in (job.labels or {}).items()}
+        wanted = {"flavor": self._request.flavor, "label name": self._request.name}
+        wanted |= {f"label {name}": value for name, value in self._labels.items()}
+        wrong = [
+            f"{what} is {got.get(what)!r}, not {value!r}" for what, value in wanted.items() if got.get(what) != value
+        ]
+        if wrong:
+            self._cancel(job)
+            made = f"the Hub made another job than was asked for, {self._namespace}/{job.id}: {'; '.join(wrong)}."
+            raise BackendError(f"{made} It is canceled; check huggingface_hub's version, or report this")
+        return job
+
+    @property
+    def _way_to_look(self) -> str:
+        return f'hft.jobs(labels={{"{SUBMIT_LABEL}": "{self._id}"}})'
+
+    def _unknown(self, failure: Failure) -> HubUnavailable:
+        error = failure.explain(self._asked)
+        look = f"Whether a job was created is not known: before you submit again, look with {self._way_to_look}."
+        return HubUnavailable(f"{error} {look}", error.cause)

@@ -1,0 +1,135 @@
+"""A backend on which nothing runs, for tests of what is built on top: the test says how each job goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from hfjobs_trainer.errors import BackendError, JobNotFound
+from hfjobs_trainer.running.backends.base import TERMINAL, JobRecord, JobStatus, Stage
+from hfjobs_trainer.running.events import visible_lines
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.planning.plan import Plan
+
+PREFIX = "inprocess/"
+
+
+@dataclass(slots=True)
+class _Entry:
+    record: JobRecord
+    status: JobStatus
+    log: list[str] = field(default_factory=list[str])
+
+
+class InProcessBackend:
+    """Accepts plans and runs nothing.
+
+    A job stays in stage RUNNING until ``finish`` says how it ended. Safe to use from several threads.
+
+    Attributes:
+        plans: Every plan that was submitted, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.plans: list[Plan] = []
+        self._jobs: dict[str, _Entry] = {}
+        self._changed = threading.Condition()
+
+    def __repr__(self) -> str:
+        return f"InProcessBackend({len(self._jobs)} jobs)"
+
+    @property
+    def name(self) -> str:
+        """``"inprocess"``."""
+        return "inprocess"
+
+    def submit(self, plan: Plan) -> JobRecord:
+        """Keep the plan; its job counts as running from now on."""
+        with self._changed:
+            self.plans.append(plan)
+            job_id, now = f"{PREFIX}{plan.request.name}-{len(self.plans)}", datetime.now(UTC)
+            record = JobRecord(job_id, labels=dict(plan.request.labels), flavor=plan.request.flavor, created_at=now)
+            self._jobs[job_id] = _Entry(record, JobStatus("RUNNING", created_at=now, started_at=now))
+            return record
+
+    def write(self, job_id: str, *lines: str) -> None:
+        """Add lines to the job's log, as its script would."""
+        with self._changed:
+            self._entry(job_id).log.extend(lines)
+            self._changed.notify_all()
+
+    def finish(
+        self, job_id: str, stage: Stage = "COMPLETED", logs: Iterable[str] = (), message: str | None = None
+    ) -> None:
+        """End a job.
+
+        Args:
+            job_id: The job.
+            stage: How it ends: COMPLETED, ERROR, CANCELED or DELETED.
+            logs: Lines that it logs before it ends.
+            message: What the status says about it.
+
+        Raises:
+            BackendError: The stage is none that ends a job, or the job has ended already.
+        """
+        if stage not in TERMINAL:
+            raise BackendError(f"{stage} does not end a job: choose one of {', '.join(sorted(TERMINAL))}")
+        with self._changed:
+            entry = self._entry(job_id)
+            if entry.status.is_terminal:
+                raise BackendError(f"job {job_id} has ended already, in {entry.status.stage}")
+            entry.log.extend(logs)
+            now = datetime.now(UTC)
+            entry.status = dataclasses.replace(entry.status, stage=stage, message=message, finished_at=now)
+            self._changed.notify_all()
+
+    def inspect(self, job_id: str) -> JobRecord:
+        """What is known of a job; raise ``JobNotFound`` if there is none."""
+        with self._changed:
+            return self._entry(job_id).record
+
+    def status(self, job_id: str) -> JobStatus:
+        """Where the job is now."""
+        with self._changed:
+            return self._entry(job_id).status
+
+    def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
+        """The log's lines from the first; with ``follow``, until the job has ended."""
+        self.inspect(job_id)
+        return self._read_log(job_id, follow=follow)
+
+    def cancel(self, job_id: str) -> None:
+        """End the job in stage CANCELED; do nothing if it has ended already."""
+        with self._changed:
+            if not self._entry(job_id).status.is_terminal:
+                self.finish(job_id, "CANCELED")
+
+    def list(self, labels: dict[str, str]) -> list[JobRecord]:
+        """Jobs that carry all of these labels, newest first."""
+        with self._changed:
+            records = [entry.record for entry in self._jobs.values()]
+        return [record for record in reversed(records) if labels.items() <= record.labels.items()]
+
+    def _entry(self, job_id: str) -> _Entry:
+        if job_id not in self._jobs:
+            raise JobNotFound(f"no job {job_id!r} was submitted to this backend")
+        return self._jobs[job_id]
+
+    def _read_log(self, job_id: str, *, follow: bool) -> Iterator[str]:
+        read = 0
+        while True:
+            with self._changed:
+                entry = self._entry(job_id)
+                while follow and len(entry.log) == read and not entry.status.is_terminal:
+                    self._changed.wait()
+                fresh, ended = entry.log[read:], entry.status.is_terminal or not follow
+            for line in fresh:
+                yield from visible_lines(line)
+            read += len(fresh)
+            if ended:
+                return

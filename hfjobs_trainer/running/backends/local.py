@@ -1,0 +1,267 @@
+"""Runs on this machine: the same script, in a process of its own that outlives the one that submitted it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from hfjobs_trainer.errors import BackendError, JobNotFound
+from hfjobs_trainer.running.backends import processes, supervise
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
+from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
+from hfjobs_trainer.running.events import visible_lines
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.planning.plan import JobRequest, Plan
+
+try:
+    import fcntl
+except ImportError as error:
+    raise BackendError("the local backend needs Linux or macOS; on Windows, use it inside WSL", error) from error
+
+PREFIX = "local/"
+# How often a log that is followed is looked at, seconds.
+POLL_SECONDS = 0.2
+# What a script is given between SIGTERM and SIGKILL, seconds.
+GRACE_SECONDS = 10.0
+
+
+class LocalBackend:
+    """Runs plans on this machine, each in a folder of its own.
+
+    The folder holds ``script.py``, ``log.txt`` (stdout and stderr as they came), ``events.jsonl``, ``record.json``
+    (labels, command, environment of the request, names of the secrets), ``status.json`` and, if the script tracks its
+    metrics locally, ``trackio/``. It is the script's working directory, so that a relative ``output_dir`` lands there.
+
+    Args:
+        root: Where the run folders lie; by default ``$HFT_HOME/runs``, else ``~/.cache/hfjobs_trainer/runs``.
+        python: ``"uv"`` runs the script in an environment of its own, made from the versions that its header pins;
+            ``"current"`` runs it with the interpreter and the packages of this process.
+        grace_seconds: What a script is given to end by itself once it was cancelled or its time is up.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        python: Literal["uv", "current"] = "uv",
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        self.root = (Path(root) if root is not None else default_root()).expanduser().absolute()
+        self.python = python
+        self.grace_seconds = grace_seconds
+
+    def __repr__(self) -> str:
+        return f"LocalBackend(root={str(self.root)!r}, python={self.python!r})"
+
+    @property
+    def name(self) -> str:
+        """``"local"``."""
+        return "local"
+
+    def submit(self, plan: Plan) -> JobRecord:
+        """Start the plan's script in the background.
+
+        Raises:
+            BackendError: A secret is not set, uv is missing, the folder cannot be written, or the script cannot be
+                started. No folder is left behind.
+        """
+        request = plan.request
+        check_secrets(request)
+        command = self._command()
+        folder = None
+        try:
+            folder = self._make_folder(request.name)
+            return self._start(folder, request, command)
+        except (BackendError, OSError) as error:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, BackendError):
+                raise
+            raise BackendError(
+                f"the run folder under {self.root} could not be written: {error}; choose another place with"
+                " LocalBackend(root=...) or the environment variable HFT_HOME",
+                error,
+            ) from error
+
+    def inspect(self, job_id: str) -> JobRecord:
+        """What is known of a job; raise ``JobNotFound`` if there is none under this root."""
+        folder = self._folder(job_id)
+        return _record(folder, _read_json(folder / "record.json"))
+
+    def status(self, job_id: str) -> JobStatus:
+        """Where the job is now; ERROR also when its supervisor has died without a word."""
+        folder = self._folder(job_id)
+        status = _status(folder)
+        if status.is_terminal or _supervisor(folder) is not None:
+            return status
+        # It may have ended between the two looks.
+        status = _status(folder)
+        if status.is_terminal:
+            return status
+        return JobStatus("ERROR", "the supervisor of this run died", status.created_at, status.started_at)
+
+    def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
+        """The log's lines from the first, of a progress bar its last state; with ``follow``, until the job ends."""
+        folder = self._folder(job_id)
+        return self._read_log(job_id, folder / "log.txt", follow=follow)
+
+    def cancel(self, job_id: str) -> None:
+        """Ask the job to stop; what has not ended when the grace period is over is killed."""
+        folder = self._folder(job_id)
+        pid = _supervisor(folder)
+        if pid and not _status(folder).is_terminal:
+            processes.signal_process(pid, signal.SIGTERM)
+
+    def list(self, labels: dict[str, str]) -> list[JobRecord]:
+        """Jobs under this root that carry all of these labels, newest first."""
+        found: list[JobRecord] = []
+        for path in self.root.glob("*/record.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                record = _record(path.parent, _read_json(path))
+                if labels.items() <= record.labels.items():
+                    found.append(record)
+        return sorted(found, key=lambda record: (record.created_at, record.id), reverse=True)
+
+    def _command(self) -> list[str]:
+        if self.python == "current":
+            return [sys.executable, "script.py"]
+        return [find_uv(), "run", "--no-project", "--python", sys.executable, "script.py"]
+
+    def _make_folder(self, name: str) -> Path:
+        self.root.mkdir(parents=True, exist_ok=True)
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        while True:
+            folder = self.root / f"{stamp}-{name}-{secrets.token_hex(3)}"
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+
+    def _start(self, folder: Path, request: JobRequest, command: list[str]) -> JobRecord:
+        env = {
+            "PYTHONUNBUFFERED": "1",
+            "TRACKIO_DIR": str(folder / "trackio"),
+            **request.env,
+            "HFT_RUN_ID": folder.name,
+        }
+        if self.python == "uv":
+            env = find_links() | env
+        record: dict[str, Any] = {
+            "id": PREFIX + folder.name,
+            "name": request.name,
+            "labels": dict(request.labels),
+            "created_at": supervise.now(),
+            "command": command,
+            # A secret comes from the caller's environment, which the script inherits.
+            "env": {name: value for name, value in env.items() if name not in request.secrets},
+            "secrets": list(request.secrets),
+            "timeout_seconds": request.timeout_seconds,
+            "grace_seconds": self.grace_seconds,
+        }
+        (folder / "script.py").write_text(request.script, "utf-8")
+        (folder / "log.txt").touch()
+        # Held by the supervisor as long as it lives: whether it does needs no process id, which another may get.
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            supervise.write_json(folder / "record.json", record)
+            started = subprocess.run(
+                [sys.executable, "-m", supervise.__name__, str(folder), str(lock.fileno())],
+                cwd=Path(supervise.__file__).parents[3],  # where the package is found, installed or not
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[lock.fileno()],
+                start_new_session=True,
+                check=False,
+            )
+        told = started.stdout.decode("utf-8", "replace").strip()
+        if told != supervise.STARTED:
+            raise BackendError(f"the script could not be started: {told or 'the supervisor died at once'}")
+        return _record(folder, record)
+
+    def _folder(self, job_id: str) -> Path:
+        name = job_id.removeprefix(PREFIX)
+        folder = self.root / name
+        if not re.fullmatch(r"\w[\w.-]*", name) or not (folder / "record.json").is_file():
+            raise JobNotFound(
+                f"no job {job_id!r} under {self.root}; if it was started with another root, name it:"
+                " LocalBackend(root=...)"
+            )
+        return folder
+
+    def _read_log(self, job_id: str, path: Path, *, follow: bool) -> Iterator[str]:
+        partial = b""
+        with path.open("rb") as log:
+            while True:
+                # Asked first, so that what is read afterwards is all there will be.
+                ended = not follow or self.status(job_id).is_terminal
+                while chunk := log.read(1 << 20):
+                    *lines, partial = (partial + chunk).split(b"\n")
+                    for line in lines:
+                        yield from visible_lines(line.decode("utf-8", "replace"))
+                if ended:
+                    break
+                time.sleep(POLL_SECONDS)
+        if partial:
+            yield from visible_lines(partial.decode("utf-8", "replace"))
+
+
+def default_root() -> Path:
+    """Where run folders lie unless told otherwise."""
+    home = os.environ.get("HFT_HOME")
+    return (Path(home) if home else Path("~/.cache/hfjobs_trainer")).expanduser() / "runs"
+
+
+def check_secrets(request: JobRequest) -> None:
+    """Raise ``BackendError`` for secrets that the environment lacks; a token may also come from ``hf auth login``."""
+    missing = [name for name in request.secrets if name != "HF_TOKEN" and not os.environ.get(name)]
+    if missing:
+        raise BackendError(
+            f"not set in the environment: {', '.join(missing)}. Type `export {missing[0]}=...` first, or take it out of"
+            " the spec's secrets"
+        )
+
+
+def _record(folder: Path, record: dict[str, Any]) -> JobRecord:
+    created = datetime.fromisoformat(record["created_at"])
+    return JobRecord(record["id"], labels=record["labels"], created_at=created, folder=str(folder))
+
+
+def _status(folder: Path) -> JobStatus:
+    created = _time(_read_json(folder / "record.json")["created_at"])
+    try:
+        status = _read_json(folder / "status.json")
+    except FileNotFoundError:
+        return JobStatus("SCHEDULING", created_at=created)
+    return JobStatus(
+        status["stage"], status["message"], created, _time(status["started_at"]), _time(status["finished_at"])
+    )
+
+
+def _supervisor(folder: Path) -> int | None:
+    """Process id of the run's supervisor, 0 while it starts; ``None`` if it is dead."""
+    with (folder / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read() or 0)
+    return None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads(path.read_text("utf-8")))
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

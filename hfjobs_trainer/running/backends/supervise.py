@@ -1,0 +1,271 @@
+"""The process that stays with a run on this machine: starts the script, keeps its log, ends it when told to.
+
+It is started detached, so that it outlives whoever submitted the run. ``python -m`` this module with a folder and the
+descriptor of its lock reads ``record.json``, writes ``log.txt``, ``events.jsonl`` and ``status.json`` there, and
+says on stdout whether the script has started. It imports little beyond the standard library, to be there at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hfjobs_trainer.running.backends import processes
+from hfjobs_trainer.running.events import parse_event
+
+STARTED = "started"
+# After the script has ended and everything it left behind was killed: how long a last writer may hold the log, seconds.
+LAST_WORDS = 2.0
+# Between two rounds of killing, seconds: a process may be born while the others are killed.
+KILL_AGAIN = 0.5
+# A "line" longer than this holds no event: bytes.
+LONGEST_LINE = 1 << 20
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+
+
+def main() -> None:
+    """Detach, start the script, report, and stay with it to its end."""
+    if os.fork():
+        # Nobody has to wait for the one that stays, and none becomes a zombie of the submitter.
+        os._exit(0)
+    folder, lock = Path(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(lock, False)
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    signals = _Signals()
+    record = json.loads((folder / "record.json").read_text("utf-8"))
+    try:
+        run = Run(folder, record, signals)
+    except OSError as error:
+        print(error, flush=True)
+        sys.exit(1)
+    with contextlib.suppress(BrokenPipeError):  # the submitter is gone already: the run goes on
+        print(STARTED, flush=True)
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    try:
+        run.attend()
+    except Exception as error:  # whatever it was, nothing may go on running unattended
+        run.kill()
+        run.finish("ERROR", f"the supervisor failed: {type(error).__name__}: {error}")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file such that a reader sees the old or the new one, never half of it."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(value, indent=1), "utf-8")
+    partial.replace(path)
+
+
+def now() -> str:
+    """The time as ISO 8601 text, UTC."""
+    return datetime.now(UTC).isoformat()
+
+
+class _Signals:
+    """Wakes the waiting supervisor when it is told to stop, and when a process has ended."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.wake, wake_end = os.pipe()
+        for end in (self.wake, wake_end):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, self._on_child)
+        signal.signal(signal.SIGTERM, self._on_stop)
+        for ignored in (signal.SIGHUP, signal.SIGINT):
+            signal.signal(ignored, signal.SIG_IGN)
+
+    def _on_child(self, *_: object) -> None:
+        """Nothing to do: with a handler, the signal wakes the supervisor."""
+
+    def _on_stop(self, *_: object) -> None:
+        self.stop = True
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.wake, 4096):
+                pass
+
+
+class Run:
+    """A script that is running, and the files about it.
+
+    Args:
+        folder: The run folder; the script's working directory.
+        record: What ``record.json`` holds.
+        signals: Where a request to stop arrives.
+
+    Raises:
+        OSError: The script could not be started, or the folder not be written to.
+    """
+
+    def __init__(self, folder: Path, record: dict[str, Any], signals: _Signals) -> None:
+        self.folder, self.record, self.signals = folder, record, signals
+        self.exit_code: int | None = None
+        self.log_error: OSError | None = None
+        self.partial = b""
+        self.log = (folder / "log.txt").open("ab", buffering=0)
+        self.events = (folder / "events.jsonl").open("ab", buffering=0)
+        adopt_orphans()
+        self.started_at, self.started = now(), time.monotonic()
+        self.process = subprocess.Popen(
+            record["command"],
+            cwd=folder,
+            env={**os.environ, **record["env"]},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        self.output: int | None = self.process.stdout.fileno()
+        try:
+            self.write_status("RUNNING", None)
+        except OSError:
+            self.kill()
+            raise
+
+    def attend(self) -> None:
+        """Copy the output until the script and all that it started have ended; end them when asked or out of time."""
+        limit: int | None = self.record["timeout_seconds"]
+        grace: float = self.record["grace_seconds"]
+        verdict: tuple[str, str | None] | None = None
+        kill_at: float | None = None
+        last_call: float | None = None
+        while True:
+            deadlines = [moment for moment in (kill_at, last_call) if moment is not None]
+            if limit is not None and verdict is None:
+                deadlines.append(self.started + limit)
+            self.wait(min(deadlines) - time.monotonic() if deadlines else None)
+            self.reap()
+            moment = time.monotonic()
+            if verdict is None and self.exit_code is None:
+                if self.signals.stop:
+                    verdict = ("CANCELED", None)
+                elif limit is not None and moment >= self.started + limit:
+                    verdict = ("ERROR", "Job timeout")
+                if verdict is not None:
+                    processes.signal_group(self.process.pid, signal.SIGTERM)
+                    kill_at = moment + grace
+            if self.exit_code is not None and verdict is None:
+                verdict = self.judge(self.exit_code)
+                # As when a container ends: what the script left behind ends with it.
+                for pid in self.survivors():
+                    processes.signal_process(pid, signal.SIGTERM)
+                kill_at = moment + grace
+            if kill_at is not None and moment >= kill_at:
+                self.kill()
+                kill_at = moment + KILL_AGAIN
+                last_call = last_call or moment + LAST_WORDS
+            if verdict is None or self.exit_code is None:
+                continue
+            if (last_call is not None and moment >= last_call) or (self.output is None and not self.survivors()):
+                return self.finish(*verdict)
+
+    def wait(self, seconds: float | None) -> None:
+        """Sleep until there is output, a signal, or the time has passed; copy the output."""
+        waiting_for = [self.signals.wake] if self.output is None else [self.signals.wake, self.output]
+        # Where orphans are not handed to us, nobody tells when they end.
+        if self.exit_code is not None:
+            seconds = min(0.1, seconds or 0.1)
+        ready, _, _ = select.select(waiting_for, [], [], None if seconds is None else max(0.0, seconds))
+        if self.signals.wake in ready:
+            self.signals.clear()
+        if self.output is not None and self.output in ready:
+            chunk = os.read(self.output, 1 << 16)
+            if chunk:
+                self.keep(chunk)
+            else:
+                self.output = None
+
+    def keep(self, chunk: bytes) -> None:
+        """Write output to the log, and the events in it to theirs; a full disk does not stop the run."""
+        *lines, self.partial = re.split(rb"[\r\n]", self.partial + chunk)
+        self.partial = self.partial[-LONGEST_LINE:]
+        found = [parse_event(line.decode("utf-8", "replace")) for line in lines if b'"hft.' in line]
+        try:
+            write_all(self.log.fileno(), chunk)
+            for event in filter(None, found):
+                fields = {"event": f"hft.{event.kind}", "time": event.time, **event.data}
+                write_all(self.events.fileno(), json.dumps(fields).encode() + b"\n")
+        except OSError as error:
+            self.log_error = error
+
+    def reap(self) -> None:
+        """Take note of the processes that have ended."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self.process.pid:
+                    self.exit_code = self.process.returncode = os.waitstatus_to_exitcode(status)
+
+    def survivors(self) -> list[int]:
+        """Processes that the script started and that still run, itself included."""
+        return processes.descendants(os.getpid(), group=self.process.pid)
+
+    def kill(self) -> None:
+        """End the script and everything that it started, at once."""
+        for pid in self.survivors():
+            processes.signal_process(pid, signal.SIGKILL)
+
+    def judge(self, exit_code: int) -> tuple[str, str | None]:
+        """Stage and message for a script that ended by itself."""
+        if exit_code == 0:
+            return "COMPLETED", None
+        number = -exit_code if exit_code < 0 else exit_code - 128
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(number).name
+            hint = ", often because the machine ran out of memory" if number == signal.SIGKILL else ""
+            return "ERROR", f"Job failed with exit code: {128 + number} ({name}{hint})"
+        return "ERROR", f"Job failed with exit code: {exit_code}"
+
+    def finish(self, stage: str, message: str | None) -> None:
+        """Write the final status."""
+        if self.log_error is not None:
+            message = "; ".join(filter(None, [message, f"the log is incomplete: {self.log_error.strerror}"]))
+        self.write_status(stage, message, finished_at=now())
+
+    def write_status(self, stage: str, message: str | None, finished_at: str | None = None) -> None:
+        """Replace ``status.json``."""
+        status = {
+            "stage": stage,
+            "message": message,
+            "started_at": self.started_at,
+            "finished_at": finished_at,
+            "exit_code": self.exit_code,
+            "pid": self.process.pid,
+        }
+        write_json(self.folder / "status.json", status)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte: the kernel may take fewer when the disk fills up."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def adopt_orphans() -> None:
+    """Ask the kernel that processes whose parent has ended become ours, so that none escapes (Linux only)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main()

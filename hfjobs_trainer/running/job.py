@@ -1,0 +1,207 @@
+"""A submitted run: where it is, what it says, how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hfjobs_trainer.errors import BackendError, JobFailed
+from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus
+from hfjobs_trainer.running.events import Event, parse_event, read_events
+
+# Lines of the log that come with a failure.
+TAIL_LINES = 20
+# Pauses between two looks at a job's status, seconds: short at first, since what fails early should be known early.
+FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH = 0.2, 5.0, 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What a successful run left.
+
+    Attributes:
+        model: Hub repository if the model was pushed, else its folder on this machine; ``None`` if neither is known.
+        url: Page of the model; ``None`` if it was not pushed.
+        metrics: The last value of each metric, of training and of evaluation; ``None`` stands for NaN and infinity.
+        steps: Optimiser steps done.
+        seconds: How long the script ran.
+        folder: The run folder; ``None`` unless the run was on this machine.
+        log: The log file; ``None`` unless the run was on this machine.
+        trackio: Where trackio keeps the run's metrics; ``None`` if not on this machine.
+    """
+
+    model: str | None = None
+    url: str | None = None
+    metrics: dict[str, float | None] = field(default_factory=dict[str, "float | None"])
+    steps: int | None = None
+    seconds: float | None = None
+    folder: Path | None = None
+    log: Path | None = None
+    trackio: Path | None = None
+
+
+class Job:
+    """A run that a backend has accepted.
+
+    Args:
+        record: What the backend said when it accepted the run.
+        backend: The backend that runs it.
+    """
+
+    def __init__(self, record: JobRecord, backend: Backend) -> None:
+        self._record = record
+        self._backend = backend
+
+    @classmethod
+    def from_id(cls, job_id: str, *, backend: Backend | None = None, token: str | None = None) -> Job:
+        """Find a job again, in another process or on another day.
+
+        Args:
+            job_id: ``"namespace/id"`` on Hugging Face Jobs, ``"local/..."`` on this machine.
+            backend: Where it runs; by default told from the id.
+            token: Hugging Face token; by default the one of the environment or of ``hf auth login``.
+
+        Raises:
+            JobNotFound: There is no such job, or the token may not see it.
+        """
+        chosen = backend or _backend_of(job_id, token)
+        return cls(chosen.inspect(job_id), chosen)
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r})"
+
+    @property
+    def id(self) -> str:
+        """The id that ``Job.from_id`` takes."""
+        return self._record.id
+
+    @property
+    def url(self) -> str | None:
+        """Page of the job; ``None`` where it has none."""
+        return self._record.url
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that runs it."""
+        return self._backend
+
+    @property
+    def record(self) -> JobRecord:
+        """Labels, flavor, folder and time of submission."""
+        return self._record
+
+    def status(self) -> JobStatus:
+        """Where the job is now."""
+        return self._backend.status(self.id)
+
+    def logs(self, follow: bool = False) -> Iterator[str]:
+        """The log's lines from the first; with ``follow``, until the job has ended."""
+        return self._backend.logs(self.id, follow=follow)
+
+    def events(self, follow: bool = False) -> Iterator[Event]:
+        """What the script reported, from the first event; with ``follow``, until the job has ended."""
+        return read_events(self.logs(follow=follow))
+
+    def watch(self) -> JobStatus:
+        """Show progress until the job has ended, in a terminal or a notebook; interrupting it leaves the job running.
+
+        Returns:
+            The final status.
+        """
+        from hfjobs_trainer.running.watch import watch
+
+        return watch(self)
+
+    def wait(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> Job:
+        """Wait until the job has ended, well or not: ``job.wait().raise_for_status()``.
+
+        Args:
+            timeout: How long to wait at most, seconds; ``None`` for as long as it takes.
+            poll: Longest pause between two looks, seconds; the first looks follow each other faster.
+
+        Returns:
+            This job.
+
+        Raises:
+            TimeoutError: The time has passed. The job goes on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = min(FIRST_PAUSE, poll)
+        while not (status := self.status()).is_terminal:
+            left = pause if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(
+                    f"job {self.id} is still in {status.stage} after {timeout:g} s; it goes on: wait again, or stop it"
+                    " with job.cancel()"
+                )
+            time.sleep(min(pause, left))
+            pause = min(pause * PAUSE_GROWTH, poll)
+        return self
+
+    def raise_for_status(self) -> Job:
+        """Raise ``JobFailed``, with the last lines of the log, if the job has ended without success.
+
+        Returns:
+            This job.
+        """
+        status = self.status()
+        if status.is_terminal and not status.succeeded:
+            said = (line for line in self.logs() if line.strip() and parse_event(line) is None)
+            raise JobFailed(self.id, status, deque(said, maxlen=TAIL_LINES))
+        return self
+
+    def cancel(self) -> None:
+        """Stop the job; do nothing if it has ended already."""
+        self._backend.cancel(self.id)
+
+    def result(self, timeout: float | None = None) -> JobResult:
+        """What the run left, from the events it reported; waits for its end.
+
+        Args:
+            timeout: How long to wait at most, seconds; ``None`` for as long as it takes.
+
+        Raises:
+            JobFailed: It ended without success.
+            TimeoutError: The time has passed. The job goes on.
+        """
+        self.wait(timeout).raise_for_status()
+        folder = Path(self._record.folder) if self._record.folder else None
+        metrics: dict[str, float | None] = {}
+        last: dict[str, Event] = {}
+        for event in self.events():
+            metrics |= event.metrics
+            last[event.kind] = event
+        nothing = Event("", 0.0)
+        end, pushed = last.get("end", nothing), last.get("pushed", nothing)
+        # A path on a rented machine is gone with it.
+        path = end.data.get("output_dir") if self._backend.name != "hub" else None
+        trackio = folder / "trackio" if folder else None
+        return JobResult(
+            model=pushed.data.get("repo") or path,
+            url=pushed.data.get("url"),
+            metrics=metrics,
+            steps=end.step,
+            seconds=end.data.get("seconds"),
+            folder=folder,
+            log=folder / "log.txt" if folder else None,
+            trackio=trackio if trackio and trackio.is_dir() else None,
+        )
+
+
+def _backend_of(job_id: str, token: str | None) -> Backend:
+    prefix, slash, rest = job_id.partition("/")
+    if not (slash and rest) or prefix == "inprocess":
+        raise BackendError(
+            f"{job_id!r} does not tell where the job runs: give its whole id, such as"
+            ' "namespace/687f911eaea852de79c4a50a" or "local/...", or backend=...'
+        )
+    if prefix == "local":
+        from hfjobs_trainer.running.backends.local import LocalBackend
+
+        return LocalBackend()
+    from hfjobs_trainer.running.backends.hub import HubBackend
+
+    return HubBackend(token=token)

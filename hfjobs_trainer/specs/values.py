@@ -1,0 +1,50 @@
+"""Which values a spec can carry: those that JSON, TOML and Python source all have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from hfjobs_trainer.problems import Problem
+
+_DEEPEST = 32
+_LARGEST = 2**63 - 1
+
+
+def unwritable(value: Any, path: str, depth: int = 0) -> Iterator[Problem]:
+    """A problem for each value, however deep inside, that could not be written into a script and read back the same."""
+    if depth > _DEEPEST:
+        yield Problem("SPEC003", path, f"is nested deeper than {_DEEPEST} levels")
+    elif isinstance(value, BaseModel):
+        for name in value.model_fields_set:
+            yield from unwritable(getattr(value, name), f"{path}.{name}", depth + 1)
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            if not isinstance(key, str):
+                yield Problem("SPEC003", f"{path}.{key!r:.40}", "keys must be text, since a spec is stored as JSON")
+            elif not _is_text(key):
+                yield Problem("SPEC003", path, "has a key with half a character (a lone surrogate)")
+            else:
+                yield from unwritable(item, f"{path}.{key}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(cast("Sequence[Any]", value)):
+            yield from unwritable(item, f"{path}.{index}", depth + 1)
+    elif isinstance(value, str):
+        if not _is_text(value):
+            yield Problem("SPEC003", path, "has half a character (a lone surrogate), which no file can hold")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield Problem("SPEC003", path, f"must be a finite number, not {value}")
+    elif isinstance(value, int):
+        if abs(value) > _LARGEST:
+            yield Problem("SPEC003", path, "must be an integer of at most 64 bits")
+    elif value is not None:
+        why = f"must be text, a number, true, false, none, or lists and dicts of these, not {type(value).__name__}"
+        yield Problem("SPEC003", path, why)
+
+
+def _is_text(value: str) -> bool:
+    return not any(0xD800 <= ord(char) < 0xE000 for char in value)

@@ -1,0 +1,415 @@
+"""No text in any field becomes code, markup, TOML or a second header."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import re
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from huggingface_hub.cli._uv_script_header import parse_uv_script_header
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from rendering.hostile import HOSTILE
+from rendering.ruffed import format_changes, lint_findings
+
+import hfjobs_trainer as hft
+
+# As PEP 723 prints it.
+REFERENCE = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+
+BASES: dict[str, dict[str, Any]] = {
+    "sft": {"model": "org/model", "dataset": "org/dataset", "timeout": "1h", "hardware": "a10g-large", "max_steps": 10},
+    "dpo": {"model": "org/model", "dataset": "org/dataset", "timeout": "1h", "hardware": "a10g-large", "max_steps": 10},
+    "grpo": {
+        "model": "org/model",
+        "dataset": "org/dataset",
+        "timeout": "1h",
+        "hardware": "a10g-large",
+        "max_steps": 10,
+        "reward_funcs": "think_format_reward",
+    },
+}
+GROUPS: dict[str, dict[str, Any]] = {
+    "dataset": {"id": "org/dataset"},
+    "eval_dataset": {"id": "org/dataset"},
+    "lora": {},
+    "hardware": {"flavor": "a10g-large"},
+    "tracking": {},
+    "output": {},
+}
+WRAPS: dict[str, Callable[[str], Any]] = {
+    "text": lambda text: text,
+    "item": lambda text: [text],
+    "value": lambda text: {"level": text},
+    "key": lambda text: {text: "value"},
+    "inside": lambda text: {"level": {"inner": [text, {text: 1}]}},
+}
+# One of these is right for every field: a name, a repository, a path, a file, a requirement, a URL, a duration ...
+HARMLESS = (
+    "probe",
+    "org/probe",
+    "./probe",
+    "probe.jsonl",
+    "probe.csv",
+    "probe.parquet",
+    "probe==1.0",
+    "https://probe.org",
+    "2h",
+)
+BACKENDS = ("hub", "local")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Somewhere in a spec where text may stand."""
+
+    method: str
+    path: str
+    wrap: str
+
+    def __str__(self) -> str:
+        return f"{self.method}.{self.path}:{self.wrap}"
+
+    def fields(self, text: str) -> dict[str, Any]:
+        value = WRAPS[self.wrap](text)
+        group, _, name = self.path.partition(".")
+        return {group: {**GROUPS[group], name: value}} if name else {group: value}
+
+    def spec(self, text: str) -> Any:
+        return hft.METHODS[self.method](**{**BASES[self.method], **self.fields(text)})
+
+
+def _group_fields(annotation: Any) -> Mapping[str, Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation.model_fields
+    return next((fields for member in get_args(annotation) if (fields := _group_fields(member))), {})
+
+
+def _takes_text(annotation: Any) -> bool:
+    return annotation in {str, Any} or any(_takes_text(member) for member in get_args(annotation) if member != ...)
+
+
+def _places() -> Iterator[Place]:
+    """Every place of every method that takes some text: whatever can be built with one of the harmless texts."""
+    for method, spec in hft.METHODS.items():
+        for name, field in spec.model_fields.items():
+            nested = _group_fields(field.annotation) if name in GROUPS else {}
+            if not (nested or name == "timeout" or _takes_text(field.annotation)):
+                continue
+            for path in (name, *(f"{name}.{inner}" for inner, part in nested.items() if _takes_text(part.annotation))):
+                for wrap in WRAPS:
+                    place = Place(method, path, wrap)
+                    if name != "method" and any(_built(place, text) for text in HARMLESS):
+                        yield place
+
+
+def _built(place: Place, text: str) -> Any:
+    try:
+        return place.spec(text)
+    except hft.SpecError:
+        return None
+
+
+PLACES = list(_places())
+
+
+def _once() -> list[Place]:
+    """Each place once: those that the methods share go round among them."""
+    by_name: dict[str, list[Place]] = {}
+    for place in PLACES:
+        by_name.setdefault(f"{place.path}:{place.wrap}", []).append(place)
+    return [places[index % len(places)] for index, places in enumerate(by_name.values())]
+
+
+def planned(spec: Any, backend: str) -> hft.Plan | None:
+    """The plan, or nothing if the spec is refused with its problems; any other exception is a defect."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return hft.plan(spec, facts=hft.Facts(), backend=backend)
+    except hft.SpecError as error:
+        return None if error.problems else pytest.fail("refused without a reason")
+
+
+# -- what must hold for each script
+
+
+def constants(source: str) -> list[Any]:
+    return [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+
+
+def halves(script: str) -> tuple[str, str]:
+    """What differs from script to script, and the runtime blocks behind it."""
+    cut = script.rindex("\n\n\ndef relaunch(")
+    return script[:cut], script[cut:]
+
+
+class _Hollow(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant(0)
+
+
+def shape(source: str) -> str:
+    """The syntax tree without the values."""
+    return ast.dump(_Hollow().visit(ast.parse(source)))
+
+
+def header(script: str) -> dict[str, Any]:
+    """What the script's one header says."""
+    found = list(REFERENCE.finditer(script))
+    assert len(found) == 1
+    assert found[0]["type"] == "script"
+    assert found[0].start() == 0
+    assert len(re.findall(r"(?m)^\s*# /// ", script)) == 1
+    content = "".join(
+        line[2:] if line.startswith("# ") else line[1:] for line in found[0]["content"].splitlines(keepends=True)
+    )
+    return tomllib.loads(content)
+
+
+def assert_safe(plan: hft.Plan, folder: Path) -> None:
+    """One header that says what the request says, the same spec again, and lines that are what they look like."""
+    script, request, spec = plan.script, plan.request, plan.spec
+    assert script.count("\n") == len(script.splitlines())
+    assert all(line.isprintable() for line in script.split("\n"))
+    script.encode("utf-8")
+    toml = header(script)
+    assert set(toml) == {"requires-python", "dependencies", "tool"}
+    assert set(toml["tool"]) == {"uv", "hf-jobs", "hfjobs-trainer"}
+    assert set(toml["tool"]["uv"]) == {"exclude-newer", "exclude-newer-package"}
+    extra = spec.extra_dependencies
+    assert toml["dependencies"][len(toml["dependencies"]) - len(extra) :] == extra
+    assert toml["tool"]["hfjobs-trainer"]["digest"] == spec.digest
+    assert json.loads(toml["tool"]["hfjobs-trainer"]["spec"]) == spec.to_dict()
+    launch = parse_uv_script_header(script)
+    assert launch is not None
+    assert (launch.image, launch.flavor, launch.name, launch.namespace) == (
+        request.image,
+        request.flavor,
+        request.name,
+        request.namespace,
+    )
+    assert launch.timeout == (f"{request.timeout_seconds}s" if request.timeout_seconds else None)
+    assert (launch.env, launch.secrets, launch.labels) == (
+        dict(request.env),
+        list(request.secrets),
+        dict(request.labels),
+    )
+    assert (launch.python, launch.network_group, launch.volumes, launch.network_aliases) == (None, None, [], [])
+    assert re.fullmatch(r"[a-z0-9_-]+", request.name)
+    file = folder / "script.py"
+    file.write_bytes(script.encode("utf-8"))
+    loaded = hft.load(file)
+    assert loaded == spec
+    assert loaded.digest == spec.digest
+    again = planned(loaded, plan.backend)
+    assert again is not None
+    assert again.script == script
+
+
+@functools.cache
+def harmless(place: Place, backend: str) -> tuple[tuple[str, str, tuple[Any, ...], str], ...]:
+    """Scripts of the place with harmless texts: the text, the shape, the constants, the runtime blocks."""
+    found: list[tuple[str, str, tuple[Any, ...], str]] = []
+    for text in HARMLESS:
+        spec = _built(place, text)
+        if spec is not None and (plan := planned(spec, backend)) is not None:
+            own, runtime = halves(plan.script)
+            found.append((text, shape(own), tuple(constants(own)), runtime))
+    return tuple(found)
+
+
+def assert_only_a_value(plan: hft.Plan, place: Place, text: str) -> None:
+    """The script has the shape of one with a harmless text, and the text where that one was."""
+    own, runtime = halves(plan.script)
+    tree, found = shape(own), constants(own)
+    alike = [
+        (probe, values)
+        for probe, other, values, rest in harmless(place, plan.backend)
+        if (other, rest) == (tree, runtime)
+    ]
+    assert alike, f"{place} with {text!r} changes the shape of the script"
+    for probe, values in alike:
+        places = [index for index, value in enumerate(values) if value == probe]
+        if all(found[index] == text for index in places):
+            break
+    else:
+        raise AssertionError(f"{place} with {text!r} is not in the script")
+
+
+def try_text(place: Place, text: str, folder: Path, backends: Sequence[str] = BACKENDS) -> int:
+    """Plan and render a text at a place; how many scripts came out."""
+    spec = _built(place, text)
+    if spec is None:
+        return 0
+    rendered = 0
+    for backend in backends:
+        if (plan := planned(spec, backend)) is not None:
+            assert_safe(plan, folder)
+            assert_only_a_value(plan, place, text)
+            rendered += 1
+    return rendered
+
+
+# -- the tests
+
+
+def test_every_free_text_field_is_among_the_places() -> None:
+    paths = {place.path for place in PLACES}
+    expected = "model model_revision attn_implementation dataset.id dataset.config dataset.split dataset.revision"
+    expected += " dataset.columns"
+    expected += (
+        " eval_dataset.id lora.target_modules lora.modules_to_save tracking.project tracking.name tracking.group"
+    )
+    expected += (
+        " tracking.space_id output.hub_model_id env secrets image labels namespace extra_dependencies hardware.flavor"
+    )
+    expected += " hardware.fsdp_config hardware.deepspeed hardware.accelerator_config output_dir model_init_kwargs"
+    expected += " generation_kwargs chat_template_kwargs reward_funcs optim_args lr_scheduler_kwargs chat_template_path"
+    assert set(expected.split()) <= paths
+
+
+@pytest.mark.parametrize("place", _once(), ids=str)
+def test_hostile_text_is_refused_or_only_a_value(place: Place, tmp_path: Path) -> None:
+    for text in HOSTILE:
+        try_text(place, text, tmp_path, ["hub"])
+
+
+def test_some_hostile_text_comes_through_in_most_places(tmp_path: Path) -> None:
+    through = {place.path for place in _once() if try_text(place, "😀\"'''{{ x }}\\", tmp_path)}
+    assert {
+        "dataset.columns",
+        "tracking.project",
+        "env",
+        "model_init_kwargs",
+        "output_dir",
+        "lora.target_modules",
+    } <= through
+
+
+texts = st.one_of(
+    st.text(),
+    st.text(st.characters(codec=None)),
+    st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=3)), max_size=4).map("".join),
+)
+
+
+@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(PLACES), texts)
+def test_any_text_anywhere(tmp_path_factory: pytest.TempPathFactory, place: Place, text: str) -> None:
+    try_text(place, text, tmp_path_factory.getbasetemp())
+
+
+def _everywhere(method: str, text: str, turn: int) -> Any:
+    """A spec with the text in as many places as take it at once: what is refused is left out until nothing is."""
+    given: dict[str, Any] = {}
+    for place in PLACES[turn % len(WRAPS) :] + PLACES[: turn % len(WRAPS)]:
+        if place.method == method:
+            given[place.path] = WRAPS[place.wrap](text)
+    for _ in range(20):
+        fields = dict(BASES[method])
+        for path, value in given.items():
+            group, _, name = path.partition(".")
+            if name:
+                whole = fields.get(group)
+                fields[group] = {**(whole if isinstance(whole, dict) else GROUPS[group]), name: value}
+            elif group not in GROUPS:
+                fields[group] = value
+        try:
+            spec = hft.METHODS[method](**fields)
+            hft.plan(spec, facts=hft.Facts())
+        except hft.SpecError as error:
+            wrong = [item.path for item in error.problems if (item.severity, item.scope) == ("error", "script")]
+            refused = {
+                path
+                for path in given
+                for told in wrong
+                if f"{told}.".startswith(f"{path}.") or path.startswith(f"{told}.")
+            }
+            if not refused:
+                raise
+            given = {path: value for path, value in given.items() if path not in refused}
+        else:
+            return spec
+    raise AssertionError("problems come one by one")
+
+
+@pytest.mark.parametrize("method", BASES)
+def test_scripts_full_of_hostile_text_are_clean(method: str, tmp_path: Path) -> None:
+    texts: dict[str, str] = {}
+    (tmp_path / "scripts").mkdir()
+    for index, text in enumerate(HOSTILE):
+        spec = _everywhere(method, text, index)
+        for backend in BACKENDS:
+            plan = planned(spec, backend)
+            assert plan is not None
+            assert_safe(plan, tmp_path)
+            texts[f"{backend}_{index}"] = plan.script
+    assert format_changes(tmp_path / "scripts", texts) == ""
+    assert lint_findings(tmp_path / "scripts", texts) == ""
+
+
+# -- values of a type that no file can hold
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (float("nan"), "finite"),
+        (float("inf"), "finite"),
+        (b"bytes", "not bytes"),
+        ({1, 2}, "not set"),
+        (object(), "not object"),
+        (Path("x"), "not PosixPath"),
+        ({1: 2}, "keys must be text"),
+        ({None: 2}, "keys must be text"),
+        ("\ud800", "half a character"),
+        ({"\ud800": 1}, "half a character"),
+        (10**5000, "64 bits"),
+        (functools.reduce(lambda inner, _: [inner], range(2000), 0), "nested deeper"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("path", ["model_init_kwargs", "lr_scheduler_kwargs", "hardware.fsdp_config"])
+def test_a_value_that_no_file_can_hold_is_a_problem(path: str, value: Any, why: str) -> None:
+    group, _, name = path.partition(".")
+    inside = {"deep": [{"key": value}]}
+    with pytest.raises(hft.SpecError, match=why) as error:
+        hft.SFT(**{**BASES["sft"], group: {name: inside} if name else inside})
+    assert [problem.code for problem in error.value.problems] == ["SPEC003"]
+    assert error.value.problems[0].path.startswith(f"{path}.deep.0.key")
+
+
+def test_a_value_inside_is_told_beside_what_does_not_parse() -> None:
+    with pytest.raises(hft.SpecError) as error:
+        hft.SFT(**{**BASES["sft"], "max_steps": "many", "model_init_kwargs": {"a": b""}})
+    assert {problem.path for problem in error.value.problems} == {"max_steps", "model_init_kwargs.a"}
+
+
+@pytest.mark.parametrize("field", ["learning_rate", "max_grad_norm", "weight_decay"])
+def test_no_number_is_infinite(field: str) -> None:
+    with pytest.raises(hft.SpecError, match="finite"):
+        hft.SFT(**{**BASES["sft"], field: float("inf")})
+
+
+def test_a_number_of_any_length_is_told_shortly() -> None:
+    with pytest.raises(hft.SpecError, match="64 bits"):
+        hft.SFT(**{**BASES["sft"], "max_steps": 10**5000})
+
+
+def test_tuples_and_lists_are_the_same_spec() -> None:
+    given = {"betas": (0.9, (0.99, 1))}
+    listed = {"betas": [0.9, [0.99, 1]]}
+    specs = [hft.SFT(**BASES["sft"], model_init_kwargs=form, lr_scheduler_kwargs=form) for form in (given, listed)]
+    assert specs[0] == specs[1]
+    assert specs[0].digest == specs[1].digest
+    assert len({hft.render(spec, facts=hft.Facts()) for spec in specs}) == 1

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from hfjobs_trainer.facts import DatasetFacts, Facts, ModelFacts
+
+BAD = {"model": "./no-model", "dataset": "no-data.jsonl"}
+GOOD = {"model": "./model", "dataset": "data.jsonl"}
+FACTS = Facts(
+    model=ModelFacts(path="/home/me/no-model", exists=False),
+    dataset=DatasetFacts(path="/home/me/no-data.jsonl", exists=False),
+)
+GOOD_FACTS = Facts(
+    model=ModelFacts(path="/home/me/model", exists=True), dataset=DatasetFacts(path="/home/me/data.jsonl", exists=True)
+)
+BACKEND = "local"
+UNCHECKED = "whether ./no-model exists"
+EXPECTED = [
+    ("model", "there is no ./no-model on this machine", "check the path"),
+    ("dataset.id", "there is no no-data.jsonl on this machine", "check the path"),
+]

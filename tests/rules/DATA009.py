@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+BAD = {
+    "dataset": {"id": "./saved", "split": "train[:10%]", "streaming": True},
+    "eval_dataset": {"id": "test.jsonl", "config": "main", "revision": "v1"},
+    "max_steps": 10,
+}
+GOOD = {"dataset": {"id": "./saved", "num_samples": 100}, "eval_dataset": {"id": "test.jsonl", "split": "train[:10%]"}}
+EXPECTED = [
+    ("dataset.streaming", "a saved folder is loaded whole", "leave out streaming"),
+    (
+        "dataset.split",
+        'a saved folder gives whole splits by name, not "train[:10%]"',
+        'split="train", with num_samples=... for the first rows',
+    ),
+    ("eval_dataset.config", "only datasets on the Hub have one", "leave out config"),
+    ("eval_dataset.revision", "only datasets on the Hub have one", "leave out revision"),
+]

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+BAD = {
+    "method": "dpo",
+    "dataset": {"id": "me/data", "streaming": True},
+    "max_steps": 1,
+    "precompute_ref_log_probs": True,
+}
+GOOD = {"method": "dpo", "dataset": "me/data", "max_steps": 1, "precompute_ref_log_probs": True}
+EXPECTED = [
+    (
+        "precompute_ref_log_probs",
+        "needs all rows before training, and a streamed dataset has no end",
+        "leave it out, or streaming=False",
+    ),
+]

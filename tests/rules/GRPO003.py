@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+BAD = {
+    "method": "grpo",
+    "auto_find_batch_size": True,
+    "generation_batch_size": 8,
+    "steps_per_generation": 1,
+}
+GOOD = {"method": "grpo", "generation_batch_size": 8, "hardware": "a10g-large"}
+EXPECTED = [
+    (
+        "auto_find_batch_size",
+        "a smaller batch would no longer hold whole groups of answers",
+        "a smaller per_device_train_batch_size",
+    ),
+    ("steps_per_generation", "follows from generation_batch_size, which is given as well", "leave out one of them"),
+]

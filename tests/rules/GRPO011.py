@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+
+def brevity(prompts, completions, /):
+    return [-len(completion) for completion in completions]
+
+
+def brief(completions, **kwargs):
+    return [-len(completion) for completion in completions]
+
+
+BAD = {"method": "grpo", "reward_funcs": brevity}
+GOOD = {"method": "grpo", "reward_funcs": brief}
+EXPECTED = [
+    (
+        "reward_funcs",
+        "brevity does not take all that TRL passes by keyword",
+        "def brevity(prompts, completions, **kwargs):",
+    ),
+    (
+        "reward_funcs",
+        "brevity takes prompts by position only, and TRL passes it by name",
+        "leave out the / in its signature",
+    ),
+]

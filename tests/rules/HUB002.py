@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from hfjobs_trainer.facts import DatasetFacts, Facts, ModelFacts
+
+BAD = {"model": "me/modle", "dataset": "me/data"}
+GOOD = {"model": "me/model", "dataset": "me/data"}
+FACTS = Facts(model=ModelFacts(exists=False), dataset=DatasetFacts(exists=False))
+GOOD_FACTS = Facts(model=ModelFacts(exists=True), dataset=DatasetFacts(exists=True))
+UNCHECKED = "whether the Hub has me/modle"
+EXPECTED = [
+    (
+        "model",
+        "the Hub has no model me/modle",
+        "check the spelling; a folder here is written ./me/modle, a private repository needs your token",
+    ),
+    (
+        "dataset.id",
+        "the Hub has no dataset me/data",
+        "check the spelling; a folder here is written ./me/data, a private repository needs your token",
+    ),
+]

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from hfjobs_trainer.facts import Facts
+from tests.planning.known_models import QWEN_05B
+
+BAD = {"hardware": "auto"}
+GOOD = {"hardware": "auto"}
+GOOD_FACTS = Facts(model=QWEN_05B)
+EXPECTED = [
+    (
+        "hardware.flavor",
+        "the size of me/model is not known, so no flavor could be chosen",
+        'hardware="a10g-large", or another of hft.hardware_table()',
+    ),
+]

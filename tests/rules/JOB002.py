@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+BAD = {"timeout": 3}
+GOOD = {"timeout": "4m"}
+EXPECTED = [
+    (
+        "timeout",
+        "3s (4 s with padding) is under 300 s, too short to start in",
+        'timeout="3h" if you mean hours, at least timeout="5m"',
+    ),
+]

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+BAD = {"resume_from_checkpoint": "out/checkpoint-500"}
+GOOD = {"timeout": "3h"}
+EXPECTED = [
+    (
+        "resume_from_checkpoint",
+        "a job starts on an empty machine, which has no checkpoint",
+        'leave it out, or backend="local"',
+    ),
+]

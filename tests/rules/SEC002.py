@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+TOKEN = "hf_" + "a" * 34
+BAD = {
+    "method": "grpo",
+    "reward_funcs": {"name": "ask", "source": f"def ask(completions, **kwargs):\n    return [len('{TOKEN}')]\n"},
+    "model_init_kwargs": {"token": TOKEN, TOKEN: 1},
+    "secrets": ["sk-" + "b" * 30],
+}
+GOOD = {"method": "grpo", "secrets": ["HF_TOKEN"], "model_revision": "0" * 40}
+EXPECTED = [
+    (
+        "model_init_kwargs.token",
+        "contains a Hugging Face token, which would stand in the script",
+        'take it out, revoke it, and pass a new one with secrets=["HF_TOKEN"]',
+    ),
+    (
+        "model_init_kwargs",
+        "contains a Hugging Face token, which would stand in the script",
+        'take it out, revoke it, and pass a new one with secrets=["HF_TOKEN"]',
+    ),
+    (
+        "secrets.0",
+        "contains an API key, which would stand in the script",
+        'take it out, revoke it, and pass a new one with secrets=["NAME"]',
+    ),
+    (
+        "reward_funcs.0.source",
+        "contains a Hugging Face token, which would stand in the script",
+        'take it out, revoke it, and pass a new one with secrets=["HF_TOKEN"]',
+    ),
+]

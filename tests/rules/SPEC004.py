@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+BAD = {"learning_rat": 1e-5, "betta": 0.1, "lora": {"rank": 8}, "output": {"hub_id": "me/model"}}
+GOOD = {"method": "dpo", "learning_rate": 1e-5, "beta": 0.1, "lora": {"alpha": 8}}
+EXPECTED = [
+    ("learning_rat", "is no argument of SFTConfig in the pinned TRL, and no field of SFT", "learning_rate"),
+    ("betta", "is no argument of SFTConfig in the pinned TRL, and no field of SFT", ""),
+    (
+        "lora.rank",
+        "is no field of lora; known are r, lora_alpha, lora_dropout, target_modules, modules_to_save, "
+        "bias, use_rslora, use_dora, alpha, dropout, lora_r",
+        "",
+    ),
+    (
+        "output.hub_id",
+        "is no field of output; known are push_to_hub, hub_model_id, private, hub_strategy",
+        "hub_model_id",
+    ),
+]

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+BAD = {
+    "eval_fraction": 0.5,
+    "load_best_model_at_end": True,
+    "eval_strategy": "steps",
+    "eval_steps": 40,
+    "save_steps": 100,
+}
+GOOD = {
+    "eval_fraction": 0.5,
+    "load_best_model_at_end": True,
+    "eval_strategy": "steps",
+    "eval_steps": 50,
+    "save_steps": 100,
+}
+EXPECTED = [
+    (
+        "save_steps",
+        "load_best_model_at_end needs a multiple of eval_steps, which is 40",
+        'save_steps=80, or save_strategy="best"',
+    ),
+]

@@ -1,0 +1,121 @@
+"""Every code says of a bad spec exactly what it should, and nothing of a good one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from rules.case import base, case, codes
+
+import hfjobs_trainer as hft
+from hfjobs_trainer.codegen import rules
+from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.problems import Problem, Unchecked, all_rules
+from hfjobs_trainer.specs import load, parse
+from hfjobs_trainer.specs.tokens import token_kind
+
+RULES = [code for code in codes() if code not in load.CODES]
+SPECS = [code for code in RULES if code not in parse.CODES]
+SECTIONS = ("What it does:", "Why:", "Example:", "Use instead:")
+
+
+def told(code: str, problems: tuple[Problem, ...]) -> list[tuple[str, str, str]]:
+    return [(problem.path, problem.why, problem.fix) for problem in problems if problem.code == code]
+
+
+def test_every_code_has_a_case() -> None:
+    assert codes() == sorted(all_rules().keys() | parse.CODES.keys() | load.CODES.keys())
+
+
+@pytest.mark.parametrize("code", RULES)
+def test_bad_is_told(code: str) -> None:
+    known = case(code)
+    report = hft.check(base(known.bad), facts=known.facts, backend=known.backend)
+    assert told(code, report.problems) == known.expected
+    assert known.expected
+
+
+@pytest.mark.parametrize("code", RULES)
+def test_good_is_not(code: str) -> None:
+    known = case(code)
+    report = hft.check(base(known.good), facts=known.good_facts, backend=known.backend)
+    assert told(code, report.problems) == []
+    assert not [problem for problem in report.problems if problem.code in parse.CODES]
+    assert code not in [item.code for item in report.unchecked]
+
+
+@pytest.mark.parametrize("code", SPECS)
+def test_what_is_not_known_is_not_passed(code: str) -> None:
+    known = case(code)
+    unchecked = hft.check(base(known.bad), facts=Facts(), backend=known.backend).unchecked
+    assert [item for item in unchecked if item.code == code] == (
+        [Unchecked(code, known.unchecked)] if known.unchecked else []
+    )
+
+
+@pytest.mark.parametrize("code", SPECS)
+def test_script_rules_hold_everywhere_and_remote_ones_on_the_hub_only(code: str) -> None:
+    known = case(code)
+    rule = all_rules()[code]
+    elsewhere = hft.check(base(known.bad), facts=known.facts, backend="local").problems
+    if rule.scope == "remote":
+        assert told(code, elsewhere) == []
+    elif rule.stage == "spec":
+        assert told(code, elsewhere) == known.expected
+
+
+@pytest.mark.parametrize("code", sorted(all_rules()))
+def test_docstring_has_every_section(code: str) -> None:
+    doc = all_rules()[code].doc
+    title = doc.splitlines()[0]
+    assert title.endswith(".")
+    places = [doc.find(section) for section in SECTIONS]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert not [text for text in re.findall(r"```python\n(.*?)```", doc, re.DOTALL) if not ast.parse(dedent(text)).body]
+
+
+def test_the_page_has_every_code() -> None:
+    page = rules.generate()[rules.PATH]
+    assert sorted(re.findall(r"^### (\w+)$", page, re.MULTILINE)) == codes()
+    assert [code for code in codes() if f"](#{code.lower()})" not in page] == []
+
+
+@pytest.mark.parametrize("code", ["SEC001", "SEC002"])
+def test_no_message_holds_a_secret(code: str) -> None:
+    known = case(code)
+    report = hft.check(base(known.bad), facts=known.facts)
+    assert token_kind(str(report)) is None
+    assert "0123456789abcdef" not in str(report)
+
+
+Write = Callable[[str, str | None], str]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    monkeypatch.chdir(tmp_path)
+
+    def put(name: str, text: str | None) -> str:
+        if text is not None:
+            Path(name).write_text(text, encoding="utf-8")
+        return name
+
+    return put
+
+
+@pytest.mark.parametrize("code", sorted(load.CODES))
+def test_bad_file_is_told(code: str, write: Write) -> None:
+    known = case(code)
+    with pytest.raises(hft.SpecError) as raised:
+        hft.load(write(*known.bad))
+    assert told(code, raised.value.problems) == known.expected
+
+
+@pytest.mark.parametrize("code", sorted(load.CODES))
+def test_good_file_is_read(code: str, write: Write) -> None:
+    assert hft.load(write(*case(code).good)).model == "me/model"

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hfjobs_trainer.errors import BackendError, JobFailed
+from hfjobs_trainer.running.backends.base import Stage
+from hfjobs_trainer.running.job import TAIL_LINES, Job
+from hfjobs_trainer.running.watch import duration
+from tests.running.places import GOOD_RUN, InProcessPlace, LocalPlace, event_line
+
+
+@pytest.fixture
+def place() -> InProcessPlace:
+    return InProcessPlace()
+
+
+def test_wait_returns_the_job_so_that_calls_chain(place: InProcessPlace):
+    job = place.start()
+    assert job.wait().raise_for_status() is job
+
+
+def test_wait_ends_with_its_timeout_and_the_job_goes_on(place: InProcessPlace):
+    job = place.start(exit_code=None)
+    with pytest.raises(TimeoutError, match=r"still in RUNNING after 0\.2 s.*job\.cancel\(\)"):
+        job.wait(timeout=0.2)
+    assert job.status().stage == "RUNNING"
+    with pytest.raises(TimeoutError):
+        job.wait(timeout=0)
+    with pytest.raises(TimeoutError):
+        job.result(timeout=0)
+
+
+def test_a_running_job_has_not_failed(place: InProcessPlace):
+    job = place.start(exit_code=None)
+    assert job.raise_for_status() is job
+
+
+@pytest.mark.parametrize("stage", ["ERROR", "CANCELED", "DELETED"])
+def test_any_other_end_than_success_is_raised(place: InProcessPlace, stage: Stage):
+    job = place.start(exit_code=None)
+    place.backend.finish(job.id, stage, message="why")
+    with pytest.raises(JobFailed, match=f"ended in {stage}: why"):
+        job.raise_for_status()
+    with pytest.raises(JobFailed):
+        job.result()
+
+
+def test_a_failure_comes_with_the_end_of_the_log_without_its_events(place: InProcessPlace):
+    said = [f"line {number}" for number in range(TAIL_LINES + 5)]
+    log = [event_line("start"), *said, "", event_line("log", step=1), "   "]
+    job = place.start(log, exit_code=1)
+    with pytest.raises(JobFailed) as caught:
+        job.raise_for_status()
+    assert caught.value.log_tail == tuple(said[-TAIL_LINES:])
+    assert caught.value.job_id == job.id
+    assert caught.value.status.stage == "ERROR"
+
+
+def test_a_result_is_told_by_the_events(place: InProcessPlace):
+    result = place.start(GOOD_RUN).result()
+    assert (result.model, result.url) == ("me/model", "https://hub.test/me/model")
+    assert (result.steps, result.seconds) == (3, 5.0)
+    assert result.metrics == {"loss": 1.0, "grad_norm": None, "eval_loss": 2.5, "train_loss": 2.0}
+    assert (result.folder, result.log, result.trackio) == (None, None, None)
+
+
+def test_a_model_that_was_not_pushed_lies_on_this_machine(tmp_path: Path):
+    place = LocalPlace(tmp_path)
+    end = event_line("end", step=1, seconds=1.0, metrics={}, output_dir="/runs/out")
+    script = f"import os\nos.makedirs(os.environ['TRACKIO_DIR'])\nprint({end!r})\n"
+    job = place.run(script)
+    result = job.result(60)
+    folder = place.folder(job)
+    assert (result.model, result.url) == ("/runs/out", None)
+    assert (result.folder, result.log, result.trackio) == (folder, folder / "log.txt", folder / "trackio")
+
+
+def test_a_job_without_events_has_an_empty_result(place: InProcessPlace):
+    result = place.start(["nothing to say"]).result()
+    assert (result.model, result.metrics, result.steps) == (None, {}, None)
+
+
+def test_watch_shows_progress_and_says_how_it_ended(place: InProcessPlace, capsys: pytest.CaptureFixture[str]):
+    warning = event_line("warning", 11.5, message="the Space is asleep")
+    job = place.start([*GOOD_RUN[:3], warning, *GOOD_RUN[3:]])
+    assert job.watch().succeeded
+    out, err = capsys.readouterr()
+    assert out.strip().splitlines() == ["warning: the Space is asleep", f"job {job.id}: COMPLETED after 0s"]
+    last = err.rstrip().splitlines()[-1].split("\r")[-1]
+    assert "100%" in last
+    assert "3/3" in last
+    assert "loss 1, eval_loss 2.5" in last
+    assert "a line that is no event" not in err
+
+
+def test_watch_tells_what_is_left_by_the_clock_of_the_script(place: InProcessPlace, capsys: pytest.CaptureFixture[str]):
+    # Continued at step 100: what was done before says nothing of the pace.
+    steps = [event_line("log", 60.0 * n, step=100 + n, max_steps=200, metrics={}) for n in range(3)]
+    place.start(steps).watch()
+    assert "102/200, eta 1h 38m" in capsys.readouterr().err
+
+
+def test_watch_of_a_failure_says_where_to_look(place: InProcessPlace, capsys: pytest.CaptureFixture[str]):
+    job = place.start(["Traceback"], exit_code=1)
+    assert job.watch().stage == "ERROR"
+    told = capsys.readouterr().out
+    assert "ERROR after 0s (Job failed with exit code: 1); job.raise_for_status()" in told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "0s"), (0.4, "0s"), (59, "59s"), (60, "1m 00s"), (200, "3m 20s"), (7500, "2h 05m")]
+)
+def test_durations_are_said_as_people_say_them(seconds: float, text: str):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("job_id", ["", "687f911eaea852de79c4a50a", "local/", "inprocess/x-1"])
+def test_an_id_that_does_not_say_where_is_refused(job_id: str):
+    with pytest.raises(BackendError, match="does not tell where the job runs"):
+        Job.from_id(job_id)
+
+
+def test_a_local_id_leads_to_the_local_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HFT_HOME", str(tmp_path))
+    job = LocalPlace(tmp_path / "runs").start()
+    again = Job.from_id(job.id)
+    assert again.backend.name == "local"
+    assert again.wait(60).status().succeeded
+
+
+def test_a_job_shows_its_id_and_no_more(place: InProcessPlace):
+    job = place.start(labels={"x": "y"})
+    assert repr(job) == f"Job('{job.id}')"
+    assert job.url is None
+    assert job.backend is place.backend
+
+
+def test_the_in_process_backend_keeps_the_plans_and_refuses_what_cannot_be(place: InProcessPlace):
+    job = place.start()
+    assert len(place.backend.plans) == 1
+    with pytest.raises(BackendError, match="has ended already, in COMPLETED"):
+        place.backend.finish(job.id)
+    with pytest.raises(BackendError, match="RUNNING does not end a job"):
+        place.backend.finish(job.id, "RUNNING")

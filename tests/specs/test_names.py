@@ -1,0 +1,140 @@
+"""Names that are no fields: misspelt, renamed, refused, folded into a group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import hfjobs_trainer as hft
+from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs.names import _COMMON_RENAMES, _METHOD_RENAMES
+from hfjobs_trainer.specs.registry import METHODS
+from tests.specs.building import problems_of, sft
+
+# -- names
+
+
+@pytest.mark.parametrize(
+    ("method", "typed", "meant"),
+    [
+        ("dpo", "betta", "beta"),
+        ("sft", "learning_rat", "learning_rate"),
+        ("sft", "hub_model", "hub_model_id"),
+        ("sft", "pakcing", "packing"),
+        ("grpo", "num_generation", "num_generations"),
+        ("sft", "zzz", ""),
+    ],
+)
+def test_typos_have_a_suggestion(method: str, typed: str, meant: str) -> None:
+    problem = problems_of(method, **{typed: 1})[typed]
+    assert (problem.code, problem.fix) == ("SPEC004", meant)
+
+
+RENAMES = [
+    (method, old, new) for method in METHODS for old, new in (_COMMON_RENAMES | _METHOD_RENAMES.get(method, {})).items()
+]
+
+
+@pytest.mark.parametrize(("method", "old", "new"), RENAMES)
+def test_old_names_are_refused_with_todays(method: str, old: str, new: str) -> None:
+    spec = METHODS[method]
+    assert old not in spec.model_fields
+    assert old not in names.FOLDED
+    problem = problems_of(method, **{old: 1})[old]
+    told = _METHOD_RENAMES.get(method, {}).get(old, new)
+    assert problem.code == "SPEC005"
+    assert problem.fix == (
+        "leave it out" + told.removeprefix("nothing") if told.startswith("nothing") else f"use {told}"
+    )
+
+
+@pytest.mark.parametrize(("method", "old", "new"), RENAMES)
+def test_todays_name_exists(method: str, old: str, new: str) -> None:
+    if new.startswith("nothing"):
+        return
+    # the first word is the argument to use: "warmup_steps, which ...", 'optim="adafactor"', "lora=hft.LoRA(...)"
+    name = new.replace("=", " ").replace(",", " ").split()[0]
+    assert name in METHODS[method].model_fields or name in names.FOLDED
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", names.REFUSED)
+def test_refused_names_say_why(method: str, name: str) -> None:
+    problem = problems_of(method, **{name: 1})[name]
+    assert (problem.code, (problem.why, problem.fix)) == ("SPEC006", names.REFUSED[name])
+
+
+def test_a_static_space_is_refused_unless_it_is_off() -> None:
+    assert problems_of("sft", trackio_static_space_id="me/x")["trackio_static_space_id"].code == "SPEC006"
+    assert sft(trackio_static_space_id=False) == sft()
+
+
+# -- folding
+
+FLAT: dict[str, Any] = {
+    "push_to_hub": True,
+    "hub_model_id": "me/out",
+    "hub_private_repo": False,
+    "hub_strategy": "end",
+    "run_name": "first",
+    "project": "chat",
+    "trackio_space_id": "me/trackio",
+    "trackio_bucket_id": "me/bucket",
+    "report_to": "none",
+    "fsdp": "full_shard",
+    "fsdp_config": {"version": 2},
+    "deepspeed": {"zero_optimization": {"stage": 3}},
+    "accelerator_config": {"split_batches": True},
+}
+
+
+def test_every_folded_name_is_tried() -> None:
+    assert FLAT.keys() == names.FOLDED.keys() == names.FOLDED_TYPES.keys() - {"trackio_static_space_id"}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_flat_and_grouped_are_one_spec(name: str) -> None:
+    group, key = names.FOLDED[name]
+    flat, grouped = sft(**{name: FLAT[name]}), sft(**{group: {key: FLAT[name]}})
+    both = sft(**{name: FLAT[name], group: {key: FLAT[name]}})
+    assert flat == grouped == both
+    assert flat.digest == grouped.digest == both.digest
+    assert getattr(getattr(flat, group), key) == FLAT[name]
+    assert name not in flat.to_dict()
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_flat_and_grouped_may_not_contradict(name: str) -> None:
+    group, key = names.FOLDED[name]
+    other = {"report_to": "trackio", "hub_strategy": "checkpoint"}.get(name, "other")
+    other = (not FLAT[name]) if isinstance(FLAT[name], bool) else {"x": 1} if isinstance(FLAT[name], dict) else other
+    problem = problems_of("sft", **{name: FLAT[name], group: {key: other}})[name]
+    assert (problem.code, problem.fix) == ("SPEC007", f"give one of {name} and {group}.{key}")
+
+
+@pytest.mark.parametrize("group", [{"flavor": "a10g-large"}, hft.Hardware(flavor="a10g-large"), "a10g-large"])
+def test_flat_names_join_a_group_however_it_is_written(group: Any) -> None:
+    spec = sft(hardware=group, fsdp=True)
+    assert spec.hardware == hft.Hardware(flavor="a10g-large", fsdp=True)
+
+
+@pytest.mark.parametrize(("key", "field"), names.FOLDED_MODEL_INIT.items())
+def test_model_init_kwargs_are_folded(key: str, field: str) -> None:
+    value = "bfloat16" if key == "dtype" else "x"
+    spec = sft(model_init_kwargs={key: value, "use_cache": False})
+    assert spec == sft(**{field: value, "model_init_kwargs": {"use_cache": False}})
+    assert sft(model_init_kwargs={key: value}) == sft(**{field: value})
+    other = "float16" if key == "dtype" else "y"
+    found = problems_of("sft", **{field: other, "model_init_kwargs": {key: value}})
+    assert found[f"model_init_kwargs.{key}"].code == "SPEC007"
+
+
+def test_report_to_takes_a_list_of_one() -> None:
+    assert sft(report_to=["trackio"]) == sft(report_to="trackio")
+    assert problems_of("sft", report_to=["trackio", "wandb"])["tracking.report_to"].code == "SPEC003"
+
+
+def test_a_group_of_the_wrong_type_is_one_problem() -> None:
+    found = problems_of("sft", output=3, hub_model_id="me/x")
+    assert [(problem.code, problem.path) for problem in found.values()] == [("SPEC003", "output")]

@@ -1,0 +1,183 @@
+"""From what the user typed to a spec, or to every problem with it at once."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, get_args
+
+import pytest
+
+import hfjobs_trainer as hft
+from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.parse import parse
+from hfjobs_trainer.specs.registry import METHODS
+from tests.specs.building import problems_of, required, sft
+
+# -- all at once
+
+
+def test_problems_of_every_kind_come_at_once() -> None:
+    with pytest.raises(SpecError) as raised:
+        hft.DPO(
+            model=3,  # type: ignore[arg-type]
+            betta=0.2,  # type: ignore[call-arg]
+            max_prompt_length=128,
+            hub_token="x",
+            hub_model_id="me/a",
+            output={"hub_model_id": "me/b"},
+            timeout="soon",
+            lora={"rank": 8, "r": 0},
+            eval_strategy="steps",
+            loss_type="exo_pair",
+        )
+    assert [(problem.code, problem.path) for problem in raised.value.problems] == [
+        ("SPEC004", "betta"),
+        ("SPEC005", "max_prompt_length"),
+        ("SPEC006", "hub_token"),
+        ("SPEC007", "hub_model_id"),
+        ("SPEC003", "model"),
+        ("SPEC002", "dataset"),
+        ("SPEC003", "lora.r"),
+        ("SPEC004", "lora.rank"),
+        ("SPEC003", "timeout"),
+        ("DATA001", "eval_strategy"),
+        ("DPO001", "label_smoothing"),
+    ]
+
+
+def test_rules_do_not_speak_of_what_did_not_parse() -> None:
+    found = problems_of("sft", eval_strategy="step", eval_steps=3, load_best_model_at_end=True)
+    assert [problem.code for problem in found.values()] == ["SPEC003"]
+
+
+def test_the_message_counts_and_lists_them() -> None:
+    with pytest.raises(SpecError) as raised:
+        hft.DPO(**required("dpo"), betta=0.2, eval_strategy="steps")  # type: ignore[call-arg]
+    assert str(raised.value) == (
+        "2 problems in this DPO spec; nothing was submitted\n"
+        "  SPEC004 betta: is no argument of DPOConfig in the pinned TRL, and no field of DPO\n"
+        "      fix: beta\n"
+        '  DATA001 eval_strategy: eval_strategy="steps" needs an evaluation set: give eval_dataset or eval_fraction\n'
+        "      fix: eval_fraction=0.1"
+    )
+
+
+def test_constructing_tells_what_is_wrong_everywhere_and_check_also_what_fails_on_the_hub() -> None:
+    fields = {**required("sft"), "method": "sft", "betta": 1}
+    told = {where: [item.code for item in hft.check(fields, backend=where)] for where in ("hub", "local")}
+    assert told["local"] == [problem.code for problem in problems_of("sft", betta=1).values()] == ["SPEC004"]
+    assert told["hub"] == ["SPEC004", "HUB005", "JOB001"]
+
+
+def test_the_error_survives_a_process_boundary() -> None:
+    with pytest.raises(SpecError) as raised:
+        sft(timeout="soon")
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (again.problems, str(again)) == (raised.value.problems, str(raised.value))
+
+
+# -- what is no spec
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "why"),
+    [
+        (None, "", "a spec is needed, or a mapping with the key method, not a NoneType"),
+        ("sft", "", "a spec is needed, or a mapping with the key method, not a str"),
+        ([1], "", "a spec is needed, or a mapping with the key method, not a list"),
+        ({}, "method", 'is missing: one of "dpo", "grpo", "sft"'),
+        ({"method": None}, "method", 'is missing: one of "dpo", "grpo", "sft"'),
+        ({"method": ["sft"]}, "method", 'must be one of "dpo", "grpo", "sft"'),
+        ({"method": "PPO"}, "method", 'must be one of "dpo", "grpo", "sft"'),
+        ({1: 2}, "method", 'is missing: one of "dpo", "grpo", "sft"'),
+    ],
+)
+def test_what_is_no_spec(raw: Any, path: str, why: str) -> None:
+    [problem] = hft.check(raw).problems
+    assert (problem.code, problem.path, problem.why) == ("SPEC001", path, why)
+    with pytest.raises(SpecError):
+        hft.plan(raw)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("SFT", "sft"), ("dop", "dpo"), ("gpro", "grpo")])
+def test_a_method_is_suggested(typed: str, meant: str) -> None:
+    assert hft.check({"method": typed}).problems[0].fix == f'method="{meant}"'
+
+
+def test_a_spec_is_taken_as_it_is() -> None:
+    spec = sft()
+    assert parse(spec) == (spec, [], "SFT spec")
+
+
+def test_keys_that_are_no_text_are_told() -> None:
+    spec, problems, _ = parse({"method": "sft", **required("sft"), 7: 1})
+    assert spec is None
+    assert [problem.path for problem in problems] == ["7"]
+
+
+def test_the_method_of_another_class_is_refused() -> None:
+    assert problems_of("sft", method="dpo")["method"].fix == 'method="sft"'
+    assert sft(method="sft") == sft()
+
+
+# -- types
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"learning_rate": "2e-5"}, "learning_rate"),
+        ({"num_train_epochs": "3"}, "num_train_epochs"),
+        ({"packing": 1}, "packing"),
+        ({"seed": 1.5}, "seed"),
+        ({"timeout": True}, "timeout"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": -5}, "timeout"),
+        ({"eval_fraction": 0.0}, "eval_fraction"),
+        ({"global_batch_size": 0}, "global_batch_size"),
+        ({"model": ""}, "model"),
+        ({"env": {"A": 1}}, "env.A"),
+        ({"env": ["A=1"]}, "env"),
+        ({"secrets": "HF_TOKEN"}, "secrets"),
+        ({"dataset": ["a"]}, "dataset"),
+        ({"lora": True}, "lora"),
+        ({"max_steps": None}, "max_steps"),
+    ],
+)
+def test_values_are_of_their_type(fields: dict[str, Any], path: str) -> None:
+    found = problems_of("sft", **fields)
+    assert found[path].code == "SPEC003"
+    assert found.keys() == {path}
+
+
+def test_no_message_repeats_a_value() -> None:
+    token = "hf_" + "a" * 34
+    for fields in ({"env": token}, {"timeout_padding": token}, {"secrets": {token: 1}}, {"labels": [token]}):
+        with pytest.raises(SpecError) as raised:
+            sft(**fields)
+        assert token not in str(raised.value)
+
+
+def test_grpo_needs_a_reward() -> None:
+    with pytest.raises(SpecError) as raised:
+        hft.GRPO(model="me/model", dataset="me/data")
+    assert [(problem.code, problem.path) for problem in raised.value.problems] == [("SPEC002", "reward_funcs")]
+    assert problems_of("grpo", reward_funcs=[])["reward_funcs"].code == "SPEC003"
+
+
+# -- the table of methods
+
+
+def test_every_literal_of_the_hub_strategy_is_taken() -> None:
+    for strategy in get_args(names.HubStrategy):
+        assert sft(hub_strategy=strategy).output.hub_strategy == strategy
+
+
+def test_methods_are_specs() -> None:
+    assert {name: spec.METHOD.name for name, spec in METHODS.items()} == {name: name for name in METHODS}
+    assert all(issubclass(spec, TrainSpec) for spec in METHODS.values())
+    assert len(METHODS) == len(list(METHODS))
+    with pytest.raises(KeyError):
+        METHODS["ppo"]
