@@ -143,6 +143,8 @@ TYPES: dict[str, dict[str, str]] = {
             "BeforeValidator(as_list, json_schema_input_type=float | list[float])]"
         ),
     },
+    # With none of them, the trainer of TRL 1.12 divides by zero or trains nothing.
+    "ppo": {name: "Annotated[int, Field(ge=1)]" for name in ("num_mini_batches", "num_ppo_epochs", "response_length")},
     "rloo": {
         "reward_clip_range": (
             "Annotated[list[float], Field(min_length=2, max_length=2), "
@@ -165,13 +167,10 @@ LIMITS: dict[str, str] = {
     "min_p": "ge=0, le=1",
     "num_generations": "ge=2",
     "num_iterations": "ge=1",
-    "num_mini_batches": "ge=1",
-    "num_ppo_epochs": "ge=1",
     "per_device_eval_batch_size": "ge=1",
     "per_device_train_batch_size": "ge=1",
     "ref_model_sync_steps": "ge=1",
     "repetition_penalty": "gt=0",
-    "response_length": "ge=1",
     "seed": "ge=0, lt=2**32",
     "steps_per_generation": "ge=1",
     "temperature": "gt=0",
