@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.rloo import RLOO
     from hfjobs_trainer.specs.methods.sft import SFT
     from hfjobs_trainer.specs.registry import METHODS
+    from hfjobs_trainer.specs.script import Script
     from hfjobs_trainer.submitters import (
         submit_cpo,
         submit_distillation,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         submit_ppo,
         submit_reward,
         submit_rloo,
+        submit_script,
         submit_sft,
     )
 
@@ -109,6 +111,7 @@ _EXPORTS: dict[str, str] = {
     "RLOO": "specs.methods.rloo",
     "SFT": "specs.methods.sft",
     "METHODS": "specs.registry",
+    "Script": "specs.script",
     "submit_cpo": "submitters",
     "submit_distillation": "submitters",
     "submit_dpo": "submitters",
@@ -121,6 +124,7 @@ _EXPORTS: dict[str, str] = {
     "submit_reward": "submitters",
     "submit_rloo": "submitters",
     "submit_sft": "submitters",
+    "submit_script": "submitters",
 }
 
 __all__ = [
@@ -159,6 +163,7 @@ __all__ = [
     "RenderError",
     "Report",
     "Reward",
+    "Script",
     "SpecError",
     "Tracking",
     "__version__",
@@ -182,6 +187,7 @@ __all__ = [
     "submit_ppo",
     "submit_reward",
     "submit_rloo",
+    "submit_script",
     "submit_sft",
 ]
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.base import Backend
     from hfjobs_trainer.running.job import Job
     from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.script import Script
 
 BackendName = Literal["hub", "local"]
 BackendLike: TypeAlias = "Backend | BackendName | None"
@@ -42,7 +43,7 @@ class Client:
         return f"Client(backend={_name(self.backend)!r}, namespace={self.namespace!r})"
 
     def gather(
-        self, spec: TrainSpec | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
+        self, spec: TrainSpec | Script | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
     ) -> Facts:
         """Read what the plan needs to know of model, dataset, hardware and account; what cannot be had is ``None``.
 
@@ -56,7 +57,7 @@ class Client:
 
     def check(
         self,
-        spec: TrainSpec | Mapping[str, Any],
+        spec: TrainSpec | Script | Mapping[str, Any],
         *,
         facts: Facts | None = None,
         offline: bool = False,
@@ -64,20 +65,25 @@ class Client:
     ) -> Report:
         """Find every problem of a spec, or of a mapping that carries ``method``; what is wrong is never raised."""
         from hfjobs_trainer.planning.assemble import check_run
+        from hfjobs_trainer.planning.script_plan import check_script
         from hfjobs_trainer.problems import Report
         from hfjobs_trainer.specs.parse import parse
+        from hfjobs_trainer.specs.script import Script
 
         where = backend or _name(self.backend)
         parsed, problems, subject = parse(spec, backend=where)
         if parsed is None:
             return Report(tuple(problems), (), subject)
         parsed = self._named(parsed)
-        checked = check_run(parsed, facts or self.gather(parsed, offline=offline, backend=where), backend=where)
+        known = facts or self.gather(parsed, offline=offline, backend=where)
+        if isinstance(parsed, Script):
+            return Report(*check_script(parsed, known, backend=where), subject)
+        checked = check_run(parsed, known, backend=where)
         return Report(checked.problems, checked.unchecked, subject)
 
     def plan(
         self,
-        spec: TrainSpec | Mapping[str, Any],
+        spec: TrainSpec | Script | Mapping[str, Any],
         *,
         facts: Facts | None = None,
         offline: bool = False,
@@ -95,14 +101,19 @@ class Client:
             SpecError: The script itself would be wrong. What only stops a remote run is in ``plan.problems``.
         """
         from hfjobs_trainer.planning.assemble import assemble
+        from hfjobs_trainer.planning.script_plan import assemble_script
+        from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
         where = backend or _name(self.backend)
-        return assemble(parsed, facts or self.gather(parsed, offline=offline, backend=where), backend=where)
+        known = facts or self.gather(parsed, offline=offline, backend=where)
+        if isinstance(parsed, Script):
+            return assemble_script(parsed, known, backend=where)
+        return assemble(parsed, known, backend=where)
 
     def render(
         self,
-        spec: TrainSpec | Mapping[str, Any],
+        spec: TrainSpec | Script | Mapping[str, Any],
         *,
         facts: Facts | None = None,
         offline: bool = False,
@@ -117,7 +128,7 @@ class Client:
 
     def pick_flavor(
         self,
-        spec: TrainSpec | Mapping[str, Any],
+        spec: TrainSpec | Script | Mapping[str, Any],
         *,
         facts: Facts | None = None,
         offline: bool = False,
@@ -130,10 +141,13 @@ class Client:
         Raises:
             SpecError: ``spec`` is a mapping that is no spec.
         """
-        from hfjobs_trainer.planning.assemble import choose_hardware
+        from hfjobs_trainer.planning.machine import choose_hardware
+        from hfjobs_trainer.planning.script_plan import script_hardware
+        from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
-        return choose_hardware(parsed, facts or self.gather(parsed, offline=offline, backend=backend or "hub"))
+        known = facts or self.gather(parsed, offline=offline, backend=backend or "hub")
+        return script_hardware(parsed, known) if isinstance(parsed, Script) else choose_hardware(parsed, known)
 
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
         """Every flavor with its GPU, memory, disk and price; live prices if the Hub answers."""
@@ -145,7 +159,7 @@ class Client:
 
     def submit(
         self,
-        what: Plan | TrainSpec | Mapping[str, Any],
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
         *,
         backend: BackendLike = None,
         dry_run: bool = False,
@@ -203,11 +217,9 @@ class Client:
 
     def submit_fields(self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool) -> Any:
         """What ``submit_<method>`` does with its keyword arguments."""
-        from hfjobs_trainer.specs.registry import METHODS
+        return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run)
 
-        return self.submit(METHODS[method](**fields), backend=backend, dry_run=dry_run)
-
-    def _named(self, spec: TrainSpec) -> TrainSpec:
+    def _named(self, spec: TrainSpec | Script) -> TrainSpec | Script:
         return spec if self.namespace is None or spec.namespace is not None else spec.replace(namespace=self.namespace)
 
     def _backend(self, name: str) -> Backend:
@@ -226,7 +238,7 @@ def _name(backend: Backend | str) -> str:
     return backend if isinstance(backend, str) else backend.name
 
 
-def _spec(raw: TrainSpec | Mapping[str, Any]) -> TrainSpec:
+def _spec(raw: TrainSpec | Script | Mapping[str, Any]) -> TrainSpec | Script:
     from hfjobs_trainer.specs.parse import parse
 
     spec, problems, subject = parse(raw)

@@ -87,6 +87,7 @@ class Rule(Generic[C]):
 
     ``stage`` says when it runs: ``"spec"`` rules see the spec and the facts, ``"run"`` rules also the chosen hardware
     and the resolved values. ``methods`` limits it to some training methods; empty means all.
+    ``scripts`` says that it also concerns ``hft.Script``, which has the fields of a job and nothing else.
     """
 
     code: str
@@ -95,6 +96,7 @@ class Rule(Generic[C]):
     scope: Scope
     severity: Severity
     methods: tuple[str, ...]
+    scripts: bool = False
 
     @property
     def doc(self) -> str:
@@ -112,6 +114,7 @@ def rule(
     scope: Scope = "script",
     severity: Severity = "error",
     methods: Sequence[str] = (),
+    scripts: bool = False,
 ) -> Callable[[Callable[[C], Iterable[Found]]], Callable[[C], Iterable[Found]]]:
     """Register a generator function as the rule ``code``.
 
@@ -124,7 +127,7 @@ def rule(
             raise ValueError(f"rule {code} exists already")
         if not check.__doc__:
             raise ValueError(f"rule {code} needs a docstring: it is its documentation")
-        RULES[code] = Rule(code, check, stage, scope, severity, tuple(methods))
+        RULES[code] = Rule(code, check, stage, scope, severity, tuple(methods), scripts)
         return check
 
     return register
@@ -155,6 +158,8 @@ def run_rules(
     skipped = {path.split(".")[0] for path in skip_paths}
     for rule_ in all_rules().values():
         if rule_.stage != stage or (rule_.methods and method not in rule_.methods):
+            continue
+        if method == "script" and not (rule_.scripts or rule_.methods):
             continue
         try:
             # one by one: what was found before a fact was missed counts

@@ -28,8 +28,23 @@ if TYPE_CHECKING:
     BackendLike = Backend | BackendName | None
 
 
-class CommonFields(TypedDict, total=False):
-    """Fields that every spec takes, with the same type."""
+class JobFields(TypedDict, total=False):
+    """Fields that every run takes."""
+
+    hardware: Hardware | Mapping[str, Any] | str
+    timeout: float | str | timedelta | None
+    timeout_padding: float
+    tracking: Tracking | Mapping[str, Any]
+    env: dict[str, str]
+    secrets: list[str]
+    image: str | None
+    labels: dict[str, str]
+    namespace: str | None
+    extra_dependencies: list[str]
+
+
+class CommonFields(JobFields, total=False):
+    """Fields that every training takes, with the same type."""
 
     model: Required[str]
     model_revision: str | None
@@ -41,17 +56,7 @@ class CommonFields(TypedDict, total=False):
     lora: LoRA | Mapping[str, Any] | None
     quantization: Quantization | Mapping[str, Any] | str | None
     global_batch_size: int | None
-    hardware: Hardware | Mapping[str, Any] | str
-    timeout: float | str | timedelta | None
-    timeout_padding: float
-    tracking: Tracking | Mapping[str, Any]
     output: Output | Mapping[str, Any]
-    env: dict[str, str]
-    secrets: list[str]
-    image: str | None
-    labels: dict[str, str]
-    namespace: str | None
-    extra_dependencies: list[str]
     output_dir: str | None
     per_device_train_batch_size: int
     num_train_epochs: float
@@ -578,6 +583,14 @@ class SFTFields(CommonFields, total=False):
     pad_token: str | None
 
 
+class ScriptFields(JobFields, total=False):
+    """Fields of ``Script``."""
+
+    script: str
+    script_args: list[str]
+    sha256: str | None
+
+
 @overload
 def submit_cpo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[CPOFields]) -> Plan: ...
 @overload
@@ -876,3 +889,28 @@ def submit_sft(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
     from hfjobs_trainer import client
 
     return client.submit_fields("sft", fields, backend=backend, dry_run=dry_run)
+
+
+@overload
+def submit_script(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[ScriptFields]) -> Plan: ...
+@overload
+def submit_script(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[ScriptFields]
+) -> Job: ...
+@overload
+def submit_script(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[ScriptFields]) -> Job | Plan: ...
+def submit_script(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[ScriptFields]) -> Job | Plan:
+    """Plan the run of a script that exists already, and submit it.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        dry_run: Return the plan, and send nothing.
+        **fields: Those of ``hfjobs_trainer.Script``.
+
+    Raises:
+        SpecError: The spec or the run would fail; ``.problems`` lists everything that is wrong.
+        BackendError: The backend could not take the job.
+    """
+    from hfjobs_trainer import client
+
+    return client.submit_fields("script", fields, backend=backend, dry_run=dry_run)

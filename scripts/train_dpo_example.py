@@ -32,15 +32,6 @@
 #   "num_train_epochs": 1.0,
 #   "eval_strategy": "steps",
 #   "eval_steps": 50,
-#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
-#   "dataset": {
-#     "id": "trl-lib/ultrafeedback_binarized"
-#   },
-#   "eval_fraction": 0.1,
-#   "lora": {
-#     "r": 16,
-#     "lora_alpha": 32
-#   },
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -50,6 +41,15 @@
 #     "name": "beta-0.1",
 #     "group": "beta",
 #     "space_id": "username/trackio"
+#   },
+#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
+#   "dataset": {
+#     "id": "trl-lib/ultrafeedback_binarized"
+#   },
+#   "eval_fraction": 0.1,
+#   "lora": {
+#     "r": 16,
+#     "lora_alpha": 32
 #   },
 #   "output": {
 #     "hub_model_id": "username/dpo-model"
@@ -190,7 +190,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

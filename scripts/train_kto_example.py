@@ -33,6 +33,15 @@
 #   "num_train_epochs": 1.0,
 #   "eval_strategy": "steps",
 #   "eval_steps": 50,
+#   "hardware": {
+#     "flavor": "a10g-large"
+#   },
+#   "timeout": 10800,
+#   "tracking": {
+#     "project": "kto",
+#     "name": "qwen-kto",
+#     "space_id": "username/trackio"
+#   },
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct",
 #   "dataset": {
 #     "id": "trl-lib/kto-mix-14k"
@@ -44,15 +53,6 @@
 #   "lora": {
 #     "r": 16,
 #     "lora_alpha": 32
-#   },
-#   "hardware": {
-#     "flavor": "a10g-large"
-#   },
-#   "timeout": 10800,
-#   "tracking": {
-#     "project": "kto",
-#     "name": "qwen-kto",
-#     "space_id": "username/trackio"
 #   },
 #   "output": {
 #     "hub_model_id": "username/qwen-kto"
@@ -202,7 +202,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

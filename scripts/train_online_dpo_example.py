@@ -32,12 +32,6 @@
 #   "gradient_accumulation_steps": 4,
 #   "eval_strategy": "steps",
 #   "eval_steps": 100,
-#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
-#   "dataset": {
-#     "id": "trl-lib/ultrafeedback-prompt",
-#     "num_samples": 5000
-#   },
-#   "eval_fraction": 0.02,
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -47,6 +41,12 @@
 #     "name": "qwen-online",
 #     "space_id": "username/trackio"
 #   },
+#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
+#   "dataset": {
+#     "id": "trl-lib/ultrafeedback-prompt",
+#     "num_samples": 5000
+#   },
+#   "eval_fraction": 0.02,
 #   "output": {
 #     "hub_model_id": "username/qwen-online-dpo"
 #   },
@@ -204,7 +204,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

@@ -31,10 +31,6 @@
 #   "per_device_train_batch_size": 4,
 #   "num_train_epochs": 1.0,
 #   "gradient_accumulation_steps": 4,
-#   "model": "Qwen/Qwen2.5-0.5B",
-#   "dataset": {
-#     "id": "trl-lib/ultrafeedback_binarized"
-#   },
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -43,6 +39,10 @@
 #     "project": "orpo",
 #     "name": "qwen-orpo",
 #     "space_id": "username/trackio"
+#   },
+#   "model": "Qwen/Qwen2.5-0.5B",
+#   "dataset": {
+#     "id": "trl-lib/ultrafeedback_binarized"
 #   },
 #   "output": {
 #     "hub_model_id": "username/qwen-orpo"
@@ -179,7 +179,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

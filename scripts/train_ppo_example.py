@@ -33,12 +33,6 @@
 #   "gradient_accumulation_steps": 8,
 #   "eval_strategy": "steps",
 #   "eval_steps": 50,
-#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
-#   "dataset": {
-#     "id": "trl-lib/ultrafeedback-prompt",
-#     "num_samples": 5000
-#   },
-#   "eval_fraction": 0.02,
 #   "hardware": {
 #     "flavor": "a100-large"
 #   },
@@ -48,6 +42,12 @@
 #     "name": "qwen-ppo",
 #     "space_id": "username/trackio"
 #   },
+#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
+#   "dataset": {
+#     "id": "trl-lib/ultrafeedback-prompt",
+#     "num_samples": 5000
+#   },
+#   "eval_fraction": 0.02,
 #   "output": {
 #     "hub_model_id": "username/qwen-ppo"
 #   },
@@ -127,24 +127,6 @@ def main() -> None:
     mixed = [name for name in ("bf16", "fp16") if machine[name]]
     os.environ["ACCELERATE_MIXED_PRECISION"] = mixed[0] if mixed else "no"
     reward_dtype = settle_dtype("bfloat16", frozen=True)
-    policy = AutoModelForCausalLM.from_pretrained(
-        MODEL,
-        dtype=dtype,
-    )
-    reference = AutoModelForCausalLM.from_pretrained(
-        MODEL,
-        dtype=dtype,
-    )
-    reward_model = AutoModelForSequenceClassification.from_pretrained(
-        REWARD_MODEL,
-        num_labels=1,
-        dtype=reward_dtype,
-    )
-    value_model = AutoModelForSequenceClassification.from_pretrained(
-        VALUE_MODEL,
-        num_labels=1,
-        dtype="float32",
-    )
     track(
         project="ppo",
         name="qwen-ppo",
@@ -175,6 +157,24 @@ def main() -> None:
         trackio_space_id="username/trackio",
         disable_tqdm=True,
         **machine,
+    )
+    policy = AutoModelForCausalLM.from_pretrained(
+        MODEL,
+        dtype=dtype,
+    )
+    reference = AutoModelForCausalLM.from_pretrained(
+        MODEL,
+        dtype=dtype,
+    )
+    reward_model = AutoModelForSequenceClassification.from_pretrained(
+        REWARD_MODEL,
+        num_labels=1,
+        dtype=reward_dtype,
+    )
+    value_model = AutoModelForSequenceClassification.from_pretrained(
+        VALUE_MODEL,
+        num_labels=1,
+        dtype="float32",
     )
     trainer = PPOTrainer(
         model=policy,
@@ -237,7 +237,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

@@ -31,14 +31,6 @@
 #   "num_train_epochs": 1.0,
 #   "eval_strategy": "steps",
 #   "eval_steps": 100,
-#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
-#   "dataset": {
-#     "id": "trl-lib/ultrafeedback_binarized"
-#   },
-#   "eval_dataset": {
-#     "id": "trl-lib/ultrafeedback_binarized",
-#     "split": "test"
-#   },
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -47,6 +39,14 @@
 #     "project": "reward",
 #     "name": "qwen-reward",
 #     "space_id": "username/trackio"
+#   },
+#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
+#   "dataset": {
+#     "id": "trl-lib/ultrafeedback_binarized"
+#   },
+#   "eval_dataset": {
+#     "id": "trl-lib/ultrafeedback_binarized",
+#     "split": "test"
 #   },
 #   "output": {
 #     "hub_model_id": "username/qwen-reward"
@@ -181,7 +181,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

@@ -30,11 +30,6 @@
 #   "method": "rloo",
 #   "per_device_train_batch_size": 8,
 #   "gradient_accumulation_steps": 4,
-#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
-#   "dataset": {
-#     "id": "trl-lib/tldr",
-#     "num_samples": 2000
-#   },
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -43,6 +38,11 @@
 #     "project": "rloo",
 #     "name": "fifty-words",
 #     "space_id": "username/trackio"
+#   },
+#   "model": "Qwen/Qwen2.5-0.5B-Instruct",
+#   "dataset": {
+#     "id": "trl-lib/tldr",
+#     "num_samples": 2000
 #   },
 #   "output": {
 #     "hub_model_id": "username/rloo-model"
@@ -194,7 +194,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

@@ -35,11 +35,6 @@
 #   "gradient_accumulation_steps": 4,
 #   "eval_strategy": "steps",
 #   "eval_steps": 50,
-#   "model": "Qwen/Qwen2.5-0.5B",
-#   "dataset": {
-#     "id": "trl-lib/Capybara"
-#   },
-#   "eval_fraction": 0.1,
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -49,6 +44,11 @@
 #     "name": "qwen-sft",
 #     "space_id": "username/trackio"
 #   },
+#   "model": "Qwen/Qwen2.5-0.5B",
+#   "dataset": {
+#     "id": "trl-lib/Capybara"
+#   },
+#   "eval_fraction": 0.1,
 #   "output": {
 #     "hub_model_id": "username/qwen-capybara-sft"
 #   },
@@ -183,7 +183,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

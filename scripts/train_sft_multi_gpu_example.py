@@ -30,15 +30,6 @@
 # {
 #   "method": "sft",
 #   "num_train_epochs": 1.0,
-#   "model": "Qwen/Qwen2.5-3B",
-#   "dataset": {
-#     "id": "trl-lib/Capybara"
-#   },
-#   "lora": {
-#     "r": 32,
-#     "lora_alpha": 16
-#   },
-#   "global_batch_size": 32,
 #   "hardware": {
 #     "flavor": "a10g-largex2"
 #   },
@@ -48,6 +39,15 @@
 #     "name": "qwen-3b-lora",
 #     "space_id": "username/trackio"
 #   },
+#   "model": "Qwen/Qwen2.5-3B",
+#   "dataset": {
+#     "id": "trl-lib/Capybara"
+#   },
+#   "lora": {
+#     "r": 32,
+#     "lora_alpha": 16
+#   },
+#   "global_batch_size": 32,
 #   "output": {
 #     "hub_model_id": "username/qwen-3b-capybara"
 #   },
@@ -184,7 +184,7 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     from huggingface_hub import snapshot_download
 
-    if os.path.isdir(model):
+    if Path(model).is_dir():
         return
     try:
         # Folders hold the same weights in other formats, as consolidated files do.

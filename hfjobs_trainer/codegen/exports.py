@@ -31,6 +31,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "specs.groups": ("Dataset", "Hardware", "LoRA", "Output", "Quantization", "Tracking"),
     "specs.load": ("load",),
     "specs.registry": ("METHODS",),
+    "specs.script": ("Script",),
 }
 
 _TEXT = '''\
@@ -79,7 +80,7 @@ def generate() -> dict[str, str]:
     """Return the path of ``__init__.py`` -> its text."""
     table = dict(PUBLIC)
     table |= {f"specs.methods.{name}": (spec.__name__,) for name, spec in METHODS.items()}
-    table["submitters"] = tuple(f"submit_{name}" for name in METHODS)
+    table["submitters"] = tuple(f"submit_{name}" for name in [*METHODS, "script"])
     imports = [f"    from hfjobs_trainer.{module} import {', '.join(table[module])}" for module in sorted(table)]
     exports = {name: module for module in sorted(table) for name in table[module]}
     names = sorted([*exports, "__version__"], key=_sort_key)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_origin
 
 from hfjobs_trainer.codegen.source import format_python, type_text
-
-if TYPE_CHECKING:
-    from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 
 PATH = "hfjobs_trainer/submitters.py"
 
@@ -44,7 +42,7 @@ def submit_{method}(
 @overload
 def submit_{method}(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[{fields}]) -> Job | Plan: ...
 def submit_{method}(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[{fields}]) -> Job | Plan:
-    \"\"\"Plan {label} training and submit it.
+    \"\"\"{summary}
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
@@ -88,22 +86,24 @@ class Names:
         return name if self.imported.setdefault(name, module) == module else None
 
 
-def field_texts(spec: type[TrainSpec], names: Names) -> dict[str, str]:
+def field_texts(spec: type[JobSpec], names: Names) -> dict[str, str]:
     """Return name -> source of the type, for every field and folded name that the spec's constructor takes."""
     texts: dict[str, str] = {}
-    trl_names = spec.METHOD.trl_argument_names(spec)
+    trains = issubclass(spec, TrainSpec)
+    trl_names = spec.METHOD.trl_argument_names(spec) if trains else frozenset[str]()
     ours_first = sorted(spec.model_fields.items(), key=lambda item: item[0] in trl_names)
     for name, field in ours_first:
         if name == "method":
             continue
         tp = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         text = type_text(tp, names)
-        texts[name] = f"Required[{text}]" if field.is_required() else text
+        # what a script is may also be said first and without a name
+        texts[name] = f"Required[{text}]" if field.is_required() and trains else text
     folded: Mapping[str, Any] = spec.FOLDED
     return texts | {name: type_text(tp, names) for name, tp in folded.items()}
 
 
-def modules_of(specs: list[type[TrainSpec]]) -> list[ModuleType]:
+def modules_of(specs: list[type[JobSpec]]) -> list[ModuleType]:
     """Return the modules that the specs' classes come from, base classes first, each once."""
     found: dict[str, ModuleType] = {}
     for spec in specs:
@@ -113,22 +113,32 @@ def modules_of(specs: list[type[TrainSpec]]) -> list[ModuleType]:
     return list(found.values())
 
 
-def render(specs: Mapping[str, type[TrainSpec]]) -> str:
+def render(specs: Mapping[str, type[JobSpec]]) -> str:
     """Return the source of the module for these spec classes, by method."""
+    trained = [method for method, spec in specs.items() if issubclass(spec, TrainSpec)]
     names = Names(modules_of(list(specs.values())))
     fields = {method: field_texts(spec, names) for method, spec in specs.items()}
-    first, *others = fields.values()
+    job = {name: text for name, text in fields[trained[0]].items() if name in JobSpec.model_fields}
+    first, *others = (fields[method] for method in trained)
     common = {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
+    train = {name: text for name, text in common.items() if name not in job}
     imports = "".join(f"    from {module} import {name}\n" for name, module in names.imported.items())
     parts = [_HEADER.format(imports=imports)]
-    parts += _typed_dict("CommonFields", "TypedDict", "Fields that every spec takes, with the same type.", common)
+    parts += _typed_dict("JobFields", "TypedDict", "Fields that every run takes.", job)
+    parts += _typed_dict("CommonFields", "JobFields", "Fields that every training takes, with the same type.", train)
     for method, spec in specs.items():
-        own = {name: text for name, text in fields[method].items() if name not in common}
-        parts += _typed_dict(f"{spec.__name__}Fields", "CommonFields", f"Fields of ``{spec.__name__}``.", own)
+        base, known = ("CommonFields", common) if method in trained else ("JobFields", job)
+        own = {name: text for name, text in fields[method].items() if name not in known}
+        parts += _typed_dict(f"{spec.__name__}Fields", base, f"Fields of ``{spec.__name__}``.", own)
     for method, spec in specs.items():
         parts.append(
             _FUNCTION.format(
-                method=method, fields=f"{spec.__name__}Fields", spec=spec.__name__, label=spec.METHOD.label
+                method=method,
+                fields=f"{spec.__name__}Fields",
+                spec=spec.__name__,
+                summary=f"Plan {spec.METHOD.label} training and submit it."
+                if method in trained
+                else "Plan the run of a script that exists already, and submit it.",
             )
         )
     return format_python("".join(parts))
@@ -146,5 +156,7 @@ def generate() -> dict[str, str]:
         HFTError: A field has a type that cannot be written out.
     """
     from hfjobs_trainer.specs.registry import METHODS
+    from hfjobs_trainer.specs.script import Script
 
-    return {PATH: render({method: METHODS[method] for method in sorted(METHODS)})}
+    specs: dict[str, type[JobSpec]] = {method: METHODS[method] for method in sorted(METHODS)}
+    return {PATH: render(specs | {"script": Script})}

@@ -9,6 +9,7 @@ import textwrap
 from hfjobs_trainer.problems import Rule, all_rules
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.registry import METHODS
+from hfjobs_trainer.specs.script import Script
 
 PATH = "references/rules.md"
 
@@ -22,6 +23,9 @@ AREAS: dict[str, str] = {
     "PREC": "Precision",
     "TRAIN": "Training",
     "LORA": "Adapters",
+    "TUNE": "Adapters, quantized weights and merged models",
+    "DIST": "Models spread over GPUs",
+    "SCRIPT": "Scripts that exist already",
     "SFT": "Supervised fine-tuning",
     "DPO": "Direct preference optimisation",
     "KTO": "Kahneman-Tversky optimisation",
@@ -108,10 +112,14 @@ def _rule(rule: Rule[object]) -> str:
     facts = [rule.severity, rule.scope]
     facts.append("checked for the chosen machine" if rule.stage == "run" else "checked before the machine is chosen")
     if rule.methods:
-        facts.append(" and ".join(METHODS[name].METHOD.label for name in rule.methods) + " only")
+        facts.append(" and ".join(_label(name) for name in rule.methods) + " only")
     pieces = _SECTION.split(body)[1:]
     parts = [
         f"**{heading}**\n\n{textwrap.dedent(text.strip(chr(10))).strip()}\n"
         for heading, text in zip(pieces[::2], pieces[1::2], strict=True)
     ]
     return "\n".join([f"### {rule.code}\n", f"**{title}**\n", f"*{', '.join(facts)}*\n", *parts])
+
+
+def _label(method: str) -> str:
+    return (Script if method == Script.METHOD.name else METHODS[method]).METHOD.label

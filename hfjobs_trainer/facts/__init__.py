@@ -12,8 +12,9 @@ from hfjobs_trainer.facts.account import AccountFacts
 from hfjobs_trainer.facts.dataset import DatasetFacts
 from hfjobs_trainer.facts.hardware import Flavor, HardwareFacts
 from hfjobs_trainer.facts.model import ModelFacts
+from hfjobs_trainer.facts.script import ScriptFacts
 
-__all__ = ["AccountFacts", "DatasetFacts", "Facts", "Flavor", "HardwareFacts", "ModelFacts"]
+__all__ = ["AccountFacts", "DatasetFacts", "Facts", "Flavor", "HardwareFacts", "ModelFacts", "ScriptFacts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Facts:
         eval_dataset: The evaluation dataset, when the spec names one.
         teacher: The model to learn from, when the method has one.
         reward_model, value_model: The models that score answers and foresee the scores, when the method has them.
+        script: The script, when the spec is ``hft.Script``.
         hardware: Flavors on offer and their prices; ``None`` means the snapshot shipped with the package.
         account: Whose token it is.
     """
@@ -36,5 +38,6 @@ class Facts:
     teacher: ModelFacts | None = None
     reward_model: ModelFacts | None = None
     value_model: ModelFacts | None = None
+    script: ScriptFacts | None = None
     hardware: HardwareFacts | None = None
     account: AccountFacts = field(default_factory=AccountFacts)

@@ -17,12 +17,13 @@ from hfjobs_trainer.specs.locations import is_local_path
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.groups import Dataset
+    from hfjobs_trainer.specs.script import Script
 
 __all__ = ["gather", "gather_hardware"]
 
 
 def gather(
-    spec: TrainSpec,
+    spec: TrainSpec | Script,
     *,
     offline: bool = False,
     token: str | None = None,
@@ -41,7 +42,9 @@ def gather(
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
         backend: ``"hub"``, or ``"local"``, for which neither flavors nor the account are looked up.
     """
+    from hfjobs_trainer.gathering.script import read_script
     from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+    from hfjobs_trainer.specs.script import Script
 
     token = token or attempt(_stored_token)
     hub = None if offline or _client_is_offline() else Hub(endpoint, token)
@@ -49,6 +52,14 @@ def gather(
     # All questions are asked before the first answer is awaited, and the disk is read meanwhile.
     hardware = remote.ask_hardware() if remote else None
     account = remote.ask_account() if remote else None
+    if isinstance(spec, Script):
+        asks_nobody = offline or _client_is_offline()
+        script = read_script(spec, offline=asks_nobody, token=token, endpoint=endpoint)
+        return Facts(
+            script=script,
+            hardware=hardware() if hardware else None,
+            account=account() if account else AccountFacts(has_token=token is not None),
+        )
     model = _model(hub, spec.model, spec.model_revision)
     dataset = _dataset(hub, spec.dataset)
     eval_dataset = _dataset(hub, spec.eval_dataset) if spec.eval_dataset else None

@@ -6,22 +6,18 @@ from dataclasses import dataclass, replace
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, HardwareFacts
-from hfjobs_trainer.planning.architecture import count_parameters
 from hfjobs_trainer.planning.compose import compose
-from hfjobs_trainer.planning.flavors import FlavorChoice, Requirements, choose_flavor, find_flavor, snapshot
+from hfjobs_trainer.planning.flavors import FlavorChoice, snapshot
 from hfjobs_trainer.planning.labels import basename, slug
-from hfjobs_trainer.planning.memory import MemoryEstimate, estimate_memory
+from hfjobs_trainer.planning.machine import choose_machine, memory_of
+from hfjobs_trainer.planning.memory import MemoryEstimate
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
-from hfjobs_trainer.planning.resolve import Resolved, precision_of, resolve
+from hfjobs_trainer.planning.resolve import Resolved, padded_timeout, resolve
 from hfjobs_trainer.planning.trackers import tracking_secrets
-from hfjobs_trainer.planning.workload import workload
 from hfjobs_trainer.problems import RULES, Problem, Unchecked, run_rules
 from hfjobs_trainer.rendering.render import render_script
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.context import Context
-
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
-"""Bytes of one weight by dtype."""
 
 LABEL_DIGITS = 12
 """Hexadecimal digits of the spec's digest in a job's label."""
@@ -46,10 +42,10 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     hardware = facts.hardware or snapshot()
     context = Context(spec, facts, backend)
     problems, unchecked = run_rules(context, method=method, stage="spec")
-    choice = None if backend == "local" else choose_hardware(spec, facts)
+    choice, strategy = (None, None) if backend == "local" else choose_machine(spec, facts)
     flavor = choice.flavor if choice else None
-    resolved = resolve(spec, facts, flavor, backend=backend)
-    memory = _memory(spec, facts, flavor, resolved)
+    resolved = resolve(spec, facts, flavor, backend=backend, strategy=strategy)
+    memory = memory_of(spec, facts, resolved)
     context = replace(
         context,
         flavor=flavor,
@@ -66,28 +62,6 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     return Checked(resolved, flavor, choice, memory, hardware, tuple(problems), tuple(unchecked))
 
 
-def choose_hardware(spec: TrainSpec, facts: Facts) -> FlavorChoice:
-    """The flavor that the user named, or the cheapest that fits."""
-    hardware = facts.hardware or snapshot()
-    wanted = spec.hardware
-    if wanted.flavor != "auto":
-        flavor = find_flavor(wanted.flavor, hardware)
-        estimate = None if flavor is None else _memory(spec, facts, flavor, None)
-        return FlavorChoice.named(flavor, estimate)
-    precision, is_set = precision_of(spec, None)
-    resolved = resolve(spec, facts, None, backend="hub")
-    parameters = facts.model.num_parameters or count_parameters(facts.model)
-    requirements = Requirements(
-        memory=_memory(spec, facts, None, resolved),
-        bf16=precision == "bf16" or not is_set,
-        min_gpus=wanted.num_gpus or (2 if wanted.strategy == "ddp" else 1),
-        max_gpus=1 if wanted.strategy == "single" else None,
-        max_usd_per_hour=wanted.max_usd_per_hour,
-        weights_bytes=parameters * BYTES.get(resolved.dtype, 4.0) if parameters else None,
-    )
-    return choose_flavor(requirements, hardware)
-
-
 def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
     """Work a spec out in full: a pure function, the same plan for the same spec and facts.
 
@@ -99,7 +73,14 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
     if wrong:
         raise SpecError(checked.problems, f"{type(spec).METHOD.label} spec")
     resolved, flavor = checked.resolved, checked.flavor
-    request = _request(spec, resolved, flavor, backend)
+    request = request_of(
+        spec,
+        subject=basename(spec.model),
+        flavor=flavor,
+        namespace=resolved.namespace,
+        needs_token=bool(resolved.needs_token),
+        backend=backend,
+    )
     script = render_script(compose(spec, facts, resolved, request, backend=backend))
     decisions = resolved.decisions
     if checked.choice is not None and spec.hardware.flavor == "auto" and flavor is not None:
@@ -121,14 +102,21 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
     )
 
 
-def _memory(spec: TrainSpec, facts: Facts, flavor: Flavor | None, resolved: Resolved | None) -> MemoryEstimate | None:
-    planned = resolved or resolve(spec, facts, flavor, backend="hub")
-    return estimate_memory(workload(spec, facts, planned), num_gpus=max(1, planned.num_gpus))
+def request_of(
+    spec: JobSpec, *, subject: str, flavor: Flavor | None, namespace: str | None, needs_token: bool, backend: str
+) -> JobRequest:
+    """What a backend is asked to run, but for the script.
 
-
-def _request(spec: TrainSpec, resolved: Resolved, flavor: Flavor | None, backend: str) -> JobRequest:
+    Args:
+        spec: The spec.
+        subject: What it is about, for the job's name: a model, a script.
+        flavor: The chosen flavor.
+        namespace: User or organization that runs and pays.
+        needs_token: Whether the script needs HF_TOKEN.
+        backend: ``"hub"`` or ``"local"``.
+    """
     secrets = [*spec.secrets, *tracking_secrets(spec.tracking.report_to, spec.env, backend)]
-    if resolved.needs_token and "HF_TOKEN" not in secrets:
+    if needs_token and "HF_TOKEN" not in secrets:
         secrets.append("HF_TOKEN")
     env: dict[str, str] = {"PYTHONUNBUFFERED": "1"}
     if backend == "hub":
@@ -139,15 +127,14 @@ def _request(spec: TrainSpec, resolved: Resolved, flavor: Flavor | None, backend
     labels = {"sdk": "hfjobs-trainer", "method": method, "spec": spec.digest[:LABEL_DIGITS]}
     if spec.tracking.group:
         labels["group"] = slug(spec.tracking.group)
-    name = slug(f"{method}-{spec.tracking.name or basename(spec.model)}", 60).lower()
     return JobRequest(
         script="",
-        name=name,
+        name=slug(f"{method}-{spec.tracking.name or subject}", 60).lower(),
         flavor=flavor.name if flavor else None,
-        timeout_seconds=resolved.timeout_seconds,
+        timeout_seconds=padded_timeout(spec),
         env=env | spec.env,
         secrets=tuple(dict.fromkeys(secrets)),
         labels=labels | spec.labels,
-        namespace=resolved.namespace,
+        namespace=namespace,
         image=spec.image,
     )

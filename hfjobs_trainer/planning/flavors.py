@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
 from hfjobs_trainer.planning.memory import MemoryEstimate
@@ -34,6 +34,7 @@ class Requirements:
 
     Attributes:
         memory: Estimate for one GPU; ``None`` if the model's size is unknown.
+        spread: Estimate for each number of GPUs, where the model is spread over them; empty with a copy on each.
         bf16: Whether the GPU must compute in bfloat16.
         min_gpus, max_gpus: Bounds on the number of GPUs, ``None`` for no upper bound. Where one GPU is allowed,
             machines with one come first: every GPU holds the whole model, so more of them never help it fit.
@@ -43,11 +44,16 @@ class Requirements:
     """
 
     memory: MemoryEstimate | None
+    spread: Mapping[int, MemoryEstimate] = field(default_factory=dict[int, MemoryEstimate])
     bf16: bool = True
     min_gpus: int = 1
     max_gpus: int | None = None
     max_usd_per_hour: float | None = None
     weights_bytes: float | None = None
+
+    def memory_on(self, flavor: Flavor) -> MemoryEstimate | None:
+        """The estimate that holds for one GPU of this flavor."""
+        return self.spread.get(flavor.num_gpus, self.memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +114,9 @@ def choose_flavor(requirements: Requirements, hardware: HardwareFacts) -> Flavor
     return FlavorChoice(
         flavor=best,
         usd_per_hour=best.usd_per_hour,
-        headroom=_headroom(best, requirements.memory),
+        headroom=_headroom(best, requirements.memory_on(best)),
         rejected=tuple((name, reasons[name]) for name in order),
-        estimate=requirements.memory,
+        estimate=requirements.memory_on(best),
     )
 
 
@@ -200,9 +206,10 @@ def _unfit(flavor: Flavor, wanted: Requirements) -> str | None:
         return f"{flavor.gpu} does not compute in bfloat16"
     if wanted.max_usd_per_hour is not None and flavor.usd_per_hour > wanted.max_usd_per_hour:
         return f"${flavor.usd_per_hour:.2f}/h is above max_usd_per_hour={wanted.max_usd_per_hour:g}"
-    if wanted.memory is None:
+    memory = wanted.memory_on(flavor)
+    if memory is None:
         return "the size of the model is unknown, so nobody can say whether it fits"
-    return _too_small(flavor, wanted, wanted.memory)
+    return _too_small(flavor, wanted, memory)
 
 
 def _too_small(flavor: Flavor, wanted: Requirements, memory: MemoryEstimate) -> str | None:
@@ -216,8 +223,8 @@ def _too_small(flavor: Flavor, wanted: Requirements, memory: MemoryEstimate) -> 
     if wanted.weights_bytes is None:
         return None
     weights_gb = wanted.weights_bytes / 1e9
-    # a process per GPU, each of which loads the weights by way of host memory
-    ram = flavor.num_gpus * (weights_gb + PROCESS_RAM_GB)
+    # a process per GPU, each of which loads the weights by way of host memory; where they are spread, one does for all
+    ram = weights_gb * (1 if wanted.spread else flavor.num_gpus) + flavor.num_gpus * PROCESS_RAM_GB
     if flavor.ram_gb and ram > flavor.ram_gb:
         return f"needs {ram:.0f} GB of host memory to load the weights, it has {flavor.ram_gb:g} GB"
     # the download, the saved model, and a checkpoint of what is trained with its optimizer

@@ -9,13 +9,15 @@ head's are those of TRL 1.16.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.architecture import Shape, adapted_linears, shape_of
+from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
+from hfjobs_trainer.planning.sharding import spread
 
-GIB = 2**30
+__all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory"]
 
 # Tokens and vocabulary entries of one tile of the fused head (TRL 1.16: kernels/chunked_logprob.py, trainer/utils.py).
 TILE_TOKENS, TILE_VOCAB = 4096, 32_768
@@ -31,9 +33,13 @@ CONTEXT_GIB, NCCL_GIB = 0.8, 0.4
 WORKSPACE_GIB = 0.1
 # Share of what comes and goes during a step that the allocator cannot reuse.
 FRAGMENTATION = 0.10
-# Compared with 38 published peaks (one GPU or DDP, full and LoRA), the estimate is off by 9% in the median and 18% at
-# the 90th percentile, more often too low; with this margin, 5 of them still lie above what is asked for.
-MARGIN_FACTOR, MARGIN_GIB = 1.15, 0.5
+# Bytes of a quantized weight with its share of the scales: one of 4 bytes for 64 weights, or of 8.25 bits if the scales
+# are quantized themselves; of 8 bits, one for a whole row.
+PACKED_BYTES = {"4bit": 0.5625, "4bit-double": 0.516, "8bit": 1.002}
+
+# Share of everything else that published runs on 4-bit weights hold beyond the closed form: ten of them lie 8% to 29%
+# above it.
+QUANTIZED_SHARE = 0.15
 
 # Optimizer states per parameter, of those libraries that keep them in float32 whatever the weights are.
 _FLOAT32_STATES = {
@@ -65,6 +71,7 @@ class Workload:
         tuning: Whether all weights are trained, or a LoRA adapter.
         lora_r, lora_targets, lora_dropout, modules_to_save: As in ``LoraConfig``; ``lora_targets`` is its
             ``target_modules``.
+        quantization: Bits of the frozen layers' weights, and whether the scales of 4 bits are quantized as well.
         dtype: dtype in which the weights are loaded.
         mixed_precision: Precision of autocast; ``None`` computes in the weights' own dtype.
         optim: Optimizer, as ``TrainingArguments.optim``. Paged ones count as if nothing were paged out.
@@ -82,6 +89,8 @@ class Workload:
         generation_batch_size: Sequences that one GPU generates at once; ``None``: batch times accumulation steps, as
             GRPO and RLOO do.
         vllm_gpu_memory_fraction: Share of the GPU that a vLLM in the same process claims; 0 without.
+        strategy: How the model is spread over several GPUs: ``"ddp"`` (a copy on each), ``"fsdp1"``, ``"fsdp2"``,
+            ``"zero1"``, ``"zero2"``, ``"zero3"``.
     """
 
     model: ModelFacts
@@ -91,6 +100,7 @@ class Workload:
     lora_targets: Sequence[str] | str | None = None
     lora_dropout: float = 0.0
     modules_to_save: Sequence[str] = ()
+    quantization: Literal["4bit", "4bit-double", "8bit"] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     mixed_precision: Literal["bf16", "fp16"] | None = "bf16"
     optim: str = "adamw_torch_fused"
@@ -104,112 +114,28 @@ class Workload:
     reference_model: bool | None = None
     generation_batch_size: int | None = None
     vllm_gpu_memory_fraction: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """What one GPU holds at the worst moment of a step; every component in bytes.
-
-    Attributes:
-        weights: The model.
-        adapter: The LoRA matrices and the modules trained beside them.
-        gradients: Gradients alive at that moment.
-        optimizer_states: The optimizer's moments.
-        activations: What autograd saved, and the working set of one layer.
-        logits: The head: its tile, its gradients, or all logits.
-        reference_model: The second model.
-        kv_cache: Keys and values of the sequences being generated.
-        buffers: Half-precision copies of the weights, the optimizer's temporaries, DDP's gradient buckets.
-        overhead: CUDA context, NCCL, library scratch space, fragmentation.
-        moment: When the peak is reached, such as ``"the optimizer's step"``.
-        num_gpus: GPUs among which the batch is spread; each holds a whole copy.
-        ddp_bytes: What each GPU would hold on top if there were several; 0 once it is included.
-        gpu_fraction: Share of the GPU that another process claims, such as vLLM.
-        assumed: Numbers of the model that were guessed.
-    """
-
-    weights: float = 0.0
-    adapter: float = 0.0
-    gradients: float = 0.0
-    optimizer_states: float = 0.0
-    activations: float = 0.0
-    logits: float = 0.0
-    reference_model: float = 0.0
-    kv_cache: float = 0.0
-    buffers: float = 0.0
-    overhead: float = 0.0
-    moment: str = ""
-    num_gpus: int = 1
-    ddp_bytes: float = 0.0
-    gpu_fraction: float = 0.0
-    assumed: tuple[str, ...] = ()
-
-    @property
-    def components(self) -> dict[str, float]:
-        """Bytes by component."""
-        names = [item.name for item in fields(self)]
-        return {name: getattr(self, name) for name in names[: names.index("moment")]}
-
-    @property
-    def total_bytes(self) -> float:
-        """The peak, bytes: the best guess, without margin."""
-        return sum(self.components.values())
-
-    @property
-    def total_gib(self) -> float:
-        """The peak, GiB: the best guess, without margin."""
-        return self.total_bytes / GIB
-
-    @property
-    def margin_gib(self) -> float:
-        """What to leave free beyond the peak, GiB, because this is an estimate: 15% and half a GiB."""
-        return self.total_gib * (MARGIN_FACTOR - 1) + MARGIN_GIB
-
-    @property
-    def dominant(self) -> str:
-        """Name of the largest component."""
-        return max(self.components.items(), key=lambda item: item[1])[0]
-
-    def headroom_gib(self, usable_gib: float, num_gpus: int = 1) -> float:
-        """What the peak leaves of a GPU's memory on each of ``num_gpus`` GPUs, GiB; negative if it does not fit."""
-        extra = self.ddp_bytes if num_gpus > 1 else 0.0
-        return usable_gib * (1 - self.gpu_fraction) - self.total_gib - extra / GIB
-
-    def fits(self, usable_gib: float, num_gpus: int = 1) -> bool:
-        """Whether the peak and its margin fit in ``usable_gib`` on each of ``num_gpus`` GPUs."""
-        return self.headroom_gib(usable_gib, num_gpus) >= self.margin_gib
-
-    def __str__(self) -> str:
-        copies = f" on each of {self.num_gpus} GPUs" if self.num_gpus > 1 else ""
-        lines = [f"about {self.total_gib:.1f} GiB{copies} at {self.moment}, plus {self.margin_gib:.1f} GiB of margin"]
-        shown = sorted(self.components.items(), key=lambda item: -item[1])
-        lines += [f"  {name.replace('_', ' '):<17} {size / GIB:>8.2f} GiB" for name, size in shown if size >= GIB / 200]
-        if self.gpu_fraction:
-            lines.append(f"  vLLM claims {self.gpu_fraction:.0%} of the GPU beside this")
-        if self.assumed:
-            lines.append(f"  guessed: {', '.join(self.assumed)}")
-        return "\n".join(lines)
+    strategy: str = "ddp"
 
 
 def estimate_memory(workload: Workload, num_gpus: int = 1) -> MemoryEstimate | None:
     """Estimate the peak memory of one GPU; ``None`` if nothing is known of the model's size.
 
-    Every GPU holds the whole model (DDP), so that more GPUs never need less of each. Experts, sharding, quantization
-    and images are not modelled.
+    With a copy of the model on every GPU (DDP), more GPUs never need less of each; the other strategies spread what
+    they say. Experts and images are not modelled.
 
     Args:
         workload: What is trained, and how.
         num_gpus: GPUs of the run.
     """
     shape = shape_of(workload.model)
-    return None if shape is None else _Step(workload, shape).peak(num_gpus)
+    return None if shape is None else _Step(workload, shape, num_gpus).peak()
 
 
 class _Step:
     """The byte counts of one training step."""
 
-    def __init__(self, workload: Workload, shape: Shape) -> None:
-        self.w, self.shape = workload, shape
+    def __init__(self, workload: Workload, shape: Shape, num_gpus: int) -> None:
+        self.w, self.shape, self.num_gpus = workload, shape, num_gpus
         self.full = workload.tuning == "full"
         self.weight_bytes = 4 if workload.dtype == "float32" else 2
         self.amp = workload.mixed_precision is not None
@@ -224,24 +150,33 @@ class _Step:
         self.saved_modules = 0 if self.full else len(kept) * shape.embedding
         self.trains_head = self.full or "lm_head" in kept
         self.trains_embedding = self.full or "embed_tokens" in kept
-        # TRL leaves PEFT's autocast_adapter_dtype on: adapters are float32, modules beside them as they were loaded
-        self.adapter = 0.0 if self.full else 4.0 * self._lora_parameters() + self.weight_bytes * self.saved_modules
+        # TRL leaves PEFT's autocast_adapter_dtype on: adapters are float32, modules beside them as they were loaded;
+        # on quantized weights it turns all that is trained into bfloat16
+        width = (2, 2) if workload.quantization else (4, self.weight_bytes)
+        self.adapter = 0.0 if self.full else float(width[0] * self._lora_parameters() + width[1] * self.saved_modules)
         self.trained = shape.parameters if self.full else self._lora_parameters() + self.saved_modules
         self.gradients = float(self.weight_bytes * shape.parameters) if self.full else self.adapter
 
-    def peak(self, num_gpus: int) -> MemoryEstimate:
+    def peak(self) -> MemoryEstimate:
         """The worst moment."""
-        return max((self._with_overhead(held, num_gpus) for held in self.moments()), key=lambda held: held.total_bytes)
+        return max((self._with_overhead(held) for held in self.moments()), key=lambda held: held.total_bytes)
 
-    def _with_overhead(self, held: MemoryEstimate, num_gpus: int) -> MemoryEstimate:
-        several = num_gpus > 1
+    def _with_overhead(self, held: MemoryEstimate) -> MemoryEstimate:
+        num_gpus, several = self.num_gpus, self.num_gpus > 1
+        shares = several and self.w.strategy != "ddp"
+        if shares:
+            frozen = 0.0 if self.full else held.weights
+            held = spread(held, self.shape, self.w.strategy, num_gpus, frozen=frozen, half=self.compute_bytes == 2)
         passing = held.gradients + held.activations + held.logits + held.kv_cache + held.buffers
         fixed = (CONTEXT_GIB + WORKSPACE_GIB + (NCCL_GIB if several else 0)) * GIB
         return replace(
             held,
-            buffers=held.buffers + (self.gradients if several else 0),
-            overhead=fixed + FRAGMENTATION * passing,
+            buffers=held.buffers + (self.gradients if several and not shares else 0),
+            overhead=fixed
+            + FRAGMENTATION * passing
+            + (QUANTIZED_SHARE * held.total_bytes if self.w.quantization else 0),
             num_gpus=num_gpus,
+            strategy=self.w.strategy,
             ddp_bytes=0.0 if several else self.gradients + NCCL_GIB * GIB,
             gpu_fraction=self.w.vllm_gpu_memory_fraction,
             assumed=self.shape.assumed,
@@ -301,7 +236,7 @@ class _Step:
         reference = self.w.reference_model
         if reference is None:
             reference = self.full and self.w.method in ("dpo", "kto")
-        weights = self.shape.parameters * self.weight_bytes
+        weights = self._weights()
         return MemoryEstimate(
             weights=weights,
             adapter=self.adapter,
@@ -312,8 +247,21 @@ class _Step:
             activations=activations,
             logits=logits,
             kv_cache=kv_cache,
-            buffers=buffers,
+            buffers=buffers + self._dequantized(),
         )
+
+    def _weights(self) -> float:
+        packed = self.shape.layers * sum(inputs * outputs for inputs, outputs in self.shape.linears.values())
+        if self.w.quantization is None:
+            packed = 0
+        packed_bytes = packed * PACKED_BYTES[self.w.quantization] if self.w.quantization else 0.0
+        return packed_bytes + (self.shape.parameters - packed) * self.weight_bytes
+
+    def _dequantized(self) -> float:
+        """The largest matrix unpacked, and the one before it: bitsandbytes multiplies in half precision."""
+        if self.w.quantization is None:
+            return 0.0
+        return 2.0 * 2 * max(inputs * outputs for inputs, outputs in self.shape.linears.values())
 
     def _lora_parameters(self) -> int:
         sizes = sum(inputs + outputs for inputs, outputs in self.adapted.values())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.planning.memory import MemoryEstimate
     from hfjobs_trainer.problems import Problem, Unchecked
     from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.script import Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Plan:
         prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
     """
 
-    spec: TrainSpec
+    spec: TrainSpec | Script
     backend: str
     request: JobRequest
     flavor: Flavor | None = None

@@ -12,7 +12,7 @@ from hfjobs_trainer.planning.plan import Decision
 from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
 from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
 from hfjobs_trainer.planning.tuning import merges
-from hfjobs_trainer.specs.base import DType, TrainSpec
+from hfjobs_trainer.specs.base import DType, JobSpec, TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
 
 Precision = Literal["bf16", "fp16", "fp32"]
@@ -56,7 +56,7 @@ class Resolved:
     decisions: tuple[Decision, ...] = field(default=())
 
 
-def padded_timeout(spec: TrainSpec) -> int | None:
+def padded_timeout(spec: JobSpec) -> int | None:
     """Seconds after which the job is ended: the timeout and its padding, rounded up."""
     if spec.timeout is None:
         return None

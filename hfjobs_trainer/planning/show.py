@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+
 from hfjobs_trainer.planning.plan import Plan
+from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset
+from hfjobs_trainer.specs.script import Script
 
 
 def show(plan: Plan) -> str:
     """What ``print(plan)`` prints."""
     spec, request = plan.spec, plan.request
-    trained = f"LoRA r={spec.lora.r}" if spec.lora else "all weights"
-    lines = [
-        f"{type(spec).METHOD.label} of {spec.model} ({trained}) on {_data(spec.dataset)}",
-        *_rows("where", _where(plan)),
-        *_rows("time", _time(plan)),
-        *_rows(
-            "memory", str(plan.estimate).split("\n") if plan.estimate else ["unknown: the model's size is not known"]
-        ),
-        *_rows("model goes to", _destination(plan)),
-        *_rows("metrics go to", _tracking(plan)),
-    ]
+    lines = [_subject(plan), *_rows("where", _where(plan)), *_rows("time", _time(plan))]
+    if isinstance(spec, TrainSpec):
+        unknown = ["unknown: the model's size is not known"]
+        lines += _rows("memory", str(plan.estimate).split("\n") if plan.estimate else unknown)
+        lines += _rows("model goes to", _destination(plan, spec))
+    lines += _rows("metrics go to", _tracking(plan))
     if request.secrets:
         lines += _rows("secrets", [f"{', '.join(request.secrets)} (read when you submit)"])
     if plan.decisions:
@@ -31,6 +30,14 @@ def show(plan: Plan) -> str:
         if items:
             lines += [title, *(f"  {item}" for item in items)]
     return "\n".join(lines)
+
+
+def _subject(plan: Plan) -> str:
+    spec = plan.spec
+    if isinstance(spec, Script):
+        return " ".join([f"Script {spec.script}", *(shlex.quote(item) for item in spec.script_args)])
+    trained = f"LoRA r={spec.lora.r}" if spec.lora else "all weights"
+    return f"{type(spec).METHOD.label} of {spec.model} ({trained}) on {_data(spec.dataset)}"
 
 
 def _data(dataset: Dataset) -> str:
@@ -64,8 +71,8 @@ def _time(plan: Plan) -> list[str]:
     return [limit]
 
 
-def _destination(plan: Plan) -> list[str]:
-    output = plan.spec.output
+def _destination(plan: Plan, spec: TrainSpec) -> list[str]:
+    output = spec.output
     if not output.pushes:
         return ["the machine's disk only"]
     repo = output.hub_model_id or next(

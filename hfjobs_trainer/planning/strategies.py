@@ -58,9 +58,14 @@ def strategy_arguments(strategy: str) -> dict[str, Any]:
 
 def first_strategy(spec: TrainSpec) -> str:
     """The strategy to try first: the user's, or a copy of the model on each GPU."""
-    return "ddp" if spec.hardware.strategy == "auto" else spec.hardware.strategy
+    hardware = spec.hardware
+    if hardware.strategy != "auto":
+        return hardware.strategy
+    return "user" if hardware.fsdp or hardware.fsdp_config or hardware.deepspeed else "ddp"
 
 
 def may_shard(spec: TrainSpec) -> bool:
-    """Whether the planner may spread the model where no GPU holds it: quantized weights are never spread unasked."""
-    return spec.hardware.strategy == "auto" and spec.quantization is None and not spec.use_cpu
+    """Whether the planner may spread the model where no GPU holds it."""
+    if spec.use_cpu or spec.quantization is not None or first_strategy(spec) == "user":
+        return False
+    return spec.hardware.strategy == "auto" and not type(spec).METHOD.loads_models

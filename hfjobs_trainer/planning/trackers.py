@@ -41,7 +41,13 @@ Decide = Callable[[str, Any, str], Any]
 
 
 def resolve_tracking(
-    given: Tracking, output_dir: str, repo: str | None, namespace: str | None, backend: str, decide: Decide
+    given: Tracking,
+    output_dir: str,
+    repo: str | None,
+    namespace: str | None,
+    backend: str,
+    decide: Decide,
+    subject: str = "model",
 ) -> dict[str, Any] | None:
     """Arguments of the script's ``track``; ``None`` without a tracker.
 
@@ -52,6 +58,7 @@ def resolve_tracking(
         namespace: Whose Space it is; ``None`` where unknown.
         backend: ``"hub"`` or ``"local"``.
         decide: Called with every value that is chosen here.
+        subject: What the project is named after.
     """
     if given.report_to == "none":
         return None
@@ -62,7 +69,7 @@ def resolve_tracking(
     project = given.project
     if project is None:
         name = slug(basename(repo or output_dir)) or "training"
-        project = decide("tracking.project", name, "named after the model")
+        project = decide("tracking.project", name, f"named after the {subject}")
     run: dict[str, Any] = {"project": project, "name": given.name, "group": given.group}
     if given.report_to != "trackio":
         return run

@@ -25,7 +25,9 @@ def lora_arguments(lora: LoRA | None, task_type: str) -> dict[str, Any] | None:
     """
     if lora is None or lora.continues:
         return None
-    defaults = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": lora.lora_dropout}
+    # PEFT has no dropout for bare parameters
+    dropout = 0.0 if lora.target_parameters else lora.lora_dropout
+    defaults = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": dropout}
     return defaults | lora.model_dump(exclude_unset=True, exclude=_OURS) | {"task_type": task_type}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.planning.memory import Workload
 from hfjobs_trainer.planning.resolve import Resolved
+from hfjobs_trainer.planning.strategies import SHARDED
 from hfjobs_trainer.specs.base import TrainSpec
 
 # Assumed where nothing bounds them: a prompt of an online method, and a row that is not truncated.
@@ -33,6 +36,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         lora_targets=lora.target_modules if lora else None,
         lora_dropout=lora.lora_dropout if lora else 0.0,
         modules_to_save=(lora.modules_to_save or ()) if lora else (),
+        quantization=_quantization(spec),
         dtype="float32" if resolved.dtype == "auto" else resolved.dtype,
         mixed_precision=None if resolved.precision == "fp32" else resolved.precision,
         optim=spec.optim,
@@ -47,7 +51,14 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         attention=spec.attn_implementation,
         reference_model=True if _keeps_reference(spec) else None,
         vllm_gpu_memory_fraction=arguments["vllm_gpu_memory_utilization"] if colocated else 0.0,
+        strategy=resolved.strategy if resolved.strategy in SHARDED else "ddp",
     )
+
+
+def _quantization(spec: TrainSpec) -> Literal["4bit", "4bit-double", "8bit"] | None:
+    if spec.quantization is None:
+        return None
+    return "4bit-double" if spec.quantization.use_double_quant else spec.quantization.bits
 
 
 def _keeps_reference(spec: TrainSpec) -> bool:

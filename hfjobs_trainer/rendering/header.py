@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hfjobs_trainer.rendering.literals import json_block, toml_string, toml_value
+from hfjobs_trainer.rendering.literals import json_block, toml_key, toml_string, toml_value
 from hfjobs_trainer.rendering.run import Header
 
 
@@ -11,10 +11,12 @@ def write_header(header: Header) -> str:
     lines = [
         f"requires-python = {toml_string(header.requires_python)}",
         f"dependencies = {toml_value(header.dependencies)}",
-        "",
-        "[tool.uv]",
-        f"exclude-newer = {toml_string(header.exclude_newer)}",
     ]
+    if header.exclude_newer or header.uv:
+        lines += ["", "[tool.uv]"]
+    lines += [f"{toml_key(name)} = {toml_value(value)}" for name, value in header.uv.items()]
+    if header.exclude_newer:
+        lines.append(f"exclude-newer = {toml_string(header.exclude_newer)}")
     if header.unbounded:
         exempt = ", ".join(f"{toml_string(name)} = false" for name in header.unbounded)
         lines.append(f"exclude-newer-package = {{ {exempt} }}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
 from typing import Any, cast
 
 LINE_LENGTH = 88
@@ -85,6 +86,12 @@ def assignment(name: str, value: Any) -> str:
         text = python_literal(value, column=len(head), reserve=0, plain=True)
         in_line, alone = _fits(text, LINE_LENGTH - len(head)), _fits(text, LINE_LENGTH - len(_INDENT))
     return head + text if in_line or not alone else f"{head}(\n{_INDENT}{text}\n)"
+
+
+def text_lines(text: str) -> str:
+    """Python source of a long text, whatever it holds: a literal a line, in parentheses."""
+    lines = text.splitlines(keepends=True) or [""]
+    return "(\n" + "".join(f"{_INDENT}{_string(line, plain=False)}\n" for line in lines) + ")"
 
 
 def identifier(name: str) -> str:
@@ -186,17 +193,40 @@ def toml_string(text: str) -> str:
     return '"' + "".join(plain.get(char) or (char if " " <= char <= "~" else _toml_escape(char)) for char in text) + '"'
 
 
-def toml_value(value: str | int | bool | Sequence[str] | Mapping[str, str]) -> str:
-    """A TOML value; lists go one item a line, mappings inline."""
+def toml_key(name: str) -> str:
+    """The key of a TOML table, bare where it can be."""
+    bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return name if bare else toml_string(name)
+
+
+def toml_value(value: Any) -> str:
+    """A TOML value: text, number, boolean, time, or lists and mappings of these; lists go one item a line.
+
+    Raises:
+        TypeError: The value has no TOML form.
+    """
+    if isinstance(value, list | tuple):
+        return "[\n" + "".join(f"    {_inline(item)},\n" for item in cast("Sequence[Any]", value)) + "]"
+    return _inline(value)
+
+
+def _inline(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
     if isinstance(value, str):
         return toml_string(value)
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{toml_string(key)} = {toml_string(item)}" for key, item in value.items()) + " }"
-    return "[\n" + "".join(f"    {toml_string(item)},\n" for item in value) + "]"
+        items = cast("Mapping[str, Any]", value).items()
+        return "{ " + ", ".join(f"{toml_string(key)} = {_inline(item)}" for key, item in items) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_inline(item) for item in cast("Sequence[Any]", value)) + "]"
+    raise TypeError(f"a {type(value).__name__} cannot be written into a header")
 
 
 def json_block(text: str) -> str:

@@ -17,6 +17,7 @@ from hfjobs_trainer.rendering import literals
 from hfjobs_trainer.rendering.header import write_header
 from hfjobs_trainer.rendering.paste import Block, import_lines, runtime_blocks
 from hfjobs_trainer.rendering.run import Reward, Run
+from hfjobs_trainer.rendering.script import ScriptRun
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -36,35 +37,55 @@ def render_script(run: Run) -> str:
     Raises:
         RenderError: A template is wrong, which is a defect of this package.
     """
-    from jinja2 import TemplateError
     from markupsafe import Markup
 
     def blocks(extra: Sequence[str]) -> list[Block]:
         return runtime_blocks([*_needed(run), *extra])
 
-    def pasted(extra: Sequence[str]) -> Markup:
-        return Markup("\n\n\n".join(block.source for block in blocks(extra)))
-
-    def main_imports(more: Sequence[str]) -> Markup:
-        return Markup(indent(import_lines(_heavy_imports(run), more, width=84), "    "))
-
     def top_imports(extra: Sequence[str]) -> Markup:
         return Markup(import_lines([block.imports for block in blocks(extra)], ["import time"], run.imports))
 
-    name = f"{run.method}.py.j2"
+    def heavy_imports(more: Sequence[str]) -> Markup:
+        return Markup(indent(import_lines(_heavy_imports(run), more, width=84), "    "))
+
+    # what a method's template asks for beside the rest, in `blocks` and in `needs`
+    def runtime(extra: Sequence[str]) -> Markup:
+        return Markup("\n\n\n".join(block.source for block in blocks(extra)))
+
+    header = Markup(write_header(run.header))
+    return _fill(
+        f"{run.method}.py.j2",
+        run=run,
+        header=header,
+        imports=top_imports,
+        runtime=runtime,
+        heavy_imports=heavy_imports,
+    )
+
+
+def render_wrapper(run: ScriptRun) -> str:
+    """The wrapper of a script that exists already, formatted.
+
+    Raises:
+        RenderError: As for ``render_script``, or the script's header has values that no header can be written with.
+    """
+    from markupsafe import Markup
+
+    blocks = runtime_blocks(run.blocks)
     try:
-        return (
-            _environment()
-            .get_template(name)
-            .render(
-                run=run,
-                header=Markup(write_header(run.header)),
-                # what a method's template asks for beside the rest, in `blocks` and in `needs`
-                imports=top_imports,
-                runtime=pasted,
-                heavy_imports=main_imports,
-            )
-        )
+        header = Markup(write_header(run.header))
+    except (TypeError, ValueError) as error:
+        raise RenderError(f"header of {run.origin}: {error}") from error
+    imports = Markup(import_lines([block.imports for block in blocks], ["import time"]))
+    runtime = Markup("\n\n\n".join(block.source for block in blocks))
+    return _fill("script.py.j2", run=run, header=header, imports=imports, runtime=runtime)
+
+
+def _fill(name: str, **values: Any) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        return _environment().get_template(name).render(**values)
     except (TemplateError, TypeError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise RenderError(f"template {name}{f', line {line}' if line else ''}: {error}") from error
@@ -141,6 +162,9 @@ def _environment() -> ImmutableSandboxedEnvironment:
     def source(text: str) -> Markup:
         return Markup(text.rstrip("\n"))
 
+    def text_lines(text: str) -> Markup:
+        return Markup(literals.text_lines(text))
+
     def of_kind(rewards: Sequence[Reward], kind: str) -> list[Reward]:
         return [reward for reward in rewards if reward.kind == kind]
 
@@ -157,7 +181,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=True,
     )
     # the stock filters make Markup of values (safe, tojson, ...): none of them is available
-    filters = (keywords, items, literal, name, source, of_kind)
+    filters = (keywords, items, literal, name, source, of_kind, text_lines)
     environment.filters = {function.__name__: function for function in filters} | {"count": len}
     environment.globals = {"assign": assign}
     return environment

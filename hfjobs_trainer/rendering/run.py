@@ -103,11 +103,12 @@ class Header:
     Attributes:
         requires_python: Such as ``">=3.11"``.
         dependencies: Exact pins, and what the user added.
-        exclude_newer: Date after which published packages are ignored, RFC 3339.
+        exclude_newer: Date after which published packages are ignored, RFC 3339; empty for none.
         unbounded: Packages that are exempt from it.
         job: The ``[tool.hf-jobs]`` table: strings, string lists, string mappings.
         spec: The spec as JSON text.
         digest: The spec's digest.
+        uv: More of the ``[tool.uv]`` table.
     """
 
     requires_python: str
@@ -117,6 +118,7 @@ class Header:
     job: Mapping[str, Any]
     spec: str
     digest: str
+    uv: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs.args_base import TRLArgs
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
@@ -68,45 +69,20 @@ QuantizationField = Annotated[Quantization, _shorthand(Quantization)]
 LoRAField = Annotated[LoRA, _shorthand(LoRA)]
 
 
-class TrainSpec(CommonArgs):
-    """What to train; the arguments of TRL's config stand beside these fields under TRL's own names.
+class JobSpec(BaseModel):
+    """What every run has, whatever it does: a machine, a time, a tracker, an environment."""
 
-    A well-typed spec can always be built; whether it can run is ``hft.check``'s to say.
-
-    Raises:
-        SpecError: A field is unknown, missing or of the wrong type; ``.problems`` lists all that could be told.
-    """
+    model_config = TRLArgs.model_config
 
     METHOD: ClassVar[Method]
-    FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
+    FOLDED: ClassVar[dict[str, Any]] = {}
 
-    model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
-    model_revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit of the model.")
-    dtype: DType | None = Field(
-        default=None, description="dtype in which the weights are loaded; unset: the planner's choice."
-    )
-    attn_implementation: str | None = Field(
-        default=None, description='Attention; unset: transformers\' choice, "sdpa".'
-    )
-    dataset: DatasetField = Field(description="Training dataset: Hub id, local file or folder, or hft.Dataset.")
-    eval_dataset: DatasetField | None = Field(default=None, description="Evaluation dataset.")
-    eval_fraction: float | None = Field(
-        default=None, gt=0, lt=1, description="Share of the training dataset that is held out for evaluation."
-    )
-    lora: LoRAField | None = Field(default=None, description="Train a LoRA adapter instead of all weights.")
-    quantization: QuantizationField | None = Field(
-        default=None, description='Load the weights under the adapter in "4bit" or "8bit", or hft.Quantization.'
-    )
-    global_batch_size: int | None = Field(
-        default=None, ge=1, description="Sequences per optimiser step over all GPUs; sets the accumulation."
-    )
     hardware: HardwareField = Field(default=Hardware(), description="Flavor of HF Jobs, or hft.Hardware.")
     timeout: Seconds | None = Field(
         default=None, description='How long the run may take: "3h", "90m", seconds, timedelta.'
     )
     timeout_padding: float = Field(default=0.25, ge=0, le=10, description="Share of the timeout that is added to it.")
     tracking: TrackingField = Field(default=Tracking(), description="Where the metrics go.")
-    output: OutputField = Field(default=Output(), description="Where the model goes.")
     env: dict[str, str] = Field(default={}, description="Environment variables, visible to all who see the job.")
     secrets: list[str] = Field(default=[], description="Names of secrets; their values are read when you submit.")
     image: str | None = Field(default=None, min_length=1, description="Docker image of the job.")
@@ -118,37 +94,6 @@ class TrainSpec(CommonArgs):
         from hfjobs_trainer.specs.parse import build
 
         build(self, fields)
-
-    @classmethod
-    def from_config(
-        cls,
-        config: Any,
-        *,
-        model: str,
-        dataset: Any,
-        peft_config: Any = None,
-        quantization_config: Any = None,
-        **fields: Any,
-    ) -> Self:
-        """A spec from TRL's own config, such as ``hft.SFT.from_config(trl.SFTConfig(...), model=..., dataset=...)``.
-
-        Only what differs from TRL's defaults is taken; what the config worked out by itself is left open.
-
-        Args:
-            config: An instance of this method's config class.
-            model: As in the spec.
-            dataset: As in the spec.
-            peft_config: A ``peft.LoraConfig``, which becomes ``lora``.
-            quantization_config: A ``BitsAndBytesConfig``, which becomes ``quantization``.
-            **fields: More fields of the spec, which win over the config.
-
-        Raises:
-            SpecError: As for the constructor, or an object is not what this method takes.
-        """
-        from hfjobs_trainer.specs.from_config import fields_of
-
-        given = fields_of(cls, config, peft_config, quantization_config)
-        return cls(**{**given, "model": model, "dataset": dataset, **fields})
 
     def to_dict(self) -> dict[str, Any]:
         """What was set, in normal form and JSON types; ``hft.check`` and ``hft.load`` take it back."""
@@ -181,6 +126,93 @@ class TrainSpec(CommonArgs):
         """Whether the user gave this field, be it with its default value."""
         return name in self.model_fields_set
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobSpec) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        # pydantic gives frozen classes a hash of all their values, and lists have none
+        cls.__hash__ = JobSpec.__hash__
+
+    def __repr__(self) -> str:
+        given = self.model_dump(exclude_unset=True, exclude={"method"})
+        if self.env:
+            given["env"] = {name: "***" if names_a_secret(name, text) else text for name, text in self.env.items()}
+        return masked(f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})")
+
+    __str__ = __repr__
+
+
+class TrainSpec(JobSpec, CommonArgs):
+    """What to train; the arguments of TRL's config stand beside these fields under TRL's own names.
+
+    A well-typed spec can always be built; whether it can run is ``hft.check``'s to say.
+
+    Raises:
+        SpecError: A field is unknown, missing or of the wrong type; ``.problems`` lists all that could be told.
+    """
+
+    FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
+
+    model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
+    model_revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit of the model.")
+    dtype: DType | None = Field(
+        default=None, description="dtype in which the weights are loaded; unset: the planner's choice."
+    )
+    attn_implementation: str | None = Field(
+        default=None, description='Attention; unset: transformers\' choice, "sdpa".'
+    )
+    dataset: DatasetField = Field(description="Training dataset: Hub id, local file or folder, or hft.Dataset.")
+    eval_dataset: DatasetField | None = Field(default=None, description="Evaluation dataset.")
+    eval_fraction: float | None = Field(
+        default=None, gt=0, lt=1, description="Share of the training dataset that is held out for evaluation."
+    )
+    lora: LoRAField | None = Field(default=None, description="Train a LoRA adapter instead of all weights.")
+    quantization: QuantizationField | None = Field(
+        default=None, description='Load the weights under the adapter in "4bit" or "8bit", or hft.Quantization.'
+    )
+    global_batch_size: int | None = Field(
+        default=None, ge=1, description="Sequences per optimiser step over all GPUs; sets the accumulation."
+    )
+    output: OutputField = Field(default=Output(), description="Where the model goes.")
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Any,
+        *,
+        model: str,
+        dataset: Any,
+        peft_config: Any = None,
+        quantization_config: Any = None,
+        **fields: Any,
+    ) -> Self:
+        """A spec from TRL's own config, such as ``hft.SFT.from_config(trl.SFTConfig(...), model=..., dataset=...)``.
+
+        Only what differs from TRL's defaults is taken; what the config worked out by itself is left open.
+
+        Args:
+            config: An instance of this method's config class.
+            model: As in the spec.
+            dataset: As in the spec.
+            peft_config: A ``peft.LoraConfig``, which becomes ``lora``.
+            quantization_config: A ``BitsAndBytesConfig``, which becomes ``quantization``.
+            **fields: More fields of the spec, which win over the config.
+
+        Raises:
+            SpecError: As for the constructor, or an object is not what this method takes.
+        """
+        from hfjobs_trainer.specs.from_config import fields_of
+
+        given = fields_of(cls, config, peft_config, quantization_config)
+        return cls(**{**given, "model": model, "dataset": dataset, **fields})
+
     def trl_arguments(self) -> dict[str, Any]:
         """The arguments of TRL's config that the user set, in the order of TRL's table."""
         known = type(self).METHOD.trl_argument_names(type(self))
@@ -204,22 +236,3 @@ class TrainSpec(CommonArgs):
     def evaluates(self) -> bool:
         """Whether the spec names an evaluation set."""
         return self.eval_dataset is not None or self.eval_fraction is not None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TrainSpec) and self.to_dict() == other.to_dict()
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        # pydantic gives frozen classes a hash of all their values, and lists have none
-        cls.__hash__ = TrainSpec.__hash__
-
-    def __repr__(self) -> str:
-        given = self.model_dump(exclude_unset=True, exclude={"method"})
-        if self.env:
-            given["env"] = {name: "***" if names_a_secret(name, text) else text for name, text in self.env.items()}
-        return masked(f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})")
-
-    __str__ = __repr__

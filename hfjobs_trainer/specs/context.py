@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from hfjobs_trainer.facts import Facts, Flavor
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec
 
-S = TypeVar("S", bound=TrainSpec, covariant=True)
+S = TypeVar("S", bound=JobSpec, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)

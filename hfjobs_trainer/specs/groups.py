@@ -161,8 +161,8 @@ class Hardware(Group):
     )
     strategy: Strategy = Field(
         default="auto",
-        description='"single": one GPU; "ddp": a copy on each; "fsdp2", "fsdp1", "zero1", "zero2", "zero3": spread over '
-        'them; "user": as fsdp, deepspeed say; "auto": a copy on each if that fits, else "fsdp2".',
+        description='"single": one GPU; "ddp": a copy on each; "fsdp2", "fsdp1", "zero1", "zero2", "zero3": spread '
+        'over them; "user": as fsdp, deepspeed say; "auto": a copy on each if that fits, else "fsdp2".',
     )
     num_gpus: int | None = Field(
         default=None, ge=1, description="GPUs of a machine that train; unset: all, of a machine that fits."

@@ -18,6 +18,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.parse import parse
 from hfjobs_trainer.specs.registry import METHODS
+from hfjobs_trainer.specs.script import Script
 
 CODES: dict[str, str] = {
     "LOAD001": "The file cannot be read.",
@@ -32,7 +33,7 @@ CODES: dict[str, str] = {
 _HEADER = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 
-def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None) -> TrainSpec:
+def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None) -> TrainSpec | Script:
     """Read a spec from a file, or from a ``trl`` command line.
 
     A ``.yaml``, ``.yml`` or ``.json`` file is in our names, or in TRL's as ``trl --config`` takes it; fields of ours
@@ -73,7 +74,7 @@ def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None =
     return _load_trl(said, values, file.name)
 
 
-def _load_command(words: list[str], method: str | None) -> TrainSpec:
+def _load_command(words: list[str], method: str | None) -> TrainSpec | Script:
     command = words[1] if words[:1] == ["trl"] and len(words) > 1 else None
     if command is None or command not in METHODS or method not in (None, command):
         why = f"`{' '.join(words[:2])}` trains nothing that a spec can say" if command else "it is no trl command line"
@@ -89,7 +90,9 @@ def _load_command(words: list[str], method: str | None) -> TrainSpec:
     return _load_trl(command, {**cast("Mapping[str, Any]", config), **flags}, f"trl {command}", problems)
 
 
-def _load_trl(method: str, values: Mapping[str, Any], name: str, problems: Sequence[Problem] = ()) -> TrainSpec:
+def _load_trl(
+    method: str, values: Mapping[str, Any], name: str, problems: Sequence[Problem] = ()
+) -> TrainSpec | Script:
     spec = METHODS.get(method)
     if spec is None:
         return _spec({"method": method}, problems, name)
@@ -99,7 +102,7 @@ def _load_trl(method: str, values: Mapping[str, Any], name: str, problems: Seque
     return _spec(_typed({"method": method, **fields}), [*problems, *more], name)
 
 
-def _spec(raw: object, problems: Sequence[Problem], name: str) -> TrainSpec:
+def _spec(raw: object, problems: Sequence[Problem], name: str) -> TrainSpec | Script:
     spec, found, subject = parse(raw)
     if spec is None or problems:
         raise SpecError([*problems, *found], f"{subject} ({name})")

@@ -204,7 +204,10 @@ _METHOD_RENAMES: dict[str, dict[str, str]] = {
     "gkd": {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"},
     "ppo": {
         "sft_model_path": "model",
-        "reward_funcs": "reward_model; for functions, use hft.GRPO or hft.RLOO",
+        "reward_funcs": "reward_model, or hft.GRPO for functions",
+        "max_seq_length": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "max_seq_len": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "max_length": "response_length",
         "reward_model_name_or_path": "reward_model",
         "ref_model": "nothing: the policy is held against the model that it started from",
         "value_model_path": "value_model",

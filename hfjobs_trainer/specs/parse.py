@@ -15,14 +15,15 @@ from pydantic import BaseModel, ValidationError
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem, run_rules
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.dropped import instead
 from hfjobs_trainer.specs.groups import Dataset, Group
 from hfjobs_trainer.specs.registry import METHODS
+from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.specs.values import unwritable
 
-S = TypeVar("S", bound=TrainSpec)
+S = TypeVar("S", bound=JobSpec)
 
 CODES: dict[str, str] = {
     "SPEC001": "What was given is no spec: a mapping with the key `method` is needed.",
@@ -41,10 +42,11 @@ _PLACEHOLDERS: dict[str, Any] = {
     "reward_funcs": ["accuracy_reward"],
     "reward_model": "placeholder/reward-model",
     "teacher_model": "placeholder/teacher",
+    "script": "https://placeholder/script.py",
 }
 
 
-def build(spec: TrainSpec, fields: Mapping[str, Any]) -> None:
+def build(spec: JobSpec, fields: Mapping[str, Any]) -> None:
     """Fill ``spec`` from ``fields``; raise ``SpecError`` with every problem if that cannot be."""
     problems = _fill(spec, fields)
     if problems:
@@ -53,7 +55,7 @@ def build(spec: TrainSpec, fields: Mapping[str, Any]) -> None:
         raise SpecError([*problems, *_rules_on_the_rest(type(spec), fields, problems, "local")], f"{label} spec")
 
 
-def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | None, list[Problem], str]:
+def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | Script | None, list[Problem], str]:
     """A spec from a mapping that carries ``method``, all problems, and what to call it in a message.
 
     On problems the spec is ``None``, and what the rules say of the fields that did parse is among them. A spec that is
@@ -63,34 +65,34 @@ def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | None, lis
         raw: A spec, or a mapping that carries ``method``.
         backend: Where it would run: problems of a remote run are told for any other than ``"local"``.
     """
-    if isinstance(raw, TrainSpec):
+    if isinstance(raw, TrainSpec | Script):
         return raw, [], f"{type(raw).METHOD.label} spec"
     if not isinstance(raw, Mapping):
         why = f"a spec is needed, or a mapping with the key method, not {_article(type(raw).__name__)}"
         return None, [Problem("SPEC001", "", why, "hft.SFT(model=..., dataset=...)")], "spec"
     fields = {str(key): value for key, value in cast("Mapping[object, Any]", raw).items()}
     name = fields.pop("method", None)
-    if not isinstance(name, str) or name not in METHODS:
+    if not isinstance(name, str) or (name not in METHODS and name != "script"):
         known = ", ".join(f'"{method}"' for method in METHODS)
         why = f"must be one of {known}" if name is not None else f"is missing: one of {known}"
-        if hint := instead(str(name)):
+        if str(name).lower() not in METHODS and (hint := instead(str(name))):
             return None, [Problem("SPEC001", "method", f'"{name}" is none of them, which are {known}', hint)], "spec"
         close = difflib.get_close_matches(str(name).lower(), list(METHODS), 1)
         return None, [Problem("SPEC001", "method", why, f'method="{close[0]}"' if close else "")], "spec"
-    spec_class = METHODS[name]
+    spec_class = _class_of(name)
     subject = f"{spec_class.METHOD.label} spec"
-    spec = spec_class.__new__(spec_class)
+    spec: TrainSpec | Script = cast("Any", spec_class).__new__(spec_class)
     problems = _fill(spec, fields)
     if not problems:
         return spec, [], subject
     return None, [*problems, *_rules_on_the_rest(spec_class, fields, problems, backend)], subject
 
 
-def merged(spec: TrainSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(spec: JobSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that were set in ``spec`` with ``changes`` on top, ready for its class."""
     fields: dict[str, Any] = {name: getattr(spec, name) for name in spec.model_fields_set if name != "method"}
     for name, value in changes.items():
-        if name in names.FOLDED:
+        if name in names.FOLDED and name in spec.FOLDED:
             group, key = names.FOLDED[name]
             if group not in changes:
                 # without the old value, of which the new one would otherwise be a contradiction
@@ -104,17 +106,17 @@ def merged(spec: TrainSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _none_means_something(spec: type[TrainSpec], name: str) -> bool:
+def _none_means_something(spec: type[JobSpec], name: str) -> bool:
     field = spec.model_fields.get(name)
     return field is None or (field.default is not None and type(None) in getattr(field.annotation, "__args__", ()))
 
 
-def _fill(spec: TrainSpec, fields: Mapping[str, Any]) -> list[Problem]:
+def _fill(spec: JobSpec, fields: Mapping[str, Any]) -> list[Problem]:
     data, problems = _sort_names(type(spec), fields)
     try:
         type(spec).__pydantic_validator__.validate_python(data, self_instance=spec)
     except ValidationError as error:
-        problems += explain(error, data, f"{type(spec).METHOD.config} in TRL")
+        problems += explain(error, data, _subject(type(spec)))
         free: dict[str, Any] = {name: value for name, value in data.items() if isinstance(value, Mapping)}
     else:
         free = {name: getattr(spec, name) for name in spec.model_fields_set}
@@ -134,7 +136,7 @@ def _rules_on_the_rest(
         if field.is_required() and name not in rest:
             broken.add(name)
             rest[name] = _PLACEHOLDERS[name]
-    remaining = spec.__new__(spec)
+    remaining: Any = cast("Any", spec).__new__(spec)
     try:
         spec.__pydantic_validator__.validate_python(rest, self_instance=remaining)
     except ValidationError:
@@ -150,8 +152,18 @@ def _rules_on_the_rest(
 # -- names
 
 
-def _sort_names(spec: type[TrainSpec], fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+def _class_of(name: str) -> type[TrainSpec | Script]:
+    return Script if name == "script" else METHODS[name]
+
+
+def _subject(spec: type[JobSpec]) -> str:
+    return f"{spec.METHOD.config} in TRL" if spec.METHOD.config else f"hft.{spec.__name__}"
+
+
+def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """Split off what is no field: fold it, or say what is wrong with it."""
+    if not issubclass(spec, TrainSpec):
+        return {name: value for name, value in fields.items() if name != "method"}, []
     method = spec.METHOD
     data: dict[str, Any] = {}
     folded: list[tuple[str, str, str, Any]] = []

@@ -1,0 +1,73 @@
+"""A script that exists already, read from a URL or from disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from hfjobs_trainer.facts import ScriptFacts
+from hfjobs_trainer.specs.script import Script
+
+LARGEST = 1_000_000
+"""Bytes of the largest script that is taken."""
+DOWNLOAD_SECONDS = 20.0
+"""Longest wait for a connection, and for each piece of the answer."""
+
+_GITHUB_PAGE = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:blob|raw)/(.+)")
+
+
+def read_script(spec: Script, *, offline: bool, token: str | None, endpoint: str | None) -> ScriptFacts:
+    """Read a script, once; what went wrong is told by ``problem``."""
+    files = {item: str(Path(item).absolute()) for item in spec.script_args if _is_file(item)}
+    if not spec.is_remote:
+        return _facts(_from_disk(spec.script), files)
+    if offline:
+        return ScriptFacts(problem="the plan is made offline", local_files=files)
+    return _facts(_download(spec.script, token, endpoint), files)
+
+
+def _facts(read: bytes | str, files: dict[str, str]) -> ScriptFacts:
+    if isinstance(read, str):
+        return ScriptFacts(problem=read, local_files=files)
+    if len(read) > LARGEST:
+        return ScriptFacts(problem=f"it has more than {LARGEST:,} bytes", local_files=files)
+    try:
+        text = read.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        return ScriptFacts(problem="it is no UTF-8 text", local_files=files)
+    return ScriptFacts(text, hashlib.sha256(read).hexdigest(), None, files)
+
+
+def _from_disk(path: str) -> bytes | str:
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
+def _download(url: str, token: str | None, endpoint: str | None) -> bytes | str:
+    from huggingface_hub import constants, get_session
+
+    hub = (endpoint or constants.ENDPOINT).rstrip("/")
+    # The token is for the Hub alone.
+    headers = {"authorization": f"Bearer {token}"} if token and url.startswith(f"{hub}/") else {}
+    try:
+        answer = get_session().get(_raw(url, hub), headers=headers, timeout=DOWNLOAD_SECONDS, follow_redirects=True)
+    except Exception as error:
+        return f"the download failed: {type(error).__name__}"
+    return answer.content if answer.status_code == 200 else f"HTTP status {answer.status_code}"
+
+
+def _raw(url: str, hub: str) -> str:
+    """The address of the file, where ``url`` is that of the page that shows it."""
+    if page := _GITHUB_PAGE.fullmatch(url):
+        return f"https://raw.githubusercontent.com/{page[1]}/{page[2]}"
+    return url.replace("/blob/", "/resolve/", 1) if url.startswith(f"{hub}/") else url
+
+
+def _is_file(argument: str) -> bool:
+    """Whether an argument means a file of this machine, and not a word that a file happens to have as its name."""
+    looks_like_one = os.sep in argument or re.search(r"\.[A-Za-z]\w{0,5}$", argument) is not None
+    return looks_like_one and Path(argument).is_file()

@@ -1,0 +1,99 @@
+"""What one GPU holds at the worst moment of a training step, by component."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+GIB = 2**30
+
+# Compared with 38 published peaks (one GPU or DDP, full and LoRA), the estimate is off by 9% in the median and 18% at
+# the 90th percentile, more often too low; with this margin, 5 of them still lie above what is asked for.
+MARGIN_FACTOR, MARGIN_GIB = 1.15, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """What one GPU holds at the worst moment of a step; every component in bytes.
+
+    Attributes:
+        weights: The model.
+        adapter: The LoRA matrices and the modules trained beside them.
+        gradients: Gradients alive at that moment.
+        optimizer_states: The optimizer's moments.
+        activations: What autograd saved, and the working set of one layer.
+        logits: The head: its tile, its gradients, or all logits.
+        reference_model: The second model.
+        kv_cache: Keys and values of the sequences being generated.
+        buffers: Half-precision copies of the weights, the optimizer's temporaries, DDP's gradient buckets.
+        overhead: CUDA context, NCCL, library scratch space, fragmentation.
+        moment: When the peak is reached, such as ``"the optimizer's step"``.
+        num_gpus: GPUs among which the batch is spread.
+        strategy: How the model is spread over them: a copy on each (``"ddp"``), or in parts.
+        ddp_bytes: What each GPU would hold on top if there were several; 0 once it is included.
+        gpu_fraction: Share of the GPU that another process claims, such as vLLM.
+        assumed: Numbers of the model that were guessed.
+    """
+
+    weights: float = 0.0
+    adapter: float = 0.0
+    gradients: float = 0.0
+    optimizer_states: float = 0.0
+    activations: float = 0.0
+    logits: float = 0.0
+    reference_model: float = 0.0
+    kv_cache: float = 0.0
+    buffers: float = 0.0
+    overhead: float = 0.0
+    moment: str = ""
+    num_gpus: int = 1
+    strategy: str = "ddp"
+    ddp_bytes: float = 0.0
+    gpu_fraction: float = 0.0
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def components(self) -> dict[str, float]:
+        """Bytes by component."""
+        names = [item.name for item in fields(self)]
+        return {name: getattr(self, name) for name in names[: names.index("moment")]}
+
+    @property
+    def total_bytes(self) -> float:
+        """The peak, bytes: the best guess, without margin."""
+        return sum(self.components.values())
+
+    @property
+    def total_gib(self) -> float:
+        """The peak, GiB: the best guess, without margin."""
+        return self.total_bytes / GIB
+
+    @property
+    def margin_gib(self) -> float:
+        """What to leave free beyond the peak, GiB, because this is an estimate: 15% and half a GiB."""
+        return self.total_gib * (MARGIN_FACTOR - 1) + MARGIN_GIB
+
+    @property
+    def dominant(self) -> str:
+        """Name of the largest component."""
+        return max(self.components.items(), key=lambda item: item[1])[0]
+
+    def headroom_gib(self, usable_gib: float, num_gpus: int = 1) -> float:
+        """What the peak leaves of a GPU's memory on each of ``num_gpus`` GPUs, GiB; negative if it does not fit."""
+        extra = self.ddp_bytes if num_gpus > 1 else 0.0
+        return usable_gib * (1 - self.gpu_fraction) - self.total_gib - extra / GIB
+
+    def fits(self, usable_gib: float, num_gpus: int = 1) -> bool:
+        """Whether the peak and its margin fit in ``usable_gib`` on each of ``num_gpus`` GPUs."""
+        return self.headroom_gib(usable_gib, num_gpus) >= self.margin_gib
+
+    def __str__(self) -> str:
+        spread = "" if self.strategy == "ddp" else f" ({self.strategy})"
+        copies = f" on each of {self.num_gpus} GPUs{spread}" if self.num_gpus > 1 else ""
+        lines = [f"about {self.total_gib:.1f} GiB{copies} at {self.moment}, plus {self.margin_gib:.1f} GiB of margin"]
+        shown = sorted(self.components.items(), key=lambda item: -item[1])
+        lines += [f"  {name.replace('_', ' '):<17} {size / GIB:>8.2f} GiB" for name, size in shown if size >= GIB / 200]
+        if self.gpu_fraction:
+            lines.append(f"  vLLM claims {self.gpu_fraction:.0%} of the GPU beside this")
+        if self.assumed:
+            lines.append(f"  guessed: {', '.join(self.assumed)}")
+        return "\n".join(lines)

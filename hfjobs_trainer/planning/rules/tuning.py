@@ -1,0 +1,259 @@
+"""Rules about adapters, quantized weights, merged models and attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hfjobs_trainer.planning.tuning import merges
+from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.context import Context
+
+# What a user's own adapter configuration has in place of these fields.
+_OF_THE_ADAPTER = frozenset({"adapter", "adapter_revision", "merge_first"})
+
+
+@rule("TUNE001")
+def quantization_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Quantized weights are trained by way of an adapter only.
+
+    What it does:
+        Refuses `quantization` without `lora`, and for PPO, whose trainer loads four models.
+
+    Why:
+        Weights of 4 or 8 bits have no gradient. The trainer refuses them, but only once the model is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., quantization="4bit")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., quantization="4bit", lora=hft.LoRA())
+        ```
+    """
+    spec = context.spec
+    if spec.quantization is None:
+        return
+    if spec.lora is None:
+        yield Found("quantization", "quantized weights cannot be trained themselves", "lora=hft.LoRA() beside it")
+    if type(spec).METHOD.loads_models:
+        yield Found("quantization", f"{type(spec).METHOD.label} is not run on quantized weights", "leave it out")
+
+
+@rule("TUNE002")
+def an_adapter_brings_its_configuration(context: Context[TrainSpec]) -> Iterator[Found]:
+    """An adapter that is trained on keeps its own configuration.
+
+    What it does:
+        Refuses other fields of `lora` beside `adapter`, unless `merge_first` makes a new adapter; and refuses
+        `merge_first` and `adapter_revision` without `adapter`.
+
+    Why:
+        Rank, targets and scale are fixed in the adapter's files; other values would be dropped without a word.
+
+    Example:
+        ```python
+        hft.LoRA(adapter="me/sft-adapter", r=64)
+        ```
+
+    Use instead:
+        ```python
+        hft.LoRA(adapter="me/sft-adapter")
+        ```
+        or, for a new adapter on top of the merged one:
+        ```python
+        hft.LoRA(adapter="me/sft-adapter", merge_first=True, r=64)
+        ```
+    """
+    lora = context.spec.lora
+    if lora is None:
+        return
+    if type(context.spec).METHOD.loads_models and lora.adapter is not None:
+        yield Found("lora.adapter", f"{type(context.spec).METHOD.label} starts from a model", "a merged model as model")
+    if lora.continues:
+        for name in sorted(lora.model_fields_set - _OF_THE_ADAPTER):
+            why = "is fixed in the adapter that is trained on"
+            yield Found(f"lora.{name}", why, "leave it out, or merge_first=True for a new adapter")
+    if lora.adapter is None:
+        for name in ("merge_first", "adapter_revision"):
+            if getattr(lora, name):
+                yield Found(f"lora.{name}", "there is no adapter to start from", 'adapter="me/sft-adapter"')
+
+
+@rule("TUNE003")
+def a_merged_start_is_merged_at_the_end(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A run that starts from a merged adapter ends with a merged model.
+
+    What it does:
+        Asks for `output.merge_adapter=True` beside `lora.merge_first`, and refuses `quantization` there.
+
+    Why:
+        The new adapter fits the merged weights, which nobody else has; loaded on the published model, it would give
+        another model without an error. And an adapter merged into quantized weights is rounded away in part.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset=..., lora=hft.LoRA(adapter="me/sft-adapter", merge_first=True))
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset=..., lora=hft.LoRA(adapter="me/sft-adapter", merge_first=True),
+                output=hft.Output(merge_adapter=True))
+        ```
+        or train the adapter on:
+        ```python
+        hft.DPO(model=..., dataset=..., lora=hft.LoRA(adapter="me/sft-adapter"))
+        ```
+    """
+    spec = context.spec
+    if spec.lora is None or not spec.lora.merge_first:
+        return
+    if merges(spec) != "only":
+        why = "the new adapter alone would not fit the published model, into which the first was not merged"
+        yield Found("output.merge_adapter", why, "merge_adapter=True, or lora without merge_first")
+    if spec.quantization is not None:
+        yield Found("quantization", "an adapter merged into quantized weights is rounded away in part", "leave it out")
+
+
+@rule("TUNE004")
+def merging_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Only an adapter can be merged.
+
+    What it does:
+        Refuses `output.merge_adapter` without `lora`, and beside it every `hub_strategy` but `"end"` where the merged
+        model alone is pushed.
+
+    Why:
+        There is nothing to merge; or an adapter would be pushed into the merged model's repository, and whoever loads
+        it would get the adapter twice.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., output=hft.Output(merge_adapter=True))
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., lora=hft.LoRA(), output=hft.Output(merge_adapter=True))
+        ```
+    """
+    spec = context.spec
+    if not spec.output.merge_adapter:
+        return
+    if spec.lora is None:
+        yield Found("output.merge_adapter", "there is no adapter to merge", "lora=hft.LoRA(...), or leave it out")
+    if type(spec).METHOD.loads_models:
+        yield Found("output.merge_adapter", f"{type(spec).METHOD.label} saves its policy as it is", "leave it out")
+    if merges(spec) == "only" and spec.output.hub_strategy not in (None, "end"):
+        why = "adapters would be pushed into the merged model's repository while it trains"
+        yield Found("output.hub_strategy", why, 'hub_strategy="end", or merge_adapter="both"')
+
+
+@rule("TUNE005")
+def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The attention that is asked for comes with the pinned packages.
+
+    What it does:
+        Refuses `attn_implementation` of flash-attn and of the kernels on the Hub, and `use_kernels`, unless
+        `extra_dependencies` brings the package.
+
+    Why:
+        flash-attn has no wheel for this torch and would be compiled for an hour on the rented machine; kernels from the
+        Hub need `kernels>=0.18.2`, which the pinned set does not resolve with. torch's own attention (`"sdpa"`) is the
+        default, uses the same algorithm, and is correct with packing and padding-free batches.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., attn_implementation="flash_attention_2")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., attn_implementation="sdpa")
+        ```
+    """
+    spec = context.spec
+    wanted = spec.attn_implementation or ""
+    brought = [name.lower().replace("_", "-") for name in spec.extra_dependencies]
+    kernels = "/" in wanted or bool((spec.model_init_kwargs or {}).get("use_kernels"))
+    path = "attn_implementation" if wanted else "model_init_kwargs"
+    if kernels and not any(name.startswith("kernels") for name in brought):
+        why = "kernels from the Hub need kernels>=0.18.2, which these pinned packages do not resolve with"
+        yield Found(path, why, '"sdpa", or leave it out')
+    elif wanted.removeprefix("paged|").startswith("flash_attention") and not any(
+        "flash-attn" in name for name in brought
+    ):
+        yield Found(path, "flash-attn has no wheel for the pinned torch", '"sdpa", which uses the same algorithm')
+
+
+@rule("TUNE006")
+def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Options of an adapter and of quantized weights fit each other.
+
+    What it does:
+        Refuses 4-bit options beside `"8bit"`; `layers_pattern` without `layers_to_transform`, and the latter beside
+        `target_modules` that are one text; dropout and DoRA beside `target_parameters`; an odd rank beside
+        `init_lora_weights="orthogonal"`.
+
+    Why:
+        The first would be dropped without a word, the others are errors of PEFT once the model is loaded.
+
+    Example:
+        ```python
+        hft.LoRA(target_parameters=["mlp.experts.gate_up_proj"], lora_dropout=0.1)
+        ```
+
+    Use instead:
+        ```python
+        hft.LoRA(target_parameters=["mlp.experts.gate_up_proj"], lora_dropout=0.0)
+        ```
+    """
+    quantization, lora = context.spec.quantization, context.spec.lora
+    if quantization is not None and quantization.bits == "8bit":
+        for name in sorted(quantization.model_fields_set - {"bits"}):
+            yield Found(f"quantization.{name}", "is an option of 4 bits", 'bits="4bit", or leave it out')
+    if lora is None:
+        return
+    if lora.layers_pattern is not None and lora.layers_to_transform is None:
+        yield Found(
+            "lora.layers_pattern", "names the layers of layers_to_transform, which is not given", "leave it out"
+        )
+    if lora.layers_to_transform is not None and isinstance(lora.target_modules, str):
+        why = "needs target_modules as a list of names"
+        yield Found("lora.layers_to_transform", why, 'target_modules=["q_proj", "v_proj"]')
+    if lora.init_lora_weights == "orthogonal" and lora.r % 2:
+        yield Found("lora.r", "must be even to start from orthogonal weights", f"r={lora.r + 1}")
+    if lora.target_parameters:
+        if lora.use_dora:
+            yield Found("lora.use_dora", "PEFT has no DoRA for target_parameters", "use_dora=False")
+        if lora.lora_dropout and "lora_dropout" in lora.model_fields_set:
+            yield Found("lora.lora_dropout", "PEFT has no dropout for target_parameters", "lora_dropout=0.0")
+
+
+@rule("TUNE007", stage="run", scope="remote", severity="warning")
+def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Found]:
+    """An adapter on quantized weights is kept in bfloat16.
+
+    What it does:
+        Warns where `quantization` meets a GPU without bfloat16.
+
+    Why:
+        TRL turns the adapter into bfloat16 whatever the precision of the arithmetic, and such a GPU only emulates it.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., lora=hft.LoRA(), quantization="4bit", hardware="t4-small")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., lora=hft.LoRA(), quantization="4bit", hardware="l4x1")
+        ```
+    """
+    flavor = context.flavor
+    if context.spec.quantization is not None and flavor is not None and flavor.num_gpus and not flavor.bf16:
+        why = f"TRL keeps the adapter of a quantized model in bfloat16, in which {flavor.gpu} does not compute"
+        yield Found("quantization", why, 'hardware="l4x1"')

@@ -1,0 +1,67 @@
+"""The PEP 723 block of a script that exists already."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptHeader:
+    """What a script says of the environment it needs.
+
+    Attributes:
+        found: Whether it says anything.
+        requires_python: Such as ``">=3.10"``; ``None`` if it does not say.
+        dependencies: Its requirements.
+        uv: Its ``[tool.uv]`` table.
+    """
+
+    found: bool = False
+    requires_python: str | None = None
+    dependencies: tuple[str, ...] = ()
+    uv: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def names(self) -> set[str]:
+        """Names of the packages, in normal form."""
+        return {package_name(item) for item in self.dependencies}
+
+    def pinned(self, packages: Mapping[str, str]) -> bool:
+        """Whether it has an opinion on the versions of any of these packages, or on when they were published."""
+        fixed = {package_name(item) for item in self.dependencies if re.search(r"[=<>~!@]", item)}
+        opinions = {"exclude-newer", "constraint-dependencies", "override-dependencies", "sources"}
+        return not fixed.isdisjoint(packages) or not opinions.isdisjoint(self.uv)
+
+
+def package_name(requirement: str) -> str:
+    """Name of a requirement's package, in normal form."""
+    match = _NAME.match(requirement.strip())
+    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
+
+
+def read_header(text: str) -> ScriptHeader:
+    """The block of a script.
+
+    Raises:
+        ValueError: There is more than one, or it is no TOML, or its values are not of the right types.
+    """
+    blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
+    if not blocks:
+        return ScriptHeader()
+    if len(blocks) > 1:
+        raise ValueError("there is more than one")
+    lines = blocks[0]["content"].splitlines(keepends=True)
+    table: dict[str, Any] = tomllib.loads("".join(line[2:] if line.startswith("# ") else line[1:] for line in lines))
+    python, dependencies = table.get("requires-python"), table.get("dependencies", [])
+    tool = table.get("tool", {})
+    uv = cast("dict[str, Any]", tool).get("uv", {}) if isinstance(tool, dict) else None
+    if not isinstance(python, str | None) or not isinstance(dependencies, list) or not isinstance(uv, dict):
+        raise ValueError("requires-python, dependencies or tool.uv is of the wrong type")
+    requirements = tuple(str(item) for item in cast("list[Any]", dependencies))
+    return ScriptHeader(True, python, requirements, cast("dict[str, Any]", uv))

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+BAD = {"hardware": {"flavor": "a100-large", "strategy": "fsdp2"}}
+GOOD = {"hardware": {"flavor": "a100x4", "strategy": "fsdp2"}}
+EXPECTED = [
+    (
+        "hardware.strategy",
+        "a100-large has one GPU, so there is nothing to spread over",
+        '"auto", or a flavor with several GPUs',
+    ),
+]

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+BAD = {"quantization": "4bit", "lora": {}, "hardware": {"strategy": "zero3"}}
+GOOD = {"quantization": "4bit", "lora": {}, "hardware": {"strategy": "zero2"}}
+EXPECTED = [
+    (
+        "hardware.strategy",
+        "zero3 would cut quantized weights into parts, apart from their scales",
+        '"ddp", or no quantization',
+    ),
+]

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+BAD = {"quantization": "4bit"}
+GOOD = {"quantization": "4bit", "lora": {}}
+EXPECTED = [
+    ("quantization", "quantized weights cannot be trained themselves", "lora=hft.LoRA() beside it"),
+]

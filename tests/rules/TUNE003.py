@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+BAD = {"lora": {"adapter": "me/adapter", "merge_first": True}}
+GOOD = {"lora": {"adapter": "me/adapter", "merge_first": True}, "output": {"merge_adapter": True}}
+EXPECTED = [
+    (
+        "output.merge_adapter",
+        "the new adapter alone would not fit the published model, into which the first was not merged",
+        "merge_adapter=True, or lora without merge_first",
+    ),
+]
