@@ -49,6 +49,24 @@ CHAT_TEMPLATE = """\
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
 
 
+IMAGE_TOKEN, IMAGE_SIZE = "<image>", 16
+
+# ChatML whose contents are texts, or lists of texts and images.
+VISION_TEMPLATE = """\
+{%- for message in messages %}
+{{- '<|im_start|>' + message['role'] + '\\n' }}
+{%- if message['content'] is string %}
+{{- message['content'] }}
+{%- else %}
+{%- for part in message['content'] %}
+{{- '<image>' if part['type'] == 'image' else part['text'] }}
+{%- endfor %}
+{%- endif %}
+{{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
+
+
 def dataset_rows(format: Format, n: int = 32) -> list[dict[str, Any]]:
     """The first ``n`` rows in the given format, always the same."""
     return [_row(format, index) for index in range(n)]
@@ -108,6 +126,75 @@ def make_model(
         model = (AutoModelForSequenceClassification if reward else AutoModelForCausalLM).from_config(config)
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
+    return path
+
+
+def make_vlm(path: Path | str, *, seed: int = 0) -> Path:
+    """Write a random vision-language model with its processor into the folder ``path``; return the path.
+
+    It is a LLaVA of about 55,000 parameters: a CLIP of two layers, whose images are 16 pixels wide, before a Qwen2.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText, LlavaProcessor
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    path = Path(path)
+    tokenizer = _train_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
+    layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = AutoConfig.for_model(
+        "llava",
+        vision_config={"model_type": "clip_vision_model", "image_size": IMAGE_SIZE, "patch_size": 8, **layers},
+        text_config={
+            "model_type": "qwen2",
+            "vocab_size": len(tokenizer),
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 512,
+            "tie_word_embeddings": True,
+            **layers,
+            **ends,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        vision_feature_layer=-1,
+        tie_word_embeddings=True,
+        **ends,
+    )
+    # the one that needs pillow alone, not torchvision
+    images = CLIPImageProcessorPil(
+        size={"shortest_edge": IMAGE_SIZE}, crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    )
+    processor = LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        image_token=IMAGE_TOKEN,
+        chat_template=VISION_TEMPLATE,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForImageTextToText.from_config(config)
+    model.save_pretrained(path)
+    processor.save_pretrained(path)
+    return path
+
+
+def write_image_dataset(path: Path | str, format: Format, n: int = 32) -> Path:
+    """Save ``n`` rows of a chat format, each with an image of its colour, as a dataset folder; return the path.
+
+    The column is ``images``, a list of one.
+    """
+    from datasets import Dataset, Features, Image, List
+    from PIL import Image as Pillow
+
+    path = Path(path)
+    rows = dataset_rows(format, n)
+    pictures = [[Pillow.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), COLORS[i % len(COLORS)])] for i in range(n)]
+    texts = Dataset.from_list(rows)
+    images = Dataset.from_dict({"images": pictures}, features=Features({"images": List(Image())}))
+    texts.add_column("images", images.data["images"], feature=images.features["images"]).save_to_disk(path)
     return path
 
 

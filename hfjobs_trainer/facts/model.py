@@ -20,6 +20,7 @@ class ModelFacts:
         hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim,
         vocab_size, tie_word_embeddings: as in ``config.json``.
         dtype: dtype of the stored weights, such as ``"bfloat16"``.
+        is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
     """
 
@@ -39,4 +40,5 @@ class ModelFacts:
     vocab_size: int | None = None
     tie_word_embeddings: bool | None = None
     dtype: str | None = None
+    is_vision: bool | None = None
     has_chat_template: bool | None = None

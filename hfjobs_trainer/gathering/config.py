@@ -60,6 +60,7 @@ def read_config(config: Json) -> ModelFacts:
         vocab_size=number("vocab_size"),
         tie_word_embeddings=bool(ties[0]) if ties else None,
         dtype=dtype.removeprefix("torch.") if dtype else None,
+        is_vision=bool(as_json(config.get("vision_config"))) if config else None,
     )
 
 

@@ -14,6 +14,7 @@ from hfjobs_trainer.planning.memory import MemoryEstimate
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.resolve import Resolved, padded_timeout, resolve
 from hfjobs_trainer.planning.trackers import tracking_secrets
+from hfjobs_trainer.planning.vllm import share_gpu, vllm_request
 from hfjobs_trainer.problems import RULES, Problem, Unchecked, run_rules
 from hfjobs_trainer.rendering.render import render_script
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
@@ -45,7 +46,10 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     choice, strategy = (None, None) if backend == "local" else choose_machine(spec, facts)
     flavor = choice.flavor if choice else None
     resolved = resolve(spec, facts, flavor, backend=backend, strategy=strategy)
-    memory = memory_of(spec, facts, resolved)
+    memory, shared = share_gpu(spec, memory_of(spec, facts, resolved), flavor)
+    if shared is not None:
+        arguments = resolved.arguments | {shared.path: shared.value}
+        resolved = replace(resolved, arguments=arguments, decisions=(*resolved.decisions, shared))
     context = replace(
         context,
         flavor=flavor,
@@ -81,6 +85,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
         needs_token=bool(resolved.needs_token),
         backend=backend,
     )
+    request = vllm_request(spec, request)
     script = render_script(compose(spec, facts, resolved, request, backend=backend))
     decisions = resolved.decisions
     if checked.choice is not None and spec.hardware.flavor == "auto" and flavor is not None:

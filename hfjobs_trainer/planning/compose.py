@@ -19,6 +19,9 @@ from hfjobs_trainer.planning.tuning import (
     merges,
     quantization_arguments,
 )
+from hfjobs_trainer.planning.vision import PACKAGES as VISION_PACKAGES
+from hfjobs_trainer.planning.vision import chooses_targets, sees
+from hfjobs_trainer.planning.vllm import uses_vllm, vllm_server
 from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
@@ -30,6 +33,7 @@ _BUILDERS: dict[str | None, str] = {".jsonl": "json", ".json": "json", ".csv": "
 
 # Class of transformers that loads a model, by PEFT's task type.
 _MODEL_CLASSES = {"CAUSAL_LM": "AutoModelForCausalLM", "SEQ_CLS": "AutoModelForSequenceClassification"}
+_VISION_CLASS = "AutoModelForImageTextToText"
 
 # Packages that an argument's value asks for: (argument, how the value begins, package).
 _OPTIMIZER_PACKAGES = (("paged_", "bitsandbytes"), ("adamw_8bit", "bitsandbytes"), ("adamw_bnb", "bitsandbytes"))
@@ -63,7 +67,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         trainer=method.trainer,
         config=method.config,
         experimental=method.experimental,
-        header=_header(spec, resolved, request),
+        header=_header(spec, facts, resolved, request),
         model=(facts.model.path if absolute else None) or spec.model,
         dataset=_data(spec.dataset, facts.dataset if absolute else None),
         eval_dataset=_data(spec.eval_dataset, facts.eval_dataset if absolute else None) if spec.eval_dataset else None,
@@ -81,16 +85,17 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         reward_model=_reward_model(spec, facts if absolute else None, resolved),
         value_model=_value_model(spec, facts if absolute else None),
         global_batch_size=spec.global_batch_size if accumulates else None,
-        lora=lora_arguments(spec.lora, method.lora_task),
+        lora=lora_arguments(spec.lora, method.lora_task, all_linear=chooses_targets(spec, facts)),
         adapter=adapter_to_load(spec.lora, absolute=absolute),
         quantization=quantization_arguments(spec.quantization, spec.dtype),
-        model_class=_MODEL_CLASSES[method.lora_task],
+        model_class=_model_class(spec, facts),
         load_options=load_options(spec, model_init),
         merge=merges(spec),
         merge_dtype=spec.dtype or MERGE_DTYPE,
         strategy=resolved.strategy,
         sharding=strategy_arguments(resolved.strategy),
         downloads=is_hub_id(spec.model) and (resolved.num_gpus > 1 or resolved.strategy in SHARDED),
+        server=vllm_server(spec),
         rewards=rewards,
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=resolved.num_gpus,
@@ -101,6 +106,11 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         dataset_name=spec.dataset.id if is_hub_id(spec.dataset.id) and not spec.dataset.mixed_with else None,
         resume_from_checkpoint=spec.resume_from_checkpoint,
     )
+
+
+def _model_class(spec: TrainSpec, facts: Facts) -> str:
+    task = type(spec).METHOD.lora_task
+    return _VISION_CLASS if task == "CAUSAL_LM" and sees(spec, facts) else _MODEL_CLASSES[task]
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +182,7 @@ def _reward(item: str | RewardFunction) -> Reward:
     return Reward("factory", item, builtin.arguments) if builtin.arguments else Reward("builtin", item)
 
 
-def _header(spec: TrainSpec, resolved: Resolved, request: JobRequest) -> Header:
+def _header(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobRequest) -> Header:
     tested = pins(type(spec).METHOD.family)
     wanted = {package for package in tested.packages if package != "peft" or spec.lora is not None}
     if spec.tracking.report_to != "trackio":
@@ -184,9 +194,14 @@ def _header(spec: TrainSpec, resolved: Resolved, request: JobRequest) -> Header:
     wanted |= {package for start, package in _OPTIMIZER_PACKAGES if spec.optim.startswith(start)}
     if spec.quantization is not None:
         wanted.add("bitsandbytes")
+    if uses_vllm(spec):
+        wanted.add("vllm")
+    if sees(spec, facts):
+        wanted |= set(VISION_PACKAGES)
     if spec.hardware.deepspeed is not None or resolved.strategy.startswith("zero"):
         wanted.add("deepspeed")
-    dependencies = sorted(tested.requirement(package) for package in wanted)
+    features = {"trl": "vllm"} if uses_vllm(spec) else {}
+    dependencies = sorted(tested.requirement(package, features.get(package, "")) for package in wanted)
     return Header(
         requires_python=tested.requires_python,
         dependencies=(*dependencies, *spec.extra_dependencies),

@@ -10,6 +10,7 @@ from hfjobs_trainer.planning.flavors import FlavorChoice, Requirements, choose_f
 from hfjobs_trainer.planning.memory import MemoryEstimate, estimate_memory
 from hfjobs_trainer.planning.resolve import Resolved, planned_gpus, precision_of, resolve
 from hfjobs_trainer.planning.strategies import SHARDED, first_strategy, may_shard
+from hfjobs_trainer.planning.vllm import server_gpus
 from hfjobs_trainer.planning.workload import workload
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -60,6 +61,7 @@ def _choose(spec: TrainSpec, facts: Facts, strategy: str) -> FlavorChoice:
     precision, is_set = precision_of(spec, None)
     resolved = resolve(spec, facts, None, backend="hub", strategy=strategy)
     parameters = facts.model.num_parameters or count_parameters(facts.model)
+    aside = server_gpus(spec)
     spread: dict[int, MemoryEstimate] = {}
     if strategy in SHARDED:
         for count in sorted({flavor.num_gpus for flavor in hardware.flavors if flavor.num_gpus > 1}):
@@ -69,8 +71,8 @@ def _choose(spec: TrainSpec, facts: Facts, strategy: str) -> FlavorChoice:
         memory=memory_of(spec, facts, resolved),
         spread=spread,
         bf16=precision == "bf16" or not is_set,
-        min_gpus=wanted.num_gpus or (2 if wanted.strategy == "ddp" or strategy in SHARDED else 1),
-        max_gpus=1 if wanted.strategy == "single" else None,
+        min_gpus=aside + (wanted.num_gpus or (2 if wanted.strategy == "ddp" or strategy in SHARDED else 1)),
+        max_gpus=1 + aside if wanted.strategy == "single" else None,
         max_usd_per_hour=wanted.max_usd_per_hour,
         weights_bytes=parameters * BYTES.get(resolved.dtype, 4.0) if parameters else None,
     )

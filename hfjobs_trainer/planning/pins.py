@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,19 @@ class Pins:
     packages: dict[str, str]
     extras: dict[str, str]
 
-    def requirement(self, package: str) -> str:
-        """``name==version`` of a package or an extra."""
-        return f"{package}=={(self.packages | self.extras)[package]}"
+    def requirement(self, package: str, feature: str = "") -> str:
+        """``name==version`` of a package or an extra, or ``name[feature]==version``."""
+        return f"{package}{f'[{feature}]' if feature else ''}=={(self.packages | self.extras)[package]}"
+
+
+def pinned_image(package: str) -> str:
+    """Docker image of the release of a package that the pins name."""
+    return _data()["images"][package]
+
+
+@cache
+def _data() -> Any:
+    return json.loads(files("hfjobs_trainer.data").joinpath("pins.json").read_text(encoding="utf-8"))
 
 
 @cache
@@ -38,7 +49,7 @@ def pins(family: str = "default") -> Pins:
     Raises:
         KeyError: There is no such family.
     """
-    data = json.loads(files("hfjobs_trainer.data").joinpath("pins.json").read_text(encoding="utf-8"))
+    data = _data()
     entry = data["families"][family]
     return Pins(
         requires_python=entry["python"],

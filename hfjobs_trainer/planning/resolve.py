@@ -11,7 +11,9 @@ from hfjobs_trainer.planning.labels import basename, file_name
 from hfjobs_trainer.planning.plan import Decision
 from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
 from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
-from hfjobs_trainer.planning.tuning import merges
+from hfjobs_trainer.planning.tuning import ALL_LINEAR, merges
+from hfjobs_trainer.planning.vision import chooses_targets, vision_arguments
+from hfjobs_trainer.planning.vllm import image_decision, server_gpus, vllm_arguments
 from hfjobs_trainer.specs.base import DType, JobSpec, TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
 
@@ -75,7 +77,7 @@ def planned_gpus(spec: TrainSpec, flavor: Flavor | None) -> int:
     if flavor is None:
         return 0
     most = 1 if spec.hardware.strategy == "single" else spec.hardware.num_gpus or flavor.num_gpus
-    return min(flavor.num_gpus, most)
+    return min(max(flavor.num_gpus - server_gpus(spec), 1), flavor.num_gpus, most)
 
 
 def resolve(
@@ -119,6 +121,11 @@ def resolve(
         why = "seconds that the processes wait for one that loads, tokenizes or saves"
         arguments["ddp_timeout"] = decide("ddp_timeout", TIMEOUT_SECONDS, why)
     _solve_batch(spec, num_gpus or 1, arguments, decide)
+    arguments |= vllm_arguments(spec, decide) | vision_arguments(spec, facts, decide)
+    if chooses_targets(spec, facts):
+        decide("lora.target_modules", ALL_LINEAR, "PEFT has no choice of its own for most vision models")
+    if (image := image_decision(spec, backend)) is not None:
+        decisions.append(image)
 
     namespace = spec.namespace or facts.account.name
     pushes = spec.output.pushes

@@ -18,8 +18,14 @@ MERGE_DTYPE = "bfloat16"
 """dtype of a merged model, where the user set none."""
 
 
-def lora_arguments(lora: LoRA | None, task_type: str) -> dict[str, Any] | None:
+ALL_LINEAR = "all-linear"
+"""What PEFT calls every linear layer but the head."""
+
+
+def lora_arguments(lora: LoRA | None, task_type: str, *, all_linear: bool = False) -> dict[str, Any] | None:
     """Arguments of ``peft.LoraConfig``: what was set, and TRL's defaults where PEFT's are others.
+
+    With ``all_linear``, every linear layer is adapted.
 
     ``None`` without an adapter, and where an existing one is trained on, whose own configuration holds.
     """
@@ -27,8 +33,11 @@ def lora_arguments(lora: LoRA | None, task_type: str) -> dict[str, Any] | None:
         return None
     # PEFT has no dropout for bare parameters
     dropout = 0.0 if lora.target_parameters else lora.lora_dropout
-    defaults = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": dropout}
-    return defaults | lora.model_dump(exclude_unset=True, exclude=_OURS) | {"task_type": task_type}
+    defaults: dict[str, Any] = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": dropout}
+    if all_linear:
+        defaults["target_modules"] = ALL_LINEAR
+    given = lora.model_dump(exclude_unset=True, exclude=_OURS | ({"target_modules"} if all_linear else set()))
+    return defaults | given | {"task_type": task_type}
 
 
 def adapter_to_load(lora: LoRA | None, *, absolute: bool) -> Adapter | None:

@@ -8,6 +8,7 @@ from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.planning.memory import Workload
 from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.strategies import SHARDED
+from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm
 from hfjobs_trainer.specs.base import TrainSpec
 
 # Assumed where nothing bounds them: a prompt of an online method, and a row that is not truncated.
@@ -16,18 +17,17 @@ PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
 
 def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     """The numbers that the memory estimate takes."""
-    arguments = spec.model_dump(
-        include={"max_length", "max_completion_length", "use_vllm", "vllm_gpu_memory_utilization", "vllm_mode"}
-    )
+    arguments = spec.model_dump(include={"max_length", "max_completion_length", "vllm_gpu_memory_utilization"})
     if "max_completion_length" in arguments:
         tokens = PROMPT_TOKENS + (arguments["max_completion_length"] or UNBOUNDED_TOKENS)
     else:
-        tokens = arguments.get("max_length") or UNBOUNDED_TOKENS
+        tokens = resolved.arguments.get("max_length", arguments.get("max_length")) or UNBOUNDED_TOKENS
     lora = spec.lora
     recomputes = (
         spec.activation_checkpointing if spec.activation_checkpointing is not None else spec.gradient_checkpointing
     )
-    colocated = arguments.get("use_vllm") and arguments.get("vllm_mode") == "colocate"
+    # where the user leaves it open, the planner gives it what is left; TRL's default is the least that is asked for
+    claimed = arguments.get("vllm_gpu_memory_utilization") or 0.0
     return Workload(
         model=facts.model,
         method=type(spec).METHOD.name,
@@ -50,7 +50,9 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         gradient_checkpointing=recomputes,
         attention=spec.attn_implementation,
         reference_model=True if _keeps_reference(spec) else None,
-        vllm_gpu_memory_fraction=arguments["vllm_gpu_memory_utilization"] if colocated else 0.0,
+        # a server of its own generates elsewhere
+        generation_batch_size=0 if uses_vllm(spec) else None,
+        vllm_gpu_memory_fraction=claimed if is_colocated(spec) else 0.0,
         strategy=resolved.strategy if resolved.strategy in SHARDED else "ddp",
     )
 

@@ -97,6 +97,8 @@ def _needed(run: Run) -> list[str]:
         names.append("tracking" if run.tracker == "trackio" else f"track_{run.tracker}")
     if run.sharding:
         names.append("sharding")
+    if run.server is not None:
+        names.append("vllm_server")
     if run.merge:
         names.append("merge")
     if run.pushes:

@@ -97,6 +97,23 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """A vLLM server that the script starts.
+
+    Attributes:
+        gpus: GPUs that it takes, the last of the machine.
+        port: Port on which it answers.
+        seconds: How long it may take until it answers.
+        options: Further options of its command line.
+    """
+
+    gpus: int
+    port: int
+    seconds: float
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """The PEP 723 block.
 
@@ -157,6 +174,7 @@ class Run:
         strategy: Name of the strategy that spreads the model over several GPUs, such as ``"ddp"``.
         sharding: Arguments of TRL's config that the strategy consists of.
         downloads: Whether the model is fetched once before several processes start.
+        server: The vLLM server that the script starts, or ``None``.
         rewards: Rewards of an online method.
         imports: Import statements that the rewards need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
@@ -202,6 +220,7 @@ class Run:
     strategy: str = "ddp"
     sharding: Mapping[str, Any] = field(default_factory=dict[str, Any])
     downloads: bool = False
+    server: Server | None = None
     rewards: Sequence[Reward] = ()
     imports: Sequence[str] = ()
     num_gpus: int = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 import hfjobs_trainer as hft
 from examples import tiny
+from tests.e2e.isolated import uv_run
 from tests.e2e.methods import Finished, Inputs, run_script
 
 # PEFT asks a model of transformers 5.23 for a name that it has since changed
@@ -61,16 +61,6 @@ def base_of(model: Path, auto_class: Any = AutoModelForCausalLM, **options: Any)
 
 def with_adapter(model: Path, adapter: Path, auto_class: Any = AutoModelForCausalLM, **options: Any) -> torch.Tensor:
     return logits(PeftModel.from_pretrained(base_of(model, auto_class, **options), str(adapter)))
-
-
-def isolated() -> tuple[str, ...]:
-    """The command that runs a script with the packages of its own header."""
-    uv = shutil.which("uv")
-    if uv is None:
-        from uv import find_uv_bin
-
-        uv = find_uv_bin()
-    return (uv, "run", "--no-project", "--script")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +118,7 @@ def test_quantized_weights_carry_an_adapter_and_the_full_ones_are_merged(
         ),
         method,
         tmp_path,
-        command=isolated(),
+        command=uv_run(),
     )
     losses = [event["metrics"]["loss"] for event in run.metrics("loss") if "loss" in event["metrics"]]
     assert all(math.isfinite(loss) for loss in losses)

@@ -98,6 +98,7 @@ def test_everything_the_hub_knows(hub: Hub) -> None:
         head_dim=16,
         vocab_size=512,
         dtype="float16",
+        is_vision=False,
         has_chat_template=True,
     )
     assert facts.dataset == DatasetFacts(

@@ -45,6 +45,7 @@ def test_a_config(tmp_path: Path) -> None:
         vocab_size=512,
         tie_word_embeddings=False,
         dtype="bfloat16",
+        is_vision=False,
         has_chat_template=False,
     )
 
@@ -173,3 +174,15 @@ def test_broken_weights_are_not_counted(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_shard_leaves_the_count_unknown(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00001.safetensors"}}')
     assert read_model(str(tmp_path)).num_parameters is None
+
+
+@pytest.mark.parametrize(
+    ("config", "sees"),
+    [({"model_type": "llava", "vision_config": {"image_size": 336}}, True), ({"model_type": "qwen2"}, False)],
+)
+def test_a_model_that_takes_images(tmp_path: Path, config: dict[str, Any], sees: bool) -> None:
+    assert read_model(write_config(tmp_path, config)).is_vision is sees
+
+
+def test_without_a_config_nobody_knows_whether_it_takes_images(tmp_path: Path) -> None:
+    assert read_model(str(tmp_path)).is_vision is None

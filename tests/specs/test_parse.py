@@ -90,11 +90,11 @@ KNOWN = ", ".join(f'"{method}"' for method in METHODS)
         (None, "", "a spec is needed, or a mapping with the key method, not a NoneType"),
         ("sft", "", "a spec is needed, or a mapping with the key method, not a str"),
         ([1], "", "a spec is needed, or a mapping with the key method, not a list"),
-        ({}, "method", 'is missing: one of ' + KNOWN),
-        ({"method": None}, "method", 'is missing: one of ' + KNOWN),
-        ({"method": ["sft"]}, "method", 'must be one of ' + KNOWN),
-        ({"method": "PO"}, "method", 'must be one of ' + KNOWN),
-        ({1: 2}, "method", 'is missing: one of ' + KNOWN),
+        ({}, "method", "is missing: one of " + KNOWN),
+        ({"method": None}, "method", "is missing: one of " + KNOWN),
+        ({"method": ["sft"]}, "method", "must be one of " + KNOWN),
+        ({"method": "PO"}, "method", "must be one of " + KNOWN),
+        ({1: 2}, "method", "is missing: one of " + KNOWN),
     ],
 )
 def test_what_is_no_spec(raw: Any, path: str, why: str) -> None:

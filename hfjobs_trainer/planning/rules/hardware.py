@@ -22,7 +22,7 @@ def _named(context: Context[TrainSpec]) -> Flavor | None:
     return find_flavor(context.spec.hardware.flavor, _offered(context))
 
 
-@rule("HW001", scope="remote")
+@rule("HW001", scope="remote", scripts=True)
 def flavor_exists(context: Context[TrainSpec]) -> Iterator[Found]:
     """The flavor is one that Hugging Face Jobs offers.
 
@@ -138,7 +138,7 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found(_PATH, why, 'hardware="a10g-large", or another of hft.hardware_table()')
 
 
-@rule("HW005", scope="remote")
+@rule("HW005", scope="remote", scripts=True)
 def named_flavor_is_within_the_price(context: Context[TrainSpec]) -> Iterator[Found]:
     """A named flavor costs no more than is allowed.
 

@@ -24,7 +24,7 @@ OUR_LABELS = frozenset({"sdk", "method", "spec", "group", "name", "submit-id"})
 """Labels by which this package and the Hub find a job again."""
 
 
-@rule("JOB001", scope="remote")
+@rule("JOB001", scope="remote", scripts=True)
 def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
     """A run on the Hub needs a timeout.
 
@@ -49,7 +49,7 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("timeout", why, 'timeout="3h"')
 
 
-@rule("JOB002", scope="remote")
+@rule("JOB002", scope="remote", scripts=True)
 def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
     """A timeout leaves time to start.
 
@@ -78,7 +78,7 @@ def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("timeout", why, f'timeout="{number}h" if you mean hours, at least timeout="5m"')
 
 
-@rule("JOB003", scope="remote")
+@rule("JOB003", scope="remote", scripts=True)
 def labels_are_accepted(context: Context[TrainSpec]) -> Iterator[Found]:
     """Labels are of a form that the Hub accepts.
 
@@ -111,7 +111,7 @@ def labels_are_accepted(context: Context[TrainSpec]) -> Iterator[Found]:
             yield Found(f"labels.{masked(key)}", f'the value "{text}" {allowed}', f'"{slug(text)}"')
 
 
-@rule("JOB004", scope="remote")
+@rule("JOB004", scope="remote", scripts=True)
 def environment_names_are_accepted(context: Context[TrainSpec]) -> Iterator[Found]:
     """Environment variables and secrets have names that the Hub accepts.
 

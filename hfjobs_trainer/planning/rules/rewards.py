@@ -14,12 +14,10 @@ from pathlib import Path
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.rendering.paste import runtime_block
 from hfjobs_trainer.specs.context import Context
-from hfjobs_trainer.specs.extras import RewardedSpec
 from hfjobs_trainer.specs.inputs import data_inputs, need_columns
 from hfjobs_trainer.specs.locations import is_local_path
+from hfjobs_trainer.specs.methods.grpo import GRPO, REWARDED
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, INSTALLED, RewardFunction
-
-ONLINE = ["grpo", "rloo", "online_dpo"]
 
 # What TRL passes to every reward beside the columns of the dataset.
 _PASSED = frozenset({"prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"})
@@ -36,12 +34,12 @@ _MAIN_NAMES = frozenset(
 )
 
 
-def _functions(context: Context[RewardedSpec]) -> list[RewardFunction]:
+def _functions(context: Context[GRPO]) -> list[RewardFunction]:
     return [item for item in context.spec.reward_funcs if isinstance(item, RewardFunction)]
 
 
-@rule("GRPO010", methods=ONLINE)
-def built_in_reward_exists(context: Context[RewardedSpec]) -> Iterator[Found]:
+@rule("GRPO010", methods=REWARDED)
+def built_in_reward_exists(context: Context[GRPO]) -> Iterator[Found]:
     """A reward's name is one that TRL knows.
 
     What it does:
@@ -69,8 +67,8 @@ def built_in_reward_exists(context: Context[RewardedSpec]) -> Iterator[Found]:
             yield Found("reward_funcs", f'TRL has no reward "{item}"; it has {known}', fix)
 
 
-@rule("GRPO011", methods=ONLINE)
-def reward_takes_any_keyword(context: Context[RewardedSpec]) -> Iterator[Found]:
+@rule("GRPO011", methods=REWARDED)
+def reward_takes_any_keyword(context: Context[GRPO]) -> Iterator[Found]:
     """A reward function takes what TRL passes.
 
     What it does:
@@ -123,8 +121,8 @@ def _required(function: RewardFunction) -> list[str]:
     return [argument.arg for argument in needed]
 
 
-@rule("GRPO012", methods=ONLINE)
-def reward_imports_are_installed(context: Context[RewardedSpec]) -> Iterator[Found]:
+@rule("GRPO012", methods=REWARDED)
+def reward_imports_are_installed(context: Context[GRPO]) -> Iterator[Found]:
     """Modules that a reward function imports are installed.
 
     What it does:
@@ -184,8 +182,8 @@ def script_names() -> frozenset[str]:
     return frozenset(names)
 
 
-@rule("GRPO013", methods=ONLINE)
-def reward_names_are_free(context: Context[RewardedSpec]) -> Iterator[Found]:
+@rule("GRPO013", methods=REWARDED)
+def reward_names_are_free(context: Context[GRPO]) -> Iterator[Found]:
     """A reward function's name is not taken in the script.
 
     What it does:
@@ -250,8 +248,8 @@ def _script_imports() -> frozenset[str]:
     return frozenset(origin for line in lines for _, origin in _bound(line))
 
 
-@rule("GRPO014", methods=ONLINE)
-def rewards_find_their_columns(context: Context[RewardedSpec]) -> Iterator[Found]:
+@rule("GRPO014", methods=REWARDED)
+def rewards_find_their_columns(context: Context[GRPO]) -> Iterator[Found]:
     """The dataset has the columns that the rewards ask for.
 
     What it does:

@@ -19,7 +19,7 @@ def _reasons(context: Context[TrainSpec]) -> tuple[str, ...]:
     return resolve(context.spec, context.facts, context.flavor, backend=context.backend).needs_token
 
 
-@rule("SEC001")
+@rule("SEC001", scripts=True)
 def no_secrets_in_env(context: Context[TrainSpec]) -> Iterator[Found]:
     """Secrets go into `secrets`, not into `env`.
 
@@ -51,7 +51,7 @@ def no_secrets_in_env(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("env", why, f'secrets=["{shown}"], with {shown} set in your environment')
 
 
-@rule("SEC002")
+@rule("SEC002", scripts=True)
 def no_tokens_in_the_spec(context: Context[TrainSpec]) -> Iterator[Found]:
     """No token stands anywhere in a spec.
 

@@ -1,0 +1,185 @@
+"""Rules about generation with vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hfjobs_trainer.planning.vllm import is_colocated, server_gpus, uses_vllm
+from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.context import Context
+
+METHODS = ["grpo", "rloo", "online_dpo", "distillation"]
+"""The methods that can have vLLM generate."""
+
+
+@rule("VLLM001", stage="run", methods=METHODS)
+def tensor_parallel_size_divides_the_gpus(context: Context[Any]) -> Iterator[Found]:
+    """The training processes form whole groups of vLLM's.
+
+    What it does:
+        With `vllm_mode="colocate"`, refuses a `vllm_tensor_parallel_size` that does not divide the number of GPUs.
+
+    Why:
+        Each group of that many training processes shares one copy of the model for generation. TRL refuses the rest,
+        once the model is loaded.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_tensor_parallel_size=3,
+                 hardware="a100x4")
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_tensor_parallel_size=2,
+                 hardware="a100x4")
+        ```
+    """
+    size, gpus = context.spec.vllm_tensor_parallel_size, context.num_gpus
+    if not is_colocated(context.spec) or size <= 1:
+        return
+    if context.backend != "local":
+        need(context.flavor, "the flavor, for its number of GPUs")
+        if gpus % size:
+            best = max(number for number in range(1, size) if gpus % number == 0)
+            why = f"{size} does not divide the {gpus} GPU{'s' if gpus > 1 else ''} that train"
+            yield Found("vllm_tensor_parallel_size", why, f"vllm_tensor_parallel_size={best}")
+
+
+@rule("VLLM002", methods=METHODS)
+def no_eight_bits_beside_vllm(context: Context[Any]) -> Iterator[Found]:
+    """vLLM in the training processes cannot read weights of 8 bits.
+
+    What it does:
+        Refuses `quantization="8bit"` together with `use_vllm=True` in its default mode, `"colocate"`.
+
+    Why:
+        vLLM quantizes to 4 bits while it loads, and not to 8; TRL raises a `ValueError` when both models are loaded.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, lora=hft.LoRA(), quantization="8bit")
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, lora=hft.LoRA(), quantization="4bit")
+        ```
+    """
+    quantization = context.spec.quantization
+    if is_colocated(context.spec) and quantization is not None and quantization.bits == "8bit":
+        why = "vLLM in the training processes can quantize to 4 bits, not to 8"
+        yield Found("quantization", why, 'quantization="4bit", or vllm_mode="server"')
+
+
+@rule("VLLM003", methods=METHODS)
+def answers_fit_the_context(context: Context[Any]) -> Iterator[Found]:
+    """vLLM's context holds the prompt and the answer.
+
+    What it does:
+        Refuses a `vllm_max_model_length` that the answer alone, of `max_completion_length` tokens, fills.
+
+    Why:
+        vLLM refuses a request that cannot fit into its context, at the first step.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_max_model_length=1024,
+                 max_completion_length=1024)
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_max_model_length=2048,
+                 max_completion_length=1024)
+        ```
+    """
+    spec = context.spec
+    room, answer = getattr(spec, "vllm_max_model_length", None), getattr(spec, "max_completion_length", None)
+    if uses_vllm(spec) and room and answer and answer >= room:
+        why = f"an answer of up to {answer} tokens leaves no room for its prompt in a context of {room}"
+        yield Found("vllm_max_model_length", why, f"vllm_max_model_length={2 * answer}, for prompts as long as answers")
+
+
+@rule("VLLM004", stage="run", methods=METHODS, scope="remote")
+def server_has_gpus_of_its_own(context: Context[Any]) -> Iterator[Found]:
+    """A server for the answers needs GPUs beside those that train.
+
+    What it does:
+        With `vllm_mode="server"`, where the script starts the server, refuses a flavor whose GPUs are not more than
+        the `vllm_tensor_parallel_size` of the server.
+
+    Why:
+        The server takes the last GPUs of the machine; at least one must be left to train on. With the address of a
+        server of your own (`vllm_server_base_url`), none is taken.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_mode="server", hardware="a100-large")
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_mode="server", hardware="a100x4")
+        ```
+    """
+    taken = server_gpus(context.spec)
+    if not taken:
+        return
+    flavor = need(context.flavor, "the flavor, for its number of GPUs")
+    if flavor.num_gpus <= taken:
+        why = f"the server takes {taken} of the {flavor.num_gpus} GPUs of {flavor.name}, and none is left to train on"
+        if flavor.num_gpus == 1:
+            why = f"the server takes a GPU of its own, and {flavor.name} has 1 in all"
+        yield Found("vllm_mode", why, 'vllm_mode="colocate", or hardware with more GPUs')
+
+
+@rule("VLLM005", methods=METHODS, severity="warning")
+def revision_reaches_vllm(context: Context[Any]) -> Iterator[Found]:
+    """vLLM in the training processes starts from the default branch of the model.
+
+    What it does:
+        Warns of `model_revision` together with `use_vllm=True` in its default mode, `"colocate"`.
+
+    Why:
+        TRL gives vLLM the name of the model without its revision. The weights are replaced by the trained ones before
+        each generation, but the configuration is that of the default branch: where that differs, loading fails.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., model_revision="v2", dataset=..., reward_funcs=..., use_vllm=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., model_revision="v2", dataset=..., reward_funcs=..., use_vllm=True, vllm_mode="server")
+        ```
+    """
+    if is_colocated(context.spec) and context.spec.model_revision is not None:
+        why = "does not reach a vLLM in the training processes, which reads the default branch"
+        yield Found("model_revision", why, 'vllm_mode="server", or a repository whose default branch it is')
+
+
+@rule("VLLM006", methods=METHODS)
+def vllm_needs_a_gpu(context: Context[Any]) -> Iterator[Found]:
+    """vLLM runs on GPUs.
+
+    What it does:
+        Refuses `use_vllm=True` together with `use_cpu=True`.
+
+    Why:
+        The vLLM that the script installs is built for CUDA.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, use_cpu=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_cpu=True)
+        ```
+    """
+    if uses_vllm(context.spec) and context.spec.use_cpu:
+        yield Found("use_vllm", "vLLM needs a GPU, and use_cpu=True leaves it alone", "leave out one of them")

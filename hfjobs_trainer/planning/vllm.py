@@ -1,0 +1,113 @@
+"""vLLM beside the trainer: in the training processes, or as a server on GPUs of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from hfjobs_trainer.facts import Flavor
+from hfjobs_trainer.planning.estimate import MemoryEstimate
+from hfjobs_trainer.planning.pins import pinned_image
+from hfjobs_trainer.planning.plan import Decision, JobRequest
+from hfjobs_trainer.rendering.run import Server
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+
+SERVER_SECONDS = 900
+"""How long a server may take until it answers: it downloads, loads and compiles the model; TRL's own wait of four
+minutes is for a server that runs already."""
+
+LEAST_FRACTION, MOST_FRACTION = 0.1, 0.8
+"""Share of a GPU between which the planner chooses for a vLLM that shares it with training."""
+
+_OWN_ADDRESS = "127.0.0.1"
+
+
+def uses_vllm(spec: JobSpec) -> bool:
+    """Whether vLLM generates the answers."""
+    return bool(getattr(spec, "use_vllm", False))
+
+
+def is_colocated(spec: TrainSpec) -> bool:
+    """Whether vLLM runs in the training processes, on the same GPUs."""
+    return uses_vllm(spec) and _field(spec, "vllm_mode") == "colocate"
+
+
+def server_gpus(spec: TrainSpec) -> int:
+    """GPUs that the run's own vLLM server takes from the machine; 0 without one, or with a server of the user's."""
+    if not uses_vllm(spec) or _field(spec, "vllm_mode") != "server":
+        return 0
+    elsewhere = spec.is_set("vllm_server_base_url") or spec.is_set("vllm_server_host")
+    return 0 if elsewhere else int(_field(spec, "vllm_tensor_parallel_size"))
+
+
+def vllm_arguments(spec: TrainSpec, decide: Callable[[str, Any, str], Any]) -> dict[str, Any]:
+    """Arguments of TRL's config that the spec leaves open, by whether the script starts a server."""
+    if not server_gpus(spec):
+        return {}
+    if not spec.is_set("vllm_tensor_parallel_size"):
+        decide("vllm_tensor_parallel_size", server_gpus(spec), "GPUs for the server, the last of the machine")
+    why = "the script starts its own server, which only this machine is to reach"
+    return {"vllm_server_host": decide("vllm_server_host", _OWN_ADDRESS, why)}
+
+
+def vllm_server(spec: TrainSpec) -> Server | None:
+    """The server that the script starts, or ``None``."""
+    gpus = server_gpus(spec)
+    if not gpus:
+        return None
+    options = {
+        "host": _OWN_ADDRESS,
+        "tensor_parallel_size": gpus,
+        "gpu_memory_utilization": _field(spec, "vllm_gpu_memory_utilization")
+        if spec.is_set("vllm_gpu_memory_utilization")
+        else None,
+        "max_model_len": getattr(spec, "vllm_max_model_length", None),
+        "vllm_model_impl": _field(spec, "vllm_model_impl") if spec.is_set("vllm_model_impl") else None,
+        "revision": spec.model_revision,
+        "trust_remote_code": getattr(spec, "trust_remote_code", None) or None,
+    }
+    seconds = _field(spec, "vllm_server_timeout") if spec.is_set("vllm_server_timeout") else SERVER_SECONDS
+    given = {name: value for name, value in options.items() if value is not None}
+    return Server(gpus, int(_field(spec, "vllm_server_port")), float(seconds), given)
+
+
+def share_gpu(
+    spec: TrainSpec, memory: MemoryEstimate | None, flavor: Flavor | None
+) -> tuple[MemoryEstimate | None, Decision | None]:
+    """Give a colocated vLLM what training leaves of each GPU, where the user did not say and both sizes are known.
+
+    Returns:
+        The estimate beside that share, and the decision; the estimate as it was and ``None`` if nothing was decided.
+    """
+    usable = flavor.usable_gpu_memory_gib if flavor else None
+    if memory is None or not usable or not is_colocated(spec) or spec.is_set("vllm_gpu_memory_utilization"):
+        return memory, None
+    alone = replace(memory, gpu_fraction=0.0)
+    left = alone.headroom_gib(usable, flavor.num_gpus if flavor else 1) - alone.margin_gib
+    # in steps of 5%
+    fraction = min(int(left / usable * 20) / 20, MOST_FRACTION)
+    if fraction < LEAST_FRACTION:
+        return memory, None
+    why = f"what training leaves of {usable:.0f} GiB, less a margin"
+    return replace(memory, gpu_fraction=fraction), Decision("vllm_gpu_memory_utilization", fraction, why)
+
+
+def vllm_request(spec: TrainSpec, request: JobRequest) -> JobRequest:
+    """The request of a run with vLLM: its image has a CUDA toolkit, and torch is the build that vLLM is linked to."""
+    if not uses_vllm(spec):
+        return request
+    env = {name: value for name, value in request.env.items() if name != "UV_TORCH_BACKEND" or name in spec.env}
+    return replace(request, env=env, image=request.image or pinned_image("vllm"))
+
+
+def image_decision(spec: TrainSpec, backend: str) -> Decision | None:
+    """Which image a job with vLLM gets, where the user named none."""
+    if backend == "local" or not uses_vllm(spec) or spec.image is not None:
+        return None
+    why = "vLLM compiles kernels as it starts, for which the default image has no CUDA toolkit"
+    return Decision("image", pinned_image("vllm"), why)
+
+
+def _field(spec: TrainSpec, name: str) -> Any:
+    return getattr(spec, name)

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+BAD = {"method": "grpo", "use_vllm": True, "lora": {}, "quantization": "8bit"}
+GOOD = BAD | {"quantization": "4bit"}
+EXPECTED = [
+    (
+        "quantization",
+        "vLLM in the training processes can quantize to 4 bits, not to 8",
+        'quantization="4bit", or vllm_mode="server"',
+    ),
+]
