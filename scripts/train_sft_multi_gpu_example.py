@@ -231,8 +231,11 @@ def prepare_machine(
 
     device = find_device(use_cpu)
     found = torch.cuda.device_count() if device == "cuda" else 0
-    planned = min(gpus, int(os.environ.get("HFT_NUM_PROCESSES") or gpus))
-    if found < planned and os.environ.get("JOB_ID"):
+    planned = 0 if use_cpu else gpus
+    planned = min(planned, int(os.environ.get("HFT_NUM_PROCESSES") or planned))
+    # A job of the public Hub; one of a Hub of one's own may run on any machine.
+    rented = "JOB_ID" in os.environ and "HF_ENDPOINT" not in os.environ
+    if found < planned and rented:
         # A rented machine without its GPUs would train on the CPU until its timeout.
         sys.exit(
             f"{planned} GPU(s) were promised, torch sees {found}: torch"

@@ -91,7 +91,7 @@ def assignment(name: str, value: Any) -> str:
 def text_lines(text: str) -> str:
     """Python source of a long text, whatever it holds: a literal a line, in parentheses."""
     lines = text.splitlines(keepends=True) or [""]
-    return "(\n" + "".join(f"{_INDENT}{_string(line, False)}\n" for line in lines) + ")"
+    return "(\n" + "".join(f"{_INDENT}{_string(line, plain=False)}\n" for line in lines) + ")"
 
 
 def identifier(name: str) -> str:
@@ -141,7 +141,7 @@ def _float(value: float) -> str:
     return float.__repr__(value).replace("e+", "e")
 
 
-def _string(text: str, plain: bool = False) -> str:
+def _string(text: str, plain: bool) -> str:
     # fewest escapes, double quotes on a tie: as the formatter chooses
     quote = "'" if text.count('"') > text.count("'") else '"'
     return quote + "".join(_character(char, quote, plain) for char in text) + quote

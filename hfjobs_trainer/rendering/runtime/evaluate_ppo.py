@@ -1,4 +1,4 @@
-"""Rewards of PPO's answers to the evaluation set, at the steps that are asked for."""
+"""Rewards of PPO's answers to the evaluation set, at the steps that are due."""
 
 # needs: evaluate
 
@@ -13,7 +13,6 @@ def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:
     from transformers import GenerationConfig
 
     ppo: Any = import_module("trl.experimental.ppo.ppo_trainer")
-    utils: Any = import_module("trl.experimental.utils")
     args, accelerator = trainer.args, trainer.accelerator
     queries = batch["input_ids"].to(accelerator.device)
     length = queries.shape[1]
@@ -38,7 +37,7 @@ def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:
     if trainer.stop_token_id is not None:
         answers = ppo.truncate_response(trainer.stop_token_id, pad, answers)
     answered = ppo.torch.cat((queries, answers), 1)
-    return utils.get_reward(trainer.reward_model, answered, pad, length)[1]
+    return ppo.get_reward(trainer.reward_model, answered, pad, length)[1]
 
 
 def prepare_evaluation(trainer: Any) -> None:

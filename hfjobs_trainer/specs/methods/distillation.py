@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @method("distillation", label="Distillation", trainer="DistillationTrainer", config="DistillationConfig")
 class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
-    """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers, token by token."""
+    """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers."""
 
     method: Literal["distillation"] = "distillation"
 
