@@ -41,7 +41,7 @@ def tools_are_described(context: Context[Any]) -> Iterator[Found]:
             \"\"\"
             return a + b
         ```
-    """
+    """  # noqa: D214, D417 - the example has a docstring of its own
     for tool in context.spec.tools:
         definition = ast.parse(tool.source).body[0]
         assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
