@@ -192,6 +192,7 @@ class CPOFields(CommonFields, total=False):
 class DistillationFields(CommonFields, total=False):
     """Fields of ``Distillation``."""
 
+    tools: Callable[..., Any] | list[Callable[..., Any]]
     teacher_model: Required[str]
     teacher_model_revision: str | None
     teacher_model_init_kwargs: dict[str, Any] | None
@@ -300,6 +301,7 @@ class GKDFields(CommonFields, total=False):
 class GRPOFields(CommonFields, total=False):
     """Fields of ``GRPO``."""
 
+    tools: Callable[..., Any] | list[Callable[..., Any]]
     reward_funcs: Required[str | Callable[..., Any] | list[str | Callable[..., Any]]]
     remove_unused_columns: bool | None
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]

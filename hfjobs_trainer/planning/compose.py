@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfjobs_trainer.facts import DatasetFacts, Facts
@@ -46,7 +46,8 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
     """
     method = type(spec).METHOD
     rewards = [_reward(item) for item in getattr(spec, "reward_funcs", ())]
-    functions = [item for item in getattr(spec, "reward_funcs", ()) if isinstance(item, RewardFunction)]
+    tools: Sequence[RewardFunction] = getattr(spec, "tools", ())
+    functions = [item for item in (*getattr(spec, "reward_funcs", ()), *tools) if isinstance(item, RewardFunction)]
     absolute = backend == "local"
     arguments = dict(resolved.arguments)
     # settled on the machine, so that the global batch is kept on whatever number of GPUs it has
@@ -97,6 +98,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         downloads=is_hub_id(spec.model) and (resolved.num_gpus > 1 or resolved.strategy in SHARDED),
         server=vllm_server(spec),
         rewards=rewards,
+        tools=[_reward(tool) for tool in tools],
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=resolved.num_gpus,
         max_gpus=1 if spec.hardware.strategy == "single" or spec.use_cpu else spec.hardware.num_gpus or 0,

@@ -141,7 +141,7 @@ def _float(value: float) -> str:
     return float.__repr__(value).replace("e+", "e")
 
 
-def _string(text: str, plain: bool) -> str:
+def _string(text: str, plain: bool = False) -> str:
     # fewest escapes, double quotes on a tie: as the formatter chooses
     quote = "'" if text.count('"') > text.count("'") else '"'
     return quote + "".join(_character(char, quote, plain) for char in text) + quote

@@ -176,7 +176,8 @@ class Run:
         downloads: Whether the model is fetched once before several processes start.
         server: The vLLM server that the script starts, or ``None``.
         rewards: Rewards of an online method.
-        imports: Import statements that the rewards need.
+        tools: Functions that the model may call.
+        imports: Import statements that the rewards and tools need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
         max_gpus: The most GPUs that are to train, 0 for all.
         tracker: Name of the tracker, ``"none"`` without one.
@@ -222,6 +223,7 @@ class Run:
     downloads: bool = False
     server: Server | None = None
     rewards: Sequence[Reward] = ()
+    tools: Sequence[Reward] = ()
     imports: Sequence[str] = ()
     num_gpus: int = 0
     max_gpus: int = 0

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.rewards import RewardFuncs
+from hfjobs_trainer.specs.rewards import RewardFuncs, ToolFuncs
 
 
 class RewardedSpec(TrainSpec):
@@ -16,6 +16,15 @@ class RewardedSpec(TrainSpec):
 
     reward_funcs: RewardFuncs = Field(
         description="A built-in reward of TRL by name, a reward model by Hub id, a Python function, or a list of these."
+    )
+
+
+class CallingSpec(TrainSpec):
+    """Base of the methods whose model may call tools while it answers."""
+
+    tools: ToolFuncs = Field(
+        default=[],
+        description="Python functions that the model may call: annotated, and described in a docstring with Args.",
     )
 
 

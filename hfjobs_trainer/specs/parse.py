@@ -81,7 +81,11 @@ def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | Script | 
         return None, [Problem("SPEC001", "method", why, f'method="{close[0]}"' if close else "")], "spec"
     spec_class = _class_of(name)
     subject = f"{spec_class.METHOD.label} spec"
+<<<<<<< HEAD
     spec: TrainSpec | Script = cast("Any", spec_class).__new__(spec_class)
+=======
+    spec = object.__new__(spec_class)
+>>>>>>> wider
     problems = _fill(spec, fields)
     if not problems:
         return spec, [], subject
@@ -143,7 +147,7 @@ def _rules_on_the_rest(
         return []
     for name in broken:
         # not the placeholder or default: what a rule would say of that is no problem of the user's
-        remaining.__dict__.pop(name, None)
+        cast("dict[str, Any]", remaining.__dict__).pop(name, None)
     context = Context(remaining, backend=backend)
     found, _ = run_rules(context, method=spec.METHOD.name, stage="spec", skip_paths=broken)
     return [problem for problem in found if problem.scope == "script" or backend != "local"]

@@ -287,3 +287,9 @@ RewardFuncs = Annotated[
     BeforeValidator(_as_list, json_schema_input_type=str | Callable[..., Any] | list[str | Callable[..., Any]]),
 ]
 """Rewards as a spec holds them; one alone is taken as a list of one."""
+
+ToolFuncs = Annotated[
+    list[RewardFunction],
+    BeforeValidator(_as_list, json_schema_input_type=Callable[..., Any] | list[Callable[..., Any]]),
+]
+"""Tools as a spec holds them: Python functions."""

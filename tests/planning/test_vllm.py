@@ -146,7 +146,7 @@ def test_the_machine_has_room_for_the_server() -> None:
 
 @pytest.mark.parametrize("address", [{"vllm_server_base_url": "http://gpu:8000"}, {"vllm_server_host": "gpu"}])
 def test_a_server_of_the_users_is_left_alone(address: dict[str, str]) -> None:
-    made = plan(vllm_mode="server", hardware="a100x4", **address)
+    made = plan(vllm_mode="server", hardware="a100x4", **dict[str, Any](address))
     assert "serve_model" not in made.script
     assert made.estimate is not None
     assert made.estimate.num_gpus == 4

@@ -19,6 +19,9 @@ from hfjobs_trainer.specs.locations import is_local_path
 from hfjobs_trainer.specs.methods.grpo import GRPO, REWARDED
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, INSTALLED, RewardFunction
 
+CODED = [*REWARDED, "distillation"]
+"""Methods that take Python functions: as rewards, or as tools."""
+
 # What TRL passes to every reward beside the columns of the dataset.
 _PASSED = frozenset({"prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"})
 _COLUMNS_OF_BUILTINS = {"accuracy_reward": ("solution",), "reasoning_accuracy_reward": ("solution",)}
@@ -32,6 +35,12 @@ _MAIN_NAMES = frozenset(
     | {f"{name}{kind}" for name in ("GRPO", "RLOO", "OnlineDPO") for kind in ("Config", "Trainer")}
     | {"AutoTokenizer", "tokenizer"}
 )
+
+
+def _code(context: Context[GRPO]) -> list[tuple[str, RewardFunction]]:
+    """The rewards and the tools that are functions, each with the field that it was given in."""
+    fields = [(path, item) for path in ("reward_funcs", "tools") for item in getattr(context.spec, path, ())]
+    return [(path, item) for path, item in fields if isinstance(item, RewardFunction)]
 
 
 def _functions(context: Context[GRPO]) -> list[RewardFunction]:
@@ -121,7 +130,7 @@ def _required(function: RewardFunction) -> list[str]:
     return [argument.arg for argument in needed]
 
 
-@rule("GRPO012", methods=REWARDED)
+@rule("GRPO012", methods=CODED)
 def reward_imports_are_installed(context: Context[GRPO]) -> Iterator[Found]:
     """Modules that a reward function imports are installed.
 
@@ -145,7 +154,7 @@ def reward_imports_are_installed(context: Context[GRPO]) -> Iterator[Found]:
         ```
     """
     extra = {_plain(re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]) for text in context.spec.extra_dependencies}
-    for function in _functions(context):
+    for path, function in _code(context):
         unknown = sorted(function.modules - sys.stdlib_module_names - INSTALLED - {""})
         # what a package calls its module cannot be told from its name, so one extra package is taken for one module
         missing = [
@@ -154,7 +163,7 @@ def reward_imports_are_installed(context: Context[GRPO]) -> Iterator[Found]:
         if len(missing) > max(0, len(extra) - (len(unknown) - len(missing))):
             why = f"{function.name} imports {', '.join(missing)}, which the script would not install"
             names = ", ".join(f'"{name}"' for name in [*context.spec.extra_dependencies, *missing])
-            yield Found("reward_funcs", why, f"extra_dependencies=[{names}], with the names of the packages")
+            yield Found(path, why, f"extra_dependencies=[{names}], with the names of the packages")
 
 
 def _plain(name: str) -> str:
@@ -182,7 +191,7 @@ def script_names() -> frozenset[str]:
     return frozenset(names)
 
 
-@rule("GRPO013", methods=REWARDED)
+@rule("GRPO013", methods=CODED)
 def reward_names_are_free(context: Context[GRPO]) -> Iterator[Found]:
     """A reward function's name is not taken in the script.
 
@@ -207,24 +216,24 @@ def reward_names_are_free(context: Context[GRPO]) -> Iterator[Found]:
     """
     seen: set[str] = set()
     imported: dict[str, str] = {}
-    rewards = {item for item in context.spec.reward_funcs if isinstance(item, str)}
-    names = {item.name for item in _functions(context)}
-    for function in _functions(context):
+    rewards = {item for item in getattr(context.spec, "reward_funcs", ()) if isinstance(item, str)}
+    names = {item.name for _, item in _code(context)}
+    for path, function in _code(context):
         name = function.name
         if name in seen:
-            yield Found("reward_funcs", f"two functions are called {name}", "give each a name of its own")
+            yield Found(path, f"two functions are called {name}", "give each a name of its own")
         elif name in script_names() | _MAIN_NAMES | rewards or re.fullmatch(r"reward_model_\d+", name):
             other = f"{name}_reward"
-            yield Found("reward_funcs", f"the script has a {name} of its own", f"another name, such as {other}")
+            yield Found(path, f"the script has a {name} of its own", f"another name, such as {other}")
         seen.add(name)
         for line in function.imports:
             for bound, origin in _bound(line):
                 if bound in script_names() and origin not in _script_imports():
                     why = f"{name} needs `{line}`, and the script has a {bound} of its own"
-                    yield Found("reward_funcs", why, f"import it inside {name}")
+                    yield Found(path, why, f"import it inside {name}")
                 elif bound in names or imported.setdefault(bound, origin) != origin:
                     why = f"{name} needs `{line}`, and another reward means something else by {bound}"
-                    yield Found("reward_funcs", why, f"import it inside {name}")
+                    yield Found(path, why, f"import it inside {name}")
 
 
 def _bound(line: str) -> list[tuple[str, str]]:

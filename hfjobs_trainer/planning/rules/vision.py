@@ -8,6 +8,7 @@ from typing import Any
 from hfjobs_trainer.planning.vision import has_images
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.registry import Method
 
 READERS = ("sft", "dpo", "kto", "grpo", "rloo", "distillation")
 """Methods that train on images."""
@@ -42,7 +43,7 @@ def images_are_seen(context: Context[Any]) -> Iterator[Found]:
     """
     if context.facts.dataset.exists is False or not _need_images(context):
         return
-    method = type(context.spec).METHOD
+    method: Method = context.spec.METHOD
     drop = "or drop them: dataset=hft.Dataset(..., keep_columns=[...])"
     if method.name not in READERS:
         yield Found("dataset", f"has images, which {method.label} does not read", f"another method, {drop}")

@@ -38,7 +38,7 @@ def track(
             if state.is_world_process_zero and mlflow.active_run() is None:
                 try:
                     open_run(mlflow)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - no fault of a tracker ends a run
                     # Its words may quote the address, and that may hold a password.
                     why = f"MLflow cannot be used: {type(error).__name__}"
                     kept = "Metrics stay on this machine, in mlflow.db"

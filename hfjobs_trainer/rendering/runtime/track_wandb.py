@@ -35,7 +35,7 @@ def track(
             if state.is_world_process_zero and wandb.run is None:
                 try:
                     wandb.init(**wanted)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - no fault of a tracker ends a run
                     why = f"Weights & Biases cannot be used: {error!r:.200}"
                     kept = "Metrics stay on this machine"
                     report(

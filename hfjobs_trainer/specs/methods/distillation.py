@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from hfjobs_trainer.specs.extras import TaughtSpec
+from hfjobs_trainer.specs.extras import CallingSpec, TaughtSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.distillation import DistillationArgs
 
@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 
 @method("distillation", label="Distillation", trainer="DistillationTrainer", config="DistillationConfig")
+<<<<<<< HEAD
 class Distillation(DistillationArgs, TaughtSpec):
     """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers."""
+=======
+class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
+    """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers, token by token."""
+>>>>>>> wider
 
     method: Literal["distillation"] = "distillation"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.context import Context
-from hfjobs_trainer.specs.extras import RewardedSpec
+from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.grpo import GRPOArgs
 
@@ -25,7 +25,7 @@ REWARDED = [*GROUPED, "online_dpo"]
 
 
 @method("grpo", label="GRPO", trainer="GRPOTrainer", config="GRPOConfig")
-class GRPO(GRPOArgs, RewardedSpec):
+class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
     """Group relative policy optimisation with ``trl.GRPOTrainer``: the model's own answers, scored by rewards."""
 
     method: Literal["grpo"] = "grpo"

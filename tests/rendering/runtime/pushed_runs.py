@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -74,11 +75,17 @@ def main() -> None:
     trainer.train()
     block.PUSH_PAUSES = (0.0, 0.0, 0.0)
 
-    def push(case: str, *moods: tuple[str, int]) -> None:
+    merged = Path(folder, "merged")
+    trainer.save_model(str(merged))
+
+    def push(case: str, *moods: tuple[str, int], beside: bool = False) -> None:
         MoodyHub.moods, MoodyHub.requests, MoodyHub.committed = list(moods), [], []
         raised = None
         try:
-            block.push(trainer, dataset_name="me/colours")
+            if beside:
+                block.upload(trainer, merged, suffix="-merged", dataset_name="me/colours")
+            else:
+                block.push(trainer, dataset_name="me/colours")
         except Exception as error:
             raised = type(error).__name__
         told = {"case": case, "raised": raised, "requests": MoodyHub.requests, "committed": MoodyHub.committed}
@@ -87,6 +94,7 @@ def main() -> None:
     push("recovers", ("create", 500), ("create", 503), ("commit", 409))
     push("refused", ("commit", 403))
     push("exhausted", *[("commit", 409)] * 4)
+    push("merged", ("create", 503), beside=True)
 
 
 if __name__ == "__main__":

@@ -72,3 +72,19 @@ def test_tries_are_bounded(cases: dict[str, Case]) -> None:
     assert outcome["raised"] == "HfHubHTTPError"
     assert outcome["requests"].count("commit") == len(events) == 4
     assert "not pushed" in events[-1]["message"]
+
+
+def test_a_merged_model_goes_to_a_repository_of_its_own(cases: dict[str, Case], folder: Path) -> None:
+    events, outcome = cases["merged"]
+
+    assert outcome["raised"] is None
+    assert [event["event"] for event in events] == ["hft.warning", "hft.pushed"]
+    assert events[-1]["repo"] == "me/model-merged"
+    assert {"README.md", "model.safetensors", "tokenizer.json"} <= set(outcome["committed"])
+    assert 'model="me/model-merged"' in (folder / "merged/README.md").read_text()
+
+
+def test_the_trained_model_is_pushed_without_the_merged_one(cases: dict[str, Case]) -> None:
+    _, outcome = cases["recovers"]
+
+    assert not any(path.startswith("merged/") for path in outcome["committed"])

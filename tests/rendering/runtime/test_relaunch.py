@@ -116,3 +116,22 @@ def test_a_worker_is_not_relaunched(launched: list[list[str]], monkeypatch: pyte
 
     assert launched == []
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_models_are_fetched_before_the_processes_start(
+    launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be had stops nothing: the processes say it better."""
+    asked: list[tuple[str, str | None]] = []
+
+    def fetch(model: str, revision: str | None, **_: Any) -> None:
+        asked.append((model, revision))
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+
+    relaunch(gpus=0, models={"me/model": "v1", str(tiny_model): None})
+
+    assert asked == [("me/model", "v1")]
+    assert len(launched) == 1
+    assert "me/model was not downloaded ahead: OSError('no network')" in capsys.readouterr().out

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,7 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def unset(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def unset(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     # set first, so that whatever a test leaves is undone
     for name in ("HFT_VLLM_GPUS", "LOCAL_WORLD_SIZE", "RANK"):
         monkeypatch.setenv(name, "")
@@ -163,6 +162,9 @@ def test_trl_serves_on_the_gpus_that_were_set_aside(
             trust_remote_code=True,
             vllm_model_impl="transformers",
         )
+    keeper = vllm_server.KEEPERS.pop()
+    keeper.stdin.close()
+    assert keeper.wait(PATIENCE) == 1
     told = capfd.readouterr().err
     assert "serve me/model --host 127.0.0.1" in told
     assert f"--port {port}" in told

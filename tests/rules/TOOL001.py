@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+SILENT = 'def add(a: int, b):\n    """Add two numbers.\n\n    Args:\n        a: The first.\n    """\n    return a + b\n'
+FOREIGN = (
+    'def find(what: Query) -> str:\n    """Find.\n\n    Args:\n        what: What.\n    """\n    return str(what)\n'
+)
+WHOLE = SILENT.replace("a: int, b)", "a: int, b: int)").replace("The first.\n", "The first.\n        b: The second.\n")
+
+BAD = {
+    "method": "grpo",
+    "tools": [
+        {"name": "bare", "source": "def bare(a: int):\n    return a\n"},
+        {"name": "add", "source": SILENT},
+        {"name": "find", "source": FOREIGN},
+    ],
+}
+GOOD = {"method": "grpo", "tools": [{"name": "add", "source": WHOLE}]}
+EXPECTED = [
+    ("tools", "bare has no docstring", "say what it does, and under Args: what it takes"),
+    ("tools", "add does not say of what type b is", "b: str, or whatever it is"),
+    ("tools", "the docstring of add does not describe b", "a line `b: ...` under Args:"),
+    (
+        "tools",
+        "an annotation of find names Query, which the script would not have",
+        "annotate with built-in types",
+    ),
+]
