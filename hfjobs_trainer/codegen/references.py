@@ -16,7 +16,6 @@ from pydantic.fields import FieldInfo
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen.pages import Part, complete
 from hfjobs_trainer.codegen.source import members_of, type_text
-from hfjobs_trainer.codegen.trl_args import config_class
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.planning.flavors import snapshot
 from hfjobs_trainer.specs import names
@@ -137,16 +136,18 @@ def rewards(page: Mapping[str, Any]) -> str:
 def differing_defaults(page: Mapping[str, Any]) -> str:
     """Arguments whose default is not the same everywhere, transformers' own among them."""
     base = importlib.import_module("transformers").TrainingArguments
-    columns: dict[str, dict[str, Any]] = {"transformers": _defaults(base)}
-    here = {name: spec for name, spec in METHODS.items() if spec.METHOD.family == "default"}
-    columns |= {spec.METHOD.label: _defaults(config_class(name)) for name, spec in here.items()}
-    known = sorted({name for spec in METHODS.values() for name in spec.METHOD.trl_argument_names(spec)})
+    plain = {name: _source(value) for name, value in _defaults(base).items()}
     rows: list[tuple[str, ...]] = []
-    for name in known:
-        values = {title: table[name] for title, table in columns.items() if name in table}
-        if len(values) > 1 and any(value != next(iter(values.values())) for value in values.values()):
-            rows.append((f"`{name}`", *(f"`{_source(values[title])}`" if title in values else "" for title in columns)))
-    return _table(("Argument", *columns), rows)
+    for name in sorted({name for spec in METHODS.values() for name in spec.METHOD.trl_argument_names(spec)}):
+        methods: dict[str, list[str]] = {}
+        for spec in METHODS.values():
+            if name in spec.METHOD.trl_argument_names(spec):
+                value = _source(spec.model_fields[name].get_default(call_default_factory=True))
+                methods.setdefault(value, []).append(spec.METHOD.label)
+        if len(methods.keys() | {plain.get(name, next(iter(methods)))}) > 1:
+            told = "; ".join(f"`{value}`: {', '.join(labels)}" for value, labels in methods.items())
+            rows.append((f"`{name}`", f"`{plain[name]}`" if name in plain else "", told))
+    return _table(("Argument", "transformers", "Methods"), rows)
 
 
 def own_fields(page: Mapping[str, Any]) -> str:
@@ -165,6 +166,7 @@ def groups(page: Mapping[str, Any]) -> str:
 def folded(page: Mapping[str, Any]) -> str:
     """TRL's names that a group owns."""
     rows = [(f"`{name}`", f"`{owner}.{key}`") for name, (owner, key) in names.FOLDED.items()]
+    rows += [(f"`{name}`", f"`{field}`, where the method has one") for name, field in names.FOLDED_FIELDS.items()]
     rows += [(f'`model_init_kwargs["{key}"]`', f"`{field}`") for key, field in names.FOLDED_MODEL_INIT.items()]
     return _table(("TRL's name", "is kept in"), rows)
 

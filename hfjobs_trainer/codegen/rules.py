@@ -9,6 +9,7 @@ import textwrap
 from hfjobs_trainer.problems import Rule, all_rules
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.registry import METHODS
+from hfjobs_trainer.specs.script import Script
 
 PATH = "references/rules.md"
 
@@ -22,18 +23,27 @@ AREAS: dict[str, str] = {
     "PREC": "Precision",
     "TRAIN": "Training",
     "LORA": "Adapters",
+    "TUNE": "Adapters, quantized weights and merged models",
+    "DIST": "Models spread over GPUs",
+    "SCRIPT": "Scripts that exist already",
     "SFT": "Supervised fine-tuning",
     "DPO": "Direct preference optimisation",
+<<<<<<< HEAD
+    "KTO": "Kahneman-Tversky optimisation",
+    "GRPO": "Answers that the model generates, and their rewards",
+=======
     "GRPO": "Group relative policy optimisation",
     "TOOL": "Tools",
+>>>>>>> wider
     "VLLM": "Generation with vLLM",
+    "SIDE": "Teachers, reward models and value models",
+    "GKD": "Generalized knowledge distillation",
+    "PPO": "Proximal policy optimisation",
     "VIS": "Images",
-    "TUNE": "What is trained",
-    "SCRIPT": "Existing scripts",
-    "DIST": "Several GPUs",
     "HW": "Hardware",
     "MEM": "Memory",
     "JOB": "The job",
+    "ENV": "Packages and images",
     "HUB": "The Hub",
     "SEC": "Tokens and secrets",
     "TRACK": "Tracking",
@@ -119,4 +129,4 @@ def _rule(rule: Rule[object]) -> str:
 
 
 def _label(method: str) -> str:
-    return "hft.Script" if method == "script" else METHODS[method].METHOD.label
+    return (Script if method == Script.METHOD.name else METHODS[method]).METHOD.label

@@ -219,7 +219,7 @@ def generate() -> dict[str, str]:
     methods = {method: arguments_of(method) for method, source in sources.items() if source.family == "default"}
     first, *others = methods.values()
     common = {name: argument for name, argument in first.items() if all(o.get(name) == argument for o in others)}
-    others_pinned = {method: config_elsewhere(method) for method, source in sources.items() if method not in methods}
+    others_pinned = {method: config_elsewhere(method) for method in sources if method not in methods}
     for method, config in others_pinned.items():
         if lacking := sorted(common.keys() - config.fields - tables.LOADING):
             raise HFTError(f"{sources[method].config} has no {', '.join(lacking)}, which every spec has")

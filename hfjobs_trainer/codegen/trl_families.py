@@ -1,6 +1,6 @@
 """Methods that are pinned to another TRL than the rest: their configs are read in a process that has that TRL.
 
-All other packages are the default family's, so only TRL itself is installed, into a folder that comes first on the path.
+All other packages are the default family's, so only TRL is installed, into a folder that comes first on the path.
 """
 
 from __future__ import annotations

@@ -143,6 +143,8 @@ TYPES: dict[str, dict[str, str]] = {
             "BeforeValidator(as_list, json_schema_input_type=float | list[float])]"
         ),
     },
+    # With none of them, the trainer of TRL 1.12 divides by zero or trains nothing.
+    "ppo": dict.fromkeys(("num_mini_batches", "num_ppo_epochs", "response_length"), "Annotated[int, Field(ge=1)]"),
     "rloo": {
         "reward_clip_range": (
             "Annotated[list[float], Field(min_length=2, max_length=2), "

@@ -91,7 +91,7 @@ def assignment(name: str, value: Any) -> str:
 def text_lines(text: str) -> str:
     """Python source of a long text, whatever it holds: a literal a line, in parentheses."""
     lines = text.splitlines(keepends=True) or [""]
-    return "(\n" + "".join(f"{_INDENT}{_string(line)}\n" for line in lines) + ")"
+    return "(\n" + "".join(f"{_INDENT}{_string(line, plain=False)}\n" for line in lines) + ")"
 
 
 def identifier(name: str) -> str:

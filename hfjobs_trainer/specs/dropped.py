@@ -6,15 +6,12 @@ releases up to 1.16.0.
 
 from __future__ import annotations
 
-_SCRIPT = "hft.Script(url_or_path) runs a script of yours, or TRL's own example, on the same hardware"
-_PINNED = f"{_SCRIPT}; pin trl=={{version}}, the last with it, in the script's header"
-_EXPERIMENT = f"it is one of TRL's experiments that this package leaves out; {_SCRIPT}"
+_SCRIPT = "hft.Script(url_or_path), which runs a script of yours or TRL's own example on the same hardware"
+_EXPERIMENT = f"it is one of TRL's experiments, which this package leaves out: use {_SCRIPT}"
 
 
-def _until(version: str, instead: str = "") -> str:
-    return f"TRL {version} was the last with it; " + (f"use {instead}, or " if instead else "") + _PINNED.format(
-        version=version
-    )
+def _until(version: str, instead: str) -> str:
+    return f"TRL {version} was the last with it: use {instead}, or {_SCRIPT}, with trl=={version} in its header"
 
 
 INSTEAD: dict[str, str] = {
@@ -28,12 +25,12 @@ INSTEAD: dict[str, str] = {
     "gspotoken": _until("1.13.0", 'hft.GRPO(importance_sampling_level="sequence", loss_type="grpo")'),
     "grpowithreplaybuffer": _until("1.13.0", "hft.GRPO"),
     "iterativesft": "it left TRL; run hft.SFT once for each round, from the model of the round before",
-    "ddpo": f"it left TRL, which no longer trains image generators; {_SCRIPT}",
-    "alignprop": f"it left TRL, which no longer trains image generators; {_SCRIPT}",
+    "ddpo": f"it left TRL, which no longer trains image generators: use {_SCRIPT}",
+    "alignprop": f"it left TRL, which no longer trains image generators: use {_SCRIPT}",
     "gfpo": "it left TRL; use hft.GRPO with a reward that filters",
     "papo": "it left TRL; use hft.GRPO",
     "dppo": "it left TRL; use hft.GRPO or hft.PPO",
-    "selfdistillation": f"it left TRL, where SDFT and SDPO took its place; {_SCRIPT}",
+    "selfdistillation": f"it left TRL, where SDFT and SDPO took its place: use {_SCRIPT}",
     # a setting of another method
     "gspo": 'use hft.GRPO(importance_sampling_level="sequence", loss_type="grpo")',
     "drgrpo": 'use hft.GRPO(loss_type="dr_grpo", scale_rewards="none")',
@@ -76,8 +73,8 @@ INSTEAD: dict[str, str] = {
         ),
         "judges left TRL; use hft.OnlineDPO or hft.GRPO with a function in reward_funcs that asks the judge",
     ),
-    "textenvironment": f"it left TRL; {_SCRIPT}",
-    "mergemodelcallback": f"it is a callback, which a script of yours can take from trl.experimental; {_SCRIPT}",
+    "textenvironment": f"it left TRL: use {_SCRIPT}",
+    "mergemodelcallback": f"it is a callback, which a script of yours can take from trl.experimental: use {_SCRIPT}",
 }
 """What to use instead, by name in lower case without ``_``, ``-``, ``Trainer`` and ``Config``."""
 

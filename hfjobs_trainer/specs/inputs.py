@@ -8,6 +8,7 @@ from hfjobs_trainer.facts import DatasetFacts, ModelFacts
 from hfjobs_trainer.problems import need
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.locations import is_local_path
 
@@ -69,9 +70,16 @@ def data_inputs(context: Context[TrainSpec]) -> list[DataInput]:
 
 
 def inputs(context: Context[TrainSpec]) -> list[Input]:
-    """The model and the datasets."""
-    model: ModelFacts = context.facts.model
-    return [Input("model", "model", context.spec.model, model.exists), *data_inputs(context)]
+    """The models and the datasets."""
+    spec, facts = context.spec, context.facts
+    models: list[tuple[str, str | None, ModelFacts | None]] = [("model", spec.model, facts.model)]
+    if isinstance(spec, TaughtSpec):
+        models.append(("teacher_model", spec.teacher_model, facts.teacher))
+    if isinstance(spec, ScoredSpec):
+        models.append(("reward_model", spec.reward_model, facts.reward_model))
+        models.append(("value_model", spec.value_model, facts.value_model))
+    found = [Input(path, "model", id, known.exists if known else None) for path, id, known in models if id is not None]
+    return [*found, *data_inputs(context)]
 
 
 def need_columns(data: DataInput) -> tuple[str, ...]:

@@ -128,7 +128,8 @@ _COMMON_RENAMES: dict[str, str] = {
 }
 
 _ONE_LENGTH: dict[str, str] = dict.fromkeys(
-    ("max_prompt_length", "max_completion_length", "max_target_length"), "max_length, which covers prompt and completion"
+    ("max_prompt_length", "max_completion_length", "max_target_length"),
+    "max_length, which covers prompt and completion",
 )
 _NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialised logits"}
 _PAIRS: dict[str, str] = {
@@ -201,6 +202,29 @@ _METHOD_RENAMES: dict[str, dict[str, str]] = {
     "cpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
     "online_dpo": {**_REWARDS, "max_completion_length": "max_new_tokens", "response_length": "max_new_tokens"},
     "gkd": {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"},
+    "ppo": {
+        "sft_model_path": "model",
+        "reward_funcs": "reward_model, or hft.GRPO for functions",
+        "max_seq_length": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "max_seq_len": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "max_length": "response_length",
+        "reward_model_name_or_path": "reward_model",
+        "ref_model": "nothing: the policy is held against the model that it started from",
+        "value_model_path": "value_model",
+        "max_new_tokens": "response_length",
+        "max_completion_length": "response_length",
+        "beta": "kl_coef",
+        "epsilon": "cliprange",
+        "num_iterations": "num_ppo_epochs",
+        "ppo_epochs": "num_ppo_epochs",
+        "mini_batch_size": "num_mini_batches",
+        "init_kl_coef": "kl_coef",
+        **dict.fromkeys(
+            ("local_batch_size", "local_mini_batch_size", "micro_batch_size", "num_total_batches", "world_size"),
+            "nothing: the trainer works it out",
+        ),
+        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script makes the adapter"),
+    },
 }
 
 

@@ -75,13 +75,17 @@ def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | Script | 
     if not isinstance(name, str) or (name not in METHODS and name != "script"):
         known = ", ".join(f'"{method}"' for method in METHODS)
         why = f"must be one of {known}" if name is not None else f"is missing: one of {known}"
-        if hint := instead(str(name)):
+        if str(name).lower() not in METHODS and (hint := instead(str(name))):
             return None, [Problem("SPEC001", "method", f'"{name}" is none of them, which are {known}', hint)], "spec"
         close = difflib.get_close_matches(str(name).lower(), list(METHODS), 1)
         return None, [Problem("SPEC001", "method", why, f'method="{close[0]}"' if close else "")], "spec"
     spec_class = _class_of(name)
     subject = f"{spec_class.METHOD.label} spec"
+<<<<<<< HEAD
+    spec: TrainSpec | Script = cast("Any", spec_class).__new__(spec_class)
+=======
     spec = object.__new__(spec_class)
+>>>>>>> wider
     problems = _fill(spec, fields)
     if not problems:
         return spec, [], subject
@@ -136,7 +140,7 @@ def _rules_on_the_rest(
         if field.is_required() and name not in rest:
             broken.add(name)
             rest[name] = _PLACEHOLDERS[name]
-    remaining = spec.__new__(spec)
+    remaining: Any = cast("Any", spec).__new__(spec)
     try:
         spec.__pydantic_validator__.validate_python(rest, self_instance=remaining)
     except ValidationError:

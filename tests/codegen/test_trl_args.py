@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import re
 from collections.abc import Callable
@@ -14,16 +15,23 @@ import pytest
 from pydantic import ValidationError
 
 from hfjobs_trainer.codegen import __main__ as codegen
-from hfjobs_trainer.codegen import trl_args, trl_tables
+from hfjobs_trainer.codegen import trl_args, trl_families, trl_tables
 from hfjobs_trainer.errors import HFTError
 from hfjobs_trainer.specs.args_base import TRLArgs
 from hfjobs_trainer.specs.trl_args import common
-from hfjobs_trainer.specs.trl_args.dpo import DPOArgs
-from hfjobs_trainer.specs.trl_args.grpo import GRPOArgs
+from hfjobs_trainer.specs.trl_args.ppo import PPOArgs
 from hfjobs_trainer.specs.trl_args.sft import SFTArgs
 
-CLASSES: dict[str, type[TRLArgs]] = {"dpo": DPOArgs, "grpo": GRPOArgs, "sft": SFTArgs}
-METHODS = sorted(CLASSES)
+CONFIGS = trl_args.configs()
+CLASSES: dict[str, type[TRLArgs]] = {
+    method: getattr(
+        importlib.import_module(f"hfjobs_trainer.specs.trl_args.{method}"),
+        f"{source.config.removesuffix('Config')}Args",
+    )
+    for method, source in CONFIGS.items()
+}
+# Those whose config is in the TRL that is installed here.
+METHODS = [method for method, source in CONFIGS.items() if source.family == "default"]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning"
@@ -48,22 +56,18 @@ def test_committed_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> N
     assert codegen.main(["--check"]) == 0, capsys.readouterr().out
 
 
-def test_every_method_has_a_class() -> None:
-    assert trl_args.configs().keys() == CLASSES.keys()
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_every_argument_is_generated_or_left_out(method: str) -> None:
     trl = {field.name for field in dataclasses.fields(trl_args.config_class(method))}
     generated = set(CLASSES[method].model_fields)
-    assert trl >= trl_tables.LEFT_OUT
-    assert generated == trl - trl_tables.LEFT_OUT
+    assert trl >= trl_tables.left_out(method)
+    assert generated == trl - trl_tables.left_out(method)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_default_is_trls(method: str) -> None:
     for field in dataclasses.fields(trl_args.config_class(method)):
-        if field.name in trl_tables.LEFT_OUT:
+        if field.name in trl_tables.left_out(method):
             continue
         made = field.default_factory is not dataclasses.MISSING
         default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
@@ -72,13 +76,26 @@ def test_every_default_is_trls(method: str) -> None:
         assert (ours.default_factory is not None) == made, field.name
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", sorted(CLASSES))
 def test_every_default_is_valid_and_described(method: str) -> None:
     defaults = CLASSES[method]().model_dump()
     assert CLASSES[method](**defaults).model_dump() == defaults
     for name, field in CLASSES[method].model_fields.items():
         assert field.description, name
         assert len(field.description) <= trl_args.DOC_LENGTH, name
+
+
+def test_the_arguments_of_ppo_are_those_of_its_own_trl() -> None:
+    read = trl_families.config_elsewhere("ppo")
+    assert set(PPOArgs.model_fields) == (read.fields - trl_tables.left_out("ppo")) | trl_tables.LOADING
+    assert not read.fields & trl_tables.LOADING
+    assert {"kl_coef", "response_length", "total_episodes"} <= read.arguments.keys()
+    assert "TRL 1.12.0" in inspect.getsource(importlib.import_module(PPOArgs.__module__)).splitlines()[0]
+
+
+def test_another_family_than_the_pinned_one_is_refused() -> None:
+    with pytest.raises(HFTError, match=re.escape("reads the pinned trl 1.12.0, but 1.16.0 is installed")):
+        trl_families.read("ppo")
 
 
 def test_aliases_hold_the_values_of_the_enums() -> None:
@@ -167,6 +184,7 @@ def test_a_sentence_without_a_short_clause_needs_a_description() -> None:
         ("sft", {"debug": ["underflow_overflow"]}, {"debug": ["underflow_overflow"]}),
         ("sft", {"eval_steps": 0.25, "warmup_steps": 10.0}, {"eval_steps": 0.25, "warmup_steps": 10}),
         ("sft", {"learning_rate": 1}, {"learning_rate": 1.0}),
+        ("online_dpo", {"beta": 0.2}, {"beta": [0.2]}),
     ],
 )
 def test_shorthands_have_one_normal_form_and_trl_takes_both(
@@ -178,6 +196,11 @@ def test_shorthands_have_one_normal_form_and_trl_takes_both(
     as_given, normal = configure(method, **given), configure(method, **stored)
     for name in given:
         assert getattr(as_given, name) == getattr(normal, name)
+
+
+def test_a_pair_may_be_a_tuple() -> None:
+    ours = CLASSES["rloo"](reward_clip_range=(-1.0, 1.0))
+    assert ours.model_dump(exclude_unset=True) == {"reward_clip_range": [-1.0, 1.0]}
 
 
 @pytest.mark.parametrize(
@@ -201,6 +224,14 @@ def test_shorthands_have_one_normal_form_and_trl_takes_both(
         ("sft", {"logging_steps": True}),
         ("sft", {"lr_scheduler_type": "cosin"}),
         ("sft", {"hub_token": "x"}),
+        ("cpo", {"loss_type": "kto"}),
+        ("gkd", {"lmbda": 1.5}),
+        ("gkd", {"beta": -0.1}),
+        ("kto", {"loss_type": "bco"}),
+        ("online_dpo", {"loss_type": "hinge"}),
+        ("online_dpo", {"beta": []}),
+        ("ppo", {"num_mini_batches": 0}),
+        ("rloo", {"reward_clip_range": [1.0]}),
     ],
 )
 def test_what_is_refused(method: str, given: dict[str, Any]) -> None:

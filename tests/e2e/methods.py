@@ -51,7 +51,7 @@ class Inputs:
     reward_model: Path
     data: Callable[[tiny.Format], Path]
 
-    def fields(self, method: str, **changes: Any) -> dict[str, Any]:
+    def fields(self, method: str, project: str = "", **changes: Any) -> dict[str, Any]:
         """The fields of a spec that trains two steps, evaluates once, and saves after each step."""
         common: dict[str, Any] = {
             "model": str(self.model),
@@ -66,7 +66,7 @@ class Inputs:
             "per_device_train_batch_size": 2,
             "per_device_eval_batch_size": 4,
             "learning_rate": 1e-3,
-            "tracking": hft.Tracking(project=method, name="real", group=GROUP),
+            "tracking": hft.Tracking(project=project or method, name="real", group=GROUP),
         }
         return common | self._own(method) | changes
 
@@ -79,6 +79,9 @@ class Inputs:
                 return {"reward_funcs": one_point_per_character, "num_generations": 2} | short
             case "distillation":
                 return {"teacher_model": str(self.teacher)} | short
+            case "ppo":
+                episodes = {"max_steps": -1, "total_episodes": 2 * STEPS, "num_ppo_epochs": 1}
+                return {"reward_model": str(self.reward_model), "response_length": 4, "stop_token": "eos"} | episodes
             case "gkd":
                 return {"teacher_model": str(self.teacher), "max_new_tokens": 4}
             case "online_dpo":
@@ -93,6 +96,7 @@ class Finished:
 
     method: str
     folder: Path
+    trackio: Path
     events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def named(self, event: str) -> list[dict[str, Any]]:
@@ -106,38 +110,76 @@ class Finished:
         """The log events that have a metric which begins so."""
         return [item for item in self.named("log") if any(name.startswith(prefix) for name in item["metrics"])]
 
-    def tracked(self) -> tuple[list[str], dict[str, Any]]:
-        """Names of the metrics that trackio holds, and the run's configuration."""
-        with closing(sqlite3.connect(self.folder / "trackio" / f"{self.method}.db")) as database:
+    def tracked(self, project: str) -> tuple[list[str], dict[str, Any]]:
+        """Names of the metrics that trackio holds of a project, and the run's configuration."""
+        with closing(sqlite3.connect(self.trackio / f"{project}.db")) as database:
             rows = [json.loads(row) for (row,) in database.execute("SELECT CAST(metrics AS TEXT) FROM metrics")]
             configs = [json.loads(row) for (row,) in database.execute("SELECT CAST(config AS TEXT) FROM configs")]
         return sorted({name for row in rows for name in row}), configs[0]
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
+def environment(cache: Path, trackio: Path, **more: str) -> dict[str, str]:
     """No GPU, no network, no account: whatever a script needs lies on this disk."""
     unset = ("HF_TOKEN", "JOB_ID", "RANK", "LOCAL_RANK", "WORLD_SIZE", "HFT_NUM_PROCESSES", "TRACKIO_SPACE_ID")
     return {name: value for name, value in os.environ.items() if name not in unset} | {
         "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_DATASETS_CACHE": str(folder / "cache"),
+        "HF_DATASETS_CACHE": str(cache),
         "HFT_RUN_ID": "matrix",
         "OMP_NUM_THREADS": "1",
-        "TRACKIO_DIR": str(folder / "trackio"),
+        "TRACKIO_DIR": str(trackio),
         **more,
     }
 
 
-def run_script(
-    fields: Mapping[str, Any], method: str, folder: Path, *, command: tuple[str, ...] = (sys.executable,), **env: str
-) -> Finished:
-    """Render the spec, run the script in a process of its own, and read its progress lines."""
+def render_to(folder: Path, method: str, fields: Mapping[str, Any]) -> Path:
+    """Render the spec as this machine would run it."""
+    folder.mkdir(parents=True, exist_ok=True)
     script = folder / "script.py"
     script.write_text(hft.render({"method": method, **fields}, backend="local", offline=True), encoding="utf-8")
+    return script
+
+
+def finished(method: str, folder: Path, status: int, out: str, err: str, trackio: Path) -> Finished:
+    """Read the progress lines of a script that has ended well."""
+    assert status == 0, out[-2000:] + err[-6000:]
+    lines = [json.loads(line) for line in out.splitlines() if line.startswith('{"event": "hft.')]
+    return Finished(method, folder, trackio, lines)
+
+
+def run_script(
+    method: str, fields: Mapping[str, Any], folder: Path, *, command: tuple[str, ...] = (sys.executable,), **env: str
+) -> Finished:
+    """Render the spec and run the script in a process of its own."""
+    script, trackio = render_to(folder, method, fields), folder / "trackio"
+    variables = environment(folder.parent / "cache", trackio, **env)
     done = subprocess.run(
-        [*command, str(script)], cwd=folder, env=environment(folder, **env), capture_output=True, text=True, timeout=300
+        [*command, str(script)], cwd=folder, env=variables, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"event": "hft.')]
-    return Finished(method, folder, lines)
+    return finished(method, folder, done.returncode, done.stdout, done.stderr, trackio)
+
+
+class Warm:
+    """Runs scripts in forks of one process that has imported TRL; see ``warm.py``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.trackio = folder, folder / "trackio"
+        variables = environment(folder / "cache", self.trackio)
+        command = [sys.executable, str(Path(__file__).with_name("warm.py"))]
+        self.process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    def run(self, method: str, fields: Mapping[str, Any], folder: Path) -> Finished:
+        """Render the spec and run the script in a fork."""
+        script = render_to(folder, method, fields)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps({"script": str(script), "folder": str(folder), "env": {}}) + "\n")
+        status = int(self.process.stdout.readline())
+        out, err = ((folder / name).read_text() for name in ("out.txt", "err.txt"))
+        return finished(method, folder, status, out, err, self.trackio)
+
+    def close(self) -> None:
+        self.process.communicate()

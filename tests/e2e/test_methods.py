@@ -1,44 +1,122 @@
-"""Every training method, really trained: the rendered script in a process of its own, on this machine's processor."""
+"""Every training method, really trained on this machine's processor: what is rendered is what runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from examples import tiny
+from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 from hfjobs_trainer.specs.registry import METHODS
-from tests.e2e.methods import EXPERIMENTAL, GROUP, STABLE, STEPS, Finished, Inputs, run_script
+from tests.e2e.methods import EXPERIMENTAL, GROUP, STABLE, STEPS, Finished, Inputs, Warm, run_script
+
+TRAINED = [*STABLE, *EXPERIMENTAL]
+# Methods that do not log a loss of their evaluation, but the rewards of their answers.
+REWARD_ONLY = {"online_dpo", "ppo"}
+Trained = Callable[[str], Finished]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def inputs(
     tiny_folder: Path, tiny_model: Path, tiny_reward_model: Path, tiny_data: Callable[[tiny.Format], Path]
 ) -> Inputs:
     return Inputs(tiny_model, tiny.make_model(tiny_folder / "teacher", seed=2), tiny_reward_model, tiny_data)
 
 
-def check(run: Finished, *, first_step: int = 1) -> None:
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    process = Warm(tmp_path_factory.mktemp("warm"))
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def trained(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A function that trains all weights with a method, once, in a process of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+
+    @cache
+    def run(method: str) -> Finished:
+        return run_script(method, inputs.fields(method), folder / method)
+
+    return run
+
+
+def check(run: Finished, project: str, *, first_step: int = 1, processes: int = 1) -> None:
     """It trained, evaluated once, saved after each step, and its metrics are tracked in their group."""
+    steps = [*range(first_step, STEPS + 1)]
     (start,), (end,) = run.named("start"), run.named("end")
-    assert (start["method"], start["device"]) == (run.method, "cpu")
+    assert (start["method"], start["device"], start["world_size"]) == (run.method, "cpu", processes)
     assert end["step"] == STEPS
-    assert [event["step"] for event in run.metrics("loss") if "loss" in event["metrics"]] == [*range(first_step, STEPS + 1)]
-    assert [event["step"] for event in run.metrics("eval_")] == [STEPS]
+    loss = "loss/policy_avg" if run.method == "ppo" else "loss"
+    assert [event["step"] for event in run.metrics(loss)] == steps
+    evaluation = "reward" if run.method in REWARD_ONLY else "loss"
+    assert [event["step"] for event in run.metrics(f"eval_{evaluation}")] == [STEPS]
     saved = [Path(event["path"]) for event in run.named("saved")]
-    assert [path.name for path in saved] == [f"checkpoint-{step}" for step in range(first_step, STEPS + 1)]
+    assert [path.name for path in saved] == [f"checkpoint-{step}" for step in steps]
     assert all((path / "trainer_state.json").is_file() for path in saved)
-    metrics, config = run.tracked()
-    assert {"train/loss", "eval/loss"} & set(metrics)
+    assert (run.output / "tokenizer.json").is_file()
+    metrics, config = run.tracked(project)
+    assert {f"train/{loss}", f"eval/{evaluation}"} <= set(metrics)
     assert config["_Group"] == GROUP
 
 
-@pytest.mark.parametrize("method", (*STABLE, *EXPERIMENTAL))
-def test_it_trains(method: str, inputs: Inputs, tmp_path: Path) -> None:
-    run = run_script(inputs.fields(method), method, tmp_path)
-    check(run)
+def test_no_method_is_left_out() -> None:
+    assert {*TRAINED, "ppo"} == set(METHODS)
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_it_trains_all_weights(method: str, trained: Trained) -> None:
+    run = trained(method)
+    check(run, method)
     config = json.loads((run.output / "config.json").read_text())
     assert config["dtype"] == "float32"
-    assert (run.output / "tokenizer.json").is_file()
+    heads = {"reward": "Qwen2ForSequenceClassification"}
+    assert config["architectures"] == [heads.get(method, "Qwen2ForCausalLM")]
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_it_resumes(method: str, trained: Trained, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    checkpoint = trained(method).output / "checkpoint-1"
+    project = f"{method}-resumed"
+    fields = inputs.fields(method, project, resume_from_checkpoint=str(checkpoint))
+    check(warm.run(method, fields, tmp_path), project, first_step=STEPS)
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_it_trains_an_adapter(method: str, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    project = f"{method}-adapter"
+    run = warm.run(method, inputs.fields(method, project, lora={"r": 4}), tmp_path)
+    check(run, project)
+    config = json.loads((run.output / "adapter_config.json").read_text())
+    assert (config["r"], config["task_type"]) == (4, "SEQ_CLS" if method == "reward" else "CAUSAL_LM")
+    assert (run.output / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("method", STABLE)
+def test_two_processes_train(method: str, inputs: Inputs, tmp_path: Path) -> None:
+    run = run_script(method, inputs.fields(method), tmp_path / method, HFT_NUM_PROCESSES="2")
+    check(run, method, processes=2)
+
+
+@pytest.mark.parametrize("adapter", [False, True], ids=["all weights", "adapter"])
+def test_ppo_trains_under_its_own_pins(adapter: bool, inputs: Inputs, tmp_path: Path) -> None:
+    fields = inputs.fields("ppo", lora={"r": 4} if adapter else None)
+    command = (find_uv(), "run", "--no-project", "--python", sys.executable)
+    run = run_script("ppo", fields, tmp_path / "ppo", command=command, **find_links())
+    check(run, "ppo")
+    assert (run.output / ("adapter_config.json" if adapter else "model.safetensors")).is_file()
+
+
+def test_kto_mixes_the_two_answers_of_each_pair(inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    data = str(inputs.data("preference_implicit_chat"))
+    changes = {"dataset": data, "per_device_train_batch_size": 8, "eval_fraction": None, "eval_strategy": "no"}
+    run = warm.run("kto", inputs.fields("kto", "kto-pairs", **changes), tmp_path)
+    # a batch of one kind has metrics of one kind only
+    for event in run.metrics("loss"):
+        assert {"rewards/chosen", "rewards/rejected"} <= event["metrics"].keys()

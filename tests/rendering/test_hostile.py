@@ -26,20 +26,13 @@ import hfjobs_trainer as hft
 # As PEP 723 prints it.
 REFERENCE = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
-COMMON: dict[str, Any] = {
-    "model": "org/model",
-    "dataset": "org/dataset",
-    "timeout": "1h",
-    "hardware": "a10g-large",
-    "max_steps": 10,
-}
-REQUIRED: dict[str, Any] = {
-    "reward_funcs": "think_format_reward",
-    "reward_model": "org/reward-model",
-    "teacher_model": "org/teacher",
-}
+# What a method needs beside a model and a dataset, by the name of the field.
+NEEDED = {"reward_funcs": "think_format_reward", "reward_model": "org/reward", "teacher_model": "org/teacher"}
+SHARED = {"model": "org/model", "dataset": "org/dataset", "timeout": "1h", "hardware": "a10g-large"}
 BASES: dict[str, dict[str, Any]] = {
-    method: COMMON | {name: value for name, value in REQUIRED.items() if name in spec.model_fields}
+    method: SHARED
+    | ({"max_steps": 10} if method != "ppo" else {})
+    | {name: value for name, value in NEEDED.items() if name in spec.model_fields}
     for method, spec in hft.METHODS.items()
 }
 GROUPS: dict[str, dict[str, Any]] = {

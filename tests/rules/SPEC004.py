@@ -8,12 +8,14 @@ EXPECTED = [
     (
         "lora.rank",
         "is no field of lora; known are r, lora_alpha, lora_dropout, target_modules, modules_to_save, "
-        "bias, use_rslora, use_dora, alpha, dropout, lora_r",
+        "exclude_modules, target_parameters, bias, use_rslora, use_dora, init_lora_weights, layers_to_transform, "
+        "layers_pattern, rank_pattern, alpha_pattern, trainable_token_indices, ensure_weight_tying, adapter, "
+        "adapter_revision, merge_first, alpha, dropout, lora_r",
         "",
     ),
     (
         "output.hub_id",
-        "is no field of output; known are push_to_hub, hub_model_id, private, hub_strategy",
+        "is no field of output; known are push_to_hub, hub_model_id, private, hub_strategy, merge_adapter",
         "hub_model_id",
     ),
 ]

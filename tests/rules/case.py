@@ -37,7 +37,13 @@ class Case:
 def base(fields: dict[str, Any]) -> dict[str, Any]:
     """A spec with the fields that every spec needs."""
     method = fields.get("method", "sft")
-    rest = {"reward_funcs": "think_format_reward"} if method == "grpo" else {}
+    rest: dict[str, Any] = {}
+    if method in ("grpo", "rloo", "online_dpo"):
+        rest = {"reward_funcs": "think_format_reward"}
+    elif method in ("distillation", "gkd"):
+        rest = {"teacher_model": "me/teacher"}
+    elif method == "ppo":
+        rest = {"reward_model": "me/reward"}
     return {"method": method, "model": "me/model", "dataset": "me/data", **rest, **fields}
 
 

@@ -13,8 +13,9 @@ from hfjobs_trainer.specs.registry import METHODS
 
 
 def required(method: str) -> dict[str, Any]:
-    rewards = {"reward_funcs": "think_format_reward"} if method == "grpo" else {}
-    return {"model": "me/model", "dataset": "me/data", **rewards}
+    known = {"reward_funcs": "think_format_reward", "reward_model": "me/reward", "teacher_model": "me/teacher"}
+    needed = {name: value for name, value in known.items() if name in METHODS[method].model_fields}
+    return {"model": "me/model", "dataset": "me/data", **needed}
 
 
 def problems_of(method: str, /, **fields: Any) -> dict[str, Problem]:

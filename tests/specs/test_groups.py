@@ -22,7 +22,7 @@ from tests.specs.building import problems_of, sft
         (hft.Dataset, {}, "id", "SPEC002"),
         (hft.Dataset, {"id": 3}, "id", "SPEC003"),
         (hft.Hardware, {"strategy": "dp"}, "strategy", "SPEC003"),
-        (hft.Tracking, {"report_to": "wandb"}, "report_to", "SPEC003"),
+        (hft.Tracking, {"report_to": "neptune"}, "report_to", "SPEC003"),
         (hft.Output, {"privat": True}, "privat", "SPEC004"),
     ],
 )

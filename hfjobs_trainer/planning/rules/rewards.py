@@ -32,7 +32,8 @@ _SCRIPT_NAMES = frozenset({"main", "MODEL", "DATASET", "EVAL_DATASET"})
 _MAIN_NAMES = frozenset(
     {"started", "machine", "dtype", "dataset", "eval_dataset", "split", "rows", "args", "trainer"}
     | {"load_dataset", "load_from_disk", "DatasetDict", "LoraConfig", "AutoModelForSequenceClassification"}
-    | {"GRPOConfig", "GRPOTrainer"}
+    | {f"{name}{kind}" for name in ("GRPO", "RLOO", "OnlineDPO") for kind in ("Config", "Trainer")}
+    | {"AutoTokenizer", "tokenizer"}
 )
 
 

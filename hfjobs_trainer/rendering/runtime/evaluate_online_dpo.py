@@ -8,8 +8,8 @@ from hfjobs_trainer.rendering.runtime.evaluate import evaluate_by_reward
 
 
 def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:
-    """Have the model answer each prompt twice, as in training, and score the answers."""
-    prompts = batch["prompt"]
+    """Have the model answer each prompt twice, as in training, and score that."""
+    prompts: list[Any] = batch["prompt"]
     if trainer.args.use_vllm:
         generated = trainer._generate_vllm(prompts)
     else:
@@ -20,9 +20,9 @@ def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:
     )
     if not isinstance(prompts[0], str):
         answers = [[{"role": "assistant", "content": answer}] for answer in answers]
-    columns = {name: 2 * rows for name, rows in batch.items() if isinstance(rows, list)}
-    columns["prompts"] = columns.pop("prompt")
+    columns = {name: 2 * rows for name, rows in batch.items() if name != "prompt"}
     return trainer._calculate_rewards_from_functions(
+        prompts=2 * prompts,
         completions=answers,
         completion_ids_list=[row.tolist() for row in tokens],
         **columns,

@@ -1,7 +1,8 @@
-"""Rewards of PPO's answers to a batch of the evaluation set, at the steps that the arguments name."""
+"""Rewards of PPO's answers to the evaluation set, at the steps that are due."""
 
 # needs: evaluate
 
+from importlib import import_module
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.evaluate import evaluate_by_reward
@@ -10,10 +11,8 @@ from hfjobs_trainer.rendering.runtime.evaluate import evaluate_by_reward
 def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:
     """Have the policy answer each prompt, and the reward model score the answers."""
     from transformers import GenerationConfig
-    from trl.experimental import utils
-    from trl.experimental.ppo import ppo_trainer
 
-    ppo: Any = ppo_trainer
+    ppo: Any = import_module("trl.experimental.ppo.ppo_trainer")
     args, accelerator = trainer.args, trainer.accelerator
     queries = batch["input_ids"].to(accelerator.device)
     length = queries.shape[1]
@@ -38,7 +37,7 @@ def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:
     if trainer.stop_token_id is not None:
         answers = ppo.truncate_response(trainer.stop_token_id, pad, answers)
     answered = ppo.torch.cat((queries, answers), 1)
-    return utils.get_reward(trainer.reward_model, answered, pad, length)[1]
+    return ppo.get_reward(trainer.reward_model, answered, pad, length)[1]
 
 
 def prepare_evaluation(trainer: Any) -> None:

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 
 @method("distillation", label="Distillation", trainer="DistillationTrainer", config="DistillationConfig")
+<<<<<<< HEAD
+class Distillation(DistillationArgs, TaughtSpec):
+    """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers."""
+=======
 class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
     """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers, token by token."""
+>>>>>>> wider
 
     method: Literal["distillation"] = "distillation"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.extras import TaughtSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.gkd import GKDArgs
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     module="trl.experimental.gkd",
 )
 class GKD(GKDArgs, TaughtSpec):
-    """Generalized knowledge distillation with TRL's experimental ``GKDTrainer``: a teacher's answers and the model's own."""
+    """Generalized knowledge distillation with TRL's experimental ``GKDTrainer``: the dataset's answers and its own."""
 
     method: Literal["gkd"] = "gkd"
 
@@ -33,3 +36,44 @@ class GKD(GKDArgs, TaughtSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("messages",),)
+
+
+# What SFT does with a dataset while it prepares it; GKD takes the conversations as they are.
+_PREPARING = (
+    "assistant_only_loss",
+    "chat_template_path",
+    "completion_only_loss",
+    "dataset_text_field",
+    "eval_packing",
+    "packing",
+    "packing_strategy",
+    "padding_free",
+    "shuffle_dataset",
+    "truncation_mode",
+)
+
+
+@rule("GKD001", severity="warning", methods=["gkd"])
+def conversations_are_not_prepared(context: Context[GKD]) -> Iterator[Found]:
+    """GKD takes conversations as they are.
+
+    What it does:
+        Warns of arguments that say how SFT prepares a dataset, such as `packing` and `assistant_only_loss`.
+
+    Why:
+        `GKDConfig` inherits them from `SFTConfig`, but `GKDTrainer` leaves the preparation out: the loss is that of
+        the last answer, whatever they say.
+
+    Example:
+        ```python
+        hft.GKD(model=..., teacher_model=..., dataset=..., packing=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.GKD(model=..., teacher_model=..., dataset=...)
+        ```
+    """
+    for name in _PREPARING:
+        if context.spec.is_set(name):
+            yield Found(name, "GKD does not prepare the dataset as SFT does; it has no effect", "leave it out")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.kto import KTOArgs
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 @method("kto", label="KTO", trainer="KTOTrainer", config="KTOConfig")
 class KTO(KTOArgs, TrainSpec):
-    """Kahneman-Tversky optimisation with ``trl.KTOTrainer``: answers that are marked as good or bad, each on its own."""
+    """Kahneman-Tversky optimisation with ``trl.KTOTrainer``: single answers, each marked good or bad."""
 
     method: Literal["kto"] = "kto"
 
@@ -27,3 +30,64 @@ class KTO(KTOArgs, TrainSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("prompt", "completion", "label"), ("chosen", "rejected"))
+
+
+@rule("KTO001", methods=["kto"])
+def neighbours_are_compared(context: Context[KTO]) -> Iterator[Found]:
+    """The loss of KTO compares neighbours.
+
+    What it does:
+        With `loss_type="kto"`, the default, refuses a batch of one row, and another order than the sequential one.
+
+    Why:
+        The KL term of a row is estimated with the answer of the row beside it, paired before training starts; TRL
+        raises a `ValueError`. The script shuffles the rows once, so that sequential does not mean sorted.
+
+    Example:
+        ```python
+        hft.KTO(model=..., dataset=..., per_device_train_batch_size=1)
+        ```
+
+    Use instead:
+        ```python
+        hft.KTO(model=..., dataset=..., per_device_train_batch_size=2)
+        ```
+    """
+    spec = context.spec
+    if spec.loss_type != "kto":
+        return
+    if spec.per_device_train_batch_size == 1:
+        why = "a row needs another one beside it in its batch"
+        yield Found("per_device_train_batch_size", why, "per_device_train_batch_size=2")
+    if spec.train_sampling_strategy != "sequential":
+        why = "rows are paired with their neighbours before training starts"
+        yield Found("train_sampling_strategy", why, "leave it out: the script shuffles the rows itself")
+
+
+@rule("KTO002", methods=["kto"])
+def streamed_rows_have_labels(context: Context[KTO]) -> Iterator[Found]:
+    """Streamed rows are single answers.
+
+    What it does:
+        Refuses a streamed dataset of pairs, with the columns `chosen` and `rejected`.
+
+    Why:
+        TRL makes two rows of each pair, a thousand good answers before a thousand bad ones. The script mixes them,
+        which it cannot do with a stream: every batch would hold one kind.
+
+    Example:
+        ```python
+        hft.KTO(model=..., dataset=hft.Dataset(id="trl-lib/ultrafeedback_binarized", streaming=True), max_steps=1000)
+        ```
+
+    Use instead:
+        ```python
+        hft.KTO(model=..., dataset="trl-lib/ultrafeedback_binarized", max_steps=1000)
+        ```
+    """
+    dataset = context.spec.dataset
+    if not dataset.streaming:
+        return
+    columns = need(context.facts.dataset.columns, f"the columns of {dataset.id}")
+    if {"chosen", "rejected"} <= {dataset.columns.get(name, name) for name in columns}:
+        yield Found("dataset.streaming", "pairs cannot be made single answers and mixed as they stream", "leave it out")

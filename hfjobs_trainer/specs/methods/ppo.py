@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.extras import ScoredSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.ppo import PPOArgs
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from hfjobs_trainer.submitters import PPOFields
+
+# Fewest answers whose rewards PPOTrainer of TRL 1.12 scales to unit variance.
+WHITENED = 8
 
 
 @method(
@@ -40,3 +46,160 @@ class PPO(PPOArgs, ScoredSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("prompt",), ("input_ids",))
+
+
+@rule("PPO001", methods=["ppo"])
+def length_is_in_episodes(context: Context[PPO]) -> Iterator[Found]:
+    """A PPO run is as long as its episodes.
+
+    What it does:
+        Refuses `max_steps`.
+
+    Why:
+        `PPOTrainer` ignores it. It counts answers: `total_episodes`, or the rows of the dataset times
+        `num_train_epochs`.
+
+    Example:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., max_steps=100)
+        ```
+
+    Use instead:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., total_episodes=800)
+        ```
+    """
+    spec = context.spec
+    if spec.max_steps > 0:
+        episodes = spec.max_steps * spec.per_device_train_batch_size * spec.gradient_accumulation_steps
+        why = "PPOTrainer ignores it: it counts the answers of all GPUs"
+        yield Found("max_steps", why, f"total_episodes={episodes}, on one GPU")
+
+
+@rule("PPO002", methods=["ppo"])
+def trainer_can_do_it(context: Context[PPO]) -> Iterator[Found]:
+    """PPO's trainer has a loop of its own.
+
+    What it does:
+        Refuses `resume_from_checkpoint`, `load_best_model_at_end`, `save_strategy="best"`, `auto_find_batch_size`,
+        `eval_on_start` and a streamed dataset.
+
+    Why:
+        `PPOTrainer` of TRL 1.12 does not use the loop of transformers: it neither resumes, nor compares checkpoints,
+        nor tries smaller batches, and it needs to know the number of rows. All but the last it ignores in silence.
+
+    Example:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., load_best_model_at_end=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., save_steps=50)
+        ```
+    """
+    spec = context.spec
+    if spec.resume_from_checkpoint is not None:
+        yield Found("resume_from_checkpoint", "PPOTrainer cannot resume", "model=, with the checkpoint's folder")
+    for name in ("load_best_model_at_end", "auto_find_batch_size", "eval_on_start"):
+        if getattr(spec, name):
+            yield Found(name, "PPOTrainer has a loop of its own, which ignores it", "leave it out")
+    if spec.save_strategy == "best":
+        yield Found("save_strategy", "PPOTrainer compares no checkpoints", 'save_strategy="steps"')
+    if spec.dataset.streaming:
+        yield Found("dataset.streaming", "PPOTrainer needs to know the number of rows", "leave it out")
+
+
+@rule("PPO003", stage="run", methods=["ppo"])
+def batch_divides_into_minibatches(context: Context[PPO]) -> Iterator[Found]:
+    """The batch of a GPU divides into minibatches.
+
+    What it does:
+        Refuses a per-device batch x accumulation that is no multiple of `num_mini_batches`, and, with
+        `whiten_rewards`, minibatches of fewer than 8 answers.
+
+    Why:
+        `PPOTrainer` raises a `ValueError` or an `AssertionError` once four models are loaded.
+
+    Example:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., per_device_train_batch_size=4, num_mini_batches=3)
+        ```
+
+    Use instead:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., per_device_train_batch_size=4, num_mini_batches=2)
+        ```
+    """
+    spec, batch = context.spec, _batch(context)
+    if batch % spec.num_mini_batches:
+        good = max(number for number in range(1, spec.num_mini_batches) if batch % number == 0)
+        yield Found("num_mini_batches", f"{batch} answers are generated at once", f"num_mini_batches={good}")
+    elif spec.whiten_rewards and batch // spec.num_mini_batches < WHITENED:
+        why = f"needs minibatches of at least {WHITENED} answers; they have {batch // spec.num_mini_batches}"
+        fix = f"gradient_accumulation_steps={-(-WHITENED * spec.num_mini_batches // spec.per_device_train_batch_size)}"
+        yield Found("whiten_rewards", why, fix)
+
+
+@rule("PPO004", stage="run", methods=["ppo"])
+def rows_fill_a_batch(context: Context[PPO]) -> Iterator[Found]:
+    """The dataset fills a batch.
+
+    What it does:
+        Refuses a dataset with fewer rows than are answered at once: per-device batch x accumulation x GPUs.
+
+    Why:
+        `PPOTrainer` leaves out what does not fill a batch and starts over at the end of the dataset, so that it would
+        look for a first batch for ever. The script ends instead, once its models are loaded.
+
+    Example:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=hft.Dataset(id="trl-lib/tldr", num_samples=4),
+                per_device_train_batch_size=8)
+        ```
+
+    Use instead:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=hft.Dataset(id="trl-lib/tldr", num_samples=400),
+                per_device_train_batch_size=8)
+        ```
+    """
+    spec = context.spec
+    rows = need(context.facts.dataset.num_rows, f"the number of rows of {spec.dataset.id}")
+    rows = min(rows, spec.dataset.num_samples or rows)
+    rows -= int(rows * (spec.eval_fraction or 0))
+    batch = _batch(context) * context.num_gpus
+    if rows < batch:
+        why = f"{rows} rows do not fill a batch of {batch}"
+        yield Found("dataset", why, "more rows, or a smaller per_device_train_batch_size")
+
+
+@rule("PPO005", methods=["ppo"])
+def one_token_ends_an_answer(context: Context[PPO]) -> Iterator[Found]:
+    """One token ends an answer.
+
+    What it does:
+        Refuses `stop_token` together with `stop_token_id`.
+
+    Why:
+        They say the same thing; `PPOTrainer` raises a `ValueError`.
+
+    Example:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., stop_token="eos", stop_token_id=2)
+        ```
+
+    Use instead:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., stop_token="eos")
+        ```
+    """
+    if context.spec.stop_token is not None and context.spec.stop_token_id is not None:
+        yield Found("stop_token_id", "stop_token is given as well", "leave out one of them")
+
+
+def _batch(context: Context[PPO]) -> int:
+    """Answers that one GPU generates at once."""
+    spec, arguments = context.spec, context.arguments
+    per_device = arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size)
+    return per_device * arguments.get("gradient_accumulation_steps", spec.gradient_accumulation_steps)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @method("reward", label="Reward", trainer="RewardTrainer", config="RewardConfig", lora_task="SEQ_CLS")
 class Reward(RewardArgs, TrainSpec):
-    """Reward modelling with ``trl.RewardTrainer``: a model that scores answers, from pairs of a better and a worse one."""
+    """Reward modelling with ``trl.RewardTrainer``: a model that scores answers, from pairs of them."""
 
     method: Literal["reward"] = "reward"
 

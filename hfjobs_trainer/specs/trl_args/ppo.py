@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,7 +27,9 @@ class PPOArgs(CommonArgs):
     dataset_num_proc: int | None = Field(
         default=None, description="Number of processes to use for processing the dataset."
     )
-    num_mini_batches: int = Field(default=1, description="Number of minibatches to split a batch into.")
+    num_mini_batches: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="Number of minibatches to split a batch into."
+    )
     total_episodes: int | None = Field(default=None, description="Total number of episodes in the dataset.")
     local_rollout_forward_batch_size: int = Field(
         default=64, description="Per rank no grad forward pass in the rollout phase."
@@ -36,7 +38,7 @@ class PPOArgs(CommonArgs):
         default=10,
         description="Number of debugging samples generations (i.e., `generate_completions` calls) throughout training.",
     )
-    response_length: int = Field(default=53, description="Length of the response.")
+    response_length: Annotated[int, Field(ge=1)] = Field(default=53, description="Length of the response.")
     stop_token: Literal["eos"] | None = Field(
         default=None, description="Specifies the stop token to use for text generation."
     )
@@ -47,7 +49,7 @@ class PPOArgs(CommonArgs):
     missing_eos_penalty: float | None = Field(
         default=None, description="Penalty applied to the score when the model fails to generate an EOS token."
     )
-    num_ppo_epochs: int = Field(default=4, description="Number of epochs to train.")
+    num_ppo_epochs: Annotated[int, Field(ge=1)] = Field(default=4, description="Number of epochs to train.")
     whiten_rewards: bool = Field(default=False, description="Whether to whiten the rewards.")
     kl_coef: float = Field(default=0.05, description="KL coefficient.")
     kl_estimator: Literal["k1", "k3"] = Field(

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+BAD = {
+    "method": "ppo",
+    "resume_from_checkpoint": "out/checkpoint-5",
+    "load_best_model_at_end": True,
+    "save_strategy": "best",
+    "metric_for_best_model": "reward",
+    "dataset": {"id": "me/data", "streaming": True},
+}
+GOOD = {"method": "ppo", "save_steps": 50}
+EXPECTED = [
+    ("resume_from_checkpoint", "PPOTrainer cannot resume", "model=, with the checkpoint's folder"),
+    ("load_best_model_at_end", "PPOTrainer has a loop of its own, which ignores it", "leave it out"),
+    ("save_strategy", "PPOTrainer compares no checkpoints", 'save_strategy="steps"'),
+    ("dataset.streaming", "PPOTrainer needs to know the number of rows", "leave it out"),
+]
