@@ -187,7 +187,7 @@ def download(model: str, revision: str | None) -> None:
             allow_patterns=MODEL_FILES,
             ignore_patterns=["*/*", "consolidated*"],
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the processes will tell
         print(f"{model} was not downloaded ahead: {error!r:.300}", flush=True)
 
 

@@ -28,13 +28,9 @@ AREAS: dict[str, str] = {
     "SCRIPT": "Scripts that exist already",
     "SFT": "Supervised fine-tuning",
     "DPO": "Direct preference optimisation",
-<<<<<<< HEAD
     "KTO": "Kahneman-Tversky optimisation",
     "GRPO": "Answers that the model generates, and their rewards",
-=======
-    "GRPO": "Group relative policy optimisation",
     "TOOL": "Tools",
->>>>>>> wider
     "VLLM": "Generation with vLLM",
     "SIDE": "Teachers, reward models and value models",
     "GKD": "Generalized knowledge distillation",

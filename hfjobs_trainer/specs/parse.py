@@ -81,11 +81,7 @@ def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | Script | 
         return None, [Problem("SPEC001", "method", why, f'method="{close[0]}"' if close else "")], "spec"
     spec_class = _class_of(name)
     subject = f"{spec_class.METHOD.label} spec"
-<<<<<<< HEAD
-    spec: TrainSpec | Script = cast("Any", spec_class).__new__(spec_class)
-=======
     spec = object.__new__(spec_class)
->>>>>>> wider
     problems = _fill(spec, fields)
     if not problems:
         return spec, [], subject

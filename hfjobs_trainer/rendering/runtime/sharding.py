@@ -2,6 +2,7 @@
 
 # needs: events
 
+import importlib
 import os
 from typing import Any
 
@@ -34,8 +35,7 @@ def sharding(strategy: str, **arguments: Any) -> dict[str, Any]:
             # One process reads the weights, the others get their part from it.
             os.environ["ACCELERATE_USE_FSDP"] = "true"
         elif not has_gpu:
-            import deepspeed
-
+            deepspeed: Any = importlib.import_module("deepspeed")
             deepspeed.init_distributed(dist_backend="gloo")
         return arguments
     report("replaced", what="strategy", planned=strategy, used=used, why=why)

@@ -15,13 +15,8 @@ if TYPE_CHECKING:
 
 
 @method("distillation", label="Distillation", trainer="DistillationTrainer", config="DistillationConfig")
-<<<<<<< HEAD
-class Distillation(DistillationArgs, TaughtSpec):
-    """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers."""
-=======
 class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
-    """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers, token by token."""
->>>>>>> wider
+    """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers."""
 
     method: Literal["distillation"] = "distillation"
 
