@@ -13,7 +13,7 @@ from hfjobs_trainer.specs.rewards import RewardFunction
 
 
 @rule("TOOL001", methods=["grpo", "distillation"])
-def tools_are_described(context: Context[Any]) -> Iterator[Found]:
+def tools_are_described(context: Context[Any]) -> Iterator[Found]:  # noqa: D417 - as for every rule
     """The model is told what a tool does.
 
     What it does:
@@ -41,7 +41,7 @@ def tools_are_described(context: Context[Any]) -> Iterator[Found]:
             \"\"\"
             return a + b
         ```
-    """
+    """  # noqa: D214 - the example has a docstring of its own
     for tool in context.spec.tools:
         definition = ast.parse(tool.source).body[0]
         assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)

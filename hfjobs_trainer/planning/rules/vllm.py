@@ -49,7 +49,7 @@ def tensor_parallel_size_divides_the_gpus(context: Context[Any]) -> Iterator[Fou
 
 @rule("VLLM002", methods=METHODS)
 def no_eight_bits_beside_vllm(context: Context[Any]) -> Iterator[Found]:
-    """The vLLM in the training processes cannot read weights of 8 bits.
+    """A vLLM in the training processes cannot read weights of 8 bits.
 
     What it does:
         Refuses `quantization="8bit"` together with `use_vllm=True` in its default mode, `"colocate"`.
@@ -75,7 +75,7 @@ def no_eight_bits_beside_vllm(context: Context[Any]) -> Iterator[Found]:
 
 @rule("VLLM003", methods=METHODS)
 def answers_fit_the_context(context: Context[Any]) -> Iterator[Found]:
-    """The vLLM's context holds the prompt and the answer.
+    """The context of vLLM holds the prompt and the answer.
 
     What it does:
         Refuses a `vllm_max_model_length` that the answer alone, of `max_completion_length` tokens, fills.
@@ -137,7 +137,7 @@ def server_has_gpus_of_its_own(context: Context[Any]) -> Iterator[Found]:
 
 @rule("VLLM005", methods=METHODS, severity="warning")
 def revision_reaches_vllm(context: Context[Any]) -> Iterator[Found]:
-    """The vLLM in the training processes starts from the default branch of the model.
+    """A vLLM in the training processes starts from the default branch of the model.
 
     What it does:
         Warns of `model_revision` together with `use_vllm=True` in its default mode, `"colocate"`.
@@ -163,7 +163,7 @@ def revision_reaches_vllm(context: Context[Any]) -> Iterator[Found]:
 
 @rule("VLLM006", methods=METHODS)
 def vllm_needs_a_gpu(context: Context[Any]) -> Iterator[Found]:
-    """The vLLM runs on GPUs.
+    """Generation with vLLM needs GPUs.
 
     What it does:
         Refuses `use_vllm=True` together with `use_cpu=True`.

@@ -29,11 +29,10 @@ def merge_adapter(
     """
     if not trainer.is_world_process_zero():
         return None
-    from peft import PeftModel
+    import peft
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-    peft_model: Any = PeftModel
-
+    adapters: Any = peft.PeftModel
     # One process loads all of it: nothing is to be spread over the others.
     unset_hf_deepspeed_config()
     os.environ.pop("ACCELERATE_USE_FSDP", None)
@@ -44,11 +43,9 @@ def merge_adapter(
         base.resize_token_embeddings(size)
     if first is not None:
         name, first_options = first
-        base = peft_model.from_pretrained(
-            base, name, **first_options
-        ).merge_and_unload()
+        base = adapters.from_pretrained(base, name, **first_options).merge_and_unload()
     folder = Path(trainer.args.output_dir).absolute()
-    merged = peft_model.from_pretrained(base, folder).merge_and_unload(safe_merge=True)
+    merged = adapters.from_pretrained(base, folder).merge_and_unload(safe_merge=True)
     merged.save_pretrained(folder / "merged")
     trainer.processing_class.save_pretrained(folder / "merged")
     report("saved", step=trainer.state.global_step, path=str(folder / "merged"))

@@ -46,10 +46,9 @@ def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
     import huggingface_hub
 
-    hub: Any = huggingface_hub
-
     if Path(model).is_dir():
         return
+    hub: Any = huggingface_hub
     try:
         # Folders hold the same weights in other formats, as consolidated files do.
         hub.snapshot_download(

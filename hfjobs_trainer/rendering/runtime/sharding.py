@@ -2,8 +2,8 @@
 
 # needs: events
 
+import importlib
 import os
-from importlib import import_module
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
@@ -35,7 +35,7 @@ def sharding(strategy: str, **arguments: Any) -> dict[str, Any]:
             # One process reads the weights, the others get their part from it.
             os.environ["ACCELERATE_USE_FSDP"] = "true"
         elif not has_gpu:
-            deepspeed: Any = import_module("deepspeed")
+            deepspeed: Any = importlib.import_module("deepspeed")
             deepspeed.init_distributed(dist_backend="gloo")
         return arguments
     report("replaced", what="strategy", planned=strategy, used=used, why=why)
