@@ -18,9 +18,10 @@ from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.dropped import instead
-from hfjobs_trainer.specs.groups import Dataset, Group
+from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
+from hfjobs_trainer.specs.tokens import masked
 from hfjobs_trainer.specs.values import unwritable
 
 S = TypeVar("S", bound=JobSpec)
@@ -68,7 +69,8 @@ def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | Script | 
     if isinstance(raw, TrainSpec | Script):
         return raw, [], f"{type(raw).METHOD.label} spec"
     if not isinstance(raw, Mapping):
-        why = f"a spec is needed, or a mapping with the key method, not {_article(type(raw).__name__)}"
+        got = "None" if raw is None else _article(type(raw).__name__)
+        why = f"a spec is needed, or a mapping with the key method, not {got}"
         return None, [Problem("SPEC001", "", why, "hft.SFT(model=..., dataset=...)")], "spec"
     fields = {str(key): value for key, value in cast("Mapping[object, Any]", raw).items()}
     name = fields.pop("method", None)
@@ -79,9 +81,9 @@ def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | Script | 
             return None, [Problem("SPEC001", "method", f'"{name}" is none of them, which are {known}', hint)], "spec"
         close = difflib.get_close_matches(str(name).lower(), list(METHODS), 1)
         return None, [Problem("SPEC001", "method", why, f'method="{close[0]}"' if close else "")], "spec"
-    spec_class = _class_of(name)
+    spec_class: Any = _class_of(name)
     subject = f"{spec_class.METHOD.label} spec"
-    spec = object.__new__(spec_class)
+    spec: TrainSpec | Script = spec_class.__new__(spec_class)
     problems = _fill(spec, fields)
     if not problems:
         return spec, [], subject
@@ -136,14 +138,15 @@ def _rules_on_the_rest(
         if field.is_required() and name not in rest:
             broken.add(name)
             rest[name] = _PLACEHOLDERS[name]
-    remaining: Any = cast("Any", spec).__new__(spec)
+    remaining = spec.__new__(spec)
     try:
         spec.__pydantic_validator__.validate_python(rest, self_instance=remaining)
     except ValidationError:
         return []
+    values: dict[str, Any] = vars(remaining)
     for name in broken:
         # not the placeholder or default: what a rule would say of that is no problem of the user's
-        cast("dict[str, Any]", remaining.__dict__).pop(name, None)
+        values.pop(name, None)
     context = Context(remaining, backend=backend)
     found, _ = run_rules(context, method=spec.METHOD.name, stage="spec", skip_paths=broken)
     return [problem for problem in found if problem.scope == "script" or backend != "local"]
@@ -306,7 +309,7 @@ def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) 
     message = message.removeprefix("Value error, ").replace("Input should be", "must be")
     message = message if own else message[:1].lower() + message[1:]
     got = f", not {_article(type(value).__name__)}" if kind.endswith("_type") and value is not None else ""
-    return Problem("SPEC003", path, message + got)
+    return Problem("SPEC003", path, masked(message + got))
 
 
 _EXAMPLES = {
@@ -351,6 +354,10 @@ def _path(location: tuple[int | str, ...], data: Any, kind: str) -> str:
     parts: list[str] = []
     current = data
     for index, part in enumerate(location):
+        if isinstance(current, Mapping) and part not in current:
+            # as it was typed: r may have been given as lora_r
+            given = (alias for alias, field in LoRA.ALIASES.items() if field == part and alias in current)
+            part = next(given, part)
         if isinstance(current, Mapping) and part in current:
             current = cast("Mapping[Any, Any]", current)[part]
         elif isinstance(part, int) and isinstance(current, list | tuple):
