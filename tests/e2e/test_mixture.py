@@ -90,7 +90,7 @@ def test_the_plan_names_every_dataset() -> None:
         ([{"id": "a/b", "streaming": True}, "c/d"], "MIX002", "dataset.streaming"),
         ([{"id": x, "streaming": True, "fraction": 1.0} for x in ("a/b", "c/d")], "MIX002", "dataset.fraction"),
         (["a/b", {"id": "c/d", "mixed_with": [{"id": "e/f"}]}], "MIX003", "dataset.mixed_with.0"),
-        ({"id": "./a.jsonl", "data_files": "x"}, "MIX004", "dataset.data_files"),
+        ({"id": "./a.jsonl", "data_files": "x"}, "DATA009", "dataset.data_files"),
         ([], "SPEC003", "dataset"),
         (["a/b", 3], "SPEC003", "dataset"),
     ],

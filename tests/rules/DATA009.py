@@ -2,10 +2,17 @@ from __future__ import annotations
 
 BAD = {
     "dataset": {"id": "./saved", "split": "train[:10%]", "streaming": True},
-    "eval_dataset": {"id": "test.jsonl", "config": "main", "revision": "v1"},
+    "eval_dataset": [
+        {"id": "test.jsonl", "config": "main", "revision": "v1", "data_files": "*.jsonl"},
+        {"id": "me/data", "config": "main"},
+        {"id": "./saved", "data_dir": "part"},
+    ],
     "max_steps": 10,
 }
-GOOD = {"dataset": {"id": "./saved", "num_samples": 100}, "eval_dataset": {"id": "test.jsonl", "split": "train[:10%]"}}
+GOOD = {
+    "dataset": {"id": "./saved", "num_samples": 100},
+    "eval_dataset": [{"id": "test.jsonl", "split": "train[:10%]"}, {"id": "me/data", "data_files": "*.jsonl"}],
+}
 EXPECTED = [
     ("dataset.streaming", "a saved folder is loaded whole", "leave out streaming"),
     (
@@ -15,4 +22,6 @@ EXPECTED = [
     ),
     ("eval_dataset.config", "only datasets on the Hub have one", "leave out config"),
     ("eval_dataset.revision", "only datasets on the Hub have one", "leave out revision"),
+    ("eval_dataset.data_files", "test.jsonl is a local path", "name the file itself as id"),
+    ("eval_dataset.mixed_with.1.data_dir", "./saved is a local path", "name the file itself as id"),
 ]

@@ -35,9 +35,11 @@ class Case:
 
 
 def base(fields: dict[str, Any]) -> dict[str, Any]:
-    """A spec with the fields that every spec needs."""
+    """A spec with the fields that every spec of its method needs."""
     method = fields.get("method", "sft")
     rest: dict[str, Any] = {}
+    if method == "script":
+        return {"script": "train.py", **fields}
     if method in ("grpo", "rloo", "online_dpo"):
         rest = {"reward_funcs": "think_format_reward"}
     elif method in ("distillation", "gkd"):

@@ -103,7 +103,6 @@ REFUSED: dict[str, tuple[type[Exception], str]] = {
     "GRPO002": (ValueError, "must be divisible by the number of generations used for evaluation"),
     "GRPO003": (ValueError, "auto_find_batch_size is not supported by GRPO"),
     "GRPO004": (ValueError, "while `beta=0.0`"),
-    "GRPO005": (ImportError, "vLLM is not available"),
     "GRPO007": (ValueError, "Number of reward weights"),
 }
 # Those whose good spec needs a GPU or a package that is not here.

@@ -9,7 +9,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import data_inputs, inputs
-from hfjobs_trainer.specs.locations import data_suffix
+from hfjobs_trainer.specs.locations import data_suffix, is_local_path
 from hfjobs_trainer.specs.splits import split_names
 
 
@@ -186,12 +186,12 @@ def options_fit_the_source(context: Context[TrainSpec]) -> Iterator[Found]:
     """A dataset's options fit where it comes from.
 
     What it does:
-        Refuses `config` and `revision` for local datasets; for folders of `Dataset.save_to_disk` also `streaming` and
-        slices of a split.
+        Refuses `config`, `revision`, `data_dir` and `data_files` for local datasets, those of a mixture included; for
+        folders of `Dataset.save_to_disk` also `streaming` and slices of a split.
 
     Why:
-        A local file has no configurations and no history, and a saved folder is loaded whole, its splits by name: the
-        options would be ignored, or end in a `KeyError`.
+        A local path is one file or one folder, without configurations or history, and a saved folder is loaded whole,
+        its splits by name: the options would be ignored, or end in a `KeyError`.
 
     Example:
         ```python
@@ -204,19 +204,26 @@ def options_fit_the_source(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     for data in data_inputs(context):
-        if not data.is_local:
-            continue
-        dataset, path = data.dataset, data.path
-        for name in ("config", "revision"):
-            if getattr(dataset, name) is not None:
-                yield Found(f"{path}.{name}", "only datasets on the Hub have one", f"leave out {name}")
-        if data_suffix(dataset.id) is None:
-            if dataset.streaming:
-                yield Found(f"{path}.streaming", "a saved folder is loaded whole", "leave out streaming")
-            if "[" in dataset.split or "+" in dataset.split:
-                why = f'a saved folder gives whole splits by name, not "{dataset.split}"'
-                name = next(iter(split_names(dataset.split)), "train")
-                yield Found(f"{path}.split", why, f'split="{name}", with num_samples=... for the first rows')
+        paths = [data.path, *(f"{data.path}.mixed_with.{index}" for index in range(len(data.dataset.mixed_with)))]
+        for path, dataset in zip(paths, data.dataset.parts, strict=True):
+            if is_local_path(dataset.id):
+                yield from _options_of_a_path(path, dataset)
+
+
+def _options_of_a_path(path: str, dataset: Dataset) -> Iterator[Found]:
+    for name in ("config", "revision"):
+        if getattr(dataset, name) is not None:
+            yield Found(f"{path}.{name}", "only datasets on the Hub have one", f"leave out {name}")
+    for name in ("data_dir", "data_files"):
+        if getattr(dataset, name) is not None:
+            yield Found(f"{path}.{name}", f"{dataset.id} is a local path", "name the file itself as id")
+    if data_suffix(dataset.id) is None:
+        if dataset.streaming:
+            yield Found(f"{path}.streaming", "a saved folder is loaded whole", "leave out streaming")
+        if "[" in dataset.split or "+" in dataset.split:
+            why = f'a saved folder gives whole splits by name, not "{dataset.split}"'
+            name = next(iter(split_names(dataset.split)), "train")
+            yield Found(f"{path}.split", why, f'split="{name}", with num_samples=... for the first rows')
 
 
 @rule("DATA010")

@@ -10,15 +10,16 @@ from packaging.utils import canonicalize_name
 
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.script import Script
 
 # Registry, path, tag and digest; the parts are the registry's to judge.
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
 
 
-@rule("ENV001")
-def extra_dependencies_fit(context: Context[TrainSpec]) -> Iterator[Found]:
+@rule("ENV001", scripts=True)
+def extra_dependencies_fit(context: Context[JobSpec]) -> Iterator[Found]:
     """Extra dependencies are requirements that fit beside the tested ones.
 
     What it does:
@@ -39,8 +40,10 @@ def extra_dependencies_fit(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=..., extra_dependencies=["einops>=0.8"])
         ```
     """
-    tested = pins(type(context.spec).METHOD.family).packages
-    for index, text in enumerate(context.spec.extra_dependencies):
+    spec = context.spec
+    # a script that exists already brings its own versions
+    tested = {} if isinstance(spec, Script) else pins(type(spec).METHOD.family).packages
+    for index, text in enumerate(spec.extra_dependencies):
         path = f"extra_dependencies.{index}"
         try:
             requirement = Requirement(text)
@@ -56,8 +59,8 @@ def extra_dependencies_fit(context: Context[TrainSpec]) -> Iterator[Found]:
             yield Found(path, why, "leave it out")
 
 
-@rule("ENV002", scope="remote")
-def image_is_a_reference(context: Context[TrainSpec]) -> Iterator[Found]:
+@rule("ENV002", scope="remote", scripts=True)
+def image_is_a_reference(context: Context[JobSpec]) -> Iterator[Found]:
     """A Docker image is named as Docker names it.
 
     What it does:

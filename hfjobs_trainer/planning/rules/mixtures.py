@@ -21,8 +21,24 @@ def _mixtures(context: Context[Any]) -> Iterator[tuple[str, Dataset]]:
 def fractions_for_all_or_none(context: Context[Any]) -> Iterator[Found]:
     """A mixture gives a fraction to each of its datasets, or to none.
 
-    Fractions are shares in proportion to each other, so a dataset without one has no defined size beside those that
-    have one. TRL refuses it when the run starts. Without fractions, all rows of all datasets are taken.
+    What it does:
+        Refuses `fraction` for some of the datasets that are mixed but not for the others, and for a dataset
+        that stands alone.
+
+    Why:
+        Fractions are shares in proportion to each other, so a dataset without one has no defined size beside
+        those that have one; TRL refuses it once the run starts. Without fractions, all rows of all datasets are
+        taken.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=[hft.Dataset(id="me/chat", fraction=0.7), "me/code"])
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=[hft.Dataset(id="me/chat", fraction=0.7), hft.Dataset(id="me/code", fraction=0.3)])
+        ```
     """
     for path, dataset in _mixtures(context):
         without = [part.id for part in dataset.parts if part.fraction is None]
@@ -35,9 +51,26 @@ def fractions_for_all_or_none(context: Context[Any]) -> Iterator[Found]:
 
 @rule("MIX002")
 def no_fractions_of_a_stream(context: Context[Any]) -> Iterator[Found]:
-    """A fraction needs to know how many rows a dataset has, which a streamed one does not say.
+    """Streams are mixed with streams, and without fractions.
 
-    All datasets of a mixture are streamed, or none: the two kinds cannot be concatenated.
+    What it does:
+        Refuses `fraction` in a mixture with a streamed dataset, and `streaming=True` for some of its datasets
+        only.
+
+    Why:
+        A fraction takes knowing how many rows a dataset has, which a stream does not say; and a stream cannot
+        be appended to a table.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=[hft.Dataset(id="me/web", streaming=True), "me/chat"], max_steps=1000)
+        ```
+
+    Use instead:
+        ```python
+        web, chat = (hft.Dataset(id=name, streaming=True) for name in ("me/web", "me/chat"))
+        hft.SFT(model=..., dataset=[web, chat], max_steps=1000)
+        ```
     """
     for path, dataset in _mixtures(context):
         streamed = [part.id for part in dataset.parts if part.streaming]
@@ -51,22 +84,28 @@ def no_fractions_of_a_stream(context: Context[Any]) -> Iterator[Found]:
 
 @rule("MIX003")
 def one_level_of_mixing(context: Context[Any]) -> Iterator[Found]:
-    """A mixture is one list of datasets: a dataset in it is not itself a mixture."""
+    """A mixture is one list of datasets.
+
+    What it does:
+        Refuses `mixed_with` in a dataset that is itself part of a mixture.
+
+    Why:
+        All rows end up in one table, so a mixture within a mixture would mean nothing that one list does not
+        say.
+
+    Example:
+        ```python
+        inner = hft.Dataset(id="me/b", mixed_with=["me/c"])
+        hft.SFT(model=..., dataset=["me/a", inner])
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=["me/a", "me/b", "me/c"])
+        ```
+    """
     for path, dataset in _mixtures(context):
         for index, part in enumerate(dataset.mixed_with):
             if part.mixed_with:
                 why = f"{part.id} is a mixture of its own"
                 yield Found(f"{path}.mixed_with.{index}", why, "put all datasets into one list")
-
-
-@rule("MIX004")
-def files_of_a_hub_dataset(context: Context[Any]) -> Iterator[Found]:
-    """``config``, ``data_dir`` and ``data_files`` pick parts of a Hub dataset; a local path is one file already."""
-    from hfjobs_trainer.specs.locations import is_local_path
-
-    for path, dataset in _mixtures(context):
-        for part in dataset.parts:
-            if is_local_path(part.id):
-                for name in ("data_dir", "data_files"):
-                    if getattr(part, name) is not None:
-                        yield Found(f"{path}.{name}", f"{part.id} is a local path", "name the file itself as id")

@@ -21,10 +21,25 @@ def _facts(context: Context[Script]) -> ScriptFacts:
 
 @rule("SCRIPT001", methods=["script"])
 def script_can_be_read(context: Context[Script]) -> Iterator[Found]:
-    """The script is read when it is planned, and its text travels with the job.
+    """The script can be read.
 
-    What runs is then what was shown, and a private script needs no token on the rented machine. A URL is that of the
-    file itself; the pages that GitHub and the Hub show for a file are understood as well.
+    What it does:
+        Refuses a script whose path or URL gives nothing. The pages that GitHub and the Hub show for a file are
+        understood as well as the URL of the file itself.
+
+    Why:
+        The script is read when it is planned, and its text travels with the job: what runs is what was shown,
+        and a private script needs no token on the rented machine.
+
+    Example:
+        ```python
+        hft.Script("no-such-script.py")
+        ```
+
+    Use instead:
+        ```python
+        hft.Script("scripts/train.py")
+        ```
     """
     facts = _facts(context)
     if facts.text is None:
@@ -34,9 +49,23 @@ def script_can_be_read(context: Context[Script]) -> Iterator[Found]:
 
 @rule("SCRIPT002", methods=["script"])
 def script_is_the_one_that_was_meant(context: Context[Script]) -> Iterator[Found]:
-    """Where ``sha256`` is given, the script has that digest.
+    """The script is the one that was meant.
 
-    A script behind a URL can change. The plan shows the digest of what was read; set, it holds the script to it.
+    What it does:
+        Where `sha256` is given, refuses a script with another digest.
+
+    Why:
+        A script behind a URL can change between two runs. The plan shows the digest of what was read.
+
+    Example:
+        ```python
+        hft.Script("https://example.com/train.py", sha256="<digest of the version of last week>")
+        ```
+
+    Use instead:
+        ```python
+        hft.Script("https://example.com/train.py", sha256="<digest that the plan shows, once you have read the script>")
+        ```
     """
     found, wanted = _facts(context).sha256, context.spec.sha256
     if wanted and found and found != wanted:
@@ -45,7 +74,25 @@ def script_is_the_one_that_was_meant(context: Context[Script]) -> Iterator[Found
 
 @rule("SCRIPT003", methods=["script"])
 def script_is_python(context: Context[Script]) -> Iterator[Found]:
-    """The script is Python, and its header, if it has one, is a PEP 723 block."""
+    """The script is Python.
+
+    What it does:
+        Refuses a web page, text that Python cannot parse, and a `# /// script` header that is no valid PEP 723
+        block.
+
+    Why:
+        `uv run` would fail on it, but only on the machine.
+
+    Example:
+        ```python
+        hft.Script("https://example.com/view?file=train.py")
+        ```
+
+    Use instead:
+        ```python
+        hft.Script("https://example.com/raw/train.py")
+        ```
+    """
     text = _facts(context).text
     if text is None:
         return
@@ -64,7 +111,24 @@ def script_is_python(context: Context[Script]) -> Iterator[Found]:
 
 @rule("SCRIPT004", methods=["script"], severity="warning")
 def script_names_its_packages(context: Context[Script]) -> Iterator[Found]:
-    """A script without a PEP 723 header runs with ``extra_dependencies`` and the standard library alone."""
+    """A script names the packages that it needs.
+
+    What it does:
+        Warns where the script has no PEP 723 header and `extra_dependencies` is empty.
+
+    Why:
+        It would run with the standard library alone, and fail at its first import of a package.
+
+    Example:
+        ```python
+        hft.Script("train.py")
+        ```
+
+    Use instead:
+        ```python
+        hft.Script("train.py", extra_dependencies=["trl==1.16.0"])
+        ```
+    """
     text = _facts(context).text
     try:
         bare = text is not None and not read_header(text).found
@@ -77,7 +141,24 @@ def script_names_its_packages(context: Context[Script]) -> Iterator[Found]:
 
 @rule("SCRIPT005", methods=["script"], scope="remote")
 def local_files_do_not_travel(context: Context[Script]) -> Iterator[Found]:
-    """An argument that names a file on this machine means nothing on a rented one: only the script is sent."""
+    """Files on this machine do not travel.
+
+    What it does:
+        On Hugging Face Jobs, refuses an argument that names a file on this machine.
+
+    Why:
+        Only the script itself is sent; on the rented machine the file does not exist.
+
+    Example:
+        ```python
+        hft.Script("train.py", script_args=["--config", "config.yaml"])
+        ```
+
+    Use instead:
+        ```python
+        hft.Script("train.py", script_args=["--learning_rate", "1e-5", "--max_steps", "1000"])
+        ```
+    """
     for item in context.spec.script_args:
         if item in _facts(context).local_files:
             why = f"{item} is a file on this machine, which the job would not have"
@@ -89,16 +170,49 @@ def local_files_do_not_travel(context: Context[Script]) -> Iterator[Found]:
 
 @rule("SCRIPT006", methods=["script"], scope="remote")
 def script_needs_a_named_flavor(context: Context[Script]) -> Iterator[Found]:
-    """What a script needs cannot be known from outside, so the flavor of its machine is named."""
+    """A script needs a named flavor.
+
+    What it does:
+        On Hugging Face Jobs, refuses `hardware="auto"` for a script.
+
+    Why:
+        What a script loads and trains cannot be known from outside, so no flavor can be chosen for it.
+
+    Example:
+        ```python
+        hft.Script("train.py", hardware="auto")
+        ```
+
+    Use instead:
+        ```python
+        hft.Script("train.py", hardware="a10g-large")
+        ```
+    """
     if context.spec.hardware.flavor == "auto":
         yield Found("hardware.flavor", "nobody can know what this script needs", 'hardware="a10g-large"')
 
 
 @rule("SCRIPT007", methods=["script"], severity="warning")
 def script_is_told_to_report(context: Context[Script]) -> Iterator[Found]:
-    """A script that parses TRL's arguments sends its metrics to a tracker only if ``--report_to`` says so.
+    """A script is told to report its metrics.
 
-    TRL's own default is none. The tracking of the spec then decides on project, run, group and Space.
+    What it does:
+        Warns where the script reads TRL's or transformers' arguments from its command line, a tracker is
+        wanted, and `script_args` has no `--report_to`.
+
+    Why:
+        TRL's own default is to report nowhere. With `--report_to`, the tracking of the spec decides on project,
+        run, group and Space.
+
+    Example:
+        ```python
+        hft.Script("sft.py", script_args=["--model_name_or_path", "Qwen/Qwen2.5-0.5B"])
+        ```
+
+    Use instead:
+        ```python
+        hft.Script("sft.py", script_args=["--model_name_or_path", "Qwen/Qwen2.5-0.5B", "--report_to", "trackio"])
+        ```
     """
     spec, text = context.spec, _facts(context).text or ""
     reporter = spec.tracking.report_to
