@@ -17,10 +17,13 @@ ROOT = Path(__file__).parents[1]
 NAMES = [
     "AuthError",
     "BackendError",
+    "CPO",
     "Client",
     "DPO",
     "Dataset",
+    "Distillation",
     "Facts",
+    "GKD",
     "GRPO",
     "HFTError",
     "Hardware",
@@ -30,16 +33,24 @@ NAMES = [
     "Job",
     "JobFailed",
     "JobNotFound",
+    "KTO",
     "LoRA",
     "LocalBackend",
     "METHODS",
+    "ORPO",
+    "OnlineDPO",
     "Output",
+    "PPO",
     "Plan",
     "Problem",
+    "Quantization",
     "QuotaError",
+    "RLOO",
     "RenderError",
     "Report",
+    "Reward",
     "SFT",
+    "Script",
     "SpecError",
     "Tracking",
     "__version__",
@@ -52,8 +63,18 @@ NAMES = [
     "plan",
     "render",
     "submit",
+    "submit_cpo",
+    "submit_distillation",
     "submit_dpo",
+    "submit_gkd",
     "submit_grpo",
+    "submit_kto",
+    "submit_online_dpo",
+    "submit_orpo",
+    "submit_ppo",
+    "submit_reward",
+    "submit_rloo",
+    "submit_script",
     "submit_sft",
 ]
 HEAVY = {"torch", "transformers", "trl", "datasets", "trackio", "accelerate", "peft"}
@@ -90,8 +111,8 @@ def test_a_name_is_what_it_says(name: str) -> None:
 
 
 def test_another_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="'hfjobs_trainer' has no attribute 'submit_ppo'"):
-        hft.submit_ppo  # noqa: B018
+    with pytest.raises(AttributeError, match="'hfjobs_trainer' has no attribute 'submit_nothing'"):
+        hft.submit_nothing  # noqa: B018
     assert not hasattr(hft, "client_")
 
 
@@ -104,7 +125,7 @@ def test_importing_loads_next_to_nothing() -> None:
 
 def test_the_table_of_methods_is_lazy() -> None:
     modules = loaded(
-        "import hfjobs_trainer as hft\nassert list(hft.METHODS) == ['dpo', 'grpo', 'sft']\nassert len(hft.METHODS) == 3"
+        "import hfjobs_trainer as hft\nassert {'dpo', 'grpo', 'sft'} < set(hft.METHODS)\nassert len(hft.METHODS) == 12"
     )
     assert not {name for name in modules if name.startswith("hfjobs_trainer.specs.methods.")}
     modules = loaded("import hfjobs_trainer as hft\nassert hft.METHODS['sft'] is hft.SFT")
@@ -133,11 +154,12 @@ def test_checking_offline_does_not_load_the_hub() -> None:
 
 def test_methods_is_a_mapping_of_spec_classes() -> None:
     assert isinstance(hft.METHODS, Mapping)
-    assert dict(hft.METHODS) == {"dpo": hft.DPO, "grpo": hft.GRPO, "sft": hft.SFT}
-    assert repr(hft.METHODS) == "METHODS(dpo, grpo, sft)"
-    assert "ppo" not in hft.METHODS
-    with pytest.raises(KeyError, match="ppo"):
-        hft.METHODS["ppo"]
+    for name, spec in hft.METHODS.items():
+        assert (spec.METHOD.name, getattr(hft, spec.__name__)) == (name, spec)
+    assert repr(hft.METHODS) == f"METHODS({', '.join(hft.METHODS)})"
+    assert "nothing" not in hft.METHODS
+    with pytest.raises(KeyError, match="nothing"):
+        hft.METHODS["nothing"]
 
 
 def test_exceptions_are_one_tree() -> None:

@@ -41,9 +41,8 @@ def plan(fields: dict[str, Any], facts: Facts = KNOWN, backend: str = "hub") -> 
 
 def example(name: str) -> tuple[Any, Facts]:
     """An example spec, and facts by which it can run."""
-    columns = {"sft": ("messages",), "dpo": ("chosen", "rejected"), "grpo": ("prompt", "completion")}
     spec = EXAMPLES[name]()
-    data = DatasetFacts(exists=True, columns=columns[spec.method], num_rows=15_806, splits=("train",))
+    data = DatasetFacts(exists=True, columns=spec.dataset_formats()[0], num_rows=15_806, splits=("train",))
     return spec, Facts(model=QWEN, dataset=data, account=replace(ME, name="username"))
 
 
