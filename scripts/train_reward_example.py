@@ -179,13 +179,14 @@ def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
 
 def download(model: str, revision: str | None) -> None:
     """Fetch a model's files; what cannot be had, the processes report themselves."""
-    from huggingface_hub import snapshot_download
+    import huggingface_hub
 
     if Path(model).is_dir():
         return
+    hub: Any = huggingface_hub
     try:
         # Folders hold the same weights in other formats, as consolidated files do.
-        snapshot_download(
+        hub.snapshot_download(
             model,
             revision=revision,
             allow_patterns=MODEL_FILES,
