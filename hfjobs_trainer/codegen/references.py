@@ -116,8 +116,9 @@ def methods(page: Mapping[str, Any]) -> str:
     rows: list[tuple[str, ...]] = []
     for name, spec in METHODS.items():
         accepted = " or ".join(_columns(columns) for columns in _example(spec).dataset_formats())
-        rows.append((f"`{name}`", f"[`hft.{spec.__name__}`](#{spec.METHOD.label.lower()})", _summary(spec), accepted))
-    return _table(("Method", "Spec", "What it does", "Columns of the dataset"), rows)
+        linked = f"[`hft.{spec.__name__}`](#{spec.METHOD.label.lower()})"
+        rows.append((f"`{name}`", linked, f"`hft.submit_{name}`", _summary(spec), accepted))
+    return _table(("Method", "Spec", "Submitted by", "What it does", "Columns of the dataset"), rows)
 
 
 def rewards(page: Mapping[str, Any]) -> str:

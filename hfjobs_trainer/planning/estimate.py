@@ -22,7 +22,7 @@ class MemoryEstimate:
         optimizer_states: The optimizer's moments.
         activations: What autograd saved, and the working set of one layer.
         logits: The head: its tile, its gradients, or all logits.
-        reference_model: The second model.
+        reference_model: Other models: the reference, a teacher, a reward and a value model.
         kv_cache: Keys and values of the sequences being generated.
         buffers: Half-precision copies of the weights, the optimizer's temporaries, DDP's gradient buckets.
         overhead: CUDA context, NCCL, library scratch space, fragmentation.

@@ -11,11 +11,8 @@ from hfjobs_trainer.planning.memory import MemoryEstimate, estimate_memory
 from hfjobs_trainer.planning.resolve import Resolved, planned_gpus, precision_of, resolve
 from hfjobs_trainer.planning.strategies import SHARDED, first_strategy, may_shard
 from hfjobs_trainer.planning.vllm import server_gpus
-from hfjobs_trainer.planning.workload import workload
+from hfjobs_trainer.planning.workload import BYTES, workload
 from hfjobs_trainer.specs.base import TrainSpec
-
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
-"""Bytes of one weight by dtype."""
 
 
 def memory_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> MemoryEstimate | None:

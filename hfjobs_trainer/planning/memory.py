@@ -56,9 +56,12 @@ _EIGHT_BIT_STATES = {
 _FOREACH = frozenset({"adamw_torch", "adagrad", "rmsprop"})
 
 # Rows of a batch that one example becomes, where it is not one: chosen and rejected are concatenated.
-_ROWS = {"dpo": 2, "reward": 2, "orpo": 2, "cpo": 2}
+_ROWS = {"dpo": 2, "reward": 2, "orpo": 2, "cpo": 2, "online_dpo": 2}
 # Methods whose trainer generates completions in the training loop.
-_GENERATING = frozenset({"grpo", "rloo"})
+_GENERATING = frozenset({"grpo", "rloo", "distillation", "online_dpo", "gkd", "ppo"})
+# Methods whose loss is computed from all logits, and those that keep a copy of the model unless it has an adapter.
+_FULL_HEAD = frozenset({"orpo", "cpo", "online_dpo", "gkd", "ppo"})
+_REFERENCE = frozenset({"dpo", "kto", "online_dpo", "ppo"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,9 @@ class Workload:
         rows_per_example: Rows that one example becomes; ``None``: by method, 2 for pairs.
         head: ``"fused"`` never holds all logits (TRL 1.16's stable trainers), ``"full"`` does, ``"none"`` is a reward
             model; ``None``: by method.
-        reference_model: Whether a second copy of the model is kept; ``None``: for DPO and KTO without LoRA. GRPO and
-            RLOO keep one if ``beta`` is not 0 and there is no adapter.
+        reference_model: Whether a second copy of the model is kept; ``None``: for DPO, KTO, OnlineDPO and PPO without
+            LoRA. GRPO and RLOO keep one if ``beta`` is not 0 and there is no adapter.
+        beside_bytes: What is held throughout beside the model, such as a teacher.
         generation_batch_size: Sequences that one GPU generates at once; ``None``: batch times accumulation steps, as
             GRPO and RLOO do.
         vllm_gpu_memory_fraction: Share of the GPU that a vLLM in the same process claims; 0 without.
@@ -112,6 +116,7 @@ class Workload:
     rows_per_example: int | None = None
     head: Literal["fused", "full", "none"] | None = None
     reference_model: bool | None = None
+    beside_bytes: float = 0.0
     generation_batch_size: int | None = None
     vllm_gpu_memory_fraction: float = 0.0
     strategy: str = "ddp"
@@ -144,7 +149,8 @@ class _Step:
         self.compute_bytes = 2 if self.amp else self.weight_bytes
         rows = workload.rows_per_example or _ROWS.get(workload.method, 1)
         self.tokens = rows * workload.per_device_train_batch_size * workload.sequence_length
-        self.head = workload.head or ("none" if workload.method == "reward" else "fused")
+        usual = "none" if workload.method == "reward" else "full" if workload.method in _FULL_HEAD else "fused"
+        self.head = workload.head or usual
         self.adapted = {} if self.full else adapted_linears(shape, workload.lora_targets, workload.model.model_type)
         kept = [name for name in workload.modules_to_save if name in ("embed_tokens", "lm_head")]
         self.saved_modules = 0 if self.full else len(kept) * shape.embedding
@@ -235,13 +241,13 @@ class _Step:
         """What is held throughout the run, and what is held at this moment only."""
         reference = self.w.reference_model
         if reference is None:
-            reference = self.full and self.w.method in ("dpo", "kto")
+            reference = self.full and self.w.method in _REFERENCE
         weights = self._weights()
         return MemoryEstimate(
             weights=weights,
             adapter=self.adapter,
             optimizer_states=self._optimizer_states(),
-            reference_model=weights if reference else 0.0,
+            reference_model=(weights if reference else 0.0) + self.w.beside_bytes,
             moment=moment,
             gradients=gradients,
             activations=activations,

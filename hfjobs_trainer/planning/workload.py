@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.planning.architecture import count_parameters
 from hfjobs_trainer.planning.memory import Workload
 from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.strategies import SHARDED
 from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+"""Bytes of one weight by dtype."""
+
+FLOAT32 = BYTES["float32"]
 
 # Assumed where nothing bounds them: a prompt of an online method, and a row that is not truncated.
 PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
 
+# The argument that bounds an answer, in methods that have no bound of prompt and answer together.
+_ANSWERS = {
+    "grpo": "max_completion_length",
+    "rloo": "max_completion_length",
+    "distillation": "max_completion_length",
+    "ppo": "response_length",
+}
+
 
 def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     """The numbers that the memory estimate takes."""
-    arguments = spec.model_dump(include={"max_length", "max_completion_length", "vllm_gpu_memory_utilization"})
-    if "max_completion_length" in arguments:
-        tokens = PROMPT_TOKENS + (arguments["max_completion_length"] or UNBOUNDED_TOKENS)
+    name = type(spec).METHOD.name
+    answer = _ANSWERS.get(name, "")
+    arguments = spec.model_dump(include={"max_length", answer, "vllm_gpu_memory_utilization"})
+    if answer:
+        tokens = PROMPT_TOKENS + (arguments[answer] or UNBOUNDED_TOKENS)
     else:
         tokens = resolved.arguments.get("max_length", arguments.get("max_length")) or UNBOUNDED_TOKENS
     lora = spec.lora
@@ -30,7 +47,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     claimed = arguments.get("vllm_gpu_memory_utilization") or 0.0
     return Workload(
         model=facts.model,
-        method=type(spec).METHOD.name,
+        method=name,
         tuning="lora" if lora else "full",
         lora_r=lora.r if lora else 16,
         lora_targets=lora.target_modules if lora else None,
@@ -47,11 +64,13 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         gradient_accumulation_steps=resolved.arguments.get(
             "gradient_accumulation_steps", spec.gradient_accumulation_steps
         ),
-        gradient_checkpointing=recomputes,
+        # PPO's loop leaves it out
+        gradient_checkpointing=recomputes and name != "ppo",
         attention=spec.attn_implementation,
         reference_model=True if _keeps_reference(spec) else None,
+        beside_bytes=_beside(spec, facts, resolved),
         # a server of its own generates elsewhere
-        generation_batch_size=0 if uses_vllm(spec) else None,
+        generation_batch_size=0 if uses_vllm(spec) else _generated_at_once(spec),
         vllm_gpu_memory_fraction=claimed if is_colocated(spec) else 0.0,
         strategy=resolved.strategy if resolved.strategy in SHARDED else "ddp",
     )
@@ -64,5 +83,37 @@ def _quantization(spec: TrainSpec) -> Literal["4bit", "4bit-double", "8bit"] | N
 
 
 def _keeps_reference(spec: TrainSpec) -> bool:
-    """Whether an online method holds a second model: GRPO does if ``beta`` is not 0 and there is no adapter."""
-    return type(spec).METHOD.name == "grpo" and bool(spec.model_dump(include={"beta"})["beta"]) and spec.lora is None
+    """Whether GRPO or RLOO holds a second model: if ``beta`` is not 0 and there is no adapter."""
+    online = type(spec).METHOD.name in ("grpo", "rloo")
+    return online and bool(spec.model_dump(include={"beta"})["beta"]) and spec.lora is None
+
+
+def _generated_at_once(spec: TrainSpec) -> int | None:
+    """Answers that one GPU generates at once, where that is not the batch of a whole step."""
+    per_device = {"online_dpo": 2, "gkd": 1, "distillation": 1}.get(type(spec).METHOD.name)
+    return per_device * spec.per_device_train_batch_size if per_device else None
+
+
+def _beside(spec: TrainSpec, facts: Facts, resolved: Resolved) -> float:
+    """Bytes of a teacher, a reward model and a value model; one of unknown size counts as large as the model."""
+    frozen = BYTES.get(resolved.frozen_dtype, FLOAT32)
+    if isinstance(spec, TaughtSpec):
+        return frozen * _parameters(facts.teacher, facts)
+    if isinstance(spec, ScoredSpec):
+        reward = _parameters(facts.reward_model, facts)
+        value = _parameters(facts.value_model, facts) if spec.value_model else reward
+        # the value model is trained in full: weights, gradients and two moments
+        return frozen * reward + 4 * FLOAT32 * value + _kept_logits(spec, facts)
+    return 0.0
+
+
+def _parameters(model: ModelFacts | None, facts: Facts) -> int:
+    known = [model, facts.model] if model is not None else [facts.model]
+    return next((size for item in known if (size := item.num_parameters or count_parameters(item))), 0)
+
+
+def _kept_logits(spec: TrainSpec, facts: Facts) -> float:
+    """Bytes of the logits of all answers of a step, which PPOTrainer keeps until the next."""
+    answers = spec.per_device_train_batch_size * spec.gradient_accumulation_steps
+    length = spec.model_dump(include={"response_length"})["response_length"]
+    return float(FLOAT32 * answers * length * (facts.model.vocab_size or 0))

@@ -19,8 +19,8 @@ import hfjobs_trainer as hft
 from examples import tiny
 from hfjobs_trainer.planning.strategies import strategy_arguments
 from hfjobs_trainer.rendering.runtime.sharding import sharding
-from tests.e2e.isolated import uv_run
-from tests.e2e.methods import Finished, Inputs, environment, run_script
+from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
+from tests.e2e.methods import Finished, Inputs, environment, render_to, run_script
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 ACCELERATE = (
@@ -54,7 +54,7 @@ def check(run: Finished) -> None:
     assert end["step"] == 2
     # 24 rows are left for training; two steps of 8 are two thirds of them, however many processes take them
     assert run.metrics("loss")[-1]["epoch"] == pytest.approx(2 / 3)
-    metrics, _ = run.tracked()
+    metrics, _ = run.tracked("sft")
     assert {"train/loss", "eval/loss"} <= set(metrics)
 
 
@@ -65,7 +65,7 @@ def replaced(run: Finished, what: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("strategy", ["auto", "fsdp2"])
 def test_the_script_starts_its_processes(strategy: str, inputs: Inputs, tmp_path: Path) -> None:
     """Without GPUs, a model that was to be spread is copied instead, and that is reported."""
-    run = run_script(fields(inputs, strategy), "sft", tmp_path, HFT_NUM_PROCESSES="2")
+    run = run_script("sft", fields(inputs, strategy), tmp_path / "run", HFT_NUM_PROCESSES="2")
     check(run)
     assert replaced(run, "strategy") == ([("fsdp2", "ddp")] if strategy == "fsdp2" else [])
     assert (run.output / "model.safetensors").is_file()
@@ -75,7 +75,7 @@ def test_the_script_starts_its_processes(strategy: str, inputs: Inputs, tmp_path
 def test_processes_that_others_started_are_left_alone(
     launcher: tuple[str, ...], inputs: Inputs, tmp_path: Path
 ) -> None:
-    check(run_script(fields(inputs, "ddp"), "sft", tmp_path, command=launcher, HFT_NUM_PROCESSES="4"))
+    check(run_script("sft", fields(inputs, "ddp"), tmp_path / "run", command=launcher, HFT_NUM_PROCESSES="4"))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,8 @@ def test_deepspeed_trains_a_model_in_parts(
 ) -> None:
     """With DeepSpeed of the header's own pin; what is saved is whole."""
     spec = fields(inputs, strategy, dtype="float32", output_dir=f"{strategy}-{len(changes)}", **changes)
-    run = run_script(spec, "sft", deepspeed_folder, command=uv_run(), HFT_NUM_PROCESSES="2")
+    command = (find_uv(), "run", "--no-project", "--python", sys.executable)
+    run = run_script("sft", spec, deepspeed_folder / "run", command=command, HFT_NUM_PROCESSES="2", **find_links())
     check(run)
     assert replaced(run, "strategy") == []
     before = load_file(inputs.model / "model.safetensors")
@@ -106,7 +107,7 @@ def test_deepspeed_trains_a_model_in_parts(
 
 
 def test_one_process_has_nothing_to_spread(inputs: Inputs, tmp_path: Path) -> None:
-    run = run_script(fields(inputs, "zero3"), "sft", tmp_path)
+    run = run_script("sft", fields(inputs, "zero3"), tmp_path / "run")
     assert replaced(run, "strategy") == [("zero3", "single")]
     assert run.named("end")[0]["step"] == 2
 
@@ -121,12 +122,11 @@ def breaks_in_the_second_process(completions: list[str], **columns: Any) -> list
 
 def test_a_failing_process_ends_the_run_with_its_own_traceback(inputs: Inputs, tmp_path: Path) -> None:
     spec = inputs.fields("grpo", reward_funcs=breaks_in_the_second_process)
-    script = tmp_path / "script.py"
-    script.write_text(hft.render({"method": "grpo", **spec}, backend="local", offline=True), encoding="utf-8")
+    script = render_to(tmp_path, "grpo", spec)
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=tmp_path,
-        env=environment(tmp_path, HFT_NUM_PROCESSES="2"),
+        env=environment(tmp_path / "cache", tmp_path / "trackio", HFT_NUM_PROCESSES="2"),
         capture_output=True,
         text=True,
         timeout=300,

@@ -74,7 +74,7 @@ def tokens(model: Path, folder: Path, rows: list[dict[str, Any]]) -> float:
     folder.mkdir()
     dataset = folder / "rows.jsonl"
     dataset.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    run = run_script(common(model, dataset), "sft", folder)
+    run = run_script("sft", common(model, dataset), folder)
     (end,) = run.named("end")
     assert end["step"] == STEPS
     return run.metrics("num_tokens")[-1]["metrics"]["num_tokens"]
@@ -98,7 +98,7 @@ def test_grpo_with_functions_to_call(
         "max_completion_length": 8,
         "max_tool_calling_iterations": 1,
     }
-    run = run_script(fields, "grpo", tmp_path)
+    run = run_script("grpo", fields, tmp_path)
     (end,) = run.named("end")
     assert end["step"] == STEPS
     metrics = run.metrics("tools/")[-1]["metrics"]
@@ -135,4 +135,4 @@ def test_a_run_without_enough_prompts_ends_before_training(
         "max_completion_length": 4,
     }
     with pytest.raises(AssertionError, match="There are 2 prompts to train on, and 4 are answered"):
-        run_script(fields, "grpo", tmp_path)
+        run_script("grpo", fields, tmp_path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 import hfjobs_trainer as hft
 from examples import tiny
-from tests.e2e.isolated import uv_run
-from tests.e2e.methods import Finished, Inputs, run_script
+from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
+from tests.e2e.methods import Finished, Inputs, Warm, run_script
 
 # PEFT asks a model of transformers 5.23 for a name that it has since changed
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -32,13 +33,19 @@ def inputs(tiny_model: Path, tiny_reward_model: Path, tiny_data: Callable[[tiny.
 
 
 @pytest.fixture(scope="module")
-def trained(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    process = Warm(tmp_path_factory.mktemp("warm"))
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def trained(inputs: Inputs, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """An adapter of SFT, and the model it was merged into."""
-    folder = tmp_path_factory.mktemp("sft")
-    return run_script(
-        plain(inputs, "sft", lora=hft.LoRA(r=4, target_modules="all-linear"), output=hft.Output(merge_adapter="both")),
+    return warm.run(
         "sft",
-        folder,
+        plain(inputs, "sft", lora=hft.LoRA(r=4, target_modules="all-linear"), output=hft.Output(merge_adapter="both")),
+        tmp_path_factory.mktemp("sft"),
     )
 
 
@@ -82,10 +89,10 @@ def with_adapter(model: Path, adapter: Path, auto_class: Any = AutoModelForCausa
     ids=["rslora", "dora", "parameters"],
 )
 def test_options_reach_peft_and_the_merged_model_is_the_adapted_one(
-    options: dict[str, Any], inputs: Inputs, tmp_path: Path
+    options: dict[str, Any], inputs: Inputs, warm: Warm, tmp_path: Path
 ) -> None:
     lora = hft.LoRA(r=4, lora_alpha=16, **options)
-    run = run_script(plain(inputs, "sft", lora=lora, output=hft.Output(merge_adapter="both")), "sft", tmp_path)
+    run = warm.run("sft", plain(inputs, "sft", lora=lora, output=hft.Output(merge_adapter="both")), tmp_path)
     config = json.loads((run.output / "adapter_config.json").read_text())
     weights = load_file(run.output / ADAPTER)
     for name, value in options.items():
@@ -108,18 +115,15 @@ def test_quantized_weights_carry_an_adapter_and_the_full_ones_are_merged(
 ) -> None:
     """With bitsandbytes of the header's own pin."""
     double = {"use_double_quant": True} if method == "orpo" else {}
-    run = run_script(
-        plain(
-            inputs,
-            method,
-            lora=hft.LoRA(r=4, target_modules="all-linear", lora_dropout=0.0),
-            quantization={"bits": bits, **double},
-            output=hft.Output(merge_adapter="both"),
-        ),
+    fields = plain(
+        inputs,
         method,
-        tmp_path,
-        command=uv_run(),
+        lora=hft.LoRA(r=4, target_modules="all-linear", lora_dropout=0.0),
+        quantization={"bits": bits, **double},
+        output=hft.Output(merge_adapter="both"),
     )
+    command = (find_uv(), "run", "--no-project", "--python", sys.executable)
+    run = run_script(method, fields, tmp_path / method, command=command, **find_links())
     losses = [event["metrics"]["loss"] for event in run.metrics("loss") if "loss" in event["metrics"]]
     assert all(math.isfinite(loss) for loss in losses)
     config = json.loads((run.output / "merged/config.json").read_text())
@@ -130,8 +134,8 @@ def test_quantized_weights_carry_an_adapter_and_the_full_ones_are_merged(
     )
 
 
-def test_a_merged_reward_model_scores_as_the_adapted_one(inputs: Inputs, tmp_path: Path) -> None:
-    run = run_script(plain(inputs, "reward", lora={"r": 4}, output={"merge_adapter": True}), "reward", tmp_path)
+def test_a_merged_reward_model_scores_as_the_adapted_one(inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    run = warm.run("reward", plain(inputs, "reward", lora={"r": 4}, output={"merge_adapter": True}), tmp_path)
     merged = run.output / "merged"
     scores = with_adapter(inputs.model, run.output, AutoModelForSequenceClassification, num_labels=1)
     torch.testing.assert_close(
@@ -139,9 +143,9 @@ def test_a_merged_reward_model_scores_as_the_adapted_one(inputs: Inputs, tmp_pat
     )
 
 
-def test_training_goes_on_with_an_adapter(trained: Finished, inputs: Inputs, tmp_path: Path) -> None:
+def test_training_goes_on_with_an_adapter(trained: Finished, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
     fields = plain(inputs, "sft", lora=hft.LoRA(adapter=str(trained.output)), learning_rate=0.0)
-    run = run_script(fields, "sft", tmp_path)
+    run = warm.run("sft", fields, tmp_path)
     before, after = load_file(trained.output / ADAPTER), load_file(run.output / ADAPTER)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -153,9 +157,9 @@ def test_training_goes_on_with_an_adapter(trained: Finished, inputs: Inputs, tmp
 
 
 def test_dpo_goes_on_with_the_adapter_of_sft_which_is_its_reference(
-    trained: Finished, inputs: Inputs, tmp_path: Path
+    trained: Finished, inputs: Inputs, warm: Warm, tmp_path: Path
 ) -> None:
-    run = run_script(plain(inputs, "dpo", lora=hft.LoRA(adapter=str(trained.output))), "dpo", tmp_path)
+    run = warm.run("dpo", plain(inputs, "dpo", lora=hft.LoRA(adapter=str(trained.output))), tmp_path)
     first = run.metrics("loss")[0]["metrics"]
     # at its start the model is its own reference
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
@@ -165,10 +169,10 @@ def test_dpo_goes_on_with_the_adapter_of_sft_which_is_its_reference(
     assert json.loads((run.output / "adapter_config.json").read_text())["r"] == 4
 
 
-def test_a_new_adapter_on_top_of_a_merged_one(trained: Finished, inputs: Inputs, tmp_path: Path) -> None:
+def test_a_new_adapter_on_top_of_a_merged_one(trained: Finished, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
     lora = hft.LoRA(adapter=str(trained.output), merge_first=True, r=2, target_modules=["q_proj"])
     fields = plain(inputs, "dpo", lora=lora, output=hft.Output(merge_adapter=True), learning_rate=0.0)
-    run = run_script(fields, "dpo", tmp_path)
+    run = warm.run("dpo", fields, tmp_path)
     assert set(load_file(run.output / ADAPTER)) == {
         f"base_model.model.model.layers.{layer}.self_attn.q_proj.lora_{part}.weight"
         for layer in (0, 1)

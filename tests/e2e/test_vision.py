@@ -54,15 +54,14 @@ def check(run: Finished) -> None:
 
 @pytest.mark.parametrize("method", FORMATS)
 def test_it_trains_on_images(method: str, vlm: Path, tmp_path: Path) -> None:
-    run = run_script(fields(method, vlm, tmp_path), method, tmp_path)
+    run = run_script(method, fields(method, vlm, tmp_path), tmp_path)
     check(run)
     assert json.loads((run.output / "config.json").read_text())["architectures"] == ["LlavaForConditionalGeneration"]
 
 
 def test_an_adapter_on_a_vision_model_is_trained_and_merged(vlm: Path, tmp_path: Path) -> None:
-    run = run_script(
-        fields("sft", vlm, tmp_path, lora={"r": 4}, dtype="float32", output={"merge_adapter": "both"}), "sft", tmp_path
-    )
+    adapter = {"lora": {"r": 4}, "dtype": "float32", "output": {"merge_adapter": "both"}}
+    run = run_script("sft", fields("sft", vlm, tmp_path, **adapter), tmp_path)
     check(run)
     assert (run.output / "adapter_config.json").is_file()
     merged = json.loads((run.output / "merged" / "config.json").read_text())
@@ -72,7 +71,7 @@ def test_an_adapter_on_a_vision_model_is_trained_and_merged(vlm: Path, tmp_path:
 
 def test_a_vision_model_trains_on_texts_too(vlm: Path, tmp_path: Path) -> None:
     dataset = tiny.write_dataset(tmp_path / "rows.jsonl", "messages")
-    check(run_script(fields("sft", vlm, tmp_path, dataset=str(dataset)), "sft", tmp_path))
+    check(run_script("sft", fields("sft", vlm, tmp_path, dataset=str(dataset)), tmp_path))
 
 
 def test_what_is_on_this_disk_is_known(vlm: Path, tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""What the methods ask of a GPU beside the model that is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import hfjobs_trainer as hft
+from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.planning.resolve import resolve
+from hfjobs_trainer.planning.workload import PROMPT_TOKENS, workload
+
+SMALL = ModelFacts(
+    model_type="qwen2",
+    num_parameters=494_032_768,
+    hidden_size=896,
+    intermediate_size=4864,
+    num_hidden_layers=24,
+    num_attention_heads=14,
+    num_key_value_heads=2,
+    vocab_size=151_936,
+    tie_word_embeddings=True,
+)
+LARGE = replace(SMALL, num_parameters=7_000_000_000)
+BASE: dict[str, Any] = {"model": "me/model", "dataset": "me/data"}
+
+
+def asked(spec: Any, **facts: Any) -> Any:
+    known = Facts(model=SMALL, **facts)
+    return workload(spec, known, resolve(spec, known, None, backend="hub"))
+
+
+def test_a_teacher_is_held_in_half_precision() -> None:
+    spec = hft.GKD(**BASE, teacher_model="me/teacher")
+    assert asked(spec, teacher=LARGE).beside_bytes == 2 * 7e9
+    assert asked(spec).beside_bytes == 2 * 494_032_768
+    assert asked(spec.replace(bf16=False), teacher=LARGE).beside_bytes == 4 * 7e9
+
+
+def test_ppo_holds_a_reward_model_and_trains_a_value_model() -> None:
+    spec = hft.PPO(**BASE, reward_model="me/reward", per_device_train_batch_size=4, response_length=100)
+    logits = 4 * 4 * 100 * 151_936
+    assert asked(spec, reward_model=LARGE).beside_bytes == 2 * 7e9 + 16 * 7e9 + logits
+    two = spec.replace(value_model="me/value")
+    assert asked(two, reward_model=LARGE, value_model=SMALL).beside_bytes == 2 * 7e9 + 16 * 494_032_768 + logits
+    assert not asked(spec).gradient_checkpointing
+
+
+@pytest.mark.parametrize(
+    ("spec", "tokens"),
+    [
+        (hft.ORPO(**BASE), 1024),
+        (hft.KTO(**BASE, max_length=256), 256),
+        (hft.GKD(**BASE, teacher_model="me/teacher"), 1024),
+        (hft.OnlineDPO(**BASE, reward_funcs="think_format_reward"), 512),
+        (hft.RLOO(**BASE, reward_funcs="think_format_reward", max_completion_length=64), PROMPT_TOKENS + 64),
+        (hft.Distillation(**BASE, teacher_model="me/teacher", max_completion_length=64), PROMPT_TOKENS + 64),
+        (hft.PPO(**BASE, reward_model="me/reward", response_length=64), PROMPT_TOKENS + 64),
+    ],
+    ids=lambda value: value.METHOD.name if hasattr(value, "METHOD") else str(value),
+)
+def test_a_row_is_as_long_as_the_method_lets_it_be(spec: Any, tokens: int) -> None:
+    assert asked(spec).sequence_length == tokens
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_a_reference_model_is_held_for_the_kl_term(method: str) -> None:
+    spec = hft.METHODS[method](**BASE, reward_funcs="think_format_reward", beta=0.1)
+    assert asked(spec).reference_model is True
+    assert asked(spec.replace(beta=0.0)).reference_model is None
+    assert asked(spec.replace(lora={"r": 8})).reference_model is None
