@@ -190,9 +190,9 @@ def test_a_script_starts_one_process_for_each_gpu_that_it_sees(method: str, flav
     assert isinstance(guard, ast.If)
     assert ast.unparse(guard.test) == "__name__ == '__main__'"
     # 0: as many as there are, whatever was planned
-    relaunch, main = (ast.unparse(statement) for statement in guard.body)
-    assert relaunch.startswith("relaunch(gpus=0, models={MODEL: ")
-    assert main == "main()"
+    assert [ast.unparse(node.func) for node in ast.walk(guard) if isinstance(node, ast.Call)] == ["relaunch", "main"]
+    [call] = calls(script, "relaunch")
+    assert {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}["gpus"] == "0"
 
 
 def test_a_single_process_is_only_by_request() -> None:
