@@ -150,12 +150,18 @@ class Client:
         return script_hardware(parsed, known) if isinstance(parsed, Script) else choose_hardware(parsed, known)
 
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
-        """Every flavor with its GPU, memory, disk and price; live prices if the Hub answers."""
+        """Print the table of flavors (GPU, memory, disk, price) and return it; prices are live if the Hub answers.
+
+        Args:
+            offline: Do not ask the Hub; the prices are then those of the dated snapshot.
+        """
         from hfjobs_trainer.gathering import gather_hardware
         from hfjobs_trainer.planning.flavors import hardware_table, snapshot
 
         live = None if offline else gather_hardware(token=self.token, endpoint=self.endpoint)
-        return hardware_table(live or snapshot())
+        table = hardware_table(live or snapshot())
+        print(table)
+        return table
 
     def submit(
         self,

@@ -350,3 +350,12 @@ def test_what_cannot_be_read_comes_from_the_snapshot() -> None:
     ).flavors
     assert flavor == find_flavor("t4-small", snapshot())
     assert parse_live([machine("new", unitLabel="fortnight")]).flavors == ()
+
+
+def test_the_table_is_printed_and_returned(capsys: pytest.CaptureFixture[str]) -> None:
+    import hfjobs_trainer as hft
+
+    table = hft.hardware_table(offline=True)
+
+    assert capsys.readouterr().out == f"{table}\n"
+    assert table["a10g-large"].usd_per_hour == 1.5
