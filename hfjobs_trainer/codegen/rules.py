@@ -116,6 +116,8 @@ def _rule(rule: Rule[object]) -> str:
     facts.append("checked for the chosen machine" if rule.stage == "run" else "checked before the machine is chosen")
     if rule.methods:
         facts.append(" and ".join(_label(name) for name in rule.methods) + " only")
+    if rule.scripts:
+        facts.append("scripts that exist already included")
     pieces = _SECTION.split(body)[1:]
     parts = [
         f"**{heading}**\n\n{textwrap.dedent(text.strip(chr(10))).strip()}\n"

@@ -260,7 +260,7 @@ def test_what_is_wrong_is_told(spec: dict[str, Any], found: dict[str, Any], code
 def test_a_good_script_has_no_problems() -> None:
     text = "# /// script\n# dependencies = ['trl']\n# ///\nfrom trl import TrlParser\n"
     spec = hft.Script(
-        "https://example.invalid/x.py", script_args=["--report_to=trackio"], hardware="t4-small", timeout=60
+        "https://example.invalid/x.py", script_args=["--report_to=trackio"], hardware="t4-small", timeout="1h"
     )
     report = hft.check(spec, facts=Facts(script=ScriptFacts(text, "0" * 64)), backend="hub")
     assert (report.problems, report.unchecked) == ((), ())

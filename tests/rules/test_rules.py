@@ -16,6 +16,7 @@ from hfjobs_trainer.codegen import rules
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.problems import Problem, Unchecked, all_rules
 from hfjobs_trainer.specs import load, parse
+from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.tokens import token_kind
 
 RULES = [code for code in codes() if code not in load.CODES]
@@ -66,6 +67,25 @@ def test_script_rules_hold_everywhere_and_remote_ones_on_the_hub_only(code: str)
         assert told(code, elsewhere) == []
     elif rule.stage == "spec":
         assert told(code, elsewhere) == known.expected
+
+
+OF_JOBS = ("ENV001", "ENV002", "HW001", "HW005", "JOB001", "JOB002", "JOB003", "JOB004", "SEC001", "SEC002")
+
+
+@pytest.mark.parametrize("code", OF_JOBS)
+def test_rules_of_jobs_hold_for_scripts(code: str) -> None:
+    known = case(code)
+    fields = JobSpec.model_fields.keys() - {"method"}
+    bad = {name: value for name, value in known.bad.items() if name in fields}
+    report = hft.check(base({"method": "script", **bad}), facts=known.facts, backend=known.backend)
+    # only training has the other fields, and pins packages
+    expected = [item for item in known.expected if item[0].split(".")[0] in fields and "is pinned to" not in item[1]]
+    assert told(code, report.problems) == expected
+    assert expected
+
+
+def test_no_other_rule_holds_for_scripts() -> None:
+    assert tuple(code for code, rule in all_rules().items() if rule.scripts) == OF_JOBS
 
 
 @pytest.mark.parametrize("code", sorted(all_rules()))
