@@ -42,8 +42,10 @@ def plan(fields: dict[str, Any], facts: Facts = KNOWN, backend: str = "hub") -> 
 def example(name: str) -> tuple[Any, Facts]:
     """An example spec, and facts by which it can run."""
     spec = EXAMPLES[name]()
-    data = DatasetFacts(exists=True, columns=spec.dataset_formats()[0], num_rows=15_806, splits=("train",))
-    return spec, Facts(model=QWEN, dataset=data, account=replace(ME, name="username"))
+    data = DatasetFacts(exists=True, columns=spec.dataset_formats()[0], num_rows=15_806, splits=("train", "test"))
+    beside = {"teacher": QWEN, "reward_model": QWEN, "value_model": QWEN}
+    facts = Facts(model=QWEN, dataset=data, eval_dataset=data, account=replace(ME, name="username"), **beside)
+    return spec, facts
 
 
 def decided(plan: hft.Plan) -> dict[str, Any]:
@@ -74,6 +76,8 @@ def test_a_plan_as_text() -> None:
           output_dir                  = Qwen2.5-0.5B-SFT  (named after the model and the method)
           bf16                        = True  (TRL's default)
           dtype                       = bfloat16  (the base under the adapter is frozen: half the memory at no loss)
+          hardware.strategy           = ddp  (each GPU holds a copy of the model)
+          ddp_timeout                 = 7200  (seconds that the processes wait for one that loads, tokenizes or saves)
           per_device_train_batch_size = 8  (the largest up to TRL's 8 that divides the global batch)
           gradient_accumulation_steps = 2  (32 sequences per optimiser step, 8 at a time on 2 GPUs)
           output.hub_model_id         = me/Qwen2.5-0.5B-SFT  (namespace and name of output_dir)
@@ -98,7 +102,8 @@ def test_a_plan_for_this_machine_as_text() -> None:
         unchecked
           DATA004 needs the columns of trl-lib/Capybara
           DATA010 needs the splits of trl-lib/Capybara
-          SFT004 needs the columns of trl-lib/Capybara""")
+          SFT004 needs the columns of trl-lib/Capybara
+          VIS001 needs the columns of trl-lib/Capybara""")
 
 
 def test_problems_are_in_the_text() -> None:
