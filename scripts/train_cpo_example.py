@@ -21,16 +21,16 @@
 # secrets = [
 #     "HF_TOKEN",
 # ]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "cpo", "spec" = "0cf23140d56a" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "cpo", "spec" = "02653fc95562" }
 #
 # [tool.hfjobs-trainer]
-# digest = "0cf23140d56a0879ba140b7d155bc1b6f330b15227323452ea6306d1aa44b75b"
+# digest = "02653fc955620a0d697e9eb73746828f2e22645a71e711b7d7323bd0a292fdcc"
 # spec = '''
 # {
 #   "method": "cpo",
-#   "per_device_train_batch_size": 4,
+#   "per_device_train_batch_size": 2,
 #   "num_train_epochs": 1.0,
-#   "gradient_accumulation_steps": 4,
+#   "gradient_accumulation_steps": 8,
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -109,9 +109,9 @@ def main() -> None:
     )
     args = CPOConfig(
         output_dir="Qwen2.5-0.5B-Instruct-CPO",
-        per_device_train_batch_size=4,
+        per_device_train_batch_size=2,
         num_train_epochs=1.0,
-        gradient_accumulation_steps=4,
+        gradient_accumulation_steps=8,
         learning_rate=1e-06,
         loss_type="simpo",
         cpo_alpha=0.0,

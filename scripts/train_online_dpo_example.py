@@ -21,15 +21,15 @@
 # secrets = [
 #     "HF_TOKEN",
 # ]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "online_dpo", "spec" = "d76c2af4516d" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "online_dpo", "spec" = "0f25c3fb1786" }
 #
 # [tool.hfjobs-trainer]
-# digest = "d76c2af4516d7cd7b7c57910aa56dd526f1f06f956dd67ee48943fb1ce70f0c2"
+# digest = "0f25c3fb1786e424951cb679e840f88d11f34857ff82f9143992b765b2d4778e"
 # spec = '''
 # {
 #   "method": "online_dpo",
-#   "per_device_train_batch_size": 4,
-#   "gradient_accumulation_steps": 4,
+#   "per_device_train_batch_size": 2,
+#   "gradient_accumulation_steps": 8,
 #   "eval_strategy": "steps",
 #   "eval_steps": 100,
 #   "hardware": {
@@ -124,8 +124,8 @@ def main() -> None:
     )
     args = OnlineDPOConfig(
         output_dir="Qwen2.5-0.5B-Instruct-OnlineDPO",
-        per_device_train_batch_size=4,
-        gradient_accumulation_steps=4,
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=8,
         eval_strategy="steps",
         eval_steps=100,
         learning_rate=5e-07,

@@ -21,16 +21,16 @@
 # secrets = [
 #     "HF_TOKEN",
 # ]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "orpo", "spec" = "bc67d7bd1a47" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "orpo", "spec" = "f24ce1c668d1" }
 #
 # [tool.hfjobs-trainer]
-# digest = "bc67d7bd1a475ec0db4f9557a2c153a6f6a075b376149db5ed9fbee7b79bdd6d"
+# digest = "f24ce1c668d1a06067088936d6a43e08b56e454ef828088b723e5a872decc480"
 # spec = '''
 # {
 #   "method": "orpo",
-#   "per_device_train_batch_size": 4,
+#   "per_device_train_batch_size": 2,
 #   "num_train_epochs": 1.0,
-#   "gradient_accumulation_steps": 4,
+#   "gradient_accumulation_steps": 8,
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
@@ -106,9 +106,9 @@ def main() -> None:
     )
     args = ORPOConfig(
         output_dir="Qwen2.5-0.5B-ORPO",
-        per_device_train_batch_size=4,
+        per_device_train_batch_size=2,
         num_train_epochs=1.0,
-        gradient_accumulation_steps=4,
+        gradient_accumulation_steps=8,
         learning_rate=8e-06,
         push_to_hub=True,
         hub_model_id="username/qwen-orpo",
