@@ -24,7 +24,7 @@ from hfjobs_trainer.planning.vision import chooses_targets, sees
 from hfjobs_trainer.planning.vllm import uses_vllm, vllm_server
 from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.locations import data_suffix
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
@@ -104,7 +104,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         merge_dtype=spec.dtype or MERGE_DTYPE,
         strategy=resolved.strategy,
         sharding=strategy_arguments(resolved.strategy),
-        downloads=is_hub_id(spec.model) and (resolved.num_gpus > 1 or resolved.strategy in SHARDED),
+        downloads=_downloads(spec) if resolved.num_gpus > 1 or resolved.strategy in SHARDED else {},
         server=vllm_server(spec),
         rewards=rewards,
         tools=[_reward(tool) for tool in tools],
@@ -126,6 +126,20 @@ def _model_class(spec: TrainSpec, facts: Facts) -> str:
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _downloads(spec: TrainSpec) -> dict[str, str | None]:
+    """Every model of the Hub that the script loads, each with its revision."""
+    models: dict[str, str | None] = {spec.model: spec.model_revision}
+    if isinstance(spec, RewardedSpec):
+        judges = [item for item in spec.reward_funcs if isinstance(item, str) and item not in BUILTIN_REWARDS]
+        models |= dict.fromkeys(judges)
+    if isinstance(spec, TaughtSpec):
+        models |= {spec.teacher_model: spec.teacher_model_revision}
+    if isinstance(spec, ScoredSpec):
+        models |= {spec.reward_model: spec.reward_model_revision}
+        models |= {spec.value_model: spec.value_model_revision} if spec.value_model else {}
+    return {model: revision for model, revision in models.items() if is_hub_id(model)}
 
 
 def _teacher(spec: TrainSpec, local: Facts | None, resolved: Resolved) -> SideModel | None:

@@ -173,7 +173,7 @@ class Run:
         merge_dtype: dtype of the merged model.
         strategy: Name of the strategy that spreads the model over several GPUs, such as ``"ddp"``.
         sharding: Arguments of TRL's config that the strategy consists of.
-        downloads: Whether the model is fetched once before several processes start.
+        downloads: Models that are fetched once before several processes start, each with its revision.
         server: The vLLM server that the script starts, or ``None``.
         rewards: Rewards of an online method.
         tools: Functions that the model may call.
@@ -220,7 +220,7 @@ class Run:
     merge_dtype: str = "bfloat16"
     strategy: str = "ddp"
     sharding: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    downloads: bool = False
+    downloads: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     server: Server | None = None
     rewards: Sequence[Reward] = ()
     tools: Sequence[Reward] = ()

@@ -48,13 +48,13 @@ def test_examples_are_clean(tmp_path: Path) -> None:
 
 # Name: the spec, the backend, pieces that the script must have, pieces that it must not have.
 DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
-    "one GPU": ({**SFT, **A10G}, "hub", ["gpus=1,", "relaunch(gpus=0)", 'precision="bf16"'], ["use_cpu=True,"]),
-    "two GPUs": ({**SFT, **TWO}, "hub", ["gpus=2,", "relaunch(gpus=0)"], []),
+    "one GPU": ({**SFT, **A10G}, "hub", ["gpus=1,", "relaunch(gpus=0, models={MODEL: None})", 'precision="bf16"'], ["use_cpu=True,"]),
+    "two GPUs": ({**SFT, **TWO}, "hub", ["gpus=2,", "relaunch(gpus=0, models={MODEL: None})"], []),
     "one of two GPUs": (
         {**SFT, "hardware": {"flavor": "a10g-largex2", "strategy": "single"}},
         "hub",
         ["gpus=1,", "relaunch(gpus=1)"],
-        ["relaunch(gpus=0)"],
+        ["relaunch(gpus=0, models={MODEL: None})"],
     ),
     "this machine": (SFT, "local", ["gpus=0,"], ['space_id="']),
     "old GPU": ({**SFT, **T4}, "hub", ['precision="fp16"', 'settle_dtype("float32")'], []),
@@ -138,7 +138,7 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
         "hub",
         [
             "    from peft import LoraConfig\n",
-            'settle_dtype("bfloat16", lora=True)',
+            'settle_dtype("bfloat16", frozen=True)',
             "peft_config=LoraConfig(\n            r=8,\n            lora_alpha=32,\n            lora_dropout=0.05,\n",
             '            target_modules=["q_proj", "v_proj"],\n',
             "            use_rslora=True,\n",
