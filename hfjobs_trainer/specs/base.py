@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
@@ -219,9 +220,9 @@ class TrainSpec(JobSpec, CommonArgs):
         given = self.model_dump(mode="json", exclude_unset=True, include=set(known))
         return {name: value for name, value in given.items() if name in known}
 
+    @abstractmethod
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
-        raise NotImplementedError
 
     @property
     def needs_eval_dataset(self) -> str | None:
