@@ -34,7 +34,9 @@ class TaughtSpec(TrainSpec):
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES | {"teacher_model_name_or_path": str}
 
     teacher_model: str = Field(min_length=1, description="Model to learn from: Hub id or local folder.")
-    teacher_model_revision: str | None = Field(default=None, description="Branch, tag or commit of the teacher.")
+    teacher_model_revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of the teacher."
+    )
     teacher_model_init_kwargs: dict[str, Any] | None = Field(
         default=None, description="Keyword arguments of the teacher's `from_pretrained`."
     )
@@ -46,8 +48,12 @@ class ScoredSpec(TrainSpec):
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES | {"reward_model_path": str}
 
     reward_model: str = Field(min_length=1, description="Model that scores the answers: Hub id or local folder.")
-    reward_model_revision: str | None = Field(default=None, description="Branch, tag or commit of the reward model.")
+    reward_model_revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of the reward model."
+    )
     value_model: str | None = Field(
         default=None, min_length=1, description="Model that the value model starts from; unset: the reward model."
     )
-    value_model_revision: str | None = Field(default=None, description="Branch, tag or commit of the value model.")
+    value_model_revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of the value model."
+    )

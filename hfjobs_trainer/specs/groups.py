@@ -125,7 +125,9 @@ class LoRA(Group):
     adapter: str | None = Field(
         default=None, min_length=1, description="Adapter to start from: Hub id or local folder; it is trained on."
     )
-    adapter_revision: str | None = Field(default=None, description="Branch, tag or commit of that adapter.")
+    adapter_revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of that adapter."
+    )
     merge_first: bool = Field(
         default=False, description="Merge `adapter` into the model and train a new adapter on top of it."
     )
