@@ -51,7 +51,7 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
     "one GPU": (
         {**SFT, **A10G},
         "hub",
-        ["gpus=1,", "relaunch(gpus=0, models={MODEL: None})", 'precision="bf16"'],
+        ["gpus=1,", "relaunch(gpus=0)\n", 'precision="bf16"'],
         ["use_cpu=True,"],
     ),
         ["relaunch(gpus=0"],
