@@ -54,7 +54,6 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
         ["gpus=1,", "relaunch(gpus=0)\n", 'precision="bf16"'],
         ["use_cpu=True,"],
     ),
-        ["relaunch(gpus=0"],
     "one of two GPUs": (
         {**SFT, "hardware": {"flavor": "a10g-largex2", "strategy": "single"}},
         "hub",
