@@ -54,11 +54,12 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
         ["gpus=1,", "relaunch(gpus=0)\n", 'precision="bf16"'],
         ["use_cpu=True,"],
     ),
+    "two GPUs": ({**SFT, **TWO}, "hub", ["gpus=2,", "relaunch(gpus=0, models={MODEL: None})"], []),
     "one of two GPUs": (
         {**SFT, "hardware": {"flavor": "a10g-largex2", "strategy": "single"}},
         "hub",
         ["gpus=1,", "relaunch(gpus=1)"],
-        ["relaunch(gpus=0, models={MODEL: None})"],
+        ["relaunch(gpus=0"],
     ),
     "this machine": (SFT, "local", ["gpus=0,"], ['space_id="']),
     "old GPU": ({**SFT, **T4}, "hub", ['precision="fp16"', 'settle_dtype("float32")'], []),
