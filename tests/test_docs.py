@@ -109,7 +109,9 @@ def test_codes_that_are_mentioned_exist() -> None:
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_no_page_names_a_package_index_or_a_place_of_its_writer(page: str) -> None:
-    assert not re.search(r"pypi|anaconda|conda-forge|npmjs|(?<![\w.~])/(?:home|root|opt|work)/", TEXTS[page], re.IGNORECASE)
+    assert not re.search(
+        r"pypi|anaconda|conda-forge|npmjs|(?<![\w.~])/(?:home|root|opt|work)/", TEXTS[page], re.IGNORECASE
+    )
 
 
 @pytest.mark.parametrize("text", ["three hours", "hft.", ""])
