@@ -11,7 +11,9 @@ from hfjobs_trainer.errors import SpecError
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Facts
+    from hfjobs_trainer.planning.compare import FlavorComparison
     from hfjobs_trainer.planning.flavors import FlavorChoice, HardwareTable
+    from hfjobs_trainer.planning.forecast import Estimate
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.problems import Report
     from hfjobs_trainer.running.backends.base import Backend
@@ -134,20 +136,71 @@ class Client:
         offline: bool = False,
         backend: str | None = None,
     ) -> FlavorChoice:
-        """The cheapest flavor of Hugging Face Jobs on which the run fits, and why the others were rejected.
+        """The flavor of Hugging Face Jobs on which the run is expected to cost least, and why not the others.
 
-        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown.
+        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. Where the time that the run takes
+        cannot be told, it is the flavor with the lowest price an hour on which it fits.
 
         Raises:
             SpecError: ``spec`` is a mapping that is no spec.
         """
-        from hfjobs_trainer.planning.machine import choose_hardware
+        from hfjobs_trainer.planning.machine import choose_machine
         from hfjobs_trainer.planning.script_plan import script_hardware
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
         known = facts or self.gather(parsed, offline=offline, backend=backend or "hub")
-        return script_hardware(parsed, known) if isinstance(parsed, Script) else choose_hardware(parsed, known)
+        return script_hardware(parsed, known) if isinstance(parsed, Script) else choose_machine(parsed, known)
+
+    def compare_flavors(
+        self, spec: TrainSpec | Mapping[str, Any], *, facts: Facts | None = None, offline: bool = False
+    ) -> FlavorComparison:
+        """The run on every flavor: whether it fits, its memory, the batch that fits, hours and dollars.
+
+        Args:
+            spec: A spec, or a mapping that carries ``method``; the flavor that it names does not matter.
+            facts: What is known; default: gathered now.
+            offline: Do not ask the Hub; prices are then those of the dated snapshot.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is no spec, or an ``hft.Script``, of which nothing can be estimated.
+        """
+        from hfjobs_trainer.planning.compare import compare_flavors
+
+        parsed = self._trained(spec)
+        return compare_flavors(parsed, facts or self.gather(parsed, offline=offline, backend="hub"))
+
+    def estimate(
+        self,
+        spec: TrainSpec | Mapping[str, Any],
+        *,
+        gpu: str | None = None,
+        num_gpus: int = 1,
+        facts: Facts | None = None,
+        offline: bool = False,
+    ) -> Estimate:
+        """What the run needs: memory, time and, on Hugging Face Jobs, dollars.
+
+        Args:
+            spec: A spec, or a mapping that carries ``method``.
+            gpu: A GPU that you have, such as ``"RTX 4090"``, ``"A100-40"`` or ``"2x H100"``; default: the flavor that
+                the spec names, or the one that would be chosen.
+            num_gpus: How many of that GPU.
+            facts: What is known; default: gathered now.
+            offline: Do not ask the Hub.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is no spec, or an ``hft.Script``, of which nothing can be estimated.
+            ValueError: Nothing is known of ``gpu``; the message names those that may be meant.
+        """
+        from hfjobs_trainer.planning.assemble import check_run
+        from hfjobs_trainer.planning.forecast import estimate_on
+
+        parsed = self._trained(spec)
+        known = facts or self.gather(parsed, offline=offline, backend="hub")
+        if gpu is None:
+            return check_run(parsed, known, backend="hub").estimate
+        return estimate_on(parsed, known, gpu, num_gpus)
 
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
         """Print the table of flavors (GPU, memory, disk, price) and return it; prices are live if the Hub answers.
@@ -179,8 +232,10 @@ class Client:
 
         Raises:
             SpecError: The run would fail; all reasons at once.
+            BudgetExceeded: It is expected to cost more than ``max_usd``; the other reasons, if any, are told as well.
             AuthError, QuotaError, HubUnavailable: The Hub refused, or could not be reached.
         """
+        from hfjobs_trainer.planning.budget import over_budget
         from hfjobs_trainer.planning.plan import Plan
         from hfjobs_trainer.running.job import Job
 
@@ -194,7 +249,8 @@ class Client:
             return plan
         errors = [problem for problem in plan.problems if problem.severity == "error"]
         if errors:
-            raise SpecError(plan.problems, f"{type(plan.spec).METHOD.label} spec")
+            subject = f"{type(plan.spec).METHOD.label} spec"
+            raise over_budget(plan, subject) or SpecError(plan.problems, subject)
         running = chosen if not isinstance(chosen, str) else self._backend(chosen)
         env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
         record = running.submit(replace(plan, request=replace(plan.request, env=env)))
@@ -227,6 +283,17 @@ class Client:
 
     def _named(self, spec: TrainSpec | Script) -> TrainSpec | Script:
         return spec if self.namespace is None or spec.namespace is not None else spec.replace(namespace=self.namespace)
+
+    def _trained(self, spec: TrainSpec | Mapping[str, Any]) -> TrainSpec:
+        from hfjobs_trainer.specs.base import TrainSpec
+
+        parsed = self._named(_spec(spec))
+        if not isinstance(parsed, TrainSpec):
+            from hfjobs_trainer.problems import Problem
+
+            why = "nobody knows what a script needs, so nothing can be estimated"
+            raise SpecError([Problem("SCRIPT004", "script", why, "name the flavor: hft.hardware_table()")], "Script spec")
+        return parsed
 
     def _backend(self, name: str) -> Backend:
         if name == "hub":
@@ -261,6 +328,8 @@ check = default.check
 plan = default.plan
 render = default.render
 pick_flavor = default.pick_flavor
+compare_flavors = default.compare_flavors
+estimate = default.estimate
 hardware_table = default.hardware_table
 submit = default.submit
 jobs = default.jobs

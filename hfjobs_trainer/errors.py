@@ -8,6 +8,7 @@ HFTError
 │  ├─ QuotaError              no credits, or a limit reached
 │  ├─ JobNotFound
 │  └─ HubUnavailable          no answer, or a broken one, after the retries
+├─ BudgetExceeded             the run is expected to cost more than it may: .estimate, .cap
 └─ JobFailed                  the run ended without success: .status, .log_tail
 """
 
@@ -70,6 +71,28 @@ class JobNotFound(BackendError):
 
 class HubUnavailable(BackendError):
     """The Hub did not answer, or answered with a server error, also after retries."""
+
+
+class BudgetExceeded(HFTError):
+    """A run is expected to cost more than ``max_usd``; nothing was submitted.
+
+    Args:
+        estimate: Expected cost, US dollars, on the machine that was named; else on the cheapest that would do.
+        cap: ``max_usd``, US dollars.
+        problems: All problems found; that of the cost names the cheapest alternative.
+        subject: What was checked, for the message's first line.
+    """
+
+    def __init__(self, estimate: float, cap: float, problems: Sequence[Problem] = (), subject: str = "spec") -> None:
+        self.estimate, self.cap = estimate, cap
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        self.subject = subject
+        from hfjobs_trainer.problems import describe
+
+        super().__init__(describe(self.problems, subject))
+
+    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[float, float, tuple[Problem, ...], str]]:
+        return type(self), (self.estimate, self.cap, self.problems, self.subject)
 
 
 class JobFailed(HFTError):

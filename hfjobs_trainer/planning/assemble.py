@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, HardwareFacts
+from hfjobs_trainer.planning.budget import decide_timeout
 from hfjobs_trainer.planning.compose import compose
 from hfjobs_trainer.planning.flavors import FlavorChoice, snapshot
+from hfjobs_trainer.planning.forecast import Estimate
 from hfjobs_trainer.planning.labels import basename, slug
 from hfjobs_trainer.planning.machine import choose_machine, memory_of
-from hfjobs_trainer.planning.memory import MemoryEstimate
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
-from hfjobs_trainer.planning.resolve import Resolved, padded_timeout, resolve
+from hfjobs_trainer.planning.resolve import Resolved, resolve
 from hfjobs_trainer.planning.trackers import tracking_secrets
 from hfjobs_trainer.planning.vllm import share_gpu, vllm_request
 from hfjobs_trainer.problems import RULES, Problem, Unchecked, run_rules
@@ -31,7 +32,8 @@ class Checked:
     resolved: Resolved
     flavor: Flavor | None
     choice: FlavorChoice | None
-    memory: MemoryEstimate | None
+    estimate: Estimate
+    timeout_seconds: int | None
     hardware: HardwareFacts
     problems: tuple[Problem, ...]
     unchecked: tuple[Unchecked, ...]
@@ -43,9 +45,16 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     hardware = facts.hardware or snapshot()
     context = Context(spec, facts, backend)
     problems, unchecked = run_rules(context, method=method, stage="spec")
-    choice, strategy = (None, None) if backend == "local" else choose_machine(spec, facts)
-    flavor = choice.flavor if choice else None
-    resolved = resolve(spec, facts, flavor, backend=backend, strategy=strategy)
+    choice = None if backend == "local" else choose_machine(spec, facts)
+    flavor, layout = (choice.flavor, choice.layout) if choice else (None, None)
+    resolved = resolve(spec, facts, flavor, backend=backend, layout=layout)
+    duration = choice.duration if choice else None
+    if choice is not None and choice.cheapest is not None:
+        # nothing is within the caps: what the plan then tells is what they are held against
+        duration = choice.cheapest.duration
+    price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
+    timeout, timed = decide_timeout(spec, duration, price)
+    resolved = replace(resolved, decisions=(*resolved.decisions, *timed))
     memory, shared = share_gpu(spec, memory_of(spec, facts, resolved), flavor)
     if shared is not None:
         arguments = resolved.arguments | {shared.path: shared.value}
@@ -57,13 +66,23 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
         arguments=resolved.arguments,
         memory=memory,
         choice=choice,
+        duration=duration,
+        timeout_seconds=timeout,
     )
     found, lacking = run_rules(context, method=method, stage="run")
     problems, unchecked = [*problems, *found], [*unchecked, *lacking]
     if backend == "local":
         problems = [problem for problem in problems if problem.scope == "script"]
         unchecked = [item for item in unchecked if RULES[item.code].scope == "script"]
-    return Checked(resolved, flavor, choice, memory, hardware, tuple(problems), tuple(unchecked))
+    estimate = Estimate(
+        memory=memory,
+        gpu=flavor.gpu if flavor else None,
+        num_gpus=max(1, resolved.world_size),
+        usable_gib=flavor.usable_gpu_memory_gib if flavor else None,
+        layout=layout,
+        duration=duration,
+    )
+    return Checked(resolved, flavor, choice, estimate, timeout, hardware, tuple(problems), tuple(unchecked))
 
 
 def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
@@ -81,6 +100,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
         spec,
         subject=basename(spec.model),
         flavor=flavor,
+        timeout_seconds=checked.timeout_seconds,
         namespace=resolved.namespace,
         needs_token=bool(resolved.needs_token),
         backend=backend,
@@ -89,9 +109,9 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
     script = render_script(compose(spec, facts, resolved, request, backend=backend))
     decisions = resolved.decisions
     if checked.choice is not None and spec.hardware.flavor == "auto" and flavor is not None:
-        why = "the cheapest that fits" + (
-            f", {checked.choice.headroom:.1f} GiB to spare" if checked.choice.headroom else ""
-        )
+        cheapest = "the cheapest that fits" if checked.choice.duration is None else "where the run costs least"
+        spare = f", {checked.choice.headroom:.1f} GiB to spare" if checked.choice.headroom else ""
+        why = cheapest + spare
         decisions = (Decision("hardware.flavor", flavor.name, why), *decisions)
     return Plan(
         spec=spec,
@@ -99,7 +119,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
         request=replace(request, script=script),
         flavor=flavor,
         choice=checked.choice,
-        estimate=checked.memory,
+        estimate=checked.estimate,
         decisions=decisions,
         problems=checked.problems,
         unchecked=checked.unchecked,
@@ -108,7 +128,14 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
 
 
 def request_of(
-    spec: JobSpec, *, subject: str, flavor: Flavor | None, namespace: str | None, needs_token: bool, backend: str
+    spec: JobSpec,
+    *,
+    subject: str,
+    flavor: Flavor | None,
+    timeout_seconds: int | None,
+    namespace: str | None,
+    needs_token: bool,
+    backend: str,
 ) -> JobRequest:
     """What a backend is asked to run, but for the script.
 
@@ -116,6 +143,7 @@ def request_of(
         spec: The spec.
         subject: What it is about, for the job's name: a model, a script.
         flavor: The chosen flavor.
+        timeout_seconds: When the job is ended; ``None`` for no limit.
         namespace: User or organization that runs and pays.
         needs_token: Whether the script needs HF_TOKEN.
         backend: ``"hub"`` or ``"local"``.
@@ -137,7 +165,7 @@ def request_of(
         script="",
         name=slug(said if said.startswith(method) else f"{method}-{said}", 60),
         flavor=flavor.name if flavor else None,
-        timeout_seconds=padded_timeout(spec),
+        timeout_seconds=timeout_seconds,
         env=env | spec.env,
         secrets=tuple(dict.fromkeys(secrets)),
         labels=labels | spec.labels,

@@ -1,76 +1,82 @@
-"""Which machine a run gets, and how the model is spread over its GPUs."""
+"""Which machine a run gets, and why not the others."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hfjobs_trainer.facts import Facts
-from hfjobs_trainer.planning.architecture import count_parameters
-from hfjobs_trainer.planning.flavors import FlavorChoice, Requirements, choose_flavor, find_flavor, snapshot
+from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
 from hfjobs_trainer.planning.memory import MemoryEstimate, estimate_memory
-from hfjobs_trainer.planning.resolve import Resolved, planned_gpus, precision_of, resolve
-from hfjobs_trainer.planning.strategies import SHARDED, first_strategy, may_shard
-from hfjobs_trainer.planning.vllm import server_gpus
-from hfjobs_trainer.planning.workload import BYTES, workload
+from hfjobs_trainer.planning.offers import by_price
+from hfjobs_trainer.planning.resolve import Resolved
+from hfjobs_trainer.planning.search import Option, Search
+from hfjobs_trainer.planning.workload import workload
 from hfjobs_trainer.specs.base import TrainSpec
 
 
 def memory_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> MemoryEstimate | None:
     """Memory of one GPU; ``None`` if the model's size is unknown."""
-    return estimate_memory(workload(spec, facts, resolved), num_gpus=max(1, resolved.num_gpus))
+    return estimate_memory(workload(spec, facts, resolved), num_gpus=max(1, resolved.world_size))
 
 
-def choose_hardware(spec: TrainSpec, facts: Facts) -> FlavorChoice:
-    """The flavor that the user named, or the cheapest that fits."""
-    return choose_machine(spec, facts)[0]
-
-
-def choose_machine(spec: TrainSpec, facts: Facts) -> tuple[FlavorChoice, str]:
-    """The flavor, and how the model is spread over its GPUs.
-
-    A copy of the model on each GPU is the simplest and the fastest; only where it fits nowhere is the model spread.
-    """
-    first = first_strategy(spec)
-    choice = _choose(spec, facts, first)
-    if not may_shard(spec) or choice.estimate is None:
-        return choice, first
-    if spec.hardware.flavor == "auto":
-        suffices = choice.flavor is not None or spec.hardware.num_gpus == 1
-    else:
-        several = planned_gpus(spec, choice.flavor) > 1
-        suffices = not several or choice.headroom is None or choice.headroom >= 0
-    if suffices:
-        return choice, first
-    spread = _choose(spec, facts, "fsdp2")
-    fits = spread.flavor is not None and spread.headroom is not None and spread.headroom >= 0
-    return (spread, "fsdp2") if fits else (choice, first)
-
-
-def _choose(spec: TrainSpec, facts: Facts, strategy: str) -> FlavorChoice:
+def choose_machine(spec: TrainSpec, facts: Facts) -> FlavorChoice:
+    """The flavor that the user named, or the one on which the run is expected to cost least; of equals the faster."""
     hardware = facts.hardware or snapshot()
-    wanted = spec.hardware
-    if wanted.flavor != "auto":
-        flavor = find_flavor(wanted.flavor, hardware)
-        if flavor is None:
-            return FlavorChoice.named(None)
-        resolved = resolve(spec, facts, flavor, backend="hub", strategy=strategy)
-        return FlavorChoice.named(flavor, memory_of(spec, facts, resolved))
-    precision, is_set = precision_of(spec, None)
-    resolved = resolve(spec, facts, None, backend="hub", strategy=strategy)
-    parameters = facts.model.num_parameters or count_parameters(facts.model)
-    aside = server_gpus(spec)
-    spread: dict[int, MemoryEstimate] = {}
-    if strategy in SHARDED:
-        for count in sorted({flavor.num_gpus for flavor in hardware.flavors if flavor.num_gpus > 1}):
-            if (memory := memory_of(spec, facts, replace(resolved, num_gpus=count))) is not None:
-                spread[count] = memory
-    requirements = Requirements(
-        memory=memory_of(spec, facts, resolved),
-        spread=spread,
-        bf16=precision == "bf16" or not is_set,
-        min_gpus=aside + (wanted.num_gpus or (2 if wanted.strategy == "ddp" or strategy in SHARDED else 1)),
-        max_gpus=1 + aside if wanted.strategy == "single" else None,
-        max_usd_per_hour=wanted.max_usd_per_hour,
-        weights_bytes=parameters * BYTES.get(resolved.dtype, 4.0) if parameters else None,
+    if spec.hardware.flavor != "auto":
+        flavor = find_flavor(spec.hardware.flavor, hardware)
+        if flavor is None or not flavor.num_gpus:
+            return FlavorChoice.named(flavor)
+        return _taken(Search(spec, facts, flavor).option(flavor))
+    options = Search(spec, facts).survey(sorted(hardware.flavors, key=by_price))
+    possible = [option for option in options if option.why_not is None]
+    rejected = {option.flavor.name: option.why_not or "" for option in options}
+    if not possible:
+        return FlavorChoice(
+            None,
+            rejected=tuple(rejected.items()),
+            estimate=next((option.memory for option in options if option.memory is not None), None),
+            cheapest=_cheapest(options),
+        )
+    best = min(possible, key=lambda option: option.cost)
+    rejected |= {option.flavor.name: _second(option, best) for option in possible}
+    del rejected[best.flavor.name]
+    return _taken(best, tuple(rejected.items()))
+
+
+def find_alternative(spec: TrainSpec, facts: Facts) -> Option | None:
+    """The flavor on which the run is expected to cost least, whatever was named, and whatever the caps are."""
+    freed = spec.replace(hardware={**spec.hardware.model_dump(exclude_unset=True), "flavor": "auto"})
+    hardware = facts.hardware or snapshot()
+    return _cheapest(Search(freed, facts).survey(sorted(hardware.flavors, key=by_price)))
+
+
+def _cheapest(options: list[Option]) -> Option | None:
+    """The cheapest on which the run would do, the caps aside."""
+    runs = [option for option in options if option.why_not is None or option.over_cap]
+    return min(runs, key=lambda option: option.cost, default=None)
+
+
+def _taken(option: Option, rejected: tuple[tuple[str, str], ...] = ()) -> FlavorChoice:
+    flavor, memory = option.flavor, option.memory
+    usable = flavor.usable_gpu_memory_gib
+    return FlavorChoice(
+        flavor=flavor,
+        usd_per_hour=flavor.usd_per_hour,
+        headroom=memory.headroom_gib(usable) if memory is not None and usable is not None else None,
+        rejected=rejected,
+        estimate=memory,
+        layout=option.layout,
+        duration=option.duration,
     )
-    return choose_flavor(requirements, hardware)
+
+
+def _second(option: Option, best: Option) -> str:
+    """Why a flavor that would do is not the one."""
+    if option.duration is not None and best.duration is not None:
+        usd, least = option.duration.usd.expected, best.duration.usd.expected
+        if f"{usd:.2f}" == f"{least:.2f}":
+            return f"fits at the same cost, but is slower than {best.flavor.name}"
+        return f"fits, but the run would cost about ${usd:.2f}; on {best.flavor.name} ${least:.2f}"
+    if option.flavor.usd_per_hour > best.flavor.usd_per_hour:
+        prices = f"${option.flavor.usd_per_hour:.2f}/h; {best.flavor.name} costs ${best.flavor.usd_per_hour:.2f}/h"
+        return f"fits, but costs {prices}"
+    return f"fits at the same price, with less GPU memory than {best.flavor.name}"
+

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor
     from hfjobs_trainer.planning.flavors import FlavorChoice
-    from hfjobs_trainer.planning.memory import MemoryEstimate
+    from hfjobs_trainer.planning.forecast import Estimate
     from hfjobs_trainer.problems import Problem, Unchecked
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
@@ -67,7 +67,7 @@ class Plan:
         request: What the backend will be asked to run.
         flavor: The chosen flavor; ``None`` on the local backend, and when none could be chosen.
         choice: How the flavor was chosen; ``None`` on the local backend.
-        estimate: Memory per GPU; ``None`` when the size of the model is unknown.
+        estimate: Memory, time and money, as far as they are known; ``None`` for ``hft.Script``.
         decisions: Every value chosen for the user, with its reason.
         problems: Warnings, and what would make the remote run fail; ``submit`` raises the errors among them.
         unchecked: Rules that lacked a fact.
@@ -79,7 +79,7 @@ class Plan:
     request: JobRequest
     flavor: Flavor | None = None
     choice: FlavorChoice | None = None
-    estimate: MemoryEstimate | None = None
+    estimate: Estimate | None = None
     decisions: tuple[Decision, ...] = ()
     problems: tuple[Problem, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from hfjobs_trainer.facts import Facts, Flavor
 from hfjobs_trainer.planning.labels import basename, file_name
+from hfjobs_trainer.planning.layout import Layout, may_keep_activations, may_shrink_evaluation, usual_layout
 from hfjobs_trainer.planning.plan import Decision
 from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
 from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
@@ -39,7 +40,6 @@ class Resolved:
         strategy: How the model is spread over them, as in ``hft.Hardware``, never ``"auto"``.
         tracking: What the script's ``track`` takes; ``None`` without a tracker.
         namespace: Whose job, model and Space it is; ``None`` where unknown.
-        timeout_seconds: Padded timeout, seconds; ``None`` if the spec has none.
         needs_token: Why the script needs HF_TOKEN; empty if it does not.
         decisions: What was decided and why.
     """
@@ -53,16 +53,8 @@ class Resolved:
     strategy: str
     tracking: dict[str, Any] | None
     namespace: str | None
-    timeout_seconds: int | None
     needs_token: tuple[str, ...]
     decisions: tuple[Decision, ...] = field(default=())
-
-
-def padded_timeout(spec: JobSpec) -> int | None:
-    """Seconds after which the job is ended: the timeout and its padding, rounded up."""
-    if spec.timeout is None:
-        return None
-    return -int(-(spec.timeout * (1 + spec.timeout_padding)) // 1)
 
 
 def precision_of(spec: TrainSpec, flavor: Flavor | None) -> tuple[Precision, bool]:
@@ -83,7 +75,7 @@ def planned_gpus(spec: TrainSpec, flavor: Flavor | None) -> int:
 
 
 def resolve(
-    spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: str, strategy: str | None = None
+    spec: TrainSpec, facts: Facts, flavor: Flavor | None, *, backend: str, layout: Layout | None = None
 ) -> Resolved:
     """Decide everything that the spec leaves open, for this machine.
 
@@ -92,7 +84,7 @@ def resolve(
         facts: What is known of the outside.
         flavor: The machine; ``None`` where it is not known.
         backend: ``"hub"`` or ``"local"``.
-        strategy: How the model is spread over several GPUs; ``None``: as the user says, or a copy on each.
+        layout: How the run is laid out on the machine; ``None`` where nobody knows what fits: by TRL's defaults.
     """
     decisions: list[Decision] = []
 
@@ -115,14 +107,14 @@ def resolve(
             decide("bf16", True, "TRL's default")
     dtype = spec.dtype or decide("dtype", *_dtype(spec, precision))
     num_gpus = planned_gpus(spec, flavor)
-    strategy = strategy or first_strategy(spec)
+    strategy = layout.strategy if layout else first_strategy(spec)
     if spec.hardware.strategy == "auto" and num_gpus > 1:
         fits = "each GPU holds a copy of the model" if strategy == "ddp" else "no GPU holds the whole model"
         decide("hardware.strategy", strategy, fits)
     if (num_gpus > 1 or strategy in SHARDED) and not spec.is_set("ddp_timeout"):
         why = "seconds that the processes wait for one that loads, tokenizes or saves"
         arguments["ddp_timeout"] = decide("ddp_timeout", TIMEOUT_SECONDS, why)
-    _solve_batch(spec, num_gpus or 1, arguments, decide)
+    arguments |= _lay_out(spec, layout, num_gpus or 1, decide)
     arguments |= vllm_arguments(spec, decide) | vision_arguments(spec, facts, decide)
     if chooses_targets(spec, facts):
         decide("lora.target_modules", ALL_LINEAR, "PEFT has no choice of its own for most vision models")
@@ -155,9 +147,6 @@ def resolve(
             arguments[name] = hardware[name]
     arguments["disable_tqdm"] = True
 
-    timeout = padded_timeout(spec)
-    if timeout is not None and spec.timeout_padding:
-        decide("timeout", f"{timeout} s", f"your {spec.timeout} s and {spec.timeout_padding:.0%} of padding")
     return Resolved(
         arguments=arguments,
         precision=precision,
@@ -168,7 +157,6 @@ def resolve(
         strategy=strategy,
         tracking=tracking,
         namespace=namespace,
-        timeout_seconds=timeout,
         needs_token=_token_reasons(spec, facts, pushes, tracking),
         decisions=tuple(decisions),
     )
@@ -180,25 +168,33 @@ def _dtype(spec: TrainSpec, precision: Precision) -> tuple[DType, str]:
     return _FROZEN[precision], "the base under the adapter is frozen: half the memory at no loss"
 
 
-def _solve_batch(spec: TrainSpec, num_gpus: int, arguments: dict[str, Any], decide: Any) -> None:
-    """Per-device batch and accumulation from ``global_batch_size``; a rule reports what cannot be solved."""
+def _lay_out(spec: TrainSpec, layout: Layout | None, num_gpus: int, decide: Any) -> dict[str, Any]:
+    """Arguments for the batch and for recomputing; a rule reports a batch that cannot be formed."""
+    chosen = layout or usual_layout(spec, num_gpus)
+    if chosen is None:
+        return {}
+    arguments: dict[str, Any] = {}
+    per_device, steps = chosen.per_device_train_batch_size, chosen.gradient_accumulation_steps
     wanted = spec.global_batch_size
-    if wanted is None or spec.is_set("gradient_accumulation_steps"):
-        return
-    if spec.is_set("per_device_train_batch_size"):
-        per_device = spec.per_device_train_batch_size
-    else:
-        share = max(1, wanted // num_gpus)
-        per_device = max(
-            size for size in range(1, min(share, spec.per_device_train_batch_size) + 1) if share % size == 0
-        )
+    usual = wanted is None and per_device == spec.per_device_train_batch_size
+    if not spec.is_set("per_device_train_batch_size") and not usual:
         why = f"the largest up to TRL's {spec.per_device_train_batch_size} that divides the global batch"
+        if layout is not None:
+            why = "what the estimate says is the fastest of those that fit"
         arguments["per_device_train_batch_size"] = decide("per_device_train_batch_size", per_device, why)
-    if wanted % (per_device * num_gpus) == 0:
-        steps = wanted // (per_device * num_gpus)
+    if not spec.is_set("gradient_accumulation_steps") and not usual:
         gpus = f" on {num_gpus} GPUs" if num_gpus > 1 else ""
-        why = f"{wanted} sequences per optimiser step, {per_device} at a time{gpus}"
+        whose = "" if wanted else ", TRL's default"
+        total = per_device * steps * num_gpus
+        why = f"{total} sequences per optimiser step{whose}, {per_device} at a time{gpus}"
         arguments["gradient_accumulation_steps"] = decide("gradient_accumulation_steps", steps, why)
+    if layout is not None and may_keep_activations(spec) and not layout.gradient_checkpointing:
+        why = "the activations fit, so nothing needs to be computed twice"
+        arguments["gradient_checkpointing"] = decide("gradient_checkpointing", False, why)
+    if spec.evaluates and per_device < spec.per_device_eval_batch_size and may_shrink_evaluation(spec):
+        why = "a larger batch than in training might not fit"
+        arguments["per_device_eval_batch_size"] = decide("per_device_eval_batch_size", per_device, why)
+    return arguments
 
 
 def _token_reasons(spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, ScriptFacts
 from hfjobs_trainer.planning.assemble import request_of
+from hfjobs_trainer.planning.budget import decide_timeout
 from hfjobs_trainer.planning.compose import job_table
 from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
 from hfjobs_trainer.planning.pins import pins
@@ -26,7 +27,7 @@ SUBJECT = "Script spec"
 
 def script_hardware(spec: Script, facts: Facts) -> FlavorChoice:
     """The flavor that the user named; none otherwise, since nobody knows what the script needs."""
-    return FlavorChoice.named(find_flavor(spec.hardware.flavor, facts.hardware or snapshot()), None)
+    return FlavorChoice.named(find_flavor(spec.hardware.flavor, facts.hardware or snapshot()))
 
 
 def check_script(spec: Script, facts: Facts, *, backend: str) -> tuple[tuple[Problem, ...], tuple[Unchecked, ...]]:
@@ -34,7 +35,9 @@ def check_script(spec: Script, facts: Facts, *, backend: str) -> tuple[tuple[Pro
     problems: list[Problem] = []
     unchecked: list[Unchecked] = []
     flavor = None if backend == "local" else script_hardware(spec, facts).flavor
-    context = Context(spec, facts, backend, flavor=flavor, num_gpus=max(1, _gpus(spec, flavor)))
+    timeout, _ = decide_timeout(spec, None, flavor.usd_per_hour if flavor else None)
+    gpus = max(1, _gpus(spec, flavor))
+    context = Context(spec, facts, backend, flavor=flavor, num_gpus=gpus, timeout_seconds=timeout)
     for stage in ("spec", "run"):
         found, lacking = run_rules(context, method="script", stage=stage)
         problems += found
@@ -66,17 +69,17 @@ def assemble_script(spec: Script, facts: Facts, *, backend: str) -> Plan:
     namespace = spec.namespace or facts.account.name
     tracking = resolve_tracking(spec.tracking, spec.stem, None, namespace, backend, decide, "script")
     pushes = any(item.split("=")[0] in ("--push_to_hub", "--push-to-hub") for item in spec.script_args)
+    timeout, timed = decide_timeout(spec, None, flavor.usd_per_hour if flavor else None)
     request = request_of(
         spec,
         subject=spec.stem,
         flavor=flavor,
+        timeout_seconds=timeout,
         namespace=namespace,
         needs_token=pushes or bool(tracking and tracking.get("space_id")),
         backend=backend,
     )
-    if spec.timeout is not None and spec.timeout_padding:
-        why = f"your {spec.timeout} s and {spec.timeout_padding:.0%} of padding"
-        decide("timeout", f"{request.timeout_seconds} s", why)
+    decisions += timed
     text = found.text or ""
     run = ScriptRun(
         header=_header(spec, read_header(text), request, decide),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from hfjobs_trainer.planning.duration import billed_usd
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
@@ -16,8 +17,7 @@ def show(plan: Plan) -> str:
     spec, request = plan.spec, plan.request
     lines = [_subject(plan), *_rows("where", _where(plan)), *_rows("time", _time(plan))]
     if isinstance(spec, TrainSpec):
-        unknown = ["unknown: the model's size is not known"]
-        lines += _rows("memory", str(plan.estimate).split("\n") if plan.estimate else unknown)
+        lines += _rows("memory", _memory(plan))
         lines += _rows("model goes to", _destination(plan, spec))
     lines += _rows("metrics go to", _tracking(plan))
     if request.secrets:
@@ -66,15 +66,29 @@ def _where(plan: Plan) -> list[str]:
 
 
 def _time(plan: Plan) -> list[str]:
-    seconds = plan.timeout_seconds
+    seconds, duration = plan.timeout_seconds, plan.estimate.duration if plan.estimate else None
+    lines: list[str] = []
+    if duration is not None:
+        lines.append(f"about {duration.seconds.as_duration()}, {duration.usd.as_usd()}, {duration.steps:,} steps")
+        shares = [f"{name} {part.expected / duration.seconds.expected:.0%}" for name, part in duration.parts.items()]
+        lines.append(f"  {', '.join(shares)}")
+        lines += [f"  assumed: {what}" for what in duration.assumed]
     if seconds is None:
-        return ["no timeout"]
+        return [*lines, "no timeout"]
     limit = f"at most {format_duration(seconds)}"
     if plan.flavor is not None:
-        # billed by the minute
-        minutes = -(-seconds // 60)
-        limit += f", so at most ${minutes / 60 * plan.flavor.usd_per_hour:.2f}"
-    return [limit]
+        limit += f", so at most ${billed_usd(seconds, plan.flavor.usd_per_hour * plan.spec.hardware.nodes):.2f}"
+    return [*lines, limit]
+
+
+def _memory(plan: Plan) -> list[str]:
+    estimate = plan.estimate
+    if estimate is None or estimate.memory is None:
+        return ["unknown: the model's size is not known"]
+    lines = str(estimate.memory).split("\n")
+    if estimate.verdict is not None:
+        lines[0] += f": {estimate.verdict} in {estimate.usable_gib:.1f} GiB"
+    return lines
 
 
 def _destination(plan: Plan, spec: TrainSpec) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from hfjobs_trainer.facts import Facts, ModelFacts
 from hfjobs_trainer.planning.architecture import count_parameters
+from hfjobs_trainer.planning.layout import recomputes
 from hfjobs_trainer.planning.memory import Workload
 from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.strategies import SHARDED
@@ -40,9 +41,6 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     else:
         tokens = resolved.arguments.get("max_length", arguments.get("max_length")) or UNBOUNDED_TOKENS
     lora = spec.lora
-    recomputes = (
-        spec.activation_checkpointing if spec.activation_checkpointing is not None else spec.gradient_checkpointing
-    )
     # where the user leaves it open, the planner gives it what is left; TRL's default is the least that is asked for
     claimed = arguments.get("vllm_gpu_memory_utilization") or 0.0
     return Workload(
@@ -64,8 +62,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         gradient_accumulation_steps=resolved.arguments.get(
             "gradient_accumulation_steps", spec.gradient_accumulation_steps
         ),
-        # PPO's loop leaves it out
-        gradient_checkpointing=recomputes and name != "ppo",
+        gradient_checkpointing=resolved.arguments.get("gradient_checkpointing", recomputes(spec)) and recomputes(spec),
         attention=spec.attn_implementation,
         reference_model=True if _keeps_reference(spec) else None,
         beside_bytes=_beside(spec, facts, resolved),

@@ -25,6 +25,8 @@ class Context(Generic[S]):
         arguments: Resolved arguments of TRL's config, by name; empty before the choice.
         choice: How the flavor was chosen; ``None`` before the choice and on the local backend.
         memory: The memory estimate; ``None`` where the model's size is unknown.
+        duration: How long the run takes and what it costs; ``None`` before the choice, and where nobody can say.
+        timeout_seconds: When the job is ended, padding and caps included; ``None`` before the choice, and without one.
     """
 
     spec: S
@@ -35,3 +37,5 @@ class Context(Generic[S]):
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     choice: Any = None
     memory: Any = None
+    duration: Any = None
+    timeout_seconds: int | None = None

@@ -159,7 +159,7 @@ class Hardware(Group):
     SHORTHAND: ClassVar[str | None] = "flavor"
 
     flavor: str = Field(
-        default="auto", min_length=1, description='Flavor of HF Jobs, or "auto": the cheapest that fits.'
+        default="auto", min_length=1, description='Flavor of HF Jobs, or "auto": where the run costs least.'
     )
     strategy: Strategy = Field(
         default="auto",
@@ -171,6 +171,12 @@ class Hardware(Group):
     )
     max_usd_per_hour: float | None = Field(
         default=None, gt=0, description="Highest price of the machine, US dollars an hour."
+    )
+    max_usd: float | None = Field(
+        default=None, gt=0, description="Most that the run may cost, US dollars; its timeout is cut to that."
+    )
+    max_hours: float | None = Field(
+        default=None, gt=0, description="Longest that the run may take, hours; its timeout is cut to that."
     )
     fsdp: bool | str | None = Field(default=None, description="As in TRL's config, passed as given.")
     fsdp_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")

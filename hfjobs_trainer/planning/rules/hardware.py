@@ -100,6 +100,9 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     choice, spec = context.choice, context.spec
     if spec.hardware.flavor != "auto" or choice is None or choice.flavor is not None or choice.estimate is None:
         return
+    if choice.cheapest is not None:
+        # some would do, but for a cap on the whole run, of which other rules tell
+        return
     reasons: dict[str, str] = dict(choice.rejected)
     sizes = {flavor.name: flavor.usable_gpu_memory_gib or 0.0 for flavor in _offered(context).flavors}
     small = [name for name, why in reasons.items() if why.startswith("needs ")]

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.labels import is_label_key, is_label_value, slug
-from hfjobs_trainer.planning.resolve import padded_timeout
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -24,12 +23,13 @@ OUR_LABELS = frozenset({"sdk", "method", "spec", "group", "name", "submit-id"})
 """Labels by which this package and the Hub find a job again."""
 
 
-@rule("JOB001", scope="remote", scripts=True)
+@rule("JOB001", stage="run", scope="remote", scripts=True)
 def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
     """A run on the Hub needs a timeout.
 
     What it does:
-        Refuses a spec without `timeout` on Hugging Face Jobs.
+        Refuses a spec without `timeout` on Hugging Face Jobs where the time that the run takes cannot be estimated;
+        where it can, the timeout is the upper estimate and 25%.
 
     Why:
         The server's own default is 30 minutes, after which it ends the job, and what was not saved is lost.
@@ -44,12 +44,12 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara", hub_model_id="me/model", timeout="3h")
         ```
     """
-    if context.spec.timeout is None:
+    if context.timeout_seconds is None:
         why = "is needed: say how long the run may take, or Hugging Face Jobs ends it after 30 minutes"
         yield Found("timeout", why, 'timeout="3h"')
 
 
-@rule("JOB002", scope="remote", scripts=True)
+@rule("JOB002", stage="run", scope="remote", scripts=True)
 def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
     """A timeout leaves time to start.
 
@@ -70,9 +70,14 @@ def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=..., timeout="3h")
         ```
     """
-    seconds = padded_timeout(context.spec)
-    if seconds is not None and seconds < MIN_SECONDS:
-        given = context.spec.timeout or 0
+    seconds, given = context.timeout_seconds, context.spec.timeout
+    if seconds is None or seconds >= MIN_SECONDS:
+        return
+    if given is None or given * (1 + context.spec.timeout_padding) >= MIN_SECONDS:
+        cap = "max_usd" if context.spec.hardware.max_usd is not None else "max_hours"
+        why = f"leaves {seconds} s before the job is ended; {MIN_SECONDS} s are too short to start in"
+        yield Found(f"hardware.{cap}", why, f"a larger {cap}, or a cheaper flavor")
+    else:
         why = f"{format_duration(given)} ({seconds} s with padding) is under {MIN_SECONDS} s, too short to start in"
         number = given if given < 60 else -(-given // 60)
         yield Found("timeout", why, f'timeout="{number}h" if you mean hours, at least timeout="5m"')

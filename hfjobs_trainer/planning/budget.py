@@ -1,0 +1,72 @@
+"""When a job is ended: the time it is given, padded, and cut to what it may cost."""
+
+from __future__ import annotations
+
+from hfjobs_trainer.errors import BudgetExceeded
+from hfjobs_trainer.planning.duration import DurationEstimate
+from hfjobs_trainer.planning.plan import Decision, Plan
+from hfjobs_trainer.specs.base import JobSpec
+from hfjobs_trainer.specs.durations import format_duration
+
+BUDGET = "COST001"
+"""The rule that holds the expected cost against ``max_usd``."""
+
+LEAST_SECONDS = 900
+"""Shortest timeout that is derived from an estimate, seconds: installing and downloading take minutes by themselves."""
+
+
+def decide_timeout(
+    spec: JobSpec, duration: DurationEstimate | None, usd_per_hour: float | None
+) -> tuple[int | None, tuple[Decision, ...]]:
+    """Seconds after which the job is ended, and how that came about; ``None`` if nobody can say.
+
+    The user's ``timeout`` and its padding, rounded up; without one, the upper end of the estimate with the same
+    padding, since a job that ends early is billed for what it took, and one that is ended early has lost its work.
+    ``max_hours`` and ``max_usd`` cut it: the caps win over the padding.
+
+    Args:
+        spec: The spec.
+        duration: How long the run is expected to take; ``None`` if nobody can say.
+        usd_per_hour: Price of all machines, US dollars an hour; ``None`` if unknown.
+    """
+    padding = f"{spec.timeout_padding:.0%} of padding"
+    decisions: list[Decision] = []
+    if spec.timeout is not None:
+        seconds = _ceil(spec.timeout * (1 + spec.timeout_padding))
+        if spec.timeout_padding:
+            decisions.append(Decision("timeout", f"{seconds} s", f"your {spec.timeout} s and {padding}"))
+    elif duration is not None:
+        seconds = max(LEAST_SECONDS, _ceil(duration.seconds.high * (1 + spec.timeout_padding) / 60) * 60)
+        longest = format_duration(_ceil(duration.seconds.high))
+        decisions.append(Decision("timeout", f"{seconds} s", f"the upper estimate, {longest}, and {padding}"))
+    else:
+        return None, ()
+    for cap, why in _caps(spec, usd_per_hour):
+        if cap < seconds:
+            seconds = cap
+            decisions = [Decision("timeout", f"{cap} s", why)]
+    return seconds, tuple(decisions)
+
+
+def over_budget(plan: Plan, subject: str) -> BudgetExceeded | None:
+    """The exception for a plan with a problem of the rule ``BUDGET``; ``None`` if it has none."""
+    cap, estimate = plan.spec.hardware.max_usd, plan.estimate
+    if estimate is None or estimate.usd is None or cap is None or all(found.code != BUDGET for found in plan.problems):
+        return None
+    return BudgetExceeded(estimate.usd.expected, cap, plan.problems, subject)
+
+
+def _caps(spec: JobSpec, usd_per_hour: float | None) -> list[tuple[int, str]]:
+    """Seconds at which a cap ends the job, and which it is."""
+    hardware, found = spec.hardware, list[tuple[int, str]]()
+    if hardware.max_hours is not None:
+        found.append((int(hardware.max_hours * 3600), f"max_hours={hardware.max_hours:g}"))
+    if hardware.max_usd is not None and usd_per_hour:
+        # billed by the started minute; the rounding undoes what binary fractions lose
+        minutes = int(round(hardware.max_usd / usd_per_hour * 60, 6))
+        found.append((minutes * 60, f"max_usd={hardware.max_usd:g} at ${usd_per_hour:.2f}/h, billed by the minute"))
+    return found
+
+
+def _ceil(seconds: float) -> int:
+    return -int(-seconds // 1)

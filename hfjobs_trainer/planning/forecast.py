@@ -1,0 +1,109 @@
+"""What a run is expected to need: memory, time and money on one kind of machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hfjobs_trainer.facts import Facts, Flavor
+from hfjobs_trainer.planning.duration import DurationEstimate
+from hfjobs_trainer.planning.estimate import MemoryEstimate, Verdict
+from hfjobs_trainer.planning.gpus import find_gpu, suggest_gpus
+from hfjobs_trainer.planning.layout import Layout
+from hfjobs_trainer.planning.ranges import Range
+from hfjobs_trainer.planning.search import Search
+from hfjobs_trainer.specs.base import TrainSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run needs of a machine, and what it costs there; every part ``None`` where nobody can say.
+
+    Attributes:
+        memory: What one GPU holds at the worst moment.
+        gpu: Name of the GPU.
+        num_gpus: GPUs of all machines that train.
+        usable_gib: Memory of one GPU that torch reports as its total, GiB.
+        layout: Strategy, batch per device, accumulation and recomputing with which it runs there.
+        duration: Seconds and US dollars, each low, expected and high.
+        is_rented: Whether it is a flavor of Hugging Face Jobs, which costs dollars.
+    """
+
+    memory: MemoryEstimate | None = None
+    gpu: str | None = None
+    num_gpus: int = 1
+    usable_gib: float | None = None
+    layout: Layout | None = None
+    duration: DurationEstimate | None = None
+    is_rented: bool = True
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """``"fits"``, ``"tight"`` or ``"does not fit"``; ``None`` if the model's or the GPU's size is unknown."""
+        if self.memory is None or self.usable_gib is None:
+            return None
+        return self.memory.verdict(self.usable_gib)
+
+    @property
+    def seconds(self) -> Range | None:
+        """How long the job takes, seconds, starting up included."""
+        return self.duration.seconds if self.duration else None
+
+    @property
+    def usd(self) -> Range | None:
+        """What the job costs, US dollars; ``None`` for a GPU that is not rented here."""
+        return self.duration.usd if self.duration and self.is_rented else None
+
+    def __str__(self) -> str:
+        where = f" on {f'{self.num_gpus} x ' if self.num_gpus > 1 else ''}{self.gpu}" if self.gpu else ""
+        lines: list[str] = []
+        if self.verdict is not None:
+            lines.append(f"{self.verdict}{where}, of which each has {self.usable_gib:.1f} GiB")
+        lines.append(str(self.memory) if self.memory is not None else "memory: the model's size is not known")
+        if self.layout is not None:
+            lines.append(f"with {self.layout}")
+        if self.duration is None:
+            lines.append("time: not known")
+        else:
+            lines.append("about " + self.duration.seconds.as_duration())
+            lines += [f"about {self.usd.as_usd()}"] if self.usd is not None else []
+            lines += [f"  guessed: {what}" for what in self.duration.assumed]
+        return "\n".join(lines)
+
+
+def estimate_on(spec: TrainSpec, facts: Facts, gpu: str, num_gpus: int) -> Estimate:
+    """What the run needs on GPUs of one's own.
+
+    Raises:
+        ValueError: Nothing is known of ``gpu``.
+    """
+    found = find_gpu(gpu)
+    if found is None:
+        near = suggest_gpus(gpu)
+        meant = f"; did you mean {' or '.join(near)}?" if near else "; hft.hardware_table() lists those that are rented"
+        raise ValueError(f"gpu={gpu!r}: nothing is known of this GPU{meant}")
+    if num_gpus < 1:
+        raise ValueError(f"num_gpus={num_gpus}: must be 1 or more")
+    # memory, processors and disk of the machine are its owner's to know
+    machine = Flavor(
+        name=found.name,
+        gpu=found.name,
+        num_gpus=num_gpus,
+        gpu_memory_gb=found.gpu_memory_gb,
+        usable_gpu_memory_gib=found.usable_gpu_memory_gib,
+        vcpu=0,
+        ram_gb=0.0,
+        disk_gb=0.0,
+        usd_per_hour=0.0,
+        bf16=found.bf16,
+        compute_capability=found.compute_capability,
+    )
+    option = Search(spec, facts, machine).option(machine)
+    return Estimate(
+        memory=option.memory,
+        gpu=found.name,
+        num_gpus=num_gpus,
+        usable_gib=found.usable_gpu_memory_gib,
+        layout=option.layout,
+        duration=option.duration,
+        is_rented=False,
+    )

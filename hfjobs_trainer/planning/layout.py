@@ -1,0 +1,138 @@
+"""How a run can be laid out on GPUs: strategy, batch per device, accumulation, activations kept or recomputed.
+
+Every layout trains the same: the sequences of an optimiser step are those that the spec asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hfjobs_trainer.planning.strategies import first_strategy, may_shard
+from hfjobs_trainer.specs.base import TrainSpec
+
+MOST_PER_DEVICE = 64
+"""Largest batch per device that is tried: beyond it a GPU is busy already."""
+
+# Methods whose batch per device means nothing but how many rows are computed at once.
+_FREE_BATCH = frozenset({"sft", "dpo", "kto", "reward", "orpo", "cpo", "grpo", "rloo"})
+# KTO compares a row with its neighbour in the batch.
+_LEAST = {"kto": 2}
+# Arguments that tie the batch per device to how completions are generated.
+_TIES = ("generation_batch_size", "steps_per_generation", "auto_find_batch_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One way to run on the GPUs of a machine.
+
+    Attributes:
+        num_gpus: GPUs of one machine that train.
+        strategy: How the model is spread over them, as in ``hft.Hardware``, never ``"auto"``.
+        per_device_train_batch_size: Rows that one GPU computes at once.
+        gradient_accumulation_steps: Batches of one optimiser step.
+        gradient_checkpointing: Whether activations are recomputed.
+    """
+
+    num_gpus: int
+    strategy: str
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+
+    def __str__(self) -> str:
+        batch = f"{self.per_device_train_batch_size} per device x {self.gradient_accumulation_steps}"
+        kept = "recomputed" if self.gradient_checkpointing else "kept"
+        spread = f"{self.strategy}, " if self.num_gpus > 1 else ""
+        return f"{spread}{batch}, activations {kept}"
+
+
+def layouts(spec: TrainSpec, num_gpus: int, *, nodes: int = 1, usual_gpus: int = 1) -> Iterator[Layout]:
+    """Every layout on machines with ``num_gpus`` training GPUs, TRL's defaults first; none if no batch can be formed.
+
+    Args:
+        spec: What is asked for; what it sets is the same in all layouts.
+        num_gpus: GPUs of one machine that train.
+        nodes: Machines.
+        usual_gpus: GPUs over all machines for which TRL's default batch is meant, where the spec sets none.
+    """
+    world = num_gpus * nodes
+    batches = list(_batches(spec, world, usual_gpus))
+    strategies = [first_strategy(spec)]
+    if world > 1 and may_shard(spec):
+        # DeepSpeed does not start without a CUDA toolkit, which the default image lacks
+        strategies += ["fsdp2", "zero2", "zero3"] if spec.image else ["fsdp2"]
+    for strategy in strategies:
+        for recomputed in (True, False) if may_keep_activations(spec) else (recomputes(spec),):
+            for per_device, steps in batches:
+                yield Layout(num_gpus, strategy, per_device, steps, recomputed)
+
+
+def recomputes(spec: TrainSpec) -> bool:
+    """Whether activations are recomputed as the spec has it, TRL's default included."""
+    if type(spec).METHOD.name == "ppo":
+        # its loop leaves it out
+        return False
+    return spec.activation_checkpointing if spec.activation_checkpointing is not None else spec.gradient_checkpointing
+
+
+def may_keep_activations(spec: TrainSpec) -> bool:
+    """Whether the planner may switch recomputing off."""
+    return recomputes(spec) and spec.activation_checkpointing is None and not spec.is_set("gradient_checkpointing")
+
+
+def _batches(spec: TrainSpec, world: int, usual_gpus: int) -> Iterator[tuple[int, int]]:
+    """Rows per device and accumulation steps, the most rows first."""
+    wanted = spec.global_batch_size
+    per_device, steps = spec.per_device_train_batch_size, spec.gradient_accumulation_steps
+    free = not spec.is_set("per_device_train_batch_size"), not spec.is_set("gradient_accumulation_steps")
+    if wanted is None:
+        if not may_choose_batch(spec):
+            yield per_device, steps
+            return
+        # TRL's default batch, on however many GPUs
+        wanted, most = per_device * steps * usual_gpus, per_device
+    else:
+        most = MOST_PER_DEVICE
+    if wanted % world:
+        return
+    share = wanted // world
+    least = _LEAST.get(type(spec).METHOD.name, 1)
+    if not free[0]:
+        sizes = [per_device]
+    elif not free[1]:
+        sizes = [share // steps]
+    elif type(spec).METHOD.name in _FREE_BATCH and not any(spec.is_set(name) for name in _TIES):
+        sizes = range(min(share, most), 0, -1)
+    else:
+        sizes = range(min(share, per_device), 0, -1)
+        sizes = [next(size for size in sizes if share % size == 0)]
+    for size in sizes:
+        if size and share % size == 0 and (size >= least or not free[0]) and (free[1] or size * steps == share):
+            yield size, share // size
+
+
+def usual_layout(spec: TrainSpec, num_gpus: int, *, nodes: int = 1) -> Layout | None:
+    """The layout where nothing is known of memory: TRL's defaults, within the global batch; ``None`` if none is whole.
+
+    Args:
+        spec: What is asked for.
+        num_gpus: GPUs of one machine that train.
+        nodes: Machines.
+    """
+    most = spec.per_device_train_batch_size
+    for layout in layouts(spec, num_gpus, nodes=nodes, usual_gpus=num_gpus * nodes):
+        if spec.is_set("per_device_train_batch_size") or layout.per_device_train_batch_size <= most:
+            return layout
+    return None
+
+
+def may_choose_batch(spec: TrainSpec) -> bool:
+    """Whether the batch per device is the planner's to choose where no ``global_batch_size`` is given."""
+    given = ("per_device_train_batch_size", "gradient_accumulation_steps", *_TIES)
+    return type(spec).METHOD.name in _FREE_BATCH and not any(spec.is_set(name) for name in given)
+
+
+def may_shrink_evaluation(spec: TrainSpec) -> bool:
+    """Whether the evaluation's batch may follow the training batch: where nothing is generated in it."""
+    return type(spec).METHOD.name in _FREE_BATCH - {"grpo", "rloo"} and not spec.is_set("per_device_eval_batch_size")

@@ -1,0 +1,130 @@
+"""Rules about what a run may cost and how long it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hfjobs_trainer.planning.machine import find_alternative
+from hfjobs_trainer.planning.search import Option
+from hfjobs_trainer.planning.work import unknown_work
+from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.durations import format_duration
+
+
+def _wanted(context: Context[TrainSpec], cap: float | None) -> Option | None:
+    """What the cap is held against: the machine that was named, else the cheapest that would do; ``None``: no cap."""
+    if cap is None or context.choice is None:
+        return None
+    choice = context.choice
+    if choice.flavor is None:
+        return choice.cheapest
+    missing = " and ".join(unknown_work(context.spec, context.facts))
+    need(choice.duration, missing or "the speed of the machine")
+    return Option(choice.flavor, layout=choice.layout, memory=choice.estimate, duration=choice.duration)
+
+
+def _cheaper(context: Context[TrainSpec], cap: float) -> str:
+    """The cheapest machine that would do, and what is left where even that is above the cap."""
+    found = find_alternative(context.spec, context.facts)
+    if found is None or found.duration is None:
+        return f"max_usd above {cap:g}"
+    usd = found.duration.usd.expected
+    other = f'hardware="{found.flavor.name}" (about ${usd:.2f}, {found.duration.seconds.as_duration()})'
+    if usd <= cap:
+        return other
+    return f"max_usd={_above(usd)} with {other}, or fewer steps"
+
+
+def _above(usd: float) -> str:
+    return f"{-int(-usd * 1.05 // 1)}" if usd >= 10 else f"{usd * 1.05 + 0.005:.2f}"
+
+
+@rule("COST001", stage="run", scope="remote")
+def run_costs_no_more_than_allowed(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The run is expected to cost no more than `max_usd`.
+
+    What it does:
+        Refuses a run whose expected cost is above `max_usd`, and names the cheapest machine that would do. `submit`
+        raises `BudgetExceeded` for it.
+
+    Why:
+        `max_usd` also ends the job: a run that needs more would be ended before its end, and the money be lost.
+
+    Example:
+        ```python
+        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset=..., hardware=hft.Hardware(flavor="h200x8", max_usd=5))
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset=..., lora=hft.LoRA(), hardware=hft.Hardware(max_usd=5))
+        ```
+    """
+    cap = context.spec.hardware.max_usd
+    option = _wanted(context, cap)
+    if cap is None or option is None or option.duration is None or option.duration.usd.expected <= cap:
+        return
+    usd, seconds = option.duration.usd, option.duration.seconds
+    why = f"the run is expected to cost ${usd.expected:.2f} on {option.flavor.name} ({seconds.as_duration()}), above max_usd={cap:g}"
+    yield Found("hardware.max_usd", why, _cheaper(context, cap))
+
+
+@rule("COST002", stage="run", scope="remote")
+def run_takes_no_longer_than_allowed(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The run is expected to take no longer than `max_hours`.
+
+    What it does:
+        Refuses a run whose expected time is above `max_hours`.
+
+    Why:
+        `max_hours` also ends the job: a run that needs longer would be ended before its end, and the money be lost.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., num_train_epochs=100, hardware=hft.Hardware(flavor="t4-small", max_hours=1))
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., num_train_epochs=1, hardware=hft.Hardware(flavor="auto", max_hours=1))
+        ```
+    """
+    cap = context.spec.hardware.max_hours
+    option = _wanted(context, cap)
+    if cap is None or option is None or option.duration is None or option.duration.seconds.expected <= cap * 3600:
+        return
+    why = f"the run is expected to take {option.duration.seconds.as_duration()} on {option.flavor.name}, above max_hours={cap:g}"
+    hours = option.duration.seconds.expected / 3600
+    named = context.spec.hardware.flavor != "auto"
+    yield Found("hardware.max_hours", why, f'{"flavor=\"auto\", or " if named else ""}max_hours={_above(hours)}')
+
+
+@rule("COST003", stage="run", scope="remote", severity="warning")
+def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The timeout is longer than the run is expected to take.
+
+    What it does:
+        Warns where the run is expected to take longer than its timeout, padding included.
+
+    Why:
+        The job would be ended before its end. The estimate has an error, which the plan shows; a run that is billed by
+        the minute costs no more with a longer timeout.
+
+    Example:
+        ```python
+        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset="HuggingFaceH4/ultrachat_200k", timeout="30m")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset="HuggingFaceH4/ultrachat_200k")
+        ```
+    """
+    duration, limit = context.duration, context.timeout_seconds
+    if duration is None or limit is None or context.spec.timeout is None or duration.seconds.expected <= limit:
+        return
+    longer = format_duration(-int(-duration.seconds.expected // 60) * 60)
+    why = f"the run is expected to take {duration.seconds.as_duration()}, and the job is ended after {format_duration(limit)}"
+    yield Found("timeout", why, f'timeout="{longer}" or more, or leave it out')

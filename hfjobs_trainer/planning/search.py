@@ -1,0 +1,199 @@
+"""Every flavor with every layout of a run: whether it fits, how long it takes and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hfjobs_trainer.facts import Facts, Flavor
+from hfjobs_trainer.planning.architecture import count_parameters
+from hfjobs_trainer.planning.duration import DurationEstimate, Setup, estimate_duration
+from hfjobs_trainer.planning.gpus import find_gpu
+from hfjobs_trainer.planning.layout import Layout, layouts
+from hfjobs_trainer.planning.memory import MemoryEstimate, Workload, estimate_memory
+from hfjobs_trainer.planning.resolve import planned_gpus, precision_of, resolve
+from hfjobs_trainer.planning.storage import lacks_storage
+from hfjobs_trainer.planning.strategies import SHARDED, first_strategy
+from hfjobs_trainer.planning.vllm import server_gpus
+from hfjobs_trainer.planning.work import Work, work_of
+from hfjobs_trainer.planning.workload import BYTES, workload
+from hfjobs_trainer.specs.base import TrainSpec
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A flavor, and the best that the run can do on it.
+
+    Attributes:
+        flavor: The machine.
+        why_not: The first reason against it; ``None`` if it can be taken.
+        over_cap: Whether the reason is a cap on the whole run, ``max_usd`` or ``max_hours``: it would run there.
+        layout: The cheapest layout that fits; if none does, the one that needs the least memory. ``None`` where the
+            model's size is unknown or the machine is out of the question.
+        memory: Memory of one GPU in that layout.
+        duration: How long the run takes there, and what it costs; ``None`` if nobody can say.
+    """
+
+    flavor: Flavor
+    why_not: str | None = None
+    over_cap: bool = False
+    layout: Layout | None = None
+    memory: MemoryEstimate | None = None
+    duration: DurationEstimate | None = None
+
+    @property
+    def cost(self) -> tuple[float, float]:
+        """Sort key: expected US dollars, then expected seconds; by price an hour where the time is unknown."""
+        if self.duration is None:
+            return self.flavor.usd_per_hour, -(self.flavor.usable_gpu_memory_gib or 0.0)
+        return self.duration.usd.expected, self.duration.seconds.expected
+
+
+class Search:
+    """What is the same for all machines, worked out once.
+
+    Args:
+        spec: What is to run.
+        facts: What is known.
+        flavor: The machine that the user named, whose precision holds; ``None`` to compare all.
+    """
+
+    def __init__(self, spec: TrainSpec, facts: Facts, flavor: Flavor | None = None) -> None:
+        self.spec = spec
+        resolved = resolve(spec, facts, flavor, backend="hub")
+        self.base: Workload = workload(spec, facts, resolved)
+        self.work: Work | None = work_of(spec, facts, resolved)
+        self.nodes = spec.hardware.nodes
+        self.usual_gpus = (planned_gpus(spec, flavor) if flavor else spec.hardware.num_gpus or 1) * self.nodes
+        precision, is_set = precision_of(spec, None)
+        self.needs_bf16 = precision == "bf16" or not is_set
+        parameters = facts.model.num_parameters or count_parameters(facts.model)
+        self.weights_bytes = parameters * BYTES.get(resolved.dtype, 4.0) if parameters else None
+        self._estimated: dict[int, list[tuple[Layout, MemoryEstimate]]] = {}
+
+    def option(self, flavor: Flavor) -> Option:
+        """The best that the run can do on this machine, whatever was asked of machines."""
+        estimated = self._layouts(planned_gpus(self.spec, flavor))
+        usable = flavor.usable_gpu_memory_gib
+        if not estimated or usable is None:
+            return Option(flavor, why_not=self._unknown(flavor))
+        fitting = [(layout, memory) for layout, memory in estimated if memory.fits(usable)]
+        if not fitting:
+            layout, memory = min(estimated, key=lambda item: item[1].total_bytes)
+            return replace(self._timed(flavor, layout, memory), why_not=_too_large(layout, memory, usable))
+        options = [self._timed(flavor, layout, memory) for layout, memory in fitting]
+        # TRL's defaults come first, and win where nothing is gained
+        best = min(options, key=lambda option: option.cost)
+        weights = self.weights_bytes
+        if weights is not None and best.layout is not None and best.memory is not None:
+            best = replace(best, why_not=lacks_storage(flavor, best.layout, best.memory, weights, self._saves()))
+        return best
+
+    def survey(self, flavors: Sequence[Flavor]) -> list[Option]:
+        """Every flavor with the first reason against it, in the order given."""
+        found: list[Option] = []
+        for flavor in flavors:
+            why = self._unfit(flavor)
+            option = Option(flavor, why_not=why) if why else self.option(flavor)
+            if option.why_not is None and (why := over_cap(self.spec, option.duration)) is not None:
+                option = replace(option, why_not=why, over_cap=True)
+            found.append(option)
+        return found
+
+    def _layouts(self, num_gpus: int) -> list[tuple[Layout, MemoryEstimate]]:
+        """Every layout on this many GPUs, with its memory; worked out once."""
+        if num_gpus not in self._estimated:
+            found: list[tuple[Layout, MemoryEstimate]] = []
+            for layout in layouts(self.spec, num_gpus, nodes=self.nodes, usual_gpus=self.usual_gpus):
+                memory = estimate_memory(self.workload(layout), max(1, num_gpus) * self.nodes)
+                if memory is not None:
+                    found.append((layout, memory))
+            self._estimated[num_gpus] = found
+        return self._estimated[num_gpus]
+
+    def workload(self, layout: Layout) -> Workload:
+        """What a layout asks of each GPU."""
+        return replace(
+            self.base,
+            per_device_train_batch_size=layout.per_device_train_batch_size,
+            gradient_accumulation_steps=layout.gradient_accumulation_steps,
+            gradient_checkpointing=layout.gradient_checkpointing,
+            strategy=layout.strategy if layout.strategy in SHARDED else "ddp",
+        )
+
+    def _timed(self, flavor: Flavor, layout: Layout, memory: MemoryEstimate) -> Option:
+        gpu = find_gpu(flavor.gpu or "")
+        if self.work is None or gpu is None:
+            return Option(flavor, layout=layout, memory=memory)
+        setup = Setup(
+            gpu=gpu,
+            num_gpus=layout.num_gpus * self.nodes,
+            nodes=self.nodes,
+            strategy=layout.strategy,
+            per_device_train_batch_size=layout.per_device_train_batch_size,
+            gradient_accumulation_steps=layout.gradient_accumulation_steps,
+            gradient_checkpointing=layout.gradient_checkpointing,
+            usd_per_hour=flavor.usd_per_hour * self.nodes,
+        )
+        return Option(flavor, layout=layout, memory=memory, duration=estimate_duration(self.work, setup))
+
+    def _saves(self) -> float:
+        """Checkpoints that lie on the disk at once."""
+        if self.spec.save_strategy == "no":
+            return 0
+        most = self.spec.save_total_limit
+        made = self.work.saves if self.work is not None else None
+        known = [count for count in (most, made) if count is not None]
+        return min(known) if known else 1
+
+    def _unknown(self, flavor: Flavor) -> str:
+        if flavor.usable_gpu_memory_gib is None:
+            return "the memory of its GPU is unknown"
+        world = planned_gpus(self.spec, flavor) * self.nodes
+        wanted = self.spec.global_batch_size
+        if wanted is not None and wanted % world:
+            return f"global_batch_size={wanted} cannot be spread over {world} GPUs"
+        return "the size of the model is unknown, so nobody can say whether it fits"
+
+    def _unfit(self, flavor: Flavor) -> str | None:
+        """The first reason against a flavor that needs no estimate, or ``None``."""
+        hardware, aside = self.spec.hardware, server_gpus(self.spec)
+        several = first_strategy(self.spec) in ("ddp", *SHARDED) and hardware.strategy != "auto" and self.nodes == 1
+        least = aside + (hardware.num_gpus or (2 if several else 1))
+        most = 1 + aside if hardware.strategy == "single" else None
+        if not flavor.num_gpus:
+            return "no GPU: training needs one" if flavor.gpu is None else f"{flavor.gpu} is not a CUDA GPU"
+        if flavor.num_gpus < least:
+            return f"has {_gpus(flavor.num_gpus)}, {least} are wanted"
+        if most is not None and flavor.num_gpus > most:
+            return f"has {_gpus(flavor.num_gpus)}, {most} would be used"
+        if self.needs_bf16 and not flavor.bf16:
+            return f"{flavor.gpu} does not compute in bfloat16"
+        if hardware.max_usd_per_hour is not None and flavor.usd_per_hour > hardware.max_usd_per_hour:
+            return f"${flavor.usd_per_hour:.2f}/h is above max_usd_per_hour={hardware.max_usd_per_hour:g}"
+        return None
+
+
+def over_cap(spec: TrainSpec, duration: DurationEstimate | None) -> str | None:
+    """Which cap on the whole run is expected to be exceeded, in words; ``None`` if none is."""
+    if duration is None:
+        return None
+    hours, usd = spec.hardware.max_hours, spec.hardware.max_usd
+    if usd is not None and duration.usd.expected > usd:
+        return f"would cost about ${duration.usd.expected:.2f}, above max_usd={usd:g}"
+    if hours is not None and duration.seconds.expected > hours * HOUR:
+        return f"would take about {duration.seconds.expected / HOUR:.1f} h, above max_hours={hours:g}"
+    return None
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU{'s' if count > 1 else ''}"
+
+
+def _too_large(layout: Layout, memory: MemoryEstimate, usable: float) -> str:
+    share = f", of which vLLM claims {memory.gpu_fraction:.0%}" if memory.gpu_fraction else ""
+    rows = f" with {layout.per_device_train_batch_size} per device"
+    needs = f"needs {memory.total_gib:.1f} GiB and {memory.margin_gib:.1f} GiB of margin{rows}"
+    return f"{needs}, a GPU has {usable:.1f} GiB{share}"
