@@ -19,7 +19,9 @@ Tuning = Literal["full", "lora", "qlora"]
 BORROWED_LOW, BORROWED_HIGH = 0.6, 1.25
 
 # Words of a GPU's name that say nothing of which it is.
-_NOISE = re.compile(r"\b(nvidia|geforce|tesla|quadro|gpus?|graphics|cards?|tensor ?core|hbm\d?e?)\b|^\d+ ?x ?(?=[a-z])| x ?\d+$")
+_NOISE = re.compile(
+    r"\b(nvidia|geforce|tesla|quadro|gpus?|graphics|cards?|tensor ?core|hbm\d?e?)\b|^\d+( ?x ?(?=[a-z])|x )| x ?\d+$"
+)
 _VARIANT = re.compile(r"(sxm\d?|pcie|blackwell|server|workstation|edition|generation|gb)")
 _SUGGESTIONS = 3
 
