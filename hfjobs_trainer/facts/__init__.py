@@ -9,12 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hfjobs_trainer.facts.account import AccountFacts
-from hfjobs_trainer.facts.dataset import DatasetFacts
+from hfjobs_trainer.facts.dataset import DatasetFacts, LengthFacts
 from hfjobs_trainer.facts.hardware import Flavor, HardwareFacts
 from hfjobs_trainer.facts.model import ModelFacts
 from hfjobs_trainer.facts.script import ScriptFacts
 
-__all__ = ["AccountFacts", "DatasetFacts", "Facts", "Flavor", "HardwareFacts", "ModelFacts", "ScriptFacts"]
+__all__ = [
+    "AccountFacts",
+    "DatasetFacts",
+    "Facts",
+    "Flavor",
+    "HardwareFacts",
+    "LengthFacts",
+    "ModelFacts",
+    "ScriptFacts",
+]
 
 
 @dataclass(frozen=True, slots=True)

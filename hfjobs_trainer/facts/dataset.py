@@ -3,6 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+SHARES = tuple(step / 20 for step in range(1, 21))
+"""Shares of the rows to which ``LengthFacts.quantiles`` belong: 5%, 10%, up to all."""
+
+
+@dataclass(frozen=True, slots=True)
+class LengthFacts:
+    """How long the rows of a dataset are, told from a sample of them, before anything is truncated.
+
+    The length of a row is that of the text that is trained on: of a conversation the contents of its messages; of a
+    preference the prompt and the mean of its two answers; where answers are generated, the prompt alone. Images and
+    audio do not count.
+
+    Attributes:
+        unit: What is counted: tokens of the model that is trained, what its chat template adds to each message
+            included as an estimate; or characters.
+        sampled: Rows that were looked at.
+        mean: Mean length of a row, in ``unit``.
+        quantiles: For each of ``SHARES``, the length that this share of the rows does not exceed, in ``unit``.
+        prompt_mean: Mean length of the prompt, where rows have one apart from the answer, in ``unit``.
+    """
+
+    unit: Literal["tokens", "characters"]
+    sampled: int
+    mean: float
+    quantiles: tuple[float, ...]
+    prompt_mean: float | None = None
+
+    @property
+    def p50(self) -> float:
+        """The length that half of the rows do not exceed, in ``unit``."""
+        return self.quantiles[9]
+
+    @property
+    def p95(self) -> float:
+        """The length that 95% of the rows do not exceed, in ``unit``."""
+        return self.quantiles[18]
+
+    @property
+    def maximum(self) -> float:
+        """The length of the longest row that was looked at, in ``unit``."""
+        return self.quantiles[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +61,7 @@ class DatasetFacts:
         columns: Column names of the split, before any renaming by the spec.
         num_rows: Rows of the split.
         splits: Names of the splits.
+        lengths: How long the rows of the split are.
         mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
     """
 
@@ -29,4 +73,5 @@ class DatasetFacts:
     columns: tuple[str, ...] | None = None
     num_rows: int | None = None
     splits: tuple[str, ...] | None = None
+    lengths: LengthFacts | None = None
     mixed_with: tuple[DatasetFacts, ...] = ()

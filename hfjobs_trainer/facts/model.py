@@ -19,6 +19,11 @@ class ModelFacts:
         num_parameters: Exact count of parameters, from the safetensors metadata.
         hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim,
         vocab_size, tie_word_embeddings: as in ``config.json``.
+        num_experts: Experts of each mixture-of-experts layer that are routed to; ``None`` in a dense model.
+        num_experts_per_tok: Experts that one token is routed to.
+        moe_intermediate_size: Inner width of one expert.
+        shared_expert_intermediate_size: Inner width of the experts that every token passes, together.
+        num_dense_layers: Decoder layers at the start that have no experts.
         dtype: dtype of the stored weights, such as ``"bfloat16"``.
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
@@ -39,6 +44,11 @@ class ModelFacts:
     head_dim: int | None = None
     vocab_size: int | None = None
     tie_word_embeddings: bool | None = None
+    num_experts: int | None = None
+    num_experts_per_tok: int | None = None
+    moe_intermediate_size: int | None = None
+    shared_expert_intermediate_size: int | None = None
+    num_dense_layers: int | None = None
     dtype: str | None = None
     is_vision: bool | None = None
     has_chat_template: bool | None = None

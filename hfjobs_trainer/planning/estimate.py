@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 GIB = 2**30
+
+Verdict = Literal["fits", "tight", "does not fit"]
+"""What an estimate says of a GPU."""
 
 # Compared with 38 published peaks (one GPU or DDP, full and LoRA), the estimate is off by 9% in the median and 18% at
 # the 90th percentile, more often too low; with this margin, 5 of them still lie above what is asked for.
@@ -25,7 +29,8 @@ class MemoryEstimate:
         reference_model: Other models: the reference, a teacher, a reward and a value model.
         kv_cache: Keys and values of the sequences being generated.
         buffers: Half-precision copies of the weights, the optimizer's temporaries, DDP's gradient buckets.
-        overhead: CUDA context, NCCL, library scratch space, fragmentation.
+        fragmentation: What the allocator keeps and cannot reuse.
+        overhead: Outside of torch's allocator: the CUDA context, NCCL.
         moment: When the peak is reached, such as ``"the optimizer's step"``.
         num_gpus: GPUs among which the batch is spread.
         strategy: How the model is spread over them: a copy on each (``"ddp"``), or in parts.
@@ -43,6 +48,7 @@ class MemoryEstimate:
     reference_model: float = 0.0
     kv_cache: float = 0.0
     buffers: float = 0.0
+    fragmentation: float = 0.0
     overhead: float = 0.0
     moment: str = ""
     num_gpus: int = 1
@@ -68,6 +74,16 @@ class MemoryEstimate:
         return self.total_bytes / GIB
 
     @property
+    def reserved_gib(self) -> float:
+        """The peak of what torch's allocator takes, GiB: ``torch.cuda.max_memory_reserved``."""
+        return (self.total_bytes - self.overhead) / GIB
+
+    @property
+    def allocated_gib(self) -> float:
+        """The peak of live tensors, GiB: ``torch.cuda.max_memory_allocated``."""
+        return (self.total_bytes - self.overhead - self.fragmentation) / GIB
+
+    @property
     def margin_gib(self) -> float:
         """What to leave free beyond the peak, GiB, because this is an estimate: 15% and half a GiB."""
         return self.total_gib * (MARGIN_FACTOR - 1) + MARGIN_GIB
@@ -85,6 +101,17 @@ class MemoryEstimate:
     def fits(self, usable_gib: float, num_gpus: int = 1) -> bool:
         """Whether the peak and its margin fit in ``usable_gib`` on each of ``num_gpus`` GPUs."""
         return self.headroom_gib(usable_gib, num_gpus) >= self.margin_gib
+
+    def verdict(self, usable_gib: float, num_gpus: int = 1) -> Verdict:
+        """Whether the run fits in ``usable_gib`` on each of ``num_gpus`` GPUs.
+
+        ``"fits"``: with the margin; ``"tight"``: with less, or a little above; ``"does not fit"``: too far above
+        for the estimate's error to explain.
+        """
+        headroom = self.headroom_gib(usable_gib, num_gpus)
+        if headroom >= self.margin_gib:
+            return "fits"
+        return "tight" if headroom + self.margin_gib >= 0 else "does not fit"
 
     def __str__(self) -> str:
         spread = "" if self.strategy == "ddp" else f" ({self.strategy})"

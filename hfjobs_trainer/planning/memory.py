@@ -16,6 +16,7 @@ from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.architecture import Shape, adapted_linears, shape_of
 from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
 from hfjobs_trainer.planning.sharding import spread
+from hfjobs_trainer.planning.stack import TRL, Stack
 
 __all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory"]
 
@@ -95,6 +96,11 @@ class Workload:
         vllm_gpu_memory_fraction: Share of the GPU that a vLLM in the same process claims; 0 without.
         strategy: How the model is spread over several GPUs: ``"ddp"`` (a copy on each), ``"fsdp1"``, ``"fsdp2"``,
             ``"zero1"``, ``"zero2"``, ``"zero3"``.
+        lora_dora: ``use_dora`` of ``LoraConfig``.
+        liger_kernel: ``use_liger_kernel``: norms and activations save less.
+        activation_offloading: ``activation_offloading``: saved activations wait in the host's memory.
+        offload_weights: Whether FSDP or DeepSpeed keeps weights, gradients and optimizer states in the host's memory.
+        stack: What is not TRL 1.16's choice, for runs of other stacks.
     """
 
     model: ModelFacts
@@ -120,6 +126,11 @@ class Workload:
     generation_batch_size: int | None = None
     vllm_gpu_memory_fraction: float = 0.0
     strategy: str = "ddp"
+    lora_dora: bool = False
+    liger_kernel: bool = False
+    activation_offloading: bool = False
+    offload_weights: bool = False
+    stack: Stack = TRL
 
 
 def estimate_memory(workload: Workload, num_gpus: int = 1) -> MemoryEstimate | None:
@@ -174,13 +185,12 @@ class _Step:
             frozen = 0.0 if self.full else held.weights
             held = spread(held, self.shape, self.w.strategy, num_gpus, frozen=frozen, half=self.compute_bytes == 2)
         passing = held.gradients + held.activations + held.logits + held.kv_cache + held.buffers
-        fixed = (CONTEXT_GIB + WORKSPACE_GIB + (NCCL_GIB if several else 0)) * GIB
+        fixed = (CONTEXT_GIB + (NCCL_GIB if several else 0)) * GIB
         return replace(
             held,
-            buffers=held.buffers + (self.gradients if several and not shares else 0),
-            overhead=fixed
-            + FRAGMENTATION * passing
-            + (QUANTIZED_SHARE * held.total_bytes if self.w.quantization else 0),
+            buffers=held.buffers + (self.gradients if several and not shares else 0) + WORKSPACE_GIB * GIB,
+            fragmentation=FRAGMENTATION * passing + (QUANTIZED_SHARE * held.total_bytes if self.w.quantization else 0),
+            overhead=fixed,
             num_gpus=num_gpus,
             strategy=self.w.strategy,
             ddp_bytes=0.0 if several else self.gradients + NCCL_GIB * GIB,

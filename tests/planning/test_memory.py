@@ -90,6 +90,7 @@ def test_the_parts_are_the_whole() -> None:
         "reference_model",
         "kv_cache",
         "buffers",
+        "fragmentation",
         "overhead",
     }
 
@@ -115,7 +116,7 @@ def test_optimizer_states(optim: str, bytes_per_parameter: float) -> None:
 def test_unfused_adamw_needs_another_copy_of_the_gradients_at_its_step() -> None:
     found = estimate(QWEN_7B, optim="adamw_torch")
     assert found.moment == "the optimizer's step"
-    assert found.buffers == found.gradients
+    assert found.buffers == pytest.approx(found.gradients, rel=0.01)
 
 
 def test_pairs_double_the_rows_and_dpo_keeps_a_reference_model() -> None:

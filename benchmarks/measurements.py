@@ -1,0 +1,267 @@
+"""Published measurements of training memory as workloads that can be estimated.
+
+One row of the CSV is one run whose authors published its peak, or that it did not fit. What the estimate needs and no
+argument of TRL speaks of (which kernels, which copies) follows from the row's ``framework``, never from its figures.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.memory import Workload
+from hfjobs_trainer.planning.stack import TRL, Stack
+
+Metric = Literal["allocated", "reserved", "device"]
+
+# A model as its config.json describes it, by the name that the measurements use.
+ARCHITECTURES = Path(__file__).with_name("architectures.json")
+
+_TARGETS: dict[str, Sequence[str] | str | None] = {
+    "q+v": ("q_proj", "v_proj"),
+    "q": ("q_proj",),
+    "k": ("k_proj",),
+    "v": ("v_proj",),
+    "o": ("o_proj",),
+    "qkv": ("q_proj", "k_proj", "v_proj"),
+    "mlp": ("gate_proj", "up_proj", "down_proj"),
+    "lm_head": ("lm_head",),
+    "embed": ("embed_tokens",),
+    "c_attn": ("c_attn",),
+    "query_key_value": ("query_key_value",),
+}
+_OPTIMIZERS = {
+    "": "adamw_torch",
+    "adamw": "adamw_torch",
+    "decoupled_adamw": "adamw_torch",
+    "adamw fused": "adamw_torch_fused",
+    "adamw_torch_fused": "adamw_torch_fused",
+    "paged_adamw32": "paged_adamw_32bit",
+    "paged_adamw8bit": "paged_adamw_8bit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One published run.
+
+    Attributes:
+        row_id, source, framework, notes: As in the CSV.
+        core: Whether the row is of a stack like TRL's, with its settings stated.
+        tuning: ``"full"``, ``"lora"``, ``"qlora"``, or what the row says.
+        sharded: Whether the model was spread over several GPUs.
+        peak_gib: The published peak; ``None`` where only the outcome is known.
+        metric: Which of the allocator's figures the peak is: bytes of live tensors (``"allocated"``), with what the
+            allocator keeps (``"reserved"``), or all that the GPU has given away (``"device"``, as nvidia-smi shows).
+        fitted: Whether the run got through; ``False`` is an out-of-memory error.
+        gpu_gib: Memory of one GPU, GiB; ``None`` where it is not stated.
+        num_gpus: GPUs of the run.
+        workload: What was trained, and how; ``None`` if it cannot be modelled.
+        reason: Why it cannot.
+    """
+
+    row_id: str
+    source: str
+    framework: str
+    notes: str
+    core: bool
+    tuning: str
+    sharded: bool
+    peak_gib: float | None
+    metric: Metric
+    fitted: bool
+    gpu_gib: float | None
+    num_gpus: int
+    workload: Workload | None = None
+    reason: str | None = None
+
+
+def read_measurements(path: str | Path) -> list[Measurement]:
+    """All rows of a CSV of measurements, in its order."""
+    with Path(path).open(newline="", encoding="utf-8") as lines:
+        return [measurement_of(row) for row in csv.DictReader(lines)]
+
+
+def measurement_of(row: dict[str, str]) -> Measurement:
+    """One row of the CSV; what it leaves open is taken as its framework's default."""
+    row = {name: (value or "").strip() for name, value in row.items()}
+    found: Workload | None = None
+    reason = _unmodelled(row)
+    if reason is None:
+        found = _workload(row)
+    return Measurement(
+        row_id=row["row_id"],
+        source=row["source"],
+        framework=row["framework"],
+        notes=row["notes"],
+        core=row["core"].lower() == "yes",
+        tuning=row["tuning"],
+        sharded=_strategy(row) != "ddp",
+        peak_gib=_number(row["peak_gib"]),
+        metric=_metric(row["mem_metric"]),
+        fitted=row["fit"] != "no",
+        gpu_gib=_number(row["gpu_mem_gib"]),
+        num_gpus=int(_number(row["num_gpus"]) or 1),
+        workload=found,
+        reason=reason,
+    )
+
+
+def _unmodelled(row: dict[str, str]) -> str | None:
+    """Why a row cannot be estimated, if it cannot."""
+    if row["tuning"] not in ("full", "lora", "qlora"):
+        return f"tuning is {row['tuning'] or 'not stated'}"
+    missing = [name for name in ("per_device_batch", "seq_len") if not _number(row[name])]
+    if missing:
+        return f"{' and '.join(missing)} not stated"
+    if row["sharding"].startswith(("mp", "megatron")):
+        return f"{row['sharding']} is none of the strategies that are modelled"
+    if row["arch"] not in _architectures() and not _number(row["params_b"]):
+        return f"nothing is known of {row['arch'] or row['model_id'] or 'the model'}"
+    return None
+
+
+def _workload(row: dict[str, str]) -> Workload:
+    quantization = _quantization(row)
+    lean, fused = row["fused_ce"] in ("liger", "unsloth"), row["fused_ce"] in ("liger", "unsloth", "cce", "chunked")
+    targets, modules, dora = _lora(row)
+    return Workload(
+        model=_model(row),
+        method={"pretrain": "sft"}.get(method := row["method"].split("(")[0], method),
+        tuning="full" if row["tuning"] == "full" else "lora",
+        lora_r=int(_number(row["lora_r"]) or 8),
+        lora_targets=targets,
+        lora_dora=dora,
+        modules_to_save=modules,
+        quantization=quantization,
+        dtype=_dtype(row, quantization is not None),
+        mixed_precision=_autocast(row),
+        optim=_optimizer(row["optimizer"]),
+        per_device_train_batch_size=int(float(row["per_device_batch"])),
+        sequence_length=int(float(row["seq_len"])),
+        gradient_accumulation_steps=int(_number(row["grad_accum"]) or 1),
+        gradient_checkpointing=not row["grad_ckpt"].lower().startswith(("no", "false")),
+        attention="eager" if row["attn"] == "eager" else None,
+        head="fused" if fused or "litgpt" in row["fused_ce"] else "full",
+        strategy=_strategy(row),
+        liger_kernel=lean,
+        activation_offloading=row["cpu_offload"] == "act" or "offload" in row["grad_ckpt"],
+        offload_weights=row["cpu_offload"] == "yes",
+        stack=_stack(row),
+    )
+
+
+def _model(row: dict[str, str]) -> ModelFacts:
+    known = _architectures().get(row["arch"])
+    if known is not None:
+        return ModelFacts(**known)
+    return ModelFacts(num_parameters=round((_number(row["params_b"]) or 0) * 1e9))
+
+
+def _stack(row: dict[str, str]) -> Stack:
+    """What the row's framework does otherwise than TRL 1.16."""
+    framework, kernels = row["framework"], row["fused_ce"]
+    fields: dict[str, Any] = {
+        "selective": row["grad_ckpt"] == "selective",
+        "lean_kernels": framework in ("torchtune", "torchtitan", "unsloth") or kernels == "compiled",
+        "frees_gradients": "optimizer_in_bwd" in row["notes"],
+        "quantizer": "gptq" if "gptq" in row["dtype"] else "bitsandbytes",
+    }
+    if framework in ("litgpt", "torchtune", "unsloth") or framework.startswith("fsdp_qlora"):
+        fields["adapter_bytes"] = 2
+    if row["source"] == "qwen-readme" or (framework.startswith("ms-swift") and row["arch"].startswith("qwen-")):
+        # Qwen's first modelling code computes the loss from half-precision logits
+        fields["logit_bytes"] = 10.0
+    elif framework.startswith(("fsdp_qlora", "hf-trainer+peft+fa2")):
+        # transformers up to 4.47 makes a float32 copy of all logits, and a shifted one of it
+        fields["logit_bytes"] = 18.0
+    return Stack(**fields) if fields else TRL
+
+
+def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, ...], bool]:
+    """Target modules, modules trained in full beside them, and whether it is DoRA."""
+    text = row["lora_targets"]
+    dora = "dora" in text.lower()
+    if not text or row["tuning"] == "full":
+        return None, (), dora
+    if "copies" in text:
+        return "all-linear", ("embed_tokens", "lm_head"), dora
+    first = text.split("(")[0].strip()
+    if first == "all-linear":
+        return "all-linear", (), dora
+    names: list[str] = []
+    for part in first.split("+"):
+        name = part.strip()
+        names += (
+            ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+            if (name == "all-linear")
+            else (_TARGETS.get(name) or (name,))
+        )
+    if "output_proj" in text:
+        names.append("o_proj")
+    return tuple(names), (), dora
+
+
+def _quantization(row: dict[str, str]) -> Literal["4bit", "4bit-double", "8bit"] | None:
+    if row["tuning"] != "qlora":
+        return None
+    double = "dq" in row["dtype"] or "nf4-dq" in row["notes"]
+    return "4bit-double" if double else "4bit"
+
+
+def _dtype(row: dict[str, str], quantized: bool) -> Literal["float32", "bfloat16", "float16"]:
+    """The dtype of what is not quantized."""
+    if "fp32-master" in row["dtype"]:
+        return "float32"
+    # PEFT's prepare_model_for_kbit_training turns what is not quantized into float32; these stacks call it
+    if quantized and row["framework"].startswith(("ms-swift", "hf-trainer", "trl")):
+        return "float32"
+    return "float16" if "fp16" in row["dtype"] else "bfloat16"
+
+
+def _autocast(row: dict[str, str]) -> Literal["bf16", "fp16"] | None:
+    """transformers' Trainer computes under autocast; the loops of other stacks in the weights' own dtype."""
+    trainer = row["framework"].startswith(("trl", "hf-trainer", "ms-swift", "axolotl", "unsloth", "torchtitan"))
+    if not trainer:
+        return None
+    return "fp16" if "fp16" in row["dtype"] else "bf16"
+
+
+def _optimizer(text: str) -> str:
+    name = text.split("(")[0].strip().rstrip("?")
+    return _OPTIMIZERS.get(name, name)
+
+
+def _strategy(row: dict[str, str]) -> str:
+    sharding = row["sharding"]
+    if sharding.startswith("zero"):
+        return sharding[:5]
+    if sharding.startswith("fsdp"):
+        return "fsdp2" if "fsdp2" in row["dtype"] else "fsdp1"
+    return "ddp"
+
+
+def _metric(text: str) -> Metric:
+    if ("allocated" in text and "reserved" not in text) or "active" in text:
+        return "allocated"
+    if "smi" in text or "capacity" in text:
+        return "device"
+    return "reserved"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+@cache
+def _architectures() -> dict[str, dict[str, Any]]:
+    return json.loads(ARCHITECTURES.read_text(encoding="utf-8"))

@@ -1,0 +1,151 @@
+"""Figures of GPUs: memory, speed, links, and how much of the speed training reaches."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+Tuning = Literal["full", "lora", "qlora"]
+"""All weights, an adapter, or an adapter on quantized weights."""
+
+# Where no run of this kind was ever published on a GPU, those of the GPU most like it count, with bounds this much
+# wider: published runs of one kind differ by as much from one GPU to another.
+BORROWED_LOW, BORROWED_HIGH = 0.6, 1.25
+
+# Words of a GPU's name that say nothing of which it is.
+_NOISE = re.compile(
+    r"\b(nvidia|geforce|tesla|quadro|gpus?|graphics|cards?|tensor ?core|hbm\d?e?)\b|^\d+( ?x ?(?=[a-z])|x )| x ?\d+$"
+)
+_VARIANT = re.compile(r"(sxm\d?|pcie|blackwell|server|workstation|edition|generation|gb)")
+_SUGGESTIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Utilisation:
+    """Share of the peak that training reaches, recomputed activations counted as work.
+
+    Attributes:
+        low, expected, high: The share, between 0 and 1.
+        rows: Published runs that it follows from; 0 for one that was borrowed from another GPU.
+        source: Whose runs, or from which GPU it was borrowed.
+        assumed: Whether no published run of this kind on this GPU stands behind it.
+    """
+
+    low: float
+    expected: float
+    high: float
+    rows: int
+    source: str
+    assumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One kind of GPU.
+
+    Attributes:
+        name: As flavors name it, such as ``"NVIDIA A100 80GB"``.
+        aliases: Other names of it.
+        gpu_memory_gb: Nominal memory, GB.
+        usable_gpu_memory_gib: Memory that torch reports as its total, GiB.
+        usable_gpu_memory_basis: Where that is from.
+        compute_capability: CUDA compute capability, such as ``"8.0"``.
+        bf16: Whether it computes in bfloat16 natively.
+        tflops: Peak of dense bf16 arithmetic with float32 accumulation, of fp16 where there is no bf16; 10^12/s.
+        bandwidth_gb_s: Bandwidth of its memory, 10^9 bytes a second.
+        link: How it reaches its neighbours, ``"nvlink"`` or ``"pcie"``.
+        link_gb_s: Peak of that link in one direction, 10^9 bytes a second.
+        source: Where the speeds are from.
+        utilisation: Share of the peak that training reaches, by tuning.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    gpu_memory_gb: float
+    usable_gpu_memory_gib: float
+    usable_gpu_memory_basis: str
+    compute_capability: str
+    bf16: bool
+    tflops: float
+    bandwidth_gb_s: float
+    link: Literal["nvlink", "pcie"]
+    link_gb_s: float
+    source: str
+    utilisation: Mapping[Tuning, Utilisation]
+
+
+@cache
+def all_gpus() -> tuple[Gpu, ...]:
+    """Every GPU whose figures came with this package."""
+    data = json.loads(files("hfjobs_trainer.data").joinpath("gpus.json").read_text(encoding="utf-8"))
+    measured: dict[tuple[str, str], Utilisation] = {}
+    for row in data["utilisation"]:
+        shares = Utilisation(row["low"], row["expected"], row["high"], row["rows"], row["source"])
+        measured[row["gpu"], row["tuning"]] = shares
+    like = {entry["name"]: entry["utilisation_like"] for entry in data["gpus"]}
+    return tuple(_gpu(entry, measured, like) for entry in data["gpus"])
+
+
+def find_gpu(name: str) -> Gpu | None:
+    """The GPU that ``name`` stands for, be it a flavor's ``gpu`` or what people type; ``None`` if it is none of these.
+
+    Case, spaces, dashes, the maker's name and a count in front are passed over: ``"rtx4090"``, ``"4x H100"``,
+    ``"Tesla T4"``, ``"A100-80GB"``. A size or a variant that is given must be right.
+    """
+    known, wanted = _by_name(), _plain(name)
+    return known.get(wanted) or known.get(_VARIANT.sub("", wanted))
+
+
+def suggest_gpus(name: str) -> list[str]:
+    """Names of GPUs that ``name`` may stand for, likeliest first, three at most; empty if it resembles none."""
+    known, wanted = _by_name(), _plain(name)
+    close = difflib.get_close_matches(wanted, known, n=2 * _SUGGESTIONS, cutoff=0.6)
+    held = [other for other in known if len(wanted) > 1 and (wanted in other or (len(other) > 2 and other in wanted))]
+    return list(dict.fromkeys(known[other].name for other in [*held, *close]))[:_SUGGESTIONS]
+
+
+@cache
+def _by_name() -> dict[str, Gpu]:
+    found: dict[str, Gpu] = {}
+    for gpu in all_gpus():
+        for name in (gpu.name, *gpu.aliases):
+            for plain in (_plain(name), _VARIANT.sub("", _plain(name))):
+                found.setdefault(plain, gpu)
+    return found
+
+
+def _plain(name: str) -> str:
+    spaced = re.sub(r"[\s_\-:/,()]+", " ", name.strip().lower())
+    return re.sub(r"\s+", "", _NOISE.sub("", spaced))
+
+
+def _gpu(
+    entry: Mapping[str, Any], measured: Mapping[tuple[str, str], Utilisation], like: Mapping[str, str | None]
+) -> Gpu:
+    kinds: tuple[Tuning, ...] = ("full", "lora", "qlora")
+    fields = {key: value for key, value in entry.items() if key != "utilisation_like"}
+    fields["aliases"] = tuple(entry["aliases"])
+    return Gpu(**fields, utilisation={kind: _utilisation(entry["name"], kind, measured, like) for kind in kinds})
+
+
+def _utilisation(
+    name: str, kind: Tuning, measured: Mapping[tuple[str, str], Utilisation], like: Mapping[str, str | None]
+) -> Utilisation:
+    """What was measured, else what was measured on the closest GPU that has it, with wider bounds."""
+    if (name, kind) in measured:
+        return measured[name, kind]
+    other: str | None = like[name]
+    seen = {name}
+    while other is not None and other not in seen:
+        if (found := measured.get((other, kind))) is not None:
+            low, high = found.low * BORROWED_LOW, min(0.9, found.high * BORROWED_HIGH)
+            return Utilisation(low, found.expected, high, 0, f"assumed to be as on {other}: {found.source}", True)
+        seen.add(other)
+        other = like[other]
+    raise ValueError(f"data/gpus.json: no utilisation of {kind} leads to {name}")
