@@ -10,10 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hfjobs_trainer.client import Client, check, gather, hardware_table, jobs, pick_flavor, plan, render, submit
+    from hfjobs_trainer.client import (
+        Client,
+        check,
+        compare_flavors,
+        estimate,
+        gather,
+        hardware_table,
+        jobs,
+        pick_flavor,
+        plan,
+        render,
+        submit,
+    )
     from hfjobs_trainer.errors import (
         AuthError,
         BackendError,
+        BudgetExceeded,
         HFTError,
         HubUnavailable,
         JobFailed,
@@ -67,6 +80,8 @@ __version__ = "0.1.0"
 _EXPORTS: dict[str, str] = {
     "Client": "client",
     "check": "client",
+    "compare_flavors": "client",
+    "estimate": "client",
     "gather": "client",
     "hardware_table": "client",
     "jobs": "client",
@@ -76,6 +91,7 @@ _EXPORTS: dict[str, str] = {
     "submit": "client",
     "AuthError": "errors",
     "BackendError": "errors",
+    "BudgetExceeded": "errors",
     "HFTError": "errors",
     "HubUnavailable": "errors",
     "JobFailed": "errors",
@@ -140,6 +156,7 @@ __all__ = [
     "SFT",
     "AuthError",
     "BackendError",
+    "BudgetExceeded",
     "Client",
     "Dataset",
     "Distillation",
@@ -168,6 +185,8 @@ __all__ = [
     "Tracking",
     "__version__",
     "check",
+    "compare_flavors",
+    "estimate",
     "gather",
     "hardware_table",
     "jobs",

@@ -292,7 +292,8 @@ class Client:
             from hfjobs_trainer.problems import Problem
 
             why = "nobody knows what a script needs, so nothing can be estimated"
-            raise SpecError([Problem("SCRIPT004", "script", why, "name the flavor: hft.hardware_table()")], "Script spec")
+            problem = Problem("SCRIPT004", "script", why, "name the flavor: hft.hardware_table()")
+            raise SpecError([problem], "Script spec")
         return parsed
 
     def _backend(self, name: str) -> Backend:

@@ -212,7 +212,7 @@ def online_dpo() -> TrainSpec:
         gradient_accumulation_steps=8,
         learning_rate=5e-7,
         hardware="a10g-large",
-        timeout="4h",
+        timeout="12h",
         tracking=hft.Tracking(project="online-dpo", name="qwen-online", space_id="username/trackio"),
         output=hft.Output(hub_model_id="username/qwen-online-dpo"),
     )

@@ -9,7 +9,19 @@ PATH = "hfjobs_trainer/__init__.py"
 
 # module -> the public names that it has, beside those of the training methods
 PUBLIC: dict[str, tuple[str, ...]] = {
-    "client": ("Client", "check", "compare_flavors", "estimate", "gather", "hardware_table", "jobs", "pick_flavor", "plan", "render", "submit"),
+    "client": (
+        "Client",
+        "check",
+        "compare_flavors",
+        "estimate",
+        "gather",
+        "hardware_table",
+        "jobs",
+        "pick_flavor",
+        "plan",
+        "render",
+        "submit",
+    ),
     "errors": (
         "AuthError",
         "BackendError",

@@ -39,6 +39,7 @@ AREAS: dict[str, str] = {
     "HW": "Hardware",
     "MEM": "Memory",
     "JOB": "The job",
+    "COST": "Time and money",
     "ENV": "Packages and images",
     "HUB": "The Hub",
     "SEC": "Tokens and secrets",

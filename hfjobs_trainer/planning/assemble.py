@@ -52,7 +52,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     if choice is not None and choice.cheapest is not None:
         # nothing is within the caps: what the plan then tells is what they are held against
         duration = choice.cheapest.duration
-    price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
+    price = flavor.usd_per_hour * getattr(spec.hardware, "nodes", 1) if flavor else None
     timeout, timed = decide_timeout(spec, duration, price)
     resolved = replace(resolved, decisions=(*resolved.decisions, *timed))
     memory, shared = share_gpu(spec, memory_of(spec, facts, resolved), flavor)
@@ -119,7 +119,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
         request=replace(request, script=script),
         flavor=flavor,
         choice=checked.choice,
-        estimate=checked.estimate,
+        estimate=checked.estimate if checked.estimate.is_known else None,
         decisions=decisions,
         problems=checked.problems,
         unchecked=checked.unchecked,

@@ -27,7 +27,7 @@ class FlavorRow:
         memory_gib: Estimated peak on one GPU, GiB, without margin.
         limit_gib: Memory of one GPU that torch reports as its total, GiB.
         layout: The cheapest layout that fits; if none does, the one that needs the least memory.
-        duration: Seconds and US dollars, each low, expected and high; ``None`` where nobody can say, or it does not fit.
+        duration: Seconds and US dollars, each low, expected and high; ``None`` where nobody can say or it does not fit.
         why_not: The first reason against the flavor; ``None`` if it can be taken.
         estimate: The memory by component.
     """
@@ -95,7 +95,9 @@ class FlavorComparison:
 
     @property
     def _caption(self) -> str:
-        return f"prices: {self.source}; memory is that of one GPU, without margin; hours and dollars are expected values"
+        return (
+            f"prices: {self.source}; GiB of one GPU at the peak, without margin; hours and dollars as expected"
+        )
 
     def __str__(self) -> str:
         return as_text(self.HEADER, self._cells(), self._caption, right=("GiB", "of", "hours", "$"))

@@ -37,6 +37,11 @@ class Estimate:
     is_rented: bool = True
 
     @property
+    def is_known(self) -> bool:
+        """Whether anything could be estimated."""
+        return self.memory is not None or self.duration is not None
+
+    @property
     def verdict(self) -> Verdict | None:
         """``"fits"``, ``"tight"`` or ``"does not fit"``; ``None`` if the model's or the GPU's size is unknown."""
         if self.memory is None or self.usable_gib is None:

@@ -79,4 +79,3 @@ def _second(option: Option, best: Option) -> str:
         prices = f"${option.flavor.usd_per_hour:.2f}/h; {best.flavor.name} costs ${best.flavor.usd_per_hour:.2f}/h"
         return f"fits, but costs {prices}"
     return f"fits at the same price, with less GPU memory than {best.flavor.name}"
-

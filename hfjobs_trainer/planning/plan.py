@@ -67,7 +67,7 @@ class Plan:
         request: What the backend will be asked to run.
         flavor: The chosen flavor; ``None`` on the local backend, and when none could be chosen.
         choice: How the flavor was chosen; ``None`` on the local backend.
-        estimate: Memory, time and money, as far as they are known; ``None`` for ``hft.Script``.
+        estimate: Memory, time and money, as far as they are known; ``None`` if nothing is known.
         decisions: Every value chosen for the user, with its reason.
         problems: Warnings, and what would make the remote run fail; ``submit`` raises the errors among them.
         unchecked: Rules that lacked a fact.

@@ -15,7 +15,7 @@ from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_argument
 from hfjobs_trainer.planning.tuning import ALL_LINEAR, merges
 from hfjobs_trainer.planning.vision import chooses_targets, vision_arguments
 from hfjobs_trainer.planning.vllm import image_decision, server_gpus, vllm_arguments
-from hfjobs_trainer.specs.base import DType, JobSpec, TrainSpec
+from hfjobs_trainer.specs.base import DType, TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
 
 Precision = Literal["bf16", "fp16", "fp32"]
@@ -55,6 +55,11 @@ class Resolved:
     namespace: str | None
     needs_token: tuple[str, ...]
     decisions: tuple[Decision, ...] = field(default=())
+
+    @property
+    def world_size(self) -> int:
+        """GPUs that train, of all machines together; 0 where the machine decides."""
+        return self.num_gpus
 
 
 def precision_of(spec: TrainSpec, flavor: Flavor | None) -> tuple[Precision, bool]:

@@ -44,11 +44,11 @@ class Option:
     duration: DurationEstimate | None = None
 
     @property
-    def cost(self) -> tuple[float, float]:
-        """Sort key: expected US dollars, then expected seconds; by price an hour where the time is unknown."""
+    def cost(self) -> tuple[bool, float, float]:
+        """Sort key: expected US dollars, then expected seconds; last and by price an hour where that is unknown."""
         if self.duration is None:
-            return self.flavor.usd_per_hour, -(self.flavor.usable_gpu_memory_gib or 0.0)
-        return self.duration.usd.expected, self.duration.seconds.expected
+            return True, self.flavor.usd_per_hour, -(self.flavor.usable_gpu_memory_gib or 0.0)
+        return False, self.duration.usd.expected, self.duration.seconds.expected
 
 
 class Search:
@@ -65,7 +65,7 @@ class Search:
         resolved = resolve(spec, facts, flavor, backend="hub")
         self.base: Workload = workload(spec, facts, resolved)
         self.work: Work | None = work_of(spec, facts, resolved)
-        self.nodes = spec.hardware.nodes
+        self.nodes = getattr(spec.hardware, "nodes", 1)
         self.usual_gpus = (planned_gpus(spec, flavor) if flavor else spec.hardware.num_gpus or 1) * self.nodes
         precision, is_set = precision_of(spec, None)
         self.needs_bf16 = precision == "bf16" or not is_set
@@ -87,9 +87,10 @@ class Search:
         # TRL's defaults come first, and win where nothing is gained
         best = min(options, key=lambda option: option.cost)
         weights = self.weights_bytes
-        if weights is not None and best.layout is not None and best.memory is not None:
-            best = replace(best, why_not=lacks_storage(flavor, best.layout, best.memory, weights, self._saves()))
-        return best
+        if weights is None or best.layout is None or best.memory is None:
+            return best
+        lacking = lacks_storage(flavor, best.layout, best.memory, weights, self._checkpoints(best))
+        return replace(best, why_not=lacking)
 
     def survey(self, flavors: Sequence[Flavor]) -> list[Option]:
         """Every flavor with the first reason against it, in the order given."""
@@ -139,14 +140,16 @@ class Search:
         )
         return Option(flavor, layout=layout, memory=memory, duration=estimate_duration(self.work, setup))
 
-    def _saves(self) -> float:
-        """Checkpoints that lie on the disk at once."""
+    def _checkpoints(self, option: Option) -> float:
+        """Checkpoints that lie on the disk at once; 1 where nobody knows how many are made."""
         if self.spec.save_strategy == "no":
             return 0
-        most = self.spec.save_total_limit
-        made = self.work.saves if self.work is not None else None
-        known = [count for count in (most, made) if count is not None]
-        return min(known) if known else 1
+        made = 1.0
+        if self.work is not None and option.duration is not None:
+            every = self.work.save_every
+            steps = option.duration.steps
+            made = self.work.epochs if every is None else 1 / every if 0 < every < 1 else steps // max(1.0, every) + 1
+        return min(made, self.spec.save_total_limit or made)
 
     def _unknown(self, flavor: Flavor) -> str:
         if flavor.usable_gpu_memory_gib is None:

@@ -77,7 +77,8 @@ def _time(plan: Plan) -> list[str]:
         return [*lines, "no timeout"]
     limit = f"at most {format_duration(seconds)}"
     if plan.flavor is not None:
-        limit += f", so at most ${billed_usd(seconds, plan.flavor.usd_per_hour * plan.spec.hardware.nodes):.2f}"
+        usd = billed_usd(seconds, plan.flavor.usd_per_hour * getattr(plan.spec.hardware, "nodes", 1))
+        limit += f", so at most ${usd:.2f}"
     return [*lines, limit]
 
 

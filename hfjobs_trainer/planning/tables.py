@@ -6,9 +6,7 @@ import html
 from collections.abc import Collection, Iterable, Sequence
 
 
-def as_text(
-    header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, *, right: Collection[str]
-) -> str:
+def as_text(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, *, right: Collection[str]) -> str:
     """Aligned columns under a header, those named in ``right`` to the right; the caption is the last line."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]

@@ -9,34 +9,18 @@ from typing import Any
 import pytest
 from huggingface_hub import JobHardwareInfo
 
-from hfjobs_trainer.facts import HardwareFacts, ModelFacts
+import hfjobs_trainer as hft
+from hfjobs_trainer.facts import Facts, HardwareFacts
 from hfjobs_trainer.planning.flavors import (
-    FlavorChoice,
     HardwareTable,
-    Requirements,
-    choose_flavor,
     find_flavor,
     hardware_table,
     parse_live,
     snapshot,
     suggest_flavors,
 )
-from hfjobs_trainer.planning.memory import MemoryEstimate, Workload, estimate_memory
 from hfjobs_trainer.planning.offers import USABLE_PER_NOMINAL
-from tests.planning.known_models import LLAMA_8B, LLAMA_70B, QWEN_05B, QWEN_7B
-
-
-def memory(model: ModelFacts, **fields: Any) -> MemoryEstimate | None:
-    return estimate_memory(Workload(model, **fields))
-
-
-def chosen(model: ModelFacts, *, weights_bytes: float | None = None, limits: Any = None, **fields: Any) -> FlavorChoice:
-    wanted = Requirements(memory(model, **fields), weights_bytes=weights_bytes, **(limits or {}))
-    return choose_flavor(wanted, snapshot())
-
-
-def name_of(choice: FlavorChoice) -> str | None:
-    return choice.flavor.name if choice.flavor else None
+from tests.planning.known_models import QWEN_05B
 
 
 def test_the_snapshot_is_dated_complete_and_ordered() -> None:
@@ -58,114 +42,6 @@ def test_every_gpu_flavor_says_where_its_usable_memory_comes_from() -> None:
         if gpu:
             assert entry["bf16"] is (float(entry["compute_capability"]) >= 8)
             assert USABLE_PER_NOMINAL <= entry["usable_gpu_memory_gib"] / entry["gpu_memory_gb"] <= 1
-
-
-@pytest.mark.parametrize(
-    ("choice", "name"),
-    [
-        (chosen(QWEN_05B), "l4x1"),
-        (chosen(QWEN_05B, weights_bytes=4 * 494e6), "l4x1"),
-        (chosen(LLAMA_8B, tuning="lora", dtype="bfloat16", per_device_train_batch_size=1), "l4x1"),
-        (chosen(LLAMA_8B, tuning="lora"), "l40sx1"),
-        (chosen(QWEN_7B, per_device_train_batch_size=1), "h200"),
-        (chosen(QWEN_7B, dtype="bfloat16", per_device_train_batch_size=1), "a100-large"),
-        (chosen(LLAMA_70B, tuning="lora", dtype="bfloat16"), None),
-        (chosen(QWEN_05B, limits={"min_gpus": 2}), "a10g-largex2"),
-        (chosen(QWEN_05B, limits={"max_gpus": 1, "max_usd_per_hour": 0.9}), "l4x1"),
-        (chosen(QWEN_05B, limits={"bf16": False}), "t4-small"),
-    ],
-)
-def test_the_cheapest_that_fits(choice: FlavorChoice, name: str | None) -> None:
-    assert name_of(choice) == name
-
-
-@pytest.mark.parametrize("model", [QWEN_05B, QWEN_7B, LLAMA_8B, LLAMA_70B])
-@pytest.mark.parametrize("limits", [{}, {"min_gpus": 2}, {"max_gpus": 1}, {"max_usd_per_hour": 2.0}, {"bf16": False}])
-def test_every_other_flavor_is_rejected_with_a_reason(model: ModelFacts, limits: dict[str, Any]) -> None:
-    choice = chosen(model, tuning="lora", dtype="bfloat16", limits=limits)
-    names = [name for name, _ in choice.rejected]
-    left = {flavor.name for flavor in snapshot().flavors} - {name_of(choice)}
-    assert sorted(names) == sorted(left)
-    assert all(why for _, why in choice.rejected)
-    reasons = dict(choice.rejected)
-    for flavor in snapshot().flavors:
-        if flavor.gpu is None:
-            assert reasons[flavor.name] == "no GPU: training needs one"
-        elif not flavor.bf16 and limits.get("bf16", True) and limits.get("min_gpus", 1) == 1:
-            assert reasons[flavor.name] == "NVIDIA T4 does not compute in bfloat16"
-    if choice.flavor is not None:
-        assert choice.usd_per_hour == choice.flavor.usd_per_hour <= limits.get("max_usd_per_hour", 1e9)
-        assert limits.get("min_gpus", 1) <= choice.flavor.num_gpus <= (limits.get("max_gpus") or 99)
-        assert choice.headroom is not None
-        assert choice.headroom > 0
-
-
-def test_a_cap_that_nothing_meets() -> None:
-    choice = chosen(QWEN_05B, limits={"max_usd_per_hour": 0.5})
-    assert choice.flavor is None
-    assert choice.usd_per_hour is None
-    assert dict(choice.rejected)["l4x1"] == "$0.80/h is above max_usd_per_hour=0.5"
-
-
-def test_a_model_of_unknown_size_gets_no_flavor() -> None:
-    choice = choose_flavor(Requirements(None), snapshot())
-    assert (choice.flavor, choice.headroom, choice.estimate) == (None, None, None)
-    assert "size of the model is unknown" in dict(choice.rejected)["a100-large"]
-    assert len(choice.rejected) == 26
-
-
-def test_more_gpus_never_help_a_model_fit() -> None:
-    choice = chosen(LLAMA_70B, tuning="lora", dtype="bfloat16")
-    assert choice.flavor is None
-    assert "a GPU has 139.7 GiB" in dict(choice.rejected)["h200x8"]
-
-
-def test_host_memory_and_disk_must_hold_the_weights() -> None:
-    roomy = memory(LLAMA_8B, tuning="lora", dtype="bfloat16", per_device_train_batch_size=1)
-    choice = choose_flavor(Requirements(roomy, weights_bytes=4 * 8.03e9), snapshot())
-    reasons = dict(choice.rejected)
-    assert name_of(choice) == "a10g-large"
-    assert reasons["l4x1"] == "needs 35 GB of host memory to load the weights, it has 30 GB"
-    small_disk = tuple(replace(flavor, disk_gb=50) for flavor in snapshot().flavors)
-    choice = choose_flavor(Requirements(roomy, weights_bytes=2 * 8.03e9), HardwareFacts(small_disk, "test"))
-    assert choice.flavor is not None
-    small_disk = tuple(replace(flavor, disk_gb=40) for flavor in small_disk)
-    choice = choose_flavor(Requirements(roomy, weights_bytes=2 * 8.03e9), HardwareFacts(small_disk, "test"))
-    assert dict(choice.rejected)["h200"] == "needs 47 GB of disk for the weights and one checkpoint, it has 40 GB"
-
-
-def test_at_one_price_the_one_with_more_memory_wins() -> None:
-    dear = tuple(replace(flavor, usd_per_hour=5.0) for flavor in snapshot().flavors)
-    choice = choose_flavor(Requirements(memory(QWEN_05B)), HardwareFacts(dear, "test"))
-    assert name_of(choice) == "h200"
-    assert dict(choice.rejected)["a100-large"] == "fits at the same price, with less GPU memory than h200"
-    assert dict(choice.rejected)["h200x8"] == "fits, but one GPU is enough: h200"
-
-
-def test_the_share_of_vllm_counts() -> None:
-    common: dict[str, Any] = {"method": "grpo", "tuning": "lora", "dtype": "bfloat16", "per_device_train_batch_size": 1}
-    assert name_of(chosen(LLAMA_8B, **common)) == "l4x1"
-    shared = chosen(LLAMA_8B, vllm_gpu_memory_fraction=0.3, **common)
-    assert name_of(shared) == "l40sx1"
-    assert "of which vLLM claims 30%" in dict(shared.rejected)["l4x1"]
-
-
-def test_a_named_flavor_is_taken_as_it_is() -> None:
-    flavor = find_flavor("t4-small", snapshot())
-    choice = FlavorChoice.named(flavor, memory(QWEN_7B))
-    assert choice.flavor is flavor
-    assert choice.usd_per_hour == 0.40
-    assert choice.headroom is not None
-    assert choice.headroom < 0
-    assert FlavorChoice.named(flavor).headroom is None
-    assert FlavorChoice.named(None) == FlavorChoice(None)
-
-
-def test_text_of_a_choice() -> None:
-    lines = [" ".join(line.split()) for line in str(chosen(QWEN_05B)).splitlines()]
-    assert lines[0].startswith("l4x1: NVIDIA L4, $0.80/h, 1")
-    assert "not l4x4 fits, but costs $3.80/h; l4x1 costs $0.80/h" in lines
-    assert str(chosen(LLAMA_70B)).startswith("no flavor\n  not cpu-basic ")
 
 
 @pytest.mark.parametrize(
@@ -328,7 +204,8 @@ def test_a_machine_with_an_unknown_gpu_can_be_used(model: str, bf16: bool) -> No
     assert flavor.usable_gpu_memory_gib == 80 * USABLE_PER_NOMINAL
     assert flavor.bf16 is bf16
     assert flavor.ram_gb == 1500
-    assert (choose_flavor(Requirements(memory(QWEN_05B)), live).flavor is not None) is bf16
+    spec = hft.SFT(model="me/model", dataset="me/data")
+    assert (hft.pick_flavor(spec, facts=Facts(model=QWEN_05B, hardware=live)).flavor is not None) is bf16
 
 
 def test_a_gpu_with_other_memory_is_another_gpu() -> None:
@@ -340,7 +217,8 @@ def test_a_gpu_with_other_memory_is_another_gpu() -> None:
 def test_accelerators_without_cuda_are_not_chosen() -> None:
     neuron = {"type": "neuron", "model": "Inferentia 2", "quantity": "6", "vram": "192 GB", "manufacturer": "AWS"}
     live = parse_live([machine("inf2x6", accelerator=neuron)])
-    choice = choose_flavor(Requirements(memory(QWEN_05B)), live)
+    spec = hft.SFT(model="me/model", dataset="me/data")
+    choice = hft.pick_flavor(spec, facts=Facts(model=QWEN_05B, hardware=live))
     assert choice.rejected == (("inf2x6", "AWS Inferentia 2 is not a CUDA GPU"),)
 
 
@@ -353,8 +231,6 @@ def test_what_cannot_be_read_comes_from_the_snapshot() -> None:
 
 
 def test_the_table_is_printed_and_returned(capsys: pytest.CaptureFixture[str]) -> None:
-    import hfjobs_trainer as hft
-
     table = hft.hardware_table(offline=True)
 
     assert capsys.readouterr().out == f"{table}\n"

@@ -49,8 +49,9 @@ def test_what_fits_no_gpu_is_spread_over_several() -> None:
     assert '**sharding(\n            "fsdp2",\n            fsdp=True,' in made.script
     assert "relaunch(gpus=0, models={MODEL: None})" in made.script
     assert made.estimate is not None
-    assert made.estimate.strategy == "fsdp2"
-    assert made.estimate.fits(made.flavor.usable_gpu_memory_gib or 0.0, made.flavor.num_gpus)
+    assert made.estimate.memory is not None
+    assert made.estimate.memory.strategy == "fsdp2"
+    assert made.estimate.memory.fits(made.flavor.usable_gpu_memory_gib or 0.0, made.flavor.num_gpus)
 
 
 def test_what_fits_nowhere_has_no_flavor() -> None:

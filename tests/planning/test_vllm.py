@@ -97,7 +97,8 @@ def test_vllm_gets_what_training_leaves() -> None:
     )
     assert "vllm_gpu_memory_utilization=0.75," in large.script
     assert large.estimate is not None
-    assert large.estimate.gpu_fraction == 0.75
+    assert large.estimate.memory is not None
+    assert large.estimate.memory.gpu_fraction == 0.75
     assert large.estimate.fits(large.flavor.usable_gpu_memory_gib or 0)  # pyright: ignore[reportOptionalMemberAccess]
 
 
@@ -118,6 +119,7 @@ def test_a_server_has_gpus_of_its_own() -> None:
     made = plan(vllm_mode="server", hardware="a100x4", model_revision="v2", vllm_max_model_length=4096)
     text = made.script
     assert made.estimate is not None
+    assert made.estimate.memory is not None
     assert made.estimate.num_gpus == 3
     assert '    set_aside(gpus=1)\n    relaunch(gpus=0, models={MODEL: "v2"})\n' in text
     assert "        gpus=3,\n" in text
@@ -128,7 +130,7 @@ def test_a_server_has_gpus_of_its_own() -> None:
         f"    serve_model(\n        MODEL,\n        port=8000,\n        seconds=900.0,\n        {options}    )" in text
     )
     assert 'vllm_server_host="127.0.0.1",' in text
-    assert made.estimate.gpu_fraction == 0
+    assert made.estimate.memory.gpu_fraction == 0
 
 
 def test_the_machine_has_room_for_the_server() -> None:
@@ -149,6 +151,7 @@ def test_a_server_of_the_users_is_left_alone(address: dict[str, str]) -> None:
     made = plan(vllm_mode="server", hardware="a100x4", **dict[str, Any](address))
     assert "serve_model" not in made.script
     assert made.estimate is not None
+    assert made.estimate.memory is not None
     assert made.estimate.num_gpus == 4
     ((name, value),) = address.items()
     assert f'{name}="{value}",' in made.script

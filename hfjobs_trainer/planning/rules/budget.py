@@ -54,20 +54,20 @@ def run_costs_no_more_than_allowed(context: Context[TrainSpec]) -> Iterator[Foun
 
     Example:
         ```python
-        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset=..., hardware=hft.Hardware(flavor="h200x8", max_usd=5))
+        hft.SFT(model=..., dataset=..., hardware=hft.Hardware(flavor="h200x8", max_usd=5))
         ```
 
     Use instead:
         ```python
-        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset=..., lora=hft.LoRA(), hardware=hft.Hardware(max_usd=5))
+        hft.SFT(model=..., dataset=..., lora=hft.LoRA(), hardware=hft.Hardware(flavor="auto", max_usd=5))
         ```
     """
     cap = context.spec.hardware.max_usd
     option = _wanted(context, cap)
     if cap is None or option is None or option.duration is None or option.duration.usd.expected <= cap:
         return
-    usd, seconds = option.duration.usd, option.duration.seconds
-    why = f"the run is expected to cost ${usd.expected:.2f} on {option.flavor.name} ({seconds.as_duration()}), above max_usd={cap:g}"
+    usd, time = option.duration.usd.expected, option.duration.seconds.as_duration()
+    why = f"the run is expected to cost ${usd:.2f} on {option.flavor.name} ({time}), above max_usd={cap:g}"
     yield Found("hardware.max_usd", why, _cheaper(context, cap))
 
 
@@ -95,10 +95,11 @@ def run_takes_no_longer_than_allowed(context: Context[TrainSpec]) -> Iterator[Fo
     option = _wanted(context, cap)
     if cap is None or option is None or option.duration is None or option.duration.seconds.expected <= cap * 3600:
         return
-    why = f"the run is expected to take {option.duration.seconds.as_duration()} on {option.flavor.name}, above max_hours={cap:g}"
+    time = option.duration.seconds.as_duration()
+    why = f"the run is expected to take {time} on {option.flavor.name}, above max_hours={cap:g}"
     hours = option.duration.seconds.expected / 3600
-    named = context.spec.hardware.flavor != "auto"
-    yield Found("hardware.max_hours", why, f'{"flavor=\"auto\", or " if named else ""}max_hours={_above(hours)}')
+    other = "" if context.spec.hardware.flavor == "auto" else 'flavor="auto", or '
+    yield Found("hardware.max_hours", why, f"{other}max_hours={_above(hours)}")
 
 
 @rule("COST003", stage="run", scope="remote", severity="warning")
@@ -126,5 +127,6 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
     if duration is None or limit is None or context.spec.timeout is None or duration.seconds.expected <= limit:
         return
     longer = format_duration(-int(-duration.seconds.expected // 60) * 60)
-    why = f"the run is expected to take {duration.seconds.as_duration()}, and the job is ended after {format_duration(limit)}"
+    time = duration.seconds.as_duration()
+    why = f"the run is expected to take {time}, and the job is ended after {format_duration(limit)}"
     yield Found("timeout", why, f'timeout="{longer}" or more, or leave it out')

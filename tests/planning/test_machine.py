@@ -1,0 +1,267 @@
+"""Which machine a run gets: what fits, what costs least, and why not the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import hfjobs_trainer as hft
+from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
+from hfjobs_trainer.facts.dataset import LengthFacts
+from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
+from tests.planning.known_models import LLAMA_8B, LLAMA_70B, QWEN_05B, QWEN_7B
+
+LENGTHS = LengthFacts("tokens", 100, 900.0, tuple(90.0 * step for step in range(1, 21)))
+CHATS = DatasetFacts(exists=True, columns=("messages",), num_rows=15_806, lengths=LENGTHS)
+ME = AccountFacts(has_token=True, name="me", token_role="write")
+
+
+def facts(model: ModelFacts = QWEN_05B, dataset: DatasetFacts = CHATS, **known: Any) -> Facts:
+    return Facts(model=model, dataset=dataset, account=ME, **known)
+
+
+def sft(**fields: Any) -> hft.SFT:
+    common: dict[str, Any] = {"model": "me/model", "dataset": "me/data", "output": {"hub_model_id": "me/out"}}
+    return hft.SFT(**common | fields)
+
+
+def chosen(model: ModelFacts = QWEN_05B, dataset: DatasetFacts = CHATS, **fields: Any) -> FlavorChoice:
+    return hft.pick_flavor(sft(**fields), facts=facts(model, dataset))
+
+
+def name_of(choice: FlavorChoice) -> str | None:
+    return choice.flavor.name if choice.flavor else None
+
+
+def decided(made: hft.Plan) -> dict[str, Any]:
+    return {decision.path: decision.value for decision in made.decisions}
+
+
+UNKNOWN_ROWS = DatasetFacts(exists=True, columns=("messages",))
+
+
+@pytest.mark.parametrize("model", [QWEN_05B, QWEN_7B, LLAMA_8B, LLAMA_70B])
+@pytest.mark.parametrize("dataset", [CHATS, UNKNOWN_ROWS], ids=["known", "unknown"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"lora": {"r": 16}},
+        {"hardware": {"num_gpus": 2}},
+        {"hardware": {"strategy": "single"}},
+        {"hardware": {"max_usd_per_hour": 2.0}},
+        {"hardware": {"max_hours": 1.0}},
+        {"bf16": False},
+        {"global_batch_size": 6},
+    ],
+    ids=str,
+)
+def test_every_other_flavor_is_rejected_with_a_reason(
+    model: ModelFacts, dataset: DatasetFacts, fields: dict[str, Any]
+) -> None:
+    choice = chosen(model, dataset, **fields)
+    left = {flavor.name for flavor in snapshot().flavors} - {name_of(choice)}
+    assert sorted(name for name, _ in choice.rejected) == sorted(left)
+    assert all(why for _, why in choice.rejected)
+    reasons, wanted = dict(choice.rejected), fields.get("hardware", {})
+    for flavor in snapshot().flavors:
+        if flavor.gpu is None:
+            assert reasons[flavor.name] == "no GPU: training needs one"
+        elif not flavor.bf16 and "bf16" not in fields and not wanted.get("num_gpus"):
+            assert reasons[flavor.name] == "NVIDIA T4 does not compute in bfloat16"
+    if choice.flavor is not None:
+        assert choice.estimate is not None
+        assert choice.layout is not None
+        assert choice.estimate.fits(choice.flavor.usable_gpu_memory_gib or 0.0)
+        assert choice.usd_per_hour == choice.flavor.usd_per_hour <= wanted.get("max_usd_per_hour", 1e9)
+        assert choice.flavor.num_gpus >= wanted.get("num_gpus", 1)
+        if choice.duration is not None:
+            assert choice.duration.seconds.expected <= 3600 * wanted.get("max_hours", 1e9)
+
+
+def test_the_choice_is_where_the_run_costs_least() -> None:
+    for model, fields in ((QWEN_05B, {}), (LLAMA_8B, {"lora": {"r": 16}}), (QWEN_7B, {"lora": {"r": 8}})):
+        choice = chosen(model, **fields)
+        table = hft.compare_flavors(sft(**fields), facts=facts(model))
+        costs = {row.flavor.name: row.usd for row in table if row.why_not is None}
+        assert choice.flavor is not None
+        assert choice.duration is not None
+        assert choice.duration.usd.expected == costs[choice.flavor.name] == min(cost for cost in costs.values() if cost)
+        assert table.rows[0].flavor == choice.flavor
+
+
+def test_without_rows_the_lowest_price_wins() -> None:
+    choice = chosen(dataset=UNKNOWN_ROWS)
+    assert name_of(choice) == "l4x1"
+    assert choice.duration is None
+    assert dict(choice.rejected)["l4x4"] == "fits, but costs $3.80/h; l4x1 costs $0.80/h"
+    steps = chosen(dataset=UNKNOWN_ROWS, max_steps=100)
+    assert steps.duration is not None
+    assert steps.duration.steps == 100
+
+
+def test_a_model_of_unknown_size_gets_no_flavor() -> None:
+    choice = chosen(ModelFacts(exists=True))
+    assert (choice.flavor, choice.headroom, choice.estimate) == (None, None, None)
+    assert "size of the model is unknown" in dict(choice.rejected)["a100-large"]
+    assert len(choice.rejected) == 26
+
+
+def test_what_is_named_is_taken_and_its_batch_is_chosen() -> None:
+    choice = chosen(QWEN_7B, hardware="t4-small", bf16=False)
+    assert name_of(choice) == "t4-small"
+    assert choice.headroom is not None
+    assert choice.headroom < 0
+    small, large = chosen(LLAMA_8B, lora={"r": 16}, hardware="l4x1"), chosen(LLAMA_8B, lora={"r": 16}, hardware="h200")
+    assert small.layout is not None
+    assert large.layout is not None
+    assert small.layout.gradient_checkpointing
+    assert not large.layout.gradient_checkpointing
+    for choice in (small, large):
+        assert choice.layout is not None
+        assert choice.layout.per_device_train_batch_size * choice.layout.gradient_accumulation_steps == 8
+
+
+@pytest.mark.parametrize("flavor", ["a10g-large", "a100x4", "h200x8"])
+@pytest.mark.parametrize("size", [8, 24, 64, 256])
+def test_the_global_batch_is_kept_on_every_machine(flavor: str, size: int) -> None:
+    made = hft.plan(sft(global_batch_size=size, hardware=flavor, lora={"r": 8}), facts=facts(QWEN_7B))
+    assert made.estimate is not None
+    layout = made.estimate.layout
+    assert layout is not None
+    assert made.flavor is not None
+    formed = layout.per_device_train_batch_size * layout.gradient_accumulation_steps * made.flavor.num_gpus
+    assert formed == size
+    assert not [problem for problem in made.problems if problem.code == "BATCH001"]
+
+
+def test_a_global_batch_that_no_number_of_gpus_divides_rejects_them() -> None:
+    choice = chosen(global_batch_size=6)
+    assert dict(choice.rejected)["a100x4"] == "global_batch_size=6 cannot be spread over 4 GPUs"
+
+
+def test_what_the_user_set_is_kept_in_every_layout() -> None:
+    fields: dict[str, Any] = {
+        "per_device_train_batch_size": 3,
+        "gradient_accumulation_steps": 5,
+        "gradient_checkpointing": True,
+    }
+    for row in hft.compare_flavors(sft(**fields), facts=facts()):
+        if row.layout is not None:
+            assert row.layout.per_device_train_batch_size == 3
+            assert row.layout.gradient_accumulation_steps == 5
+            assert row.layout.gradient_checkpointing
+
+
+def test_neighbours_stay_together_in_kto() -> None:
+    spec = hft.KTO(model="me/model", dataset="me/data", global_batch_size=8, hardware="a10g-largex4")
+    data = replace(CHATS, columns=("prompt", "completion", "label"))
+    made = hft.plan(spec, facts=facts(QWEN_05B, data))
+    assert decided(made)["per_device_train_batch_size"] == 2
+
+
+def test_a_smaller_batch_in_training_is_a_smaller_one_in_evaluation() -> None:
+    fields: dict[str, Any] = {"lora": {"r": 16}, "hardware": "l4x1", "eval_fraction": 0.1, "eval_strategy": "epoch"}
+    made = hft.plan(sft(**fields, max_length=2048), facts=facts(LLAMA_8B))
+    chosen = decided(made)
+    assert chosen["per_device_train_batch_size"] < 8
+    assert chosen["per_device_eval_batch_size"] == chosen["per_device_train_batch_size"]
+    explicit = hft.plan(sft(**fields, max_length=2048, per_device_eval_batch_size=8), facts=facts(LLAMA_8B))
+    assert "per_device_eval_batch_size" not in decided(explicit)
+
+
+def test_host_memory_and_disk_must_hold_the_weights() -> None:
+    fields: dict[str, Any] = {"lora": {"r": 16}, "dtype": "float32", "per_device_train_batch_size": 1}
+    reasons = dict(chosen(LLAMA_8B, **fields).rejected)
+    assert reasons["l40sx4"].startswith("needs 140 GB of host memory") or "cost" in reasons["l40sx4"]
+    tiny = tuple(replace(flavor, ram_gb=20) for flavor in snapshot().flavors)
+    known = replace(facts(LLAMA_8B), hardware=HardwareFacts(tiny, "test"))
+    choice = hft.pick_flavor(sft(**fields), facts=known)
+    assert choice.flavor is None
+    assert dict(choice.rejected)["h200"] == "needs 35 GB of host memory to load the weights, it has 20 GB"
+
+
+def test_checkpoints_must_fit_on_the_disk() -> None:
+    small = tuple(replace(flavor, disk_gb=60) for flavor in snapshot().flavors)
+    known = replace(facts(QWEN_05B), hardware=HardwareFacts(small, "test"))
+    fields: dict[str, Any] = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "save_steps": 100}
+    many = hft.pick_flavor(sft(**fields), facts=known)
+    assert many.flavor is None
+    assert "GB of disk for the weights and 60 checkpoints, it has 60 GB" in dict(many.rejected)["l4x1"]
+    assert hft.pick_flavor(sft(**fields, save_total_limit=2), facts=known).flavor is not None
+
+
+def test_a_deadline_takes_more_or_faster_gpus() -> None:
+    fields: dict[str, Any] = {"lora": {"r": 16}, "max_length": 4096}
+    free, hurried = chosen(LLAMA_8B, **fields), chosen(LLAMA_8B, **fields, hardware={"max_hours": 0.5})
+    assert free.duration is not None
+    assert hurried.duration is not None
+    assert hurried.flavor is not None
+    assert free.duration.seconds.expected > 1800 >= hurried.duration.seconds.expected
+    assert free.duration.usd.expected <= hurried.duration.usd.expected
+    assert "above max_hours=0.5" in dict(hurried.rejected)[name_of(free) or ""]
+
+
+def test_a_card_of_ones_own() -> None:
+    spec = sft(lora={"r": 16})
+    card = hft.estimate(spec, gpu="RTX 4090", facts=facts(LLAMA_8B))
+    assert (card.verdict, card.usd, card.num_gpus) == ("fits", None, 1)
+    assert card.seconds is not None
+    assert card.seconds.low < card.seconds.expected < card.seconds.high
+    assert "fits on NVIDIA RTX 4090" in str(card)
+    assert hft.estimate(sft(), gpu="3090", facts=facts(LLAMA_8B)).verdict == "does not fit"
+    two = hft.estimate(spec, gpu="A100-40", num_gpus=2, facts=facts(LLAMA_8B))
+    assert two.seconds is not None
+    assert two.memory is not None
+    assert two.memory.num_gpus == 2
+    with pytest.raises(ValueError, match="did you mean"):
+        hft.estimate(spec, gpu="RTX 4009", facts=facts())
+    with pytest.raises(ValueError, match="num_gpus=0"):
+        hft.estimate(spec, gpu="RTX 4090", num_gpus=0, facts=facts())
+
+
+def test_an_estimate_without_a_card_is_that_of_the_plan() -> None:
+    assert hft.estimate(sft(), facts=facts()) == hft.plan(sft(), facts=facts()).estimate
+    unknown = hft.estimate(sft(), facts=Facts())
+    assert not unknown.is_known
+    assert "not known" in str(unknown)
+
+
+def test_a_script_cannot_be_estimated() -> None:
+    script = {"method": "script", "script": "train.py"}
+    with pytest.raises(hft.SpecError, match="SCRIPT004"):
+        hft.compare_flavors(script, facts=Facts())
+    with pytest.raises(hft.SpecError, match="SCRIPT004"):
+        hft.estimate(script, facts=Facts())
+
+
+def test_the_comparison_shows_every_flavor() -> None:
+    table = hft.compare_flavors(sft(lora={"r": 16}, hardware="h200"), facts=facts(LLAMA_8B))
+    assert len(table) == 26
+    assert table["h200"].usd is not None
+    assert table["h200"].hours is not None
+    assert table["cpu-basic"].why_not == "no GPU: training needs one"
+    lines = str(table).splitlines()
+    assert lines[0].split() == ["flavor", "fits", "GiB", "of", "layout", "hours", "$", "note"]
+    assert len(lines) == 28
+    assert lines[-1].startswith("prices: snapshot 2026-08-22")
+    with pytest.raises(KeyError, match="there are"):
+        table["h100"]
+    page = table._repr_html_()  # pyright: ignore[reportPrivateUsage]
+    assert page.count("<tr>") == 27
+
+
+def test_a_choice_as_text() -> None:
+    lines = str(chosen()).splitlines()
+    assert lines[0].startswith(f"{name_of(chosen())}: ")
+    assert lines[1].startswith("  about ")
+    assert any(line.strip().startswith("not cpu-basic") for line in lines)
+    assert str(chosen(LLAMA_70B)).startswith("no flavor\n  not cpu-basic ")
+
+
+def test_a_named_flavor_of_which_nothing_is_known() -> None:
+    flavor = find_flavor("t4-small", snapshot())
+    assert FlavorChoice.named(flavor).headroom is None
+    assert FlavorChoice.named(None) == FlavorChoice(None)
