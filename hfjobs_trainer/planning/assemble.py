@@ -53,7 +53,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     context = replace(
         context,
         flavor=flavor,
-        num_gpus=max(1, resolved.num_gpus),
+        num_gpus=resolved.world_size,
         arguments=resolved.arguments,
         memory=memory,
         choice=choice,
@@ -143,4 +143,5 @@ def request_of(
         labels=labels | spec.labels,
         namespace=namespace,
         image=spec.image,
+        nodes=spec.hardware.nodes,
     )

@@ -17,7 +17,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 
 def memory_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> MemoryEstimate | None:
     """Memory of one GPU; ``None`` if the model's size is unknown."""
-    return estimate_memory(workload(spec, facts, resolved), num_gpus=max(1, resolved.num_gpus))
+    return estimate_memory(workload(spec, facts, resolved), num_gpus=resolved.world_size)
 
 
 def choose_hardware(spec: TrainSpec, facts: Facts) -> FlavorChoice:
@@ -35,9 +35,9 @@ def choose_machine(spec: TrainSpec, facts: Facts) -> tuple[FlavorChoice, str]:
     if not may_shard(spec) or choice.estimate is None:
         return choice, first
     if spec.hardware.flavor == "auto":
-        suffices = choice.flavor is not None or spec.hardware.num_gpus == 1
+        suffices = choice.flavor is not None or spec.hardware.num_gpus == spec.hardware.nodes == 1
     else:
-        several = planned_gpus(spec, choice.flavor) > 1
+        several = planned_gpus(spec, choice.flavor) * spec.hardware.nodes > 1
         suffices = not several or choice.headroom is None or choice.headroom >= 0
     if suffices:
         return choice, first
@@ -59,16 +59,17 @@ def _choose(spec: TrainSpec, facts: Facts, strategy: str) -> FlavorChoice:
     resolved = resolve(spec, facts, None, backend="hub", strategy=strategy)
     parameters = facts.model.num_parameters or count_parameters(facts.model)
     aside = server_gpus(spec)
+    several = 2 if wanted.nodes == 1 else 1
     spread: dict[int, MemoryEstimate] = {}
     if strategy in SHARDED:
-        for count in sorted({flavor.num_gpus for flavor in hardware.flavors if flavor.num_gpus > 1}):
+        for count in sorted({flavor.num_gpus for flavor in hardware.flavors if flavor.num_gpus >= several}):
             if (memory := memory_of(spec, facts, replace(resolved, num_gpus=count))) is not None:
                 spread[count] = memory
     requirements = Requirements(
         memory=memory_of(spec, facts, resolved),
         spread=spread,
         bf16=precision == "bf16" or not is_set,
-        min_gpus=aside + (wanted.num_gpus or (2 if wanted.strategy == "ddp" or strategy in SHARDED else 1)),
+        min_gpus=aside + (wanted.num_gpus or (several if wanted.strategy == "ddp" or strategy in SHARDED else 1)),
         max_gpus=1 + aside if wanted.strategy == "single" else None,
         max_usd_per_hour=wanted.max_usd_per_hour,
         weights_bytes=parameters * BYTES.get(resolved.dtype, 4.0) if parameters else None,

@@ -42,6 +42,7 @@ class Resolved:
         timeout_seconds: Padded timeout, seconds; ``None`` if the spec has none.
         needs_token: Why the script needs HF_TOKEN; empty if it does not.
         decisions: What was decided and why.
+        num_nodes: Machines that train together.
     """
 
     arguments: dict[str, Any]
@@ -56,6 +57,12 @@ class Resolved:
     timeout_seconds: int | None
     needs_token: tuple[str, ...]
     decisions: tuple[Decision, ...] = field(default=())
+    num_nodes: int = 1
+
+    @property
+    def world_size(self) -> int:
+        """GPUs that train, over all machines; one on each where nobody knows better."""
+        return max(1, self.num_gpus) * self.num_nodes
 
 
 def padded_timeout(spec: JobSpec) -> int | None:
@@ -115,14 +122,15 @@ def resolve(
             decide("bf16", True, "TRL's default")
     dtype = spec.dtype or decide("dtype", *_dtype(spec, precision))
     num_gpus = planned_gpus(spec, flavor)
+    world_size = (num_gpus or 1) * spec.hardware.nodes
     strategy = strategy or first_strategy(spec)
-    if spec.hardware.strategy == "auto" and num_gpus > 1:
+    if spec.hardware.strategy == "auto" and world_size > 1:
         fits = "each GPU holds a copy of the model" if strategy == "ddp" else "no GPU holds the whole model"
         decide("hardware.strategy", strategy, fits)
-    if (num_gpus > 1 or strategy in SHARDED) and not spec.is_set("ddp_timeout"):
+    if (world_size > 1 or strategy in SHARDED) and not spec.is_set("ddp_timeout"):
         why = "seconds that the processes wait for one that loads, tokenizes or saves"
         arguments["ddp_timeout"] = decide("ddp_timeout", TIMEOUT_SECONDS, why)
-    _solve_batch(spec, num_gpus or 1, arguments, decide)
+    _solve_batch(spec, world_size, arguments, decide)
     arguments |= vllm_arguments(spec, decide) | vision_arguments(spec, facts, decide)
     if chooses_targets(spec, facts):
         decide("lora.target_modules", ALL_LINEAR, "PEFT has no choice of its own for most vision models")
@@ -171,6 +179,7 @@ def resolve(
         timeout_seconds=timeout,
         needs_token=_token_reasons(spec, facts, pushes, tracking),
         decisions=tuple(decisions),
+        num_nodes=spec.hardware.nodes,
     )
 
 
