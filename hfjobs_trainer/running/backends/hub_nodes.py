@@ -182,8 +182,8 @@ def blamed(statuses: Mapping[int, JobStatus]) -> list[int]:
     def blame(rank: int) -> tuple[bool, bool, bool, float]:
         status = statuses[rank]
         by_itself = ENDED_WITH_ANOTHER not in (status.message or "")
-        when = status.finished_at.timestamp() if status.finished_at else 0.0
-        return has_failed(status), status.stage == "ERROR", by_itself, -when
+        failed, when = has_failed(status), status.finished_at
+        return failed, status.stage == "ERROR", failed and by_itself, -when.timestamp() if failed and when else 0.0
 
     return sorted(statuses, key=blame)
 
