@@ -83,8 +83,8 @@ def test_two_nodes_train_one_model(client: hft.Client, hub_env: hubsim.Hub) -> N
     assert not [line for line in lines if line.startswith("[node") and "hft." in line]
     pushes = {entry["token"] for entry in hub_env.requests("/models/alice/tiny-nodes/commit", "POST")}
     jobs = list(hub_env.jobs.values())
-    saved = [[path.name for path in (one.dir / "work").rglob("checkpoint-*")] for one in jobs]
-    assert (sorted(saved[0]), saved[1]) == (["checkpoint-1", "checkpoint-2"], [])
+    saved = [sorted(path.parent.name for path in (one.dir / "work").rglob("model.safetensors")) for one in jobs]
+    assert saved == [["checkpoint-1", "checkpoint-2", "tiny-SFT"], []]
     assert pushes == {"hf_alice_write"}
     files = {file.rfilename for file in HfApi(endpoint=hub_env.endpoint).model_info("alice/tiny-nodes").siblings or ()}
     assert "model.safetensors" in files
