@@ -159,7 +159,11 @@ def main() -> None:
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
 
 
-def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
+def relaunch(
+    gpus: int,
+    models: Mapping[str, str | None] | None = None,
+    join: Callable[[int], Any] | None = None,
+) -> None:
     """Start this script again under accelerate if several processes are to train.
 
     Args:
@@ -167,6 +171,8 @@ def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
             variable HFT_NUM_PROCESSES overrides it, also where there is no GPU.
         models: Models to download once, before all processes ask for them, and the
             revision of each.
+        join: Where several machines train: joins them, given the number of processes
+            on this one.
     """
     if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
         return  # this is one of them
@@ -176,14 +182,18 @@ def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
     visible = torch.cuda.device_count()
     wanted = os.environ.get("HFT_NUM_PROCESSES")
     processes = int(wanted) if wanted else min(visible, gpus or visible)
-    if processes > 1:
+    if processes > 1 or join:
         for model, revision in (models or {}).items():
             download(model, revision)
+    nodes = join(max(processes, 1)) if join else None
+    if nodes or processes > 1:
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-        launch += [f"--num_processes={processes}", "--num_machines=1"]
-        launch += ["--main_process_port=0", "--gpu_ids=all"]
         # Precision is for the trainer's own arguments to say.
-        launch += ["--mixed_precision=no", "--dynamo_backend=no"]
+        launch += ["--gpu_ids=all", "--mixed_precision=no", "--dynamo_backend=no"]
+        if nodes:
+            sys.exit(nodes.run([*launch, *nodes.arguments, *sys.argv]))
+        launch += [f"--num_processes={processes}", "--num_machines=1"]
+        launch += ["--main_process_port=0"]
         os.execv(sys.executable, [*launch, *sys.argv])
     elif visible > 1:
         # A single process would spread the model over all GPUs, layer by layer.

@@ -15,16 +15,16 @@
 #
 # [tool.hf-jobs]
 # flavor = "a10g-large"
-# timeout = "18000s"
+# timeout = "54000s"
 # name = "online_dpo-qwen-online"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = [
 #     "HF_TOKEN",
 # ]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "online_dpo", "spec" = "0f25c3fb1786" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "online_dpo", "spec" = "24a89a75f05c" }
 #
 # [tool.hfjobs-trainer]
-# digest = "0f25c3fb1786e424951cb679e840f88d11f34857ff82f9143992b765b2d4778e"
+# digest = "24a89a75f05c13b9b9cc7e39d3f9ba8acabe39b7cdee0f755c8cd0d171f4dd0e"
 # spec = '''
 # {
 #   "method": "online_dpo",
@@ -35,7 +35,7 @@
 #   "hardware": {
 #     "flavor": "a10g-large"
 #   },
-#   "timeout": 14400,
+#   "timeout": 43200,
 #   "tracking": {
 #     "project": "online-dpo",
 #     "name": "qwen-online",
@@ -168,7 +168,11 @@ def main() -> None:
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
 
 
-def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
+def relaunch(
+    gpus: int,
+    models: Mapping[str, str | None] | None = None,
+    join: Callable[[int], Any] | None = None,
+) -> None:
     """Start this script again under accelerate if several processes are to train.
 
     Args:
@@ -176,6 +180,8 @@ def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
             variable HFT_NUM_PROCESSES overrides it, also where there is no GPU.
         models: Models to download once, before all processes ask for them, and the
             revision of each.
+        join: Where several machines train: joins them, given the number of processes
+            on this one.
     """
     if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
         return  # this is one of them
@@ -185,14 +191,18 @@ def relaunch(gpus: int, models: Mapping[str, str | None] | None = None) -> None:
     visible = torch.cuda.device_count()
     wanted = os.environ.get("HFT_NUM_PROCESSES")
     processes = int(wanted) if wanted else min(visible, gpus or visible)
-    if processes > 1:
+    if processes > 1 or join:
         for model, revision in (models or {}).items():
             download(model, revision)
+    nodes = join(max(processes, 1)) if join else None
+    if nodes or processes > 1:
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-        launch += [f"--num_processes={processes}", "--num_machines=1"]
-        launch += ["--main_process_port=0", "--gpu_ids=all"]
         # Precision is for the trainer's own arguments to say.
-        launch += ["--mixed_precision=no", "--dynamo_backend=no"]
+        launch += ["--gpu_ids=all", "--mixed_precision=no", "--dynamo_backend=no"]
+        if nodes:
+            sys.exit(nodes.run([*launch, *nodes.arguments, *sys.argv]))
+        launch += [f"--num_processes={processes}", "--num_machines=1"]
+        launch += ["--main_process_port=0"]
         os.execv(sys.executable, [*launch, *sys.argv])
     elif visible > 1:
         # A single process would spread the model over all GPUs, layer by layer.

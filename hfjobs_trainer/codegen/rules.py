@@ -25,6 +25,7 @@ AREAS: dict[str, str] = {
     "LORA": "Adapters",
     "TUNE": "Adapters, quantized weights and merged models",
     "DIST": "Models spread over GPUs",
+    "NODE": "Several nodes",
     "SCRIPT": "Scripts that exist already",
     "SFT": "Supervised fine-tuning",
     "DPO": "Direct preference optimisation",

@@ -52,7 +52,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     if choice is not None and choice.cheapest is not None:
         # nothing is within the caps: what the plan then tells is what they are held against
         duration = choice.cheapest.duration
-    price = flavor.usd_per_hour * getattr(spec.hardware, "nodes", 1) if flavor else None
+    price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
     timeout, timed = decide_timeout(spec, duration, price)
     resolved = replace(resolved, decisions=(*resolved.decisions, *timed))
     memory, shared = share_gpu(spec, memory_of(spec, facts, resolved), flavor)
@@ -62,7 +62,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     context = replace(
         context,
         flavor=flavor,
-        num_gpus=max(1, resolved.num_gpus),
+        num_gpus=resolved.world_size,
         arguments=resolved.arguments,
         memory=memory,
         choice=choice,
@@ -77,7 +77,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     estimate = Estimate(
         memory=memory,
         gpu=flavor.gpu if flavor else None,
-        num_gpus=max(1, resolved.world_size),
+        num_gpus=resolved.world_size,
         usable_gib=flavor.usable_gpu_memory_gib if flavor else None,
         layout=layout,
         duration=duration,
@@ -171,4 +171,5 @@ def request_of(
         labels=labels | spec.labels,
         namespace=namespace,
         image=spec.image,
+        nodes=spec.hardware.nodes,
     )

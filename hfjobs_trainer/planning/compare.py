@@ -95,9 +95,7 @@ class FlavorComparison:
 
     @property
     def _caption(self) -> str:
-        return (
-            f"prices: {self.source}; GiB of one GPU at the peak, without margin; hours and dollars as expected"
-        )
+        return f"prices: {self.source}; GiB of one GPU at the peak, without margin; hours and dollars as expected"
 
     def __str__(self) -> str:
         return as_text(self.HEADER, self._cells(), self._caption, right=("GiB", "of", "hours", "$"))

@@ -14,7 +14,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 
 def memory_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> MemoryEstimate | None:
     """Memory of one GPU; ``None`` if the model's size is unknown."""
-    return estimate_memory(workload(spec, facts, resolved), num_gpus=max(1, resolved.world_size))
+    return estimate_memory(workload(spec, facts, resolved), num_gpus=resolved.world_size)
 
 
 def choose_machine(spec: TrainSpec, facts: Facts) -> FlavorChoice:

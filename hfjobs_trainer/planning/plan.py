@@ -44,6 +44,7 @@ class JobRequest:
         labels: Labels of the job, ``[A-Za-z0-9_-]`` only.
         namespace: User or organization that runs and pays; ``None`` for the token's owner.
         image: Docker image; ``None`` for the default of ``run_uv_job``.
+        nodes: Machines that run the script together, each as a job of its own.
     """
 
     script: str
@@ -55,6 +56,7 @@ class JobRequest:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     namespace: str | None = None
     image: str | None = None
+    nodes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

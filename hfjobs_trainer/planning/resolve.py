@@ -42,6 +42,7 @@ class Resolved:
         namespace: Whose job, model and Space it is; ``None`` where unknown.
         needs_token: Why the script needs HF_TOKEN; empty if it does not.
         decisions: What was decided and why.
+        num_nodes: Machines that train together.
     """
 
     arguments: dict[str, Any]
@@ -55,11 +56,12 @@ class Resolved:
     namespace: str | None
     needs_token: tuple[str, ...]
     decisions: tuple[Decision, ...] = field(default=())
+    num_nodes: int = 1
 
     @property
     def world_size(self) -> int:
-        """GPUs that train, of all machines together; 0 where the machine decides."""
-        return self.num_gpus
+        """GPUs that train, over all machines; one on each where nobody knows better."""
+        return max(1, self.num_gpus) * self.num_nodes
 
 
 def precision_of(spec: TrainSpec, flavor: Flavor | None) -> tuple[Precision, bool]:
@@ -112,11 +114,12 @@ def resolve(
             decide("bf16", True, "TRL's default")
     dtype = spec.dtype or decide("dtype", *_dtype(spec, precision))
     num_gpus = planned_gpus(spec, flavor)
+    world_size = (num_gpus or 1) * spec.hardware.nodes
     strategy = layout.strategy if layout else first_strategy(spec)
-    if spec.hardware.strategy == "auto" and num_gpus > 1:
+    if spec.hardware.strategy == "auto" and world_size > 1:
         fits = "each GPU holds a copy of the model" if strategy == "ddp" else "no GPU holds the whole model"
         decide("hardware.strategy", strategy, fits)
-    if (num_gpus > 1 or strategy in SHARDED) and not spec.is_set("ddp_timeout"):
+    if (world_size > 1 or strategy in SHARDED) and not spec.is_set("ddp_timeout"):
         why = "seconds that the processes wait for one that loads, tokenizes or saves"
         arguments["ddp_timeout"] = decide("ddp_timeout", TIMEOUT_SECONDS, why)
     arguments |= _lay_out(spec, layout, num_gpus or 1, decide)
@@ -164,6 +167,7 @@ def resolve(
         namespace=namespace,
         needs_token=_token_reasons(spec, facts, pushes, tracking),
         decisions=tuple(decisions),
+        num_nodes=spec.hardware.nodes,
     )
 
 
@@ -175,7 +179,7 @@ def _dtype(spec: TrainSpec, precision: Precision) -> tuple[DType, str]:
 
 def _lay_out(spec: TrainSpec, layout: Layout | None, num_gpus: int, decide: Any) -> dict[str, Any]:
     """Arguments for the batch and for recomputing; a rule reports a batch that cannot be formed."""
-    chosen = layout or usual_layout(spec, num_gpus)
+    chosen = layout or usual_layout(spec, num_gpus, nodes=spec.hardware.nodes)
     if chosen is None:
         return {}
     arguments: dict[str, Any] = {}
@@ -188,9 +192,10 @@ def _lay_out(spec: TrainSpec, layout: Layout | None, num_gpus: int, decide: Any)
             why = "what the estimate says is the fastest of those that fit"
         arguments["per_device_train_batch_size"] = decide("per_device_train_batch_size", per_device, why)
     if not spec.is_set("gradient_accumulation_steps") and not usual:
-        gpus = f" on {num_gpus} GPUs" if num_gpus > 1 else ""
+        world = num_gpus * spec.hardware.nodes
+        gpus = f" on {world} GPUs" if world > 1 else ""
         whose = "" if wanted else ", TRL's default"
-        total = per_device * steps * num_gpus
+        total = per_device * steps * world
         why = f"{total} sequences per optimiser step{whose}, {per_device} at a time{gpus}"
         arguments["gradient_accumulation_steps"] = decide("gradient_accumulation_steps", steps, why)
     if layout is not None and may_keep_activations(spec) and not layout.gradient_checkpointing:

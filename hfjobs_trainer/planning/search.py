@@ -65,7 +65,7 @@ class Search:
         resolved = resolve(spec, facts, flavor, backend="hub")
         self.base: Workload = workload(spec, facts, resolved)
         self.work: Work | None = work_of(spec, facts, resolved)
-        self.nodes = getattr(spec.hardware, "nodes", 1)
+        self.nodes = spec.hardware.nodes
         self.usual_gpus = (planned_gpus(spec, flavor) if flavor else spec.hardware.num_gpus or 1) * self.nodes
         precision, is_set = precision_of(spec, None)
         self.needs_bf16 = precision == "bf16" or not is_set

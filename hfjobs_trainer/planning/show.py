@@ -61,8 +61,10 @@ def _where(plan: Plan) -> list[str]:
         return ["no flavor could be chosen: set hardware"]
     flavor = plan.flavor
     gpus = f"{flavor.num_gpus} x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu or "no GPU"
+    nodes = plan.request.nodes
+    several, price = f"{nodes} nodes of " if nodes > 1 else "", flavor.usd_per_hour * nodes
     owner = f", paid by {plan.request.namespace}" if plan.request.namespace else ""
-    return [f"{flavor.name} on Hugging Face Jobs: {gpus}, ${flavor.usd_per_hour:.2f}/h ({plan.prices}){owner}"]
+    return [f"{several}{flavor.name} on Hugging Face Jobs: {gpus}, ${price:.2f}/h ({plan.prices}){owner}"]
 
 
 def _time(plan: Plan) -> list[str]:
@@ -77,7 +79,7 @@ def _time(plan: Plan) -> list[str]:
         return [*lines, "no timeout"]
     limit = f"at most {format_duration(seconds)}"
     if plan.flavor is not None:
-        usd = billed_usd(seconds, plan.flavor.usd_per_hour * getattr(plan.spec.hardware, "nodes", 1))
+        usd = billed_usd(seconds, plan.flavor.usd_per_hour * plan.request.nodes)
         limit += f", so at most ${usd:.2f}"
     return [*lines, limit]
 

@@ -95,6 +95,8 @@ def _needed(run: Run) -> list[str]:
     names = ["relaunch", "device", "events", "conclude"]
     if run.tracking is not None:
         names.append("tracking" if run.tracker == "trackio" else f"track_{run.tracker}")
+    if run.nodes > 1:
+        names.append("nodes")
     if run.sharding:
         names.append("sharding")
     if run.server is not None:

@@ -180,6 +180,7 @@ class Run:
         imports: Import statements that the rewards and tools need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
         max_gpus: The most GPUs that are to train, 0 for all.
+        nodes: Machines that train together; GPUs are those of one of them.
         tracker: Name of the tracker, ``"none"`` without one.
         tracking: Arguments of the script's ``track``, or ``None``.
         pushes: Whether the model is pushed.
@@ -227,6 +228,7 @@ class Run:
     imports: Sequence[str] = ()
     num_gpus: int = 0
     max_gpus: int = 0
+    nodes: int = 1
     tracker: str = "none"
     tracking: Mapping[str, Any] | None = None
     pushes: bool = False

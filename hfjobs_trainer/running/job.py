@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hfjobs_trainer.errors import BackendError, JobFailed
@@ -157,6 +159,16 @@ class Job:
         """Stop the job; do nothing if it has ended already."""
         self._backend.cancel(self.id)
 
+    def cost(self) -> float | None:
+        """What the job has cost so far, US dollars, all nodes together; ``None`` if the machine's price is not known.
+
+        The price is today's, and each started minute of a running node counts as a whole one (huggingface/hub-docs:
+        docs/hub/jobs-pricing.md says that jobs are billed by the minute while they start or run).
+        """
+        price = self._backend.usd_per_hour(self._record.flavor)
+        status = self.status()
+        return None if price is None else price * sum(map(_minutes, status.members or (status,))) / 60
+
     def result(self, timeout: float | None = None) -> JobResult:
         """What the run left, from the events it reported; waits for its end.
 
@@ -189,6 +201,13 @@ class Job:
             log=folder / "log.txt" if folder else None,
             trackio=trackio if trackio and trackio.is_dir() else None,
         )
+
+
+def _minutes(status: JobStatus) -> int:
+    if status.started_at is None:
+        return 0
+    seconds = ((status.finished_at or datetime.now(UTC)) - status.started_at).total_seconds()
+    return math.ceil(max(0.0, seconds) / 60)
 
 
 def _backend_of(job_id: str, token: str | None) -> Backend:

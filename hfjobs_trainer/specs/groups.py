@@ -169,8 +169,9 @@ class Hardware(Group):
     num_gpus: int | None = Field(
         default=None, ge=1, description="GPUs of a machine that train; unset: all, of a machine that fits."
     )
+    nodes: int = Field(default=1, ge=1, description="Machines that train together, all of one flavor; each is a job.")
     max_usd_per_hour: float | None = Field(
-        default=None, gt=0, description="Highest price of the machine, US dollars an hour."
+        default=None, gt=0, description="Highest price of a machine, US dollars an hour."
     )
     max_usd: float | None = Field(
         default=None, gt=0, description="Most that the run may cost, US dollars; its timeout is cut to that."

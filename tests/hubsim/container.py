@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Mounts = dict[str, tuple[Path, bool]]
 """Mount path to real folder, and whether it is read-only."""
 
+NAMES = Path(__file__).parent / "names"
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 UV_FLAGS_WITH_VALUE = {
     *("-p", "--python", "--with", "--with-editable", "--with-requirements", "--env-file", "--project", "--directory"),
@@ -68,6 +69,8 @@ def _environment(job: Job) -> dict[str, str]:
     }
     if spec.get("network"):
         env |= hub.join_network(job)
+        if not hub.overlay:
+            env |= {"PYTHONPATH": str(NAMES), "HUBSIM_HOSTS": str(hub.hosts_file(job))}
     return env | (spec.get("environment") or {}) | (spec.get("secrets") or {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -318,6 +319,33 @@ def test_a_network_group(hub: hubsim.Hub, api: HfApi) -> None:
     assert (job.network.group, job.network.aliases) == ("train", ["master"])
     assert logs(api, job, follow=True) == ["train-master train.group.hubsim"]
     assert hub.hosts_file(hub.jobs[job.id]).read_text().endswith("127.1.1.1 train.group.hubsim train-master\n")
+
+
+@pytest.mark.parametrize("isolate", ["auto", "off"])
+def test_members_of_a_network_group_reach_one_another_by_name(tmp_path: Path, isolate: str) -> None:
+    """A name resolves once its member has come, and before that one listens."""
+    hub, server = hubsim.start(tmp_path, isolate=isolate)
+    client = as_user(hub, "hf_alice_write")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    begin = f"import os, socket, time; main = (os.environ['HF_NETWORK_GROUP_PREFIX'] + 'main', {port})\n"
+    listen = "connection, _ = socket.create_server(('', main[1])).accept(); connection.sendall(b'hello')"
+    ask = """
+for _ in range(400):
+    try:
+        print(socket.gethostbyname(main[0]), socket.create_connection(main, 5).recv(9).decode())
+        break
+    except OSError:
+        time.sleep(0.05)
+"""
+    try:
+        second = run(client, begin + ask, network_group="pair")
+        first = run(client, begin + listen, network_group="pair", network_aliases=["main"])
+        hub.jobs[second.id].join(30)
+        address, _ = hub.networks[hub.jobs[first.id].network_key][first.id]
+        assert hub.jobs[second.id].lines[1:] == [f"{address} hello"]
+    finally:
+        hubsim.stop(hub, server)
 
 
 def test_buckets(hub: hubsim.Hub, api: HfApi, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.specs.groups import Hardware
 from hfjobs_trainer.specs.trl_cli import annotation_of
 
 MODEL = "Qwen/Qwen2.5-0.5B"
@@ -257,10 +257,30 @@ def test_a_reward_by_its_dotted_path_is_captured(tmp_path: Path, monkeypatch: py
 
 def test_machines_and_processes() -> None:
     command = "trl sft --model_name_or_path m/m --dataset_name a/b --num_machines 2 --num_processes"
-    if "nodes" in Hardware.model_fields:
-        assert hft.load(f"{command} 8").to_dict()["hardware"] == {"num_gpus": 4, "nodes": 2}
+    assert hft.load(f"{command} 8").to_dict()["hardware"] == {"num_gpus": 4, "nodes": 2}
     assert "num_processes" in problems_of(f"{command} 5")
     assert "machine_rank" in problems_of(f"{command} 8 --machine_rank 1")
+
+
+def test_machines_in_a_file_of_accelerate(tmp_path: Path) -> None:
+    """As ``accelerate config`` writes it for the second of two machines: all find their place by themselves."""
+    config = {
+        "distributed_type": "MULTI_GPU",
+        "num_machines": 2,
+        "num_processes": 16,
+        "machine_rank": 1,
+        "main_process_ip": "10.0.0.1",
+        "main_process_port": 29500,
+        "rdzv_backend": "static",
+        "same_network": True,
+    }
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump(config), "utf-8")
+    command = f"trl sft --model_name_or_path m/m --dataset_name a/b --accelerate_config {file}"
+    assert hft.load(command).to_dict()["hardware"] == {"strategy": "ddp", "num_gpus": 8, "nodes": 2}
+    ours = tmp_path / "sft.yaml"
+    ours.write_text("method: sft\nmodel: m/m\ndataset: a/b\nhardware: {flavor: a100x8, nodes: '2'}\n", "utf-8")
+    assert hft.load(ours).hardware == hft.Hardware(flavor="a100x8", nodes=2)
 
 
 def test_all_problems_come_at_once_and_show_no_token() -> None:

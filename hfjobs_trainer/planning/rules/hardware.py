@@ -172,8 +172,8 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     """The strategy uses the GPUs that are paid for.
 
     What it does:
-        Refuses `strategy="single"` on a flavor with several GPUs, `strategy="ddp"` on one with a single GPU, and
-        `strategy="user"` without `fsdp` or `deepspeed`.
+        Refuses `strategy="single"` on a flavor with several GPUs, `strategy="ddp"` on one node with a single GPU,
+        and `strategy="user"` without `fsdp` or `deepspeed`.
 
     Why:
         Idle GPUs cost as much as busy ones, and a strategy that cannot be followed would be dropped without a word.
@@ -193,7 +193,7 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     if flavor is not None and hardware.strategy == "single" and flavor.num_gpus > 1:
         why = f"{flavor.num_gpus - 1} of the {flavor.num_gpus} GPUs of {flavor.name} would idle"
         yield Found(path, why, '"auto", or a flavor with one GPU')
-    if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == 1:
+    if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == hardware.nodes == 1:
         yield Found(path, f"{flavor.name} has one GPU only", '"auto", or a flavor with several GPUs')
     if hardware.strategy == "user" and not (hardware.fsdp or hardware.fsdp_config or hardware.deepspeed):
         yield Found(path, "neither fsdp nor deepspeed is given", '"auto", or fsdp=..., or deepspeed={...}')

@@ -19,8 +19,8 @@ def spreading_needs_several_gpus(context: Context[TrainSpec]) -> Iterator[Found]
     """A model is spread over several GPUs, not over one.
 
     What it does:
-        Refuses the strategies `fsdp1`, `fsdp2`, `zero1`, `zero2` and `zero3` on a flavor with one GPU, with
-        `num_gpus=1` and with `use_cpu`.
+        Refuses the strategies `fsdp1`, `fsdp2`, `zero1`, `zero2` and `zero3` on one node whose flavor has one GPU,
+        with `num_gpus=1` and with `use_cpu`.
 
     Why:
         There is nothing to share with: FSDP refuses to start, DeepSpeed only adds its overhead.
@@ -39,10 +39,11 @@ def spreading_needs_several_gpus(context: Context[TrainSpec]) -> Iterator[Found]
     if hardware.strategy not in SHARDED:
         return
     flavor = find_flavor(hardware.flavor, context.facts.hardware or snapshot())
-    if flavor is not None and flavor.num_gpus <= 1:
+    alone = hardware.nodes == 1
+    if flavor is not None and flavor.num_gpus <= (1 if alone else 0):
         why = f"{flavor.name} has {'one GPU' if flavor.num_gpus else 'no GPU'}, so there is nothing to spread over"
         yield Found(_PATH, why, '"auto", or a flavor with several GPUs')
-    elif hardware.num_gpus == 1 or context.spec.use_cpu:
+    elif (alone and hardware.num_gpus == 1) or context.spec.use_cpu:
         what = "use_cpu" if context.spec.use_cpu else "num_gpus=1"
         yield Found(_PATH, f"{what} leaves nothing to spread over", '"auto"')
 

@@ -36,7 +36,7 @@ def tensor_parallel_size_divides_the_gpus(context: Context[Any]) -> Iterator[Fou
                  hardware="a100x4")
         ```
     """
-    size, gpus = context.spec.vllm_tensor_parallel_size, context.num_gpus
+    size, gpus = context.spec.vllm_tensor_parallel_size, context.num_gpus // context.spec.hardware.nodes
     if not is_colocated(context.spec) or size <= 1:
         return
     if context.backend != "local":

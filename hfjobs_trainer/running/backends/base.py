@@ -22,6 +22,7 @@ class JobStatus:
         stage: One of SCHEDULING, RUNNING, COMPLETED, ERROR, CANCELED, DELETED; the last four are final.
         message: What the backend says about it, such as ``"Job timeout"``.
         created_at, started_at, finished_at: Aware UTC times; ``None`` before they happen.
+        members: Where each node is, by rank, if the run has several; empty otherwise.
     """
 
     stage: Stage
@@ -29,6 +30,7 @@ class JobStatus:
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    members: tuple[JobStatus, ...] = ()
 
     @property
     def is_terminal(self) -> bool:
@@ -52,6 +54,7 @@ class JobRecord:
         flavor: Flavor it runs on; ``None`` on this machine.
         created_at: Aware UTC time.
         folder: The run folder of a local job; ``None`` elsewhere.
+        members: Ids of the jobs of each node, by rank, if the run has several; the first is ``id``.
     """
 
     id: str
@@ -60,6 +63,7 @@ class JobRecord:
     flavor: str | None = None
     created_at: datetime | None = None
     folder: str | None = None
+    members: tuple[str, ...] = ()
 
 
 class Backend(Protocol):
@@ -88,6 +92,10 @@ class Backend(Protocol):
 
     def cancel(self, job_id: str) -> None:
         """Stop the job; do nothing if it has ended already."""
+        ...
+
+    def usd_per_hour(self, flavor: str | None) -> float | None:
+        """Price of a machine, US dollars an hour; ``None`` if it is not known."""
         ...
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:

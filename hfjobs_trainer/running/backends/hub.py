@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
+from hfjobs_trainer.planning.offers import find_flavor, parse_live, snapshot
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.backends.hub_connection import Connection, Patience, Secret, without_request_bodies
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
+from hfjobs_trainer.running.backends.hub_nodes import (
+    GROUP_LABEL,
+    NodeGroup,
+    blamed,
+    find_group,
+    fold_statuses,
+    group_of,
+    has_failed,
+    label_line,
+    merge_logs,
+    submit_nodes,
+)
 from hfjobs_trainer.running.backends.hub_submission import Submission
 from hfjobs_trainer.running.events import visible_lines
 
@@ -45,6 +59,8 @@ class HubBackend:
     ) -> None:
         self._connection = Connection(token, endpoint, patience or Patience())
         self._namespace = namespace
+        # by id of any member; None for a run of one node
+        self._groups: dict[str, NodeGroup | None] = {}
 
     def __repr__(self) -> str:
         return f"HubBackend(namespace={self._namespace!r}, endpoint={self._connection.endpoint!r})"
@@ -55,7 +71,7 @@ class HubBackend:
         return "hub"
 
     def submit(self, plan: Plan) -> JobRecord:
-        """Upload the plan's script and create one job that runs it.
+        """Upload the plan's script and create one job that runs it, or one per node, all of them or none.
 
         Whatever happens on the way, it is one job at most: a ``submit-id`` label, fresh for each submission, tells
         whether a request whose answer was lost has been carried out, before it is repeated.
@@ -82,8 +98,11 @@ class HubBackend:
             warnings.filterwarnings("ignore", message=".*run_uv_job' is experimental")
             script = Path(folder, f"{request.name}.py")
             script.write_bytes(request.script.encode())
-            job = Submission(self._connection, request, namespace, str(script), secrets).create()
-        return _record(namespace, job)
+            if request.nodes > 1:
+                jobs = submit_nodes(self._connection, request, namespace, str(script), secrets)
+            else:
+                jobs = [Submission(self._connection, request, namespace, str(script), secrets).create()]
+        return self._keep(namespace, jobs)
 
     def _read_secrets(self, request: JobRequest) -> dict[str, Secret]:
         values = {name: Secret(os.environ.get(name, "")) for name in request.secrets}
@@ -98,31 +117,71 @@ class HubBackend:
         return values
 
     def inspect(self, job_id: str) -> JobRecord:
-        """What is known of a job.
+        """What is known of a job; of one node's, what is known of the whole run.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
         """
         namespace, name = self._split(job_id)
-        return _record(namespace, self._look(namespace, name))
+        job = self._look(namespace, name)
+        group = self._learn(namespace, job)
+        first = name if group is None else next(iter(group.members.values()))
+        return _record(namespace, job if first == name else self._look(namespace, first), group)
 
     def status(self, job_id: str) -> JobStatus:
-        """Where the job is now.
+        """Where the job is now; where one node has failed, the others are stopped.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
         """
-        return _status(self._look(*self._split(job_id)))
+        namespace, name = self._split(job_id)
+        job = self._look(namespace, name)
+        group = self._learn(namespace, job)
+        if group is None:
+            return _status(job)
+        statuses = {
+            rank: _status(job if member == name else self._look(namespace, member))
+            for rank, member in group.members.items()
+        }
+        if any(map(has_failed, statuses.values())):
+            for rank, status in statuses.items():
+                if not status.is_terminal:
+                    # they end by themselves too, but for those that still queue
+                    with contextlib.suppress(BackendError):
+                        self._cancel(namespace, group.members[rank])
+        return fold_statuses(statuses, group.size)
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
         """The log's lines, each once; with ``follow``, until the job has ended and all of them were read.
 
-        Broken streams and outages of the Hub are waited out, up to ``Patience.reconnects`` failures in a row.
+        Broken streams and outages of the Hub are waited out, up to ``Patience.reconnects`` failures in a row. Of
+        several nodes, each line says its node, but for the first one's events; without ``follow``, the log of the node
+        that failed comes last.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
         """
         namespace, name = self._split(job_id)
+        job_id = f"{namespace}/{name}"
+        if job_id not in self._groups:
+            self._learn(namespace, self._look(namespace, name))
+        group = self._groups[job_id]
+        if group is None:
+            yield from self._read_log(namespace, name, follow=follow)
+            return
+        members = group.members
+        if not follow:
+            statuses = {rank: _status(self._look(namespace, member)) for rank, member in members.items()}
+            for rank in blamed(statuses):
+                for line in self._read_log(namespace, members[rank], follow=False):
+                    yield label_line(rank, line)
+            return
+        streams = {rank: self._read_log(namespace, member, follow=True) for rank, member in members.items()}
+        # a node that failed takes the others with it
+        for rank, line in merge_logs(streams, lambda _: self.status(job_id)):
+            yield label_line(rank, line)
+
+    def _read_log(self, namespace: str, name: str, *, follow: bool) -> Iterator[str]:
         asked = Asked("read the job's log", "job.read", namespace, f"{namespace}/{name}")
         connection = self._connection
         if follow:
@@ -133,28 +192,80 @@ class HubBackend:
             yield from visible_lines(line)
 
     def cancel(self, job_id: str) -> None:
-        """Stop the job; do nothing if it has ended already.
+        """Stop the job, with all its nodes; do nothing if it has ended already.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
+            BackendError: It cannot be stopped; of several nodes, those that can be are.
         """
         namespace, name = self._split(job_id)
+        group = self._groups.get(f"{namespace}/{name}")
+        if f"{namespace}/{name}" not in self._groups:
+            with contextlib.suppress(BackendError):
+                group = self._learn(namespace, self._look(namespace, name))
+        failures: list[BackendError] = []
+        for member in [name] if group is None else group.members.values():
+            try:
+                self._cancel(namespace, member)
+            except BackendError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _cancel(self, namespace: str, name: str) -> None:
         asked = Asked("cancel the job", "job.write", namespace, f"{namespace}/{name}")
         outcome = self._connection.ask(lambda api: api.cancel_job(job_id=name, namespace=namespace))
         if outcome.failure is None:
             return
         error = outcome.failure.explain(asked)
         # other refusals than these may mean that there is nothing left to stop
-        if type(error) is not BackendError or not self.status(job_id).is_terminal:
+        if type(error) is not BackendError or not _status(self._look(namespace, name)).is_terminal:
             raise error
 
+    def usd_per_hour(self, flavor: str | None) -> float | None:
+        """Price of a machine, US dollars an hour: the Hub's, or the dated snapshot's if it does not answer."""
+        if flavor is None:
+            return None
+        asked = Asked("read the prices", "job.read")
+        offered = snapshot()
+        with contextlib.suppress(BackendError):
+            offered = parse_live(self._connection.get(asked, lambda api: [*api.list_jobs_hardware()]))
+        found = find_flavor(flavor, offered)
+        return None if found is None else found.usd_per_hour
+
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
-        """Jobs of the namespace that carry all of these labels, newest first."""
+        """Jobs of the namespace that carry all of these labels, newest first; the nodes of a run are one."""
         namespace = self._home()
         asked = Asked("list jobs", "job.read", namespace)
         jobs = self._connection.get(asked, lambda api: [*api.list_jobs(labels=dict(labels), namespace=namespace)])
         jobs.sort(key=lambda job: (str(job.created_at), job.id), reverse=True)
-        return [_record(namespace, job) for job in jobs]
+        groups: dict[str, list[JobInfo]] = {}
+        for job in jobs:
+            groups.setdefault((job.labels or {}).get(GROUP_LABEL) or job.id, []).append(job)
+        return [self._list_one(namespace, members) for members in groups.values()]
+
+    def _list_one(self, namespace: str, jobs: Sequence[JobInfo]) -> JobRecord:
+        """A run of which some nodes at least were listed: a filter may have left others out."""
+        group = self._learn(namespace, jobs[0])
+        first = jobs[0].id if group is None else next(iter(group.members.values()))
+        found = next((job for job in jobs if job.id == first), None)
+        return _record(namespace, found or self._look(namespace, first), group)
+
+    def _learn(self, namespace: str, job: JobInfo) -> NodeGroup | None:
+        """The group of a job, looked for until all of its nodes are known."""
+        job_id = f"{namespace}/{job.id}"
+        known = self._groups.get(job_id)
+        if job_id in self._groups and (known is None or len(known.members) >= known.size):
+            return known
+        group = find_group(job, namespace, self._connection)
+        self._groups.update(dict.fromkeys(group.ids if group else (job_id,), group))
+        return group
+
+    def _keep(self, namespace: str, jobs: Sequence[JobInfo]) -> JobRecord:
+        """The record of jobs that were just created, which need not be looked for."""
+        group = group_of(jobs, namespace) if len(jobs) > 1 else None
+        self._groups.update({f"{namespace}/{job.id}": group for job in jobs})
+        return _record(namespace, jobs[0], group)
 
     def _look(self, namespace: str, name: str) -> JobInfo:
         asked = Asked("read the job", "job.read", namespace, f"{namespace}/{name}")
@@ -174,13 +285,14 @@ class HubBackend:
         return found[1] or self._home(), found[2]
 
 
-def _record(namespace: str, job: JobInfo) -> JobRecord:
+def _record(namespace: str, job: JobInfo, group: NodeGroup | None = None) -> JobRecord:
     return JobRecord(
         id=f"{namespace}/{job.id}",
         url=job.url,
         labels=dict(job.labels or {}),
         flavor=None if job.flavor is None else str(getattr(job.flavor, "value", job.flavor)),
         created_at=job.created_at,
+        members=group.ids if group else (),
     )
 
 

@@ -52,10 +52,17 @@ class Submission:
         namespace: User or organization that runs and pays.
         script: The script's file.
         secrets: Values of the secrets by name.
+        network: Network group that the job joins, and the name it answers to in it, if any; ``None`` for no group.
     """
 
     def __init__(
-        self, connection: Connection, request: JobRequest, namespace: str, script: str, secrets: dict[str, Secret]
+        self,
+        connection: Connection,
+        request: JobRequest,
+        namespace: str,
+        script: str,
+        secrets: dict[str, Secret],
+        network: tuple[str, str | None] | None = None,
     ) -> None:
         self._connection = connection
         self._patience = connection.patience
@@ -63,6 +70,7 @@ class Submission:
         self._namespace = namespace
         self._script = script
         self._secrets = secrets
+        self._group, self._alias = network or (None, None)
         self._asked = Asked("submit a job", "job.write", namespace)
         self._id = uuid.uuid4().hex
         self._labels = {name: value for name, value in request.labels.items() if name != "name"}
@@ -112,6 +120,8 @@ class Submission:
                 name=request.name,
                 namespace=self._namespace,
                 image=request.image,
+                network_group=self._group,
+                network_aliases=[self._alias] if self._alias else None,
             )
 
         try:
@@ -154,6 +164,10 @@ class Submission:
         got = {"flavor": flavor} | {f"label {name}": value for name, value in (job.labels or {}).items()}
         wanted = {"flavor": self._request.flavor, "label name": self._request.name}
         wanted |= {f"label {name}": value for name, value in self._labels.items()}
+        if self._group:
+            network = job.network
+            got |= {"network group": network.group, "aliases": network.aliases or []} if network else {}
+            wanted |= {"network group": self._group, "aliases": [self._alias] if self._alias else []}
         wrong = [
             f"{what} is {got.get(what)!r}, not {value!r}" for what, value in wanted.items() if got.get(what) != value
         ]

@@ -109,6 +109,10 @@ class InProcessBackend:
             if not self._entry(job_id).status.is_terminal:
                 self.finish(job_id, "CANCELED")
 
+    def usd_per_hour(self, flavor: str | None) -> float | None:
+        """Nothing runs, so nothing is paid."""
+        return 0.0
+
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
         """Jobs that carry all of these labels, newest first."""
         with self._changed:

@@ -124,6 +124,10 @@ class LocalBackend:
         if pid and not _status(folder).is_terminal:
             processes.signal_process(pid, signal.SIGTERM)
 
+    def usd_per_hour(self, flavor: str | None) -> float | None:
+        """Nobody is paid for this machine."""
+        return 0.0
+
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
         """Jobs under this root that carry all of these labels, newest first."""
         found: list[JobRecord] = []

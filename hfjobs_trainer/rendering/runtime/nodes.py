@@ -1,0 +1,294 @@
+"""One run on several machines: they meet, start together and end together."""
+
+# needs: events
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from typing import Any
+
+from hfjobs_trainer.rendering.runtime.events import report
+
+# Jobs queue for their machines one by one; HFT_JOIN_SECONDS says otherwise.
+JOIN_SECONDS = 1800.0
+# Exit code of a node that ended because another one did (EX_TEMPFAIL, sysexits.h).
+ENDED_WITH_ANOTHER = 75
+# How long a node has to end its processes before they are killed.
+GRACE_SECONDS = 20.0
+
+
+class Apart(Exception):
+    """The nodes cannot train together; its text says why."""
+
+
+class Line:
+    """A connection to another node; a message is a JSON object on a line."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.rest = b""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # A machine that vanishes says nothing: it is missed after about a minute.
+        for name, value in (("IDLE", 30), ("INTVL", 10), ("CNT", 3)):
+            if option := getattr(socket, f"TCP_KEEP{name}", None):
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    def fileno(self) -> int:
+        """Give what can be waited for."""
+        return self.connection.fileno()
+
+    def send(self, **message: Any) -> None:
+        """Send a message; a node that is gone shows when it is listened to."""
+        try:
+            self.connection.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            return
+
+    def receive(self, seconds: float) -> dict[str, Any] | None:
+        """Wait for a message; None if there is none or the connection has ended."""
+        self.connection.settimeout(max(0.01, seconds))
+        try:
+            while b"\n" not in self.rest:
+                data = self.connection.recv(4096)
+                if not data:
+                    return None
+                self.rest += data
+            text, _, self.rest = self.rest.partition(b"\n")
+            return dict(json.loads(text))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+class Nodes:
+    """The machines of a run, seen from one of them.
+
+    Attributes:
+        rank: This one's rank.
+        lines: Connections to the others by rank; all but the first have one to it.
+        arguments: What accelerate's launcher is told about them.
+    """
+
+    def __init__(
+        self, rank: int, lines: dict[int, Line], arguments: dict[str, Any]
+    ) -> None:
+        self.rank = rank
+        self.lines = lines
+        self.arguments = [f"--{name}={value}" for name, value in arguments.items()]
+
+    def run(self, command: list[str]) -> int:
+        """Run a command here, and end with the first node that fails.
+
+        Returns:
+            The exit code.
+        """
+        process = subprocess.Popen(command)
+
+        def end(*_: object) -> None:
+            process.terminate()
+
+        signal.signal(signal.SIGTERM, end)
+        why = None
+        while (code := process.poll()) is None and why is None:
+            why = self.listen(0.5)
+        if why is not None:
+            print(f"{why}: node {self.rank} ends too", flush=True)
+            process.terminate()
+            try:
+                process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            code = ENDED_WITH_ANOTHER
+        for line in self.lines.values():
+            if code:
+                line.send(stop=why or f"node {self.rank} failed")
+            else:
+                line.send(done=True)
+        return 128 - code if code and code < 0 else code or 0
+
+    def listen(self, seconds: float) -> str | None:
+        """Wait for news, and tell why to stop if another node failed."""
+        ranks = {line: rank for rank, line in self.lines.items()}
+        if not ranks:
+            time.sleep(seconds)
+        for line in select.select(list(ranks), [], [], seconds)[0] if ranks else []:
+            rank, said = ranks[line], line.receive(5)
+            if said is None:
+                return f"node {rank} is gone"
+            if "stop" in said:
+                return str(said["stop"])
+            del self.lines[rank]
+        return None
+
+
+def join_nodes(nodes: int, processes: int) -> Nodes | None:
+    """Wait until every node has come, and agree on where the processes meet.
+
+    The environment says which node this is: HFT_NODE_RANK, from 0, and, beyond
+    HF Jobs, HFT_MAIN_NODE, the host name of node 0, with ":port" if need be.
+
+    Args:
+        nodes: Machines that were planned.
+        processes: Processes that train on each of them.
+
+    Returns:
+        The nodes; None where this machine is on its own.
+    """
+    rank = os.environ.get("HFT_NODE_RANK")
+    if rank is None:
+        if "JOB_ID" in os.environ and "HF_ENDPOINT" not in os.environ:
+            sys.exit(
+                f"{nodes} nodes were planned, and this job was not told which of them"
+                " it is: submit the run with hft.submit, which starts them all, or"
+                " start each in one network group with HFT_NODE_RANK=0, 1, ..."
+            )
+        why = "HFT_NODE_RANK is not set, so this machine trains alone"
+        report("replaced", what="nodes", planned=nodes, used=1, why=why)
+        return None
+    seconds = float(os.environ.get("HFT_JOIN_SECONDS") or JOIN_SECONDS)
+    deadline = time.monotonic() + seconds
+    run = os.environ.get("HFT_RUN_ID", "")
+    me = {"rank": int(rank), "nodes": nodes, "processes": processes, "run": run}
+    host, port = meeting_place(run)
+    print(f"node {rank} of {nodes} waits {seconds:g} s for the others", flush=True)
+    try:
+        if me["rank"] == 0:
+            lines = await_others(port, me, deadline)
+            address = next(iter(lines.values())).connection.getsockname()[0]
+            start = free_port()
+            for line in lines.values():
+                line.send(port=start)
+        else:
+            line, start = find_main(host, port, me, deadline)
+            lines, address = {0: line}, line.connection.getpeername()[0]
+    except Apart as why:
+        cancel_late_nodes()
+        sys.exit(f"node {rank} of {nodes} does not start: {why}")
+    print(f"node {rank} of {nodes}: all have come", flush=True)
+    arguments = {
+        "num_processes": nodes * processes,
+        "num_machines": nodes,
+        "machine_rank": rank,
+        "main_process_ip": address,
+        "main_process_port": start,
+        "rdzv_backend": "static",
+    }
+    return Nodes(int(rank), lines, arguments)
+
+
+def meeting_place(run: str) -> tuple[str, int]:
+    """Tell host and port of node 0; runs that share machines differ in the port."""
+    main = os.environ.get("HFT_MAIN_NODE", "")
+    if not main:
+        prefix = os.environ.get("HF_NETWORK_GROUP_PREFIX")
+        if prefix is None:
+            sys.exit("Set HFT_MAIN_NODE to the host name of node 0, on every node.")
+        main = f"{prefix}main"
+    host, colon, port = main.rpartition(":")
+    if colon and port.isdecimal():
+        return host, int(port)
+    # Below the ports that systems hand out by themselves.
+    return main, 20000 + zlib.crc32(run.encode()) % 10000
+
+
+def await_others(port: int, me: dict[str, Any], deadline: float) -> dict[int, Line]:
+    """Receive all other nodes, on node 0.
+
+    Raises:
+        Apart: One has not come in time, is gone again, or does not fit.
+    """
+    lines: dict[int, Line] = {}
+    try:
+        with socket.create_server(("", port)) as server:
+            while len(lines) < me["nodes"] - 1:
+                left = deadline - time.monotonic()
+                ready = select.select([server, *lines.values()], [], [], max(0, left))
+                for line in ready[0]:
+                    if line is server:
+                        receive_one(Line(server.accept()[0]), me, lines)
+                    else:
+                        gone = [rank for rank, item in lines.items() if item is line]
+                        raise Apart(f"node {gone[0]} is gone again")
+                if not ready[0]:
+                    late = sorted({*range(1, me["nodes"])} - lines.keys())
+                    raise Apart(f"node(s) {late} did not come in time")
+    except OSError as error:
+        raise Apart(f"port {port} for the other nodes: {error}") from None
+    except Apart as why:
+        for line in lines.values():
+            line.send(stop=str(why))
+        raise
+    return lines
+
+
+def receive_one(line: Line, me: dict[str, Any], lines: dict[int, Line]) -> None:
+    """Take in a node that presents itself; others are turned away.
+
+    Raises:
+        Apart: It is one of ours, but with another number of GPUs.
+    """
+    said = line.receive(10) or {}
+    rank = int(said.get("rank", 0))
+    ours = all(said.get(name) == me[name] for name in ("run", "nodes"))
+    if not ours or rank not in range(1, me["nodes"]) or rank in lines:
+        line.send(stop="node 0 awaits other nodes than this one")
+        line.connection.close()
+        return
+    lines[rank] = line
+    if said["processes"] != me["processes"]:
+        counts = f"{said['processes']} on node {rank}, {me['processes']} on node 0"
+        raise Apart(f"the nodes train with unequal numbers of processes: {counts}")
+
+
+def find_main(
+    host: str, port: int, me: dict[str, Any], deadline: float
+) -> tuple[Line, int]:
+    """Find node 0, present this node, and wait for the start.
+
+    Raises:
+        Apart: Node 0 has not come in time, or says that there is no start.
+    """
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            # Names resolve before anybody listens, and may do so late.
+            line = Line(socket.create_connection((host, port), min(10, left)))
+        except OSError:
+            time.sleep(min(1, left))
+            continue
+        line.send(**me)
+        said = line.receive(deadline - time.monotonic() + 5)
+        if said is None and time.monotonic() < deadline:
+            raise Apart("node 0 is gone again")
+        if said is None:
+            raise Apart("the other nodes did not come in time")
+        if "stop" in said:
+            raise Apart(str(said["stop"]))
+        return line, int(said["port"])
+    raise Apart(f"node 0 at {host}:{port} did not come in time")
+
+
+def free_port() -> int:
+    """Find a port on which nobody listens."""
+    with socket.create_server(("", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def cancel_late_nodes() -> None:
+    """On HF Jobs, keep nodes that still queue from starting for nothing."""
+    namespace, _, group = os.environ.get("HFT_NODE_GROUP", "").partition("/")
+    if not group:
+        return
+    try:
+        import huggingface_hub
+
+        hub: Any = huggingface_hub
+        for job in hub.list_jobs(labels={"node-group": group}, namespace=namespace):
+            if getattr(job.status.stage, "value", job.status.stage) == "SCHEDULING":
+                hub.cancel_job(job_id=job.id, namespace=namespace)
+    except Exception as error:  # noqa: BLE001 - they give up by themselves, later
+        print(f"queued nodes were not canceled: {error!r:.300}", flush=True)

@@ -1,0 +1,233 @@
+"""A run on several nodes: as many jobs in one network group, which start together or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hfjobs_trainer.errors import BackendError
+from hfjobs_trainer.running.backends.base import JobStatus
+from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
+from hfjobs_trainer.running.backends.hub_submission import Submission
+from hfjobs_trainer.running.events import parse_event
+
+if TYPE_CHECKING:
+    from huggingface_hub import JobInfo
+
+    from hfjobs_trainer.planning.plan import JobRequest
+
+GROUP_LABEL, RANK_LABEL, NODES_LABEL = "node-group", "node-rank", "nodes"
+"""Labels of a node: its network group, which cannot be asked for otherwise, its rank, and how many there are."""
+MAIN_ALIAS = "main"
+"""Name of the first node within the network group; the script looks for it."""
+ENDED_WITH_ANOTHER = "exit code: 75"
+"""How a node's message begins that ended because another one did: ``rendering/runtime/nodes.py`` says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGroup:
+    """The jobs of one run.
+
+    Attributes:
+        namespace: Whose jobs they are.
+        members: Ids of the jobs by rank; without those that are not known.
+        size: How many there should be.
+    """
+
+    namespace: str
+    members: Mapping[int, str]
+    size: int
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids that ``Job.from_id`` takes, by rank."""
+        return tuple(f"{self.namespace}/{name}" for _, name in sorted(self.members.items()))
+
+
+def submit_nodes(
+    connection: Connection, request: JobRequest, namespace: str, script: str, secrets: dict[str, Secret]
+) -> list[JobInfo]:
+    """Create one job per node, all of them or none.
+
+    Returns:
+        The jobs by rank.
+
+    Raises:
+        BackendError: As for one job; those that were created before it are canceled, and the message says so.
+    """
+    group = f"hft-{uuid.uuid4().hex}"
+    jobs: list[JobInfo] = []
+    try:
+        for rank in range(request.nodes):
+            env = {"HFT_NODE_RANK": str(rank), "HFT_NODE_GROUP": f"{namespace}/{group}"}
+            labels = {GROUP_LABEL: group, RANK_LABEL: str(rank), NODES_LABEL: str(request.nodes)}
+            member = dataclasses.replace(request, env={**request.env, **env}, labels={**request.labels, **labels})
+            network = (group, None if rank else MAIN_ALIAS)
+            jobs.append(Submission(connection, member, namespace, script, secrets, network).create())
+    except BaseException as error:
+        told = f"node {len(jobs)} of {request.nodes}: {error} {_withdraw(connection, namespace, group, jobs)}"
+        if isinstance(error, BackendError):
+            raise type(error)(told, error.cause) from error.__cause__
+        error.add_note(told)
+        raise
+    return jobs
+
+
+def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence[JobInfo]) -> str:
+    """Cancel what was created of a group, also a job whose creation got no answer; say what became of it."""
+    listed = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: group}, namespace=namespace)])
+    names = dict.fromkeys(job.id for job in [*jobs, *(listed.get() if listed.failure is None else [])])
+    left = [
+        name
+        for name in names
+        if connection.ask(lambda api, name=name: api.cancel_job(job_id=name, namespace=namespace)).failure
+    ]
+    if left:
+        calls = ", ".join(f'hft.Job.from_id("{namespace}/{name}").cancel()' for name in left)
+        return f"Nodes that could not be canceled may be running: {calls}."
+    return f"No node was left running ({len(names)} canceled)."
+
+
+def find_group(job: JobInfo, namespace: str, connection: Connection) -> NodeGroup | None:
+    """The group of a job; ``None`` if it is a run of its own.
+
+    Members are found by their label; those that do not show up within ``Patience.search`` are left out.
+    """
+    labels = job.labels or {}
+    name, size = labels.get(GROUP_LABEL), labels.get(NODES_LABEL, "")
+    if not name or not size.isdecimal():
+        return None
+    deadline = time.monotonic() + connection.patience.search
+    while True:
+        found = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: name}, namespace=namespace)])
+        jobs = [job, *(found.get() if found.failure is None else [])]
+        group = NodeGroup(namespace, _by_rank(jobs), int(size))
+        left = deadline - time.monotonic()
+        if len(group.members) >= group.size or left <= 0:
+            return group
+        time.sleep(min(connection.patience.pause, left))
+
+
+def group_of(jobs: Sequence[JobInfo], namespace: str) -> NodeGroup:
+    """The group that these jobs are."""
+    return NodeGroup(namespace, _by_rank(jobs), len(jobs))
+
+
+def _by_rank(jobs: Sequence[JobInfo]) -> dict[int, str]:
+    """Ids by rank; of two of one rank, which a lost answer can leave behind, the older counts."""
+    ranked: dict[int, str] = {}
+    for job in sorted(jobs, key=lambda job: (str(job.created_at), job.id)):
+        rank = (job.labels or {}).get(RANK_LABEL, "")
+        if rank.isdecimal():
+            ranked.setdefault(int(rank), job.id)
+    return dict(sorted(ranked.items()))
+
+
+def has_failed(status: JobStatus) -> bool:
+    """Whether a node has ended otherwise than well."""
+    return status.is_terminal and not status.succeeded
+
+
+def fold_statuses(statuses: Mapping[int, JobStatus], size: int) -> JobStatus:
+    """One status for all nodes.
+
+    It waits (SCHEDULING) until every node runs, is final once all have ended, and of several endings tells the worst,
+    in the words of the node that failed by itself.
+
+    Args:
+        statuses: Of each node, by rank.
+        size: How many there should be.
+    """
+    members = tuple(status for _, status in sorted(statuses.items()))
+    failed = [rank for rank in blamed(statuses) if has_failed(statuses[rank])]
+    starts = [status.started_at for status in members if status.started_at]
+    ends = [status.finished_at for status in members if status.finished_at]
+    ended = all(status.is_terminal for status in members)
+    message = None
+    if failed:
+        culprit = statuses[failed[-1]]
+        stage = culprit.stage if ended else "RUNNING"
+        message = f"node {failed[-1]} of {size}: {culprit.message or culprit.stage}"
+        if ended and any(statuses[rank].stage == "ERROR" for rank in failed):
+            stage = "ERROR"
+    elif ended:
+        stage = "COMPLETED"
+    else:
+        waiting = [rank for rank, status in sorted(statuses.items()) if status.stage == "SCHEDULING"]
+        stage = "SCHEDULING" if waiting else "RUNNING"
+        if waiting:
+            said = next((f": {said}" for rank in waiting if (said := statuses[rank].message)), "")
+            message = f"waiting for node {', '.join(map(str, waiting))} of {size}{said}"
+    if len(members) < size:
+        message = "; ".join(filter(None, [message, f"{size - len(members)} of {size} nodes cannot be found"]))
+    return JobStatus(
+        stage=stage,
+        message=message,
+        created_at=min((status.created_at for status in members if status.created_at), default=None),
+        started_at=min(starts, default=None),
+        finished_at=max(ends, default=None) if ended else None,
+        members=members,
+    )
+
+
+def blamed(statuses: Mapping[int, JobStatus]) -> list[int]:
+    """Ranks, the least to blame for a failure first: of those that failed by themselves, the first is the last."""
+
+    def blame(rank: int) -> tuple[bool, bool, bool, float]:
+        status = statuses[rank]
+        by_itself = ENDED_WITH_ANOTHER not in (status.message or "")
+        failed, when = has_failed(status), status.finished_at
+        return failed, status.stage == "ERROR", failed and by_itself, -when.timestamp() if failed and when else 0.0
+
+    return sorted(statuses, key=blame)
+
+
+def label_line(rank: int, line: str) -> str:
+    """A line of a log with its node before it; the first node's events stay as they are, to be read."""
+    return line if not rank and parse_event(line) else f"[node {rank}] {line}"
+
+
+def merge_logs(
+    streams: Mapping[int, Iterator[str]], on_end: Callable[[int], object]
+) -> Generator[tuple[int, str], None, None]:
+    """Lines of several logs as they come, each with its rank.
+
+    Args:
+        streams: The lines of each node; each is read in a thread of its own.
+        on_end: Called with the rank of a node whose log is over.
+    """
+    lines: queue.SimpleQueue[tuple[int, str | BaseException | None]] = queue.SimpleQueue()
+    left_alone = threading.Event()
+
+    def read(rank: int, stream: Iterator[str]) -> None:
+        try:
+            for line in stream:
+                if left_alone.is_set():
+                    return
+                lines.put((rank, line))
+        except Exception as error:
+            lines.put((rank, error))
+        else:
+            lines.put((rank, None))
+
+    try:
+        for rank, stream in streams.items():
+            threading.Thread(target=read, args=(rank, stream), daemon=True, name=f"hfjobs-trainer-log-{rank}").start()
+        running = len(streams)
+        while running:
+            rank, line = lines.get()
+            if isinstance(line, BaseException):
+                raise line
+            if line is None:
+                running -= 1
+                on_end(rank)
+            else:
+                yield rank, line
+    finally:
+        left_alone.set()
