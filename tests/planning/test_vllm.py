@@ -99,7 +99,7 @@ def test_vllm_gets_what_training_leaves() -> None:
     assert large.estimate is not None
     assert large.estimate.memory is not None
     assert large.estimate.memory.gpu_fraction == 0.75
-    assert large.estimate.fits(large.flavor.usable_gpu_memory_gib or 0)  # pyright: ignore[reportOptionalMemberAccess]
+    assert large.estimate.memory.fits(large.flavor.usable_gpu_memory_gib or 0)  # pyright: ignore[reportOptionalMemberAccess]
 
 
 @pytest.mark.parametrize(
