@@ -10,9 +10,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.pace import Pace, Setup
+from hfjobs_trainer.facts import Flavor
+from hfjobs_trainer.planning.gpus import find_gpu
+from hfjobs_trainer.planning.pace import EXPECTED, FAST, SLOW, Pace, Setup
 from hfjobs_trainer.planning.ranges import Range, format_seconds
+from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.work import Work, unknown_work, work_of
+from hfjobs_trainer.specs.base import TrainSpec
 
 __all__ = [
     "DurationEstimate",
@@ -22,6 +26,7 @@ __all__ = [
     "billed_usd",
     "estimate_duration",
     "format_seconds",
+    "setup_of",
     "unknown_work",
     "work_of",
 ]
@@ -57,39 +62,66 @@ class DurationEstimate:
         return "\n".join([*lines, *(f"  assumed: {what}" for what in self.assumed)])
 
 
+def setup_of(spec: TrainSpec, resolved: Resolved, flavor: Flavor, nodes: int = 1) -> Setup | None:
+    """The machine that a flavor is; ``None`` if it has no GPU, or one of which no figures are known.
+
+    Args:
+        spec: The spec.
+        resolved: The spec as it was decided for this flavor; ``resolved.num_gpus`` train on each machine.
+        flavor: The machine.
+        nodes: How many of them.
+    """
+    gpu = find_gpu(flavor.gpu) if flavor.gpu else None
+    if gpu is None:
+        return None
+    chosen = resolved.arguments
+    recomputes = spec.activation_checkpointing
+    return Setup(
+        gpu=gpu,
+        num_gpus=max(1, resolved.num_gpus) * nodes,
+        nodes=nodes,
+        strategy=resolved.strategy,
+        per_device_train_batch_size=chosen.get("per_device_train_batch_size", spec.per_device_train_batch_size),
+        gradient_accumulation_steps=chosen.get("gradient_accumulation_steps", spec.gradient_accumulation_steps),
+        gradient_checkpointing=spec.gradient_checkpointing if recomputes is None else recomputes,
+        vcpu=flavor.vcpu,
+        usd_per_hour=flavor.usd_per_hour * nodes,
+    )
+
+
 def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
     """How long ``work`` takes on ``setup``, and what that costs.
 
     Every bound of the result takes the bound of all that it follows from, so the range is wider than chance would
     make it.
     """
-    cases = [Pace(work, setup, index) for index in range(3)]
+    rate = setup.usd_per_hour
+    low, expected, high = (Pace(work, setup, case) for case in (FAST, EXPECTED, SLOW))
     parts: dict[str, Range] = {
-        "start": Range(*(case.start() for case in cases)),
-        "data": Range(*(case.data() for case in cases)),
-        "training": Range(*(case.training() for case in cases)),
-        "generation": Range(*(case.generation() for case in cases)),
-        "evaluation": Range(*(case.evaluation() for case in cases)),
-        "checkpoints": Range(*(case.checkpoints() for case in cases)),
-        "push": Range(*(case.push() for case in cases)),
+        "start": Range(low.start(), expected.start(), high.start()),
+        "data": Range(low.data(), expected.data(), high.data()),
+        "training": Range(low.training(), expected.training(), high.training()),
     }
-    parts = {name: part for name, part in parts.items() if part.high > 0}
-    seconds = Range(
-        sum(part.low for part in parts.values()),
-        sum(part.expected for part in parts.values()),
-        sum(part.high for part in parts.values()),
-    )
-    tokens = Range(*(case.tokens for case in cases))
+    if work.generation is not None:
+        parts["generation"] = Range(low.generation(), expected.generation(), high.generation())
+    if work.eval_rows:
+        parts["evaluation"] = Range(low.evaluation(), expected.evaluation(), high.evaluation())
+    parts["checkpoints"] = Range(low.checkpoints(), expected.checkpoints(), high.checkpoints())
+    if work.push_bytes:
+        parts["push"] = Range(low.push(), expected.push(), high.push())
+    least = likely = most = 0.0
+    for part in parts.values():
+        least, likely, most = least + part.low, likely + part.expected, most + part.high
+    seconds = Range(least, likely, most)
     training = parts["training"]
-    slow, fast = tokens.high / training.high, tokens.low / training.low
-    pace = tokens.expected / training.expected
+    speeds = (low.tokens / training.low, expected.tokens / training.expected, high.tokens / training.high)
     return DurationEstimate(
-        steps=cases[1].steps,
-        tokens=tokens,
-        tokens_per_second=Range(min(slow, fast, pace), pace, max(slow, fast, pace)),
+        steps=expected.steps,
+        tokens=Range(low.tokens, expected.tokens, high.tokens),
+        tokens_per_second=Range(min(speeds), speeds[EXPECTED], max(speeds)),
         seconds=seconds,
         parts=parts,
-        usd=Range(*(billed_usd(bound, setup.usd_per_hour) for bound in seconds.bounds)),
+        usd=Range(billed_usd(least, rate), billed_usd(likely, rate), billed_usd(most, rate)),
         assumed=(*work.assumed, *_assumed(work, setup)),
     )
 

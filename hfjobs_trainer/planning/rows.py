@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hfjobs_trainer.facts import LengthFacts
 from hfjobs_trainer.planning.ranges import Range
@@ -41,15 +42,17 @@ class RowLengths:
         The largest of n draws lies in a bin of the distribution with the probability that all draws lie in it or below
         it, less the probability that all lie below it.
         """
-        bins = len(self.spread)
-        if rows <= 1 or bins == 1:
-            return 1.0
-        below, total = 0.0, 0.0
-        for index, length in enumerate(self.spread, start=1):
-            upto = (index / bins) ** rows
-            total += length * (upto - below)
-            below = upto
-        return total
+        return 1.0 if rows <= 1 else _expected_longest(self.spread, rows)
+
+
+@lru_cache(maxsize=1024)
+def _expected_longest(spread: tuple[float, ...], rows: int) -> float:
+    below, total = 0.0, 0.0
+    for index, length in enumerate(spread, start=1):
+        upto = (index / len(spread)) ** rows
+        total += length * (upto - below)
+        below = upto
+    return total
 
 
 def row_lengths(facts: LengthFacts | None, limit: float | None, unbounded: float) -> RowLengths:

@@ -75,7 +75,7 @@ class Work:
             mini-batches.
         half_precision: Whether the arithmetic is bf16 or fp16.
         generation: Answers written during training; ``None`` without.
-        eval_rows: Rows of one evaluation; 0 without, ``None`` if unknown.
+        eval_rows: Examples of one evaluation, of each prompt as many as there are answers; 0 without, ``None`` if unknown.
         eval_every: Optimizer steps between evaluations; below 1 a share of the run; ``None``: once an epoch.
         eval_first: Whether there is one before training.
         eval_batch_size: Rows at once on one GPU.
@@ -147,6 +147,8 @@ def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
         held = float(-int(-(rows * spec.eval_fraction) // 1))
         rows -= held
     eval_rows = _eval_rows(spec, facts, held, assumed)
+    if eval_rows and name in ("grpo", "rloo"):
+        eval_rows *= values["num_generations_eval"] or values["num_generations"]
     packed = bool(values.get("packing"))
     if facts.model.is_vision:
         assumed.append("no tokens of images: only text is counted")
