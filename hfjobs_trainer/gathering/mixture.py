@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hfjobs_trainer.facts import DatasetFacts
+from hfjobs_trainer.gathering.lengths import merge
 
 
 def mixed(parts: Sequence[DatasetFacts], fractions: Sequence[float | None]) -> DatasetFacts:
@@ -24,8 +25,15 @@ def mixed(parts: Sequence[DatasetFacts], fractions: Sequence[float | None]) -> D
         private=_any(part.private for part in parts),
         gated=_any(part.gated for part in parts),
         num_rows=_count_rows([part.num_rows for part in parts], fractions),
+        lengths=merge([part.lengths for part in parts], _weights(parts, fractions)),
         mixed_with=tuple(others),
     )
+
+
+def _weights(parts: Sequence[DatasetFacts], fractions: Sequence[float | None]) -> Sequence[float | None]:
+    """How many rows each part gives, compared with the others: by shares where there are any, else all of its own."""
+    shared = any(share is not None for share in fractions)
+    return fractions if shared else [part.num_rows for part in parts]
 
 
 def _count_rows(rows: Sequence[int | None], fractions: Sequence[float | None]) -> int | None:
