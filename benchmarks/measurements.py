@@ -102,7 +102,7 @@ def measurement_of(row: dict[str, str]) -> Measurement:
         notes=row["notes"],
         core=row["core"].lower() == "yes",
         tuning=row["tuning"],
-        sharded=_strategy(row) != "ddp",
+        sharded=(_number(row["num_gpus"]) or 1) > 1 and _strategy(row) != "ddp",
         peak_gib=_number(row["peak_gib"]),
         metric=_metric(row["mem_metric"]),
         fitted=row["fit"] != "no",
@@ -182,9 +182,8 @@ def _stack(row: dict[str, str]) -> Stack:
         # its foreach AdamW holds the square root of the second moment, and a second one with epsilon added
         # (torch 2.0: optim/adamw.py, _multi_tensor_adamw)
         fields["adamw_temporaries"] = 2
-    if _is_gptq(row):
-        # GPTQ: scales and zeros of 128 weights each in half precision
-        fields["scale_bytes"] = 0.03
+    fields["casts_head"] = kernels == "liger"
+    fields["gptq"] = _is_gptq(row)
     return Stack(**fields, **_logits(row)) if fields else TRL
 
 
@@ -192,8 +191,8 @@ def _logits(row: dict[str, str]) -> dict[str, float]:
     """Bytes per logit alive and cached, where the row's loss is not the one of transformers 4.48 and later."""
     framework, kernels = row["framework"], row["fused_ce"]
     if _is_gptq(row):
-        # Qwen's recipe trains these under DeepSpeed without autocast: logits, a shifted copy, log-probabilities and their
-        # gradient are all in half precision (QwenLM/Qwen: finetune/finetune_qlora_single_gpu.sh)
+        # trained under DeepSpeed, see _strategy: logits, a shifted copy, log-probabilities and their gradient are all in
+        # half precision
         return {"logit_bytes": 8.0, "logit_cached": 0.0}
     if row["arch"].startswith("qwen-"):
         # half-precision logits and a shifted copy beside the three float32 ones
@@ -204,9 +203,6 @@ def _logits(row: dict[str, str]) -> dict[str, float]:
     if kernels in ("chunked", "chunked-logits(litgpt)"):
         # all logits in half precision, as a list of parts; the loss's float32 copies are of one part of eight
         return {"logit_bytes": 3.0, "logit_cached": 0.0}
-    if kernels == "compiled":
-        # half-precision logits and their gradients; the float32 ones are recomputed
-        return {"logit_bytes": 8.0, "logit_cached": 2.0}
     return {}
 
 
@@ -278,6 +274,9 @@ def _optimizer(row: dict[str, str]) -> str:
 
 def _strategy(row: dict[str, str]) -> str:
     sharding = row["sharding"]
+    if row["source"] == "qwen-readme" and _is_gptq(row):
+        # one GPU, but under DeepSpeed and without autocast (QwenLM/Qwen: finetune/finetune_qlora_single_gpu.sh)
+        return "zero2"
     if sharding.startswith("zero"):
         return sharding[:5]
     if sharding.startswith("fsdp"):

@@ -50,7 +50,7 @@ def working_bytes(shape: Shape, *, compute: int, residual: int) -> float:
 
 def kept_products(shape: Shape, compute: int) -> float:
     """Bytes that one token leaves in a layer where every second matrix product is kept, and the attention's result."""
-    return compute * (2 * shape.query + shape.key_value + shape.active_ffn + 2 * shape.hidden)
+    return compute * (2 * shape.query + shape.key_value + shape.active_ffn + shape.hidden)
 
 
 def _lean(workload: Workload) -> bool:

@@ -24,7 +24,7 @@ TILE_TOKENS, TILE_VOCAB = 4096, 32_768
 SAMPLING_COPIES = 4
 # What the CUDA context takes of a GPU, and NCCL's buffers on top of it when there are several: set so that published
 # nvidia-smi figures are met.
-CONTEXT_GIB, NCCL_GIB = 0.8, 0.4
+CONTEXT_GIB, NCCL_GIB = 1.0, 0.4
 # Scratch space of cuBLAS and of the kernels.
 WORKSPACE_GIB = 0.1
 # Share of what comes and goes during a step that the allocator cannot reuse.
@@ -32,6 +32,10 @@ FRAGMENTATION = 0.10
 # Bytes of a quantized weight with its share of the scales: one of 4 bytes for 64 weights, or of 8.25 bits if the scales
 # are quantized themselves; of 8 bits, one for a whole row.
 PACKED_BYTES = {"4bit": 0.5625, "4bit-double": 0.516, "8bit": 1.002}
+# GPTQ: 4 bits with a scale and a zero point of half precision for each 128 weights; unpacking holds the weights as
+# integers of 4 bytes, their scales, zero points and result in half precision (auto-gptq: nn_modules/qlinear), and
+# autograd keeps the unpacked matrices of a layer.
+GPTQ_BYTES, GPTQ_UNPACKING = 0.53, 10.0
 # Saved tensors that wait on the GPU while others are on their way to the host (TRL 1.16: models/activation_offloading.py,
 # max_fwd_stash_size).
 OFFLOAD_STASH = 5
@@ -179,12 +183,13 @@ class _Step:
             kv_cache=worst.kv_cache,
             buffers=worst.buffers + WORKSPACE_GIB * GIB + (copies if several else 0.0),
             # the allocator keeps what any moment needed, whichever is the worst
-            fragmentation=FRAGMENTATION * max(moment.passing for moment in moments) + worst.cached,
-            overhead=(CONTEXT_GIB + (NCCL_GIB if several else 0)) * GIB,
+            fragmentation=FRAGMENTATION * max(moment.passing for moment in moments),
+            overhead=(CONTEXT_GIB + (NCCL_GIB if several or self.sharded else 0)) * GIB,
             moment=worst.name,
             num_gpus=self.num_gpus,
             strategy=w.strategy,
             ddp_bytes=0.0 if several else copies + NCCL_GIB * GIB,
+            cached_bytes=worst.cached,
             paged_bytes=held.optimizer_states if is_paged(w.optim) else 0.0,
             gpu_fraction=w.vllm_gpu_memory_fraction,
             assumed=self.shape.assumed,
@@ -209,6 +214,9 @@ class _Step:
         last = max(waiting, min(held.gradients, head_gradient))
         around = held.gathered + self._dequantized()
         backward = around + held.reducing
+        # autocast keeps half-precision copies of float32 adapters to the end of the forward pass
+        if not self.full and self.compute == 2 and self.adapter_bytes == 4 and w.mixed_precision is not None:
+            copies += held.adapter / 2
         cached = self.tokens * shape.vocab * w.stack.logit_cached if self.head == "full" else 0.0
         found = [
             _Moment("the loss", waiting, kept, self._head(loss=True), 0.0, copies + around, cached),
@@ -236,15 +244,18 @@ class _Step:
 
     def _weights(self) -> float:
         bits = PACKED_BYTES[self.w.quantization] if self.w.quantization else 0.0
-        if self.packed and self.w.stack.scale_bytes is not None:
-            bits = 0.5 + self.w.stack.scale_bytes
+        if self.w.stack.gptq:
+            bits = GPTQ_BYTES
         return self.packed * bits + (self.shape.parameters - self.packed) * self.weight_bytes
 
     def _dequantized(self) -> float:
         """The largest matrix unpacked, and the one before it: bitsandbytes multiplies in half precision."""
         if self.w.quantization is None:
             return 0.0
-        return 2.0 * 2 * max(inputs * outputs for inputs, outputs in self.shape.linears.values())
+        largest = max(inputs * outputs for inputs, outputs in self.shape.linears.values())
+        if self.w.stack.gptq:
+            return 2.0 * self.packed / self.shape.layers + GPTQ_UNPACKING * largest
+        return 2.0 * 2 * largest
 
     def _lora_parameters(self) -> int:
         sizes = sum(inputs + outputs for inputs, outputs in self.adapted.values())
@@ -269,8 +280,8 @@ class _Step:
             return hidden
         if self.head == "full":
             return self.tokens * vocab * self.w.stack.logit_bytes + hidden
-        width = min(vocab, TILE_VOCAB)
-        tile = min(self.tokens, TILE_TOKENS) * width * half + (width * h * half if self.casts else 0)
+        width = vocab if self.w.stack.casts_head else min(vocab, TILE_VOCAB)
+        tile = min(self.tokens, TILE_TOKENS) * min(vocab, TILE_VOCAB) * half + (width * h * half if self.casts else 0)
         if loss:
             return tile + hidden
         gradient = self.tokens * h * (4 + self.residual)

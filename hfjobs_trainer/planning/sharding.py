@@ -94,12 +94,13 @@ def _zero(
     weights = whole.weights if frozen else width * shape.parameters
     states = whole.optimizer_states + (4 * trained if width == 2 else 0)
     if stage == 3:
-        # gathered into one buffer and copied out of it; a matrix larger than the limit is gathered all the same
-        live = 2 * width * max(min(ZERO_LIVE, shape.parameters), shape.embedding)
+        # what is not yet let go, the layer that computes, and embedding and head, whose size no other gathering reuses
+        live = width * min(shape.parameters, ZERO_LIVE + shape.body / shape.layers + shape.ends)
         packed = whole.weights / (width * shape.parameters) if frozen else 1.0
         gathered, stepping = live * min(1.0, packed), 4.0 * min(ZERO_GROUP, trained / num_gpus)
     else:
-        gathered, stepping = 2.0 * width * min(ZERO_BUCKET, trained), 0.0
+        # gradients are flattened, then turned into float32
+        gathered, stepping = 2.0 * width * min(ZERO_BUCKET, trained), (width + 4.0) * trained / num_gpus
     return Holding(
         weights=weights / part,
         adapter=(width * trained if frozen else 0.0) / part,

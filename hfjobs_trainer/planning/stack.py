@@ -20,7 +20,8 @@ class Stack:
         adamw_temporaries: Values per trained parameter that unfused AdamW holds during its step.
         frees_gradients: Whether each gradient is freed as soon as its weight is updated.
         selective: Whether checkpointing keeps every second matrix product of a layer instead of recomputing it.
-        scale_bytes: Bytes per 4-bit weight of its scales; ``None``: bitsandbytes'.
+        casts_head: Whether a fused head turns a float32 head into half precision as a whole, as Liger's does.
+        gptq: Whether 4-bit weights are GPTQ's instead of bitsandbytes'.
     """
 
     logit_bytes: float = 12.0
@@ -30,7 +31,8 @@ class Stack:
     adamw_temporaries: int = 1
     frees_gradients: bool = False
     selective: bool = False
-    scale_bytes: float | None = None
+    casts_head: bool = False
+    gptq: bool = False
 
 
 TRL = Stack()
