@@ -10,13 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hfjobs_trainer.facts import Flavor
-from hfjobs_trainer.planning.gpus import find_gpu
 from hfjobs_trainer.planning.pace import EXPECTED, FAST, SLOW, Pace, Setup
 from hfjobs_trainer.planning.ranges import Range, format_seconds
-from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.work import Work, unknown_work, work_of
-from hfjobs_trainer.specs.base import TrainSpec
 
 __all__ = [
     "DurationEstimate",
@@ -26,7 +22,6 @@ __all__ = [
     "billed_usd",
     "estimate_duration",
     "format_seconds",
-    "setup_of",
     "unknown_work",
     "work_of",
 ]
@@ -60,33 +55,6 @@ class DurationEstimate:
         width = max(len(name) for name in self.parts)
         lines += [f"  {name:<{width}}  {part.as_duration()}" for name, part in self.parts.items()]
         return "\n".join([*lines, *(f"  assumed: {what}" for what in self.assumed)])
-
-
-def setup_of(spec: TrainSpec, resolved: Resolved, flavor: Flavor, nodes: int = 1) -> Setup | None:
-    """The machine that a flavor is; ``None`` if it has no GPU, or one of which no figures are known.
-
-    Args:
-        spec: The spec.
-        resolved: The spec as it was decided for this flavor; ``resolved.num_gpus`` train on each machine.
-        flavor: The machine.
-        nodes: How many of them.
-    """
-    gpu = find_gpu(flavor.gpu) if flavor.gpu else None
-    if gpu is None:
-        return None
-    chosen = resolved.arguments
-    recomputes = spec.activation_checkpointing
-    return Setup(
-        gpu=gpu,
-        num_gpus=max(1, resolved.num_gpus) * nodes,
-        nodes=nodes,
-        strategy=resolved.strategy,
-        per_device_train_batch_size=chosen.get("per_device_train_batch_size", spec.per_device_train_batch_size),
-        gradient_accumulation_steps=chosen.get("gradient_accumulation_steps", spec.gradient_accumulation_steps),
-        gradient_checkpointing=spec.gradient_checkpointing if recomputes is None else recomputes,
-        vcpu=flavor.vcpu,
-        usd_per_hour=flavor.usd_per_hour * nodes,
-    )
 
 
 def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:

@@ -36,8 +36,8 @@ MEMORY_SHARE: Cases = (0.85, 0.7, 0.5)
 LINK_SHARE: Mapping[str, Cases] = {"pcie": (0.5, 0.15, 0.08), "nvlink": (0.7, 0.45, 0.3)}
 # Between machines, 10^9 bytes a second for each machine: assumed, nobody says what joins them; 400, 100, 10 Gbit/s.
 NODE_LINK_GB_S: Cases = (50.0, 12.5, 1.25)
-# Share of the arithmetic behind which exchange between GPUs hides: assumed; in one of Answer.AI's runs none of it hides,
-# in another all of it.
+# Share of the arithmetic behind which exchange between GPUs hides: assumed; none of it in one of Answer.AI's runs, all
+# of it in another.
 OVERLAP: Cases = (1.0, 0.5, 0.0)
 # float32 arithmetic compared with half precision on tensor cores (NVIDIA A100 datasheet: 19.5 of 312 TFLOPS; T4
 # datasheet: 8.1 of 65).
@@ -121,10 +121,13 @@ class Pace:
         mean = (lengths.mean.low, lengths.mean.expected, lengths.mean.high)[case]
         # tokens of one sequence of a batch: with its padding, and without
         self.real, rows = mean, work.rows
+        # sequences that one row becomes
+        self.fraction = 1.0
         if work.packed and work.max_length is not None:
             self.width = work.max_length
             self.real = work.max_length * FILLED[case]
-            rows = None if rows is None else rows * mean / self.real
+            self.fraction = mean / self.real
+            rows = None if rows is None else rows * self.fraction
         elif work.padded:
             together = setup.per_device_train_batch_size * work.passes.sequences
             if setup.gradient_accumulation_steps == 1:
@@ -253,7 +256,7 @@ class Pace:
         if not work.eval_rows:
             return 0.0
         times = self._times(work.eval_every) + work.eval_first
-        batches = math.ceil(work.eval_rows / (work.eval_batch_size * setup.num_gpus))
+        batches = math.ceil(work.eval_rows * self.fraction / (work.eval_batch_size * setup.num_gpus))
         costs, tokens = work.arithmetic, work.eval_batch_size * work.passes.sequences * self.width
         passes = 1.0 + work.passes.frozen
         each = max(
