@@ -82,7 +82,8 @@ def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
         least, likely, most = least + part.low, likely + part.expected, most + part.high
     seconds = Range(least, likely, most)
     training = parts["training"]
-    speeds = (low.tokens / training.low, expected.tokens / training.expected, high.tokens / training.high)
+    pairs = ((low.tokens, training.low), (expected.tokens, training.expected), (high.tokens, training.high))
+    speeds = [tokens / spent if spent else 0.0 for tokens, spent in pairs]
     return DurationEstimate(
         steps=expected.steps,
         tokens=Range(low.tokens, expected.tokens, high.tokens),

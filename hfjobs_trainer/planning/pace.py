@@ -142,8 +142,8 @@ class Pace:
         self.epochs, self.steps = self._steps(rows)
         # examples of a step: fewer than it could hold where the rows do not fill it
         self.filled = float(self.examples)
-        if work.rows is not None and work.max_steps is None and not work.packed:
-            self.filled = min(self.filled, work.epochs * work.rows * work.examples_per_row / max(1, self.steps))
+        if rows is not None and work.max_steps is None:
+            self.filled = min(self.filled, work.epochs * rows * work.examples_per_row / max(1, self.steps))
         self.tokens = self.steps * self.filled * self.real * work.passes.sequences
 
     def _steps(self, rows: float | None) -> tuple[float, int]:
@@ -165,7 +165,10 @@ class Pace:
         optimizer = costs.optimizer_bytes / self.memory
         if setup.strategy.startswith(("fsdp", "zero")):
             optimizer /= setup.num_gpus
-        return self.steps * (self.micro_batches * (micro + self._fetch(micro)) + self._exchange(micro) + optimizer)
+        # PPO updates the weights several times with the answers of one step
+        updates = work.passes.trained * work.batch_factor
+        step = self.micro_batches * (micro + self._fetch(micro)) + updates * (self._exchange(micro) + optimizer)
+        return self.steps * step
 
     def _pass(self, tokens: float) -> float:
         """Seconds of one batch on one GPU: its forward and backward passes, and those of other models."""

@@ -166,7 +166,7 @@ def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
         packed=packed,
         padded=not packed and not values.get("padding_free"),
         max_length=limit if packed else None,
-        epochs=float(spec.num_train_epochs),
+        epochs=_epochs(spec, rows),
         max_steps=_max_steps(spec),
         batch_factor=int(values["num_mini_batches"]) if name == "ppo" else 1,
         half_precision=resolved.precision != "fp32",
@@ -188,6 +188,12 @@ def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
 
 def _max_steps(spec: TrainSpec) -> int | None:
     return spec.max_steps if spec.max_steps > 0 else None
+
+
+def _epochs(spec: TrainSpec, rows: float | None) -> float:
+    """Passes over the rows; PPO may be told its answers instead."""
+    episodes = getattr(spec, "total_episodes", None)
+    return episodes / rows if episodes and rows else float(spec.num_train_epochs)
 
 
 def _rows(dataset: Dataset, facts: Facts) -> float | None:

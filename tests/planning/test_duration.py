@@ -195,12 +195,22 @@ def test_gpus_that_are_joined_worse_gain_less() -> None:
         assert any("network" in what for what in two_machines.assumed)
 
 
+def test_a_run_without_steps_takes_no_time_to_train() -> None:
+    found = estimate(hft.SFT(**BASE, num_train_epochs=0))
+    assert (found.steps, found.tokens, found.tokens_per_second) == (0, Range.exact(0), Range.exact(0))
+
+
 def test_max_steps_wins_over_epochs_and_rows() -> None:
     assert estimate(hft.SFT(**BASE, max_steps=7)).steps == 7
     assert estimate(hft.SFT(**BASE, max_steps=7), facts_of(rows=None)).steps == 7
     assert estimate(hft.SFT(**BASE, num_train_epochs=2), per_device_train_batch_size=8).steps == 2 * 125
     accumulated = estimate(hft.SFT(**BASE, num_train_epochs=1), gradient_accumulation_steps=4, num_gpus=2)
     assert accumulated.steps == 16  # 1,000 rows, 64 at a time
+
+
+def test_ppo_counts_the_answers_that_it_is_told() -> None:
+    told = hft.PPO(**BASE, reward_model="me/reward", total_episodes=500)
+    assert estimate(told, per_device_train_batch_size=5).steps == 100
 
 
 def test_rows_are_those_that_are_trained_on() -> None:

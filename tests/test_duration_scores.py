@@ -1,0 +1,85 @@
+"""The command that compares the estimated speed of training with published speeds."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.duration import main, read_speeds, scores
+
+COLUMNS = (
+    "row_id,source,framework,model_id,arch,params_b,method,tuning,lora_r,lora_targets,optimizer,dtype,per_device_batch,"
+    "seq_len,seq_kind,grad_accum,grad_ckpt,attn,packing,fused_ce,num_gpus,sharding,cpu_offload,gpu_type,gpu_mem_gib,"
+    "peak_gib,mem_metric,mem_as_reported,tokens_per_s,tps_kind,time_value,time_unit,fit,conf,notes,core"
+).split(",")
+# two rows of Qwen's README: LoRA on one A100, 8 accumulated batches of one row
+PUBLISHED = {
+    "source": "qwen-readme",
+    "framework": "hf-trainer+peft",
+    "arch": "qwen-7b",
+    "method": "sft",
+    "tuning": "lora",
+    "lora_r": "64",
+    "lora_targets": "all-linear",
+    "optimizer": "adamw_torch",
+    "dtype": "bf16-pure",
+    "per_device_batch": "1",
+    "seq_kind": "fixed",
+    "grad_accum": "8",
+    "grad_ckpt": "yes",
+    "num_gpus": "1",
+    "sharding": "none",
+    "gpu_type": "A100-80GB",
+    "fit": "yes",
+    "core": "yes",
+}
+
+
+@pytest.fixture
+def measurements(tmp_path: Path) -> Path:
+    rows = [
+        PUBLISHED | {"row_id": "a", "seq_len": "2048", "tokens_per_s": "3150.8"},
+        PUBLISHED | {"row_id": "b", "seq_len": "4096", "tokens_per_s": "3244.4"},
+        PUBLISHED | {"row_id": "c", "seq_len": "4096", "tokens_per_s": ""},
+        PUBLISHED | {"row_id": "d", "seq_len": "4096", "tokens_per_s": "1", "gpu_type": "Abacus"},
+        PUBLISHED | {"row_id": "e", "seq_len": "", "tokens_per_s": "1"},
+    ]
+    path = tmp_path / "measured.csv"
+    with path.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_rows_with_a_speed_are_scored_and_the_others_counted(measurements: Path) -> None:
+    speeds, left = read_speeds(measurements)
+    assert [speed.row.row_id for speed in speeds] == ["a", "b"]
+    assert all(abs(speed.error) < 0.25 and speed.measured in speed.predicted for speed in speeds)
+    assert left == {"no figures of Abacus": 1, "seq_len not stated": 1}
+
+
+def test_scores_are_those_of_the_errors(measurements: Path) -> None:
+    speeds, _ = read_speeds(measurements)
+    found, errors = scores(speeds), [abs(speed.predicted.expected / speed.measured - 1) for speed in speeds]
+    assert found["n"] == 2
+    assert found["median"] == pytest.approx(sum(errors) / 2)
+    assert found["p90"] == pytest.approx(max(errors))
+    assert (found["within_25"], found["in_range"]) == (1.0, 1.0)
+    assert scores([]) == {"n": 0}
+
+
+def test_the_command_prints_tables_or_json(measurements: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(measurements), "--rows"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("NVIDIA A100 80GB, lora") for line in lines)
+    assert any(line.startswith(("a ", "b ")) and "measured 3,244" in line for line in lines)
+    assert "not scored: 2 of 4" in lines
+    main([str(measurements), "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["scores"]["lora"]["n"] == printed["scores"]["core"]["n"] == 2
+    assert printed["scores"]["optimised"] == {"n": 0}
+    assert printed["left_out"] == {"no figures of Abacus": 1, "seq_len not stated": 1}
