@@ -145,7 +145,8 @@ def _workload(row: dict[str, str]) -> Workload:
         optim=_optimizer(row),
         per_device_train_batch_size=int(float(row["per_device_batch"])),
         sequence_length=int(float(row["seq_len"])),
-        gradient_accumulation_steps=int(_number(row["grad_accum"]) or 1),
+        # litgpt's recipes all accumulate
+        gradient_accumulation_steps=int(_number(row["grad_accum"]) or (2 if row["framework"] == "litgpt" else 1)),
         gradient_checkpointing=not row["grad_ckpt"].lower().startswith(("no", "false")),
         attention="eager" if row["attn"] == "eager" else None,
         head="fused" if fused else "full",
@@ -182,6 +183,8 @@ def _stack(row: dict[str, str]) -> Stack:
         # its foreach AdamW holds the square root of the second moment, and a second one with epsilon added
         # (torch 2.0: optim/adamw.py, _multi_tensor_adamw)
         fields["adamw_temporaries"] = 2
+    fields["quantizes_experts"] = framework == "unsloth"
+    fields["loads_whole"] = framework == "litgpt"
     fields["casts_head"] = kernels == "liger"
     fields["gptq"] = _is_gptq(row)
     return Stack(**fields, **_logits(row)) if fields else TRL
@@ -191,8 +194,8 @@ def _logits(row: dict[str, str]) -> dict[str, float]:
     """Bytes per logit alive and cached, where the row's loss is not the one of transformers 4.48 and later."""
     framework, kernels = row["framework"], row["fused_ce"]
     if _is_gptq(row):
-        # trained under DeepSpeed, see _strategy: logits, a shifted copy, log-probabilities and their gradient are all in
-        # half precision
+        # trained under DeepSpeed, see _strategy: logits, a shifted copy, log-probabilities and their gradient are all
+        # in half precision
         return {"logit_bytes": 8.0, "logit_cached": 0.0}
     if row["arch"].startswith("qwen-"):
         # half-precision logits and a shifted copy beside the three float32 ones

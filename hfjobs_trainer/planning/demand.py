@@ -43,6 +43,9 @@ class Workload:
             ``"zero1"``, ``"zero2"``, ``"zero3"``.
         lora_dora: ``use_dora`` of ``LoraConfig``.
         eval_batch_size: Examples that one GPU evaluates at once; 0 without evaluation.
+        sync_each_batch: accelerate's argument of this name: FSDP spreads gradients after each batch instead of once per
+            step. transformers' Trainer leaves it off, so that with several accumulation steps each GPU holds all
+            gradients (transformers 5.23: ``trainer.py``, ``no_sync``).
         liger_kernel: ``use_liger_kernel``: norms and activations save less.
         activation_offloading: ``activation_offloading``: saved activations wait in the host's memory.
         offload_weights: Whether FSDP or DeepSpeed keeps weights, gradients and optimizer states in the host's memory.
@@ -74,6 +77,7 @@ class Workload:
     strategy: str = "ddp"
     lora_dora: bool = False
     eval_batch_size: int = 0
+    sync_each_batch: bool = False
     liger_kernel: bool = False
     activation_offloading: bool = False
     offload_weights: bool = False

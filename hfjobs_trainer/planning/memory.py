@@ -36,8 +36,8 @@ PACKED_BYTES = {"4bit": 0.5625, "4bit-double": 0.516, "8bit": 1.002}
 # integers of 4 bytes, their scales, zero points and result in half precision (auto-gptq: nn_modules/qlinear), and
 # autograd keeps the unpacked matrices of a layer.
 GPTQ_BYTES, GPTQ_UNPACKING = 0.53, 10.0
-# Saved tensors that wait on the GPU while others are on their way to the host (TRL 1.16: models/activation_offloading.py,
-# max_fwd_stash_size).
+# Saved tensors that wait on the GPU while others are on their way to the host (TRL 1.16:
+# models/activation_offloading.py, max_fwd_stash_size).
 OFFLOAD_STASH = 5
 
 # Rows of a batch that one example becomes, where it is not one: chosen and rejected are concatenated.
@@ -118,6 +118,8 @@ class _Step:
         self.trained = shape.parameters if self.full else lora + saved_modules
         # what is not quantized, and does not need to be cast
         self.packed = shape.layers * sum(i * o for i, o in shape.linears.values()) if quantized else 0
+        if quantized and workload.stack.quantizes_experts:
+            self.packed += shape.layers * shape.experts * (3 if shape.gated else 2) * shape.hidden * shape.expert_ffn
         self.layer = saved_bytes(
             workload,
             shape,
@@ -164,6 +166,7 @@ class _Step:
             width=self.compute,
             trained=float(self.trained),
             offload=w.offload_weights,
+            synced=w.sync_each_batch or w.gradient_accumulation_steps == 1,
         )
 
     def peak(self) -> MemoryEstimate:
@@ -203,7 +206,9 @@ class _Step:
         layer_copies = all_copies / layers
         kept = self._kept_activations()
         working = self.tokens * (self.working + (self.layer if w.gradient_checkpointing else 0.0))
-        waiting = held.gradients if w.gradient_accumulation_steps > 1 and not w.stack.frees_gradients else 0.0
+        waiting = 0.0
+        if w.gradient_accumulation_steps > 1 and not w.stack.frees_gradients:
+            waiting = held.gradients if held.unsynced is None else held.unsynced
         parts = held.gradients / max(1.0, self.weight_bytes * self.trained)
         ends = shape.embedding * self.weight_bytes * parts
         head_gradient = ends if self.trains_head and self.head != "none" else 0.0
@@ -224,7 +229,8 @@ class _Step:
             _Moment("the last layer's backward pass", last, kept + working, 0.0, 0.0, backward_copies + backward),
             _Moment(
                 "the end of the backward pass",
-                held.gradients,
+                # the first units are spread while the last ones are whole still
+                max(held.gradients, waiting),
                 working + kept / layers,
                 0.0,
                 0.0,
@@ -236,6 +242,8 @@ class _Step:
             cache, sampling = self._generation()
             gathered = all_copies if self.full else layer_copies
             found.append(_Moment("generation", 0.0, 0.0, sampling, cache, gathered + around))
+        if w.stack.loads_whole and self.sharded:
+            found.append(_Moment("loading", buffers=self._weights() - held.optimizer_states))
         if self.eval_tokens:
             passing = self.eval_tokens * (self.working + self.compute * shape.active_ffn)
             logits = self.eval_tokens / self.tokens * self._head(loss=True)

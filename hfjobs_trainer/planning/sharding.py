@@ -25,6 +25,7 @@ class Holding:
         gathered: Weights that are whole while layers are computed.
         reducing: Gradients of one layer before they are spread.
         stepping: What the optimizer's step needs for itself.
+        unsynced: Gradients between the batches of one step, where they are not spread yet.
     """
 
     weights: float
@@ -35,6 +36,7 @@ class Holding:
     gathered: float = 0.0
     reducing: float = 0.0
     stepping: float = 0.0
+    unsynced: float | None = None
 
 
 def spread(
@@ -47,6 +49,7 @@ def spread(
     width: int,
     trained: float,
     offload: bool,
+    synced: bool,
 ) -> Holding:
     """One GPU's part of what a single GPU would hold.
 
@@ -58,18 +61,21 @@ def spread(
         frozen: Whether most weights are not trained.
         width: Bytes of a number in matrix products, in which weights are gathered.
         trained: Parameters that are trained.
+        synced: Whether FSDP spreads gradients after each batch, not once per step.
         offload: Whether what is held waits in the host's memory instead.
     """
     if strategy.startswith("zero"):
         held = _zero(whole, shape, int(strategy[-1]), num_gpus, frozen=frozen, width=width, trained=trained)
     else:
-        held = _fsdp(whole, shape, num_gpus, frozen=frozen, width=width)
+        held = _fsdp(whole, shape, num_gpus, frozen=frozen, width=width, trained=trained, synced=synced)
     if offload:
         return replace(held, weights=0.0, adapter=0.0, optimizer_states=0.0, gradients=0.0, stepping=0.0)
     return held
 
 
-def _fsdp(whole: Holding, shape: Shape, num_gpus: int, *, frozen: bool, width: int) -> Holding:
+def _fsdp(
+    whole: Holding, shape: Shape, num_gpus: int, *, frozen: bool, width: int, trained: float, synced: bool
+) -> Holding:
     """A unit for each layer, and one for the embedding, the head and the last norm, whole until the pass ends."""
     ends = width * shape.ends
     # weights of 4 or 8 bits are gathered as they are
@@ -83,6 +89,7 @@ def _fsdp(whole: Holding, shape: Shape, num_gpus: int, *, frozen: bool, width: i
         gathered=LIVE_LAYERS * layer + ends,
         reducing=0.0 if frozen else layer,
         stepping=whole.stepping / num_gpus,
+        unsynced=None if synced else width * trained,
     )
 
 

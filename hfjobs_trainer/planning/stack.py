@@ -21,6 +21,8 @@ class Stack:
         frees_gradients: Whether each gradient is freed as soon as its weight is updated.
         selective: Whether checkpointing keeps every second matrix product of a layer instead of recomputing it.
         casts_head: Whether a fused head turns a float32 head into half precision as a whole, as Liger's does.
+        quantizes_experts: Whether experts are matrices of their own, so that they are quantized as well.
+        loads_whole: Whether each GPU of FSDP holds the whole model once beside its part, to load it.
         gptq: Whether 4-bit weights are GPTQ's instead of bitsandbytes'.
     """
 
@@ -32,6 +34,8 @@ class Stack:
     frees_gradients: bool = False
     selective: bool = False
     casts_head: bool = False
+    quantizes_experts: bool = False
+    loads_whole: bool = False
     gptq: bool = False
 
 
