@@ -126,7 +126,8 @@ def _dataset(
     hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None]
 ) -> Callable[[], DatasetFacts]:
     answers = [_one_dataset(hub, part, formats, tokenizer) for part in dataset.parts]
-    return lambda: mixed([answer() for answer in answers], [part.fraction for part in dataset.parts])
+    fractions, samples = zip(*((part.fraction, part.num_samples) for part in dataset.parts), strict=True)
+    return lambda: mixed([answer() for answer in answers], fractions, samples)
 
 
 def _one_dataset(

@@ -24,7 +24,7 @@ MAX_BYTES = 4 * 1024**2
 """Most bytes of text that are read for a sample."""
 
 # A large file is looked at in so many places.
-_PLACES = 8
+_PLACES = 16
 # More items of a JSON list are not looked at.
 _MAX_ITEMS = 8 * MAX_ROWS
 # Rows of a parquet file that are turned into values at once.
@@ -84,12 +84,22 @@ def _read_parquet(path: Path, columns: set[str], first: int | None, count: int) 
         names = [name for name in file.schema_arrow.names if name in columns]
         groups = spread(range(file.num_row_groups), _PLACES) if first is None else [0]
         share = max(1, count // max(1, len(groups)))
-        share = share if first is None else min(share, first)
         rows: list[Json] = []
         for group in groups if names else []:
-            batches = file.iter_batches(_BATCH, row_groups=[group], columns=names, use_threads=False)
-            rows += _few_bytes(itertools.islice(batches, math.ceil(share / _BATCH)), MAX_BYTES // len(groups))[:share]
-        return rows
+            if first is None and _group_bytes(file.metadata.row_group(group), columns) <= MAX_BYTES:
+                table = file.read_row_group(group, columns=names, use_threads=False)
+                batches = (table.slice(index, 1) for index in spread(range(int(table.num_rows)), share))
+            else:
+                batches = file.iter_batches(_BATCH, row_groups=[group], columns=names, use_threads=False)
+                batches = itertools.islice(batches, math.ceil(share / _BATCH))
+            rows += _few_bytes(batches, MAX_BYTES // len(groups))[:share]
+        return rows[:first]
+
+
+def _group_bytes(group: Any, columns: set[str]) -> int:
+    """Bytes of the ``columns`` of a row group once unpacked; parts of a nested column go by its name."""
+    parts = [group.column(index) for index in range(group.num_columns)]
+    return sum(int(part.total_uncompressed_size) for part in parts if part.path_in_schema.split(".")[0] in columns)
 
 
 def _few_bytes(batches: Iterable[Any], limit: int = MAX_BYTES) -> list[Json]:
@@ -125,7 +135,8 @@ def _read_json(path: Path, limit: int, *, spread_out: bool) -> list[Json]:
             return [cast(Json, single)] if isinstance(single, dict) else _rows(_parse(start.split(b"\n")))
         if not spread_out or path.suffix.lower() == ".gz":
             return _rows(_parse(start.split(b"\n")[:-1]))
-        return _rows(_lines_spread(stream, path.stat().st_size, limit))
+        # where rows are so long that no place holds one, the first will do
+        return _rows(_lines_spread(stream, path.stat().st_size, limit) or _parse(start.split(b"\n")[:-1]))
 
 
 def _lines_spread(stream: BinaryIO, size: int, limit: int) -> list[object]:
@@ -134,8 +145,9 @@ def _lines_spread(stream: BinaryIO, size: int, limit: int) -> list[object]:
         offset = size * place // _PLACES
         stream.seek(offset)
         lines = stream.read(limit // _PLACES).split(b"\n")
-        # the first is cut off, except at the start of the file; so is the last
-        rows += _parse(lines[1 if offset else 0 : -1])[: MAX_ROWS // _PLACES]
+        # The first is cut off, except at the start of the file; so is the last. All between count: where rows are
+        # long, there are few of them in as many bytes.
+        rows += _parse(lines[1 if offset else 0 : -1])
     return rows
 
 

@@ -52,7 +52,7 @@ def read_text(row: Json, formats: Formats) -> RowText | None:
         formats: Sets of columns that the method takes, the usual one first.
     """
     names = next((set(names) for names in formats if set(names) <= row.keys()), set[str]())
-    if "chosen" in names:
+    if names >= {"chosen", "rejected"}:
         answers = [_text(row["chosen"]), _text(row["rejected"])]
         prompt = _text(row["prompt"]) if row.get("prompt") else None
     elif "prompt" in names:
