@@ -148,7 +148,7 @@ def _workload(row: dict[str, str]) -> Workload:
         # litgpt's recipes all accumulate
         gradient_accumulation_steps=int(_number(row["grad_accum"]) or (2 if row["framework"] == "litgpt" else 1)),
         gradient_checkpointing=not row["grad_ckpt"].lower().startswith(("no", "false")),
-        attention="eager" if row["attn"] == "eager" else None,
+        attention="eager" if row["attn"] == "eager" else "sdpa",
         head="fused" if fused else "full",
         strategy=_strategy(row),
         liger_kernel=lean,

@@ -20,6 +20,26 @@ _QKV_BIAS = frozenset({"qwen", "qwen2", "qwen2_moe", "gpt_oss"})
 _QK_NORM = frozenset({"qwen3", "qwen3_moe", "gemma3", "gemma3_text", "apertus"})
 # Families with a norm before and after both the attention and the MLP.
 _FOUR_NORMS = frozenset({"gemma2", "gemma3", "gemma3_text"})
+# Families whose norms multiply by their weight in float32.
+_FLOAT32_NORMS = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text"})
+# Families that transformers 5.23 runs with no other attention than eager or FlashAttention, and the bytes of a score.
+_EAGER_ONLY = frozenset({"gemma2", "gpt_oss"})
+_SCORE_BYTES = {"gemma2": 8, "gpt_oss": 10}
+# Families whose experts PEFT 0.21 adapts where a matrix of an MLP is named (utils/transformers_weight_conversion.py).
+_ADAPTED_EXPERTS = frozenset(
+    {"afmoe", "cohere2_moe", "deepseek_v2", "deepseek_v3", "deepseek_v32", "dots1", "ernie4_5_moe", "exaone_moe"}
+    | {
+        "flex_olmo",
+        "glm4_moe",
+        "glm4_moe_lite",
+        "glm4v_moe",
+        "hunyuan_v1_moe",
+        "longcat_flash",
+        "minimax",
+        "minimax_m2",
+    }
+    | {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_omni_moe", "solar_open"}
+)
 # Families whose norms are torch's own LayerNorm, which saves its input as it is.
 _LAYER_NORM = frozenset({"bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "opt", "phi", "starcoder2"})
 # Families with one matrix for queries, keys and values, and those with one for the gate and the MLP's input.
@@ -68,6 +88,10 @@ class Shape:
         norms: Norms of one layer as wide as the residual stream.
         head_norms: Whether each head's queries and keys are normed.
         layer_norms: Whether norms are torch's LayerNorm.
+        float32_norms: Whether norms multiply by their weight in float32.
+        eager_only: Whether the matrix of scores is held unless FlashAttention is asked for.
+        score_bytes: Bytes of one held score: half-precision scores and probabilities, float32 ones between them, and a
+            copy where scores are capped or have sinks beside them.
         fused_qkv, fused_gate: Whether the projections of the attention, and those into the MLP, are one matrix.
         parameters: Parameters of the whole model.
         assumed: What is a guess, because the model's configuration does not say.
@@ -90,6 +114,9 @@ class Shape:
     norms: int = 2
     head_norms: bool = False
     layer_norms: bool = False
+    float32_norms: bool = False
+    eager_only: bool = False
+    score_bytes: int = 6
     fused_qkv: bool = False
     fused_gate: bool = False
     assumed: tuple[str, ...] = ()
@@ -110,11 +137,16 @@ class Shape:
         return self.experts_per_token * self.expert_ffn + self.shared_ffn if self.experts else self.ffn
 
     @property
+    def expert_weights(self) -> int:
+        """Parameters of the experts of one layer."""
+        return self.experts * (3 if self.gated else 2) * self.hidden * self.expert_ffn
+
+    @property
     def linears(self) -> dict[str, tuple[int, int]]:
         """Inputs and outputs of each matrix of one layer; experts are no such matrices.
 
-        transformers 5 keeps the experts of a layer in one tensor of three dimensions, which neither bitsandbytes
-        quantizes nor ``"all-linear"`` adapts (``integrations/moe.py``, ``integrations/bitsandbytes.py``).
+        transformers 5 keeps the experts of a layer in tensors of three dimensions, which bitsandbytes does not quantize
+        (``integrations/moe.py``, ``integrations/bitsandbytes.py``).
         """
         h, q, kv = self.hidden, self.query, self.key_value
         found = {"q_proj": (h, q), "k_proj": (h, kv), "v_proj": (h, kv), "o_proj": (q, h)}
@@ -182,7 +214,7 @@ def shape_of(model: ModelFacts) -> Shape | None:
     ffn = or_guess("intermediate_size", model.intermediate_size, 7 * hidden // 2)
     vocab = or_guess("vocab_size", model.vocab_size, 151_936)
     if counted is not None and abs(known - counted) > 0.1 * counted:
-        assumed.append("layers other than those of a decoder")
+        assumed.append("layers other than the configuration says")
     return Shape(
         hidden=hidden,
         layers=layers,
@@ -201,6 +233,9 @@ def shape_of(model: ModelFacts) -> Shape | None:
         norms=4 if model.model_type in _FOUR_NORMS else 2,
         head_norms=model.model_type in _QK_NORM,
         layer_norms=model.model_type in _LAYER_NORM,
+        float32_norms=model.model_type in _FLOAT32_NORMS,
+        eager_only=model.model_type in _EAGER_ONLY,
+        score_bytes=_SCORE_BYTES.get(model.model_type or "", 6),
         fused_qkv=model.model_type in _FUSED_QKV,
         fused_gate=model.model_type in _FUSED_GATE,
         assumed=tuple(assumed),
@@ -231,13 +266,30 @@ def adapted_linears(
     return _joined(shape, {name: size for name, size in linears.items() if name in chosen} or linears)
 
 
+def adapts_experts(shape: Shape, targets: Sequence[str] | str | None, model_type: str | None) -> bool:
+    """Whether PEFT adapts the experts as well: in the families it knows, where a matrix of an MLP is named."""
+    if not shape.experts or model_type not in _ADAPTED_EXPERTS or targets is None:
+        return False
+    if isinstance(targets, str):
+        return targets == "all-linear" or any(_matches(targets, name) for name in ("gate_proj", "up_proj", "down_proj"))
+    return any(
+        target.rsplit(".", 1)[-1] in ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3") for target in targets
+    )
+
+
+def expert_adapter(shape: Shape, r: int) -> int:
+    """Parameters of the adapters of one layer's experts: gate and input share one, of twice the rank."""
+    return shape.experts * r * (3 * shape.hidden + 5 * shape.expert_ffn)
+
+
 def count_lora_parameters(model: ModelFacts, r: int, targets: Sequence[str] | str | None = None) -> int | None:
     """Parameters of a LoRA adapter of rank ``r``; ``None`` if the model's size is unknown."""
     shape = shape_of(model)
     if shape is None:
         return None
     adapted = adapted_linears(shape, targets, model.model_type)
-    return shape.layers * r * sum(inputs + outputs for inputs, outputs in adapted.values())
+    experts = expert_adapter(shape, r) if adapts_experts(shape, targets, model.model_type) else 0
+    return shape.layers * (r * sum(inputs + outputs for inputs, outputs in adapted.values()) + experts)
 
 
 def _joined(shape: Shape, chosen: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:

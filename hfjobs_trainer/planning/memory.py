@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hfjobs_trainer.planning.architecture import Shape, adapted_linears, shape_of
+from hfjobs_trainer.planning.architecture import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
 from hfjobs_trainer.planning.demand import Workload
 from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
 from hfjobs_trainer.planning.layer import kept_products, saved_bytes, working_bytes
@@ -104,6 +104,8 @@ class _Step:
         usual = "none" if workload.method == "reward" else "full" if workload.method in _FULL_HEAD else "fused"
         self.head = workload.head or usual
         self.adapted = {} if self.full else adapted_linears(shape, workload.lora_targets, workload.model.model_type)
+        targets = workload.lora_targets
+        self.expert_lora = not self.full and adapts_experts(shape, targets, workload.model.model_type)
         kept = [name for name in workload.modules_to_save if name in ("embed_tokens", "lm_head")]
         saved_modules = 0 if self.full else len(kept) * shape.embedding
         self.trains_head = self.full or "lm_head" in kept
@@ -119,7 +121,7 @@ class _Step:
         # what is not quantized, and does not need to be cast
         self.packed = shape.layers * sum(i * o for i, o in shape.linears.values()) if quantized else 0
         if quantized and workload.stack.quantizes_experts:
-            self.packed += shape.layers * shape.experts * (3 if shape.gated else 2) * shape.hidden * shape.expert_ffn
+            self.packed += shape.layers * shape.expert_weights
         self.layer = saved_bytes(
             workload,
             shape,
@@ -206,6 +208,10 @@ class _Step:
         layer_copies = all_copies / layers
         kept = self._kept_activations()
         working = self.tokens * (self.working + (self.layer if w.gradient_checkpointing else 0.0))
+        if self.expert_lora:
+            # the sum of experts and adapters, its gradient, and that of the adapters' product (PEFT: ParamWrapper)
+            working += shape.expert_weights * (2 * self.compute + self.adapter_bytes)
+            kept += 0.0 if w.gradient_checkpointing else float(layers * shape.expert_weights * self.compute)
         waiting = 0.0
         if w.gradient_accumulation_steps > 1 and not w.stack.frees_gradients:
             waiting = held.gradients if held.unsynced is None else held.unsynced
@@ -267,7 +273,8 @@ class _Step:
 
     def _lora_parameters(self) -> int:
         sizes = sum(inputs + outputs for inputs, outputs in self.adapted.values())
-        return self.shape.layers * self.w.lora_r * sizes
+        experts = expert_adapter(self.shape, self.w.lora_r) if self.expert_lora else 0
+        return self.shape.layers * (self.w.lora_r * sizes + experts)
 
     def _kept_activations(self) -> float:
         """What waits for the backward pass: all that autograd saved, or the inputs of the layers."""
