@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.duration import main, read_speeds, scores
+from benchmarks.duration import main, read_held_out, read_speeds, scores
 
 # Columns that the rows leave empty.
 COLUMNS = [
@@ -92,3 +92,19 @@ def test_the_command_prints_tables_or_json(measurements: Path, capsys: pytest.Ca
     assert printed["scores"]["lora"]["n"] == printed["scores"]["core"]["n"] == 2
     assert printed["scores"]["optimised"] == {"n": 0}
     assert printed["left_out"] == {"no figures of Abacus": 1, "seq_len not stated": 1}
+
+
+def test_held_out_sources_are_scored_without_their_own_runs(measurements: Path) -> None:
+    with measurements.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    # another source, whose run was half as fast: it alone says how fast the first is
+    rows.append(rows[1] | {"row_id": "f", "source": "elsewhere", "tokens_per_s": "1622.2"})
+    with measurements.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    found = {speed.row.row_id: speed for speed in read_held_out(measurements)[0]}
+    assert found["b"].predicted.expected == pytest.approx(1622.2, rel=0.01)
+    assert found["a"].error < -0.4
+    # and the first two say how fast the other is
+    assert found["f"].error > 0.8
