@@ -130,7 +130,7 @@ def _implied(row: dict[str, str], speed: Speed) -> float | None:
 
 
 def _share_of(speed: Speed, others: Sequence[tuple[Speed, float]]) -> float:
-    """Median utilisation of other sources' runs: of this GPU and tuning, of this GPU, of one that it is like, of any."""
+    """Median utilisation of others' runs: of this GPU and tuning, of this GPU, of one that it is like, of any."""
     # "assumed to be as on NVIDIA H100 (qlora): ..." names the GPU
     like = {gpu.name for gpu in all_gpus() if f"as on {gpu.name} (" in speed.gpu.utilisation["full"].source}
     closest: list[Callable[[Speed], bool]] = [
