@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
-from hfjobs_trainer.gathering.local_dataset import read_dataset
+from hfjobs_trainer.gathering.lengths import Count, measure
+from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_model
 from hfjobs_trainer.gathering.mixture import mixed
+from hfjobs_trainer.gathering.texts import Formats, text_columns
+from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
 from hfjobs_trainer.specs.locations import is_local_path
 
 if TYPE_CHECKING:
@@ -61,8 +66,10 @@ def gather(
             account=account() if account else AccountFacts(has_token=token is not None),
         )
     model = _model(hub, spec.model, spec.model_revision)
-    dataset = _dataset(hub, spec.dataset)
-    eval_dataset = _dataset(hub, spec.eval_dataset) if spec.eval_dataset else None
+    tokenizer = _tokenizer(hub, spec.model, spec.model_revision)
+    formats = spec.dataset_formats()
+    dataset = _dataset(hub, spec.dataset, formats, tokenizer)
+    eval_dataset = _dataset(hub, spec.eval_dataset, formats, tokenizer) if spec.eval_dataset else None
     taught = spec if isinstance(spec, TaughtSpec) else None
     teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision) if taught else None
     scored = spec if isinstance(spec, ScoredSpec) else None
@@ -96,15 +103,59 @@ def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], Mo
     return hub.ask_model(model, revision) if hub else ModelFacts
 
 
-def _dataset(hub: Hub | None, dataset: Dataset) -> Callable[[], DatasetFacts]:
-    answers = [_one_dataset(hub, part) for part in dataset.parts]
-    return lambda: mixed([answer() for answer in answers], [part.fraction for part in dataset.parts])
+def _tokenizer(hub: Hub | None, model: str, revision: str | None) -> Callable[[], Count | None]:
+    if not can_count():
+        return lambda: None
+    find = (
+        (lambda: find_tokenizer(model))
+        if is_local_path(model)
+        else hub.ask_tokenizer(model, revision)
+        if hub
+        else (lambda: find_cached(model, revision))
+    )
+
+    @cache
+    def load() -> Count | None:
+        path = attempt(find)
+        return attempt(lambda: Tokenizer(path)) if path else None
+
+    return load
 
 
-def _one_dataset(hub: Hub | None, dataset: Dataset) -> Callable[[], DatasetFacts]:
-    if is_local_path(dataset.id):
-        return lambda: read_dataset(dataset.id, dataset.split)
-    return hub.ask_dataset(dataset) if hub else DatasetFacts
+def _dataset(
+    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None]
+) -> Callable[[], DatasetFacts]:
+    answers = [_one_dataset(hub, part, formats, tokenizer) for part in dataset.parts]
+    fractions, samples = zip(*((part.fraction, part.num_samples) for part in dataset.parts), strict=True)
+    return lambda: mixed([answer() for answer in answers], fractions, samples)
+
+
+def _one_dataset(
+    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None]
+) -> Callable[[], DatasetFacts]:
+    renamed = dataset.columns
+    columns = text_columns(formats) | renamed.keys()
+    asked = hub.ask_dataset(dataset, columns) if hub and not is_local_path(dataset.id) else None
+
+    def answer() -> DatasetFacts:
+        if asked:
+            facts, rows = asked()
+        elif is_local_path(dataset.id):
+            facts = read_dataset(dataset.id, dataset.split)
+            rows = read_rows(dataset.id, dataset.split, columns, _first(dataset, facts)) if facts.exists else []
+        else:
+            return DatasetFacts()
+        named = [{renamed.get(name, name): value for name, value in row.items()} for row in rows]
+        return replace(facts, lengths=measure(named, formats, tokenizer() if named else None))
+
+    return answer
+
+
+def _first(dataset: Dataset, facts: DatasetFacts) -> int | None:
+    """How many rows are taken from the first on; ``None`` if all are."""
+    sliced = facts.num_rows if "[" in dataset.split else None
+    bounds = [bound for bound in (dataset.num_samples, sliced) if bound is not None]
+    return min(bounds, default=None)
 
 
 def _stored_token() -> str | None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, ModelFacts
+from hfjobs_trainer.gathering import viewer
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
+from hfjobs_trainer.gathering.tokenizer import download
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
 from hfjobs_trainer.planning.offers import parse_live
 from hfjobs_trainer.specs.locations import is_valid_repo_id
@@ -34,6 +37,7 @@ CALL_SECONDS = 5.0
 TOTAL_SECONDS = 8.0
 """Longest wait for all answers together."""
 
+_NOTHING: Json = {}
 _TEMPLATE_FILES = {"chat_template.jinja", "chat_template.json"}
 
 
@@ -69,13 +73,48 @@ class Hub:
         tokenizer = self._ask(lambda token: self._read_file(repo_id, "tokenizer_config.json", revision, token))
         return lambda: _model_facts(info(), config(), tokenizer())
 
-    def ask_dataset(self, dataset: Dataset) -> Callable[[], DatasetFacts]:
-        """Ask for a dataset; the function that is returned waits for the answer."""
+    def ask_tokenizer(self, repo_id: str, revision: str | None) -> Callable[[], Path | None]:
+        """Have a model's ``tokenizer.json`` in the client's cache; the function that is returned waits for it.
+
+        It is downloaded if it is not there yet and is small enough, and stays there for the next time.
+        """
+        if not is_valid_repo_id(repo_id):
+            return lambda: None
+        answer = self._ask(lambda token: download(repo_id, revision, token, self.endpoint, CALL_SECONDS))
+        return lambda: answer().value
+
+    def ask_dataset(
+        self, dataset: Dataset, columns: Iterable[str] = ()
+    ) -> Callable[[], tuple[DatasetFacts, list[Json]]]:
+        """Ask for a dataset; the function that is returned waits for the answers.
+
+        Its second value are the first rows of the (first) split, up to 100 of them and as far as ``columns`` are whole
+        there; none where the dataset viewer does not show what the spec asks for.
+        """
         repo_id, revision = dataset.id, dataset.revision
         if not is_valid_repo_id(repo_id):
-            return lambda: DatasetFacts(exists=False)
+            return lambda: (DatasetFacts(exists=False), [])
         info = self._ask(lambda token: self._api(token).dataset_info(repo_id, revision=revision, timeout=CALL_SECONDS))
-        return lambda: _dataset_facts(info(), dataset.config, dataset.split)
+        # it knows the main branch only, and files as the card declares them
+        is_shown = revision in (None, "main") and dataset.data_dir is None and dataset.data_files is None
+        size = self._ask(lambda token: self._view("/size", token, dataset=repo_id) if is_shown else _NOTHING)
+        split = next(iter(split_names(dataset.split)), None)
+
+        def view_rows(token: Token) -> Json:
+            card = _card(info())
+            config = _config(card, viewer.read_sizes(size().value or {}) or _entries(card), dataset.config)
+            if not is_shown or config is None or split is None:
+                return _NOTHING
+            return self._view("/first-rows", token, dataset=repo_id, config=config, split=split)
+
+        rows = self._ask(view_rows)
+
+        def answer() -> tuple[DatasetFacts, list[Json]]:
+            first = rows().value or {}
+            facts = _dataset_facts(info(), size().value or {}, first, dataset.config, dataset.split)
+            return facts, viewer.read_first_rows(first, columns)[: dataset.num_samples]
+
+        return answer
 
     def ask_hardware(self) -> Callable[[], HardwareFacts | None]:
         """Ask which flavors there are; the function that is returned gives ``None`` if that stays unknown."""
@@ -123,6 +162,11 @@ class Hub:
         response = get_session().get(url, headers=build_hf_headers(token=token), timeout=CALL_SECONDS)
         hf_raise_for_status(response)
         return response.json()
+
+    def _view(self, path: str, token: Token, **query: str) -> Json:
+        from huggingface_hub import constants
+
+        return as_json(self._get(viewer.viewer_url(self.endpoint or constants.ENDPOINT, path, **query), token))
 
     def _read_file(self, repo_id: str, name: str, revision: str | None, token: Token) -> Json:
         from huggingface_hub import hf_hub_url
@@ -174,13 +218,15 @@ def _has_chat_template(info: ModelInfo, tokenizer: Answer[Json]) -> bool | None:
     return False if tokenizer.refused == 404 else None
 
 
-def _dataset_facts(info: Answer[DatasetInfo], config: str | None, split: str) -> DatasetFacts:
+def _dataset_facts(
+    info: Answer[DatasetInfo], size: Json, first_rows: Json, config: str | None, split: str
+) -> DatasetFacts:
     if info.refused == 404:
         return DatasetFacts(exists=False)
     if info.value is None:
         return DatasetFacts(exists=info.gated or None, gated=info.gated or None)
-    card = info.value.card_data
-    described = _described(as_json(card.to_dict()) if card else {}, config)
+    card, sizes = _card(info), viewer.read_sizes(size)
+    described = _described(card, config)
     features = as_list(described.get("features"))
     columns = tuple(name for entry in features if (name := as_text(as_json(entry).get("name"))))
     rows: dict[str, int | None] = {
@@ -188,28 +234,45 @@ def _dataset_facts(info: Answer[DatasetInfo], config: str | None, split: str) ->
         for entry in as_list(described.get("splits"))
         if (name := as_text(as_json(entry).get("name")))
     }
+    rows = rows or sizes.get(_config(card, sizes, config) or "", {})
+    has_split = not rows or set(split_names(split)) <= set(rows)
     return DatasetFacts(
         exists=True,
         private=info.value.private,
         gated=None if info.value.gated is None else bool(info.value.gated),
         sha=info.value.sha,
-        columns=(columns or None) if not rows or set(split_names(split)) <= set(rows) else None,
+        columns=(columns or viewer.read_columns(first_rows)) if has_split else None,
         num_rows=count_rows(split, rows),
         splits=tuple(rows) or None,
     )
 
 
+def _card(info: Answer[DatasetInfo]) -> Json:
+    card = info.value.card_data if info.value else None
+    return as_json(card.to_dict()) if card else {}
+
+
 def _described(card: Json, config: str | None) -> Json:
     """The entry of a dataset card's ``dataset_info`` on the configuration that ``datasets`` would load; else empty."""
+    by_name = _entries(card)
+    name = _config(card, by_name, config)
+    return by_name.get(name, {}) if name is not None else {}
+
+
+def _entries(card: Json) -> dict[str, Json]:
     info = card.get("dataset_info")
     entries = [as_json(entry) for entry in as_list(info) or [info]]
-    by_name = {as_text(entry.get("config_name")) or "default": entry for entry in entries}
+    return {as_text(entry.get("config_name")) or "default": entry for entry in entries if entry}
+
+
+def _config(card: Json, others: Iterable[str], config: str | None) -> str | None:
+    """The configuration that ``datasets`` would load, of those in the card's ``configs``, else of ``others``."""
     configs = {str(as_json(entry).get("config_name")): as_json(entry) for entry in as_list(card.get("configs"))}
-    names = list(configs or by_name)
-    if config is None:
-        marked = [name for name, entry in configs.items() if entry.get("default") is True]
-        config = marked[0] if marked else "default" if "default" in names else names[0] if len(names) == 1 else None
-    return by_name.get(config, {}) if config is not None else {}
+    names = list(configs or others)
+    if config is not None:
+        return config
+    marked = [name for name, entry in configs.items() if entry.get("default") is True]
+    return marked[0] if marked else "default" if "default" in names else names[0] if len(names) == 1 else None
 
 
 def _hardware_facts(listed: object) -> HardwareFacts | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hfjobs_trainer.facts import DatasetFacts
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.local_model import absolute, read_json
+from hfjobs_trainer.gathering.rows import MAX_ROWS, sample_arrow, sample_rows, spread
 from hfjobs_trainer.gathering.tables import Table, read_arrow, read_table
-from hfjobs_trainer.gathering.values import as_json, as_list, as_text
+from hfjobs_trainer.gathering.values import Json, as_json, as_list, as_text
 from hfjobs_trainer.specs.locations import data_suffix
-from hfjobs_trainer.specs.splits import count_rows, split_names
+from hfjobs_trainer.specs.splits import count_rows, is_from_start, split_names
 
 Tables = Mapping[str, Callable[[], Table]]
 
@@ -57,6 +58,40 @@ def read_dataset(text: str, split: str) -> DatasetFacts:
     )
 
 
+def read_rows(text: str, split: str, columns: Iterable[str], first: int | None = None) -> list[Json]:
+    """A sample of the rows of the dataset at ``text``; none if they cannot be read.
+
+    A slice that does not begin where its split does is sampled from the whole split.
+
+    Args:
+        text: The path, as the spec gives it.
+        split: The split that is to be read, slices included.
+        columns: Columns that are wanted.
+        first: Only the first so many rows count.
+    """
+    path, wanted = absolute(text), tuple(columns)
+    if attempt(lambda: (path / "state.json").exists()):
+        return attempt(lambda: sample_arrow(_saved_files(path), wanted, first)) or []
+    limit = first if is_from_start(split) else None
+    rows: list[Json] = []
+    for name in split_names(split):
+        rows += attempt(lambda name=name: _sample(path, name, wanted, limit)) or []
+    return spread(rows, MAX_ROWS)
+
+
+def _sample(path: Path, name: str, columns: Sequence[str], first: int | None) -> list[Json]:
+    if path.is_file():
+        return sample_rows([path], columns, first) if name == "train" else []
+    if (path / "dataset_dict.json").exists():
+        return sample_arrow(_saved_files(path / name), columns, first)
+    return sample_rows((_splits_of_folder(path) or {}).get(name, []), columns, first)
+
+
+def _saved_files(folder: Path) -> list[Path]:
+    entries = as_list(read_json(folder / "state.json")["_data_files"])
+    return [folder / name for entry in entries if (name := as_text(as_json(entry).get("filename")))]
+
+
 def _tables(path: Path) -> Tables | None:
     if path.is_file():
         return {"train": lambda: read_table([path])} if data_suffix(path.name) else None
@@ -71,11 +106,7 @@ def _read_saved(folder: Path) -> Table:
     """A dataset that ``Dataset.save_to_disk`` wrote."""
     features = as_json(read_json(folder / "dataset_info.json").get("features"))
 
-    def rows() -> int | None:
-        entries = as_list(read_json(folder / "state.json")["_data_files"])
-        return read_arrow([folder / name for entry in entries if (name := as_text(as_json(entry).get("filename")))])
-
-    return Table(tuple(features) or None, attempt(rows))
+    return Table(tuple(features) or None, attempt(lambda: read_arrow(_saved_files(folder))))
 
 
 def _splits_of_folder(folder: Path) -> dict[str, list[Path]] | None:

@@ -6,26 +6,39 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hfjobs_trainer.facts import DatasetFacts
+from hfjobs_trainer.gathering.lengths import merge
 
 
-def mixed(parts: Sequence[DatasetFacts], fractions: Sequence[float | None]) -> DatasetFacts:
+def mixed(
+    parts: Sequence[DatasetFacts], fractions: Sequence[float | None], samples: Sequence[int | None] = ()
+) -> DatasetFacts:
     """Facts about the whole: what one part needs, such as a token, the whole needs; its rows are those that are taken.
 
     Args:
         parts: Facts about each dataset, in the spec's order.
         fractions: Their shares; ``None`` for those that are taken whole.
+        samples: The most rows that are taken of each; ``None`` where there is no such bound, as everywhere by default.
     """
     first, *others = parts
     if not others:
         return first
+    bounds = samples or [None] * len(parts)
+    rows = [_bounded(part.num_rows, bound) for part, bound in zip(parts, bounds, strict=True)]
+    # by shares where there are any, else each gives all of its own
+    weights = fractions if any(share is not None for share in fractions) else rows
     return replace(
         first,
         exists=_all(part.exists for part in parts),
         private=_any(part.private for part in parts),
         gated=_any(part.gated for part in parts),
-        num_rows=_count_rows([part.num_rows for part in parts], fractions),
+        num_rows=_count_rows(rows, fractions),
+        lengths=merge([part.lengths for part in parts], weights),
         mixed_with=tuple(others),
     )
+
+
+def _bounded(rows: int | None, bound: int | None) -> int | None:
+    return rows if rows is None or bound is None else min(rows, bound)
 
 
 def _count_rows(rows: Sequence[int | None], fractions: Sequence[float | None]) -> int | None:

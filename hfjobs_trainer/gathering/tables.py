@@ -47,8 +47,8 @@ def read_table(paths: Sequence[Path]) -> Table:
 
 def read_arrow(paths: Sequence[Path]) -> int | None:
     """Rows of the arrow files of a saved dataset; ``None`` without pyarrow."""
-    ipc: Any = _import("pyarrow.ipc")
-    arrow: Any = _import("pyarrow")
+    ipc: Any = import_optional("pyarrow.ipc")
+    arrow: Any = import_optional("pyarrow")
     if ipc is None:
         return None
     total = 0
@@ -71,7 +71,7 @@ def _read_file(path: Path) -> Table:
 
 def _read_json(path: Path) -> Table:
     # Both .json and .jsonl: datasets tells a list, lines and a single object apart by what is in the file.
-    with _open(path) as stream:
+    with open_data(path) as stream:
         head = stream.read(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"["):
         return _read_list(path, head)
@@ -89,30 +89,37 @@ def _read_list(path: Path, head: bytes) -> Table:
     if _size(path) <= MAX_JSON_BYTES:
         rows = cast("list[object]", _load_whole(path))
         return Table(_columns(rows[:_SAMPLE_ROWS]), len(rows))
+    sample = list_head(head, _SAMPLE_ROWS)
+    return Table(_columns(sample) if sample else None)
+
+
+def list_head(head: bytes, count: int) -> list[object]:
+    """Up to ``count`` first items of a JSON list, of which ``head`` is the beginning."""
     text, decoder = head.decode("utf-8", errors="ignore"), json.JSONDecoder()
-    sample: list[object] = []
+    items: list[object] = []
     position = 1
-    while len(sample) < _SAMPLE_ROWS:
-        start = position + len(text[position:]) - len(text[position:].lstrip(" \t\r\n,"))
+    while len(items) < count:
+        while position < len(text) and text[position] in " \t\r\n,":
+            position += 1
         try:
-            row, position = decoder.raw_decode(text, start)
+            item, position = decoder.raw_decode(text, position)
         except ValueError:
             break
-        sample.append(row)
-    return Table(_columns(sample) if sample else None)
+        items.append(item)
+    return items
 
 
 def _load_whole(path: Path) -> object:
     if _size(path) > MAX_JSON_BYTES:
         raise ValueError(f"{path.name} is too large to be read whole")
-    with _open(path) as stream:
+    with open_data(path) as stream:
         return json.loads(stream.read().removeprefix(b"\xef\xbb\xbf"))
 
 
 def _count_lines(path: Path) -> int | None:
     if _size(path) > MAX_LINES_BYTES:
         return None
-    with _open(path) as stream:
+    with open_data(path) as stream:
         return sum(not line.isspace() for line in stream)
 
 
@@ -125,7 +132,7 @@ def _columns(rows: Sequence[object]) -> tuple[str, ...] | None:
 
 
 def _read_csv(path: Path) -> Table:
-    with _open(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+    with open_data(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text)
         header = next(reader, None)
         columns = tuple(header) if header else None
@@ -136,14 +143,15 @@ def _read_csv(path: Path) -> Table:
 
 
 def _read_parquet(path: Path) -> Table:
-    parquet: Any = _import("pyarrow.parquet")
+    parquet: Any = import_optional("pyarrow.parquet")
     if parquet is None:
         return Table()
     with parquet.ParquetFile(str(path)) as file:
         return Table(tuple(str(name) for name in file.schema_arrow.names), int(file.metadata.num_rows))
 
 
-def _open(path: Path) -> BinaryIO:
+def open_data(path: Path) -> BinaryIO:
+    """The bytes of a data file, unpacked."""
     return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
@@ -153,8 +161,8 @@ def _size(path: Path) -> int:
     return size * _GZIP_RATIO if path.suffix.lower() == ".gz" else size
 
 
-def _import(name: str) -> Any:
-    # pyarrow comes with datasets, which submitting does not need.
+def import_optional(name: str) -> Any:
+    """A module of pyarrow, which comes with ``datasets`` and which submitting does not need; else ``None``."""
     try:
         return importlib.import_module(name)
     except ImportError:

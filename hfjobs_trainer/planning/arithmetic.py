@@ -8,14 +8,11 @@ from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.architecture import Shape, adapted_linears, shape_of
 from hfjobs_trainer.planning.gpus import Tuning
 from hfjobs_trainer.planning.memory import PACKED_BYTES, Workload
+from hfjobs_trainer.planning.optimizers import state_bytes
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 
-# Bytes that AdamW reads and writes per trained value of b bytes: weight, both moments (read and written), gradient.
-ADAM_VALUES = 7
-# Those of bitsandbytes' 8-bit optimizers, whose two moments are one byte each, for weights of 4 bytes.
-EIGHT_BIT_BYTES = 16
-# Optimizers of torch that, unfused, run through the values once per operation: about twice as often.
+# torch optimizers that, unfused, run through their values once per operation: about twice the traffic. Assumed.
 FOREACH = frozenset({"adamw_torch", "adagrad", "rmsprop"})
 
 
@@ -111,55 +108,59 @@ def arithmetic_of(workload: Workload) -> Arithmetic | None:
     if shape is None:
         return None
     adapts = workload.tuning == "lora"
-    head = 0.0 if workload.method == "reward" or workload.head == "none" else float(shape.embedding)
-    active = active_body(model, shape)
     width = BYTES[workload.dtype]
     computes = 2.0 if workload.mixed_precision else width
-    read, cast = width, 0.0
+    moved = BYTES["float32"] + computes if computes < width else 0.0
+    cast, stored = moved * shape.body, min(width, computes) * shape.parameters
     if workload.quantization is not None:
-        packed = PACKED_BYTES[workload.quantization]
-        read, cast = computes, packed + computes
-        stored = packed
-    else:
-        stored = width
-        if computes < width:
-            read, cast = computes, width + computes
+        packed, within = PACKED_BYTES[workload.quantization], _quantized(shape)
+        # read as they are packed, and written as they are multiplied
+        cast, stored = (packed + computes) * within, packed * within + width * (shape.parameters - within)
     trained = _trained(workload, shape)
-    trained_width = width if not adapts else 2.0 if workload.stack.adapter_bytes == 2 else 4.0
-    moved = EIGHT_BIT_BYTES * trained_width / 4 if "8bit" in workload.optim else ADAM_VALUES * trained_width
-    assumed = [f"{', '.join(shape.assumed)} of the model"] if shape.assumed else []
-    experts = active < shape.body
+    trained_width = width
+    if adapts:
+        trained_width = float(workload.stack.adapter_bytes or (4 if workload.quantization is None else 2))
+    gradients = trained * trained_width
+    states = state_bytes(
+        workload.optim, trained=trained, gradients=gradients, embedding=0.0 if adapts else float(shape.embedding)
+    )
+    active = active_body(model, shape)
     return Arithmetic(
         tuning="full" if not adapts else "lora" if workload.quantization is None else "qlora",
         layers=shape.layers,
         body=active,
-        head=head,
+        head=0.0 if workload.method == "reward" or workload.head == "none" else float(shape.embedding),
         attention=float(shape.layers * shape.query),
         parameters=float(shape.parameters),
-        read_bytes=read * shape.parameters,
-        cast_bytes=cast * shape.body,
-        link_bytes=min(stored, computes) * shape.parameters,
+        read_bytes=computes * shape.parameters,
+        cast_bytes=cast,
+        link_bytes=stored,
         trained=trained,
-        gradient_bytes=trained * trained_width,
-        optimizer_bytes=trained * moved * (2 if workload.optim in FOREACH else 1),
-        state_bytes=trained * (2.0 if "8bit" in workload.optim else 2 * trained_width),
+        gradient_bytes=gradients,
+        # weights and states are read and written, gradients read
+        optimizer_bytes=(3 * gradients + 2 * states) * (2 if workload.optim in FOREACH else 1),
+        state_bytes=states,
         cache_bytes=2 * computes * shape.layers * shape.key_value,
-        experts=experts,
-        assumed=tuple(assumed),
+        experts=shape.experts > 0,
+        assumed=(f"{', '.join(shape.assumed)} of the model",) if shape.assumed else (),
     )
 
 
 def active_body(model: ModelFacts, shape: Shape) -> float:
     """Parameters outside embedding and head by which one token is multiplied: experts it is not routed to are left out.
 
-    An expert has three matrices of the hidden size by its inner width.
+    An expert has as many matrices as an MLP, of the hidden size by its inner width.
     """
-    experts, used, width = model.num_experts, model.num_experts_per_tok, model.moe_intermediate_size
-    if not experts or not used or not width:
+    if not shape.experts:
         return float(shape.body)
     layers = shape.layers - (model.num_dense_layers or 0)
-    idle = layers * max(0, experts - used) * 3 * shape.hidden * width
-    return max(float(shape.body) - idle, 0.05 * shape.body)
+    idle = max(0, shape.experts - shape.experts_per_token)
+    return max(0.0, shape.body - float(layers * idle * (3 if shape.gated else 2) * shape.hidden * shape.expert_ffn))
+
+
+def _quantized(shape: Shape) -> float:
+    """Parameters that bitsandbytes packs: the matrices of the layers, not the experts."""
+    return float(shape.layers * sum(inputs * outputs for inputs, outputs in shape.linears.values()))
 
 
 def _trained(workload: Workload, shape: Shape) -> float:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.pace import Pace, Setup
+from hfjobs_trainer.planning.pace import EXPECTED, FAST, SLOW, Pace, Setup
 from hfjobs_trainer.planning.ranges import Range, format_seconds
 from hfjobs_trainer.planning.work import Work, unknown_work, work_of
 
@@ -63,33 +63,34 @@ def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
     Every bound of the result takes the bound of all that it follows from, so the range is wider than chance would
     make it.
     """
-    cases = [Pace(work, setup, index) for index in range(3)]
+    rate = setup.usd_per_hour
+    low, expected, high = (Pace(work, setup, case) for case in (FAST, EXPECTED, SLOW))
     parts: dict[str, Range] = {
-        "start": Range(*(case.start() for case in cases)),
-        "data": Range(*(case.data() for case in cases)),
-        "training": Range(*(case.training() for case in cases)),
-        "generation": Range(*(case.generation() for case in cases)),
-        "evaluation": Range(*(case.evaluation() for case in cases)),
-        "checkpoints": Range(*(case.checkpoints() for case in cases)),
-        "push": Range(*(case.push() for case in cases)),
+        "start": Range(low.start(), expected.start(), high.start()),
+        "data": Range(low.data(), expected.data(), high.data()),
+        "training": Range(low.training(), expected.training(), high.training()),
     }
-    parts = {name: part for name, part in parts.items() if part.high > 0}
-    seconds = Range(
-        sum(part.low for part in parts.values()),
-        sum(part.expected for part in parts.values()),
-        sum(part.high for part in parts.values()),
-    )
-    tokens = Range(*(case.tokens for case in cases))
+    if work.generation is not None:
+        parts["generation"] = Range(low.generation(), expected.generation(), high.generation())
+    if work.eval_rows:
+        parts["evaluation"] = Range(low.evaluation(), expected.evaluation(), high.evaluation())
+    parts["checkpoints"] = Range(low.checkpoints(), expected.checkpoints(), high.checkpoints())
+    if work.push_bytes:
+        parts["push"] = Range(low.push(), expected.push(), high.push())
+    least = likely = most = 0.0
+    for part in parts.values():
+        least, likely, most = least + part.low, likely + part.expected, most + part.high
+    seconds = Range(least, likely, most)
     training = parts["training"]
-    slow, fast = tokens.high / training.high, tokens.low / training.low
-    pace = tokens.expected / training.expected
+    pairs = ((low.tokens, training.low), (expected.tokens, training.expected), (high.tokens, training.high))
+    speeds = [tokens / spent if spent else 0.0 for tokens, spent in pairs]
     return DurationEstimate(
-        steps=cases[1].steps,
-        tokens=tokens,
-        tokens_per_second=Range(min(slow, fast, pace), pace, max(slow, fast, pace)),
+        steps=expected.steps,
+        tokens=Range(low.tokens, expected.tokens, high.tokens),
+        tokens_per_second=Range(min(speeds), speeds[EXPECTED], max(speeds)),
         seconds=seconds,
         parts=parts,
-        usd=Range(*(billed_usd(bound, setup.usd_per_hour) for bound in seconds.bounds)),
+        usd=Range(billed_usd(least, rate), billed_usd(likely, rate), billed_usd(most, rate)),
         assumed=(*work.assumed, *_assumed(work, setup)),
     )
 

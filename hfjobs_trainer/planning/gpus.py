@@ -14,8 +14,8 @@ from typing import Any, Literal
 Tuning = Literal["full", "lora", "qlora"]
 """All weights, an adapter, or an adapter on quantized weights."""
 
-# Where no run of this kind was ever published on a GPU, those of the GPU most like it count, with bounds this much
-# wider: published runs of one kind differ by as much from one GPU to another.
+# Where no run of this kind was published on a GPU, those of another kind count, or of the GPU most like it, with bounds
+# this much wider.
 BORROWED_LOW, BORROWED_HIGH = 0.6, 1.25
 
 # Words of a GPU's name that say nothing of which it is.
@@ -137,15 +137,17 @@ def _gpu(
 def _utilisation(
     name: str, kind: Tuning, measured: Mapping[tuple[str, str], Utilisation], like: Mapping[str, str | None]
 ) -> Utilisation:
-    """What was measured, else what was measured on the closest GPU that has it, with wider bounds."""
+    """What was measured; else for another tuning on this GPU, or on the GPU most like it, with wider bounds."""
     if (name, kind) in measured:
         return measured[name, kind]
-    other: str | None = like[name]
-    seen = {name}
+    other: str | None = name
+    seen: set[str] = set()
     while other is not None and other not in seen:
-        if (found := measured.get((other, kind))) is not None:
-            low, high = found.low * BORROWED_LOW, min(0.9, found.high * BORROWED_HIGH)
-            return Utilisation(low, found.expected, high, 0, f"assumed to be as on {other}: {found.source}", True)
+        for tuning in dict.fromkeys((kind, "lora", "qlora", "full")):
+            if (found := measured.get((other, tuning))) is not None:
+                low, high = found.low * BORROWED_LOW, min(0.9, found.high * BORROWED_HIGH)
+                source = f"assumed to be as on {other} ({tuning}): {found.source}"
+                return Utilisation(low, found.expected, high, 0, source, True)
         seen.add(other)
         other = like[other]
     raise ValueError(f"data/gpus.json: no utilisation of {kind} leads to {name}")

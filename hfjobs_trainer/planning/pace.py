@@ -26,16 +26,18 @@ LAUNCH: Mapping[Tuning, Cases] = {
     "lora": (0.0010, 0.0017, 0.0024),
     "qlora": (0.0013, 0.0024, 0.0045),
 }
-# How many times longer that takes where weights are fetched for each layer (Qwen README: ZeRO-3 on one A100, 275 ms).
-SHARDED_LAUNCH = 2.0
+# How many times longer that takes where weights are fetched for each layer. ZeRO-3: 24 layers in 275 ms, all weights
+# trained (Qwen README, one A100); FSDP: assumed.
+SHARDED_LAUNCH: Mapping[str, float] = {"zero3": 4.2, "fsdp1": 2.0, "fsdp2": 2.0}
 # Share of the peak bandwidth of its memory that a GPU reaches: assumed.
 MEMORY_SHARE: Cases = (0.85, 0.7, 0.5)
-# Share of a link's peak that collectives reach. PCIe: Answer.AI's FSDP of a 7B model on two RTX 3090 (11%) and two
-# RTX 4090 (49%). NVLink: Qwen README's ZeRO-3 of a 72B model on four A100 (45%).
-LINK_SHARE: Mapping[str, Cases] = {"pcie": (0.5, 0.25, 0.1), "nvlink": (0.7, 0.45, 0.3)}
+# Share of a link's peak that collectives reach. PCIe: Answer.AI's FSDP on two RTX 3090 and two RTX 4090, 8% to 49%.
+# NVLink: Qwen README's ZeRO-3 of a 72B model on four A100, 45%.
+LINK_SHARE: Mapping[str, Cases] = {"pcie": (0.5, 0.15, 0.08), "nvlink": (0.7, 0.45, 0.3)}
 # Between machines, 10^9 bytes a second for each machine: assumed, nobody says what joins them; 400, 100, 10 Gbit/s.
 NODE_LINK_GB_S: Cases = (50.0, 12.5, 1.25)
-# Share of one pass of training behind which the exchange of gradients hides (DDP, ZeRO-1, ZeRO-2): assumed.
+# Share of the arithmetic behind which exchange between GPUs hides: assumed; none of it in one of Answer.AI's runs, all
+# of it in another.
 OVERLAP: Cases = (1.0, 0.5, 0.0)
 # float32 arithmetic compared with half precision on tensor cores (NVIDIA A100 datasheet: 19.5 of 312 TFLOPS; T4
 # datasheet: 8.1 of 65).
@@ -95,7 +97,13 @@ class Setup:
 
 
 class Pace:
-    """One case of a run: how many steps it takes, and how long each part of it."""
+    """One case of a run: how many steps it takes, and how long each part of it.
+
+    Attributes:
+        steps: Optimizer steps.
+        epochs: Passes over the rows.
+        tokens: Tokens that are trained on, padding left out.
+    """
 
     def __init__(self, work: Work, setup: Setup, case: int) -> None:
         costs, gpu, lengths = work.arithmetic, setup.gpu, work.lengths
@@ -109,22 +117,34 @@ class Pace:
         self.flops = reached * gpu.tflops * 1e12
         self.memory = MEMORY_SHARE[case] * gpu.bandwidth_gb_s * 1e9
         self.sharded = setup.strategy in _SHARDS_WEIGHTS
-        self.launch = LAUNCH[costs.tuning][case] * (SHARDED_LAUNCH if self.sharded else 1.0)
+        self.launch = LAUNCH[costs.tuning][case] * SHARDED_LAUNCH.get(setup.strategy, 1.0)
         mean = (lengths.mean.low, lengths.mean.expected, lengths.mean.high)[case]
         # tokens of one sequence of a batch: with its padding, and without
         self.real, rows = mean, work.rows
+        # sequences that one row becomes
+        self.fraction = 1.0
         if work.packed and work.max_length is not None:
             self.width = work.max_length
             self.real = work.max_length * FILLED[case]
-            rows = None if rows is None else rows * mean / self.real
+            self.fraction = mean / self.real
+            rows = None if rows is None else rows * self.fraction
         elif work.padded:
-            longest = mean * lengths.longest_of(setup.per_device_train_batch_size * work.passes.sequences)
+            together = setup.per_device_train_batch_size * work.passes.sequences
+            if setup.gradient_accumulation_steps == 1:
+                # all wait for the GPU that has the longest row
+                together *= setup.num_gpus
+            longest = mean * lengths.longest_of(together)
             self.width = longest if lengths.limit is None else min(longest, lengths.limit)
         else:
             self.width = mean
         self.micro_batches = setup.gradient_accumulation_steps * work.batch_factor
         self.examples = setup.per_device_train_batch_size * setup.num_gpus * self.micro_batches
         self.epochs, self.steps = self._steps(rows)
+        # examples of a step: fewer than it could hold where the rows do not fill it
+        self.filled = float(self.examples)
+        if rows is not None and work.max_steps is None:
+            self.filled = min(self.filled, work.epochs * rows * work.examples_per_row / max(1, self.steps))
+        self.tokens = self.steps * self.filled * self.real * work.passes.sequences
 
     def _steps(self, rows: float | None) -> tuple[float, int]:
         """Passes over the rows and optimizer steps, as transformers 5.23 counts them."""
@@ -136,31 +156,19 @@ class Pace:
             return work.max_steps / per_epoch, work.max_steps
         return work.epochs, math.ceil(work.epochs * per_epoch)
 
-    @property
-    def tokens(self) -> float:
-        """Tokens that are trained on, padding left out."""
-        work = self.work
-        return self.steps * self._filled * self.real * work.passes.sequences
-
-    @property
-    def _filled(self) -> float:
-        """Examples of a step; fewer than it could hold where the rows do not fill it."""
-        work = self.work
-        if work.rows is None or work.max_steps is not None or work.packed:
-            return self.examples
-        return min(self.examples, work.epochs * work.rows * work.examples_per_row / max(1, self.steps))
-
     def training(self) -> float:
         """Seconds of all optimizer steps."""
         work, setup, costs = self.work, self.setup, self.work.arithmetic
-        share = self._filled / self.examples
+        share = self.filled / self.examples
         batch = setup.per_device_train_batch_size * work.passes.sequences
         micro = self._pass(batch * share * self.width)
-        exchange = self._exchange(micro)
         optimizer = costs.optimizer_bytes / self.memory
         if setup.strategy.startswith(("fsdp", "zero")):
             optimizer /= setup.num_gpus
-        return self.steps * (self.micro_batches * (micro + self._fetch()) + exchange + optimizer)
+        # PPO updates the weights several times with the answers of one step
+        updates = work.passes.trained * work.batch_factor
+        step = self.micro_batches * (micro + self._fetch(micro)) + updates * (self._exchange(micro) + optimizer)
+        return self.steps * step
 
     def _pass(self, tokens: float) -> float:
         """Seconds of one batch on one GPU: its forward and backward passes, and those of other models."""
@@ -183,14 +191,18 @@ class Pace:
             )
         return spent
 
-    def _fetch(self) -> float:
-        """Seconds per batch to send the weights around where they are spread: once forward, once backward."""
+    def _fetch(self, hidden: float) -> float:
+        """Seconds per batch to send the weights around where they are spread: once forward, once backward.
+
+        Beyond what hides behind arithmetic of ``hidden`` seconds.
+        """
         setup, costs = self.setup, self.work.arithmetic
         if not self.sharded or setup.num_gpus == 1:
             return 0.0
         gradients = costs.gradient_bytes if costs.tuning == "full" else 0.0
         others = (setup.num_gpus - 1) / setup.num_gpus
-        return others * (2 * costs.link_bytes + gradients) / self._link()
+        sent = others * (2 * costs.link_bytes + gradients) / self._link()
+        return max(0.0, sent - OVERLAP[self.case] * hidden)
 
     def _exchange(self, micro: float) -> float:
         """Seconds per step to add up gradients, beyond what hides behind the last backward pass."""
@@ -247,14 +259,15 @@ class Pace:
         if not work.eval_rows:
             return 0.0
         times = self._times(work.eval_every) + work.eval_first
-        batches = math.ceil(work.eval_rows * work.examples_per_row / (work.eval_batch_size * setup.num_gpus))
+        batches = math.ceil(work.eval_rows * self.fraction / (work.eval_batch_size * setup.num_gpus))
         costs, tokens = work.arithmetic, work.eval_batch_size * work.passes.sequences * self.width
         passes = 1.0 + work.passes.frozen
         each = max(
             tokens * (passes * costs.forward(self.width) + costs.others(self.width)) / self.flops,
             (passes * costs.layers + costs.other_layers) * self.launch,
         )
-        each += passes * costs.cast_bytes / self.memory + self._fetch() / 2
+        each += passes * costs.cast_bytes / self.memory
+        each += self._fetch(each) / 2
         if work.generation is not None:
             each += self._answers(work.generation, work.eval_batch_size * max(1.0, work.generation.answers))
         return times * batches * each

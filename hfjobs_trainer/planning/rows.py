@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hfjobs_trainer.facts import LengthFacts
+from hfjobs_trainer.planning.lengths import FEWEST_CHARACTERS, MOST_CHARACTERS, USUAL_CHARACTERS
 from hfjobs_trainer.planning.ranges import Range
 
 # Share of the longest length allowed that a row has on average, where nobody looked at the rows: published data sets
 # for instruction tuning lie anywhere between a tenth of TRL's default of 1,024 and far above it.
 UNKNOWN_SHARE = Range(0.1, 0.5, 1.0)
-# Characters of a token: English by a multilingual tokenizer (Cohere/multilingual-22-12: README.md, 4.8); as a rule
-# (ai.google.dev/gemini-api/docs/tokens, about 4); Chinese (api-docs.deepseek.com/quick_start/token_usage, 0.6 tokens).
-MOST_CHARACTERS, USUAL_CHARACTERS, FEWEST_CHARACTERS = 4.8, 4.0, 1 / 0.6
 # Standard errors of the mean within which it is taken to lie.
 ERRORS = 2.0
 
@@ -41,15 +40,17 @@ class RowLengths:
         The largest of n draws lies in a bin of the distribution with the probability that all draws lie in it or below
         it, less the probability that all lie below it.
         """
-        bins = len(self.spread)
-        if rows <= 1 or bins == 1:
-            return 1.0
-        below, total = 0.0, 0.0
-        for index, length in enumerate(self.spread, start=1):
-            upto = (index / bins) ** rows
-            total += length * (upto - below)
-            below = upto
-        return total
+        return 1.0 if rows <= 1 else _expected_longest(self.spread, rows)
+
+
+@lru_cache(maxsize=1024)
+def _expected_longest(spread: tuple[float, ...], rows: int) -> float:
+    below, total = 0.0, 0.0
+    for index, length in enumerate(spread, start=1):
+        upto = (index / len(spread)) ** rows
+        total += length * (upto - below)
+        below = upto
+    return total
 
 
 def row_lengths(facts: LengthFacts | None, limit: float | None, unbounded: float) -> RowLengths:
@@ -65,7 +66,8 @@ def row_lengths(facts: LengthFacts | None, limit: float | None, unbounded: float
         guess = f"rows of {UNKNOWN_SHARE.expected:.0%} of {most:,.0f} tokens: nobody looked at their lengths"
         # spread evenly from nothing to twice the mean
         return RowLengths(UNKNOWN_SHARE * most, tuple((2 * step + 1) / 20 for step in range(20)), limit, guess)
-    edges = (0.0, *facts.quantiles)
+    # the shortest row is not known: as far below the first twentieth as that is below the second
+    edges = (max(0.0, 2 * facts.quantiles[0] - facts.quantiles[1]), *facts.quantiles)
     middles = [(shorter + longer) / 2 for shorter, longer in zip(edges, facts.quantiles, strict=False)]
     average = sum(middles) / len(middles)
     lengths = [middle * facts.mean / average for middle in middles] if average else [1.0]

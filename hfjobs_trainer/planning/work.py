@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.facts import Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.architecture import shape_of
 from hfjobs_trainer.planning.arithmetic import BYTES, Arithmetic, Passes, active_body, arithmetic_of
 from hfjobs_trainer.planning.ranges import Range
@@ -68,14 +68,14 @@ class Work:
         lengths: Tokens of one sequence: prompt and answer together where answers are generated.
         packed: Whether rows are packed into sequences of ``max_length``.
         padded: Whether the rows of a batch are padded to its longest.
-        max_length: Longest sequence, tokens; ``None`` where nothing bounds it.
+        max_length: Tokens of a packed sequence; ``None`` without packing.
         epochs: Passes over the rows.
         max_steps: Optimizer steps, where the spec says; it wins over ``epochs``.
         batch_factor: Batches of accumulated gradients per optimizer step beyond ``gradient_accumulation_steps``: PPO's
             mini-batches.
         half_precision: Whether the arithmetic is bf16 or fp16.
         generation: Answers written during training; ``None`` without.
-        eval_rows: Rows of one evaluation; 0 without, ``None`` if unknown.
+        eval_rows: Examples of one evaluation, as many of a prompt as it gets answers; 0 without, ``None`` if unknown.
         eval_every: Optimizer steps between evaluations; below 1 a share of the run; ``None``: once an epoch.
         eval_first: Whether there is one before training.
         eval_batch_size: Rows at once on one GPU.
@@ -147,7 +147,10 @@ def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
         held = float(-int(-(rows * spec.eval_fraction) // 1))
         rows -= held
     eval_rows = _eval_rows(spec, facts, held, assumed)
+    if eval_rows and name in ("grpo", "rloo"):
+        eval_rows *= values["num_generations_eval"] or values["num_generations"]
     packed = bool(values.get("packing"))
+    limit = resolved.arguments.get("max_length", values.get("max_length"))
     if facts.model.is_vision:
         assumed.append("no tokens of images: only text is counted")
     trained_bytes = arithmetic.gradient_bytes
@@ -162,8 +165,8 @@ def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
         examples_per_row=_examples_per_row(name, values),
         packed=packed,
         padded=not packed and not values.get("padding_free"),
-        max_length=lengths.limit,
-        epochs=float(spec.num_train_epochs),
+        max_length=limit if packed else None,
+        epochs=_epochs(spec, rows),
         max_steps=_max_steps(spec),
         batch_factor=int(values["num_mini_batches"]) if name == "ppo" else 1,
         half_precision=resolved.precision != "fp32",
@@ -185,6 +188,12 @@ def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
 
 def _max_steps(spec: TrainSpec) -> int | None:
     return spec.max_steps if spec.max_steps > 0 else None
+
+
+def _epochs(spec: TrainSpec, rows: float | None) -> float:
+    """Passes over the rows; PPO may be told its answers instead."""
+    episodes = getattr(spec, "total_episodes", None)
+    return episodes / rows if episodes and rows else float(spec.num_train_epochs)
 
 
 def _rows(dataset: Dataset, facts: Facts) -> float | None:
@@ -279,12 +288,14 @@ def _lengths(
     bound = _ANSWERS.get(name)
     limit = resolved.arguments.get("max_length", values.get("max_length"))
     if bound is None:
-        lengths = row_lengths(known, limit, UNBOUNDED_TOKENS)
+        # rows that packing splits lose nothing
+        splits = values.get("packing") and values.get("packing_strategy") != "bfd"
+        lengths = row_lengths(known, None if splits else limit, limit or UNBOUNDED_TOKENS)
         if lengths.assumed:
             assumed.append(lengths.assumed)
         return lengths, None
     most = float(values[bound] or UNBOUNDED_TOKENS)
-    prompts = row_lengths(known, None, PROMPT_TOKENS)
+    prompts = row_lengths(_prompts(known), None, PROMPT_TOKENS)
     if prompts.assumed:
         assumed.append(prompts.assumed.replace("rows", "prompts", 1))
     answer = ANSWER_SHARE * most
@@ -301,6 +312,14 @@ def _lengths(
         steps_together=together,
     )
     return whole, generation
+
+
+def _prompts(lengths: LengthFacts | None) -> LengthFacts | None:
+    """Lengths of the prompts alone: as spread as those of the rows."""
+    if lengths is None or lengths.prompt_mean is None or not lengths.mean:
+        return lengths
+    share = lengths.prompt_mean / lengths.mean
+    return replace(lengths, mean=lengths.prompt_mean, quantiles=tuple(share * each for each in lengths.quantiles))
 
 
 def _answers_per_example(name: str, values: dict[str, Any], assumed: list[str]) -> tuple[float, int | None]:

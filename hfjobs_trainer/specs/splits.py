@@ -17,6 +17,12 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part["name"] for part in parts)) if parts else ()
 
 
+def is_from_start(text: str) -> bool:
+    """Whether ``text`` takes the rows of one split from its first on."""
+    parts = _parse(text) or ()
+    return len(parts) == 1 and parts[0]["start"] in (None, "0")
+
+
 def count_rows(text: str, rows: Mapping[str, int | None]) -> int | None:
     """Rows that ``text`` selects from splits of ``rows`` rows; ``None`` where a split's size is unknown.
 

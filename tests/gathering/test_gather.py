@@ -173,10 +173,13 @@ def test_columns_are_those_of_the_configuration(
     assert gathered(hub, spec(dataset={"id": "acme/chat", "config": config})).dataset.columns == columns
 
 
-def test_a_card_that_says_nothing(hub: Hub) -> None:
-    make_repo(hub, "datasets", "acme/chat", {"train.jsonl": '{"a": 1}\n'})
+@pytest.mark.parametrize(
+    ("card", "found"), [("", (True, ("a",), 1, ("train",))), ("---\nviewer: false\n---\n", (True, None, None, None))]
+)
+def test_where_the_card_says_nothing_the_viewer_does(hub: Hub, card: str, found: tuple[Any, ...]) -> None:
+    make_repo(hub, "datasets", "acme/chat", {"README.md": card, "train.jsonl": '{"a": 1}\n'})
     facts = gathered(hub, spec()).dataset
-    assert (facts.exists, facts.columns, facts.num_rows, facts.splits) == (True, None, None, None)
+    assert (facts.exists, facts.columns, facts.num_rows, facts.splits) == found
 
 
 @pytest.mark.parametrize(

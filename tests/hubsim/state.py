@@ -40,6 +40,8 @@ SETTINGS: dict[str, Any] = {
     "cancelFinished": 200,
     "logReplayLimit": 0,
     "jobEnv": {},
+    "viewerPartial": False,
+    "viewerPrivate": False,
 }
 FAULT_KEYS = {"method", "path", "times", "skip", "delay", "response", "reset", "hang", "sse", "body_has", "rewrite"}
 

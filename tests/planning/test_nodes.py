@@ -73,7 +73,9 @@ def test_a_model_is_spread_over_the_gpus_of_all_nodes() -> None:
     assert one is not None
     assert two is not None
     assert (one.num_gpus, two.num_gpus) == (4, 8)
-    assert two.weights == pytest.approx(one.weights / 2)
+    assert two.memory is not None
+    assert one.memory is not None
+    assert two.memory.weights == pytest.approx(one.memory.weights / 2)
     # nodes with a GPU each are several GPUs: neither rule about one GPU speaks
     for strategy in ("fsdp2", "ddp", "zero3"):
         assert not codes(planned("a100-large", 2, strategy)) & {"DIST001", "HW006"}

@@ -12,7 +12,7 @@ from huggingface_hub.cli._uv_script_header import parse_uv_script_header
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen.examples import EXAMPLES
-from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
+from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.plan import Decision
 
 ME = AccountFacts(has_token=True, name="me", organizations=("org",), token_role="write")
@@ -30,7 +30,8 @@ QWEN = ModelFacts(
     dtype="bfloat16",
     has_chat_template=True,
 )
-CHATS = DatasetFacts(exists=True, columns=("messages",), num_rows=15_806, splits=("train", "test"))
+SHORT = LengthFacts("tokens", sampled=100, mean=200.0, quantiles=(200.0,) * 20)
+CHATS = DatasetFacts(exists=True, columns=("messages",), num_rows=15_806, splits=("train", "test"), lengths=SHORT)
 KNOWN = Facts(model=QWEN, dataset=CHATS, account=ME)
 SFT: dict[str, Any] = {"method": "sft", "model": "Qwen/Qwen2.5-0.5B", "dataset": "trl-lib/Capybara"}
 
@@ -42,7 +43,7 @@ def plan(fields: dict[str, Any], facts: Facts = KNOWN, backend: str = "hub") -> 
 def example(name: str) -> tuple[Any, Facts]:
     """An example spec, and facts by which it can run."""
     spec = EXAMPLES[name]()
-    data = DatasetFacts(exists=True, columns=spec.dataset_formats()[0], num_rows=15_806, splits=("train", "test"))
+    data = replace(CHATS, columns=spec.dataset_formats()[0])
     beside = {"teacher": QWEN, "reward_model": QWEN, "value_model": QWEN}
     held_out = replace(data, num_rows=500)
     facts = Facts(model=QWEN, dataset=data, eval_dataset=held_out, account=replace(ME, name="username"), **beside)

@@ -1,0 +1,162 @@
+"""A few hundred rows of a data file or a saved dataset, without loading it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.tables import import_optional, list_head, open_data
+from hfjobs_trainer.gathering.values import Json
+from hfjobs_trainer.specs.locations import data_suffix
+
+T = TypeVar("T")
+
+MAX_ROWS = 512
+"""Rows of a sample."""
+MAX_BYTES = 4 * 1024**2
+"""Most bytes of text that are read for a sample."""
+
+# A large file is looked at in so many places.
+_PLACES = 16
+# More items of a JSON list are not looked at.
+_MAX_ITEMS = 8 * MAX_ROWS
+# Rows of a parquet file that are turned into values at once.
+_BATCH = 8
+
+
+def sample_rows(paths: Sequence[Path], columns: Iterable[str], first: int | None = None) -> list[Json]:
+    """Up to ``MAX_ROWS`` rows of the files, spread over them where that is cheap; broken files give none.
+
+    Args:
+        paths: Files of one split, in order.
+        columns: Columns that are wanted; of other columns nothing need be read.
+        first: Take only from the first so many rows; then from the first file alone.
+    """
+    wanted, files = set(columns), list(paths) if first is None else list(paths[:1])
+    rows: list[Json] = []
+    for path in spread(files, MAX_ROWS):
+        share = max(1, MAX_ROWS // len(files))
+        rows += attempt(lambda path=path, share=share: _read(path, wanted, first, share, len(files))) or []
+    return rows
+
+
+def sample_arrow(paths: Sequence[Path], columns: Iterable[str], first: int | None = None) -> list[Json]:
+    """Up to ``MAX_ROWS`` rows of the arrow files of a saved dataset, spread evenly; none without pyarrow."""
+    arrow, ipc = import_optional("pyarrow"), import_optional("pyarrow.ipc")
+    if ipc is None:
+        return []
+    # mapped, not read: only the rows that are chosen become values
+    tables = [ipc.open_stream(arrow.memory_map(str(path))).read_all() for path in paths]
+    table: Any = arrow.concat_tables(tables)
+    table = table.select([name for name in table.column_names if name in set(columns)])
+    chosen = spread(range(int(table.num_rows))[:first], MAX_ROWS)
+    return _few_bytes(table.slice(index, 1) for index in chosen)
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """Up to ``count`` of ``items``, evenly spread, in order."""
+    return [items[index * len(items) // count] for index in range(count)] if len(items) > count else list(items)
+
+
+def _read(path: Path, columns: set[str], first: int | None, count: int, files: int) -> list[Json]:
+    match data_suffix(path.name):
+        case ".parquet":
+            return _read_parquet(path, columns, first, count)
+        case ".csv":
+            found = _read_csv(path, MAX_BYTES // files)
+        case _:
+            found = _read_json(path, MAX_BYTES // files, spread_out=first is None)
+    return spread(found[:first], count)
+
+
+def _read_parquet(path: Path, columns: set[str], first: int | None, count: int) -> list[Json]:
+    parquet = import_optional("pyarrow.parquet")
+    if parquet is None:
+        return []
+    with parquet.ParquetFile(str(path), memory_map=True, pre_buffer=False) as file:
+        names = [name for name in file.schema_arrow.names if name in columns]
+        groups = spread(range(file.num_row_groups), _PLACES) if first is None else [0]
+        share = max(1, count // max(1, len(groups)))
+        rows: list[Json] = []
+        for group in groups if names else []:
+            if first is None and _group_bytes(file.metadata.row_group(group), columns) <= MAX_BYTES:
+                table = file.read_row_group(group, columns=names, use_threads=False)
+                batches = (table.slice(index, 1) for index in spread(range(int(table.num_rows)), share))
+            else:
+                batches = file.iter_batches(_BATCH, row_groups=[group], columns=names, use_threads=False)
+                batches = itertools.islice(batches, math.ceil(share / _BATCH))
+            rows += _few_bytes(batches, MAX_BYTES // len(groups))[:share]
+        return rows[:first]
+
+
+def _group_bytes(group: Any, columns: set[str]) -> int:
+    """Bytes of the ``columns`` of a row group once unpacked; parts of a nested column go by its name."""
+    parts = [group.column(index) for index in range(group.num_columns)]
+    return sum(int(part.total_uncompressed_size) for part in parts if part.path_in_schema.split(".")[0] in columns)
+
+
+def _few_bytes(batches: Iterable[Any], limit: int = MAX_BYTES) -> list[Json]:
+    """The rows of ``batches``, of which none is looked at once ``limit`` bytes are reached."""
+    rows: list[Json] = []
+    for batch in batches:
+        rows += batch.to_pylist()
+        limit -= int(batch.nbytes)
+        if limit <= 0:
+            break
+    return rows
+
+
+def _read_csv(path: Path, limit: int) -> list[Json]:
+    with open_data(path) as stream:
+        head = stream.read(limit)
+    rows = list(csv.reader(io.StringIO(head.decode("utf-8-sig", errors="ignore"), newline="")))
+    if len(head) == limit:
+        rows.pop()  # cut off in its middle
+    if not rows:
+        return []
+    return [dict(zip(rows[0], row, strict=False)) for row in rows[1:] if row]
+
+
+def _read_json(path: Path, limit: int, *, spread_out: bool) -> list[Json]:
+    with open_data(path) as stream:
+        head = stream.read(limit)
+        start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if start.startswith(b"["):
+            return _rows(list_head(start, _MAX_ITEMS))
+        if len(head) < limit:
+            single = attempt(lambda: json.loads(start))
+            return [cast(Json, single)] if isinstance(single, dict) else _rows(_parse(start.split(b"\n")))
+        if not spread_out or path.suffix.lower() == ".gz":
+            return _rows(_parse(start.split(b"\n")[:-1]))
+        # where rows are so long that no place holds one, the first will do
+        return _rows(_lines_spread(stream, path.stat().st_size, limit) or _parse(start.split(b"\n")[:-1]))
+
+
+def _lines_spread(stream: BinaryIO, size: int, limit: int) -> list[object]:
+    rows: list[object] = []
+    for place in range(_PLACES):
+        offset = size * place // _PLACES
+        stream.seek(offset)
+        lines = stream.read(limit // _PLACES).split(b"\n")
+        # The first is cut off, except at the start of the file; so is the last. All between count: where rows are
+        # long, there are few of them in as many bytes.
+        rows += _parse(lines[1 if offset else 0 : -1])
+    return rows
+
+
+def _parse(lines: Iterable[bytes]) -> list[object]:
+    parse: Callable[[bytes], object] = json.loads
+    return [parse(line) for line in lines if line.strip()]
+
+
+def _rows(items: Sequence[object]) -> list[Json]:
+    # datasets calls the column of a list of texts "text"
+    rows = [{"text": item} if isinstance(item, str) else item for item in items]
+    return [cast(Json, row) for row in rows if isinstance(row, dict)]
