@@ -104,6 +104,7 @@ def test_a_plan_for_this_machine_as_text() -> None:
         unchecked
           DATA004 needs the columns of trl-lib/Capybara
           DATA010 needs the splits of trl-lib/Capybara
+          DATA011 needs how many tokens the rows of trl-lib/Capybara have
           SFT004 needs the columns of trl-lib/Capybara
           VIS001 needs the columns of trl-lib/Capybara""")
 
