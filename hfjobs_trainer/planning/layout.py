@@ -32,6 +32,7 @@ class Layout:
         per_device_train_batch_size: Rows that one GPU computes at once.
         gradient_accumulation_steps: Batches of one optimiser step.
         gradient_checkpointing: Whether activations are recomputed.
+        packing: Whether the planner packs several rows into one sequence.
     """
 
     num_gpus: int
@@ -39,15 +40,18 @@ class Layout:
     per_device_train_batch_size: int
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
+    packing: bool = False
 
     def __str__(self) -> str:
         batch = f"{self.per_device_train_batch_size} per device x {self.gradient_accumulation_steps}"
         kept = "recomputed" if self.gradient_checkpointing else "kept"
         spread = f"{self.strategy}, " if self.num_gpus > 1 else ""
-        return f"{spread}{batch}, activations {kept}"
+        return f"{spread}{batch}{', packed' if self.packing else ''}, activations {kept}"
 
 
-def layouts(spec: TrainSpec, num_gpus: int, *, nodes: int = 1, usual_gpus: int = 1) -> Iterator[Layout]:
+def layouts(
+    spec: TrainSpec, num_gpus: int, *, nodes: int = 1, usual_gpus: int = 1, most_packed: int = 0
+) -> Iterator[Layout]:
     """Every layout on machines with ``num_gpus`` training GPUs, TRL's defaults first; none if no batch can be formed.
 
     Args:
@@ -55,17 +59,19 @@ def layouts(spec: TrainSpec, num_gpus: int, *, nodes: int = 1, usual_gpus: int =
         num_gpus: GPUs of one machine that train.
         nodes: Machines.
         usual_gpus: GPUs over all machines for which TRL's default batch is meant, where the spec sets none.
+        most_packed: Packed sequences per device at most; 0 where the planner packs nothing.
     """
     world = num_gpus * nodes
-    batches = list(_batches(spec, world, usual_gpus))
+    batches = [(*batch, False) for batch in _batches(spec, world, usual_gpus)]
+    batches += [(*batch, True) for batch in _batches(spec, world, usual_gpus) if batch[0] <= most_packed]
     strategies = [first_strategy(spec)]
     if world > 1 and may_shard(spec):
         # DeepSpeed does not start without a CUDA toolkit, which the default image lacks
         strategies += ["fsdp2", "zero2", "zero3"] if spec.image else ["fsdp2"]
     for strategy in strategies:
         for recomputed in (True, False) if may_keep_activations(spec) else (recomputes(spec),):
-            for per_device, steps in batches:
-                yield Layout(num_gpus, strategy, per_device, steps, recomputed)
+            for per_device, steps, packing in batches:
+                yield Layout(num_gpus, strategy, per_device, steps, recomputed, packing)
 
 
 def recomputes(spec: TrainSpec) -> bool:

@@ -25,14 +25,15 @@ def choose_machine(spec: TrainSpec, facts: Facts) -> FlavorChoice:
         if flavor is None or not flavor.num_gpus:
             return FlavorChoice.named(flavor)
         return _taken(Search(spec, facts, flavor).option(flavor))
-    options = Search(spec, facts).survey(sorted(hardware.flavors, key=by_price))
+    search = Search(spec, facts)
+    options = search.survey(sorted(hardware.flavors, key=by_price))
     possible = [option for option in options if option.why_not is None]
     rejected = {option.flavor.name: option.why_not or "" for option in options}
     if not possible:
         return FlavorChoice(
             None,
             rejected=tuple(rejected.items()),
-            estimate=next((option.memory for option in options if option.memory is not None), None),
+            estimate=search.least_memory(),
             cheapest=_cheapest(options),
         )
     best = min(possible, key=lambda option: option.cost)

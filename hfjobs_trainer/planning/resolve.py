@@ -10,6 +10,7 @@ from hfjobs_trainer.facts import Facts, Flavor
 from hfjobs_trainer.planning.labels import basename, file_name
 from hfjobs_trainer.planning.layout import Layout, may_keep_activations, may_shrink_evaluation, usual_layout
 from hfjobs_trainer.planning.plan import Decision
+from hfjobs_trainer.planning.speed import speed_arguments
 from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
 from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
 from hfjobs_trainer.planning.tuning import ALL_LINEAR, merges
@@ -123,6 +124,8 @@ def resolve(
         why = "seconds that the processes wait for one that loads, tokenizes or saves"
         arguments["ddp_timeout"] = decide("ddp_timeout", TIMEOUT_SECONDS, why)
     arguments |= _lay_out(spec, layout, num_gpus or 1, decide)
+    packing = layout is not None and layout.packing
+    arguments |= speed_arguments(spec, facts, flavor, num_gpus, decide, packing=packing)
     arguments |= vllm_arguments(spec, decide) | vision_arguments(spec, facts, decide)
     if chooses_targets(spec, facts):
         decide("lora.target_modules", ALL_LINEAR, "PEFT has no choice of its own for most vision models")

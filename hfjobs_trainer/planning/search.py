@@ -12,6 +12,7 @@ from hfjobs_trainer.planning.gpus import find_gpu
 from hfjobs_trainer.planning.layout import Layout, layouts
 from hfjobs_trainer.planning.memory import MemoryEstimate, Workload, estimate_memory
 from hfjobs_trainer.planning.resolve import planned_gpus, precision_of, resolve
+from hfjobs_trainer.planning.speed import PACKING_GAIN, most_packed
 from hfjobs_trainer.planning.storage import lacks_storage
 from hfjobs_trainer.planning.strategies import SHARDED, first_strategy
 from hfjobs_trainer.planning.vllm import server_gpus
@@ -67,6 +68,8 @@ class Search:
         self.work: Work | None = work_of(spec, facts, resolved)
         self.nodes = spec.hardware.nodes
         self.usual_gpus = (planned_gpus(spec, flavor) if flavor else spec.hardware.num_gpus or 1) * self.nodes
+        self.most_packed = most_packed(spec, facts)
+        self.packed_work = work_of(spec.replace(packing=True), facts, resolved) if self.most_packed else None
         precision, is_set = precision_of(spec, None)
         self.needs_bf16 = precision == "bf16" or not is_set
         parameters = facts.model.num_parameters or count_parameters(facts.model)
@@ -84,13 +87,22 @@ class Search:
             layout, memory = min(estimated, key=lambda item: item[1].total_bytes)
             return replace(self._timed(flavor, layout, memory), why_not=_too_large(layout, memory, usable))
         options = [self._timed(flavor, layout, memory) for layout, memory in fitting]
+        # a copy of the model on each GPU is the simplest: where one fits, nothing is spread
+        copies = [option for option in options if option.layout is None or option.layout.strategy not in SHARDED]
         # TRL's defaults come first, and win where nothing is gained
-        best = min(options, key=lambda option: option.cost)
+        best = min(copies or options, key=self._weighed)
         weights = self.weights_bytes
         if weights is None or best.layout is None or best.memory is None:
             return best
         lacking = lacks_storage(flavor, best.layout, best.memory, weights, self._checkpoints(best))
         return replace(best, why_not=lacking)
+
+    def _weighed(self, option: Option) -> tuple[bool, float, float]:
+        """The cost, with what packing must save at least added to it."""
+        unknown, usd, seconds = option.cost
+        if option.layout is None or not option.layout.packing:
+            return unknown, usd, seconds
+        return unknown, usd * PACKING_GAIN, seconds * PACKING_GAIN
 
     def survey(self, flavors: Sequence[Flavor]) -> list[Option]:
         """Every flavor with the first reason against it, in the order given."""
@@ -107,12 +119,23 @@ class Search:
         """Every layout on this many GPUs, with its memory; worked out once."""
         if num_gpus not in self._estimated:
             found: list[tuple[Layout, MemoryEstimate]] = []
-            for layout in layouts(self.spec, num_gpus, nodes=self.nodes, usual_gpus=self.usual_gpus):
+            found_layouts = layouts(
+                self.spec, num_gpus, nodes=self.nodes, usual_gpus=self.usual_gpus, most_packed=self.most_packed
+            )
+            for layout in found_layouts:
+                self.spec, num_gpus, nodes=self.nodes, usual_gpus=self.usual_gpus, most_packed=self.most_packed
+            ):
                 memory = estimate_memory(self.workload(layout), max(1, num_gpus) * self.nodes)
                 if memory is not None:
                     found.append((layout, memory))
             self._estimated[num_gpus] = found
         return self._estimated[num_gpus]
+
+    def least_memory(self) -> MemoryEstimate | None:
+        """Memory of the layout on one GPU that needs the least; ``None`` if the model's size is unknown."""
+        return min(
+            (memory for _, memory in self._layouts(1)), key=lambda memory: memory.total_bytes, default=None
+        )
 
     def workload(self, layout: Layout) -> Workload:
         """What a layout asks of each GPU."""
@@ -125,8 +148,8 @@ class Search:
         )
 
     def _timed(self, flavor: Flavor, layout: Layout, memory: MemoryEstimate) -> Option:
-        gpu = find_gpu(flavor.gpu or "")
-        if self.work is None or gpu is None:
+        gpu, work = find_gpu(flavor.gpu or ""), self.packed_work if layout.packing else self.work
+        if work is None or gpu is None:
             return Option(flavor, layout=layout, memory=memory)
         setup = Setup(
             gpu=gpu,
@@ -138,7 +161,7 @@ class Search:
             gradient_checkpointing=layout.gradient_checkpointing,
             usd_per_hour=flavor.usd_per_hour * self.nodes,
         )
-        return Option(flavor, layout=layout, memory=memory, duration=estimate_duration(self.work, setup))
+        return Option(flavor, layout=layout, memory=memory, duration=estimate_duration(work, setup))
 
     def _checkpoints(self, option: Option) -> float:
         """Checkpoints that lie on the disk at once; 1 where nobody knows how many are made."""

@@ -149,7 +149,7 @@ def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
     eval_rows = _eval_rows(spec, facts, held, assumed)
     if eval_rows and name in ("grpo", "rloo"):
         eval_rows *= values["num_generations_eval"] or values["num_generations"]
-    packed = bool(values.get("packing"))
+    packed = bool(resolved.arguments.get("packing", values.get("packing")))
     limit = resolved.arguments.get("max_length", values.get("max_length"))
     if facts.model.is_vision:
         assumed.append("no tokens of images: only text is counted")

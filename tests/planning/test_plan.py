@@ -253,6 +253,8 @@ def test_what_the_user_set_is_not_decided() -> None:
         "per_device_train_batch_size": 4,
         "gradient_accumulation_steps": 2,
         "gradient_checkpointing": True,
+        "optim": "adamw_torch_fused",
+        "dataloader_num_workers": 0,
         "output": {"hub_model_id": "me/x", "private": False},
         "tracking": {"project": "p", "space_id": "me/s"},
     }

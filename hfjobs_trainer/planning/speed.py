@@ -1,0 +1,107 @@
+"""What makes training faster at no loss where the user left it open; whoever sets one of these switches it off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hfjobs_trainer.facts import Facts, Flavor
+from hfjobs_trainer.planning.lengths import tokens_per_row
+from hfjobs_trainer.planning.vision import sees
+from hfjobs_trainer.specs.base import TrainSpec
+
+PACKED_TOKENS = 4096
+"""Tokens of a packed batch at most where attention is not a flash kernel: TRL lays a packed batch out as one row, and
+attention by mask works on all pairs of its tokens, those of other rows included."""
+
+PACKING_GAIN = 1.1
+"""How many times cheaper a packed run must be for rows to be packed: it has fewer steps, which is a change."""
+
+LEAST_STEPS = 100
+"""Optimizer steps that must be left for rows to be packed: a run of fewer learns too little from each."""
+
+MOST_WORKERS = 4
+
+_FUSED = "adamw_torch_fused"
+# Methods whose batches are read and padded, not generated.
+_READING = frozenset({"sft", "dpo", "kto", "reward"})
+# Fields that count in batches or steps, and were meant for rows as they are.
+_COUNTED = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "global_batch_size",
+    "max_steps",
+    "eval_steps",
+    "save_steps",
+    "warmup_steps",
+)
+
+
+def speed_arguments(
+    spec: TrainSpec,
+    facts: Facts,
+    flavor: Flavor | None,
+    num_gpus: int,
+    decide: Callable[[str, Any, str], Any],
+    *,
+    packing: bool,
+) -> dict[str, Any]:
+    """Arguments of TRL's config for packing, the optimizer and the workers that prepare batches.
+
+    Args:
+        spec: The spec.
+        facts: What is known of model and dataset.
+        flavor: The machine; ``None`` where it is not known.
+        num_gpus: GPUs of the machine that train; each has workers of its own.
+        decide: Notes a decision, and returns its value.
+        packing: Whether rows are packed.
+    """
+    arguments: dict[str, Any] = {}
+    if packing:
+        why = "the run costs less with short rows in one sequence, where none sees another"
+        arguments["packing"] = decide("packing", True, why)
+    if not spec.is_set("optim") and spec.optim == _FUSED:
+        decide("optim", _FUSED, "TRL's default: one kernel updates all parameters")
+    workers = _workers(spec, facts, flavor, num_gpus)
+    if workers:
+        why = f"batches are prepared beside the GPU, by {workers} of {flavor.vcpu if flavor else 0} vCPU for each"
+        arguments["dataloader_num_workers"] = decide("dataloader_num_workers", workers, why)
+    return arguments
+
+
+def may_pack(spec: TrainSpec, facts: Facts) -> bool:
+    """Whether the planner may pack rows together: for SFT on text of which the lengths are known to be short.
+
+    Each packed sequence holds several rows, so that a run has fewer steps: only where the user has counted nothing in
+    steps or batches, and where enough steps are left.
+    """
+    given = ("packing", "padding_free", "packing_strategy", *_COUNTED)
+    if type(spec).METHOD.name != "sft" or any(spec.is_set(name) for name in given):
+        return False
+    lengths, rows = facts.dataset.lengths, facts.dataset.num_rows
+    length = getattr(spec, "max_length", None)
+    if lengths is None or not rows or not length or spec.dataset.streaming or sees(spec, facts):
+        return False
+    tokens = min(tokens_per_row(lengths)[1], length)
+    packed = rows * (1 - (spec.eval_fraction or 0.0)) * tokens / length
+    steps = packed * spec.num_train_epochs / spec.per_device_train_batch_size
+    return tokens <= length / 2 and steps >= LEAST_STEPS
+
+
+def most_packed(spec: TrainSpec, facts: Facts) -> int:
+    """Packed sequences that one GPU computes at once at most; 0 where rows are not packed."""
+    if not may_pack(spec, facts):
+        return 0
+    if "flash" in (spec.attn_implementation or ""):
+        return spec.per_device_train_batch_size
+    return max(1, PACKED_TOKENS // spec.model_dump(include={"max_length"})["max_length"])
+
+
+def _workers(spec: TrainSpec, facts: Facts, flavor: Flavor | None, num_gpus: int) -> int:
+    """Workers of each GPU's process; one processor is left to the process itself."""
+    if flavor is None or spec.is_set("dataloader_num_workers") or type(spec).METHOD.name not in _READING:
+        return 0
+    # images are large, and a container's shared memory may be small
+    if spec.dataset.streaming or sees(spec, facts):
+        return 0
+    return max(0, min(MOST_WORKERS, flavor.vcpu // max(1, num_gpus) - 1))
