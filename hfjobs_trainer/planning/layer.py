@@ -33,10 +33,12 @@ def saved_bytes(
     full = workload.tuning == "full"
     # queries, keys, values and the result of the attention, and the log-sum-exp of each head
     attention = compute * (2 * shape.query + 2 * shape.key_value) + 4 * shape.heads
-    if shape.fused_qkv:
-        # the values are a view of the whole product
+    if shape.fused_qkv and shape.rotary:
+        # queries and keys are turned into new tensors, while the values are a view of the whole product
         attention += compute * (shape.query + shape.key_value)
-    products = _products(shape, compute, full=full, lean=_lean(workload))
+    # autocast leaves the products of experts alone: they are in the precision of what they get
+    width = residual if shape.experts else compute
+    products = _products(shape, width, full=full, lean=_lean(workload))
     saved = attention + products + _scores(workload, shape) + _norms(workload, shape, compute, residual, full=full)
     if full:
         # autocast copies a float32 input once per matrix; in one precision the matrices share theirs
@@ -81,7 +83,8 @@ def _norms(workload: Workload, shape: Shape, compute: int, residual: int, *, ful
 
 def _products(shape: Shape, compute: int, *, full: bool, lean: bool) -> float:
     """What the MLP saves: inputs of the activation, of the product with the gate, of the last matrix."""
-    inner = 2 + shape.gated - (1 if lean and shape.gated else 0) + (1 if full else 0)
+    inner = (2 if lean else 3) if shape.gated else 1
+    inner += (1 if full else 0) + (3 if shape.written_gelu else 0)
     saved = compute * inner * shape.active_ffn
     if shape.experts_per_token:
         # each expert gathers its tokens, and its answers are weighted

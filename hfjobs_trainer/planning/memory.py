@@ -7,6 +7,8 @@ moment.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from hfjobs_trainer.planning.architecture import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
@@ -103,7 +105,7 @@ class _Step:
         self.eval_tokens = rows * workload.eval_batch_size * workload.sequence_length
         usual = "none" if workload.method == "reward" else "full" if workload.method in _FULL_HEAD else "fused"
         self.head = workload.head or usual
-        self.adapted = {} if self.full else adapted_linears(shape, workload.lora_targets, workload.model.model_type)
+        self.adapted = {} if self.full else _adapted(shape, _hashable(workload.lora_targets), workload.model.model_type)
         targets = workload.lora_targets
         self.expert_lora = not self.full and adapts_experts(shape, targets, workload.model.model_type)
         kept = [name for name in workload.modules_to_save if name in ("embed_tokens", "lm_head")]
@@ -204,7 +206,7 @@ class _Step:
         """What is held at each moment that can be the worst; a step's use is linear in between."""
         w, shape, held = self.w, self.shape, self.held
         layers = shape.layers
-        all_copies = 2.0 * max(0, shape.body - self.packed) if self.casts else 0.0
+        all_copies = 2.0 * max(0, shape.body - self.packed - layers * shape.expert_weights) if self.casts else 0.0
         layer_copies = all_copies / layers
         kept = self._kept_activations()
         working = self.tokens * (self.working + (self.layer if w.gradient_checkpointing else 0.0))
@@ -230,8 +232,15 @@ class _Step:
             copies += held.adapter / 2
         cached = self.tokens * shape.vocab * w.stack.logit_cached if self.head == "full" else 0.0
         found = [
-            _Moment("the loss", waiting, kept, self._head(loss=True), 0.0, copies + around, cached),
-            _Moment("the head's backward pass", waiting, kept, self._head(loss=False), 0.0, backward_copies + around),
+            _Moment("the loss", waiting, kept, self._head(self.tokens, loss=True), 0.0, copies + around, cached),
+            _Moment(
+                "the head's backward pass",
+                waiting,
+                kept,
+                self._head(self.tokens, loss=False),
+                0.0,
+                backward_copies + around,
+            ),
             _Moment("the last layer's backward pass", last, kept + working, 0.0, 0.0, backward_copies + backward),
             _Moment(
                 "the end of the backward pass",
@@ -252,7 +261,7 @@ class _Step:
             found.append(_Moment("loading", buffers=self._weights() - held.optimizer_states))
         if self.eval_tokens:
             passing = self.eval_tokens * (self.working + self.compute * shape.active_ffn)
-            logits = self.eval_tokens / self.tokens * self._head(loss=True)
+            logits = self._head(self.eval_tokens, loss=True)
             found.append(_Moment("evaluation", 0.0, passing, logits, 0.0, layer_copies + around))
         return found
 
@@ -288,18 +297,19 @@ class _Step:
             return self.tokens * layers * (layer + kept_products(self.shape, self.compute))
         return float(self.tokens * layers * layer)
 
-    def _head(self, *, loss: bool) -> float:
+    def _head(self, tokens: int, *, loss: bool) -> float:
+        """What the head holds for so many tokens: in the loss's forward pass, or in its backward pass."""
         h, vocab, half = self.shape.hidden, self.shape.vocab, self.compute
-        hidden = float(self.tokens * h * self.residual)
+        hidden = float(tokens * h * self.residual)
         if self.head == "none":
             return hidden
         if self.head == "full":
-            return self.tokens * vocab * self.w.stack.logit_bytes + hidden
+            return tokens * vocab * self.w.stack.logit_bytes + hidden
         width = vocab if self.w.stack.casts_head else min(vocab, TILE_VOCAB)
-        tile = min(self.tokens, TILE_TOKENS) * min(vocab, TILE_VOCAB) * half + (width * h * half if self.casts else 0)
+        tile = min(tokens, TILE_TOKENS) * min(vocab, TILE_VOCAB) * half + (width * h * half if self.casts else 0)
         if loss:
             return tile + hidden
-        gradient = self.tokens * h * (4 + self.residual)
+        gradient = tokens * h * (4 + self.residual)
         # accumulated in float32, then turned into the weight's dtype
         weight = vocab * h * (4 + (2 if self.weight_bytes == 2 else 0)) if self.trains_head else 0
         return tile + hidden + gradient + weight
@@ -313,6 +323,16 @@ class _Step:
         # a layer's cache is copied whenever a token is added
         cache = float(rows * self.w.sequence_length * per_token * (self.shape.layers + 1))
         return cache, float(rows * self.shape.vocab * 4 * SAMPLING_COPIES)
+
+
+@lru_cache(maxsize=256)
+def _adapted(shape: Shape, targets: tuple[str, ...] | str | None, model_type: str | None) -> dict[str, tuple[int, int]]:
+    """``adapted_linears``, remembered: a search asks again and again for one model."""
+    return adapted_linears(shape, targets, model_type)
+
+
+def _hashable(targets: Sequence[str] | str | None) -> tuple[str, ...] | str | None:
+    return targets if targets is None or isinstance(targets, str) else tuple(targets)
 
 
 def _total(moment: _Moment) -> float:
