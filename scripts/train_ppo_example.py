@@ -187,6 +187,7 @@ def main() -> None:
         eval_dataset=split["test"],
         callbacks=[progress_callback()],
     )
+    reveal_policy(trainer)
     if not len(trainer.dataloader):  # it would wait for a full batch for ever
         sys.exit(f"The {len(dataset)} rows of the dataset do not make one batch.")
     prepare_evaluation(trainer)
@@ -620,6 +621,18 @@ def tokenize_prompts(dataset: Any, tokenizer: Any) -> Any:
     if "input_ids" in dataset.column_names:
         return dataset.select_columns("input_ids")
     return dataset.map(tokenize, remove_columns=dataset.column_names)
+
+
+def reveal_policy(trainer: Any) -> None:
+    """Let the trainer find its policy, which it looks for to save it.
+
+    Without, it would end at the first checkpoint, and save the value model along.
+    """
+    wrapped: Any = trainer.model
+    inner = trainer.accelerator.unwrap_model(wrapped)
+    if inner is not wrapped:
+        # not as attributes, by which torch would count the weights twice
+        wrapped.__dict__.update(config=inner.config, policy=inner.policy)
 
 
 def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from examples import tiny
 
 pytest_plugins = ["hubsim.fixtures"]
 
-# Tests run beside each other, a process per core: a training that takes all cores would be slower than one that takes its own.
+# Tests run beside each other, a process per core: a training that takes all of them would be slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

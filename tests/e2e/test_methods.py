@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 
 from examples import tiny
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
@@ -108,9 +109,18 @@ def test_ppo_trains_under_its_own_pins(adapter: bool, inputs: Inputs, tmp_path: 
     assert (run.output / ("adapter_config.json" if adapter else "model.safetensors")).is_file()
 
 
-def test_two_processes_train_ppo(inputs: Inputs, tmp_path: Path) -> None:
-    run = train_ppo(tmp_path, inputs.fields("ppo", total_episodes=4 * STEPS), HFT_NUM_PROCESSES="2")
+@pytest.mark.parametrize("adapter", [False, True], ids=["all weights", "adapter"])
+def test_two_processes_train_ppo(adapter: bool, inputs: Inputs, tmp_path: Path) -> None:
+    fields = inputs.fields("ppo", total_episodes=4 * STEPS, lora={"r": 4} if adapter else None)
+    run = train_ppo(tmp_path, fields, HFT_NUM_PROCESSES="2")
     check(run, "ppo", processes=2)
+    # the policy alone, and whole
+    if adapter:
+        assert (run.output / "adapter_config.json").is_file()
+    else:
+        folders = (run.output, inputs.model)
+        names = [safe_open(folder / "model.safetensors", "np").keys() for folder in folders]
+        assert sorted(names[0]) == sorted(names[1])
 
 
 def test_kto_mixes_the_two_answers_of_each_pair(inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
