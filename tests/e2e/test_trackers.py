@@ -60,32 +60,6 @@ def warnings_of(job: hft.Job) -> list[str]:
     return [event.data["message"] for event in job.events() if event.kind == "warning"]
 
 
-def test_tensorboard_writes_into_the_models_folder(train: Train) -> None:
-    job = train("tensorboard")
-    files = list((folder_of(job) / "model/runs/colors/tries/first").iterdir())
-    assert [file.name.split(".")[0] for file in files] == ["events"]
-    assert b"train/loss" in files[0].read_bytes()
-    assert warnings_of(job) == []
-
-
-def rows(database: Path, query: str) -> list[Any]:
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        return connection.execute(query).fetchall()
-
-
-def test_mlflow_gets_experiment_run_group_and_metrics(train: Train, tmp_path: Path) -> None:
-    database = tmp_path / "mlflow.db"
-    job = train("mlflow", MLFLOW_TRACKING_URI=f"sqlite:///{database}")
-    assert ("colors",) in rows(database, "select name from experiments")
-    assert rows(database, "select name, status from runs") == [("first", "FINISHED")]
-    tags = dict(rows(database, "select key, value from tags"))
-    assert tags["group"] == "tries"
-    assert tags["hft_run_id"] == folder_of(job).name
-    steps = rows(database, "select step from metrics where key = 'loss' order by step")
-    assert steps == [(1,), (2,)]
-    assert warnings_of(job) == []
-
-
 def retry(job: hft.Job, **env: str) -> None:
     """Run the job once more under the identity that it had, from its checkpoint to two steps further."""
     folder, spec = folder_of(job), hft.load(folder_of(job) / "script.py")
@@ -101,31 +75,39 @@ def retry(job: hft.Job, **env: str) -> None:
     assert [event["step"] for event in logged if "loss" in event["metrics"]] == [3, 4]
 
 
-def test_a_retry_goes_on_with_the_run_in_mlflow(train: Train, tmp_path: Path) -> None:
+def test_tensorboard_writes_into_the_models_folder_retries_included(train: Train) -> None:
+    job = train("tensorboard")
+    files = list((folder_of(job) / "model/runs/colors/tries/first").iterdir())
+    assert [file.name.split(".")[0] for file in files] == ["events"]
+    assert b"train/loss" in files[0].read_bytes()
+    assert warnings_of(job) == []
+    retry(job)
+    # readers of a folder take its files for one run
+    files = list(files[0].parent.iterdir())
+    assert len(files) == 2
+    assert all(b"train/loss" in file.read_bytes() for file in files)
+
+
+def rows(database: Path, query: str) -> list[Any]:
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_mlflow_gets_experiment_group_metrics_and_one_run_retries_included(train: Train, tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"
-    retry(train("mlflow", MLFLOW_TRACKING_URI=f"sqlite:///{database}"))
+    job = train("mlflow", MLFLOW_TRACKING_URI=f"sqlite:///{database}")
+    assert ("colors",) in rows(database, "select name from experiments")
+    assert rows(database, "select name, status from runs") == [("first", "FINISHED")]
+    tags = dict(rows(database, "select key, value from tags"))
+    assert tags["group"] == "tries"
+    assert tags["hft_run_id"] == folder_of(job).name
+    steps = rows(database, "select step from metrics where key = 'loss' order by step")
+    assert steps == [(1,), (2,)]
+    assert warnings_of(job) == []
+    retry(job)
     assert rows(database, "select name, status from runs") == [("first", "FINISHED")]
     steps = rows(database, "select step from metrics where key = 'loss' order by step")
     assert steps == [(1,), (2,), (3,), (4,)]
-
-
-def test_a_retry_goes_on_with_the_run_in_wandb(train: Train) -> None:
-    job = train("wandb", WANDB_MODE="offline")
-    retry(job)
-    # one file per process, of one run: `wandb sync` joins them by its id
-    files = sorted(folder_of(job).glob("wandb/offline-run-*/run-*.wandb"))
-    assert len(files) == 2
-    assert files[0].name == files[1].name
-    assert all(b"train/loss" in file.read_bytes() for file in files)
-
-
-def test_a_retry_goes_on_with_the_run_in_tensorboard(train: Train) -> None:
-    job = train("tensorboard")
-    retry(job)
-    # readers of a folder take its files for one run
-    files = list((folder_of(job) / "model/runs/colors/tries/first").iterdir())
-    assert len(files) == 2
-    assert all(b"train/loss" in file.read_bytes() for file in files)
 
 
 def test_mlflow_that_is_away_does_not_stop_the_training(train: Train) -> None:
@@ -140,11 +122,17 @@ def offline_run(job: hft.Job) -> bytes:
     return file.read_bytes()
 
 
-def test_wandb_offline_keeps_project_group_name_and_metrics(train: Train) -> None:
+def test_wandb_offline_keeps_project_group_metrics_and_one_run_retries_included(train: Train) -> None:
     job = train("wandb", WANDB_MODE="offline")
     content = offline_run(job)
     assert all(text in content for text in (b"colors", b"tries", b"first", b"train/loss"))
     assert warnings_of(job) == []
+    retry(job)
+    # one file per process, of one run: `wandb sync` joins them by its id
+    files = sorted(folder_of(job).glob("wandb/offline-run-*/run-*.wandb"))
+    assert len(files) == 2
+    assert files[0].name == files[1].name
+    assert all(b"train/loss" in file.read_bytes() for file in files)
 
 
 def test_wandb_without_a_key_does_not_stop_the_training(train: Train) -> None:
