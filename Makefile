@@ -36,8 +36,8 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 demo: $(READY) ## Train two tiny models on this machine with real TRL, from spec to model
 	$(BIN)/python -m examples.demo
 
-test: $(READY) ## Run the whole test suite; PYTEST_ARGS="-k dpo" narrows it
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(READY) ## Run the whole test suite, a process per core; PYTEST_ARGS="-k dpo -n0" narrows it, in one process
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
 check: lint test ## All that CI asks for: lint, then test
 

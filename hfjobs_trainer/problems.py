@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from hfjobs_trainer.errors import SpecError
@@ -133,13 +135,14 @@ def rule(
     return register
 
 
-def all_rules() -> dict[str, Rule[Any]]:
+@cache
+def all_rules() -> Mapping[str, Rule[Any]]:
     """Every rule of the package by code, in the order of the codes."""
     for package in RULE_PACKAGES:
         module = importlib.import_module(package)
         for info in pkgutil.iter_modules(module.__path__):
             importlib.import_module(f"{package}.{info.name}")
-    return dict(sorted(RULES.items()))
+    return MappingProxyType(dict(sorted(RULES.items())))
 
 
 def run_rules(

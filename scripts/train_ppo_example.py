@@ -187,6 +187,7 @@ def main() -> None:
         eval_dataset=split["test"],
         callbacks=[progress_callback()],
     )
+    reveal_policy(trainer)
     if not len(trainer.dataloader):  # it would wait for a full batch for ever
         sys.exit(f"The {len(dataset)} rows of the dataset do not make one batch.")
     prepare_evaluation(trainer)
@@ -630,6 +631,20 @@ def tokenize_prompts(dataset: Any, tokenizer: Any) -> Any:
     if "input_ids" in dataset.column_names:
         return dataset.select_columns("input_ids")
     return dataset.map(tokenize, remove_columns=dataset.column_names)
+
+
+def reveal_policy(trainer: Any) -> None:
+    """Let the trainer find its policy inside what wraps it for several processes.
+
+    Without, it would end at the first checkpoint, and save the value model along.
+    """
+    # What transformers' own trainer would have set, and reads in all but the first.
+    trainer.is_distributed_loading_by_transformers = False
+    wrapped: Any = trainer.model
+    inner = trainer.accelerator.unwrap_model(wrapped)
+    if inner is not wrapped:
+        # Not as attributes, by which torch would count the weights twice.
+        wrapped.__dict__.update(config=inner.config, policy=inner.policy)
 
 
 def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:

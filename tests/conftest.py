@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from examples import tiny
 
 pytest_plugins = ["hubsim.fixtures"]
+
+# Tests run beside each other, a process per core: a training that takes all of them would be slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen.pages import Part, complete
+from hfjobs_trainer.codegen.proofs import proofs
 from hfjobs_trainer.codegen.source import members_of, type_text
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.planning.flavors import snapshot
@@ -320,6 +321,7 @@ PARTS: dict[str, Part] = {
     "choice": choice,
     "flavors": flavors,
     "methods": methods,
+    "tested": proofs,
     "rewards": rewards,
     "differing_defaults": differing_defaults,
     "own_fields": own_fields,

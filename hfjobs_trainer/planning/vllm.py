@@ -20,6 +20,9 @@ minutes is for a server that runs already."""
 LEAST_FRACTION, MOST_FRACTION = 0.1, 0.8
 """Share of a GPU between which the planner chooses for a vLLM that shares it with training."""
 
+SERVER_SHARE = 0.9
+"""Share of its GPUs that a server takes unless it is told another (TRL 1.16: scripts/vllm_serve.py)."""
+
 _OWN_ADDRESS = "127.0.0.1"
 
 

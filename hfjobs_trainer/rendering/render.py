@@ -183,6 +183,8 @@ def _environment() -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        # what a process renders does not change under it: the runtime blocks and the package's code are read once, too
+        auto_reload=False,
     )
     # the stock filters make Markup of values (safe, tojson, ...): none of them is available
     filters = (keywords, items, literal, name, source, of_kind, text_lines)

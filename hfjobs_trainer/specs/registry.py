@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -82,11 +83,17 @@ def method(
     return register
 
 
+@cache
+def _names() -> tuple[str, ...]:
+    folder = importlib.import_module(_PACKAGE).__path__
+    return tuple(info.name for info in pkgutil.iter_modules(folder))
+
+
 class Methods(Mapping[str, "type[TrainSpec]"]):
     """Spec classes by method name; a class is built when it is first asked for."""
 
     def __getitem__(self, name: str) -> type[TrainSpec]:
-        if name not in set(self):
+        if name not in _names():
             from hfjobs_trainer.specs.dropped import INSTEAD, plain_name
 
             hint = INSTEAD.get(plain_name(name))
@@ -96,11 +103,10 @@ class Methods(Mapping[str, "type[TrainSpec]"]):
         return _registered[name]
 
     def __iter__(self) -> Iterator[str]:
-        folder = importlib.import_module(_PACKAGE).__path__
-        return (info.name for info in pkgutil.iter_modules(folder))
+        return iter(_names())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(_names())
 
     def __repr__(self) -> str:
         return f"METHODS({', '.join(self)})"

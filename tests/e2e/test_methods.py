@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors import safe_open
 
 from examples import tiny
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
@@ -18,7 +19,6 @@ from tests.e2e.methods import EXPERIMENTAL, GROUP, STABLE, STEPS, Finished, Inpu
 TRAINED = [*STABLE, *EXPERIMENTAL]
 # Methods that do not log a loss of their evaluation, but the rewards of their answers.
 REWARD_ONLY = {"online_dpo", "ppo"}
-Trained = Callable[[str], Finished]
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +35,11 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     process.close()
 
 
-@pytest.fixture(scope="module")
-def trained(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A function that trains all weights with a method, once, in a process of its own."""
-    folder = tmp_path_factory.mktemp("trained")
-
-    @cache
-    def run(method: str) -> Finished:
-        return run_script(method, inputs.fields(method), folder / method)
-
-    return run
+@pytest.fixture(scope="module", params=TRAINED)
+def trained(request: pytest.FixtureRequest, inputs: Inputs, warm: Warm) -> Finished:
+    """All weights, trained with each method once: pytest runs together what asks for the same one."""
+    method = request.param
+    return warm.run(method, inputs.fields(method), warm.folder / method)
 
 
 def check(run: Finished, project: str, *, first_step: int = 1, processes: int = 1) -> None:
@@ -70,19 +65,16 @@ def test_no_method_is_left_out() -> None:
     assert {*TRAINED, "ppo"} == set(METHODS)
 
 
-@pytest.mark.parametrize("method", TRAINED)
-def test_it_trains_all_weights(method: str, trained: Trained) -> None:
-    run = trained(method)
-    check(run, method)
-    config = json.loads((run.output / "config.json").read_text())
+def test_it_trains_all_weights(trained: Finished) -> None:
+    check(trained, trained.method)
+    config = json.loads((trained.output / "config.json").read_text())
     assert config["dtype"] == "float32"
     heads = {"reward": "Qwen2ForSequenceClassification"}
-    assert config["architectures"] == [heads.get(method, "Qwen2ForCausalLM")]
+    assert config["architectures"] == [heads.get(trained.method, "Qwen2ForCausalLM")]
 
 
-@pytest.mark.parametrize("method", TRAINED)
-def test_it_resumes(method: str, trained: Trained, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
-    checkpoint = trained(method).output / "checkpoint-1"
+def test_it_resumes(trained: Finished, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    method, checkpoint = trained.method, trained.output / "checkpoint-1"
     project = f"{method}-resumed"
     fields = inputs.fields(method, project, resume_from_checkpoint=str(checkpoint))
     check(warm.run(method, fields, tmp_path), project, first_step=STEPS)
@@ -98,19 +90,37 @@ def test_it_trains_an_adapter(method: str, inputs: Inputs, warm: Warm, tmp_path:
     assert (run.output / "adapter_model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("method", STABLE)
+@pytest.mark.parametrize("method", TRAINED)
 def test_two_processes_train(method: str, inputs: Inputs, tmp_path: Path) -> None:
     run = run_script(method, inputs.fields(method), tmp_path / method, HFT_NUM_PROCESSES="2")
     check(run, method, processes=2)
 
 
+def train_ppo(folder: Path, fields: dict[str, Any], **env: str) -> Finished:
+    """PPO, in an environment made from its script's own header: the TRL that the others train with has it no more."""
+    command = (find_uv(), "run", "--no-project", "--python", sys.executable)
+    return run_script("ppo", fields, folder / "ppo", command=command, **find_links(), **env)
+
+
 @pytest.mark.parametrize("adapter", [False, True], ids=["all weights", "adapter"])
 def test_ppo_trains_under_its_own_pins(adapter: bool, inputs: Inputs, tmp_path: Path) -> None:
-    fields = inputs.fields("ppo", lora={"r": 4} if adapter else None)
-    command = (find_uv(), "run", "--no-project", "--python", sys.executable)
-    run = run_script("ppo", fields, tmp_path / "ppo", command=command, **find_links())
+    run = train_ppo(tmp_path, inputs.fields("ppo", lora={"r": 4} if adapter else None))
     check(run, "ppo")
     assert (run.output / ("adapter_config.json" if adapter else "model.safetensors")).is_file()
+
+
+@pytest.mark.parametrize("adapter", [False, True], ids=["all weights", "adapter"])
+def test_two_processes_train_ppo(adapter: bool, inputs: Inputs, tmp_path: Path) -> None:
+    fields = inputs.fields("ppo", total_episodes=4 * STEPS, lora={"r": 4} if adapter else None)
+    run = train_ppo(tmp_path, fields, HFT_NUM_PROCESSES="2")
+    check(run, "ppo", processes=2)
+    # the policy alone, and whole
+    if adapter:
+        assert (run.output / "adapter_config.json").is_file()
+    else:
+        folders = (run.output, inputs.model)
+        names = [safe_open(folder / "model.safetensors", "np").keys() for folder in folders]
+        assert sorted(names[0]) == sorted(names[1])
 
 
 def test_kto_mixes_the_two_answers_of_each_pair(inputs: Inputs, warm: Warm, tmp_path: Path) -> None:

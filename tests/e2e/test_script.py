@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
@@ -12,7 +14,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import hubsim
 import pytest
+from huggingface_hub import HfApi
 
 import hfjobs_trainer as hft
 from examples import tiny
@@ -136,6 +140,51 @@ def test_any_script_runs_as_it_is(server: Any, tmp_path: Path) -> None:
     assert failed.status().stage == "ERROR"
     assert [event.kind for event in failed.events()] == ["start"]
     assert served.asked == [("/plain.py", None)] * 2
+
+
+def test_an_official_script_of_trl_trains_as_a_job_and_leaves_its_model_on_the_hub(
+    hub_env: hubsim.Hub, tiny_model: Path, tiny_data: Callable[[tiny.Format], Path]
+) -> None:
+    """From a private repository to a private repository: script, model, rows and result lie on the Hub alone."""
+    root, address = hub_env.root, f"{hub_env.endpoint}/datasets/alice/scripts/blob/main/sft.py"
+    shutil.copytree(tiny_model, root / "models/alice/tiny")
+    for name, file, content in (
+        ("scripts", "sft.py", files("trl.scripts").joinpath("sft.py").read_bytes()),
+        ("chats", "train.jsonl", tiny_data("messages").read_bytes()),
+    ):
+        (root / "datasets/alice" / name).mkdir(parents=True)
+        (root / "datasets/alice" / name / file).write_bytes(content)
+    (root / "datasets/alice/scripts/.hubsim.json").write_text('{"private": true}')
+    (root / "models/alice/tiny/.hubsim.json").write_text('{"private": true}')
+    client = hft.Client(token="hf_alice_write", endpoint=hub_env.endpoint)
+    arguments = "--model_name_or_path alice/tiny --dataset_name alice/chats --max_steps 2 --logging_steps 1 --use_cpu"
+    arguments += " --bf16 false --output_dir out --push_to_hub --hub_model_id alice/tiny-sft --hub_private_repo true"
+    spec = hft.Script(
+        address,
+        script_args=[*arguments.split(), "--report_to", "none"],
+        hardware="t4-small",
+        timeout="20m",
+        tracking={"group": "tries", "report_to": "none"},
+    )
+
+    plan = client.plan(spec)
+    job = client.submit(plan)
+    assert isinstance(plan, hft.Plan)
+    assert isinstance(job, hft.Job)
+    lines = list(job.logs(follow=True))
+    result = job.wait(timeout=60).raise_for_status().result()
+
+    assert result.steps == 2
+    assert [event.step for event in job.events() if event.kind == "log" and "loss" in event.metrics] == [1, 2]
+    api = HfApi(endpoint=hub_env.endpoint, token="hf_alice_write")
+    info = api.model_info("alice/tiny-sft")
+    assert info.private
+    assert {"model.safetensors", "config.json"} <= {file.rfilename for file in info.siblings or ()}
+    (sent,) = [json.loads(entry["body"]) for entry in hub_env.requests("/api/jobs/alice$", "POST")]
+    assert (sent["flavor"], sent["timeoutSeconds"], list(sent["secrets"])) == ("t4-small", 1500, ["HF_TOKEN"])
+    assert sent["labels"].items() >= {"method": "script", "group": "tries", "spec": spec.digest[:12]}.items()
+    assert "hf_alice_write" not in "\n".join([plan.script, str(plan), repr(job), *lines])
+    assert [found.id for found in client.jobs(group="tries")] == [job.id]
 
 
 def test_what_travels_is_what_was_read(server: Any) -> None:

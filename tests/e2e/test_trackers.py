@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import hfjobs_trainer as hft
 from examples import tiny
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.trackers import TRACKERS
+from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 
 Train = Callable[..., hft.Job]
 
@@ -32,6 +37,7 @@ def train(
             model=str(tiny_model),
             dataset=str(tiny_data("messages")),
             max_steps=2,
+            save_steps=1,
             logging_steps=1,
             per_device_train_batch_size=2,
             output_dir="model",
@@ -54,12 +60,32 @@ def warnings_of(job: hft.Job) -> list[str]:
     return [event.data["message"] for event in job.events() if event.kind == "warning"]
 
 
-def test_tensorboard_writes_into_the_models_folder(train: Train) -> None:
+def retry(job: hft.Job, **env: str) -> None:
+    """Run the job once more under the identity that it had, from its checkpoint to two steps further."""
+    folder, spec = folder_of(job), hft.load(folder_of(job) / "script.py")
+    assert isinstance(spec, hft.SFT)
+    longer = spec.replace(max_steps=4, resume_from_checkpoint=str(folder / "model/checkpoint-2"))
+    script = folder / "retry.py"
+    script.write_text(hft.render(longer, backend="local", offline=True), "utf-8")
+    command = [find_uv(), "run", "--no-project", "--python", sys.executable, str(script)]
+    variables = os.environ | find_links() | spec.env | {"HFT_RUN_ID": folder.name, "CUDA_VISIBLE_DEVICES": ""} | env
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    logged = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"event": "hft.log"')]
+    assert [event["step"] for event in logged if "loss" in event["metrics"]] == [3, 4]
+
+
+def test_tensorboard_writes_into_the_models_folder_retries_included(train: Train) -> None:
     job = train("tensorboard")
     files = list((folder_of(job) / "model/runs/colors/tries/first").iterdir())
     assert [file.name.split(".")[0] for file in files] == ["events"]
     assert b"train/loss" in files[0].read_bytes()
     assert warnings_of(job) == []
+    retry(job)
+    # readers of a folder take its files for one run
+    files = list(files[0].parent.iterdir())
+    assert len(files) == 2
+    assert all(b"train/loss" in file.read_bytes() for file in files)
 
 
 def rows(database: Path, query: str) -> list[Any]:
@@ -67,7 +93,7 @@ def rows(database: Path, query: str) -> list[Any]:
         return connection.execute(query).fetchall()
 
 
-def test_mlflow_gets_experiment_run_group_and_metrics(train: Train, tmp_path: Path) -> None:
+def test_mlflow_gets_experiment_group_metrics_and_one_run_retries_included(train: Train, tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"
     job = train("mlflow", MLFLOW_TRACKING_URI=f"sqlite:///{database}")
     assert ("colors",) in rows(database, "select name from experiments")
@@ -78,6 +104,10 @@ def test_mlflow_gets_experiment_run_group_and_metrics(train: Train, tmp_path: Pa
     steps = rows(database, "select step from metrics where key = 'loss' order by step")
     assert steps == [(1,), (2,)]
     assert warnings_of(job) == []
+    retry(job)
+    assert rows(database, "select name, status from runs") == [("first", "FINISHED")]
+    steps = rows(database, "select step from metrics where key = 'loss' order by step")
+    assert steps == [(1,), (2,), (3,), (4,)]
 
 
 def test_mlflow_that_is_away_does_not_stop_the_training(train: Train) -> None:
@@ -92,11 +122,17 @@ def offline_run(job: hft.Job) -> bytes:
     return file.read_bytes()
 
 
-def test_wandb_offline_keeps_project_group_name_and_metrics(train: Train) -> None:
+def test_wandb_offline_keeps_project_group_metrics_and_one_run_retries_included(train: Train) -> None:
     job = train("wandb", WANDB_MODE="offline")
     content = offline_run(job)
     assert all(text in content for text in (b"colors", b"tries", b"first", b"train/loss"))
     assert warnings_of(job) == []
+    retry(job)
+    # one file per process, of one run: `wandb sync` joins them by its id
+    files = sorted(folder_of(job).glob("wandb/offline-run-*/run-*.wandb"))
+    assert len(files) == 2
+    assert files[0].name == files[1].name
+    assert all(b"train/loss" in file.read_bytes() for file in files)
 
 
 def test_wandb_without_a_key_does_not_stop_the_training(train: Train) -> None:

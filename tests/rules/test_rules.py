@@ -69,7 +69,7 @@ def test_script_rules_hold_everywhere_and_remote_ones_on_the_hub_only(code: str)
         assert told(code, elsewhere) == known.expected
 
 
-OF_JOBS = ("ENV001", "ENV002", "HW001", "HW005", "JOB001", "JOB002", "JOB003", "JOB004", "SEC001", "SEC002")
+OF_JOBS = ("ENV001", "ENV002", "HW001", "HW005", "HW007", "JOB001", "JOB002", "JOB003", "JOB004", "SEC001", "SEC002")
 
 
 @pytest.mark.parametrize("code", OF_JOBS)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot, suggest_flavors
+from hfjobs_trainer.planning.vllm import server_gpus
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -197,6 +198,43 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found(path, f"{flavor.name} has one GPU only", '"auto", or a flavor with several GPUs')
     if hardware.strategy == "user" and not (hardware.fsdp or hardware.fsdp_config or hardware.deepspeed):
         yield Found(path, "neither fsdp nor deepspeed is given", '"auto", or fsdp=..., or deepspeed={...}')
+
+
+@rule("HW007", scope="remote", scripts=True)
+def flavor_has_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The named flavor has as many GPUs as the run is to use.
+
+    What it does:
+        Refuses a `num_gpus` above the number of GPUs of the named flavor, less those that a vLLM server takes.
+
+    Why:
+        The run would go on with the GPUs that there are, and a batch would be smaller than was meant.
+
+    Example:
+        ```python
+        hft.Hardware(flavor="a10g-large", num_gpus=4)
+        ```
+
+    Use instead:
+        ```python
+        hft.Hardware(flavor="a10g-largex4", num_gpus=4)
+        ```
+        or, for the cheapest machine that has them and on which the run fits:
+        ```python
+        hft.Hardware(flavor="auto", num_gpus=4)
+        ```
+    """
+    flavor, wanted = _named(context), context.spec.hardware.num_gpus
+    if flavor is None or not flavor.num_gpus or wanted is None:
+        return
+    # the server's own rule tells of a machine that has no GPU beside it
+    taken = server_gpus(context.spec)
+    left = flavor.num_gpus - taken
+    if 0 < left < wanted:
+        of = f"{left}, beside {taken} of the vLLM server" if taken else str(left)
+        larger = [item.name for item in _offered(context).flavors if item.num_gpus - taken >= wanted]
+        fixes = [f"num_gpus={left}", *([f'flavor="{larger[0]}"'] if larger else [])]
+        yield Found("hardware.num_gpus", f"{flavor.name} has {of}", ", or ".join(fixes))
 
 
 def _lacking(context: Context[TrainSpec]) -> tuple[Flavor, float] | None:

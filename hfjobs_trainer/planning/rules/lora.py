@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.planning.module_names import adaptable, unmatched, weight_modules
+from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 
@@ -55,3 +56,97 @@ def no_adapter_on_the_head(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found(
             path, "matches lm_head, on which an adapter would not be trained", '"all-linear", which leaves it out'
         )
+
+
+def _targets(context: Context[TrainSpec]) -> list[str] | str | None:
+    """The targets that the user named, if they are names or a regular expression that is one."""
+    targets = context.spec.lora.target_modules if context.spec.lora else None
+    if isinstance(targets, str) and targets != "all-linear":
+        try:
+            re.compile(targets)
+        except re.error:
+            return None
+    return None if targets == "all-linear" else targets
+
+
+def _modules(context: Context[TrainSpec]) -> tuple[str, tuple[str, ...]]:
+    """The model's type and the paths of its modules; ends the rule if they are not known."""
+    model, what = context.facts.model, f"the names of the modules of {context.spec.model}"
+    own_code = getattr(context.spec, "trust_remote_code", False)
+    model_type = need(None if model is None or own_code else model.model_type, what)
+    layers = need(model.num_hidden_layers if model else None, what)
+    return model_type, need(weight_modules(model_type, layers), what)
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+@rule("LORA002")
+def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The adapter has something to adapt.
+
+    What it does:
+        Refuses `target_modules` of which the model has none, by the names that transformers gives the modules of its
+        type. Models of other types, and those with code of their own, are left unchecked.
+
+    Why:
+        Names differ from family to family: what is `q_proj` in one is part of `c_attn` or `qkv_proj` in another. PEFT
+        tells, but only when the model has been downloaded and loaded.
+
+    Example:
+        ```python
+        hft.SFT(model="openai-community/gpt2", dataset=..., lora=hft.LoRA(target_modules=["q_proj", "v_proj"]))
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="openai-community/gpt2", dataset=..., lora=hft.LoRA(target_modules=["c_attn"]))
+        ```
+        or, for a model of any type:
+        ```python
+        hft.SFT(model="openai-community/gpt2", dataset=..., lora=hft.LoRA(target_modules="all-linear"))
+        ```
+    """
+    targets = _targets(context)
+    if not targets:
+        return
+    model_type, modules = _modules(context)
+    missing = unmatched(targets, modules)
+    if len(missing) == (1 if isinstance(targets, str) else len(targets)):
+        why = f"a {model_type} model has no module {' or '.join(_quoted([name]) for name in missing)}"
+        yield Found("lora.target_modules", why, f'"all-linear", or among {_quoted(adaptable(model_type))}')
+
+
+@rule("LORA003", severity="warning")
+def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Each module that `lora` names is one that the model has.
+
+    What it does:
+        Warns of names in `target_modules` and `modules_to_save` that the model does not have, where others are there.
+        Models of other types than those whose names are known, and those with code of their own, are left unchecked.
+
+    Why:
+        PEFT passes over such a name without a word, and what it was meant for is not trained.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset=..., lora=hft.LoRA(target_modules=["q_proj", "out_proj"]))
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset=..., lora=hft.LoRA(target_modules=["q_proj", "o_proj"]))
+        ```
+    """
+    targets, saved = _targets(context), context.spec.lora.modules_to_save if context.spec.lora else None
+    if not isinstance(targets, list) and not saved:
+        return
+    model_type, modules = _modules(context)
+    named = targets if isinstance(targets, list) else []
+    missing = unmatched(named, modules)
+    found = [("lora.target_modules", missing)] if len(missing) < len(named) else []
+    for path, names in [*found, ("lora.modules_to_save", unmatched(saved or [], modules))]:
+        if names:
+            why = f"a {model_type} model has no module {' or '.join(_quoted([name]) for name in names)}: passed over"
+            yield Found(path, why, f"leave {'it' if len(names) == 1 else 'them'} out")

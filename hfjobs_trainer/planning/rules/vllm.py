@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hfjobs_trainer.planning.vllm import is_colocated, server_gpus, uses_vllm
+from hfjobs_trainer.planning.architecture import shape_of
+from hfjobs_trainer.planning.vllm import SERVER_SHARE, is_colocated, server_gpus, uses_vllm
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.context import Context
 
@@ -133,6 +134,48 @@ def server_has_gpus_of_its_own(context: Context[Any]) -> Iterator[Found]:
         if flavor.num_gpus == 1:
             why = f"the server takes a GPU of its own, and {flavor.name} has 1 in all"
         yield Found("vllm_mode", why, 'vllm_mode="colocate", or hardware with more GPUs')
+
+
+@rule("VLLM007", stage="run", methods=METHODS, scope="remote")
+def server_holds_the_model(context: Context[Any]) -> Iterator[Found]:
+    """The GPUs of a server for the answers hold the model.
+
+    What it does:
+        With `vllm_mode="server"`, where the script starts the server, refuses a flavor on which the model's weights
+        alone, of 16 bits, are larger than what the server may take of its GPUs. What is left for the answers' keys and
+        values is not checked.
+
+    Why:
+        The server loads the whole model, spread over the GPUs that it was given and no others. It would end as it
+        starts, while the training processes wait for it.
+
+    Example:
+        ```python
+        hft.GRPO(model="Qwen/Qwen2.5-14B-Instruct", dataset=..., reward_funcs=..., lora=hft.LoRA(), quantization="4bit",
+                 use_vllm=True, vllm_mode="server", hardware="a10g-largex4")
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model="Qwen/Qwen2.5-14B-Instruct", dataset=..., reward_funcs=..., lora=hft.LoRA(), quantization="4bit",
+                 use_vllm=True, vllm_mode="server", vllm_tensor_parallel_size=2, hardware="a10g-largex4")
+        ```
+    """
+    spec = context.spec
+    taken = server_gpus(spec)
+    if not taken:
+        return
+    flavor = need(context.flavor, "the flavor, for the memory of its GPUs")
+    if flavor.num_gpus <= taken:
+        return
+    shape = need(shape_of(context.facts.model) if context.facts.model else None, f"the size of {spec.model}")
+    usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
+    share = spec.vllm_gpu_memory_utilization if spec.is_set("vllm_gpu_memory_utilization") else SERVER_SHARE
+    weights, room = 2 * shape.parameters / taken / 2**30, share * usable
+    if weights > room:
+        gpus = "a GPU" if taken == 1 else f"each of {taken} GPUs"
+        why = f"{weights:.1f} GiB of weights come on {gpus} of {flavor.name}, of which the server takes {room:.1f} GiB"
+        yield Found("vllm_tensor_parallel_size", why, "more of them, or hardware with larger GPUs")
 
 
 @rule("VLLM005", methods=METHODS, severity="warning")

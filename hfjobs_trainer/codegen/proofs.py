@@ -1,0 +1,102 @@
+"""What is tested of each training method, and the test that shows it: a part of the page on methods.
+
+A test collects the tests that are named here, so that none is named which does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hfjobs_trainer.specs.registry import METHODS
+
+_TRAINED = "tests/e2e/test_methods.py"
+_PPO = f"{_TRAINED}::test_ppo_trains_under_its_own_pins"
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """Something that each method can do.
+
+    Attributes:
+        name: What the table's column is called.
+        shows: What its test shows.
+        test: Name of the test, as pytest takes it, with ``METHOD`` for the method's.
+        others: The tests of methods that have one of their own.
+        without: Methods that cannot do it; the test is of the rule that says so.
+    """
+
+    name: str
+    shows: str
+    test: str
+    others: dict[str, str] = field(default_factory=dict[str, str])
+    without: frozenset[str] = frozenset()
+
+    def proof(self, method: str) -> str:
+        """The test that shows it for a method."""
+        return self.others.get(method, self.test.replace("METHOD", method))
+
+
+ASPECTS = (
+    Aspect(
+        "spec",
+        "a spec is saved and read back, with the same digest",
+        "tests/specs/test_normal_form.py::test_the_normal_form_is_read_back[METHOD]",
+    ),
+    Aspect(
+        "script",
+        "the example in `scripts/` is what its spec renders to",
+        "tests/rendering/test_scripts.py::test_an_example_is_what_its_spec_renders_to[train_METHOD_example]",
+    ),
+    Aspect(
+        "training",
+        "two steps of all weights, with a loss, a checkpoint after each, and tracked metrics",
+        f"{_TRAINED}::test_it_trains_all_weights[METHOD]",
+        {"ppo": f"{_PPO}[all weights]"},
+    ),
+    Aspect(
+        "evaluation",
+        "an evaluation at the second step, in the log and in the tracker",
+        f"{_TRAINED}::test_it_trains_all_weights[METHOD]",
+        {"ppo": f"{_PPO}[all weights]"},
+    ),
+    Aspect(
+        "LoRA",
+        "the same with an adapter, which is what is saved",
+        f"{_TRAINED}::test_it_trains_an_adapter[METHOD]",
+        {"ppo": f"{_PPO}[adapter]"},
+    ),
+    Aspect(
+        "two processes",
+        "the same in two processes of one machine, over gloo",
+        f"{_TRAINED}::test_two_processes_train[METHOD]",
+        {"ppo": f"{_TRAINED}::test_two_processes_train_ppo[all weights]"},
+    ),
+    Aspect(
+        "resuming",
+        "the second step, from the checkpoint of the first",
+        f"{_TRAINED}::test_it_resumes[METHOD]",
+        {"ppo": "tests/rules/test_rules.py::test_bad_is_told[PPO002]"},
+        frozenset({"ppo"}),
+    ),
+)
+"""The columns of the table."""
+
+
+def proofs(page: object) -> str:
+    """Each method and what is tested of it, then the tests."""
+    header = ["Method", *(aspect.name for aspect in ASPECTS)]
+    rows = [
+        [f"`{method}`", *("refused" if method in aspect.without else "yes" for aspect in ASPECTS)] for method in METHODS
+    ]
+    lines = [header, ["---"] * len(header), *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    told = [f"- {aspect.name}: {aspect.shows}. `{aspect.test}`{_exceptions(aspect)}" for aspect in ASPECTS]
+    return f"{table}\n\n{chr(10).join(told)}"
+
+
+def _exceptions(aspect: Aspect) -> str:
+    words = [
+        f"; `{method}`{' is refused' if method in aspect.without else ''}: `{test}`"
+        for method, test in aspect.others.items()
+    ]
+    return "".join(words)
