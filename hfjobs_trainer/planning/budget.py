@@ -15,6 +15,11 @@ LEAST_SECONDS = 900
 """Shortest timeout that is derived from an estimate, seconds: installing and downloading take minutes by themselves."""
 
 
+def padded_timeout(spec: JobSpec) -> int | None:
+    """The user's timeout and its padding, seconds, rounded up; ``None`` if the user gave none."""
+    return None if spec.timeout is None else _ceil(spec.timeout * (1 + spec.timeout_padding))
+
+
 def decide_timeout(
     spec: JobSpec, duration: DurationEstimate | None, usd_per_hour: float | None
 ) -> tuple[int | None, tuple[Decision, ...]]:
@@ -31,8 +36,8 @@ def decide_timeout(
     """
     padding = f"{spec.timeout_padding:.0%} of padding"
     decisions: list[Decision] = []
-    if spec.timeout is not None:
-        seconds = _ceil(spec.timeout * (1 + spec.timeout_padding))
+    if (given := padded_timeout(spec)) is not None:
+        seconds = given
         if spec.timeout_padding:
             decisions.append(Decision("timeout", f"{seconds} s", f"your {spec.timeout} s and {padding}"))
     elif duration is not None:

@@ -119,12 +119,10 @@ class Search:
         """Every layout on this many GPUs, with its memory; worked out once."""
         if num_gpus not in self._estimated:
             found: list[tuple[Layout, MemoryEstimate]] = []
-            found_layouts = layouts(
+            ways = layouts(
                 self.spec, num_gpus, nodes=self.nodes, usual_gpus=self.usual_gpus, most_packed=self.most_packed
             )
-            for layout in found_layouts:
-                self.spec, num_gpus, nodes=self.nodes, usual_gpus=self.usual_gpus, most_packed=self.most_packed
-            ):
+            for layout in ways:
                 memory = estimate_memory(self.workload(layout), max(1, num_gpus) * self.nodes)
                 if memory is not None:
                     found.append((layout, memory))
@@ -133,9 +131,7 @@ class Search:
 
     def least_memory(self) -> MemoryEstimate | None:
         """Memory of the layout on one GPU that needs the least; ``None`` if the model's size is unknown."""
-        return min(
-            (memory for _, memory in self._layouts(1)), key=lambda memory: memory.total_bytes, default=None
-        )
+        return min((memory for _, memory in self._layouts(1)), key=lambda memory: memory.total_bytes, default=None)
 
     def workload(self, layout: Layout) -> Workload:
         """What a layout asks of each GPU."""

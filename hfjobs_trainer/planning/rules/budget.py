@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.budget import padded_timeout
 from hfjobs_trainer.planning.machine import find_alternative
 from hfjobs_trainer.planning.search import Option
 from hfjobs_trainer.planning.work import unknown_work
@@ -123,8 +124,8 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
         hft.SFT(model="meta-llama/Llama-3.1-8B", dataset="HuggingFaceH4/ultrachat_200k")
         ```
     """
-    duration, limit = context.duration, context.timeout_seconds
-    if duration is None or limit is None or context.spec.timeout is None or duration.seconds.expected <= limit:
+    duration, limit = context.duration, padded_timeout(context.spec)
+    if duration is None or limit is None or duration.seconds.expected <= limit:
         return
     longer = format_duration(-int(-duration.seconds.expected // 60) * 60)
     time = duration.seconds.as_duration()

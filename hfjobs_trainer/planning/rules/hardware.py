@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
+from hfjobs_trainer.planning.estimate import Verdict
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot, suggest_flavors
 from hfjobs_trainer.planning.vllm import server_gpus
 from hfjobs_trainer.problems import Found, need, rule
@@ -105,13 +106,15 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
         # some would do, but for a cap on the whole run, of which other rules tell
         return
     reasons: dict[str, str] = dict(choice.rejected)
-    sizes = {flavor.name: flavor.usable_gpu_memory_gib or 0.0 for flavor in _offered(context).flavors}
+    sizes = {
+        flavor.name: flavor.num_gpus * (flavor.usable_gpu_memory_gib or 0.0) for flavor in _offered(context).flavors
+    }
     small = [name for name, why in reasons.items() if why.startswith("needs ")]
     dear = [name for name, why in reasons.items() if "max_usd_per_hour" in why]
     closest = max(small, key=lambda name: sizes[name]) if small else dear[0] if dear else list(reasons)[-1]
     fixes = [f"max_usd_per_hour above {spec.hardware.max_usd_per_hour:g}"] if dear else []
     if small:
-        fixes += [*([] if spec.lora else ["lora=hft.LoRA()"]), "a smaller per_device_train_batch_size"]
+        fixes += _ways(spec)
     yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", ", or ".join(fixes))
 
 
@@ -237,21 +240,28 @@ def flavor_has_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("hardware.num_gpus", f"{flavor.name} has {of}", ", or ".join(fixes))
 
 
-def _lacking(context: Context[TrainSpec]) -> tuple[Flavor, float] | None:
-    """The named flavor and its GiB left at the estimated peak; ``None`` where the question does not arise."""
+def _judged(context: Context[TrainSpec], verdict: Verdict) -> tuple[Flavor, float, float] | None:
+    """The named flavor, its GiB of GPU memory and those left at the peak, if that is the verdict; else ``None``."""
     flavor = _named(context)
     if flavor is None or not flavor.num_gpus or context.spec.use_cpu:
         return None
     memory = need(context.memory, f"the size of {context.spec.model}")
     usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
-    return flavor, memory.headroom_gib(usable, flavor.num_gpus)
+    if memory.verdict(usable, flavor.num_gpus) != verdict:
+        return None
+    return flavor, usable, memory.headroom_gib(usable, flavor.num_gpus)
 
 
-def _smaller(spec: TrainSpec, per_device: int) -> str:
-    ways = [] if spec.lora else ["lora=hft.LoRA()"]
-    if per_device > 1:
+def _ways(spec: TrainSpec) -> list[str]:
+    """What would need less memory; a batch that the user left open is as small as it can be already."""
+    ways = ["lora=hft.LoRA()"] if spec.lora is None else [] if spec.quantization else ['quantization="4bit"']
+    if spec.is_set("per_device_train_batch_size") and spec.per_device_train_batch_size > 1:
         ways.append("a smaller per_device_train_batch_size")
-    return ", or ".join([*ways, 'hardware="auto"'])
+    return [*ways, "a smaller model"]
+
+
+def _smaller(spec: TrainSpec) -> str:
+    return ", or ".join([*_ways(spec)[:-1], 'hardware="auto"'])
 
 
 @rule("MEM001", stage="run", scope="remote")
@@ -259,7 +269,7 @@ def run_fits_in_memory(context: Context[TrainSpec]) -> Iterator[Found]:
     """The run fits in the memory of the named flavor.
 
     What it does:
-        Refuses a named flavor whose GPU has less memory than the estimated peak.
+        Refuses a named flavor whose GPU has less memory than the estimated peak, by more than the estimate's margin.
 
     Why:
         The job would end in an out-of-memory error, often only at the first long batch.
@@ -274,13 +284,11 @@ def run_fits_in_memory(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-7B", dataset=..., lora=hft.LoRA(), per_device_train_batch_size=1, hardware="auto")
         ```
     """
-    if (found := _lacking(context)) is None or found[1] >= 0:
+    if (found := _judged(context, "does not fit")) is None:
         return
-    flavor, spare = found
-    usable = flavor.usable_gpu_memory_gib or 0.0
-    per_device = context.arguments.get("per_device_train_batch_size", context.spec.per_device_train_batch_size)
+    flavor, usable, spare = found
     why = f"does not fit: needs about {usable - spare:.1f} GiB, a GPU of {flavor.name} has {usable:.1f} GiB"
-    yield Found(_PATH, why, _smaller(context.spec, per_device))
+    yield Found(_PATH, why, _smaller(context.spec))
 
 
 @rule("MEM002", stage="run", scope="remote", severity="warning")
@@ -288,7 +296,8 @@ def run_fits_with_a_margin(context: Context[TrainSpec]) -> Iterator[Found]:
     """The run fits in the memory of the named flavor with a margin.
 
     What it does:
-        Warns where the estimated peak fits in the GPU's memory, but leaves less than 15% and half a GiB.
+        Warns where the estimated peak and the GPU's memory are closer to each other than the estimate's margin, 15% and
+        half a GiB.
 
     Why:
         The peak is an estimate; published runs exceed it by up to that much.
@@ -303,11 +312,9 @@ def run_fits_with_a_margin(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-1.5B", dataset=..., per_device_train_batch_size=2, hardware="a10g-small")
         ```
     """
-    if (found := _lacking(context)) is None:
+    if (found := _judged(context, "tight")) is None:
         return
-    flavor, spare = found
-    margin = context.memory.margin_gib
-    if 0 <= spare < margin:
-        per_device = context.arguments.get("per_device_train_batch_size", context.spec.per_device_train_batch_size)
-        why = f"fits barely: {spare:.1f} GiB free at the estimated peak, {margin:.1f} GiB are advised"
-        yield Found(_PATH, f"{flavor.name} {why}", _smaller(context.spec, per_device))
+    flavor, usable, spare = found
+    left = f"{spare:.1f} GiB free" if spare >= 0 else f"{-spare:.1f} GiB above its {usable:.1f} GiB"
+    why = f"is tight: {left} at the estimated peak, {context.memory.margin_gib:.1f} GiB are advised"
+    yield Found(_PATH, f"{flavor.name} {why}", _smaller(context.spec))

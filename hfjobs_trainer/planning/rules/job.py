@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.labels import is_label_key, is_label_value, slug
+from hfjobs_trainer.planning.search import over_cap
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -71,7 +72,7 @@ def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     seconds, given = context.timeout_seconds, context.spec.timeout
-    if seconds is None or seconds >= MIN_SECONDS:
+    if seconds is None or seconds >= MIN_SECONDS or over_cap(context.spec, context.duration):
         return
     if given is None or given * (1 + context.spec.timeout_padding) >= MIN_SECONDS:
         cap = "max_usd" if context.spec.hardware.max_usd is not None else "max_hours"
