@@ -177,11 +177,12 @@ def relaunch(
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
         # Precision is for the trainer's own arguments to say.
         launch += ["--gpu_ids=all", "--mixed_precision=no", "--dynamo_backend=no"]
+        alone = [f"--num_processes={processes}", "--num_machines=1"]
+        alone += ["--main_process_port=0"]
+        launch += [*(nodes.arguments if nodes else alone), *sys.argv]
         if nodes:
-            sys.exit(nodes.run([*launch, *nodes.arguments, *sys.argv]))
-        launch += [f"--num_processes={processes}", "--num_machines=1"]
-        launch += ["--main_process_port=0"]
-        os.execv(sys.executable, [*launch, *sys.argv])
+            sys.exit(nodes.run(launch))
+        os.execv(sys.executable, launch)
     elif visible > 1:
         # A single process would spread the model over all GPUs, layer by layer.
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]

@@ -87,6 +87,7 @@ def test_a_request_has_no_arguments_and_no_volumes() -> None:
         "labels",
         "namespace",
         "image",
+        "nodes",
     }
 
 

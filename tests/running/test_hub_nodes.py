@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +17,7 @@ import pytest
 from hfjobs_trainer.client import Client
 from hfjobs_trainer.errors import BackendError, HubUnavailable, QuotaError
 from hfjobs_trainer.planning.plan import JobRequest, Plan
+from hfjobs_trainer.rendering.paste import import_lines, runtime_blocks
 from hfjobs_trainer.running.backends.base import JobStatus, Stage
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import Patience
@@ -249,6 +253,46 @@ def test_the_cost_is_that_of_all_nodes(hub: hubsim.Hub, backend: HubBackend) -> 
     jobs(hub)[1].finished += 60
     hub.faults.clear()
     assert job.cost() == pytest.approx(3 * 3.0 / 60)
+
+
+def joining_script(*command: str) -> str:
+    """A script that joins the other nodes and runs a command, by the blocks of real ones and without torch."""
+    blocks = runtime_blocks(["nodes"])
+    imports = import_lines([block.imports for block in blocks])
+    sources = "\n\n\n".join(block.source for block in blocks)
+    # what accelerate's arguments are is said elsewhere
+    run = f"nodes = join_nodes(2, 1)\nsys.exit(nodes.run([sys.executable, *{list(command)!r}]))"
+    return f"{imports}\n\n\n{sources}\n\n\n{run}\n"
+
+
+# Goes on as long as its parent lives.
+GOES_ON = """
+import os, time
+parent = os.getppid()
+print("trains", flush=True)
+while os.getppid() == parent:
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("dying", [0, 1])
+def test_a_machine_that_dies_ends_the_other_though_nobody_watches(
+    hub: hubsim.Hub, backend: HubBackend, dying: int
+) -> None:
+    job = submit(backend, script=joining_script("-c", GOES_ON), env={"HFT_RUN_ID": f"{id(hub)}"})
+    deadline = time.monotonic() + 60
+    while not all("trains" in one.lines for one in jobs(hub)):
+        assert time.monotonic() < deadline, [one.lines for one in jobs(hub)]
+        time.sleep(0.05)
+    process = jobs(hub)[dying].process
+    assert process is not None
+    os.killpg(process.pid, signal.SIGKILL)
+
+    assert stages(hub) == ["ERROR", "ERROR"]
+    assert not hub.requests("/cancel$")
+    assert jobs(hub)[1 - dying].exit_code == 75
+    assert jobs(hub)[1 - dying].lines[-1] == f"node {dying} is gone: node {1 - dying} ends too"
+    assert job.status().message == f"node {dying} of 2: Job failed with exit code: 137. Reason: OOMKilled"
 
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)

@@ -20,7 +20,7 @@ MIN_SECONDS = 300
 _ENV_NAME = re.compile(r"[a-zA-Z][_a-zA-Z0-9]+")
 _SECRET_NAME = re.compile(r"[a-zA-Z][_a-zA-Z0-9]*")
 
-OUR_LABELS = frozenset({"sdk", "method", "spec", "group", "name", "submit-id"})
+OUR_LABELS = frozenset({"sdk", "method", "spec", "group", "name", "submit-id", "node-group", "node-rank", "nodes"})
 """Labels by which this package and the Hub find a job again."""
 
 

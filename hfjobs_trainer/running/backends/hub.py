@@ -177,8 +177,12 @@ class HubBackend:
                     yield label_line(rank, line)
             return
         streams = {rank: self._read_log(namespace, member, follow=True) for rank, member in members.items()}
-        # a node that failed takes the others with it
-        for rank, line in merge_logs(streams, lambda _: self.status(job_id)):
+
+        def look(_: int) -> None:
+            with contextlib.suppress(BackendError):
+                self.status(job_id)  # a node that failed takes the others with it
+
+        for rank, line in merge_logs(streams, look):
             yield label_line(rank, line)
 
     def _read_log(self, namespace: str, name: str, *, follow: bool) -> Iterator[str]:

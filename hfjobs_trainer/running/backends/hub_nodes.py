@@ -194,7 +194,7 @@ def label_line(rank: int, line: str) -> str:
 
 
 def merge_logs(
-    streams: Mapping[int, Iterator[str]], on_end: Callable[[int], object]
+    streams: Mapping[int, Iterator[str]], on_end: Callable[[int], None]
 ) -> Generator[tuple[int, str], None, None]:
     """Lines of several logs as they come, each with its rank.
 

@@ -40,8 +40,8 @@ def test_a_block_is_imports_then_documented_definitions(block: str) -> None:
     kinds = [isinstance(node, ast.Import | ast.ImportFrom) for node in body]
     assert kinds == sorted(kinds, reverse=True)
     for node in body:
-        assert isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.FunctionDef)
-        if isinstance(node, ast.FunctionDef):
+        assert isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.FunctionDef | ast.ClassDef)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
             assert ast.get_docstring(node), node.name
 
 
@@ -54,7 +54,7 @@ def test_no_two_blocks_of_a_script_define_the_same_name() -> None:
     for block, text in BLOCKS.items():
         group = next((prefix for prefix in ALTERNATIVES if block.startswith(prefix)), block)
         for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 owners.setdefault(node.name, set()).add(group)
             elif isinstance(node, ast.Assign):
                 for target in node.targets:
