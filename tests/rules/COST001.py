@@ -6,4 +6,11 @@ from tests.planning.known_models import QWEN_05B
 FACTS = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=20_000))
 BAD = {"hardware": {"flavor": "h200x8", "max_usd": 0.5}}
 GOOD = {"hardware": {"flavor": "auto", "max_usd": 5.0}}
-UNCHECKED = "the rows of the dataset (or max_steps)"
+UNCHECKED = "the size of the model and the rows of the dataset (or max_steps)"
+EXPECTED = [
+    (
+        "hardware.max_usd",
+        "the run is expected to cost $3.33 on h200x8 (5 min (89 s to 20 min)), above max_usd=0.5",
+        'max_usd=1.10 with hardware="a100-large" (about $1.04, 25 min (8 min to 1 h 3 min)), or fewer steps',
+    ),
+]

@@ -6,3 +6,10 @@ from tests.planning.known_models import QWEN_05B
 FACTS = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=20_000))
 BAD = {"hardware": {"flavor": "l4x1", "max_hours": 0.5}}
 GOOD = {"hardware": {"flavor": "auto", "max_hours": 0.5}}
+EXPECTED = [
+    (
+        "hardware.max_hours",
+        "the run is expected to take 1 h 25 min (45 min to 5 h 44 min) on l4x1, above max_hours=0.5",
+        'flavor="auto", or max_hours=1.50',
+    ),
+]

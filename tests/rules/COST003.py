@@ -6,3 +6,10 @@ from tests.planning.known_models import QWEN_05B
 FACTS = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=20_000))
 BAD = {"hardware": "l4x1", "timeout": "20m"}
 GOOD = {"hardware": "l4x1"}
+EXPECTED = [
+    (
+        "timeout",
+        "the run is expected to take 1 h 25 min (45 min to 5 h 44 min), and the job is ended after 25m",
+        'timeout="1h26m" or more, or leave it out',
+    ),
+]

@@ -10,7 +10,8 @@ GOOD_FACTS = Facts(model=QWEN_7B)
 EXPECTED = [
     (
         "hardware.flavor",
-        "no flavor fits; the closest, h200: needs 1090.5 GiB and 164.1 GiB of margin, a GPU has 139.7 GiB",
-        "lora=hft.LoRA(), or a smaller per_device_train_batch_size",
+        "no flavor fits; the closest, h200x8: needs 143.2 GiB and 22.0 GiB of margin "
+        "with 1 per device, a GPU has 139.7 GiB",
+        "lora=hft.LoRA(), or a smaller model",
     ),
 ]

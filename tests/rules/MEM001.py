@@ -10,7 +10,7 @@ UNCHECKED = "the size of me/model"
 EXPECTED = [
     (
         "hardware.flavor",
-        "does not fit: needs about 123.2 GiB, a GPU of a10g-large has 22.2 GiB",
-        'lora=hft.LoRA(), or a smaller per_device_train_batch_size, or hardware="auto"',
+        "does not fit: needs about 120.6 GiB, a GPU of a10g-large has 22.2 GiB",
+        'lora=hft.LoRA(), or hardware="auto"',
     ),
 ]
