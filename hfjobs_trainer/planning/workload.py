@@ -22,6 +22,9 @@ FLOAT32 = BYTES["float32"]
 # Assumed where nothing bounds them: a prompt of an online method, and a row that is not truncated.
 PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
 
+# Methods whose evaluation is a forward pass that asks for the loss alone (TRL 1.16: prediction_step of their trainers).
+_EVALUATING = frozenset({"sft", "dpo", "kto", "reward"})
+
 # The argument that bounds an answer, in methods that have no bound of prompt and answer together.
 _ANSWERS = {
     "grpo": "max_completion_length",
@@ -70,8 +73,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         generation_batch_size=0 if uses_vllm(spec) else _generated_at_once(spec),
         vllm_gpu_memory_fraction=claimed if is_colocated(spec) else 0.0,
         lora_dora=bool(lora and lora.use_dora),
-        # only the loss is asked for, so that no logits are kept; what generates is bounded by the training batch
-        eval_batch_size=spec.per_device_eval_batch_size if spec.needs_eval_dataset and not answer else 0,
+        eval_batch_size=spec.per_device_eval_batch_size if spec.needs_eval_dataset and name in _EVALUATING else 0,
         sync_each_batch=_syncs_each_batch(spec),
         liger_kernel=spec.use_liger_kernel,
         activation_offloading=bool(arguments.get("activation_offloading")),

@@ -71,3 +71,19 @@ def test_a_reference_model_is_held_for_the_kl_term(method: str) -> None:
     assert asked(spec).reference_model is True
     assert asked(spec.replace(beta=0.0)).reference_model is None
     assert asked(spec.replace(lora={"r": 8})).reference_model is None
+
+
+def test_evaluation_counts_where_it_is_a_forward_pass() -> None:
+    evaluating: dict[str, Any] = {"eval_fraction": 0.1, "eval_strategy": "epoch", "per_device_eval_batch_size": 16}
+    assert asked(hft.SFT(**BASE, **evaluating)).eval_batch_size == 16
+    assert asked(hft.SFT(**BASE)).eval_batch_size == 0
+    assert asked(hft.OnlineDPO(**BASE, **evaluating, reward_funcs=["me/reward"])).eval_batch_size == 0
+
+
+def test_what_saves_memory_is_asked_for() -> None:
+    found = asked(hft.SFT(**BASE, activation_offloading=True, lora=hft.LoRA(use_dora=True)))
+    assert found.activation_offloading
+    assert found.lora_dora
+    synced = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
+    assert asked(hft.SFT(**BASE, accelerator_config=synced)).sync_each_batch
+    assert not asked(hft.SFT(**BASE)).sync_each_batch
