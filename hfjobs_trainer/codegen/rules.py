@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 from hfjobs_trainer.problems import Rule, all_rules
 from hfjobs_trainer.specs import load, parse
@@ -89,7 +91,7 @@ def area(code: str) -> str:
     return code.rstrip("0123456789")
 
 
-def _contents(sections: dict[str, str], rules: dict[str, Rule[object]], plain: dict[str, str]) -> str:
+def _contents(sections: dict[str, str], rules: Mapping[str, Rule[Any]], plain: dict[str, str]) -> str:
     lines = ["| Code | Rule | |", "|---|---|---|"]
     for name in AREAS:
         for code in sorted(code for code in sections if area(code) == name):

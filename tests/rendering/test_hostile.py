@@ -319,9 +319,13 @@ texts = st.one_of(
 )
 
 
-@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(PLACES), texts)
-def test_any_text_anywhere(tmp_path_factory: pytest.TempPathFactory, place: Place, text: str) -> None:
+@pytest.mark.parametrize("method", BASES)
+@settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), text=texts)
+def test_any_text_anywhere(
+    tmp_path_factory: pytest.TempPathFactory, method: str, data: st.DataObject, text: str
+) -> None:
+    place = data.draw(st.sampled_from([place for place in PLACES if place.method == method]))
     try_text(place, text, tmp_path_factory.getbasetemp())
 
 

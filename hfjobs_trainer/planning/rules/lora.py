@@ -73,8 +73,8 @@ def _modules(context: Context[TrainSpec]) -> tuple[str, tuple[str, ...]]:
     """The model's type and the paths of its modules; ends the rule if they are not known."""
     model, what = context.facts.model, f"the names of the modules of {context.spec.model}"
     own_code = getattr(context.spec, "trust_remote_code", False)
-    model_type = need(None if model is None or own_code else model.model_type, what)
-    layers = need(model.num_hidden_layers if model else None, what)
+    model_type = need(None if own_code else model.model_type, what)
+    layers = need(model.num_hidden_layers, what)
     return model_type, need(weight_modules(model_type, layers), what)
 
 

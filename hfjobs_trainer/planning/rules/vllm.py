@@ -168,7 +168,7 @@ def server_holds_the_model(context: Context[Any]) -> Iterator[Found]:
     flavor = need(context.flavor, "the flavor, for the memory of its GPUs")
     if flavor.num_gpus <= taken:
         return
-    shape = need(shape_of(context.facts.model) if context.facts.model else None, f"the size of {spec.model}")
+    shape = need(shape_of(context.facts.model), f"the size of {spec.model}")
     usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
     share = spec.vllm_gpu_memory_utilization if spec.is_set("vllm_gpu_memory_utilization") else SERVER_SHARE
     weights, room = 2 * shape.parameters / taken / 2**30, share * usable

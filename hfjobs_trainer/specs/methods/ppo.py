@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
@@ -196,6 +197,31 @@ def one_token_ends_an_answer(context: Context[PPO]) -> Iterator[Found]:
     """
     if context.spec.stop_token is not None and context.spec.stop_token_id is not None:
         yield Found("stop_token_id", "stop_token is given as well", "leave out one of them")
+
+
+@rule("PPO006", methods=["ppo"])
+def options_are_keywords(context: Context[PPO]) -> Iterator[Found]:
+    """The options of the model are names of keyword arguments.
+
+    What it does:
+        Refuses keys of `model_init_kwargs` that no keyword argument can have.
+
+    Why:
+        PPO's script loads the models itself, and writes the options as keyword arguments of `from_pretrained`.
+
+    Example:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., model_init_kwargs={"low-cpu-mem-usage": True})
+        ```
+
+    Use instead:
+        ```python
+        hft.PPO(model=..., reward_model=..., dataset=..., model_init_kwargs={"low_cpu_mem_usage": True})
+        ```
+    """
+    for name in context.spec.model_init_kwargs or {}:
+        if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
+            yield Found("model_init_kwargs", f"{name!r:.60} is no name of an argument", "a name of from_pretrained's")
 
 
 def _batch(context: Context[PPO]) -> int:
