@@ -147,6 +147,8 @@ def _workload(row: dict[str, str]) -> Workload:
         sequence_length=int(float(row["seq_len"])),
         gradient_accumulation_steps=int(_number(row["grad_accum"]) or 1),
         gradient_checkpointing=not row["grad_ckpt"].lower().startswith(("no", "false")),
+        # rows of one length need no mask, packed ones and the kernels of flash-attn neither
+        padded=None if row["seq_kind"] != "fixed" and row["packing"] != "yes" and not row["attn"].startswith(("fa2", "flash")) else False,
         attention="eager" if row["attn"] == "eager" else None,
         head="fused" if fused or "litgpt" in row["fused_ce"] else "full",
         strategy=_strategy(row),
