@@ -102,7 +102,7 @@ def measurement_of(row: dict[str, str]) -> Measurement:
         notes=row["notes"],
         core=row["core"].lower() == "yes",
         tuning=row["tuning"],
-        sharded=_strategy(row) != "ddp",
+        sharded=(_number(row["num_gpus"]) or 1) > 1 and _strategy(row) != "ddp",
         peak_gib=_number(row["peak_gib"]),
         metric=_metric(row["mem_metric"]),
         fitted=row["fit"] != "no",
@@ -129,7 +129,7 @@ def _unmodelled(row: dict[str, str]) -> str | None:
 
 def _workload(row: dict[str, str]) -> Workload:
     quantization = _quantization(row)
-    lean, fused = row["fused_ce"] in ("liger", "unsloth"), row["fused_ce"] in ("liger", "unsloth", "cce", "chunked")
+    lean, fused = row["fused_ce"] in ("liger", "unsloth"), row["fused_ce"] in ("liger", "unsloth", "cce")
     targets, modules, dora = _lora(row)
     return Workload(
         model=_model(row),
@@ -142,15 +142,16 @@ def _workload(row: dict[str, str]) -> Workload:
         quantization=quantization,
         dtype=_dtype(row, quantization is not None),
         mixed_precision=_autocast(row),
-        optim=_optimizer(row["optimizer"]),
+        optim=_optimizer(row),
         per_device_train_batch_size=int(float(row["per_device_batch"])),
         sequence_length=int(float(row["seq_len"])),
-        gradient_accumulation_steps=int(_number(row["grad_accum"]) or 1),
+        # litgpt's recipes all accumulate
+        gradient_accumulation_steps=int(_number(row["grad_accum"]) or (2 if row["framework"] == "litgpt" else 1)),
         gradient_checkpointing=not row["grad_ckpt"].lower().startswith(("no", "false")),
         # rows of one length need no mask, packed ones and the kernels of flash-attn neither
         padded=None if row["seq_kind"] != "fixed" and row["packing"] != "yes" and not row["attn"].startswith(("fa2", "flash")) else False,
         attention="eager" if row["attn"] == "eager" else None,
-        head="fused" if fused or "litgpt" in row["fused_ce"] else "full",
+        head="fused" if fused else "full",
         strategy=_strategy(row),
         liger_kernel=lean,
         activation_offloading=row["cpu_offload"] == "act" or "offload" in row["grad_ckpt"],
@@ -169,21 +170,54 @@ def _model(row: dict[str, str]) -> ModelFacts:
 def _stack(row: dict[str, str]) -> Stack:
     """What the row's framework does otherwise than TRL 1.16."""
     framework, kernels = row["framework"], row["fused_ce"]
+    compiled = kernels == "compiled" or "compile" in row["notes"]
     fields: dict[str, Any] = {
         "selective": row["grad_ckpt"] == "selective",
-        "lean_kernels": framework in ("torchtune", "torchtitan", "unsloth") or kernels == "compiled",
+        "lean_kernels": framework in ("unsloth",) or (framework.startswith("torch") and compiled),
         "frees_gradients": "optimizer_in_bwd" in row["notes"],
-        "quantizer": "gptq" if "gptq" in row["dtype"] else "bitsandbytes",
     }
-    if framework in ("litgpt", "torchtune", "unsloth") or framework.startswith("fsdp_qlora"):
+    if row["tuning"] == "qlora":
+        # PEFT's autocast_adapter_dtype, which TRL 1.16 undoes
+        fields["adapter_bytes"] = 4 if _is_trainer(framework) else 2
+    elif framework in ("litgpt", "torchtune") or framework.startswith("fsdp_qlora"):
         fields["adapter_bytes"] = 2
-    if row["source"] == "qwen-readme" or (framework.startswith("ms-swift") and row["arch"].startswith("qwen-")):
-        # Qwen's first modelling code computes the loss from half-precision logits
-        fields["logit_bytes"] = 10.0
-    elif framework.startswith(("fsdp_qlora", "hf-trainer+peft+fa2")):
-        # transformers up to 4.47 makes a float32 copy of all logits, and a shifted one of it
-        fields["logit_bytes"] = 18.0
-    return Stack(**fields) if fields else TRL
+    if "torch 2.0" in row["notes"]:
+        # its foreach AdamW holds the square root of the second moment, and a second one with epsilon added
+        # (torch 2.0: optim/adamw.py, _multi_tensor_adamw)
+        fields["adamw_temporaries"] = 2
+    fields["quantizes_experts"] = framework == "unsloth"
+    fields["loads_whole"] = framework == "litgpt"
+    fields["casts_head"] = kernels == "liger"
+    fields["gptq"] = _is_gptq(row)
+    return Stack(**fields, **_logits(row)) if fields else TRL
+
+
+def _logits(row: dict[str, str]) -> dict[str, float]:
+    """Bytes per logit alive and cached, where the row's loss is not the one of transformers 4.48 and later."""
+    framework, kernels = row["framework"], row["fused_ce"]
+    if _is_gptq(row):
+        # trained under DeepSpeed, see _strategy: logits, a shifted copy, log-probabilities and their gradient are all
+        # in half precision
+        return {"logit_bytes": 8.0, "logit_cached": 0.0}
+    if row["arch"].startswith("qwen-"):
+        # half-precision logits and a shifted copy beside the three float32 ones
+        return {"logit_bytes": 12.0, "logit_cached": 4.0}
+    if framework.startswith("fsdp_qlora"):
+        # transformers up to 4.47 makes a float32 copy of all logits and a shifted one; the loop keeps the outputs alive
+        return {"logit_bytes": 16.0, "logit_cached": 2.0}
+    if kernels in ("chunked", "chunked-logits(litgpt)"):
+        # all logits in half precision, as a list of parts; the loss's float32 copies are of one part of eight
+        return {"logit_bytes": 3.0, "logit_cached": 0.0}
+    return {}
+
+
+def _is_gptq(row: dict[str, str]) -> bool:
+    return "gptq" in row["dtype"]
+
+
+def _is_trainer(framework: str) -> bool:
+    """Whether a framework trains with transformers' Trainer, under autocast."""
+    return framework.startswith(("trl", "hf-trainer", "ms-swift", "axolotl", "unsloth"))
 
 
 def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, ...], bool]:
@@ -213,7 +247,8 @@ def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, .
 def _quantization(row: dict[str, str]) -> Literal["4bit", "4bit-double", "8bit"] | None:
     if row["tuning"] != "qlora":
         return None
-    double = "dq" in row["dtype"] or "nf4-dq" in row["notes"]
+    # axolotl sets bnb_4bit_use_double_quant by itself
+    double = "dq" in row["dtype"] or "nf4-dq" in row["notes"] or row["framework"].startswith("axolotl")
     return "4bit-double" if double else "4bit"
 
 
@@ -221,27 +256,32 @@ def _dtype(row: dict[str, str], quantized: bool) -> Literal["float32", "bfloat16
     """The dtype of what is not quantized."""
     if "fp32-master" in row["dtype"]:
         return "float32"
-    # PEFT's prepare_model_for_kbit_training turns what is not quantized into float32; these stacks call it
-    if quantized and row["framework"].startswith(("ms-swift", "hf-trainer", "trl")):
+    # PEFT's prepare_model_for_kbit_training turns what is not quantized into float32, unless it is GPTQ; the recipes of
+    # these stacks call it
+    if quantized and not _is_gptq(row) and row["framework"].startswith(("ms-swift", "hf-trainer", "trl-sft")):
         return "float32"
     return "float16" if "fp16" in row["dtype"] else "bfloat16"
 
 
 def _autocast(row: dict[str, str]) -> Literal["bf16", "fp16"] | None:
     """transformers' Trainer computes under autocast; the loops of other stacks in the weights' own dtype."""
-    trainer = row["framework"].startswith(("trl", "hf-trainer", "ms-swift", "axolotl", "unsloth", "torchtitan"))
-    if not trainer:
+    if _is_gptq(row) or not (_is_trainer(row["framework"]) or row["framework"] == "torchtitan"):
         return None
     return "fp16" if "fp16" in row["dtype"] else "bf16"
 
 
-def _optimizer(text: str) -> str:
-    name = text.split("(")[0].strip().rstrip("?")
+def _optimizer(row: dict[str, str]) -> str:
+    name = row["optimizer"].split("(")[0].strip().rstrip("?")
+    if name == "adamw" and row["framework"] == "torchtune":
+        return "adamw_torch_fused"  # its recipes ask for the fused one
     return _OPTIMIZERS.get(name, name)
 
 
 def _strategy(row: dict[str, str]) -> str:
     sharding = row["sharding"]
+    if row["source"] == "qwen-readme" and _is_gptq(row):
+        # one GPU, but under DeepSpeed and without autocast (QwenLM/Qwen: finetune/finetune_qlora_single_gpu.sh)
+        return "zero2"
     if sharding.startswith("zero"):
         return sharding[:5]
     if sharding.startswith("fsdp"):

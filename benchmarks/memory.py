@@ -84,7 +84,7 @@ def comparable_gib(estimate: MemoryEstimate, metric: str) -> float:
     """An estimate's peak in the metric of a measurement."""
     if metric == "allocated":
         return estimate.allocated_gib
-    return estimate.reserved_gib if metric == "reserved" else estimate.total_gib
+    return estimate.reserved_gib if metric == "reserved" else estimate.device_gib
 
 
 def predict_closed_form(rows: Sequence[Measurement]) -> Predictions:

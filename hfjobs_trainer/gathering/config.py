@@ -16,6 +16,12 @@ _NAMES = {
     "num_key_value_heads": ("num_key_value_heads", "num_kv_heads"),
     "head_dim": ("head_dim",),
     "vocab_size": ("vocab_size",),
+    "num_experts": ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
+    "num_experts_per_tok": ("num_experts_per_tok", "moe_k", "moe_topk", "num_experts_per_token"),
+    "moe_intermediate_size": ("moe_intermediate_size", "expert_ffn_hidden_size"),
+    "shared_expert_intermediate_size": ("shared_expert_intermediate_size", "shared_intermediate_size"),
+    "shared_experts": ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts"),
+    "num_dense_layers": ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index"),
 }
 
 _TORCH_DTYPES = {
@@ -46,6 +52,10 @@ def read_config(config: Json) -> ModelFacts:
     hidden, heads, head_dim = number("hidden_size"), number("num_attention_heads"), number("head_dim")
     if head_dim is None and hidden and heads:
         head_dim = hidden // heads
+    experts, expert_width = number("num_experts"), number("moe_intermediate_size") or number("intermediate_size")
+    shared = number("shared_expert_intermediate_size")
+    if shared is None and (count := number("shared_experts")) and expert_width:
+        shared = count * expert_width
     ties = [scope["tie_word_embeddings"] for scope in scopes if isinstance(scope.get("tie_word_embeddings"), bool)]
     dtypes = [as_text(scope.get(name)) for scope in scopes for name in ("dtype", "torch_dtype")]
     dtype = next((name for name in dtypes if name), None)
@@ -59,6 +69,11 @@ def read_config(config: Json) -> ModelFacts:
         head_dim=head_dim,
         vocab_size=number("vocab_size"),
         tie_word_embeddings=bool(ties[0]) if ties else None,
+        num_experts=experts or None,
+        num_experts_per_tok=number("num_experts_per_tok") if experts else None,
+        moe_intermediate_size=expert_width if experts else None,
+        shared_expert_intermediate_size=shared if experts else None,
+        num_dense_layers=number("num_dense_layers") if experts else None,
         dtype=dtype.removeprefix("torch.") if dtype else None,
         is_vision=bool(as_json(config.get("vision_config"))) if config else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hfjobs_trainer.facts import ModelFacts
 
@@ -14,9 +15,18 @@ _UNGATED = frozenset(
     | {"mpt", "nemotron", "opt", "phi", "starcoder2"}
 )
 # Families with a bias on the query, key and value projections.
-_QKV_BIAS = frozenset({"qwen2", "qwen2_moe"})
-# Families with a norm on each head's queries and keys.
-_QK_NORM = frozenset({"qwen3", "qwen3_moe"})
+_QKV_BIAS = frozenset({"qwen", "qwen2", "qwen2_moe", "gpt_oss"})
+# Families with a norm on each head's queries and keys, as wide as one head.
+_QK_NORM = frozenset({"qwen3", "qwen3_moe", "gemma3", "gemma3_text", "apertus"})
+# Families with a norm before and after both the attention and the MLP.
+_FOUR_NORMS = frozenset({"gemma2", "gemma3", "gemma3_text"})
+# Families whose norms are torch's own LayerNorm, which saves its input as it is.
+_LAYER_NORM = frozenset({"bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "opt", "phi", "starcoder2"})
+# Families with one matrix for queries, keys and values, and those with one for the gate and the MLP's input.
+_FUSED_QKV = frozenset(
+    {"baichuan", "bloom", "chatglm", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "phi3", "qwen"}
+)
+_FUSED_GATE = frozenset({"chatglm", "glm", "glm4", "phi3"})
 
 # What PEFT 0.21.2 adapts when it is given no target modules (peft/utils/constants.py). Others: the attention's queries
 # and values, which is what most of that table says.
@@ -51,6 +61,14 @@ class Shape:
         vocab: Size of the vocabulary.
         tied: Whether the head shares the embedding's matrix.
         gated: Whether the MLP has a gate.
+        experts: Experts of each layer that tokens are routed to; 0 in a dense model.
+        experts_per_token: Experts that one token is routed to.
+        expert_ffn: Inner width of one expert.
+        shared_ffn: Inner width of what every token passes beside its experts.
+        norms: Norms of one layer as wide as the residual stream.
+        head_norms: Whether each head's queries and keys are normed.
+        layer_norms: Whether norms are torch's LayerNorm.
+        fused_qkv, fused_gate: Whether the projections of the attention, and those into the MLP, are one matrix.
         parameters: Parameters of the whole model.
         assumed: What is a guess, because the model's configuration does not say.
     """
@@ -65,6 +83,15 @@ class Shape:
     tied: bool
     gated: bool
     parameters: int
+    experts: int = 0
+    experts_per_token: int = 0
+    expert_ffn: int = 0
+    shared_ffn: int = 0
+    norms: int = 2
+    head_norms: bool = False
+    layer_norms: bool = False
+    fused_qkv: bool = False
+    fused_gate: bool = False
     assumed: tuple[str, ...] = ()
 
     @property
@@ -73,36 +100,62 @@ class Shape:
         return self.vocab * self.hidden
 
     @property
+    def ends(self) -> int:
+        """Parameters of the embedding and the head together."""
+        return self.embedding * (1 if self.tied else 2)
+
+    @property
+    def active_ffn(self) -> int:
+        """Inner width of all that one token passes in a layer's MLP."""
+        return self.experts_per_token * self.expert_ffn + self.shared_ffn if self.experts else self.ffn
+
+    @property
     def linears(self) -> dict[str, tuple[int, int]]:
-        """Inputs and outputs of each matrix of one layer."""
-        h, q, kv, f = self.hidden, self.query, self.key_value, self.ffn
-        found = {"q_proj": (h, q), "k_proj": (h, kv), "v_proj": (h, kv), "o_proj": (q, h), "up_proj": (h, f)}
-        return found | {"down_proj": (f, h)} | ({"gate_proj": (h, f)} if self.gated else {})
+        """Inputs and outputs of each matrix of one layer; experts are no such matrices.
+
+        transformers 5 keeps the experts of a layer in one tensor of three dimensions, which neither bitsandbytes
+        quantizes nor ``"all-linear"`` adapts (``integrations/moe.py``, ``integrations/bitsandbytes.py``).
+        """
+        h, q, kv = self.hidden, self.query, self.key_value
+        found = {"q_proj": (h, q), "k_proj": (h, kv), "v_proj": (h, kv), "o_proj": (q, h)}
+        f = self.shared_ffn if self.experts else self.ffn
+        if not f:
+            return found
+        return found | {"up_proj": (h, f), "down_proj": (f, h)} | ({"gate_proj": (h, f)} if self.gated else {})
 
     @property
     def body(self) -> int:
         """Parameters outside the embedding and the head."""
-        return max(0, self.parameters - self.embedding * (1 if self.tied else 2))
+        return max(0, self.parameters - self.ends)
 
 
 def count_parameters(model: ModelFacts) -> int | None:
-    """Parameters of a dense decoder by its configuration; ``None`` if a number is missing.
+    """Parameters of a decoder by its configuration; ``None`` if a number is missing.
 
-    Exact for the Llama, Qwen2 and Qwen3 families; without the small biases of a few others. Experts are not counted.
+    Exact for the Llama, Qwen2, Qwen3 and Gemma families; without the small biases of a few others.
     """
     h, f, layers, heads = model.hidden_size, model.intermediate_size, model.num_hidden_layers, model.num_attention_heads
     if h is None or f is None or layers is None or heads is None or model.vocab_size is None:
         return None
     head_size = model.head_dim or h // heads
     query, key_value = heads * head_size, (model.num_key_value_heads or heads) * head_size
-    layer = h * query + 2 * h * key_value + query * h + (3 if _gated(model) else 2) * h * f + 2 * h
+    matrices = 3 if _gated(model) else 2
+    layer = h * query + 2 * h * key_value + query * h + (4 if model.model_type in _FOUR_NORMS else 2) * h
     if model.model_type in _QKV_BIAS:
         layer += query + 2 * key_value
     if model.model_type in _QK_NORM:
         layer += 2 * head_size
-    return layers * layer + model.vocab_size * h * (1 if model.tie_word_embeddings else 2) + h
+    dense = matrices * h * f
+    mlps = layers * dense
+    if model.num_experts:
+        expert, shared = model.moe_intermediate_size or f, model.shared_expert_intermediate_size or 0
+        routed = model.num_experts * (matrices * h * expert + h) + matrices * h * shared
+        without = min(layers, model.num_dense_layers or 0)
+        mlps = without * dense + (layers - without) * routed
+    return layers * layer + mlps + model.vocab_size * h * (1 if model.tie_word_embeddings else 2) + h
 
 
+@lru_cache(maxsize=1024)
 def shape_of(model: ModelFacts) -> Shape | None:
     """The sizes of a model; ``None`` if neither its parameters nor its configuration are known.
 
@@ -129,7 +182,7 @@ def shape_of(model: ModelFacts) -> Shape | None:
     ffn = or_guess("intermediate_size", model.intermediate_size, 7 * hidden // 2)
     vocab = or_guess("vocab_size", model.vocab_size, 151_936)
     if counted is not None and abs(known - counted) > 0.1 * counted:
-        assumed.append("layers other than a dense decoder's")
+        assumed.append("layers other than those of a decoder")
     return Shape(
         hidden=hidden,
         layers=layers,
@@ -141,6 +194,15 @@ def shape_of(model: ModelFacts) -> Shape | None:
         tied=bool(model.tie_word_embeddings),
         gated=_gated(model),
         parameters=known,
+        experts=model.num_experts or 0,
+        experts_per_token=(model.num_experts_per_tok or 1) if model.num_experts else 0,
+        expert_ffn=(model.moe_intermediate_size or ffn) if model.num_experts else 0,
+        shared_ffn=model.shared_expert_intermediate_size or 0,
+        norms=4 if model.model_type in _FOUR_NORMS else 2,
+        head_norms=model.model_type in _QK_NORM,
+        layer_norms=model.model_type in _LAYER_NORM,
+        fused_qkv=model.model_type in _FUSED_QKV,
+        fused_gate=model.model_type in _FUSED_GATE,
         assumed=tuple(assumed),
     )
 
@@ -160,13 +222,13 @@ def adapted_linears(
     if targets is None:
         targets = _DEFAULT_TARGETS.get(model_type or "", ("q_proj", "v_proj"))
     if targets == "all-linear":
-        return linears
+        return _joined(shape, linears)
     if isinstance(targets, str):
         chosen = {name for name in linears if _matches(targets, name)}
     else:
         last = [target.rsplit(".", 1)[-1] for target in targets]
         chosen = {name for target in last for name in _SAME_AS.get(target, (target,))}
-    return {name: size for name, size in linears.items() if name in chosen} or linears
+    return _joined(shape, {name: size for name, size in linears.items() if name in chosen} or linears)
 
 
 def count_lora_parameters(model: ModelFacts, r: int, targets: Sequence[str] | str | None = None) -> int | None:
@@ -176,6 +238,20 @@ def count_lora_parameters(model: ModelFacts, r: int, targets: Sequence[str] | st
         return None
     adapted = adapted_linears(shape, targets, model.model_type)
     return shape.layers * r * sum(inputs + outputs for inputs, outputs in adapted.values())
+
+
+def _joined(shape: Shape, chosen: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """The chosen projections as the family has them: some are parts of one matrix."""
+    for fused, name, parts in (
+        (shape.fused_qkv, "qkv_proj", ("q_proj", "k_proj", "v_proj")),
+        (shape.fused_gate, "gate_up_proj", ("gate_proj", "up_proj")),
+    ):
+        if fused and any(part in chosen for part in parts):
+            outputs = sum(shape.linears[part][1] for part in parts if part in shape.linears)
+            chosen = {part: size for part, size in chosen.items() if part not in parts} | {
+                name: (shape.hidden, outputs)
+            }
+    return chosen
 
 
 def _gated(model: ModelFacts) -> bool:

@@ -35,6 +35,9 @@ class MemoryEstimate:
         num_gpus: GPUs among which the batch is spread.
         strategy: How the model is spread over them: a copy on each (``"ddp"``), or in parts.
         ddp_bytes: What each GPU would hold on top if there were several; 0 once it is included.
+        cached_bytes: What the allocator keeps on top and gives back before it fails; no part of the peak.
+        paged_bytes: Part of the optimizer's states that the driver moves to the host's memory when the GPU is full; it
+            is outside of torch's allocator.
         gpu_fraction: Share of the GPU that another process claims, such as vLLM.
         assumed: Numbers of the model that were guessed.
     """
@@ -54,6 +57,8 @@ class MemoryEstimate:
     num_gpus: int = 1
     strategy: str = "ddp"
     ddp_bytes: float = 0.0
+    cached_bytes: float = 0.0
+    paged_bytes: float = 0.0
     gpu_fraction: float = 0.0
     assumed: tuple[str, ...] = ()
 
@@ -74,14 +79,19 @@ class MemoryEstimate:
         return self.total_bytes / GIB
 
     @property
+    def device_gib(self) -> float:
+        """The peak that nvidia-smi shows, GiB."""
+        return (self.total_bytes + self.cached_bytes) / GIB
+
+    @property
     def reserved_gib(self) -> float:
         """The peak of what torch's allocator takes, GiB: ``torch.cuda.max_memory_reserved``."""
-        return (self.total_bytes - self.overhead) / GIB
+        return (self.total_bytes + self.cached_bytes - self.overhead - self.paged_bytes) / GIB
 
     @property
     def allocated_gib(self) -> float:
         """The peak of live tensors, GiB: ``torch.cuda.max_memory_allocated``."""
-        return (self.total_bytes - self.overhead - self.fragmentation) / GIB
+        return (self.total_bytes - self.overhead - self.fragmentation - self.paged_bytes) / GIB
 
     @property
     def margin_gib(self) -> float:

@@ -1,76 +1,119 @@
-"""What is left on one GPU of a model that is spread over several: a closed form, for FSDP and DeepSpeed."""
+"""What one GPU holds of a model that is spread over several: a closed form, for FSDP and DeepSpeed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hfjobs_trainer.planning.architecture import Shape
-from hfjobs_trainer.planning.estimate import MemoryEstimate
 
 # Layers that are whole on each GPU at a time: the one that computes and the one that is fetched meanwhile.
 LIVE_LAYERS = 2
-# DeepSpeed 0.19 fetches up to this many parameters ahead, and updates as many at a time (its defaults for
+# DeepSpeed 0.19 keeps up to this many parameters whole, and updates as many at a time (its defaults for
 # stage3_max_live_parameters and sub_group_size).
 ZERO_LIVE, ZERO_GROUP = 1_000_000_000, 1_000_000_000
 # Elements of the bucket in which DeepSpeed's stages 1 and 2 reduce gradients (its default), held twice.
 ZERO_BUCKET = 500_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one GPU holds throughout, and what it gathers on the way; bytes.
+
+    Attributes:
+        weights, adapter, optimizer_states, reference_model: Held throughout.
+        gradients: All gradients, at the end of the backward pass.
+        gathered: Weights that are whole while layers are computed.
+        reducing: Gradients of one layer before they are spread.
+        stepping: What the optimizer's step needs for itself.
+        unsynced: Gradients between the batches of one step, where they are not spread yet.
+    """
+
+    weights: float
+    adapter: float
+    optimizer_states: float
+    reference_model: float
+    gradients: float
+    gathered: float = 0.0
+    reducing: float = 0.0
+    stepping: float = 0.0
+    unsynced: float | None = None
+
+
 def spread(
-    held: MemoryEstimate, shape: Shape, strategy: str, num_gpus: int, *, frozen: float, half: bool
-) -> MemoryEstimate:
+    whole: Holding,
+    shape: Shape,
+    strategy: str,
+    num_gpus: int,
+    *,
+    frozen: bool,
+    width: int,
+    trained: float,
+    offload: bool,
+    synced: bool,
+) -> Holding:
     """One GPU's part of what a single GPU would hold.
 
-    Compared with nine published peaks of FSDP with the decoders of transformers (2 and 4 GPUs, 7 and 8 billion
-    parameters), it is off by 11% in the median and 36% at most; with one of ZeRO-3, by 15%. Stacks that wrap the model
-    in other units hold up to three times as much.
-
     Args:
-        held: What one GPU would hold without any spreading, overhead aside.
+        whole: What one GPU would hold without any spreading.
         shape: The model.
         strategy: ``"fsdp1"``, ``"fsdp2"``, ``"zero1"``, ``"zero2"`` or ``"zero3"``.
         num_gpus: GPUs that share.
-        frozen: Bytes of weights that are not trained, 0 if all are.
-        half: Whether the arithmetic is in half precision.
+        frozen: Whether most weights are not trained.
+        width: Bytes of a number in matrix products, in which weights are gathered.
+        trained: Parameters that are trained.
+        synced: Whether FSDP spreads gradients after each batch, not once per step.
+        offload: Whether what is held waits in the host's memory instead.
     """
     if strategy.startswith("zero"):
-        return _zero(held, shape, int(strategy[-1]), num_gpus, frozen=frozen, half=half)
-    width = 2 if half else 4
-    layer = shape.body / shape.layers
-    # the embedding and the head are units of their own; gathered in half precision, their gradients too
-    whole = width * (LIVE_LAYERS * layer + shape.embedding * (1 if shape.tied else 2))
-    reduced = 0.0 if frozen else width * layer
-    if held.moment == "the optimizer's step":
-        whole, reduced = 0.0, held.buffers / num_gpus
-    return replace(
-        held,
-        weights=held.weights / num_gpus,
-        adapter=held.adapter / num_gpus,
-        gradients=held.gradients / num_gpus,
-        optimizer_states=held.optimizer_states / num_gpus,
-        reference_model=held.reference_model / num_gpus,
-        # the copies that autocast would make are what is gathered
-        buffers=whole + reduced,
+        held = _zero(whole, shape, int(strategy[-1]), num_gpus, frozen=frozen, width=width, trained=trained)
+    else:
+        held = _fsdp(whole, shape, num_gpus, frozen=frozen, width=width, trained=trained, synced=synced)
+    if offload:
+        return replace(held, weights=0.0, adapter=0.0, optimizer_states=0.0, gradients=0.0, stepping=0.0)
+    return held
+
+
+def _fsdp(
+    whole: Holding, shape: Shape, num_gpus: int, *, frozen: bool, width: int, trained: float, synced: bool
+) -> Holding:
+    """A unit for each layer, and one for the embedding, the head and the last norm, whole until the pass ends."""
+    ends = width * shape.ends
+    # weights of 4 or 8 bits are gathered as they are
+    layer = min(width * shape.body, max(0.0, whole.weights - ends)) / shape.layers
+    return Holding(
+        weights=whole.weights / num_gpus,
+        adapter=whole.adapter / num_gpus,
+        optimizer_states=whole.optimizer_states / num_gpus,
+        reference_model=whole.reference_model / num_gpus,
+        gradients=whole.gradients / num_gpus,
+        gathered=LIVE_LAYERS * layer + ends,
+        reducing=0.0 if frozen else layer,
+        stepping=whole.stepping / num_gpus,
+        unsynced=None if synced else width * trained,
     )
 
 
 def _zero(
-    held: MemoryEstimate, shape: Shape, stage: int, num_gpus: int, *, frozen: float, half: bool
-) -> MemoryEstimate:
+    whole: Holding, shape: Shape, stage: int, num_gpus: int, *, frozen: bool, width: int, trained: float
+) -> Holding:
     """DeepSpeed: weights in the precision of the arithmetic, and a float32 copy of the trained ones."""
-    width = 2 if half else 4
-    trained = shape.parameters if not frozen else held.adapter / 4
-    states = held.optimizer_states + (4 * trained if half else 0)
-    weights = frozen or width * shape.parameters
-    gradients = width * trained if held.gradients else 0.0
-    buffers = 2 * width * min(ZERO_BUCKET, trained)
+    part = num_gpus if stage == 3 else 1
+    weights = whole.weights if frozen else width * shape.parameters
+    states = whole.optimizer_states + (4 * trained if width == 2 else 0)
     if stage == 3:
-        buffers = width * 2 * min(ZERO_LIVE, shape.parameters) + 4 * min(ZERO_GROUP, trained / num_gpus)
-    return replace(
-        held,
-        weights=weights / (num_gpus if stage == 3 else 1),
-        gradients=gradients / (num_gpus if stage >= 2 else 1),
+        # what is not yet let go, the layer that computes, and embedding and head, whose size no other gathering reuses
+        live = width * min(shape.parameters, ZERO_LIVE + shape.body / shape.layers + shape.ends)
+        packed = whole.weights / (width * shape.parameters) if frozen else 1.0
+        gathered, stepping = live * min(1.0, packed), 4.0 * min(ZERO_GROUP, trained / num_gpus)
+    else:
+        # gradients are flattened, then turned into float32
+        gathered, stepping = 2.0 * width * min(ZERO_BUCKET, trained), (width + 4.0) * trained / num_gpus
+    return Holding(
+        weights=weights / part,
+        adapter=(width * trained if frozen else 0.0) / part,
         optimizer_states=states / num_gpus,
-        reference_model=held.reference_model / (num_gpus if stage == 3 else 1),
-        buffers=buffers,
+        reference_model=whole.reference_model / part,
+        gradients=width * trained / (num_gpus if stage >= 2 else 1),
+        gathered=gathered,
+        stepping=stepping,
     )

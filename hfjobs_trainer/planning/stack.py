@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,23 +10,33 @@ class Stack:
     """Choices that no argument of TRL's configs speaks of; the defaults are those of TRL 1.16.
 
     Attributes:
-        logit_bytes: Bytes per logit where all of them are held.
+        logit_bytes: Bytes per logit that are alive at once where all of them are held: torch's cross entropy holds the
+            float32 log-probabilities, their gradient and that of the logits (4 each).
+        logit_cached: Bytes per logit that the allocator keeps beside them: the freed half-precision logits, in blocks
+            too small for any float32 one.
         lean_kernels: Whether norms and gated activations are fused kernels that save their inputs alone, as Liger's,
             Unsloth's and compiled ones do.
         adapter_bytes: Bytes of one adapter weight; ``None``: 4, and 2 on quantized weights.
+        adamw_temporaries: Values per trained parameter that unfused AdamW holds during its step.
         frees_gradients: Whether each gradient is freed as soon as its weight is updated.
         selective: Whether checkpointing keeps every second matrix product of a layer instead of recomputing it.
-        quantizer: Whose 4-bit format it is; decides how large the scales are.
-        unit_layers: Decoder layers that one unit of FSDP holds.
+        casts_head: Whether a fused head turns a float32 head into half precision as a whole, as Liger's does.
+        quantizes_experts: Whether experts are matrices of their own, so that they are quantized as well.
+        loads_whole: Whether each GPU of FSDP holds the whole model once beside its part, to load it.
+        gptq: Whether 4-bit weights are GPTQ's instead of bitsandbytes'.
     """
 
-    logit_bytes: float = 14.0
+    logit_bytes: float = 12.0
+    logit_cached: float = 2.0
     lean_kernels: bool = False
     adapter_bytes: int | None = None
+    adamw_temporaries: int = 1
     frees_gradients: bool = False
     selective: bool = False
-    quantizer: Literal["bitsandbytes", "gptq"] = "bitsandbytes"
-    unit_layers: int = 1
+    casts_head: bool = False
+    quantizes_experts: bool = False
+    loads_whole: bool = False
+    gptq: bool = False
 
 
 TRL = Stack()
