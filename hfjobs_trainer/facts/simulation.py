@@ -16,7 +16,9 @@ class SimulatedPeak:
         static: What is held throughout: ``weights``, ``adapter``, ``optimizer_states``, ``reference_model``.
         peaks: The most that is held within each moment of the step, static parts included.
         gradients: Gradients among it.
-        reserved: What torch's allocator takes for it from the GPU, of a step whose batches all have the same shape.
+        needed: What torch's allocator must have of the GPU for it, bytes between the blocks included, of steps whose
+            batches all have the same shape.
+        reserved: What it takes if there is enough, segments included that it gives back before a request fails.
         depths: Numbers of layers that were run; the figures are for the full number.
         parameters: Parameters of the model that was built.
         seconds: What it took.
@@ -27,6 +29,7 @@ class SimulatedPeak:
     static: Mapping[str, float] = field(default_factory=dict[str, float])
     peaks: Mapping[str, float] = field(default_factory=dict[str, float])
     gradients: Mapping[str, float] = field(default_factory=dict[str, float])
+    needed: float = 0.0
     reserved: float = 0.0
     depths: tuple[int, ...] = ()
     parameters: int | None = None

@@ -125,6 +125,7 @@ def _peak(question: str, answer: dict[str, Any]) -> SimulatedPeak:
         static=answer["static"],
         peaks=answer["peaks"],
         gradients=answer["gradients"],
+        needed=answer["needed"],
         reserved=answer["reserved"],
         depths=tuple(answer["depths"]),
         parameters=answer["parameters"],

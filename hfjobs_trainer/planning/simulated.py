@@ -19,7 +19,7 @@ _NOT_NUMBERS = frozenset(
     {"path", "exists", "private", "gated", "sha", "num_parameters", "dtype", "is_vision", "has_chat_template"}
 )
 # How the loss of other stacks treats the logits, by the bytes per logit that it holds.
-_LOGITS = {14.0: "now", 18.0: "copied", 10.0: "half"}
+_LOGITS = {(12.0, 2.0): "now", (12.0, 4.0): "shifted", (16.0, 2.0): "copied", (8.0, 0.0): "half", (3.0, 0.0): "parts"}
 # Attention kernels that take rows of different lengths as they are, without a mask.
 _UNPADDED = ("flash_attention_2", "flash_attention_3", "kernels-community/flash-attn2")
 
@@ -33,12 +33,12 @@ def why_not(workload: Workload) -> str | None:
         "its model is unknown": w.model.hidden_size is None or w.model.num_hidden_layers is None,
         "its model takes images": bool(w.model.is_vision),
         "8-bit weights are not simulated": w.quantization == "8bit",
-        "the quantizer is not bitsandbytes": w.quantization is not None and w.stack.quantizer != "bitsandbytes",
+        "the quantizer is not bitsandbytes": w.quantization is not None and w.stack.gptq,
         "fused kernels of Liger, Unsloth or torch.compile are not simulated": w.liger_kernel or w.stack.lean_kernels,
         "activations or weights wait in the host's memory": w.activation_offloading or w.offload_weights,
         "selective recomputation is not simulated": w.stack.selective,
         "gradients are freed as they come": w.stack.frees_gradients,
-        f"a loss of {w.stack.logit_bytes:g} bytes per logit is not simulated": w.stack.logit_bytes not in _LOGITS,
+        f"a loss of {w.stack.logit_bytes:g} bytes per logit is not simulated": _logits(w) is None,
         "all logits are held only in SFT": w.head == "full" and w.method != "sft",
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
@@ -52,7 +52,7 @@ def question_of(workload: Workload) -> str:
         for item in fields(ModelFacts)
         if item.name not in _NOT_NUMBERS and getattr(w.model, item.name) is not None
     }
-    logits = "fused" if w.head != "full" else _LOGITS.get(w.stack.logit_bytes, "now")
+    logits = "fused" if w.head != "full" else _logits(w)
     if w.method == "reward":
         logits = "none"
     # GRPO and RLOO ask theirs while they generate: it is held, and costs no more
@@ -88,6 +88,10 @@ def question_of(workload: Workload) -> str:
             "adapter_dtype": widths.get(w.stack.adapter_bytes),
         }
     return json.dumps(question, sort_keys=True)
+
+
+def _logits(workload: Workload) -> str | None:
+    return _LOGITS.get((workload.stack.logit_bytes, workload.stack.logit_cached))
 
 
 def _is_padded(workload: Workload) -> bool:
@@ -143,7 +147,8 @@ def _held(peak: SimulatedPeak, closed: MemoryEstimate, workload: Workload) -> Me
         logits=rest if head else 0.0,
         kv_cache=0.0,
         buffers=(rest if step else 0.0) + (buckets if closed.num_gpus > 1 else 0.0),
-        fragmentation=max(0.0, peak.reserved - total),
+        fragmentation=max(0.0, peak.needed - total),
+        cached_bytes=max(0.0, peak.reserved - max(peak.needed, total)),
         moment=f"{moment} (simulated)",
         assumed=(),
     )

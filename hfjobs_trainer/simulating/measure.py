@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from hfjobs_trainer.simulating.allocator import replay
 from hfjobs_trainer.simulating.kernels import cuda_paths
 from hfjobs_trainer.simulating.model import (
     PARAMETER_TOLERANCE,
@@ -40,6 +41,8 @@ class Measured:
         static: Held throughout: ``weights``, ``adapter``, ``optimizer_states``, ``reference_model``.
         peaks: The most that is held within each moment of the step, static parts included.
         gradients: Gradients among it.
+        unusable: What the allocator must have of the GPU beyond that, because it lies between the blocks.
+        cached: What it takes beyond the highest of both, and gives back before a request fails.
         parameters: Parameters of the model, without adapters.
     """
 
@@ -47,6 +50,8 @@ class Measured:
     static: dict[str, float]
     peaks: dict[str, float]
     gradients: dict[str, float]
+    unusable: dict[str, float]
+    cached: float
     parameters: float
 
 
@@ -73,11 +78,14 @@ def simulate(request: Request) -> dict[str, Any]:
             f"{type(config).__name__} with these numbers has {found.parameters / 1e9:.3f} billion parameters, the model"
             f" {known / 1e9:.3f} billion"
         )
+    needed = max(found.peaks[name] + found.unusable.get(name, 0.0) for name in found.peaks)
     return {
         "layers": found.layers,
         "static": found.static,
         "peaks": found.peaks,
         "gradients": found.gradients,
+        "needed": needed,
+        "reserved": needed + found.cached,
         "parameters": round(found.parameters),
         "depths": depths,
         "seconds": round(time.monotonic() - started, 2),
@@ -85,7 +93,10 @@ def simulate(request: Request) -> dict[str, Any]:
 
 
 def extrapolate(low: Measured, high: Measured, layers: int) -> Measured:
-    """What holds at another depth, linear in the number of layers moment by moment."""
+    """What holds at another depth, linear in the number of layers moment by moment.
+
+    What the allocator wastes does not grow with depth: with 16 layers it is what it is with 4, to 5% of the peak.
+    """
     reach = (layers - low.layers) / (high.layers - low.layers)
 
     def at(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
@@ -98,6 +109,8 @@ def extrapolate(low: Measured, high: Measured, layers: int) -> Measured:
         at(low.static, high.static),
         at(low.peaks, high.peaks),
         at(low.gradients, high.gradients),
+        high.unusable,
+        high.cached,
         low.parameters + reach * (high.parameters - low.parameters),
     )
 
@@ -162,14 +175,22 @@ def _run(request: Request, models: Models, layers: int, period: int, parameters:
         torch.nn.utils.clip_grad_norm_(models.trainable, MAX_GRAD_NORM, foreach=True)
         optimizer.step()
         optimizer.zero_grad()
-    found = {name: peak for name, peak in tape.peaks().items() if "middle" not in name and "earlier" not in name}
+    found = {name: peak for name, peak in tape.peaks().items() if _is_end(name)}
+    reserved, needed = replay(tape.events, tape.marks)
     return Measured(
         layers,
         static,
         {name: float(size) for name, (size, _) in found.items()},
         {name: float(tape.alive(gradients, count)) for name, (_, count) in found.items()},
+        {name: float(max(0, needed.get(name, 0) - size)) for name, (size, _) in found.items()},
+        float(reserved - max(needed.get(name, size) for name, (size, _) in found.items())),
         parameters,
     )
+
+
+def _is_end(name: str) -> bool:
+    """Whether a moment is that of layers at an end of the model, and of the last pass."""
+    return bool(name) and "middle" not in name and "earlier" not in name
 
 
 class _Moments:

@@ -22,6 +22,8 @@ _STATES_8BIT = {
     **dict.fromkeys(("ademamix_8bit", "paged_ademamix_8bit"), 3),
 }
 BLOCK_8BIT = 256
+# torchao's 8-bit AdamW has the same (torchao 0.14: optim/adam.py, block_size).
+_STATES_TORCHAO = {"adamw_torch_8bit": 256}
 # Parameters of fewer values keep 32 bits (same file, min_8bit_size).
 SMALLEST_8BIT = 4096
 
@@ -42,6 +44,8 @@ def make_optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
     if name in ("adamw_torch", "adamw_torch_fused"):
         fused = name.endswith("fused")
         return torch.optim.AdamW(groups, fused=fused, foreach=not fused)
+    if name in _STATES_TORCHAO:
+        return _Counted(groups, 2, set(), block=_STATES_TORCHAO[name])
     if name == "sgd":
         return torch.optim.SGD(groups, lr=1e-3, foreach=True)
     if name == "adagrad":
@@ -64,9 +68,9 @@ def make_optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
 class _Counted(torch.optim.Optimizer):
     """Holds the states of bitsandbytes' optimizers, whose step works in place."""
 
-    def __init__(self, groups: list[dict[str, Any]], states: int, wide: set[Any]) -> None:
+    def __init__(self, groups: list[dict[str, Any]], states: int, wide: set[Any], block: int = BLOCK_8BIT) -> None:
         super().__init__(groups, {})
-        self._count, self._wide = states, wide
+        self._count, self._wide, self._block = states, wide, block
 
     def step(self, closure: Any = None) -> None:
         for group in self.param_groups:
@@ -79,4 +83,4 @@ class _Counted(torch.optim.Optimizer):
                         kept[f"state{index}"] = torch.empty_like(parameter, dtype=torch.float32)
                     else:
                         kept[f"state{index}"] = torch.empty_like(parameter, dtype=torch.uint8)
-                        kept[f"scale{index}"] = torch.empty(-(-parameter.numel() // BLOCK_8BIT))
+                        kept[f"scale{index}"] = torch.empty(-(-parameter.numel() // self._block))

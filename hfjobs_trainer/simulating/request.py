@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-Logits = Literal["fused", "now", "copied", "half", "none"]
+Logits = Literal["fused", "now", "shifted", "copied", "half", "parts", "none"]
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "method": ("sft", "dpo", "kto", "reward", "grpo", "rloo"),
@@ -14,7 +14,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "quantization": (None, "4bit", "4bit-double"),
     "dtype": ("float32", "bfloat16", "float16"),
     "mixed_precision": (None, "bf16", "fp16"),
-    "logits": ("fused", "now", "copied", "half", "none"),
+    "logits": ("fused", "now", "shifted", "copied", "half", "parts", "none"),
     "adapter_dtype": (None, "float32", "bfloat16"),
 }
 # Beyond these a number is a mistake; simulated tensors take no memory, but their sizes must stay integers of 64 bits.
@@ -34,8 +34,9 @@ class Request:
         attention: As in ``Workload``.
         padded: Whether the rows of a batch differ in length, so that attention is given a mask.
         logits: How the loss is computed: ``"fused"`` (TRL's tiles), ``"now"`` (transformers 5: a float32 copy of all
-            logits), ``"copied"`` (transformers up to 4.47: a shifted copy besides), ``"half"`` (in the logits' own
-            precision), ``"none"`` (a reward model).
+            logits), ``"copied"`` (transformers up to 4.47: a shifted copy besides), ``"shifted"`` (a shifted copy in half
+            precision), ``"half"`` (the same without autocast), ``"parts"`` (litgpt: 128 positions at a time),
+            ``"none"`` (a reward model).
         reference_model: Whether a frozen copy of the model is kept and asked.
         adapter_dtype: dtype of the adapter; ``None``: PEFT's and TRL's choice.
     """

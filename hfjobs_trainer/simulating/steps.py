@@ -15,6 +15,9 @@ from hfjobs_trainer.simulating.request import Request
 
 Mark = Callable[[str], None]
 
+# Positions of one part of litgpt's logits (litgpt: finetune/full.py, lm_head_chunk_size).
+LITGPT_PART = 128
+
 
 def autocast_forward(model: Any, precision: str | None) -> None:
     """Compute the model's forward pass under autocast and hand its outputs back in float32, as accelerate does.
@@ -55,15 +58,35 @@ def _sft(request: Request, models: Models, batch: dict[str, torch.Tensor], mark:
         return (-outputs.log_probs).sum() / outputs.label_mask.sum().clamp(min=1)
     if request.logits == "now":
         return models.trained(**mask, input_ids=ids, labels=labels, use_cache=False).loss
-    return _older_loss(models.trained(**mask, input_ids=ids, use_cache=False).logits, labels, request.logits == "copied")
+    if request.logits == "parts":
+        return _loss_of_parts(models.trained, mask, ids, labels)
+    outputs = models.trained(**mask, input_ids=ids, use_cache=False)
+    return _older_loss(outputs.logits, labels, request)
 
 
-def _older_loss(logits: torch.Tensor, labels: torch.Tensor, widened: bool) -> torch.Tensor:
+def _older_loss(logits: torch.Tensor, labels: torch.Tensor, request: Request) -> torch.Tensor:
     """The loss of causal models before transformers 4.48: of a shifted copy of the logits."""
-    if widened:
+    if request.logits == "copied":
         logits = logits.float()
     shifted = logits[..., :-1, :].contiguous()
-    return F.cross_entropy(shifted.view(-1, shifted.shape[-1]), labels[..., 1:].reshape(-1))
+    flat = shifted.view(-1, shifted.shape[-1])
+    if request.logits == "shifted":
+        # what autocast does to it
+        flat = flat.float()
+    return F.cross_entropy(flat, labels[..., 1:].reshape(-1))
+
+
+def _loss_of_parts(model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """litgpt's chunked loss: of 128 positions at a time, in the logits' precision (litgpt: utils.py)."""
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    hidden = base.base_model(**mask, input_ids=ids, use_cache=False).last_hidden_state
+    head = base.get_output_embeddings()
+    parts = [head(part).flatten(0, 1) for part in hidden.split(LITGPT_PART, dim=1)]
+    wanted = [part.flatten() for part in labels.split(LITGPT_PART, dim=1)]
+    losses = [F.cross_entropy(part, each, reduction="none") for part, each in zip(parts, wanted, strict=True)]
+    # the loop keeps them until after the backward pass
+    base.kept_logits = parts
+    return torch.cat(losses).sum() / labels.numel()
 
 
 def _mask(request: Request, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
