@@ -16,7 +16,7 @@ from typing import Any
 import hfjobs_trainer
 from hfjobs_trainer.errors import HFTError
 from hfjobs_trainer.facts import SimulatedPeak
-from hfjobs_trainer.planning.memory import Workload
+from hfjobs_trainer.planning.demand import Workload
 from hfjobs_trainer.planning.simulated import question_of, why_not
 
 __all__ = ["MissingLibrariesError", "simulate"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from hfjobs_trainer.facts import ModelFacts
 
@@ -18,14 +18,44 @@ _UNGATED = frozenset(
 _QKV_BIAS = frozenset({"qwen", "qwen2", "qwen2_moe", "gpt_oss"})
 # Families with a norm on each head's queries and keys, as wide as one head.
 _QK_NORM = frozenset({"qwen3", "qwen3_moe", "gemma3", "gemma3_text", "apertus"})
+# Families with a norm on all queries and on all keys together.
+_WIDE_QK_NORM = frozenset({"olmo2", "olmo3"})
+# Families with one norm for both the attention and the MLP.
+_ONE_NORM = frozenset({"codegen", "gptj", "phi"})
+# Families whose GELU is written out in Python, which saves three tensors more (transformers 5.23: activations.py).
+_WRITTEN_GELU = frozenset({"codegen", "gpt2", "gptj", "phi"})
 # Families with a norm before and after both the attention and the MLP.
 _FOUR_NORMS = frozenset({"gemma2", "gemma3", "gemma3_text"})
+# Families whose norms multiply by their weight in float32.
+_FLOAT32_NORMS = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text", "olmo2", "olmo3"})
+# Families that transformers 5.23 runs with no other attention than eager or FlashAttention, and the bytes of a score.
+_EAGER_ONLY = frozenset({"gemma2", "gpt_oss"})
+_SCORE_BYTES = {"gemma2": 8, "gpt_oss": 10}
+# Families whose experts PEFT 0.21 adapts where a matrix of an MLP is named (utils/transformers_weight_conversion.py).
+_ADAPTED_EXPERTS = frozenset(
+    {"afmoe", "cohere2_moe", "deepseek_v2", "deepseek_v3", "deepseek_v32", "dots1", "ernie4_5_moe", "exaone_moe"}
+    | {
+        "flex_olmo",
+        "glm4_moe",
+        "glm4_moe_lite",
+        "glm4v_moe",
+        "hunyuan_v1_moe",
+        "longcat_flash",
+        "minimax",
+        "minimax_m2",
+    }
+    | {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_omni_moe", "solar_open"}
+)
 # Families whose norms are torch's own LayerNorm, which saves its input as it is.
-_LAYER_NORM = frozenset({"bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "opt", "phi", "starcoder2"})
-# Families with one matrix for queries, keys and values, and those with one for the gate and the MLP's input.
+_LAYER_NORM = frozenset(
+    {"bloom", "codegen", "falcon", "gptj", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "opt", "phi", "starcoder2"}
+)
+# Families with one matrix for queries, keys and values, those without rotary embeddings, and those with one matrix for
+# the gate and the MLP's input.
 _FUSED_QKV = frozenset(
     {"baichuan", "bloom", "chatglm", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "phi3", "qwen"}
 )
+_UNTURNED = frozenset({"bloom", "gpt2", "gpt_bigcode", "mpt", "opt"})
 _FUSED_GATE = frozenset({"chatglm", "glm", "glm4", "phi3"})
 
 # What PEFT 0.21.2 adapts when it is given no target modules (peft/utils/constants.py). Others: the attention's queries
@@ -47,9 +77,9 @@ _SAME_AS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)  # without slots, for its cached properties; compared by identity, which is fast
 class Shape:
-    """The sizes from which memory follows.
+    """The sizes from which memory follows; ``shape_of`` gives one for each model.
 
     Attributes:
         hidden: Width of the residual stream.
@@ -68,6 +98,12 @@ class Shape:
         norms: Norms of one layer as wide as the residual stream.
         head_norms: Whether each head's queries and keys are normed.
         layer_norms: Whether norms are torch's LayerNorm.
+        float32_norms: Whether norms multiply by their weight in float32.
+        eager_only: Whether the matrix of scores is held unless FlashAttention is asked for.
+        score_bytes: Bytes of one held score: half-precision scores and probabilities, float32 ones between them, and a
+            copy where scores are capped or have sinks beside them.
+        written_gelu: Whether the activation is written out, which saves more tensors.
+        rotary: Whether queries and keys are turned by their position, which makes new tensors of them.
         fused_qkv, fused_gate: Whether the projections of the attention, and those into the MLP, are one matrix.
         parameters: Parameters of the whole model.
         assumed: What is a guess, because the model's configuration does not say.
@@ -90,31 +126,41 @@ class Shape:
     norms: int = 2
     head_norms: bool = False
     layer_norms: bool = False
+    float32_norms: bool = False
+    eager_only: bool = False
+    score_bytes: int = 6
+    written_gelu: bool = False
+    rotary: bool = True
     fused_qkv: bool = False
     fused_gate: bool = False
     assumed: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def embedding(self) -> int:
         """Parameters of the embedding, and of the head."""
         return self.vocab * self.hidden
 
-    @property
+    @cached_property
     def ends(self) -> int:
         """Parameters of the embedding and the head together."""
         return self.embedding * (1 if self.tied else 2)
 
-    @property
+    @cached_property
     def active_ffn(self) -> int:
         """Inner width of all that one token passes in a layer's MLP."""
         return self.experts_per_token * self.expert_ffn + self.shared_ffn if self.experts else self.ffn
 
-    @property
+    @cached_property
+    def expert_weights(self) -> int:
+        """Parameters of the experts of one layer."""
+        return self.experts * (3 if self.gated else 2) * self.hidden * self.expert_ffn
+
+    @cached_property
     def linears(self) -> dict[str, tuple[int, int]]:
         """Inputs and outputs of each matrix of one layer; experts are no such matrices.
 
-        transformers 5 keeps the experts of a layer in one tensor of three dimensions, which neither bitsandbytes
-        quantizes nor ``"all-linear"`` adapts (``integrations/moe.py``, ``integrations/bitsandbytes.py``).
+        transformers 5 keeps the experts of a layer in tensors of three dimensions, which bitsandbytes does not quantize
+        (``integrations/moe.py``, ``integrations/bitsandbytes.py``).
         """
         h, q, kv = self.hidden, self.query, self.key_value
         found = {"q_proj": (h, q), "k_proj": (h, kv), "v_proj": (h, kv), "o_proj": (q, h)}
@@ -123,7 +169,7 @@ class Shape:
             return found
         return found | {"up_proj": (h, f), "down_proj": (f, h)} | ({"gate_proj": (h, f)} if self.gated else {})
 
-    @property
+    @cached_property
     def body(self) -> int:
         """Parameters outside the embedding and the head."""
         return max(0, self.parameters - self.ends)
@@ -145,6 +191,8 @@ def count_parameters(model: ModelFacts) -> int | None:
         layer += query + 2 * key_value
     if model.model_type in _QK_NORM:
         layer += 2 * head_size
+    if model.model_type in _WIDE_QK_NORM:
+        layer += query + key_value
     dense = matrices * h * f
     mlps = layers * dense
     if model.num_experts:
@@ -182,7 +230,7 @@ def shape_of(model: ModelFacts) -> Shape | None:
     ffn = or_guess("intermediate_size", model.intermediate_size, 7 * hidden // 2)
     vocab = or_guess("vocab_size", model.vocab_size, 151_936)
     if counted is not None and abs(known - counted) > 0.1 * counted:
-        assumed.append("layers other than those of a decoder")
+        assumed.append("layers other than the configuration says")
     return Shape(
         hidden=hidden,
         layers=layers,
@@ -198,9 +246,14 @@ def shape_of(model: ModelFacts) -> Shape | None:
         experts_per_token=(model.num_experts_per_tok or 1) if model.num_experts else 0,
         expert_ffn=(model.moe_intermediate_size or ffn) if model.num_experts else 0,
         shared_ffn=model.shared_expert_intermediate_size or 0,
-        norms=4 if model.model_type in _FOUR_NORMS else 2,
-        head_norms=model.model_type in _QK_NORM,
+        norms=4 if model.model_type in _FOUR_NORMS else 1 if model.model_type in _ONE_NORM else 2,
+        head_norms=model.model_type in _QK_NORM or model.model_type in _WIDE_QK_NORM,
+        written_gelu=model.model_type in _WRITTEN_GELU,
         layer_norms=model.model_type in _LAYER_NORM,
+        float32_norms=model.model_type in _FLOAT32_NORMS,
+        eager_only=model.model_type in _EAGER_ONLY,
+        score_bytes=_SCORE_BYTES.get(model.model_type or "", 6),
+        rotary=model.model_type not in _UNTURNED,
         fused_qkv=model.model_type in _FUSED_QKV,
         fused_gate=model.model_type in _FUSED_GATE,
         assumed=tuple(assumed),
@@ -231,13 +284,30 @@ def adapted_linears(
     return _joined(shape, {name: size for name, size in linears.items() if name in chosen} or linears)
 
 
+def adapts_experts(shape: Shape, targets: Sequence[str] | str | None, model_type: str | None) -> bool:
+    """Whether PEFT adapts the experts as well: in the families it knows, where a matrix of an MLP is named."""
+    if not shape.experts or model_type not in _ADAPTED_EXPERTS or targets is None:
+        return False
+    if isinstance(targets, str):
+        return targets == "all-linear" or any(_matches(targets, name) for name in ("gate_proj", "up_proj", "down_proj"))
+    return any(
+        target.rsplit(".", 1)[-1] in ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3") for target in targets
+    )
+
+
+def expert_adapter(shape: Shape, r: int) -> int:
+    """Parameters of the adapters of one layer's experts: gate and input share one, of twice the rank."""
+    return shape.experts * r * (3 * shape.hidden + 5 * shape.expert_ffn)
+
+
 def count_lora_parameters(model: ModelFacts, r: int, targets: Sequence[str] | str | None = None) -> int | None:
     """Parameters of a LoRA adapter of rank ``r``; ``None`` if the model's size is unknown."""
     shape = shape_of(model)
     if shape is None:
         return None
     adapted = adapted_linears(shape, targets, model.model_type)
-    return shape.layers * r * sum(inputs + outputs for inputs, outputs in adapted.values())
+    experts = expert_adapter(shape, r) if adapts_experts(shape, targets, model.model_type) else 0
+    return shape.layers * (r * sum(inputs + outputs for inputs, outputs in adapted.values()) + experts)
 
 
 def _joined(shape: Shape, chosen: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:

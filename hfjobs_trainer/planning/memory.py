@@ -7,9 +7,11 @@ moment.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from hfjobs_trainer.planning.architecture import Shape, adapted_linears, shape_of
+from hfjobs_trainer.planning.architecture import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
 from hfjobs_trainer.planning.demand import Workload
 from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
 from hfjobs_trainer.planning.layer import kept_products, saved_bytes, working_bytes
@@ -103,7 +105,9 @@ class _Step:
         self.eval_tokens = rows * workload.eval_batch_size * workload.sequence_length
         usual = "none" if workload.method == "reward" else "full" if workload.method in _FULL_HEAD else "fused"
         self.head = workload.head or usual
-        self.adapted = {} if self.full else adapted_linears(shape, workload.lora_targets, workload.model.model_type)
+        self.adapted = {} if self.full else _adapted(shape, _hashable(workload.lora_targets), workload.model.model_type)
+        targets = workload.lora_targets
+        self.expert_lora = not self.full and adapts_experts(shape, targets, workload.model.model_type)
         kept = [name for name in workload.modules_to_save if name in ("embed_tokens", "lm_head")]
         saved_modules = 0 if self.full else len(kept) * shape.embedding
         self.trains_head = self.full or "lm_head" in kept
@@ -119,7 +123,7 @@ class _Step:
         # what is not quantized, and does not need to be cast
         self.packed = shape.layers * sum(i * o for i, o in shape.linears.values()) if quantized else 0
         if quantized and workload.stack.quantizes_experts:
-            self.packed += shape.layers * shape.experts * (3 if shape.gated else 2) * shape.hidden * shape.expert_ffn
+            self.packed += shape.layers * shape.expert_weights
         self.layer = saved_bytes(
             workload,
             shape,
@@ -202,10 +206,14 @@ class _Step:
         """What is held at each moment that can be the worst; a step's use is linear in between."""
         w, shape, held = self.w, self.shape, self.held
         layers = shape.layers
-        all_copies = 2.0 * max(0, shape.body - self.packed) if self.casts else 0.0
+        all_copies = 2.0 * max(0, shape.body - self.packed - layers * shape.expert_weights) if self.casts else 0.0
         layer_copies = all_copies / layers
         kept = self._kept_activations()
         working = self.tokens * (self.working + (self.layer if w.gradient_checkpointing else 0.0))
+        if self.expert_lora:
+            # the sum of experts and adapters, its gradient, and that of the adapters' product (PEFT: ParamWrapper)
+            working += shape.expert_weights * (2 * self.compute + self.adapter_bytes)
+            kept += 0.0 if w.gradient_checkpointing else float(layers * shape.expert_weights * self.compute)
         waiting = 0.0
         if w.gradient_accumulation_steps > 1 and not w.stack.frees_gradients:
             waiting = held.gradients if held.unsynced is None else held.unsynced
@@ -267,7 +275,8 @@ class _Step:
 
     def _lora_parameters(self) -> int:
         sizes = sum(inputs + outputs for inputs, outputs in self.adapted.values())
-        return self.shape.layers * self.w.lora_r * sizes
+        experts = expert_adapter(self.shape, self.w.lora_r) if self.expert_lora else 0
+        return self.shape.layers * (self.w.lora_r * sizes + experts)
 
     def _kept_activations(self) -> float:
         """What waits for the backward pass: all that autograd saved, or the inputs of the layers."""
@@ -306,6 +315,16 @@ class _Step:
         # a layer's cache is copied whenever a token is added
         cache = float(rows * self.w.sequence_length * per_token * (self.shape.layers + 1))
         return cache, float(rows * self.shape.vocab * 4 * SAMPLING_COPIES)
+
+
+@lru_cache(maxsize=256)
+def _adapted(shape: Shape, targets: tuple[str, ...] | str | None, model_type: str | None) -> dict[str, tuple[int, int]]:
+    """``adapted_linears``, remembered: a search asks again and again for one model."""
+    return adapted_linears(shape, targets, model_type)
+
+
+def _hashable(targets: Sequence[str] | str | None) -> tuple[str, ...] | str | None:
+    return targets if targets is None or isinstance(targets, str) else tuple(targets)
 
 
 def _total(moment: _Moment) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 
 from hfjobs_trainer.facts import ModelFacts, SimulatedPeak, SimulationFacts
 from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
-from hfjobs_trainer.planning.memory import Workload, estimate_memory
+from hfjobs_trainer.planning.demand import Workload
+from hfjobs_trainer.planning.memory import estimate_memory
 from hfjobs_trainer.planning.stack import TRL
 
 # Methods whose step is simulated, and those of them that ask a frozen copy of the model unless there is an adapter.

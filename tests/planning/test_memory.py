@@ -165,9 +165,9 @@ def test_the_size_alone_is_enough_and_what_was_guessed_is_said() -> None:
     assert exact.assumed == ()
 
 
-def test_a_mixture_of_experts_is_flagged() -> None:
+def test_a_size_that_the_configuration_does_not_explain_is_flagged() -> None:
     found = estimate(replace(LLAMA_8B, num_parameters=30_000_000_000), tuning="lora")
-    assert found.assumed == ("layers other than a dense decoder's",)
+    assert found.assumed == ("layers other than the configuration says",)
     assert found.weights == 4 * 30_000_000_000
 
 
