@@ -8,18 +8,21 @@ import queue
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hfjobs_trainer
 from hfjobs_trainer.errors import HFTError
-from hfjobs_trainer.facts import SimulatedPeak
+from hfjobs_trainer.facts import Facts, SimulatedPeak, SimulationFacts
 from hfjobs_trainer.planning.demand import Workload
 from hfjobs_trainer.planning.simulated import question_of, why_not
 
-__all__ = ["MissingLibrariesError", "simulate"]
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.base import TrainSpec
+
+__all__ = ["MissingLibrariesError", "simulate", "simulate_for"]
 
 # What a child may take until its first answer, which includes the import of torch, and for each answer after it,
 # seconds. Beyond it the child is killed.
@@ -33,9 +36,7 @@ class MissingLibrariesError(HFTError):
     """The libraries that a simulation needs are not installed."""
 
 
-def simulate(
-    workloads: Sequence[Workload], *, num_workers: int = 1, python: str | None = None
-) -> list[SimulatedPeak]:
+def simulate(workloads: Sequence[Workload], *, num_workers: int = 1, python: str | None = None) -> list[SimulatedPeak]:
     """Simulate one training step of each workload on the CPU, without weights and without a GPU.
 
     Equal workloads are simulated once. One takes a few seconds, the import of torch before the first not counted.
@@ -80,6 +81,27 @@ def simulate(
         raise errors[0]
     found = [asked[question_of(workload)] for workload in workloads]
     return [peak for peak in found if peak is not None]
+
+
+def simulate_for(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Facts:
+    """The facts, with a simulation of the run that would be planned from them.
+
+    Args:
+        spec: What is to be trained.
+        facts: What is known.
+        backend: ``"hub"`` or ``"local"``.
+
+    Raises:
+        MissingLibrariesError: As for ``simulate``.
+    """
+    from hfjobs_trainer.planning.assemble import check_run
+    from hfjobs_trainer.planning.workload import workload
+
+    planned = workload(spec, facts, check_run(spec, facts, backend=backend).resolved)
+    known = facts.simulation or SimulationFacts()
+    if known.find(question_of(planned)) is not None:
+        return facts
+    return replace(facts, simulation=SimulationFacts((*known.peaks, *simulate([planned]))))
 
 
 def _work(waiting: queue.SimpleQueue[str], asked: dict[str, SimulatedPeak | None], python: str) -> None:
@@ -198,5 +220,4 @@ def _environment(root: str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
         "TOKENIZERS_PARALLELISM": "false",
-        "TRL_EXPERIMENTAL_SILENCE": "1",
     }

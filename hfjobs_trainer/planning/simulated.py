@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from hfjobs_trainer.facts import ModelFacts, SimulatedPeak, SimulationFacts
-from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
 from hfjobs_trainer.planning.demand import Workload
+from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
 from hfjobs_trainer.planning.memory import estimate_memory
 from hfjobs_trainer.planning.stack import TRL
 

@@ -24,6 +24,7 @@ FLASH_HEAD = 256
 
 _HALF = (torch.bfloat16, torch.float16)
 
+
 @contextmanager
 def cuda_paths() -> Iterator[None]:
     """Make torch and TRL take the paths that they take on a GPU."""
@@ -99,7 +100,10 @@ class _Select(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         # the positions, one index per dimension of the mask
-        positions = mask.new_empty((mask.numel(),) * 1, dtype=torch.int64), mask.new_empty(mask.numel(), dtype=torch.int64)
+        positions = (
+            mask.new_empty((mask.numel(),) * 1, dtype=torch.int64),
+            mask.new_empty(mask.numel(), dtype=torch.int64),
+        )
         ctx.save_for_backward(*positions)
         ctx.shape = tensor.shape
         return tensor.new_empty((mask.numel(), *tensor.shape[mask.dim() :]))

@@ -132,7 +132,9 @@ def measure(request: Request, layers: int, period: int = 1) -> Measured:
         except UnsupportedError:
             raise
         except Exception as error:  # an operator that has no fake, a shape that depends on data
-            raise UnsupportedError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+            raise UnsupportedError(
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            ) from error
 
 
 def _count(request: Request, config: Any) -> int:

@@ -42,7 +42,7 @@ def make_batch(request: Request, vocab: int) -> dict[str, torch.Tensor]:
     """A full batch without padding: ids, mask and labels of 8 bytes a token."""
     pairs = request.method in ("dpo", "reward")
     shape = (request.per_device_train_batch_size * (2 if pairs else 1), request.sequence_length)
-    return {name: torch.empty(shape, dtype=torch.int64) for name in ("input_ids", "attention_mask", "labels")}
+    return {name: torch.zeros(shape, dtype=torch.int64) for name in ("input_ids", "attention_mask", "labels")}
 
 
 def compute_loss(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
@@ -77,7 +77,7 @@ def _older_loss(logits: torch.Tensor, labels: torch.Tensor, request: Request) ->
 
 
 def _loss_of_parts(model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """litgpt's chunked loss: of 128 positions at a time, in the logits' precision (litgpt: utils.py)."""
+    """Litgpt's chunked loss: of 128 positions at a time, in the logits' precision (litgpt: utils.py)."""
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     hidden = base.base_model(**mask, input_ids=ids, use_cache=False).last_hidden_state
     head = base.get_output_embeddings()
@@ -100,9 +100,7 @@ def _log_probs(request: Request, model: Any, batch: dict[str, torch.Tensor]) -> 
     return model(**mask, input_ids=ids, labels=labels, use_cache=False, fused_lm_head=True).log_probs
 
 
-def _reference_log_probs(
-    request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark
-) -> torch.Tensor:
+def _reference_log_probs(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
     """Of the frozen copy, or of the model without its adapter."""
     from trl.models.utils import disable_gradient_checkpointing
 
