@@ -1,12 +1,17 @@
 """What CUDA does differently from the CPU, as far as memory is concerned.
 
-The simulation runs on tensors that claim to lie in the CPU's memory. Where torch, transformers or TRL would take another
-path on a GPU, that path's tensors are made here: the same ones kept for the backward pass, the same ones thrown away.
+The simulation runs on tensors that claim to lie in the CPU's memory. Where torch, transformers or TRL would take
+another path on a GPU, that path's tensors are made here: the same ones kept for the backward pass, the same ones
+thrown away.
 """
+
+# torch, transformers, accelerate and peft carry partial types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false, reportUnknownParameterType=false
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +31,7 @@ _HALF = (torch.bfloat16, torch.float16)
 
 
 @contextmanager
-def cuda_paths() -> Iterator[None]:
+def cuda_paths() -> Generator[None]:
     """Make torch and TRL take the paths that they take on a GPU."""
     from transformers import masking_utils
     from trl.kernels import chunked_logprob

@@ -1,5 +1,9 @@
 """The model of a run, of the class that transformers would load, without its weights."""
 
+# torch, transformers, accelerate and peft carry partial types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 import warnings
@@ -98,7 +102,7 @@ def build_models(request: Request, config: Any) -> Models:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            trained = _build(request, config)
+            trained: Any = _build(request, config)
             reference = _build(request, config) if request.reference_model else None
             if request.tuning == "lora":
                 trained = _adapt(request, trained)
@@ -122,7 +126,8 @@ def _build(request: Request, config: Any) -> nn.Module:
     if request.attention == "eager":
         config._attn_implementation = "eager"
     config.use_cache = False
-    dtype = getattr(torch, request.dtype)
+    dtype: Any = getattr(torch, request.dtype)
+    model: Any
     with torch.device("meta"):
         if request.logits == "none":
             config.num_labels, config.pad_token_id = 1, 0
@@ -174,9 +179,9 @@ def count_parameters(model: nn.Module) -> int:
 
 def make_fake(*models: nn.Module | None) -> None:
     """Give every tensor on the meta device a fake one on the CPU; to be called under ``FakeTensorMode``."""
-    made: dict[int, torch.Tensor] = {}
+    made: dict[int, Any] = {}
 
-    def fake(tensor: torch.Tensor) -> torch.Tensor:
+    def fake(tensor: torch.Tensor) -> Any:
         if id(tensor) not in made:
             empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
             is_parameter = isinstance(tensor, nn.Parameter)

@@ -1,5 +1,9 @@
 """The optimizer of a run: torch's own, or the states of one that needs a GPU."""
 
+# torch, transformers, accelerate and peft carry partial types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -72,7 +76,7 @@ class _Counted(torch.optim.Optimizer):
         super().__init__(groups, {})
         self._count, self._wide, self._block = states, wide, block
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None or self.state[parameter]:

@@ -1,5 +1,9 @@
 """Stand-ins for bitsandbytes' 4-bit layers: the same bytes, the same tensors thrown away."""
 
+# torch, transformers, accelerate and peft carry partial types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -25,6 +29,8 @@ class Linear4bit(nn.Linear):
         double: ``bnb_4bit_use_double_quant``.
     """
 
+    scales: torch.Tensor
+
     def __init__(self, layer: nn.Linear, compute_dtype: torch.dtype, double: bool) -> None:
         super().__init__(0, 0, bias=False, device="meta")
         count = layer.weight.numel()
@@ -34,7 +40,7 @@ class Linear4bit(nn.Linear):
         self.scales_dtype = torch.uint8 if double else torch.float32
         packed = torch.empty((-(-count // 2), 1), dtype=torch.uint8, device="meta")
         self.weight = nn.Parameter(packed, requires_grad=False)
-        self.bias = layer.bias
+        self.bias: Any = layer.bias
         self.register_buffer("scales", torch.empty(scales, dtype=self.scales_dtype, device="meta"))
         # the 16 values that 4 bits stand for
         self.register_buffer("code", torch.empty(16, device="meta"))
@@ -43,9 +49,11 @@ class Linear4bit(nn.Linear):
             self.register_buffer("nested_code", torch.empty(256, device="meta"))
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """The product, in the input's dtype."""
         given = input.to(self.compute_dtype)
         bias = None if self.bias is None else self.bias.to(self.compute_dtype)
-        return _Product.apply(given, self, bias).to(input.dtype)
+        product: Any = _Product.apply(given, self, bias)
+        return product.to(input.dtype)
 
     def unpack(self, dtype: torch.dtype) -> torch.Tensor:
         """The weight, unpacked in the dtype that it had and turned into another."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Logits = Literal["fused", "now", "shifted", "copied", "half", "parts", "none"]
 
@@ -69,30 +69,35 @@ class BadRequestError(ValueError):
     """The request is not one; says all that is wrong with it."""
 
 
-def parse_request(data: object) -> Request:
+def parse_request(given: object) -> Request:
     """A request from JSON.
 
     Raises:
         BadRequestError: A field is unknown, of the wrong type or out of range.
     """
-    if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
+    data = cast("dict[str, Any]", given)
+    if not isinstance(given, dict) or not isinstance(data.get("model"), dict):
         raise BadRequestError("a request is a JSON object with an object under 'model'")
     wrong = [f"{name}: no such field" for name in data if name not in {item.name for item in fields(Request)}]
     for name, allowed in _CHOICES.items():
         if name in data and data[name] not in allowed:
             wrong.append(f"{name}: must be one of {', '.join(map(repr, allowed))}, not {data[name]!r:.80}")
-    for name in ("lora_r", "per_device_train_batch_size", "sequence_length", "gradient_accumulation_steps"):
-        if name in data and not _is_count(data[name]):
-            wrong.append(f"{name}: must be a whole number from 1 to {_LARGEST}, not {data[name]!r:.80}")
+    wrong += [
+        f"{name}: must be a whole number from 1 to {_LARGEST}, not {data[name]!r:.80}"
+        for name in ("lora_r", "per_device_train_batch_size", "sequence_length", "gradient_accumulation_steps")
+        if name in data and not _is_count(data[name])
+    ]
     for name, value in data["model"].items():
         number = isinstance(value, int) and not isinstance(value, bool)
         if number and not _is_count(value):
             wrong.append(f"model.{name}: must be a whole number from 1 to {_LARGEST}, not {value!r:.80}")
         elif not number and not isinstance(value, (str, bool)):
             wrong.append(f"model.{name}: must be a number, a name or a truth value, not {value!r:.80}")
-    for name in ("gradient_checkpointing", "reference_model", "lora_dora", "padded"):
-        if name in data and not isinstance(data[name], bool):
-            wrong.append(f"{name}: must be true or false, not {data[name]!r:.80}")
+    wrong += [
+        f"{name}: must be true or false, not {data[name]!r:.80}"
+        for name in ("gradient_checkpointing", "reference_model", "lora_dora", "padded")
+        if name in data and not isinstance(data[name], bool)
+    ]
     dropout = data.get("lora_dropout", 0.0)
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         wrong.append(f"lora_dropout: must lie in [0, 1), not {dropout!r:.80}")

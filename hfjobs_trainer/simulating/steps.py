@@ -1,5 +1,9 @@
 """The loss of one micro-batch, by the trainer's own sequence of calls."""
 
+# torch, transformers, accelerate and peft carry partial types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 import contextlib
@@ -105,9 +109,10 @@ def _reference_log_probs(request: Request, models: Models, batch: dict[str, torc
     from trl.models.utils import disable_gradient_checkpointing
 
     mark("reference")
+    trained: Any = models.trained
     asked = models.reference if models.reference is not None else models.trained
-    alone = contextlib.nullcontext() if models.reference is not None else models.trained.disable_adapter()
-    with torch.no_grad(), disable_gradient_checkpointing(models.trained, {"use_reentrant": False}), alone:
+    alone = contextlib.nullcontext() if models.reference is not None else trained.disable_adapter()
+    with torch.no_grad(), disable_gradient_checkpointing(trained, {"use_reentrant": False}), alone:
         return _log_probs(request, asked, batch).sum(-1)
 
 

@@ -1,5 +1,9 @@
 """A record of every allocation and release in the order in which they happened."""
 
+# torch, transformers, accelerate and peft carry partial types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 import weakref
@@ -11,7 +15,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# What CUDA's caching allocator rounds every request up to, bytes (torch: c10/core/CachingDeviceAllocator.h, kMinBlockSize).
+# What CUDA's caching allocator rounds every request up to, bytes (torch 2.13:
+# c10/core/CachingDeviceAllocator.h, kMinBlockSize).
 BLOCK = 512
 
 

@@ -107,7 +107,9 @@ def test_two_depths_tell_the_third(fields: dict[str, Any]) -> None:
 
 def test_recomputing_activations_lowers_the_peak() -> None:
     long = {"sequence_length": 512, "tuning": "lora", "lora_targets": "all-linear"}
-    assert peak(**long) < 0.8 * peak(**long, gradient_checkpointing=False)
+    asked, kept = request(**long), request(**long, gradient_checkpointing=False)
+    with_it, without = measure(asked, 4).peaks, measure(kept, 4).peaks
+    assert max(with_it.values()) < 0.8 * max(without.values())
 
 
 def test_each_method_holds_what_it_says() -> None:
