@@ -8,7 +8,7 @@ from typing import Any
 
 from hfjobs_trainer.facts import ModelFacts, SimulatedPeak, SimulationFacts
 from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
+from hfjobs_trainer.planning.estimate import MemoryEstimate
 from hfjobs_trainer.planning.memory import estimate_memory
 from hfjobs_trainer.planning.stack import TRL
 
@@ -153,6 +153,3 @@ def _held(peak: SimulatedPeak, closed: MemoryEstimate, workload: Workload) -> Me
         moment=f"{moment} (simulated)",
         assumed=(),
     )
-
-
-__all__ = ["GIB", "METHODS", "question_of", "simulated", "why_not"]

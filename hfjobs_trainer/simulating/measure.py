@@ -2,7 +2,7 @@
 
 # torch, transformers, accelerate and peft carry partial types
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportPrivateUsage=false, reportUnknownParameterType=false
+# pyright: reportPrivateUsage=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 
 from __future__ import annotations
 

@@ -19,6 +19,13 @@ from hfjobs_trainer.simulating.request import Request
 
 # Other names of the same number, by config class.
 _ALIASES = {"num_experts": ("num_local_experts", "n_routed_experts")}
+# Names of projections in models that transformers does not have, and of the same ones in Llama.
+_LLAMA_NAMES = {
+    **dict.fromkeys(("c_attn", "W_pack", "query_key_value", "qkv_proj"), ("q_proj", "k_proj", "v_proj")),
+    "c_proj": ("o_proj", "down_proj"),
+    "w1": ("up_proj",),
+    "w2": ("gate_proj",),
+}
 # How far the built class's parameters may be from the model's own, as a share.
 PARAMETER_TOLERANCE = 0.02
 # Fields of TRL's fused head that each trainer asks for (TRL 1.16: trainer/*_trainer.py, add_fused_lm_head).
@@ -62,16 +69,16 @@ def config_of(numbers: Mapping[str, Any], layers: int | None = None) -> Any:
         values["num_hidden_layers"] = layers
     # a type that transformers does not have is taken for what most are
     kind = str(numbers.get("model_type") or "llama")
-    try:
-        plain = AutoConfig.for_model(kind)
-    except ValueError:
+    if not _is_known(kind):
         kind = "llama"
-        plain = AutoConfig.for_model(kind)
+    plain = AutoConfig.for_model(kind)
     text = plain.get_text_config(decoder=True)
     if text is not plain:
         kind, plain = text.model_type, text
     given: dict[str, Any] = {}
     for name, value in values.items():
+        if isinstance(getattr(type(plain), name, None), property):
+            continue  # worked out from other numbers
         known = next((each for each in (name, *_ALIASES.get(name, ())) if hasattr(plain, each)), name)
         given[type(plain).attribute_map.get(known, known)] = value
     try:
@@ -137,7 +144,7 @@ def _build(request: Request, config: Any) -> nn.Module:
     if request.logits == "fused":
         add_fused_lm_head(model, outputs=_OUTPUTS[request.method])
     if request.quantization:
-        compute = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(request.mixed_precision or "", dtype)
+        compute: Any = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(request.mixed_precision or "", dtype)
         head = model.score if request.logits == "none" else model.get_output_embeddings()
         quantize_layers(model, {head}, compute, request.quantization == "4bit-double")
         model.requires_grad_(False)
@@ -147,9 +154,12 @@ def _build(request: Request, config: Any) -> nn.Module:
 def _adapt(request: Request, model: Any) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
+    targets = request.lora_targets
+    if isinstance(targets, list) and not _is_known(str(request.model.get("model_type"))):
+        targets = [name for target in targets for name in _LLAMA_NAMES.get(target, (target,))]
     adapter = LoraConfig(
         r=request.lora_r,
-        target_modules=request.lora_targets,
+        target_modules=targets,
         lora_dropout=request.lora_dropout,
         use_dora=request.lora_dora,
         modules_to_save=request.modules_to_save or None,
@@ -162,6 +172,12 @@ def _adapt(request: Request, model: Any) -> nn.Module:
         if parameter.requires_grad and wanted:
             parameter.data = parameter.data.to(getattr(torch, wanted))
     return adapted
+
+
+def _is_known(kind: str) -> bool:
+    from transformers import CONFIG_MAPPING
+
+    return kind in CONFIG_MAPPING
 
 
 def decoder_layers(model: nn.Module, count: int) -> nn.ModuleList:
