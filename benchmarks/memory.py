@@ -22,7 +22,7 @@ from benchmarks.measurements import Measurement, read_measurements
 from benchmarks.simulation import predict as simulate_rows
 from benchmarks.simulation import reasons as simulation_reasons
 from hfjobs_trainer.errors import HFTError
-from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
+from hfjobs_trainer.planning.estimate import GIB, MARGIN_FACTOR, MARGIN_GIB, MemoryEstimate
 from hfjobs_trainer.planning.memory import estimate_memory
 
 Predictions = dict[str, float | None]
@@ -167,6 +167,24 @@ def show_outcomes(rows: Sequence[Measurement]) -> None:
         print(f"{len(known)} runs {text}; the verdict: " + ", ".join(f"{name} {n}" for name, n in said.most_common()))
 
 
+def show_margin(rows: Sequence[Measurement], subset: Callable[[Measurement], bool]) -> None:
+    """Print how many published peaks lie outside of the estimate's margin."""
+    found = estimates(rows)
+    scored = [row for row in rows if subset(row) and row.fitted and row.peak_gib is not None and row.row_id in found]
+    above: list[str] = []
+    below: list[str] = []
+    for row in scored:
+        peak, estimate = row.peak_gib or 0.0, found[row.row_id]
+        guess = comparable_gib(estimate, row.metric)
+        margin = guess * (MARGIN_FACTOR - 1) + MARGIN_GIB
+        above += [row.row_id] if peak > guess + margin else []
+        below += [row.row_id] if peak < guess - margin else []
+    print(
+        f"core peaks above the estimate and its margin: {len(above)} of {len(scored)} ({', '.join(above)}); "
+        f"below the estimate less its margin: {len(below)} ({', '.join(below)})"
+    )
+
+
 def show_worst(rows: Sequence[Measurement], predicted: Predictions, count: int) -> None:
     """Print the rows that are furthest off, with the components of the closed form's estimate."""
     scored, found = errors_of(rows, predicted), estimates(rows)
@@ -207,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         show(rows, level, predicted)
         show_worst(rows, predicted, options.worst)
+    show_margin(rows, SUBSETS["core"])
     show_outcomes(rows)
 
 

@@ -232,8 +232,15 @@ class _Step:
             copies += held.adapter / 2
         cached = self.tokens * shape.vocab * w.stack.logit_cached if self.head == "full" else 0.0
         found = [
-            _Moment("the loss", waiting, kept, self._head(loss=True), 0.0, copies + around, cached),
-            _Moment("the head's backward pass", waiting, kept, self._head(loss=False), 0.0, backward_copies + around),
+            _Moment("the loss", waiting, kept, self._head(self.tokens, loss=True), 0.0, copies + around, cached),
+            _Moment(
+                "the head's backward pass",
+                waiting,
+                kept,
+                self._head(self.tokens, loss=False),
+                0.0,
+                backward_copies + around,
+            ),
             _Moment("the last layer's backward pass", last, kept + working, 0.0, 0.0, backward_copies + backward),
             _Moment(
                 "the end of the backward pass",
@@ -254,7 +261,7 @@ class _Step:
             found.append(_Moment("loading", buffers=self._weights() - held.optimizer_states))
         if self.eval_tokens:
             passing = self.eval_tokens * (self.working + self.compute * shape.active_ffn)
-            logits = self.eval_tokens / self.tokens * self._head(loss=True)
+            logits = self._head(self.eval_tokens, loss=True)
             found.append(_Moment("evaluation", 0.0, passing, logits, 0.0, layer_copies + around))
         return found
 
@@ -290,18 +297,19 @@ class _Step:
             return self.tokens * layers * (layer + kept_products(self.shape, self.compute))
         return float(self.tokens * layers * layer)
 
-    def _head(self, *, loss: bool) -> float:
+    def _head(self, tokens: int, *, loss: bool) -> float:
+        """What the head holds for so many tokens: in the loss's forward pass, or in its backward pass."""
         h, vocab, half = self.shape.hidden, self.shape.vocab, self.compute
-        hidden = float(self.tokens * h * self.residual)
+        hidden = float(tokens * h * self.residual)
         if self.head == "none":
             return hidden
         if self.head == "full":
-            return self.tokens * vocab * self.w.stack.logit_bytes + hidden
+            return tokens * vocab * self.w.stack.logit_bytes + hidden
         width = vocab if self.w.stack.casts_head else min(vocab, TILE_VOCAB)
-        tile = min(self.tokens, TILE_TOKENS) * min(vocab, TILE_VOCAB) * half + (width * h * half if self.casts else 0)
+        tile = min(tokens, TILE_TOKENS) * min(vocab, TILE_VOCAB) * half + (width * h * half if self.casts else 0)
         if loss:
             return tile + hidden
-        gradient = self.tokens * h * (4 + self.residual)
+        gradient = tokens * h * (4 + self.residual)
         # accumulated in float32, then turned into the weight's dtype
         weight = vocab * h * (4 + (2 if self.weight_bytes == 2 else 0)) if self.trains_head else 0
         return tile + hidden + gradient + weight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, cast
 
 from hfjobs_trainer.facts import Facts, ModelFacts
 from hfjobs_trainer.planning.architecture import count_parameters
@@ -34,7 +34,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     """The numbers that the memory estimate takes."""
     name = type(spec).METHOD.name
     answer = _ANSWERS.get(name, "")
-    arguments = spec.model_dump(include={"max_length", answer, "vllm_gpu_memory_utilization"})
+    arguments = spec.model_dump(include={"max_length", answer, "vllm_gpu_memory_utilization", "activation_offloading"})
     if answer:
         tokens = PROMPT_TOKENS + (arguments[answer] or UNBOUNDED_TOKENS)
     else:
@@ -72,8 +72,21 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         # a server of its own generates elsewhere
         generation_batch_size=0 if uses_vllm(spec) else _generated_at_once(spec),
         vllm_gpu_memory_fraction=claimed if is_colocated(spec) else 0.0,
+        lora_dora=bool(lora and lora.use_dora),
+        # only the loss is asked for, so that no logits are kept; what generates is bounded by the training batch
+        eval_batch_size=spec.per_device_eval_batch_size if spec.needs_eval_dataset and not answer else 0,
+        sync_each_batch=_syncs_each_batch(spec),
+        liger_kernel=spec.use_liger_kernel,
+        activation_offloading=bool(arguments.get("activation_offloading")),
         strategy=resolved.strategy if resolved.strategy in SHARDED else "ddp",
     )
+
+
+def _syncs_each_batch(spec: TrainSpec) -> bool:
+    """Whether the user has FSDP spread gradients after each batch, not once per step."""
+    config: dict[str, Any] = spec.hardware.accelerator_config or {}
+    accumulation: Any = config.get("gradient_accumulation_kwargs")
+    return isinstance(accumulation, dict) and bool(cast("dict[str, Any]", accumulation).get("sync_each_batch"))
 
 
 def _quantization(spec: TrainSpec) -> Literal["4bit", "4bit-double", "8bit"] | None:

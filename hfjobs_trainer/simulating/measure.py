@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -130,7 +131,8 @@ def measure(request: Request, layers: int, period: int = 1) -> Measured:
     config = config_of(request.model, layers)
     parameters = _count(request, config)
     models = build_models(request, config)
-    with FakeTensorMode(), cuda_paths():
+    with FakeTensorMode(), cuda_paths(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             return _run(request, models, layers, period, parameters, int(config.vocab_size))
         except UnsupportedError:

@@ -176,6 +176,117 @@ def test_a_tied_head_stored_twice_counts_once() -> None:
     assert estimate(twice).weights == estimate(QWEN_05B).weights
 
 
+MIXTRAL = ModelFacts(
+    model_type="mixtral",
+    hidden_size=4096,
+    intermediate_size=14_336,
+    num_hidden_layers=32,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    vocab_size=32_000,
+    tie_word_embeddings=False,
+    num_experts=8,
+    num_experts_per_tok=2,
+    moe_intermediate_size=14_336,
+)
+
+
+def test_experts_are_held_whole_and_computed_in_part() -> None:
+    # the size that Mistral AI publishes for Mixtral-8x7B
+    assert count_parameters(MIXTRAL) == 46_702_792_704
+    sparse = estimate(MIXTRAL, tuning="lora", dtype="bfloat16", sequence_length=8192)
+    dense = estimate(
+        replace(MIXTRAL, num_experts=None, intermediate_size=8 * 14_336),
+        tuning="lora",
+        dtype="bfloat16",
+        sequence_length=8192,
+    )
+    assert sparse.weights == pytest.approx(dense.weights, rel=0.001)
+    assert sparse.activations < dense.activations / 2
+    assert sparse.assumed == ()
+
+
+def test_bitsandbytes_leaves_experts_as_they_are() -> None:
+    packed = estimate(MIXTRAL, tuning="lora", dtype="bfloat16", quantization="4bit")
+    whole = estimate(MIXTRAL, tuning="lora", dtype="bfloat16")
+    attention = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024)
+    assert whole.weights - packed.weights == pytest.approx(attention * (2 - 0.5625))
+
+
+def test_adapters_of_experts_hold_the_sum_of_both() -> None:
+    attention = estimate(MIXTRAL, tuning="lora", dtype="bfloat16", lora_targets=["q_proj", "v_proj"])
+    everything = estimate(MIXTRAL, tuning="lora", dtype="bfloat16", lora_targets="all-linear")
+    experts_of_a_layer = 8 * 3 * 4096 * 14_336
+    assert everything.activations - attention.activations > 8 * experts_of_a_layer
+    # gpt-oss is not in PEFT's table: nothing of its experts is adapted
+    other = replace(MIXTRAL, model_type="gpt_oss")
+    assert count_lora_parameters(other, 16, "all-linear") == 32 * 16 * (4 * 4096 + 2 * 1024 + 2 * 4096)
+
+
+def test_fsdp_holds_all_gradients_between_the_batches_of_a_step() -> None:
+    common: dict[str, Any] = {"num_gpus": 8, "strategy": "fsdp2", "per_device_train_batch_size": 1}
+    one = estimate(QWEN_7B, **common)
+    several = estimate(QWEN_7B, gradient_accumulation_steps=4, **common)
+    synced = estimate(QWEN_7B, gradient_accumulation_steps=4, sync_each_batch=True, **common)
+    assert several.gradients == 2 * 7_615_616_512
+    assert several.total_bytes > one.total_bytes + 7 * GIB
+    assert synced.gradients < several.gradients / 3
+
+
+def test_offloading_and_fused_kernels_save_activations() -> None:
+    common: dict[str, Any] = {"tuning": "lora", "dtype": "bfloat16", "lora_targets": "all-linear"}
+    for recomputes in (True, False):
+        usual = estimate(LLAMA_8B, gradient_checkpointing=recomputes, **common)
+        offloaded = estimate(LLAMA_8B, gradient_checkpointing=recomputes, activation_offloading=True, **common)
+        lean = estimate(LLAMA_8B, gradient_checkpointing=recomputes, liger_kernel=True, **common)
+        assert offloaded.activations < usual.activations
+        assert lean.activations < usual.activations
+
+
+def test_attention_that_cannot_avoid_the_scores_holds_them() -> None:
+    gemma = replace(LLAMA_8B, model_type="gemma2")
+    common: dict[str, Any] = {"tuning": "lora", "dtype": "bfloat16", "sequence_length": 4096}
+    usual = estimate(gemma, **common).activations
+    assert usual == estimate(gemma, attention="eager", **common).activations
+    assert usual > 2 * estimate(gemma, attention="flash_attention_2", **common).activations
+
+
+def test_a_large_evaluation_batch_can_be_the_peak() -> None:
+    common: dict[str, Any] = {"tuning": "lora", "dtype": "bfloat16", "per_device_train_batch_size": 1}
+    alone = estimate(LLAMA_8B, **common)
+    small = estimate(LLAMA_8B, eval_batch_size=1, **common)
+    large = estimate(LLAMA_8B, eval_batch_size=64, **common)
+    assert small.total_bytes == alone.total_bytes
+    assert large.moment == "evaluation"
+    assert large.total_bytes > alone.total_bytes
+
+
+def test_verdicts_follow_the_peak_and_its_margin() -> None:
+    found = estimate(LLAMA_8B, tuning="lora", dtype="bfloat16")
+    peak, margin = found.total_gib, found.margin_gib
+    said = [found.verdict(peak + offset) for offset in (margin + 0.01, margin - 0.01, 0, 0.01 - margin, -margin - 0.01)]
+    assert said == ["fits", "tight", "tight", "tight", "does not fit"]
+    assert [found.fits(peak + offset) for offset in (margin + 0.01, margin - 0.01)] == [True, False]
+
+
+def test_paged_states_never_make_a_run_impossible() -> None:
+    paged = estimate(LLAMA_8B, optim="paged_adamw_32bit", dtype="bfloat16")
+    held = estimate(LLAMA_8B, optim="lion_32bit", dtype="bfloat16")
+    assert paged.paged_bytes == paged.optimizer_states > 0
+    assert held.paged_bytes == 0
+    least = paged.total_gib - paged.margin_gib
+    assert paged.verdict(least - 1) == "tight"
+    assert paged.verdict(least - paged.paged_bytes / GIB - 1) == "does not fit"
+
+
+# What the trl-jobs package asks of one A100 of 80 GB for Llama-3-8B in full, and for a model of that size with LoRA.
+@pytest.mark.parametrize(("tuning", "tokens"), [("full", 4096), ("lora", 24_576)])
+def test_runs_that_are_known_to_fit_are_not_refused(tuning: Any, tokens: int) -> None:
+    fields: dict[str, Any] = {"tuning": tuning, "sequence_length": tokens, "per_device_train_batch_size": 1}
+    found = estimate(LLAMA_8B, dtype="bfloat16", gradient_accumulation_steps=8, **fields)
+    assert found.verdict(79.2) == "fits"
+
+
 def test_text_of_an_estimate() -> None:
     lines = str(estimate(QWEN_7B, per_device_train_batch_size=1, num_gpus=2)).splitlines()
     assert lines[0].startswith("about 1")
