@@ -148,6 +148,7 @@ def _workload(row: dict[str, str]) -> Workload:
         # litgpt's recipes all accumulate
         gradient_accumulation_steps=int(_number(row["grad_accum"]) or (2 if row["framework"] == "litgpt" else 1)),
         gradient_checkpointing=not row["grad_ckpt"].lower().startswith(("no", "false")),
+        padded=_padded(row),
         attention="eager" if row["attn"] == "eager" else "sdpa",
         head="fused" if fused else "full",
         strategy=_strategy(row),
@@ -156,6 +157,12 @@ def _workload(row: dict[str, str]) -> Workload:
         offload_weights=row["cpu_offload"] == "yes",
         stack=_stack(row),
     )
+
+
+def _padded(row: dict[str, str]) -> bool | None:
+    """Whether attention is given a mask: not for rows of one length, packed ones, or the kernels of flash-attn."""
+    bare = row["seq_kind"] == "fixed" or row["packing"] == "yes" or row["attn"].startswith(("fa2", "flash"))
+    return False if bare else None
 
 
 def _model(row: dict[str, str]) -> ModelFacts:

@@ -19,6 +19,9 @@ if __package__ in (None, ""):  # run as a file, not as a module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measurements import Measurement, read_measurements
+from benchmarks.simulation import predict as simulate_rows
+from benchmarks.simulation import reasons as simulation_reasons
+from hfjobs_trainer.errors import HFTError
 from hfjobs_trainer.planning.estimate import GIB, MARGIN_FACTOR, MARGIN_GIB, MemoryEstimate
 from hfjobs_trainer.planning.memory import estimate_memory
 
@@ -94,24 +97,12 @@ def predict_closed_form(rows: Sequence[Measurement]) -> Predictions:
 
 
 def predict_simulation(rows: Sequence[Measurement]) -> Predictions | None:
-    """Peaks by simulation, ``None`` where there is none to run.
-
-    ``benchmarks/simulation.py`` gives ``simulate_peaks(workloads, num_gpus)``: for each workload the bytes of live
-    tensors at its peak on one of that many GPUs, or ``None``. What the allocator and the device take beyond is the
-    closed form's.
-    """
+    """Peaks by simulation, ``None`` without the libraries that it needs; the device's overhead is the closed form's."""
     try:
-        from benchmarks.simulation import simulate_peaks
-    except ImportError:
+        return simulate_rows(rows, estimates(rows))
+    except HFTError as error:
+        print(error, file=sys.stderr)
         return None
-    found = estimates(rows)
-    asked = [row for row in rows if row.row_id in found]
-    peaks: list[float | None] = simulate_peaks([row.workload for row in asked], [row.num_gpus for row in asked])
-    beyond = (comparable_gib(found[row.row_id], row.metric) - found[row.row_id].allocated_gib for row in asked)
-    return {
-        row.row_id: None if peak is None else peak / GIB + more
-        for row, peak, more in zip(asked, peaks, beyond, strict=True)
-    }
 
 
 LEVELS: dict[str, Callable[[Sequence[Measurement]], Predictions | None]] = {
@@ -148,7 +139,8 @@ def show(rows: Sequence[Measurement], level: str, predicted: Predictions) -> Non
         cells = "".join(f"{'-' if share is None else f'{share:.1%}':>8}" for share in shares)
         print(f"  {name:<10}{found['n']:>5} {cells}{found['under']:>7}")
     scored = errors_of(rows, predicted)
-    left = Counter(_left_out(row) for row in rows if row.row_id not in scored)
+    known = simulation_reasons(rows) if level == "simulation" else {}
+    left = Counter(known.get(row.row_id) or _left_out(row) for row in rows if row.row_id not in scored)
     print(f"  not scored: {sum(left.values())} of {len(rows)}")
     for reason, count in left.most_common():
         print(f"    {count:>3}  {reason}")

@@ -13,6 +13,7 @@ from hfjobs_trainer.facts.dataset import DatasetFacts, LengthFacts
 from hfjobs_trainer.facts.hardware import Flavor, HardwareFacts
 from hfjobs_trainer.facts.model import ModelFacts
 from hfjobs_trainer.facts.script import ScriptFacts
+from hfjobs_trainer.facts.simulation import SimulatedPeak, SimulationFacts
 
 __all__ = [
     "AccountFacts",
@@ -23,6 +24,8 @@ __all__ = [
     "LengthFacts",
     "ModelFacts",
     "ScriptFacts",
+    "SimulatedPeak",
+    "SimulationFacts",
 ]
 
 
@@ -39,6 +42,7 @@ class Facts:
         script: The script, when the spec is ``hft.Script``.
         hardware: Flavors on offer and their prices; ``None`` means the snapshot shipped with the package.
         account: Whose token it is.
+        simulation: Training steps that were simulated; ``None`` if none was.
     """
 
     model: ModelFacts = field(default_factory=ModelFacts)
@@ -50,3 +54,4 @@ class Facts:
     script: ScriptFacts | None = None
     hardware: HardwareFacts | None = None
     account: AccountFacts = field(default_factory=AccountFacts)
+    simulation: SimulationFacts | None = None

@@ -29,6 +29,8 @@ class Workload:
         sequence_length: Tokens of one row, after truncation; for GRPO and RLOO prompt and completion together.
         gradient_accumulation_steps: More than one keeps the gradients alive between forward passes.
         gradient_checkpointing: Whether activations are recomputed.
+        padded: Whether rows of a batch differ in length, so that attention is given a mask; ``None``: if there are
+            several. Only the simulation tells the difference.
         attention: ``attn_implementation``; all but ``"eager"`` never hold the whole matrix of scores.
         rows_per_example: Rows that one example becomes; ``None``: by method, 2 for pairs.
         head: ``"fused"`` never holds all logits (TRL 1.16's stable trainers), ``"full"`` does, ``"none"`` is a reward
@@ -81,4 +83,5 @@ class Workload:
     liger_kernel: bool = False
     activation_offloading: bool = False
     offload_weights: bool = False
+    padded: bool | None = None
     stack: Stack = TRL

@@ -1,0 +1,67 @@
+"""Peaks of measured runs by simulation, each distinct run once in a process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from benchmarks.measurements import Measurement
+from hfjobs_trainer.facts import SimulatedPeak
+from hfjobs_trainer.gathering.simulation import simulate
+from hfjobs_trainer.planning.demand import Workload
+from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
+from hfjobs_trainer.planning.optimizers import is_paged
+from hfjobs_trainer.planning.simulated import question_of
+
+_KNOWN: dict[str, SimulatedPeak] = {}
+
+
+def simulate_all(workloads: Sequence[Workload]) -> list[SimulatedPeak]:
+    """The simulation of each workload, with as many child processes as there are cores."""
+    new = {question: each for each in workloads if (question := question_of(each)) not in _KNOWN}
+    for peak in simulate(list(new.values()), num_workers=os.cpu_count() or 1):
+        _KNOWN[peak.question] = peak
+    return [_KNOWN[question_of(each)] for each in workloads]
+
+
+def predict(rows: Sequence[Measurement], closed: Mapping[str, MemoryEstimate]) -> dict[str, float | None]:
+    """The peak of each row in GiB and in its metric, ``None`` where its workload is not simulated.
+
+    Args:
+        rows: What was measured.
+        closed: The closed form's estimate by row: the CUDA context and NCCL are taken from it.
+    """
+    asked = [row for row in rows if row.row_id in closed]
+    peaks = simulate_all([row.workload for row in asked if row.workload is not None])
+    return {row.row_id: _comparable(row, peak, closed[row.row_id]) for row, peak in zip(asked, peaks, strict=True)}
+
+
+def reasons(rows: Sequence[Measurement]) -> dict[str, str]:
+    """Why rows were not simulated, after ``predict``."""
+    found: dict[str, str] = {}
+    for row in rows:
+        peak = _KNOWN.get(question_of(row.workload)) if row.workload is not None else None
+        if peak is not None and peak.unsupported is not None:
+            found[row.row_id] = peak.unsupported
+    return found
+
+
+def seconds() -> list[float]:
+    """What each simulation took."""
+    return [peak.seconds for peak in _KNOWN.values() if peak.unsupported is None]
+
+
+def _comparable(row: Measurement, peak: SimulatedPeak, closed: MemoryEstimate) -> float | None:
+    live = peak.peak_bytes
+    if live is None or row.workload is None:
+        return None
+    # DDP's buckets hold the gradients once more
+    more = max(peak.gradients.values()) if row.num_gpus > 1 else 0.0
+    paged = peak.static["optimizer_states"] if is_paged(row.workload.optim) else 0.0
+    if row.metric == "allocated":
+        return (live + more - paged) / GIB
+    taken = peak.reserved + more
+    if row.gpu_gib is not None and live + more < row.gpu_gib * GIB:
+        # near the end of the GPU's memory the allocator gives back what it has cached
+        taken = min(taken, row.gpu_gib * GIB)
+    return (taken - paged if row.metric == "reserved" else taken + closed.overhead) / GIB

@@ -1,0 +1,49 @@
+"""Answers requests on stdin, one JSON object a line, with one JSON object a line on stdout.
+
+Run with ``python -m hfjobs_trainer.simulating``. An answer holds ``peaks`` and the rest of what ``measure.simulate``
+returns, or ``unsupported`` with the reason why there is none. Requests are answered in order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+
+def main() -> None:
+    """Read requests until there are no more."""
+    # what the libraries print must not mix with the answers
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    missing = _missing()
+    for line in sys.stdin:
+        answers.write(json.dumps({"missing": missing} if missing else answer(line)) + "\n")
+        answers.flush()
+
+
+def answer(line: str) -> dict[str, Any]:
+    """The answer to one request."""
+    from hfjobs_trainer.simulating.measure import simulate
+    from hfjobs_trainer.simulating.model import UnsupportedError
+    from hfjobs_trainer.simulating.request import BadRequestError, parse_request
+
+    try:
+        return simulate(parse_request(json.loads(line)))
+    except (BadRequestError, UnsupportedError, ValueError, RecursionError) as error:
+        return {"unsupported": str(error)[:500]}
+
+
+def _missing() -> str | None:
+    """The first library that cannot be imported."""
+    for name in ("torch", "transformers", "accelerate", "peft", "trl"):
+        try:
+            __import__(name)
+        except ImportError as error:
+            return f"{name}: {error}"
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What a simulation's record makes of an estimate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from planning.known_models import QWEN_05B
+
+from hfjobs_trainer.facts import SimulatedPeak, SimulationFacts
+from hfjobs_trainer.planning.demand import Workload
+from hfjobs_trainer.planning.estimate import GIB
+from hfjobs_trainer.planning.memory import estimate_memory
+from hfjobs_trainer.planning.simulated import question_of, simulated, why_not
+
+WORK = Workload(QWEN_05B)
+RECORD = SimulatedPeak(
+    question_of(WORK),
+    static={"weights": 2.0 * GIB, "adapter": 0.0, "optimizer_states": 4.0 * GIB, "reference_model": 0.0},
+    peaks={"forward, head": 7.0 * GIB, "backward, first layer": 9.0 * GIB, "step": 8.0 * GIB},
+    gradients={"forward, head": 0.0, "backward, first layer": 2.0 * GIB, "step": 2.0 * GIB},
+    needed=9.25 * GIB,
+    reserved=10.0 * GIB,
+    depths=(2, 4),
+    parameters=494_032_768,
+)
+FACTS = SimulationFacts((RECORD,))
+
+
+def test_the_peak_is_the_simulations() -> None:
+    found, closed = simulated(WORK, FACTS), estimate_memory(WORK)
+    assert found is not None
+    assert closed is not None
+    assert found.allocated_gib == pytest.approx(9.0)
+    assert found.reserved_gib == pytest.approx(10.0)
+    assert found.overhead == closed.overhead
+    assert (found.weights, found.gradients, found.activations) == (2.0 * GIB, 2.0 * GIB, 1.0 * GIB)
+    assert found.moment == "backward, first layer (simulated)"
+
+
+def test_several_gpus_hold_the_gradients_once_more() -> None:
+    one, two = simulated(WORK, FACTS), simulated(WORK, FACTS, num_gpus=2)
+    assert one is not None
+    assert two is not None
+    assert two.allocated_gib - one.allocated_gib == pytest.approx(2.0)
+
+
+def test_only_exactly_this_run_is_meant() -> None:
+    assert simulated(replace(WORK, sequence_length=1025), FACTS) is None
+    assert simulated(WORK, None) is None
+    assert simulated(WORK, SimulationFacts((SimulatedPeak(question_of(WORK), unsupported="no"),))) is None
+    # how many gradients are summed changes nothing once there are two
+    four, eight = (replace(WORK, gradient_accumulation_steps=steps) for steps in (4, 8))
+    assert question_of(four) == question_of(eight)
+
+
+def test_generation_stays_the_closed_forms() -> None:
+    work = Workload(QWEN_05B, method="grpo", generation_batch_size=512, sequence_length=4096)
+    record = replace(RECORD, question=question_of(work))
+    found = simulated(work, SimulationFacts((record,)))
+    assert found is not None
+    assert found.moment == "generation"
+
+
+def test_a_question_is_plain_numbers() -> None:
+    asked = json.loads(question_of(Workload(QWEN_05B, tuning="lora", lora_targets=("q_proj",))))
+    assert asked["model"]["hidden_size"] == 896
+    assert asked["lora_targets"] == ["q_proj"]
+    assert asked["padded"] is True
+    assert json.loads(question_of(Workload(QWEN_05B, attention="flash_attention_2")))["padded"] is False
+
+
+@pytest.mark.parametrize(
+    ("work", "reason"),
+    [
+        (replace(WORK, method="ppo"), "ppo"),
+        (replace(WORK, strategy="zero3"), "zero3"),
+        (replace(WORK, quantization="8bit"), "8-bit"),
+        (replace(WORK, liger_kernel=True), "Liger"),
+        (replace(WORK, activation_offloading=True), "host"),
+        (replace(WORK, model=replace(QWEN_05B, is_vision=True)), "images"),
+        (replace(WORK, model=replace(QWEN_05B, hidden_size=None)), "unknown"),
+    ],
+)
+def test_what_is_not_simulated_says_why(work: Workload, reason: str) -> None:
+    assert reason in (why_not(work) or "")
+    assert why_not(WORK) is None

@@ -1,0 +1,151 @@
+"""Simulated steps: against exact sums, against a real step, and against each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from simulating.tiny import LAYER, MODEL, PARAMETERS, request
+from transformers import AutoModelForCausalLM
+
+from hfjobs_trainer.simulating.measure import extrapolate, measure, simulate
+from hfjobs_trainer.simulating.model import UnsupportedError, config_of, period_of
+from hfjobs_trainer.simulating.request import parse_request
+from hfjobs_trainer.simulating.tape import Tape
+
+# Blocks of 512 bytes round each tensor up: at most so much per tensor of a layer and of the rest.
+ROUNDING = 512 * (6 * 9 + 3)
+
+
+def peak(**fields: Any) -> float:
+    return max(measure(request(**fields), 2).peaks.values())
+
+
+def test_what_is_held_throughout_is_the_exact_sum() -> None:
+    found = measure(request(), 6)
+    assert found.parameters == PARAMETERS
+    assert 0 <= found.static["weights"] - 4 * PARAMETERS <= ROUNDING
+    # two moments; each parameter's count of steps takes a block
+    assert 0 <= found.static["optimizer_states"] - 8 * PARAMETERS <= 3 * ROUNDING
+    assert found.gradients["step"] == found.static["weights"] - buffer_bytes()
+
+
+def buffer_bytes() -> int:
+    """The rotary frequencies, twice."""
+    return 2 * 512
+
+
+def test_an_adapter_is_counted_by_peft_itself() -> None:
+    found = measure(request(tuning="lora", lora_r=8, lora_targets=["q_proj", "v_proj"]), 2)
+    assert found.static["adapter"] == 2 * 4 * 8 * ((64 + 64) + (64 + 32))
+    assert found.gradients["step"] == found.static["adapter"]
+
+
+def test_four_bits_take_half_a_byte_and_their_scales() -> None:
+    plain = measure(request(tuning="lora", dtype="bfloat16"), 2).static
+    packed = measure(request(tuning="lora", dtype="bfloat16", quantization="4bit"), 2).static
+    matrices = 2 * (LAYER - 2 * 64)
+    # seven matrices a layer, each with a table of 16 values
+    expected = matrices * (0.5 + 4 / 64) + 14 * 512
+    assert plain["weights"] - packed["weights"] == pytest.approx(2 * matrices - expected, abs=14 * 1024)
+    assert packed["adapter"] == plain["adapter"] / 2
+
+
+def test_a_real_step_on_the_cpu_holds_as_much() -> None:
+    """Without a fake tensor in it; attention is computed as written, so that CPU and CUDA go the same way."""
+    asked = request(attention="eager", logits="now", gradient_checkpointing=False, optim="adamw_torch")
+    config = config_of(asked.model, 3)
+    config._attn_implementation = "eager"
+    model = AutoModelForCausalLM.from_config(config).train()
+    decay = [each for each in model.parameters() if each.dim() > 1]
+    rest = [each for each in model.parameters() if each.dim() <= 1]
+    optimizer = torch.optim.AdamW([{"params": decay}, {"params": rest}], foreach=True)
+    ids, mask, labels = (torch.ones((2, 48), dtype=torch.int64) for _ in range(3))
+    tape = Tape()
+    for number in range(2):
+        if number:
+            tape.hold([*model.parameters(), *model.buffers(), ids, mask, labels])
+            tape.hold(value for state in optimizer.state.values() for value in state.values())
+            tape.__enter__()
+        tape.mark("forward")
+        loss = model(input_ids=ids, labels=labels, use_cache=False).loss
+        tape.mark("backward")
+        tape.backward(loss)
+        del loss
+        tape.mark("step")
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad()
+    tape.__exit__(None, None, None)
+    events = len(tape.events)
+    assert events > 100
+    real = {name: size for name, (size, _) in tape.peaks().items()}
+    simulated = measure(asked, 3).peaks
+    for name in ("forward", "backward", "step"):
+        most = max(size for moment, size in simulated.items() if moment.startswith(name))
+        assert most == pytest.approx(real[name], rel=0.01), name
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"dtype": "float32", "mixed_precision": "bf16"},
+        {"tuning": "lora", "lora_dropout": 0.1, "gradient_checkpointing": False, "padded": True},
+        {"gradient_accumulation_steps": 4, "optim": "adamw_torch", "logits": "now"},
+    ],
+)
+def test_two_depths_tell_the_third(fields: dict[str, Any]) -> None:
+    asked = request(**fields)
+    guessed = extrapolate(measure(asked, 2), measure(asked, 4), 6)
+    full = measure(asked, 6)
+    assert guessed.parameters == full.parameters
+    assert guessed.peaks == pytest.approx(full.peaks, rel=0.01)
+    assert guessed.static == pytest.approx(full.static, rel=0.001)
+
+
+def test_recomputing_activations_lowers_the_peak() -> None:
+    long = {"sequence_length": 512, "tuning": "lora", "lora_targets": "all-linear"}
+    asked, kept = request(**long), request(**long, gradient_checkpointing=False)
+    with_it, without = measure(asked, 4).peaks, measure(kept, 4).peaks
+    assert max(with_it.values()) < 0.8 * max(without.values())
+
+
+def test_each_method_holds_what_it_says() -> None:
+    sft, copied = measure(request(), 2), measure(request(method="dpo", reference_model=True), 2)
+    assert copied.static["reference_model"] == sft.static["weights"]
+    assert max(copied.peaks.values()) > max(sft.peaks.values()) + sft.static["weights"]
+    for fields in ({"method": "kto", "tuning": "lora"}, {"method": "grpo"}, {"method": "reward", "logits": "none"}):
+        assert set(measure(request(**fields), 2).peaks) >= {"forward", "backward", "step"}, fields
+
+
+def test_accumulated_gradients_are_there_when_the_next_pass_begins() -> None:
+    one, two = measure(request(), 2), measure(request(gradient_accumulation_steps=2), 2)
+    assert one.gradients["forward"] == 0
+    assert two.gradients["forward"] == two.gradients["step"]
+
+
+def test_a_mask_costs_scores_and_repeated_keys() -> None:
+    plain = {"gradient_checkpointing": False, "dtype": "bfloat16", "sequence_length": 256}
+    assert peak(**plain, padded=True) > peak(**plain) + 2 * 2 * 2 * 256 * 256
+
+
+def test_layers_that_alternate_are_run_in_whole_periods() -> None:
+    config = config_of({"model_type": "gemma3_text", "hidden_size": 64, "num_hidden_layers": 12})
+    assert period_of(config) == 6
+
+
+def test_numbers_that_do_not_make_the_model_are_refused() -> None:
+    assert simulate(request(num_parameters=PARAMETERS))["parameters"] == PARAMETERS
+    with pytest.raises(UnsupportedError, match="billion parameters"):
+        simulate(replace(request(), num_parameters=2 * PARAMETERS))
+
+
+def test_what_no_library_knows_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="optim='lomo'"):
+        simulate(request(optim="lomo"))
+    with pytest.raises(UnsupportedError, match="not found in the base model"):
+        simulate(request(tuning="lora", lora_targets=["nothing"]))
+    with pytest.raises(UnsupportedError):
+        simulate(parse_request({"model": MODEL | {"num_attention_heads": 7, "head_dim": 3, "hidden_size": 50}}))
