@@ -90,6 +90,7 @@ class Client:
         facts: Facts | None = None,
         offline: bool = False,
         backend: str | None = None,
+        simulate: bool = False,
     ) -> Plan:
         """Work out everything that ``submit`` would send, and send nothing.
 
@@ -98,9 +99,12 @@ class Client:
             facts: What is known; default: gathered now.
             offline: Do not ask the Hub; what it would have told is then unchecked.
             backend: ``"hub"`` or ``"local"``; default: the client's.
+            simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
+                process of its own: some seconds, without weights or GPU. Needs ``pip install "hfjobs-trainer[local]"``.
 
         Raises:
             SpecError: The script itself would be wrong. What only stops a remote run is in ``plan.problems``.
+            HFTError: ``simulate``, and the libraries for it are not installed.
         """
         from hfjobs_trainer.planning.assemble import assemble
         from hfjobs_trainer.planning.script_plan import assemble_script
@@ -111,6 +115,10 @@ class Client:
         known = facts or self.gather(parsed, offline=offline, backend=where)
         if isinstance(parsed, Script):
             return assemble_script(parsed, known, backend=where)
+        if simulate:
+            from hfjobs_trainer.gathering.simulation import simulate_for
+
+            known = simulate_for(parsed, known, backend=where)
         return assemble(parsed, known, backend=where)
 
     def render(

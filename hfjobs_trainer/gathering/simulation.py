@@ -29,6 +29,8 @@ __all__ = ["MissingLibrariesError", "simulate", "simulate_for"]
 FIRST_SECONDS, NEXT_SECONDS = 300.0, 120.0
 # Variables that a child needs to find its interpreter, its libraries and its caches; no token is among them.
 _PASSED = ("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+# Plans that are simulated at most until one is found that its own simulation does not change.
+ROUNDS = 4
 _MODULE = "hfjobs_trainer.simulating"
 
 
@@ -84,7 +86,9 @@ def simulate(workloads: Sequence[Workload], *, num_workers: int = 1, python: str
 
 
 def simulate_for(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Facts:
-    """The facts, with a simulation of the run that would be planned from them.
+    """The facts, with a simulation of the run that is planned from them.
+
+    Where the simulation changes the plan, what is planned then is simulated as well, four times at most.
 
     Args:
         spec: What is to be trained.
@@ -97,11 +101,13 @@ def simulate_for(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Fact
     from hfjobs_trainer.planning.assemble import check_run
     from hfjobs_trainer.planning.workload import workload
 
-    planned = workload(spec, facts, check_run(spec, facts, backend=backend).resolved)
-    known = facts.simulation or SimulationFacts()
-    if known.find(question_of(planned)) is not None:
-        return facts
-    return replace(facts, simulation=SimulationFacts((*known.peaks, *simulate([planned]))))
+    for _ in range(ROUNDS):
+        planned = workload(spec, facts, check_run(spec, facts, backend=backend).resolved)
+        known = facts.simulation or SimulationFacts()
+        if known.find(question_of(planned)) is not None:
+            break
+        facts = replace(facts, simulation=SimulationFacts((*known.peaks, *simulate([planned]))))
+    return facts
 
 
 def _work(waiting: queue.SimpleQueue[str], asked: dict[str, SimulatedPeak | None], python: str) -> None:

@@ -139,6 +139,21 @@ def may_choose_batch(spec: TrainSpec) -> bool:
     return type(spec).METHOD.name in _FREE_BATCH and not any(spec.is_set(name) for name in given)
 
 
-def may_shrink_evaluation(spec: TrainSpec) -> bool:
-    """Whether the evaluation's batch may follow the training batch: where nothing is generated in it."""
-    return type(spec).METHOD.name in _FREE_BATCH - {"grpo", "rloo"} and not spec.is_set("per_device_eval_batch_size")
+def eval_batch_size(spec: TrainSpec, layout: Layout) -> int:
+    """Rows that one GPU evaluates at once: no more than in training, where that is the planner's to say.
+
+    Where answers are generated, the batch of an evaluation must hold whole groups of them, and stays as it is.
+    """
+    usual = spec.per_device_eval_batch_size
+    if spec.is_set("per_device_eval_batch_size") or type(spec).METHOD.name not in _FREE_BATCH - {"grpo", "rloo"}:
+        return usual
+    return min(usual, layout.per_device_train_batch_size)
+
+
+def syncs_each_batch(spec: TrainSpec, layout: Layout) -> bool:
+    """Whether the planner has FSDP spread gradients after each batch.
+
+    Otherwise each GPU keeps all gradients until the last batch of a step (accelerate's ``no_sync``).
+    """
+    accumulates = layout.gradient_accumulation_steps > 1 and layout.strategy in ("fsdp1", "fsdp2")
+    return accumulates and spec.hardware.accelerator_config is None

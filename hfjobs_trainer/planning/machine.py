@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
-from hfjobs_trainer.planning.memory import MemoryEstimate, estimate_memory
+from hfjobs_trainer.planning.memory import MemoryEstimate
 from hfjobs_trainer.planning.offers import by_price
 from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.search import Option, Search
+from hfjobs_trainer.planning.simulated import memory_on
 from hfjobs_trainer.planning.workload import workload
 from hfjobs_trainer.specs.base import TrainSpec
 
 
 def memory_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> MemoryEstimate | None:
     """Memory of one GPU; ``None`` if the model's size is unknown."""
-    return estimate_memory(workload(spec, facts, resolved), num_gpus=resolved.world_size)
+    return memory_on(workload(spec, facts, resolved), facts.simulation, resolved.world_size)
 
 
 def choose_machine(spec: TrainSpec, facts: Facts) -> FlavorChoice:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from hfjobs_trainer.facts import Facts, Flavor
 from hfjobs_trainer.planning.labels import basename, file_name
-from hfjobs_trainer.planning.layout import Layout, may_keep_activations, may_shrink_evaluation, usual_layout
+from hfjobs_trainer.planning.layout import Layout, eval_batch_size, may_keep_activations, syncs_each_batch, usual_layout
 from hfjobs_trainer.planning.plan import Decision
 from hfjobs_trainer.planning.speed import speed_arguments
 from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
@@ -204,9 +204,14 @@ def _lay_out(spec: TrainSpec, layout: Layout | None, num_gpus: int, decide: Any)
     if layout is not None and may_keep_activations(spec) and not layout.gradient_checkpointing:
         why = "the activations fit, so nothing needs to be computed twice"
         arguments["gradient_checkpointing"] = decide("gradient_checkpointing", False, why)
-    if spec.evaluates and per_device < spec.per_device_eval_batch_size and may_shrink_evaluation(spec):
+    evaluated = eval_batch_size(spec, chosen)
+    if spec.evaluates and evaluated != spec.per_device_eval_batch_size:
         why = "a larger batch than in training might not fit"
-        arguments["per_device_eval_batch_size"] = decide("per_device_eval_batch_size", per_device, why)
+        arguments["per_device_eval_batch_size"] = decide("per_device_eval_batch_size", evaluated, why)
+    if syncs_each_batch(spec, chosen):
+        why = "else each GPU holds all gradients until the last batch of a step"
+        config = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
+        arguments["accelerator_config"] = decide("hardware.accelerator_config", config, why)
     return arguments
 
 

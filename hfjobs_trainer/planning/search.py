@@ -9,9 +9,10 @@ from hfjobs_trainer.facts import Facts, Flavor
 from hfjobs_trainer.planning.architecture import count_parameters
 from hfjobs_trainer.planning.duration import DurationEstimate, Setup, estimate_duration
 from hfjobs_trainer.planning.gpus import find_gpu
-from hfjobs_trainer.planning.layout import Layout, layouts
-from hfjobs_trainer.planning.memory import MemoryEstimate, Workload, estimate_memory
+from hfjobs_trainer.planning.layout import Layout, eval_batch_size, layouts, syncs_each_batch
+from hfjobs_trainer.planning.memory import MemoryEstimate, Workload
 from hfjobs_trainer.planning.resolve import planned_gpus, precision_of, resolve
+from hfjobs_trainer.planning.simulated import memory_on
 from hfjobs_trainer.planning.speed import PACKING_GAIN, most_packed
 from hfjobs_trainer.planning.storage import lacks_storage
 from hfjobs_trainer.planning.strategies import SHARDED, first_strategy
@@ -66,6 +67,7 @@ class Search:
         resolved = resolve(spec, facts, flavor, backend="hub")
         self.base: Workload = workload(spec, facts, resolved)
         self.work: Work | None = work_of(spec, facts, resolved)
+        self.simulation = facts.simulation
         self.nodes = spec.hardware.nodes
         self.usual_gpus = (planned_gpus(spec, flavor) if flavor else spec.hardware.num_gpus or 1) * self.nodes
         self.most_packed = most_packed(spec, facts)
@@ -123,7 +125,7 @@ class Search:
                 self.spec, num_gpus, nodes=self.nodes, usual_gpus=self.usual_gpus, most_packed=self.most_packed
             )
             for layout in ways:
-                memory = estimate_memory(self.workload(layout), max(1, num_gpus) * self.nodes)
+                memory = memory_on(self.workload(layout), self.simulation, max(1, num_gpus) * self.nodes)
                 if memory is not None:
                     found.append((layout, memory))
             self._estimated[num_gpus] = found
@@ -141,6 +143,9 @@ class Search:
             gradient_accumulation_steps=layout.gradient_accumulation_steps,
             gradient_checkpointing=layout.gradient_checkpointing,
             strategy=layout.strategy if layout.strategy in SHARDED else "ddp",
+            sync_each_batch=self.base.sync_each_batch or syncs_each_batch(self.spec, layout),
+            eval_batch_size=eval_batch_size(self.spec, layout) if self.base.eval_batch_size else 0,
+            padded=False if layout.packing else self.base.padded,
         )
 
     def _timed(self, flavor: Flavor, layout: Layout, memory: MemoryEstimate) -> Option:

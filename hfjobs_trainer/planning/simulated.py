@@ -106,6 +106,11 @@ def _is_padded(workload: Workload) -> bool:
     return (workload.per_device_train_batch_size > 1 or pairs) and workload.attention not in _UNPADDED
 
 
+def memory_on(workload: Workload, facts: SimulationFacts | None, num_gpus: int) -> MemoryEstimate | None:
+    """The memory of one GPU: as simulated if it was, else by the closed form; ``None`` if the size is unknown."""
+    return simulated(workload, facts, num_gpus) or estimate_memory(workload, num_gpus)
+
+
 def simulated(workload: Workload, facts: SimulationFacts | None, num_gpus: int = 1) -> MemoryEstimate | None:
     """The memory of one GPU as its simulation says; ``None`` if this workload was not simulated.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from hfjobs_trainer.facts import Facts, ModelFacts
@@ -73,17 +74,20 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         generation_batch_size=0 if uses_vllm(spec) else _generated_at_once(spec),
         vllm_gpu_memory_fraction=claimed if is_colocated(spec) else 0.0,
         lora_dora=bool(lora and lora.use_dora),
-        eval_batch_size=spec.per_device_eval_batch_size if spec.needs_eval_dataset and name in _EVALUATING else 0,
-        sync_each_batch=_syncs_each_batch(spec),
+        eval_batch_size=resolved.arguments.get("per_device_eval_batch_size", spec.per_device_eval_batch_size)
+        if spec.needs_eval_dataset and name in _EVALUATING
+        else 0,
+        padded=False if resolved.arguments.get("packing") else None,
+        sync_each_batch=_syncs_each_batch(resolved.arguments),
         liger_kernel=spec.use_liger_kernel,
         activation_offloading=bool(arguments.get("activation_offloading")),
         strategy=resolved.strategy if resolved.strategy in SHARDED else "ddp",
     )
 
 
-def _syncs_each_batch(spec: TrainSpec) -> bool:
-    """Whether the user has FSDP spread gradients after each batch, not once per step."""
-    config: dict[str, Any] = spec.hardware.accelerator_config or {}
+def _syncs_each_batch(arguments: Mapping[str, Any]) -> bool:
+    """Whether FSDP spreads gradients after each batch, not once per step."""
+    config: dict[str, Any] = arguments.get("accelerator_config") or {}
     accumulation: Any = config.get("gradient_accumulation_kwargs")
     return isinstance(accumulation, dict) and bool(cast("dict[str, Any]", accumulation).get("sync_each_batch"))
 
