@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from hfjobs_trainer.planning.budget import padded_timeout
 from hfjobs_trainer.planning.machine import find_alternative
 from hfjobs_trainer.planning.search import Option
+from hfjobs_trainer.planning.vllm import uses_vllm
 from hfjobs_trainer.planning.work import unknown_work
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.durations import format_duration
+
+# From what share of a run's time, and of how long a run, writing answers is worth a word: seconds.
+GENERATION_SHARE, LONG_SECONDS = 0.5, 7200
 
 
 def _wanted(context: Context[TrainSpec], cap: float | None) -> Option | None:
@@ -131,3 +135,39 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
     time = duration.seconds.as_duration()
     why = f"the run is expected to take {time}, and the job is ended after {format_duration(limit)}"
     yield Found("timeout", why, f'timeout="{longer}" or more, or leave it out')
+
+
+@rule("COST004", stage="run", severity="warning", methods=["grpo", "rloo", "online_dpo"])
+def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Answers are written by vLLM where they take most of the time.
+
+    What it does:
+        Warns where writing answers with transformers is expected to take more than half of a run of over two hours.
+
+    Why:
+        transformers writes them a token at a time with a hundred kernel launches each, which leaves the GPU idle; vLLM
+        is many times faster and shares the GPU with training.
+
+    Example:
+        ```python
+        hft.GRPO(model="Qwen/Qwen2.5-7B-Instruct", dataset=..., reward_funcs="accuracy_reward", lora=hft.LoRA())
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(
+            model="Qwen/Qwen2.5-7B-Instruct",
+            dataset=...,
+            reward_funcs="accuracy_reward",
+            lora=hft.LoRA(),
+            use_vllm=True,
+        )
+        ```
+    """
+    duration = context.duration
+    if duration is None or uses_vllm(context.spec) or "generation" not in duration.parts:
+        return
+    share = duration.parts["generation"].expected / duration.seconds.expected
+    if share > GENERATION_SHARE and duration.seconds.expected > LONG_SECONDS:
+        why = f"transformers is expected to write answers for {share:.0%} of {duration.seconds.as_duration()}"
+        yield Found("use_vllm", why, "use_vllm=True")

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from hfjobs_trainer.facts import DatasetFacts, Facts
+from tests.planning.known_models import QWEN_05B
+
+FACTS = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=20_000))
+BAD = {"method": "grpo", "hardware": "h200"}
+GOOD = {"method": "grpo", "hardware": "h200", "use_vllm": True}
+EXPECTED = [
+    (
+        "use_vllm",
+        "transformers is expected to write answers for 99% of 10 d 1 h (12 h 51 min to 31 d 1 h)",
+        "use_vllm=True",
+    ),
+]
