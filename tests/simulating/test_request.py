@@ -25,6 +25,8 @@ from hfjobs_trainer.simulating.request import BadRequestError, parse_request
         ({"shell": "rm"}, "shell: no such field"),
         ({"model": MODEL | {"hidden_size": -1}}, "model.hidden_size: must be a whole number"),
         ({"model": MODEL | {"auto_map": {"AutoConfig": "evil.Config"}}}, "model.auto_map: must be a number"),
+        ({"num_parameters": "many"}, "num_parameters: must be a whole number"),
+        ({"optim": ["adamw"]}, "optim: must be a name"),
         ({"model": []}, "an object under 'model'"),
     ],
 )
