@@ -157,4 +157,5 @@ def _held(peak: SimulatedPeak, closed: MemoryEstimate, workload: Workload) -> Me
         cached_bytes=max(0.0, peak.reserved - max(peak.needed, total)),
         moment=f"{moment} (simulated)",
         assumed=(),
+        basis="simulation",
     )

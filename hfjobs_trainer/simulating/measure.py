@@ -75,14 +75,9 @@ def simulate(request: Request) -> dict[str, Any]:
     period = period_of(config)
     low = max(2, period)
     depths = [depth] if depth <= 2 * low else [low, 2 * low]
+    _check_parameters(request, depths, depth)
     runs = [measure(request, layers, period) for layers in depths]
     found = runs[0] if len(runs) == 1 else extrapolate(runs[0], runs[1], depth)
-    known = request.num_parameters
-    if known and abs(found.parameters - known) > PARAMETER_TOLERANCE * known:
-        raise UnsupportedError(
-            f"{type(config).__name__} with these numbers has {found.parameters / 1e9:.3f} billion parameters, the model"
-            f" {known / 1e9:.3f} billion"
-        )
     needed = max(found.peaks[name] + found.unusable.get(name, 0.0) for name in found.peaks)
     return {
         "layers": found.layers,
@@ -148,6 +143,22 @@ def _count(request: Request, config: Any) -> int:
 
     with torch.device("meta"):
         return count_parameters(AutoModelForCausalLM.from_config(config))
+
+
+def _check_parameters(request: Request, depths: list[int], depth: int) -> None:
+    """Raise if the class, built from these numbers, is not the model."""
+    known = request.num_parameters
+    if known is None:
+        return
+    counts = [_count(request, config_of(request.model, layers)) for layers in depths]
+    built = counts[0]
+    if len(counts) > 1:
+        built += (counts[1] - counts[0]) * (depth - depths[0]) / (depths[1] - depths[0])
+    if abs(built - known) > PARAMETER_TOLERANCE * known:
+        raise UnsupportedError(
+            f"the class of {request.model.get('model_type')} with these numbers has {built / 1e9:.3f} billion"
+            f" parameters, the model {known / 1e9:.3f} billion"
+        )
 
 
 def _run(request: Request, models: Models, layers: int, period: int, parameters: int, vocab: int) -> Measured:

@@ -98,12 +98,20 @@ def parse_request(given: object) -> Request:
         for name in ("gradient_checkpointing", "reference_model", "lora_dora", "padded")
         if name in data and not isinstance(data[name], bool)
     ]
+    if data.get("num_parameters") is not None and not _is_size(data["num_parameters"]):
+        wrong.append(f"num_parameters: must be a whole number, not {data['num_parameters']!r:.80}")
+    if not isinstance(data.get("optim", ""), str):
+        wrong.append(f"optim: must be a name, not {data['optim']!r:.80}")
     dropout = data.get("lora_dropout", 0.0)
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         wrong.append(f"lora_dropout: must lie in [0, 1), not {dropout!r:.80}")
     if wrong:
         raise BadRequestError("; ".join(wrong))
     return Request(**data)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _is_count(value: object) -> bool:

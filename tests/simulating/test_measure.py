@@ -91,9 +91,8 @@ def test_a_real_step_on_the_cpu_holds_as_much() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"dtype": "float32", "mixed_precision": "bf16"},
         {"tuning": "lora", "lora_dropout": 0.1, "gradient_checkpointing": False, "padded": True},
-        {"gradient_accumulation_steps": 4, "optim": "adamw_torch", "logits": "now"},
+        {"mixed_precision": "bf16", "gradient_accumulation_steps": 4, "optim": "adamw_torch"},
     ],
 )
 def test_two_depths_tell_the_third(fields: dict[str, Any]) -> None:
@@ -137,7 +136,6 @@ def test_layers_that_alternate_are_run_in_whole_periods() -> None:
 
 
 def test_numbers_that_do_not_make_the_model_are_refused() -> None:
-    assert simulate(request(num_parameters=PARAMETERS))["parameters"] == PARAMETERS
     with pytest.raises(UnsupportedError, match="billion parameters"):
         simulate(replace(request(), num_parameters=2 * PARAMETERS))
 

@@ -25,6 +25,8 @@ from hfjobs_trainer.simulating.request import BadRequestError, parse_request
         ({"shell": "rm"}, "shell: no such field"),
         ({"model": MODEL | {"hidden_size": -1}}, "model.hidden_size: must be a whole number"),
         ({"model": MODEL | {"auto_map": {"AutoConfig": "evil.Config"}}}, "model.auto_map: must be a number"),
+        ({"num_parameters": "many"}, "num_parameters: must be a whole number"),
+        ({"optim": ["adamw"]}, "optim: must be a name"),
         ({"model": []}, "an object under 'model'"),
     ],
 )
@@ -39,11 +41,9 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         parse_request({"model": MODEL, "dtype": "int3", "lora_r": -1})
 
 
-@pytest.mark.parametrize(
-    "line", ["", "null", "[1", '"text"', "[" * 100_000, json.dumps({"model": {"model_type": "no"}})]
-)
+@pytest.mark.parametrize("line", ["", "null", "[1", '"text"', "[" * 100_000])
 def test_any_line_has_an_answer(line: str) -> None:
-    assert "unsupported" in answer(line) or "peaks" in answer(line)
+    assert set(answer(line)) == {"unsupported"}
 
 
 def test_a_model_type_with_a_path_loads_nothing() -> None:
