@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = [
     "AuthError",
     "BackendError",
+    "BudgetExceeded",
     "CPO",
     "Client",
     "DPO",
@@ -55,6 +56,8 @@ NAMES = [
     "Tracking",
     "__version__",
     "check",
+    "compare_flavors",
+    "estimate",
     "gather",
     "hardware_table",
     "jobs",

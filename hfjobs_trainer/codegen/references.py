@@ -88,6 +88,12 @@ def choice(page: Mapping[str, Any]) -> str:
     return _text("\n".join([*lines[:8], "  ..."]))
 
 
+def comparison(page: Mapping[str, Any]) -> str:
+    """The page's ``spec`` on the flavors where it costs least."""
+    lines = str(hft.compare_flavors(page["spec"], facts=EXAMPLE_FACTS)).splitlines()
+    return _text("\n".join([*lines[:8], "..."]))
+
+
 def flavors(page: Mapping[str, Any]) -> str:
     """The hardware snapshot as a table."""
     rows = [
@@ -319,6 +325,7 @@ def _summary(documented: type[Any]) -> str:
 PARTS: dict[str, Part] = {
     "plan": plan,
     "choice": choice,
+    "comparison": comparison,
     "flavors": flavors,
     "methods": methods,
     "tested": proofs,

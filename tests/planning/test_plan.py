@@ -82,6 +82,8 @@ def test_a_plan_as_text() -> None:
           ddp_timeout                 = 7200  (seconds that the processes wait for one that loads, tokenizes or saves)
           per_device_train_batch_size = 8  (the largest up to TRL's 8 that divides the global batch)
           gradient_accumulation_steps = 2  (32 sequences per optimiser step, 8 at a time on 2 GPUs)
+          optim                       = adamw_torch_fused  (TRL's default: one kernel updates all parameters)
+          dataloader_num_workers      = 4  (batches are prepared beside the GPU, by 4 of 24 vCPU for each)
           output.hub_model_id         = me/Qwen2.5-0.5B-SFT  (namespace and name of output_dir)
           output.private              = True  (nothing is published unless you say so)
           tracking.project            = Qwen2-5-0-5B-SFT  (named after the model)
@@ -101,6 +103,8 @@ def test_a_plan_for_this_machine_as_text() -> None:
           memory         unknown: the model's size is not known
           model goes to  the machine's disk only
           metrics go to  the log only
+        chosen for you
+          optim = adamw_torch_fused  (TRL's default: one kernel updates all parameters)
         unchecked
           DATA004 needs the columns of trl-lib/Capybara
           DATA010 needs the splits of trl-lib/Capybara

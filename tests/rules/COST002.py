@@ -6,6 +6,7 @@ from tests.planning.known_models import QWEN_05B
 FACTS = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=20_000))
 BAD = {"hardware": {"flavor": "l4x1", "max_hours": 0.5}}
 GOOD = {"hardware": {"flavor": "auto", "max_hours": 0.5}}
+UNCHECKED = "the size of the model and the rows of the dataset (or max_steps)"
 EXPECTED = [
     (
         "hardware.max_hours",
