@@ -1,6 +1,6 @@
 """How a run can be laid out on GPUs: strategy, batch per device, accumulation, activations kept or recomputed.
 
-Every layout trains the same: the sequences of an optimiser step are those that the spec asks for.
+In every layout the sequences of an optimiser step are those that the spec asks for; packed ones hold several rows.
 """
 
 from __future__ import annotations
