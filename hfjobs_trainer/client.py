@@ -183,7 +183,7 @@ class Client:
         spec: TrainSpec | Mapping[str, Any],
         *,
         gpu: str | None = None,
-        num_gpus: int = 1,
+        num_gpus: int | None = None,
         facts: Facts | None = None,
         offline: bool = False,
     ) -> Estimate:
@@ -193,13 +193,14 @@ class Client:
             spec: A spec, or a mapping that carries ``method``.
             gpu: A GPU that you have, such as ``"RTX 4090"``, ``"A100-40"`` or ``"2x H100"``; default: the flavor that
                 the spec names, or the one that would be chosen.
-            num_gpus: How many of that GPU.
+            num_gpus: How many of that GPU a machine has; default: the count in ``gpu``, else 1.
             facts: What is known; default: gathered now.
             offline: Do not ask the Hub.
 
         Raises:
             SpecError: ``spec`` is a mapping that is no spec, or an ``hft.Script``, of which nothing can be estimated.
-            ValueError: Nothing is known of ``gpu``; the message names those that may be meant.
+            ValueError: Nothing is known of ``gpu``, and the message names those that may be meant; or ``num_gpus`` is
+                not the count in ``gpu``.
         """
         from hfjobs_trainer.planning.assemble import check_run
         from hfjobs_trainer.planning.forecast import estimate_on

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hfjobs_trainer.facts import Facts, Flavor
 from hfjobs_trainer.planning.duration import DurationEstimate
 from hfjobs_trainer.planning.estimate import MemoryEstimate, Verdict
-from hfjobs_trainer.planning.gpus import find_gpu, suggest_gpus
+from hfjobs_trainer.planning.gpus import count_gpus, find_gpu, suggest_gpus
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.ranges import Range
 from hfjobs_trainer.planning.search import Search
@@ -75,17 +75,28 @@ class Estimate:
         return "\n".join(lines)
 
 
-def estimate_on(spec: TrainSpec, facts: Facts, gpu: str, num_gpus: int) -> Estimate:
+def estimate_on(spec: TrainSpec, facts: Facts, gpu: str, num_gpus: int | None = None) -> Estimate:
     """What the run needs on GPUs of one's own.
 
+    Args:
+        spec: The spec; its flavor does not matter.
+        facts: What is known.
+        gpu: Name of the GPU, with or without a count.
+        num_gpus: GPUs of one machine; default: the count in ``gpu``, else 1.
+
     Raises:
-        ValueError: Nothing is known of ``gpu``.
+        ValueError: Nothing is known of ``gpu``, or the two counts differ.
     """
     found = find_gpu(gpu)
     if found is None:
         near = suggest_gpus(gpu)
         meant = f"; did you mean {' or '.join(near)}?" if near else "; hft.hardware_table() lists those that are rented"
         raise ValueError(f"gpu={gpu!r}: nothing is known of this GPU{meant}")
+    counted = count_gpus(gpu)
+    if num_gpus is None:
+        num_gpus = 1 if counted is None else counted
+    elif counted not in (None, num_gpus):
+        raise ValueError(f"num_gpus={num_gpus}: gpu={gpu!r} says {counted}")
     if num_gpus < 1:
         raise ValueError(f"num_gpus={num_gpus}: must be 1 or more")
     # memory, processors and disk of the machine are its owner's to know
@@ -106,7 +117,7 @@ def estimate_on(spec: TrainSpec, facts: Facts, gpu: str, num_gpus: int) -> Estim
     return Estimate(
         memory=option.memory,
         gpu=found.name,
-        num_gpus=num_gpus,
+        num_gpus=(option.layout.num_gpus if option.layout else num_gpus) * spec.hardware.nodes,
         usable_gib=found.usable_gpu_memory_gib,
         layout=option.layout,
         duration=option.duration,

@@ -18,10 +18,10 @@ Tuning = Literal["full", "lora", "qlora"]
 # this much wider.
 BORROWED_LOW, BORROWED_HIGH = 0.6, 1.25
 
+# How many GPUs, before or after the name of one.
+_COUNT = re.compile(r"^(\d+)(?: ?x ?(?=[a-z])|x )| x ?(\d+)$")
 # Words of a GPU's name that say nothing of which it is.
-_NOISE = re.compile(
-    r"\b(nvidia|geforce|tesla|quadro|gpus?|graphics|cards?|tensor ?core|hbm\d?e?)\b|^\d+( ?x ?(?=[a-z])|x )| x ?\d+$"
-)
+_NOISE = re.compile(r"\b(nvidia|geforce|tesla|quadro|gpus?|graphics|cards?|tensor ?core|hbm\d?e?)\b|" + _COUNT.pattern)
 _VARIANT = re.compile(r"(sxm\d?|pcie|blackwell|server|workstation|edition|generation|gb)")
 _SUGGESTIONS = 3
 
@@ -95,11 +95,17 @@ def all_gpus() -> tuple[Gpu, ...]:
 def find_gpu(name: str) -> Gpu | None:
     """The GPU that ``name`` stands for, be it a flavor's ``gpu`` or what people type; ``None`` if it is none of these.
 
-    Case, spaces, dashes, the maker's name and a count in front are passed over: ``"rtx4090"``, ``"4x H100"``,
+    Case, spaces, dashes, the maker's name and a count are passed over: ``"rtx4090"``, ``"4x H100"``,
     ``"Tesla T4"``, ``"A100-80GB"``. A size or a variant that is given must be right.
     """
     known, wanted = _by_name(), _plain(name)
     return known.get(wanted) or known.get(_VARIANT.sub("", wanted))
+
+
+def count_gpus(name: str) -> int | None:
+    """How many GPUs a name speaks of: 2 for ``"2x H100"`` and ``"H100 x2"``; ``None`` if it does not say."""
+    found = _COUNT.search(_spaced(name))
+    return int(found[1] or found[2]) if found else None
 
 
 def suggest_gpus(name: str) -> list[str]:
@@ -121,8 +127,11 @@ def _by_name() -> dict[str, Gpu]:
 
 
 def _plain(name: str) -> str:
-    spaced = re.sub(r"[\s_\-:/,()]+", " ", name.strip().lower())
-    return re.sub(r"\s+", "", _NOISE.sub("", spaced))
+    return re.sub(r"\s+", "", _NOISE.sub("", _spaced(name)))
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"[\s_\-:/,()]+", " ", name.strip().lower())
 
 
 def _gpu(

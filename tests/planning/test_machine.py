@@ -222,6 +222,24 @@ def test_a_card_of_ones_own() -> None:
         hft.estimate(spec, gpu="RTX 4090", num_gpus=0, facts=facts())
 
 
+def test_a_count_in_the_name_of_a_card_counts() -> None:
+    spec, known = sft(lora={"r": 16}), facts(LLAMA_8B)
+    two = hft.estimate(spec, gpu="H100", num_gpus=2, facts=known)
+    assert hft.estimate(spec, gpu="2x H100", facts=known) == two
+    assert hft.estimate(spec, gpu="2 x H100", num_gpus=2, facts=known) == two
+    with pytest.raises(ValueError, match="num_gpus=4: gpu='2x H100' says 2"):
+        hft.estimate(spec, gpu="2x H100", num_gpus=4, facts=known)
+
+
+def test_an_estimate_counts_the_gpus_that_train() -> None:
+    nodes = hft.estimate(sft(hardware={"nodes": 2}), gpu="H100", num_gpus=4, facts=facts(LLAMA_8B))
+    assert nodes.memory is not None
+    assert (nodes.num_gpus, nodes.memory.num_gpus) == (8, 8)
+    one = hft.estimate(sft(hardware={"strategy": "single"}), gpu="H100", num_gpus=4, facts=facts())
+    assert one.memory is not None
+    assert (one.num_gpus, one.memory.num_gpus) == (1, 1)
+
+
 def test_an_estimate_without_a_card_is_that_of_the_plan() -> None:
     assert hft.estimate(sft(), facts=facts()) == hft.plan(sft(), facts=facts()).estimate
     unknown = hft.estimate(sft(), facts=Facts())
