@@ -141,7 +141,10 @@ def test_names_cannot_move_the_cursor() -> None:
 @pytest.mark.parametrize("backend", ["hub", "local"])
 def test_the_same_plan_each_time(name: str, backend: str) -> None:
     made = [hft.plan(example(name)[0], facts=example(name)[1], backend=backend) for _ in range(2)]
-    assert made[0].problems == made[0].unchecked == ()
+    # that transformers writes answers slowly is a warning, and true of these examples
+    slow = {"train_grpo_example", "train_online_dpo_example"} if backend == "hub" else set[str]()
+    assert [problem.code for problem in made[0].problems] == (["COST004"] if name in slow else [])
+    assert made[0].unchecked == ()
     assert made[0] == made[1]
     assert str(made[0]) == str(made[1])
     assert made[0].script == hft.render(made[0].spec, facts=example(name)[1], backend=backend)
