@@ -103,7 +103,7 @@ def _batches(spec: TrainSpec, world: int, usual_gpus: int) -> Iterator[tuple[int
     if wanted % world:
         return
     share = wanted // world
-    least = _LEAST.get(type(spec).METHOD.name, 1)
+    least = least_per_device(spec)
     if not free[0]:
         sizes = [per_device]
     elif not free[1]:
@@ -116,6 +116,11 @@ def _batches(spec: TrainSpec, world: int, usual_gpus: int) -> Iterator[tuple[int
     for size in sizes:
         if size and share % size == 0 and (size >= least or not free[0]) and (free[1] or size * steps == share):
             yield size, share // size
+
+
+def least_per_device(spec: TrainSpec) -> int:
+    """The fewest rows per device that the planner takes."""
+    return _LEAST.get(type(spec).METHOD.name, 1)
 
 
 def usual_layout(spec: TrainSpec, num_gpus: int, *, nodes: int = 1) -> Layout | None:

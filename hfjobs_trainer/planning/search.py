@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hfjobs_trainer.facts import Facts, Flavor
@@ -121,18 +121,20 @@ class Search:
         """Every layout on this many GPUs, with its memory; worked out once."""
         if num_gpus not in self._estimated:
             found: list[tuple[Layout, MemoryEstimate]] = []
-            ways = layouts(
-                self.spec, num_gpus, nodes=self.nodes, usual_gpus=self.usual_gpus, most_packed=self.most_packed
-            )
-            for layout in ways:
+            for layout in self._ways(num_gpus):
                 memory = memory_on(self.workload(layout), self.simulation, max(1, num_gpus) * self.nodes)
                 if memory is not None:
                     found.append((layout, memory))
             self._estimated[num_gpus] = found
         return self._estimated[num_gpus]
 
+    def _ways(self, num_gpus: int) -> Iterator[Layout]:
+        """Every layout on this many GPUs."""
+        spec, usual = self.spec, self.usual_gpus
+        return layouts(spec, num_gpus, nodes=self.nodes, usual_gpus=usual, most_packed=self.most_packed)
+
     def least_memory(self) -> MemoryEstimate | None:
-        """Memory of the layout on one GPU that needs the least; ``None`` if the model's size is unknown."""
+        """Memory of the layout on one GPU that needs the least; ``None`` if there is none, or its size is unknown."""
         return min((memory for _, memory in self._layouts(1)), key=lambda memory: memory.total_bytes, default=None)
 
     def workload(self, layout: Layout) -> Workload:
@@ -176,13 +178,18 @@ class Search:
         return min(made, self.spec.save_total_limit or made)
 
     def _unknown(self, flavor: Flavor) -> str:
+        """Why there is no layout of which the memory is known."""
         if flavor.usable_gpu_memory_gib is None:
             return "the memory of its GPU is unknown"
-        world = planned_gpus(self.spec, flavor) * self.nodes
-        wanted = self.spec.global_batch_size
-        if wanted is not None and wanted % world:
-            return f"global_batch_size={wanted} cannot be spread over {world} GPUs"
-        return "the size of the model is unknown, so nobody can say whether it fits"
+        if next(self._ways(planned_gpus(self.spec, flavor)), None) is not None:
+            return "the size of the model is unknown, so nobody can say whether it fits"
+        spec, wanted = self.spec, self.spec.global_batch_size
+        usual = spec.per_device_train_batch_size * spec.gradient_accumulation_steps * self.usual_gpus
+        batch = f"a batch of {usual}, TRL's default," if wanted is None else f"global_batch_size={wanted}"
+        names = ("per_device_train_batch_size", "gradient_accumulation_steps")
+        given = " and ".join(f"{name}={getattr(spec, name)}" for name in names if spec.is_set(name))
+        world = _gpus(planned_gpus(spec, flavor) * self.nodes)
+        return f"{batch} cannot be spread over {world}{f' with {given}' if given else ''}"
 
     def _unfit(self, flavor: Flavor) -> str | None:
         """The first reason against a flavor that needs no estimate, or ``None``."""

@@ -283,3 +283,34 @@ def test_a_named_flavor_of_which_nothing_is_known() -> None:
     flavor = find_flavor("t4-small", snapshot())
     assert FlavorChoice.named(flavor).headroom is None
     assert FlavorChoice.named(None) == FlavorChoice(None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "said"),
+    [
+        ({"global_batch_size": 7, "per_device_train_batch_size": 2}, "BATCH001", "7 is no multiple of 2 per device"),
+        ({"global_batch_size": 3, "hardware": {"nodes": 2}}, "BATCH001", "3 is no multiple of 1 per device on 2 GPUs"),
+        ({"global_batch_size": 8, "gradient_accumulation_steps": 3}, "BATCH001", "make 24, not 8"),
+        ({"global_batch_size": 5, "hardware": {"num_gpus": 2}}, "HW003", "cannot be spread over 2 GPUs"),
+        ({"hardware": {"num_gpus": 16}}, "HW003", "has 8 GPUs, 16 are wanted"),
+        ({"hardware": {"strategy": "ddp", "max_usd_per_hour": 0.5}}, "HW003", "above max_usd_per_hour=0.5"),
+    ],
+    ids=str,
+)
+def test_where_no_machine_will_do_one_problem_says_why(fields: dict[str, Any], code: str, said: str) -> None:
+    report = hft.check(sft(**fields), facts=facts())
+    (problem,) = [item for item in report.problems if item.severity == "error"]
+    assert problem.code == code
+    assert said in problem.why
+    assert problem.fix
+
+
+def test_a_batch_that_cannot_be_spread_is_no_model_of_unknown_size() -> None:
+    rows = DatasetFacts(exists=True, columns=("prompt", "completion", "label"), num_rows=15_806, lengths=LENGTHS)
+    kto = hft.pick_flavor(hft.KTO(model="me/model", dataset="me/data"), facts=facts(dataset=rows))
+    # a row of KTO needs another one beside it
+    assert dict(kto.rejected)["h200x8"] == "a batch of 8, TRL's default, cannot be spread over 8 GPUs"
+    eight = chosen(global_batch_size=8, per_device_train_batch_size=2)
+    assert dict(eight.rejected)["h200x8"] == (
+        "global_batch_size=8 cannot be spread over 8 GPUs with per_device_train_batch_size=2"
+    )

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.layout import least_per_device
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
+
+_PER_DEVICE = "per_device_train_batch_size"
+
+
+def _spread(per_device: int, gpus: int) -> str:
+    return f"{per_device} per device on {gpus} GPU{'s' if gpus > 1 else ''}"
 
 
 @rule("BATCH001", stage="run")
@@ -36,9 +43,9 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
     wanted = spec.global_batch_size
     if wanted is None:
         return
-    per_device = arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size)
+    per_device = arguments.get(_PER_DEVICE, spec.per_device_train_batch_size)
     gpus = context.num_gpus
-    on = f"{per_device} per device on {gpus} GPU{'s' if gpus > 1 else ''}"
+    on = _spread(per_device, gpus)
     if spec.is_set("gradient_accumulation_steps"):
         steps = spec.gradient_accumulation_steps
         formed = per_device * gpus * steps
@@ -47,7 +54,12 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
         if not fits:
             why = f"{on} and {steps} accumulation step{'s' if steps > 1 else ''} make {formed}, not {wanted}"
             yield Found("global_batch_size", why, "leave out gradient_accumulation_steps, or global_batch_size")
-    elif wanted % (per_device * gpus):
+        return
+    if not spec.is_set(_PER_DEVICE) and _PER_DEVICE not in arguments:
+        # no batch could be formed, not even of the fewest rows
+        per_device = least_per_device(spec)
+        on = _spread(per_device, gpus)
+    if wanted % (per_device * gpus):
         down, up = wanted - wanted % (per_device * gpus), wanted + -wanted % (per_device * gpus)
         sizes = [f"global_batch_size={size}" for size in (down, up) if size]
         yield Found("global_batch_size", f"{wanted} is no multiple of {on}", " or ".join(sizes))

@@ -87,7 +87,8 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
         Where the flavor is chosen for you, reports that none fits, and why the closest does not.
 
     Why:
-        Each GPU holds the whole model, its gradients and its optimizer; there is a size that no GPU on offer holds.
+        Each GPU holds the model, its gradients and its optimizer, or its part of them; there is a size that not even
+        the largest machine on offer holds.
 
     Example:
         ```python
@@ -115,6 +116,8 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     fixes = [f"max_usd_per_hour above {spec.hardware.max_usd_per_hour:g}"] if dear else []
     if small:
         fixes += _ways(spec)
+    if not fixes:
+        fixes = ["another global_batch_size"] if "global_batch_size" in reasons[closest] else ["fewer GPUs"]
     yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", ", or ".join(fixes))
 
 
@@ -140,7 +143,7 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     choice = context.choice
-    if context.spec.hardware.flavor == "auto" and choice is not None and choice.estimate is None:
+    if context.spec.hardware.flavor == "auto" and choice is not None and choice.flavor is None and not context.memory:
         why = f"the size of {context.spec.model} is not known, so no flavor could be chosen"
         yield Found(_PATH, why, 'hardware="a10g-large", or another of hft.hardware_table()')
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from hfjobs_trainer.planning.labels import is_label_key, is_label_value, slug
 from hfjobs_trainer.planning.search import over_cap
+from hfjobs_trainer.planning.work import unknown_work
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -45,6 +46,10 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara", hub_model_id="me/model", timeout="3h")
         ```
     """
+    choice = context.choice
+    if choice is not None and choice.flavor is None and not unknown_work(context.spec, context.facts):
+        # it is the machine that is missing, of which other rules tell
+        return
     if context.timeout_seconds is None:
         why = "is needed: say how long the run may take, or Hugging Face Jobs ends it after 30 minutes"
         yield Found("timeout", why, 'timeout="3h"')
