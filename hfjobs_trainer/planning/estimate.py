@@ -71,8 +71,7 @@ class MemoryEstimate:
     @property
     def components(self) -> dict[str, float]:
         """Bytes by component."""
-        names = [item.name for item in fields(self)]
-        return {name: getattr(self, name) for name in names[: names.index("moment")]}
+        return {name: getattr(self, name) for name in _COMPONENTS}
 
     @property
     def total_bytes(self) -> float:
@@ -144,3 +143,7 @@ class MemoryEstimate:
         if self.assumed:
             lines.append(f"  guessed: {', '.join(self.assumed)}")
         return "\n".join(lines)
+
+
+_NAMES = [item.name for item in fields(MemoryEstimate)]
+_COMPONENTS = tuple(_NAMES[: _NAMES.index("moment")])

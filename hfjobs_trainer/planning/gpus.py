@@ -92,6 +92,7 @@ def all_gpus() -> tuple[Gpu, ...]:
     return tuple(_gpu(entry, measured, like) for entry in data["gpus"])
 
 
+@cache
 def find_gpu(name: str) -> Gpu | None:
     """The GPU that ``name`` stands for, be it a flavor's ``gpu`` or what people type; ``None`` if it is none of these.
 

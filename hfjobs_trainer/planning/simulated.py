@@ -123,8 +123,9 @@ def simulated(workload: Workload, facts: SimulationFacts | None, num_gpus: int =
         num_gpus: GPUs of the run, each with a copy of the model.
     """
     peak = facts.find(question_of(workload)) if facts is not None and workload.stack == TRL else None
-    closed = estimate_memory(workload, num_gpus)
-    if peak is None or peak.peak_bytes is None or closed is None:
+    if peak is None or peak.peak_bytes is None:
+        return None
+    if (closed := estimate_memory(workload, num_gpus)) is None:
         return None
     held = _held(peak, closed, workload)
     generation = closed if closed.moment == "generation" else None

@@ -192,7 +192,7 @@ def test_a_coroutine_and_a_static_method_are_functions() -> None:
         (len, "len is no plain function"),
         (decorated_here, "decorated_here uses twice, which the script would not have"),
     ],
-    ids=str,
+    ids=["lambda", "partial", "method", "class", "built_in", "decorated"],
 )
 def test_what_is_no_function_of_its_own_is_refused(function: Callable[..., Any], told: str) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
