@@ -123,3 +123,26 @@ def test_a_budget_leads_to_a_cheaper_machine() -> None:
     made = plan({"hardware": {"max_usd": cap}})
     assert made.flavor == free.rows[0].flavor
     assert not codes(made)
+
+
+@pytest.mark.parametrize(
+    ("caps", "path"),
+    [
+        ({"max_usd": 1000, "max_hours": 0.05}, "hardware.max_hours"),
+        ({"max_usd": 0.1, "max_hours": 10}, "hardware.max_usd"),
+        ({"max_hours": 0.05}, "hardware.max_hours"),
+        ({"max_usd": 0.1}, "hardware.max_usd"),
+    ],
+    ids=str,
+)
+def test_the_cap_that_leaves_no_time_to_start_is_named(caps: dict[str, float], path: str) -> None:
+    spec = hft.Script("train.py", hardware={"flavor": "a100-large", **caps}, timeout="1h")
+    (problem,) = [item for item in hft.check(spec, facts=facts()).problems if item.code == "JOB002"]
+    assert problem.path == path
+
+
+def test_caps_do_not_matter_on_this_machine() -> None:
+    caps = {"max_usd": 0.01, "max_hours": 0.01}
+    capped = hft.plan(sft(hardware=caps, max_length=2048), facts=facts(), backend="local")
+    assert capped.problems == ()
+    assert capped.timeout_seconds is None

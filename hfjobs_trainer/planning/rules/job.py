@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.labels import is_label_key, is_label_value, slug
-from hfjobs_trainer.planning.search import over_cap
+from hfjobs_trainer.planning.search import HOUR, over_cap
 from hfjobs_trainer.planning.work import unknown_work
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
@@ -80,7 +80,8 @@ def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
     if seconds is None or seconds >= MIN_SECONDS or over_cap(context.spec, context.duration):
         return
     if given is None or given * (1 + context.spec.timeout_padding) >= MIN_SECONDS:
-        cap = "max_usd" if context.spec.hardware.max_usd is not None else "max_hours"
+        hours = context.spec.hardware.max_hours
+        cap = "max_hours" if hours is not None and int(hours * HOUR) <= seconds else "max_usd"
         why = f"leaves {seconds} s before the job is ended; {MIN_SECONDS} s are too short to start in"
         yield Found(f"hardware.{cap}", why, f"a larger {cap}, or a cheaper flavor")
     else:
