@@ -104,7 +104,7 @@ def measurement_of(row: dict[str, str]) -> Measurement:
         tuning=row["tuning"],
         sharded=(_number(row["num_gpus"]) or 1) > 1 and _strategy(row) != "ddp",
         peak_gib=_number(row["peak_gib"]),
-        metric=_metric(row["mem_metric"]),
+        metric=_metric(row["mem_metric"], row["framework"]),
         fitted=row["fit"] != "no",
         gpu_gib=_number(row["gpu_mem_gib"]),
         num_gpus=int(_number(row["num_gpus"]) or 1),
@@ -138,6 +138,8 @@ def _workload(row: dict[str, str]) -> Workload:
         lora_r=int(_number(row["lora_r"]) or 8),
         lora_targets=targets,
         lora_dora=dora,
+        # QwenLM/Qwen: finetune.py, LoraArguments
+        lora_dropout=0.05 if row["source"] == "qwen-readme" else 0.0,
         modules_to_save=modules,
         quantization=quantization,
         dtype=_dtype(row, quantization is not None),
@@ -294,7 +296,10 @@ def _strategy(row: dict[str, str]) -> str:
     return "ddp"
 
 
-def _metric(text: str) -> Metric:
+def _metric(text: str, framework: str) -> Metric:
+    if framework.startswith("axolotl") and "author" in text:
+        # its examples quote device_mem_reserved(gib) of its log (axolotl: examples/gpt-oss/README.md), which is torch's
+        return "reserved"
     if ("allocated" in text and "reserved" not in text) or "active" in text:
         return "allocated"
     if "smi" in text or "capacity" in text:

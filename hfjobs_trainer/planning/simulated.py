@@ -78,6 +78,8 @@ def question_of(workload: Workload) -> str:
         "logits": logits,
         "reference_model": bool(reference),
     }
+    if w.stack.adamw_temporaries > 1:
+        question["adamw_temporaries"] = w.stack.adamw_temporaries
     if w.tuning == "lora":
         targets = w.lora_targets
         question |= {
@@ -122,7 +124,10 @@ def simulated(workload: Workload, facts: SimulationFacts | None, num_gpus: int =
         facts: What was simulated.
         num_gpus: GPUs of the run, each with a copy of the model.
     """
-    peak = facts.find(question_of(workload)) if facts is not None and workload.stack == TRL else None
+    if facts is None or workload.stack != TRL or why_not(workload) is not None:
+        # why not is no part of the question: another run with the same numbers may have been simulated
+        return None
+    peak = facts.find(question_of(workload))
     closed = estimate_memory(workload, num_gpus)
     if peak is None or peak.peak_bytes is None or closed is None:
         return None
