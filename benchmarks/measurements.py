@@ -36,6 +36,7 @@ _TARGETS: dict[str, Sequence[str] | str | None] = {
     "c_attn": ("c_attn",),
     "query_key_value": ("query_key_value",),
 }
+_ATTENTION = {"eager": "eager", "fa2": "flash_attention_2"}
 _OPTIMIZERS = {
     "": "adamw_torch",
     "adamw": "adamw_torch",
@@ -138,8 +139,7 @@ def _workload(row: dict[str, str]) -> Workload:
         lora_r=int(_number(row["lora_r"]) or 8),
         lora_targets=targets,
         lora_dora=dora,
-        # QwenLM/Qwen: finetune.py, LoraArguments
-        lora_dropout=0.05 if row["source"] == "qwen-readme" else 0.0,
+        lora_dropout=_dropout(row),
         modules_to_save=modules,
         quantization=quantization,
         dtype=_dtype(row, quantization is not None),
@@ -151,7 +151,7 @@ def _workload(row: dict[str, str]) -> Workload:
         gradient_accumulation_steps=int(_number(row["grad_accum"]) or (2 if row["framework"] == "litgpt" else 1)),
         gradient_checkpointing=not row["grad_ckpt"].lower().startswith(("no", "false")),
         padded=_padded(row),
-        attention="eager" if row["attn"] == "eager" else "sdpa",
+        attention=_ATTENTION.get(row["attn"], "sdpa"),
         head="fused" if fused else "full",
         strategy=_strategy(row),
         liger_kernel=lean,
@@ -249,6 +249,13 @@ def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, .
     if "output_proj" in text:
         names.append("o_proj")
     return tuple(names), (), dora
+
+
+def _dropout(row: dict[str, str]) -> float:
+    """The default of scripts whose users do not change it."""
+    if row["source"] == "qwen-readme":
+        return 0.05  # QwenLM/Qwen: finetune.py, LoraArguments
+    return 0.1 if row["framework"].startswith("fsdp_qlora") else 0.0  # AnswerDotAI/fsdp_qlora: train.py, main
 
 
 def _quantization(row: dict[str, str]) -> Literal["4bit", "4bit-double", "8bit"] | None:

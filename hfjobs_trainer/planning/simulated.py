@@ -73,7 +73,7 @@ def question_of(workload: Workload) -> str:
         # whether gradients are there when the next ones come is all that the number decides
         "gradient_accumulation_steps": min(2, w.gradient_accumulation_steps),
         "gradient_checkpointing": w.gradient_checkpointing,
-        "attention": "eager" if w.attention == "eager" else None,
+        "attention": "eager" if w.attention == "eager" else "flash" if _is_flash(w) else None,
         "padded": _is_padded(w),
         "logits": logits,
         "reference_model": bool(reference),
@@ -95,6 +95,11 @@ def question_of(workload: Workload) -> str:
 
 def _logits(workload: Workload) -> str | None:
     return _LOGITS.get((workload.stack.logit_bytes, workload.stack.logit_cached))
+
+
+def _is_flash(workload: Workload) -> bool:
+    """Whether attention is a kernel of FlashAttention, which models have that have no other but eager."""
+    return workload.attention is not None and "flash" in workload.attention
 
 
 def _is_padded(workload: Workload) -> bool:

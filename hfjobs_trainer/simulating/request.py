@@ -17,6 +17,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "logits": ("fused", "now", "shifted", "copied", "half", "parts", "none"),
     "adapter_dtype": (None, "float32", "bfloat16"),
     "adamw_temporaries": (1, 2),
+    "attention": (None, "eager", "flash"),
 }
 # Beyond these a number is a mistake; simulated tensors take no memory, but their sizes must stay integers of 64 bits.
 _LARGEST = 2**31
@@ -31,8 +32,9 @@ class Request:
         num_parameters: Parameters that the built class must have, to 2%; ``None``: unknown.
         method: TRL's method whose step is run.
         tuning, lora_r, lora_targets, lora_dropout, lora_dora, modules_to_save, quantization, dtype, mixed_precision,
-        optim, per_device_train_batch_size, sequence_length, gradient_accumulation_steps, gradient_checkpointing,
-        attention: As in ``Workload``.
+        optim, per_device_train_batch_size, sequence_length, gradient_accumulation_steps, gradient_checkpointing: As
+            in ``Workload``.
+        attention: ``"eager"``, ``"flash"`` (for models that have no other kernel), or ``None`` (transformers' choice).
         padded: Whether the rows of a batch differ in length, so that attention is given a mask.
         logits: How the loss is computed: ``"fused"`` (TRL's tiles), ``"now"`` (transformers 5: a float32 copy of all
             logits), ``"copied"`` (transformers up to 4.47: a shifted copy besides, in a loop that keeps the outputs), ``"shifted"`` (a shifted copy in
