@@ -37,9 +37,9 @@ class Request:
         attention: ``"eager"``, ``"flash"`` (for models that have no other kernel), or ``None`` (transformers' choice).
         padded: Whether the rows of a batch differ in length, so that attention is given a mask.
         logits: How the loss is computed: ``"fused"`` (TRL's tiles), ``"now"`` (transformers 5: a float32 copy of all
-            logits), ``"copied"`` (transformers up to 4.47: a shifted copy besides, in a loop that keeps the outputs), ``"shifted"`` (a shifted copy in
-            half precision), ``"half"`` (the same without autocast), ``"parts"`` (litgpt: 128 positions at a time),
-            ``"none"`` (a reward model).
+            logits), ``"copied"`` (transformers up to 4.47: a shifted copy besides, in a loop that keeps the outputs),
+            ``"shifted"`` (a shifted copy in half precision), ``"half"`` (the same without autocast), ``"parts"``
+            (litgpt: 128 positions at a time), ``"none"`` (a reward model).
         reference_model: Whether a frozen copy of the model is kept and asked.
         adapter_dtype: dtype of the adapter; ``None``: PEFT's and TRL's choice.
         adamw_temporaries: Values per trained parameter that unfused AdamW holds during its step, 1 or 2.
