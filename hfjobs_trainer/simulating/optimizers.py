@@ -91,8 +91,8 @@ class _OlderAdamW(torch.optim.Optimizer):
                         "exp_avg": torch.empty_like(parameter),
                         "exp_avg_sq": torch.empty_like(parameter),
                     }
-            roots = torch._foreach_sqrt([self.state[parameter]["exp_avg_sq"] for parameter in trained])
-            sums = torch._foreach_add(roots, 1e-8)
+            roots = [self.state[parameter]["exp_avg_sq"].sqrt() for parameter in trained]
+            sums = [root + 1e-8 for root in roots]
             del roots, sums
 
 
