@@ -36,6 +36,7 @@ _TARGETS: dict[str, Sequence[str] | str | None] = {
     "c_attn": ("c_attn",),
     "query_key_value": ("query_key_value",),
 }
+_ATTENTION = {"eager": "eager", "fa2": "flash_attention_2"}
 _OPTIMIZERS = {
     "": "adamw_torch",
     "adamw": "adamw_torch",
@@ -104,7 +105,7 @@ def measurement_of(row: dict[str, str]) -> Measurement:
         tuning=row["tuning"],
         sharded=(_number(row["num_gpus"]) or 1) > 1 and _strategy(row) != "ddp",
         peak_gib=_number(row["peak_gib"]),
-        metric=_metric(row["mem_metric"]),
+        metric=_metric(row["mem_metric"], row["framework"]),
         fitted=row["fit"] != "no",
         gpu_gib=_number(row["gpu_mem_gib"]),
         num_gpus=int(_number(row["num_gpus"]) or 1),
@@ -138,6 +139,7 @@ def _workload(row: dict[str, str]) -> Workload:
         lora_r=int(_number(row["lora_r"]) or 8),
         lora_targets=targets,
         lora_dora=dora,
+        lora_dropout=_dropout(row),
         modules_to_save=modules,
         quantization=quantization,
         dtype=_dtype(row, quantization is not None),
@@ -149,7 +151,7 @@ def _workload(row: dict[str, str]) -> Workload:
         gradient_accumulation_steps=int(_number(row["grad_accum"]) or (2 if row["framework"] == "litgpt" else 1)),
         gradient_checkpointing=not row["grad_ckpt"].lower().startswith(("no", "false")),
         padded=_padded(row),
-        attention="eager" if row["attn"] == "eager" else "sdpa",
+        attention=_ATTENTION.get(row["attn"], "sdpa"),
         head="fused" if fused else "full",
         strategy=_strategy(row),
         liger_kernel=lean,
@@ -249,6 +251,13 @@ def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, .
     return tuple(names), (), dora
 
 
+def _dropout(row: dict[str, str]) -> float:
+    """The default of scripts whose users do not change it."""
+    if row["source"] == "qwen-readme":
+        return 0.05  # QwenLM/Qwen: finetune.py, LoraArguments
+    return 0.1 if row["framework"].startswith("fsdp_qlora") else 0.0  # AnswerDotAI/fsdp_qlora: train.py, main
+
+
 def _quantization(row: dict[str, str]) -> Literal["4bit", "4bit-double", "8bit"] | None:
     if row["tuning"] != "qlora":
         return None
@@ -294,7 +303,10 @@ def _strategy(row: dict[str, str]) -> str:
     return "ddp"
 
 
-def _metric(text: str) -> Metric:
+def _metric(text: str, framework: str) -> Metric:
+    if framework.startswith("axolotl") and "author" in text:
+        # its examples quote device_mem_reserved(gib) of its log (axolotl: examples/gpt-oss/README.md), which is torch's
+        return "reserved"
     if ("allocated" in text and "reserved" not in text) or "active" in text:
         return "allocated"
     if "smi" in text or "capacity" in text:

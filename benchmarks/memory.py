@@ -1,7 +1,8 @@
 """How far the estimates of training memory are from published measurements.
 
 Run with ``python -m benchmarks.memory CSV`` or ``python benchmarks/memory.py CSV``; errors are relative to the
-published peak, under-estimates negative. Options: ``--json``, ``--level closed_form|simulation|both``, ``--worst N``.
+published peak, under-estimates negative. Options: ``--json``, ``--level closed_form|simulation|both``, ``--worst N``,
+``--sources``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.measurements import Measurement, read_measurements
 from benchmarks.simulation import predict as simulate_rows
 from benchmarks.simulation import reasons as simulation_reasons
 from hfjobs_trainer.errors import HFTError
-from hfjobs_trainer.planning.estimate import GIB, MARGIN_FACTOR, MARGIN_GIB, MemoryEstimate
+from hfjobs_trainer.planning.estimate import GIB, MARGIN_FACTOR, MARGIN_GIB, SIMULATED_FACTOR, MemoryEstimate
 from hfjobs_trainer.planning.memory import estimate_memory
 
 Predictions = dict[str, float | None]
@@ -167,22 +168,33 @@ def show_outcomes(rows: Sequence[Measurement]) -> None:
         print(f"{len(known)} runs {text}; the verdict: " + ", ".join(f"{name} {n}" for name, n in said.most_common()))
 
 
-def show_margin(rows: Sequence[Measurement], subset: Callable[[Measurement], bool]) -> None:
-    """Print how many published peaks lie outside of the estimate's margin."""
-    found = estimates(rows)
-    scored = [row for row in rows if subset(row) and row.fitted and row.peak_gib is not None and row.row_id in found]
+def show_margin(rows: Sequence[Measurement], level: str, predicted: Predictions) -> None:
+    """Print how many published peaks of core rows lie outside of a level's margin."""
+    factor = SIMULATED_FACTOR if level == "simulation" else MARGIN_FACTOR
+    known = errors_of(rows, predicted)
+    scored = [row for row in rows if row.core and row.row_id in known]
     above: list[str] = []
     below: list[str] = []
     for row in scored:
-        peak, estimate = row.peak_gib or 0.0, found[row.row_id]
-        guess = comparable_gib(estimate, row.metric)
-        margin = guess * (MARGIN_FACTOR - 1) + MARGIN_GIB
+        peak, guess = row.peak_gib or 0.0, predicted[row.row_id] or 0.0
+        margin = guess * (factor - 1) + MARGIN_GIB
         above += [row.row_id] if peak > guess + margin else []
         below += [row.row_id] if peak < guess - margin else []
     print(
-        f"core peaks above the estimate and its margin: {len(above)} of {len(scored)} ({', '.join(above)}); "
+        f"  core peaks above the estimate and its margin: {len(above)} of {len(scored)} ({', '.join(above)}); "
         f"below the estimate less its margin: {len(below)} ({', '.join(below)})"
     )
+
+
+def show_sources(rows: Sequence[Measurement], predicted: Predictions) -> None:
+    """Print the median of the signed errors of core rows by source and tuning: what is wrong with a whole source."""
+    scored = errors_of(rows, predicted)
+    groups: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row.core and row.row_id in scored:
+            groups.setdefault((row.source, row.tuning), []).append(scored[row.row_id])
+    for (source, tuning), found in sorted(groups.items()):
+        print(f"  {source:<24}{tuning:<6}{len(found):>4} rows, median {statistics.median(found):+.1%}")
 
 
 def show_worst(rows: Sequence[Measurement], predicted: Predictions, count: int) -> None:
@@ -211,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print the scores of both levels as JSON")
     parser.add_argument("--level", choices=[*LEVELS, "both"], default="both")
     parser.add_argument("--worst", type=int, default=0, metavar="N", help="list the N rows that are furthest off")
+    parser.add_argument("--sources", action="store_true", help="signed errors of core rows by source")
     options = parser.parse_args(arguments)
     rows = read_measurements(options.csv)
     levels = [level for level in LEVELS if options.level in (level, "both")]
@@ -224,8 +237,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{level}: not available")
             continue
         show(rows, level, predicted)
+        show_margin(rows, level, predicted)
+        if options.sources:
+            show_sources(rows, predicted)
         show_worst(rows, predicted, options.worst)
-    show_margin(rows, SUBSETS["core"])
     show_outcomes(rows)
 
 

@@ -11,7 +11,7 @@ from hfjobs_trainer.gathering.simulation import simulate
 from hfjobs_trainer.planning.demand import Workload
 from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
 from hfjobs_trainer.planning.optimizers import is_paged
-from hfjobs_trainer.planning.simulated import question_of
+from hfjobs_trainer.planning.simulated import question_of, why_not
 
 _KNOWN: dict[str, SimulatedPeak] = {}
 
@@ -32,17 +32,24 @@ def predict(rows: Sequence[Measurement], closed: Mapping[str, MemoryEstimate]) -
         closed: The closed form's estimate by row: the CUDA context and NCCL are taken from it.
     """
     asked = [row for row in rows if row.row_id in closed]
-    peaks = simulate_all([row.workload for row in asked if row.workload is not None])
-    return {row.row_id: _comparable(row, peak, closed[row.row_id]) for row, peak in zip(asked, peaks, strict=True)}
+    tried = [(row, row.workload) for row in asked if row.workload is not None and why_not(row.workload) is None]
+    peaks = simulate_all([workload for _, workload in tried])
+    found: dict[str, float | None] = {row.row_id: None for row in asked}
+    return found | {
+        row.row_id: _comparable(row, peak, closed[row.row_id]) for (row, _), peak in zip(tried, peaks, strict=True)
+    }
 
 
 def reasons(rows: Sequence[Measurement]) -> dict[str, str]:
     """Why rows were not simulated, after ``predict``."""
     found: dict[str, str] = {}
     for row in rows:
-        peak = _KNOWN.get(question_of(row.workload)) if row.workload is not None else None
-        if peak is not None and peak.unsupported is not None:
-            found[row.row_id] = peak.unsupported
+        if row.workload is None:
+            continue
+        peak = _KNOWN.get(question_of(row.workload))
+        reason = why_not(row.workload) or (peak.unsupported if peak is not None else None)
+        if reason is not None:
+            found[row.row_id] = reason
     return found
 
 
@@ -60,8 +67,8 @@ def _comparable(row: Measurement, peak: SimulatedPeak, closed: MemoryEstimate) -
     paged = peak.static["optimizer_states"] if is_paged(row.workload.optim) else 0.0
     if row.metric == "allocated":
         return (live + more - paged) / GIB
-    taken = peak.reserved + more
-    if row.gpu_gib is not None and live + more < row.gpu_gib * GIB:
-        # near the end of the GPU's memory the allocator gives back what it has cached
-        taken = min(taken, row.gpu_gib * GIB)
-    return (taken - paged if row.metric == "reserved" else taken + closed.overhead) / GIB
+    taken, beside = peak.reserved + more, closed.overhead
+    if row.gpu_gib is not None and live + more + beside < row.gpu_gib * GIB:
+        # near the end of the GPU's memory, of which the CUDA context has its part, the allocator gives back its cache
+        taken = min(taken, row.gpu_gib * GIB - beside)
+    return (taken - paged if row.metric == "reserved" else taken + beside) / GIB

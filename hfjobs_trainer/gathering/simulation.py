@@ -56,16 +56,14 @@ def simulate(workloads: Sequence[Workload], *, num_workers: int = 1, python: str
         MissingLibrariesError: torch, transformers, accelerate, PEFT or TRL cannot be imported.
     """
     asked: dict[str, SimulatedPeak | None] = {}
-    for workload in workloads:
-        question = question_of(workload)
-        reason = why_not(workload)
-        asked[question] = SimulatedPeak(question, unsupported=reason) if reason else None
+    reasons = [why_not(workload) for workload in workloads]
+    questions = [question_of(workload) for workload in workloads]
+    for question, reason in zip(questions, reasons, strict=True):
+        if reason is None:
+            asked[question] = None
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    count = 0
-    for question, known in asked.items():
-        if known is None:
-            waiting.put(question)
-            count += 1
+    for question in asked:
+        waiting.put(question)
     errors: list[HFTError] = []
 
     def work() -> None:
@@ -74,14 +72,18 @@ def simulate(workloads: Sequence[Workload], *, num_workers: int = 1, python: str
         except HFTError as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(num_workers, count))]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(num_workers, len(asked)))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if errors:
         raise errors[0]
-    found = [asked[question_of(workload)] for workload in workloads]
+    # workloads that differ in what is not simulated may ask the same question
+    found = [
+        SimulatedPeak(question, unsupported=reason) if reason else asked[question]
+        for question, reason in zip(questions, reasons, strict=True)
+    ]
     return [peak for peak in found if peak is not None]
 
 

@@ -73,11 +73,13 @@ def question_of(workload: Workload) -> str:
         # whether gradients are there when the next ones come is all that the number decides
         "gradient_accumulation_steps": min(2, w.gradient_accumulation_steps),
         "gradient_checkpointing": w.gradient_checkpointing,
-        "attention": "eager" if w.attention == "eager" else None,
+        "attention": "eager" if w.attention == "eager" else "flash" if _is_flash(w) else None,
         "padded": _is_padded(w),
         "logits": logits,
         "reference_model": bool(reference),
     }
+    if w.stack.adamw_temporaries > 1:
+        question["adamw_temporaries"] = w.stack.adamw_temporaries
     if w.tuning == "lora":
         targets = w.lora_targets
         question |= {
@@ -93,6 +95,11 @@ def question_of(workload: Workload) -> str:
 
 def _logits(workload: Workload) -> str | None:
     return _LOGITS.get((workload.stack.logit_bytes, workload.stack.logit_cached))
+
+
+def _is_flash(workload: Workload) -> bool:
+    """Whether attention is a kernel of FlashAttention, which models have that have no other but eager."""
+    return workload.attention is not None and "flash" in workload.attention
 
 
 def _is_padded(workload: Workload) -> bool:
@@ -122,10 +129,12 @@ def simulated(workload: Workload, facts: SimulationFacts | None, num_gpus: int =
         facts: What was simulated.
         num_gpus: GPUs of the run, each with a copy of the model.
     """
-    peak = facts.find(question_of(workload)) if facts is not None and workload.stack == TRL else None
-    if peak is None or peak.peak_bytes is None:
+    if facts is None or workload.stack != TRL or why_not(workload) is not None:
+        # why not is no part of the question: another run with the same numbers may have been simulated
         return None
-    if (closed := estimate_memory(workload, num_gpus)) is None:
+    peak = facts.find(question_of(workload))
+    closed = estimate_memory(workload, num_gpus)
+    if peak is None or peak.peak_bytes is None or closed is None:
         return None
     held = _held(peak, closed, workload)
     generation = closed if closed.moment == "generation" else None

@@ -27,6 +27,9 @@ FLASH_ROWS, FLASH_COLUMNS = 128, 32
 # Widest head that the flash kernel takes (same file).
 FLASH_HEAD = 256
 
+# Name under which transformers finds the flash kernel.
+_KERNEL = "simulated_kernel"
+
 _HALF = (torch.bfloat16, torch.float16)
 
 
@@ -146,6 +149,23 @@ def _heads_apart(like: torch.Tensor, heads: int | None = None) -> torch.Tensor:
     """An empty tensor of the same sizes, laid out by rows and then heads, as the kernels write it."""
     rows, own, length, width = like.shape
     return like.new_empty((rows, length, heads or own, width)).transpose(1, 2)
+
+
+def use_flash(config: Any) -> None:
+    """Have a model's layers ask the flash kernel where transformers has no ``scaled_dot_product_attention`` for it."""
+    from transformers.masking_utils import AttentionMaskInterface, flash_attention_mask
+    from transformers.modeling_utils import AttentionInterface
+
+    AttentionInterface.register(_KERNEL, _attend_layer)
+    AttentionMaskInterface.register(_KERNEL, flash_attention_mask)
+    config._attn_implementation = _KERNEL
+
+
+def _attend_layer(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
+) -> tuple[torch.Tensor, None]:
+    """An attention function as transformers calls it; the kernel takes padding and sinks as they are."""
+    return _attend(query, key, value).transpose(1, 2).contiguous(), None
 
 
 class _Flash(torch.autograd.Function):

@@ -164,7 +164,7 @@ def _check_parameters(request: Request, depths: list[int], depth: int) -> None:
 def _run(request: Request, models: Models, layers: int, period: int, parameters: int, vocab: int) -> Measured:
     make_fake(models.trained, models.reference)
     tape = Tape()
-    optimizer = make_optimizer(request.optim, models.trained)
+    optimizer = make_optimizer(request.optim, models.trained, request.adamw_temporaries)
     _make_states(optimizer, models.trainable)
     batch = make_batch(request, vocab)
     kept = _kept(models)

@@ -32,8 +32,13 @@ _STATES_TORCHAO = {"adamw_torch_8bit": 256}
 SMALLEST_8BIT = 4096
 
 
-def make_optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(name: str, model: nn.Module, temporaries: int = 1) -> torch.optim.Optimizer:
     """The optimizer that transformers 5.23 makes for ``TrainingArguments.optim``.
+
+    Args:
+        name: The value of ``optim``.
+        model: What is trained.
+        temporaries: Values per trained parameter that unfused AdamW holds during its step: 2 in torch 2.0.
 
     Raises:
         UnsupportedError: It is none of those that are known here.
@@ -45,6 +50,8 @@ def make_optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
         {"params": [each for each in trainable if each.dim() <= 1]},
     ]
     groups = [group for group in groups if group["params"]]
+    if name == "adamw_torch" and temporaries > 1:
+        return _OlderAdamW(groups)
     if name in ("adamw_torch", "adamw_torch_fused"):
         fused = name.endswith("fused")
         return torch.optim.AdamW(groups, fused=fused, foreach=not fused)
@@ -67,6 +74,26 @@ def make_optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
         wide = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
         return _Counted(groups, _STATES_8BIT[name], wide)
     raise UnsupportedError(f"optim={name!r} is not simulated")
+
+
+class _OlderAdamW(torch.optim.Optimizer):
+    """AdamW as torch 2.0 has it: the sum with epsilon is not made in place (torch 2.0: optim/adamw.py)."""
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        super().__init__(groups, {})
+
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for group in self.param_groups:
+            trained = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for parameter in trained:
+                if not self.state[parameter]:
+                    self.state[parameter] = {
+                        "exp_avg": torch.empty_like(parameter),
+                        "exp_avg_sq": torch.empty_like(parameter),
+                    }
+            roots = [self.state[parameter]["exp_avg_sq"].sqrt() for parameter in trained]
+            sums = [root + 1e-8 for root in roots]
+            del roots, sums
 
 
 class _Counted(torch.optim.Optimizer):

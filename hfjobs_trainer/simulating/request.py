@@ -16,6 +16,8 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "mixed_precision": (None, "bf16", "fp16"),
     "logits": ("fused", "now", "shifted", "copied", "half", "parts", "none"),
     "adapter_dtype": (None, "float32", "bfloat16"),
+    "adamw_temporaries": (1, 2),
+    "attention": (None, "eager", "flash"),
 }
 # Beyond these a number is a mistake; simulated tensors take no memory, but their sizes must stay integers of 64 bits.
 _LARGEST = 2**31
@@ -30,15 +32,17 @@ class Request:
         num_parameters: Parameters that the built class must have, to 2%; ``None``: unknown.
         method: TRL's method whose step is run.
         tuning, lora_r, lora_targets, lora_dropout, lora_dora, modules_to_save, quantization, dtype, mixed_precision,
-        optim, per_device_train_batch_size, sequence_length, gradient_accumulation_steps, gradient_checkpointing,
-        attention: As in ``Workload``.
+        optim, per_device_train_batch_size, sequence_length, gradient_accumulation_steps, gradient_checkpointing: As
+            in ``Workload``.
+        attention: ``"eager"``, ``"flash"`` (for models that have no other kernel), or ``None`` (transformers' choice).
         padded: Whether the rows of a batch differ in length, so that attention is given a mask.
         logits: How the loss is computed: ``"fused"`` (TRL's tiles), ``"now"`` (transformers 5: a float32 copy of all
-            logits), ``"copied"`` (transformers up to 4.47: a shifted copy besides), ``"shifted"`` (a shifted copy in
-            half precision), ``"half"`` (the same without autocast), ``"parts"`` (litgpt: 128 positions at a time),
-            ``"none"`` (a reward model).
+            logits), ``"copied"`` (transformers up to 4.47: a shifted copy besides, in a loop that keeps the outputs),
+            ``"shifted"`` (a shifted copy in half precision), ``"half"`` (the same without autocast), ``"parts"``
+            (litgpt: 128 positions at a time), ``"none"`` (a reward model).
         reference_model: Whether a frozen copy of the model is kept and asked.
         adapter_dtype: dtype of the adapter; ``None``: PEFT's and TRL's choice.
+        adamw_temporaries: Values per trained parameter that unfused AdamW holds during its step, 1 or 2.
     """
 
     model: Mapping[str, Any]
@@ -63,6 +67,7 @@ class Request:
     logits: Logits = "fused"
     reference_model: bool = False
     adapter_dtype: str | None = None
+    adamw_temporaries: int = 1
 
 
 class BadRequestError(ValueError):

@@ -65,13 +65,15 @@ def _sft(request: Request, models: Models, batch: dict[str, torch.Tensor], mark:
     if request.logits == "parts":
         return _loss_of_parts(models.trained, mask, ids, labels)
     outputs = models.trained(**mask, input_ids=ids, use_cache=False)
-    return _older_loss(outputs.logits, labels, request)
+    return _older_loss(models.trained, outputs.logits, labels, request)
 
 
-def _older_loss(logits: torch.Tensor, labels: torch.Tensor, request: Request) -> torch.Tensor:
+def _older_loss(model: Any, logits: torch.Tensor, labels: torch.Tensor, request: Request) -> torch.Tensor:
     """The loss of causal models before transformers 4.48: of a shifted copy of the logits."""
     if request.logits == "copied":
         logits = logits.float()
+        # the loop keeps the outputs until after the backward pass (AnswerDotAI/fsdp_qlora: train.py)
+        model.kept_logits = logits
     shifted = logits[..., :-1, :].contiguous()
     flat = shifted.view(-1, shifted.shape[-1])
     if request.logits == "shifted":

@@ -134,6 +134,9 @@ def test_a_wrong_prediction_scores_badly() -> None:
         ({"tuning": "qlora", "dtype": "nf4-dq+bf16"}, "quantization", "4bit-double"),
         ({"optimizer": "paged_adamw32(bnb)"}, "optim", "paged_adamw_32bit"),
         ({"attn": "eager"}, "attention", "eager"),
+        ({"attn": "fa2"}, "attention", "flash_attention_2"),
+        ({"source": "qwen-readme"}, "lora_dropout", 0.05),
+        ({"framework": "fsdp_qlora(torch)"}, "lora_dropout", 0.1),
     ],
 )
 def test_what_a_row_says_is_asked_of_the_estimate(changes: dict[str, str], field: str, value: Any) -> None:
@@ -154,6 +157,12 @@ def test_what_a_row_says_is_asked_of_the_estimate(changes: dict[str, str], field
 )
 def test_the_metric_decides_what_is_compared(text: str, metric: str) -> None:
     assert measurement_of(row("x", mem_metric=text)).metric == metric
+
+
+def test_axolotl_quotes_what_torch_has_reserved() -> None:
+    said = "author-observed (reserved or smi)"
+    assert measurement_of(row("x", mem_metric=said, framework="axolotl(hf-trainer)")).metric == "reserved"
+    assert measurement_of(row("x", mem_metric=said)).metric == "device"
 
 
 def test_a_model_that_only_has_a_size_is_estimated(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ from dataclasses import asdict, replace
 import hfjobs_trainer
 from hfjobs_trainer.gathering.simulation import simulate
 from gathering.test_simulation import WORK
-found = simulate([WORK, replace(WORK, method="ppo"), replace(WORK, dtype="bfloat16"), WORK], num_workers=1)
+others = [replace(WORK, method="ppo"), replace(WORK, dtype="bfloat16"), WORK, replace(WORK, strategy="fsdp2")]
+found = simulate([WORK, *others], num_workers=1)
 heavy = [name for name in ("torch", "transformers", "trl", "peft", "accelerate") if name in sys.modules]
 print(json.dumps({"found": [asdict(peak) for peak in found], "heavy": heavy}))
 """
@@ -58,7 +59,7 @@ def test_a_child_answers_and_the_client_imports_no_torch() -> None:
     )
     said = json.loads(done.stdout)
     assert said["heavy"] == []
-    first, second, third, again = said["found"]
+    first, second, third, again, spread = said["found"]
     assert first == again
     assert first["depths"] == [3]
     assert max(first["peaks"].values()) > sum(first["static"].values())
@@ -66,6 +67,9 @@ def test_a_child_answers_and_the_client_imports_no_torch() -> None:
     assert third["static"]["weights"] < first["static"]["weights"]
     assert second["unsupported"] == "the step of ppo is not simulated"
     assert second["peaks"] == {}
+    # the same numbers, but another answer
+    assert spread["question"] == first["question"]
+    assert "fsdp2" in spread["unsupported"]
 
 
 def test_missing_libraries_are_one_error_that_says_what_to_type(tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ def test_several_gpus_hold_the_gradients_once_more() -> None:
 def test_only_exactly_this_run_is_meant() -> None:
     assert simulated(replace(WORK, sequence_length=1025), FACTS) is None
     assert simulated(WORK, None) is None
+    # the numbers are the same, but on one of several GPUs lies a part of the model alone
+    spread = replace(WORK, strategy="fsdp2")
+    assert question_of(spread) == question_of(WORK)
+    assert simulated(spread, FACTS, num_gpus=2) is None
     assert simulated(WORK, SimulationFacts((SimulatedPeak(question_of(WORK), unsupported="no"),))) is None
     # how many gradients are summed changes nothing once there are two
     four, eight = (replace(WORK, gradient_accumulation_steps=steps) for steps in (4, 8))
@@ -71,6 +75,7 @@ def test_a_question_is_plain_numbers() -> None:
     assert asked["lora_targets"] == ["q_proj"]
     assert asked["padded"] is True
     assert json.loads(question_of(Workload(QWEN_05B, attention="flash_attention_2")))["padded"] is False
+    assert json.loads(question_of(Workload(QWEN_05B, attention="flash_attention_2")))["attention"] == "flash"
 
 
 @pytest.mark.parametrize(
