@@ -118,7 +118,6 @@ def main() -> None:
         eval_steps=50,
         learning_rate=5e-06,
         beta=0.1,
-        dataloader_num_workers=4,
         push_to_hub=True,
         hub_model_id="username/dpo-model",
         hub_private_repo=True,

@@ -130,7 +130,6 @@ def main() -> None:
         eval_strategy="steps",
         eval_steps=50,
         learning_rate=1e-06,
-        dataloader_num_workers=4,
         push_to_hub=True,
         hub_model_id="username/qwen-kto",
         hub_private_repo=True,

@@ -115,7 +115,6 @@ def main() -> None:
         eval_steps=100,
         learning_rate=1e-05,
         center_rewards_coefficient=0.01,
-        dataloader_num_workers=4,
         push_to_hub=True,
         hub_model_id="username/qwen-reward",
         hub_private_repo=True,

@@ -118,7 +118,6 @@ def main() -> None:
         eval_steps=50,
         learning_rate=2e-05,
         per_device_eval_batch_size=4,
-        dataloader_num_workers=4,
         push_to_hub=True,
         hub_model_id="username/qwen-capybara-sft",
         hub_private_repo=True,

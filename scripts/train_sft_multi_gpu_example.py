@@ -109,7 +109,6 @@ def main() -> None:
         learning_rate=0.0002,
         ddp_timeout=7200,
         per_device_train_batch_size=8,
-        dataloader_num_workers=4,
         push_to_hub=True,
         hub_model_id="username/qwen-3b-capybara",
         hub_private_repo=True,

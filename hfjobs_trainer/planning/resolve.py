@@ -125,7 +125,7 @@ def resolve(
         arguments["ddp_timeout"] = decide("ddp_timeout", TIMEOUT_SECONDS, why)
     arguments |= _lay_out(spec, layout, num_gpus or 1, decide)
     packing = layout is not None and layout.packing
-    arguments |= speed_arguments(spec, facts, flavor, num_gpus, decide, packing=packing)
+    arguments |= speed_arguments(spec, decide, packing=packing)
     arguments |= vllm_arguments(spec, decide) | vision_arguments(spec, facts, decide)
     if chooses_targets(spec, facts):
         decide("lora.target_modules", ALL_LINEAR, "PEFT has no choice of its own for most vision models")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hfjobs_trainer.facts import Facts, Flavor
+from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.planning.lengths import tokens_per_row
 from hfjobs_trainer.planning.vision import sees
 from hfjobs_trainer.specs.base import TrainSpec
@@ -20,11 +20,7 @@ PACKING_GAIN = 1.1
 LEAST_STEPS = 100
 """Optimizer steps that must be left for rows to be packed: a run of fewer learns too little from each."""
 
-MOST_WORKERS = 4
-
 _FUSED = "adamw_torch_fused"
-# Methods whose batches are read and padded, not generated.
-_READING = frozenset({"sft", "dpo", "kto", "reward"})
 # Models of which packed rows do not see each other, as transformers 5.23 runs them (tests/planning/test_speed.py
 # computes it). Elsewhere a state is carried along the sequence, or positions do not tell where a row begins.
 KEEPS_ROWS_APART = frozenset(
@@ -45,22 +41,14 @@ _COUNTED = (
 )
 
 
-def speed_arguments(
-    spec: TrainSpec,
-    facts: Facts,
-    flavor: Flavor | None,
-    num_gpus: int,
-    decide: Callable[[str, Any, str], Any],
-    *,
-    packing: bool,
-) -> dict[str, Any]:
-    """Arguments of TRL's config for packing, the optimizer and the workers that prepare batches.
+def speed_arguments(spec: TrainSpec, decide: Callable[[str, Any, str], Any], *, packing: bool) -> dict[str, Any]:
+    """Arguments of TRL's config for packing and the optimizer.
+
+    Batches stay without workers of their own: collating tokens takes milliseconds, and a worker that cannot hand its
+    tensors over (torch passes them by a socket, whose path may be too long) lets the run wait for ever.
 
     Args:
         spec: The spec.
-        facts: What is known of model and dataset.
-        flavor: The machine; ``None`` where it is not known.
-        num_gpus: GPUs of the machine that train; each has workers of its own.
         decide: Notes a decision, and returns its value.
         packing: Whether rows are packed.
     """
@@ -70,10 +58,6 @@ def speed_arguments(
         arguments["packing"] = decide("packing", True, why)
     if not spec.is_set("optim") and spec.optim == _FUSED:
         decide("optim", _FUSED, "TRL's default: one kernel updates all parameters")
-    workers = _workers(spec, facts, flavor, num_gpus)
-    if workers:
-        why = f"batches are prepared beside the GPU, by {workers} of {flavor.vcpu if flavor else 0} vCPU for each"
-        arguments["dataloader_num_workers"] = decide("dataloader_num_workers", workers, why)
     return arguments
 
 
@@ -105,13 +89,3 @@ def most_packed(spec: TrainSpec, facts: Facts) -> int:
     if "flash" in (spec.attn_implementation or ""):
         return spec.per_device_train_batch_size
     return PACKED_TOKENS // spec.model_dump(include={"max_length"})["max_length"]
-
-
-def _workers(spec: TrainSpec, facts: Facts, flavor: Flavor | None, num_gpus: int) -> int:
-    """Workers of each GPU's process; one processor is left to the process itself."""
-    if flavor is None or spec.is_set("dataloader_num_workers") or type(spec).METHOD.name not in _READING:
-        return 0
-    # images are large, and a container's shared memory may be small
-    if spec.dataset.streaming or sees(spec, facts):
-        return 0
-    return max(0, min(MOST_WORKERS, flavor.vcpu // max(1, num_gpus) - 1))

@@ -19,9 +19,7 @@ SHORT = LengthFacts("tokens", 100, 30.0, (30.0,) * 20)
 FACTS = Facts(model=QWEN_05B, dataset=DatasetFacts(exists=True, columns=("messages",), num_rows=100_000, lengths=SHORT))
 
 
-def test_packed_rows_and_workers_train(
-    tiny_model: Path, tiny_data: Callable[[tiny.Format], Path], tmp_path: Path
-) -> None:
+def test_packed_rows_train(tiny_model: Path, tiny_data: Callable[[tiny.Format], Path], tmp_path: Path) -> None:
     spec = hft.SFT(
         model=str(tiny_model),
         dataset=str(tiny_data("messages")),
@@ -34,8 +32,7 @@ def test_packed_rows_and_workers_train(
     made = hft.plan(spec, facts=FACTS)
     chosen = {decision.path: decision.value for decision in made.decisions}
     assert chosen["packing"] is True
-    workers = chosen["dataloader_num_workers"]
-    assert arguments(made.script).items() >= {"packing": True, "dataloader_num_workers": workers}.items()
+    assert arguments(made.script)["packing"] is True
 
     script = tmp_path / "script.py"
     script.write_text(made.script, encoding="utf-8")

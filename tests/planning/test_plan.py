@@ -83,7 +83,6 @@ def test_a_plan_as_text() -> None:
           per_device_train_batch_size = 8  (the largest up to TRL's 8 that divides the global batch)
           gradient_accumulation_steps = 2  (32 sequences per optimiser step, 8 at a time on 2 GPUs)
           optim                       = adamw_torch_fused  (TRL's default: one kernel updates all parameters)
-          dataloader_num_workers      = 4  (batches are prepared beside the GPU, by 4 of 24 vCPU for each)
           output.hub_model_id         = me/Qwen2.5-0.5B-SFT  (namespace and name of output_dir)
           output.private              = True  (nothing is published unless you say so)
           tracking.project            = Qwen2-5-0-5B-SFT  (named after the model)
@@ -261,7 +260,6 @@ def test_what_the_user_set_is_not_decided() -> None:
         "gradient_accumulation_steps": 2,
         "gradient_checkpointing": True,
         "optim": "adamw_torch_fused",
-        "dataloader_num_workers": 0,
         "output": {"hub_model_id": "me/x", "private": False},
         "tracking": {"project": "p", "space_id": "me/s"},
     }

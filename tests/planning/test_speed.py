@@ -13,7 +13,6 @@ from hfjobs_trainer.planning.flavors import snapshot
 from hfjobs_trainer.planning.speed import (
     KEEPS_ROWS_APART,
     LEAST_STEPS,
-    MOST_WORKERS,
     PACKED_TOKENS,
     PACKING_GAIN,
     may_pack,
@@ -133,28 +132,6 @@ def test_packing_must_save_a_tenth() -> None:
     assert packed.duration is not None
     assert plain.duration is not None
     assert packed.duration.usd.expected * PACKING_GAIN < plain.duration.usd.expected
-
-
-@pytest.mark.parametrize("flavor", ["l4x1", "l4x4", "a100-large", "h200x8", "t4-small"])
-def test_workers_leave_a_processor_to_each_process(flavor: str) -> None:
-    machine, spec = FLAVORS[flavor], sft(hardware=flavor, bf16=False)
-    workers = decided(spec)["dataloader_num_workers"]
-    assert 1 <= workers <= MOST_WORKERS
-    assert machine.num_gpus * (workers + 1) <= machine.vcpu
-    assert f"dataloader_num_workers={workers}" in hft.plan(spec, facts=FACTS).script
-
-
-def test_workers_are_for_whoever_left_them_open_and_reads_text_from_a_known_machine() -> None:
-    name = "dataloader_num_workers"
-    for given in (0, 2):
-        assert name not in decided(sft(dataloader_num_workers=given))
-    assert f"{name}=2" in hft.plan(sft(dataloader_num_workers=2), facts=FACTS).script
-    assert name not in decided(sft(), backend="local")
-    assert name not in decided(sft(dataset={"id": "me/data", "streaming": True}, max_steps=500))
-    assert name not in decided(sft(), of(model=replace(QWEN_05B, is_vision=True)))
-    prompts = of(replace(CHATS, columns=("prompt",)))
-    grpo = hft.GRPO(model="me/model", dataset="me/data", hardware="l4x1", reward_funcs="think_format_reward")
-    assert name not in decided(grpo, prompts)
 
 
 def test_the_optimizer_is_told_only_where_it_is_the_default() -> None:

@@ -299,7 +299,7 @@ def run_fits_with_a_margin(context: Context[TrainSpec]) -> Iterator[Found]:
     """The run fits in the memory of the named flavor with a margin.
 
     What it does:
-        Warns where the estimated peak and the GPU's memory are closer to each other than the estimate's margin, 15% and
+        Warns where the estimated peak and the GPU's memory are closer to each other than the estimate's margin, 20% and
         half a GiB.
 
     Why:
