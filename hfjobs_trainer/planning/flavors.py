@@ -39,6 +39,7 @@ class FlavorChoice:
         estimate: The memory estimate that decided.
         layout: How the run is laid out on the machine; ``None`` where the model's size is unknown.
         duration: How long the run takes there, and what it costs; ``None`` where nobody can say.
+        shortage: What of a named flavor's host memory or disk the run is expected to exceed; ``None`` if nothing.
         cheapest: Where nothing was chosen because of ``max_usd`` or ``max_hours``: what would do without them.
     """
 
@@ -49,6 +50,7 @@ class FlavorChoice:
     estimate: MemoryEstimate | None = None
     layout: Layout | None = None
     duration: DurationEstimate | None = None
+    shortage: str | None = None
     cheapest: Option | None = None
 
     @classmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
 from hfjobs_trainer.planning.memory import MemoryEstimate
@@ -25,7 +27,8 @@ def choose_machine(spec: TrainSpec, facts: Facts) -> FlavorChoice:
         flavor = find_flavor(spec.hardware.flavor, hardware)
         if flavor is None or not flavor.num_gpus:
             return FlavorChoice.named(flavor)
-        return _taken(Search(spec, facts, flavor).option(flavor))
+        option = Search(spec, facts, flavor).option(flavor)
+        return replace(_taken(option), shortage=option.why_not if _fits(option) else None)
     search = Search(spec, facts)
     options = search.survey(sorted(hardware.flavors, key=by_price))
     possible = [option for option in options if option.why_not is None]
@@ -54,6 +57,11 @@ def _cheapest(options: list[Option]) -> Option | None:
     """The cheapest on which the run would do, the caps aside."""
     runs = [option for option in options if option.why_not is None or option.over_cap]
     return min(runs, key=lambda option: option.cost, default=None)
+
+
+def _fits(option: Option) -> bool:
+    usable = option.flavor.usable_gpu_memory_gib
+    return option.memory is not None and usable is not None and option.memory.fits(usable)
 
 
 def _taken(option: Option, rejected: tuple[tuple[str, str], ...] = ()) -> FlavorChoice:

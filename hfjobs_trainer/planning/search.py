@@ -164,6 +164,8 @@ class Search:
             gradient_checkpointing=layout.gradient_checkpointing,
             usd_per_hour=flavor.usd_per_hour * self.nodes,
         )
+        if flavor.vcpu:
+            setup = replace(setup, vcpu=flavor.vcpu)
         return Option(flavor, layout=layout, memory=memory, duration=estimate_duration(work, setup))
 
     def _checkpoints(self, option: Option) -> float:

@@ -243,6 +243,38 @@ def flavor_has_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("hardware.num_gpus", f"{flavor.name} has {of}", ", or ".join(fixes))
 
 
+@rule("HW008", stage="run", scope="remote", severity="warning")
+def host_and_disk_are_large_enough(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The machine's host memory and disk are large enough.
+
+    What it does:
+        Warns where a named flavor has less host memory than loading the weights is expected to take, or less disk than
+        the packages, the weights and the checkpoints that are kept.
+
+    Why:
+        A process that runs out of host memory is killed without a traceback, and a checkpoint that no longer fits on
+        the disk ends the run when it is saved. What auto chooses has both.
+
+    Example:
+        ```python
+        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset=..., lora=hft.LoRA(), hardware="a10g-small")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset=..., lora=hft.LoRA(), hardware="a10g-large")
+        ```
+    """
+    choice = context.choice
+    if _named(context) is not None and choice is not None and choice.shortage is not None:
+        fix = (
+            "save_total_limit=2, or a larger flavor"
+            if "checkpoints" in choice.shortage
+            else 'a larger flavor, or "auto"'
+        )
+        yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", fix)
+
+
 def _judged(context: Context[TrainSpec], verdict: Verdict) -> tuple[Flavor, float, float] | None:
     """The named flavor, its GiB of GPU memory and those left at the peak, if that is the verdict; else ``None``."""
     flavor = _named(context)
