@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from hfjobs_trainer.planning.lengths import FEWEST_CHARACTERS, share_above
 from hfjobs_trainer.problems import Found, need, rule
@@ -44,9 +45,8 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec, data = context.spec, data_inputs(context)[0]
-    arguments = spec.model_dump(include={"max_length", "packing", "packing_strategy"})
-    limit, method = arguments["max_length"], type(spec).METHOD.name
-    splits = method == "sft" and arguments["packing"] and arguments["packing_strategy"] in _SPLITTING
+    limit, method = _field(spec, "max_length"), type(spec).METHOD.name
+    splits = method == "sft" and _field(spec, "packing") and _field(spec, "packing_strategy") in _SPLITTING
     if limit is None or splits or data.exists is False or {"image", "images"} & set(data.columns or ()):
         return
     lengths = data.facts.lengths
@@ -60,3 +60,8 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         longest = _STEP * math.ceil(known.p95 / _STEP)
         why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and {fate}"
         yield Found("max_length", why, f"max_length={longest}, which 95% of them fit in, if memory allows")
+
+
+def _field(spec: TrainSpec, name: str) -> Any:
+    # a spec of which this field did not parse lacks it, and the rule then says nothing
+    return getattr(spec, name)
