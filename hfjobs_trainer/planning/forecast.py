@@ -11,6 +11,7 @@ from hfjobs_trainer.planning.gpus import count_gpus, find_gpu, suggest_gpus
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.ranges import Range
 from hfjobs_trainer.planning.search import Search
+from hfjobs_trainer.planning.vllm import training_nodes
 from hfjobs_trainer.specs.base import TrainSpec
 
 
@@ -117,7 +118,7 @@ def estimate_on(spec: TrainSpec, facts: Facts, gpu: str, num_gpus: int | None = 
     return Estimate(
         memory=option.memory,
         gpu=found.name,
-        num_gpus=(option.layout.num_gpus if option.layout else num_gpus) * spec.hardware.nodes,
+        num_gpus=(option.layout.num_gpus if option.layout else num_gpus) * training_nodes(spec),
         usable_gib=found.usable_gpu_memory_gib,
         layout=option.layout,
         duration=option.duration,

@@ -77,12 +77,13 @@ class Setup:
     Attributes:
         gpu: The kind of GPU.
         num_gpus: GPUs that train, of all machines together.
-        nodes: Machines.
+        nodes: Machines that train.
         strategy: ``"ddp"`` or ``"single"`` (a copy on each GPU), ``"fsdp1"``, ``"fsdp2"``, ``"zero1"``, ``"zero2"``,
             ``"zero3"``; ``"user"`` counts as a copy on each.
         per_device_train_batch_size, gradient_accumulation_steps, gradient_checkpointing: As in TRL's config.
         vcpu: Virtual CPU cores of one machine.
-        usd_per_hour: Price of all machines together, US dollars an hour.
+        usd_per_hour: Price of all machines together, that of a vLLM server included, US dollars an hour.
+        server_gpus: GPUs of the run's own vLLM server; 0 where the training GPUs write the answers.
     """
 
     gpu: Gpu
@@ -94,6 +95,7 @@ class Setup:
     gradient_checkpointing: bool = True
     vcpu: int = 8
     usd_per_hour: float = 0.0
+    server_gpus: int = 0
 
 
 class Pace:
@@ -234,8 +236,8 @@ class Pace:
         prompt = (written.prompt.low, written.prompt.expected, written.prompt.high)[self.case]
         answer = (written.answer.low, written.answer.expected, written.answer.high)[self.case]
         costs, gpus = self.work.arithmetic, 1
-        if written.server_gpus:
-            rows, gpus = rows * self.setup.num_gpus, written.server_gpus
+        if self.setup.server_gpus:
+            rows, gpus = rows * self.setup.num_gpus, self.setup.server_gpus
         context = prompt + answer / 2
         reading = rows * prompt * costs.forward(prompt) / (self.flops * gpus)
         if written.vllm:

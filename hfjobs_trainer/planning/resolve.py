@@ -15,7 +15,7 @@ from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_s
 from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
 from hfjobs_trainer.planning.tuning import ALL_LINEAR, merges
 from hfjobs_trainer.planning.vision import chooses_targets, vision_arguments
-from hfjobs_trainer.planning.vllm import image_decision, server_gpus, vllm_arguments
+from hfjobs_trainer.planning.vllm import gpus_set_aside, image_decision, server_gpus, training_nodes, vllm_arguments
 from hfjobs_trainer.specs.base import DType, TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
 
@@ -44,6 +44,7 @@ class Resolved:
         needs_token: Why the script needs HF_TOKEN; empty if it does not.
         decisions: What was decided and why.
         num_nodes: Machines that train together.
+        server_gpus: GPUs of the run's own vLLM server; 0 without one.
     """
 
     arguments: dict[str, Any]
@@ -58,6 +59,7 @@ class Resolved:
     needs_token: tuple[str, ...]
     decisions: tuple[Decision, ...] = field(default=())
     num_nodes: int = 1
+    server_gpus: int = 0
 
     @property
     def world_size(self) -> int:
@@ -79,7 +81,7 @@ def planned_gpus(spec: TrainSpec, flavor: Flavor | None) -> int:
     if flavor is None:
         return 0
     most = 1 if spec.hardware.strategy == "single" else spec.hardware.num_gpus or flavor.num_gpus
-    return min(max(flavor.num_gpus - server_gpus(spec), 1), flavor.num_gpus, most)
+    return min(max(flavor.num_gpus - gpus_set_aside(spec), 1), flavor.num_gpus, most)
 
 
 def resolve(
@@ -115,7 +117,8 @@ def resolve(
             decide("bf16", True, "TRL's default")
     dtype = spec.dtype or decide("dtype", *_dtype(spec, precision))
     num_gpus = planned_gpus(spec, flavor)
-    world_size = (num_gpus or 1) * spec.hardware.nodes
+    nodes = training_nodes(spec)
+    world_size = (num_gpus or 1) * nodes
     strategy = layout.strategy if layout else first_strategy(spec)
     if spec.hardware.strategy == "auto" and world_size > 1:
         fits = "each GPU holds a copy of the model" if strategy == "ddp" else "no GPU holds the whole model"
@@ -126,7 +129,7 @@ def resolve(
     arguments |= _lay_out(spec, layout, num_gpus or 1, decide)
     packing = layout is not None and layout.packing
     arguments |= speed_arguments(spec, decide, packing=packing)
-    arguments |= vllm_arguments(spec, decide) | vision_arguments(spec, facts, decide)
+    arguments |= vllm_arguments(spec, facts.model, flavor, decide) | vision_arguments(spec, facts, decide)
     if chooses_targets(spec, facts):
         decide("lora.target_modules", ALL_LINEAR, "PEFT has no choice of its own for most vision models")
     if (image := image_decision(spec, backend)) is not None:
@@ -170,7 +173,8 @@ def resolve(
         namespace=namespace,
         needs_token=_token_reasons(spec, facts, pushes, tracking),
         decisions=tuple(decisions),
-        num_nodes=spec.hardware.nodes,
+        num_nodes=nodes,
+        server_gpus=server_gpus(spec, facts.model, flavor),
     )
 
 
@@ -182,7 +186,7 @@ def _dtype(spec: TrainSpec, precision: Precision) -> tuple[DType, str]:
 
 def _lay_out(spec: TrainSpec, layout: Layout | None, num_gpus: int, decide: Any) -> dict[str, Any]:
     """Arguments for the batch and for recomputing; a rule reports a batch that cannot be formed."""
-    chosen = layout or usual_layout(spec, num_gpus, nodes=spec.hardware.nodes)
+    chosen = layout or usual_layout(spec, num_gpus, nodes=training_nodes(spec))
     if chosen is None:
         return {}
     arguments: dict[str, Any] = {}
@@ -195,7 +199,7 @@ def _lay_out(spec: TrainSpec, layout: Layout | None, num_gpus: int, decide: Any)
             why = "what the estimate says is the fastest of those that fit"
         arguments["per_device_train_batch_size"] = decide("per_device_train_batch_size", per_device, why)
     if not spec.is_set("gradient_accumulation_steps") and not usual:
-        world = num_gpus * spec.hardware.nodes
+        world = num_gpus * training_nodes(spec)
         gpus = f" on {world} GPUs" if world > 1 else ""
         whose = "" if wanted else ", TRL's default"
         total = per_device * steps * world

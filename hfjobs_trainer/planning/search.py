@@ -16,7 +16,7 @@ from hfjobs_trainer.planning.simulated import memory_on
 from hfjobs_trainer.planning.speed import PACKING_GAIN, most_packed
 from hfjobs_trainer.planning.storage import lacks_storage
 from hfjobs_trainer.planning.strategies import SHARDED, first_strategy
-from hfjobs_trainer.planning.vllm import server_gpus
+from hfjobs_trainer.planning.vllm import gpus_set_aside, server_gpus, server_shortage, training_nodes
 from hfjobs_trainer.planning.work import Work, work_of
 from hfjobs_trainer.planning.workload import BYTES, workload
 from hfjobs_trainer.specs.base import TrainSpec
@@ -68,7 +68,8 @@ class Search:
         self.base: Workload = workload(spec, facts, resolved)
         self.work: Work | None = work_of(spec, facts, resolved)
         self.simulation = facts.simulation
-        self.nodes = spec.hardware.nodes
+        self.model = facts.model
+        self.nodes = training_nodes(spec)
         self.usual_gpus = (planned_gpus(spec, flavor) if flavor else spec.hardware.num_gpus or 1) * self.nodes
         self.most_packed = most_packed(spec, facts)
         self.packed_work = work_of(spec.replace(packing=True), facts, resolved) if self.most_packed else None
@@ -80,6 +81,11 @@ class Search:
 
     def option(self, flavor: Flavor) -> Option:
         """The best that the run can do on this machine, whatever was asked of machines."""
+        option = self._option(flavor)
+        shortage = server_shortage(self.spec, self.model, flavor) if option.why_not is None else None
+        return replace(option, why_not=f"vLLM's server: {shortage}") if shortage else option
+
+    def _option(self, flavor: Flavor) -> Option:
         estimated = self._layouts(planned_gpus(self.spec, flavor))
         usable = flavor.usable_gpu_memory_gib
         if not estimated or usable is None:
@@ -162,7 +168,8 @@ class Search:
             per_device_train_batch_size=layout.per_device_train_batch_size,
             gradient_accumulation_steps=layout.gradient_accumulation_steps,
             gradient_checkpointing=layout.gradient_checkpointing,
-            usd_per_hour=flavor.usd_per_hour * self.nodes,
+            usd_per_hour=flavor.usd_per_hour * self.spec.hardware.nodes,
+            server_gpus=server_gpus(self.spec, self.model, flavor),
         )
         if flavor.vcpu:
             setup = replace(setup, vcpu=flavor.vcpu)
@@ -195,7 +202,7 @@ class Search:
 
     def _unfit(self, flavor: Flavor) -> str | None:
         """The first reason against a flavor that needs no estimate, or ``None``."""
-        hardware, aside = self.spec.hardware, server_gpus(self.spec)
+        hardware, aside = self.spec.hardware, gpus_set_aside(self.spec)
         several = first_strategy(self.spec) in ("ddp", *SHARDED) and hardware.strategy != "auto" and self.nodes == 1
         least = aside + (hardware.num_gpus or (2 if several else 1))
         most = 1 + aside if hardware.strategy == "single" else None

@@ -6,6 +6,7 @@ import shlex
 
 from hfjobs_trainer.planning.duration import billed_usd
 from hfjobs_trainer.planning.plan import Plan
+from hfjobs_trainer.planning.vllm import serves_apart
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset
@@ -63,8 +64,9 @@ def _where(plan: Plan) -> list[str]:
     gpus = f"{flavor.num_gpus} x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu or "no GPU"
     nodes = plan.request.nodes
     several, price = f"{nodes} nodes of " if nodes > 1 else "", flavor.usd_per_hour * nodes
+    serves = ", the last serves with vLLM" if isinstance(plan.spec, TrainSpec) and serves_apart(plan.spec) else ""
     owner = f", paid by {plan.request.namespace}" if plan.request.namespace else ""
-    return [f"{several}{flavor.name} on Hugging Face Jobs: {gpus}, ${price:.2f}/h ({plan.prices}){owner}"]
+    return [f"{several}{flavor.name} on Hugging Face Jobs: {gpus}{serves}, ${price:.2f}/h ({plan.prices}){owner}"]
 
 
 def _time(plan: Plan) -> list[str]:

@@ -1,4 +1,4 @@
-"""vLLM beside the trainer: in the training processes, or as a server on GPUs of its own."""
+"""vLLM beside the trainer: in the training processes, or as a server on GPUs or a machine of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from hfjobs_trainer.facts import Flavor
+from hfjobs_trainer.facts import Flavor, ModelFacts
+from hfjobs_trainer.planning.architecture import shape_of
 from hfjobs_trainer.planning.estimate import MemoryEstimate
 from hfjobs_trainer.planning.pins import pinned_image
 from hfjobs_trainer.planning.plan import Decision, JobRequest
@@ -36,31 +37,94 @@ def is_colocated(spec: TrainSpec) -> bool:
     return uses_vllm(spec) and _field(spec, "vllm_mode") == "colocate"
 
 
-def server_gpus(spec: TrainSpec) -> int:
-    """GPUs that the run's own vLLM server takes from the machine; 0 without one, or with a server of the user's."""
-    if not uses_vllm(spec) or _field(spec, "vllm_mode") != "server":
-        return 0
+def starts_server(spec: TrainSpec) -> bool:
+    """Whether the script starts a vLLM server; not with the address of one of the user's."""
     elsewhere = spec.is_set("vllm_server_base_url") or spec.is_set("vllm_server_host")
-    return 0 if elsewhere else int(_field(spec, "vllm_tensor_parallel_size"))
+    return uses_vllm(spec) and _field(spec, "vllm_mode") == "server" and not elsewhere
 
 
-def vllm_arguments(spec: TrainSpec, decide: Callable[[str, Any, str], Any]) -> dict[str, Any]:
-    """Arguments of TRL's config that the spec leaves open, by whether the script starts a server."""
-    if not server_gpus(spec):
+def serves_apart(spec: TrainSpec) -> bool:
+    """Whether that server has the last of several nodes to itself."""
+    return starts_server(spec) and spec.hardware.nodes > 1
+
+
+def training_nodes(spec: TrainSpec) -> int:
+    """Machines that train: all but that of a server."""
+    return spec.hardware.nodes - serves_apart(spec)
+
+
+def gpus_set_aside(spec: TrainSpec) -> int:
+    """GPUs of a machine that trains which its vLLM server takes; 0 where it starts none."""
+    return int(_field(spec, "vllm_tensor_parallel_size")) if starts_server(spec) and not serves_apart(spec) else 0
+
+
+def server_gpus(spec: TrainSpec, model: ModelFacts, flavor: Flavor | None) -> int:
+    """GPUs that the run's own server has: as many as it is given; of a node of its own, as many as the model allows.
+
+    Returns:
+        0 where the script starts no server.
+    """
+    given = int(_field(spec, "vllm_tensor_parallel_size")) if starts_server(spec) else 0
+    if serves_apart(spec) and flavor is not None and not spec.is_set("vllm_tensor_parallel_size"):
+        return most_server_gpus(model, flavor) or given
+    return given
+
+
+def most_server_gpus(model: ModelFacts, flavor: Flavor) -> int | None:
+    """GPUs of this machine over which vLLM can spread the model; ``None`` where its attention heads are unknown.
+
+    Each gets as many heads, and whole heads of keys and values or copies of them (vLLM: config/model.py). TRL serves no
+    second copy of a dense model (TRL 1.16: scripts/vllm_serve.py), so that the others idle.
+    """
+    heads = model.num_attention_heads
+    if heads is None:
+        return None
+    keys = model.num_key_value_heads or heads
+    shares = [gpus for gpus in range(1, flavor.num_gpus + 1) if heads % gpus == 0 and 0 in (keys % gpus, gpus % keys)]
+    return max(shares, default=None)
+
+
+def server_shortage(spec: TrainSpec, model: ModelFacts, flavor: Flavor) -> str | None:
+    """Why the server's GPUs cannot hold the model's weights, of 16 bits, in words.
+
+    Returns:
+        ``None`` if they can, if there is no server, and if a size is unknown.
+    """
+    gpus, shape, usable = server_gpus(spec, model, flavor), shape_of(model), flavor.usable_gpu_memory_gib
+    if not gpus or shape is None or usable is None:
+        return None
+    given = spec.is_set("vllm_gpu_memory_utilization")
+    room = (_field(spec, "vllm_gpu_memory_utilization") if given else SERVER_SHARE) * usable
+    weights = 2 * shape.parameters / gpus / 2**30
+    if weights <= room:
+        return None
+    where = "a GPU" if gpus == 1 else f"each of {gpus} GPUs"
+    return f"{weights:.1f} GiB of weights come on {where} of {flavor.name}, of which the server takes {room:.1f} GiB"
+
+
+def vllm_arguments(
+    spec: TrainSpec, model: ModelFacts, flavor: Flavor | None, decide: Callable[[str, Any, str], Any]
+) -> dict[str, Any]:
+    """Arguments of TRL's config that the spec leaves open, by whether and where the script starts a server."""
+    if not starts_server(spec):
         return {}
+    gpus, apart = server_gpus(spec, model, flavor), serves_apart(spec)
     if not spec.is_set("vllm_tensor_parallel_size"):
-        decide("vllm_tensor_parallel_size", server_gpus(spec), "GPUs for the server, the last of the machine")
+        where = "of the last node, which does not train" if apart else "the last of the machine"
+        decide("vllm_tensor_parallel_size", gpus, f"GPUs for the server, {where}")
+    if apart:
+        return {}  # its address is known when the nodes have met
     why = "the script starts its own server, which only this machine is to reach"
     return {"vllm_server_host": decide("vllm_server_host", _OWN_ADDRESS, why)}
 
 
-def vllm_server(spec: TrainSpec) -> Server | None:
-    """The server that the script starts, or ``None``."""
-    gpus = server_gpus(spec)
+def vllm_server(spec: TrainSpec, gpus: int) -> Server | None:
+    """The server that the script starts, on this many GPUs; ``None`` if it starts none."""
     if not gpus:
         return None
+    apart = serves_apart(spec)
     options = {
-        "host": _OWN_ADDRESS,
+        "host": None if apart else _OWN_ADDRESS,
         "tensor_parallel_size": gpus,
         "gpu_memory_utilization": _field(spec, "vllm_gpu_memory_utilization")
         if spec.is_set("vllm_gpu_memory_utilization")
@@ -72,7 +136,7 @@ def vllm_server(spec: TrainSpec) -> Server | None:
     }
     seconds = _field(spec, "vllm_server_timeout") if spec.is_set("vllm_server_timeout") else SERVER_SECONDS
     given = {name: value for name, value in options.items() if value is not None}
-    return Server(gpus, int(_field(spec, "vllm_server_port")), float(seconds), given)
+    return Server(gpus, int(_field(spec, "vllm_server_port")), float(seconds), given, apart)
 
 
 def share_gpu(

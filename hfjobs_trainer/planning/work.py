@@ -12,7 +12,7 @@ from hfjobs_trainer.planning.ranges import Range
 from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.rows import RowLengths, row_lengths
 from hfjobs_trainer.planning.tuning import merges
-from hfjobs_trainer.planning.vllm import server_gpus, uses_vllm
+from hfjobs_trainer.planning.vllm import uses_vllm
 from hfjobs_trainer.planning.workload import PROMPT_TOKENS, UNBOUNDED_TOKENS, workload
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
@@ -42,7 +42,6 @@ class Generation:
         answer: Tokens of an answer.
         most: Most tokens of an answer.
         vllm: Whether vLLM writes them, or transformers' ``generate``.
-        server_gpus: GPUs of the run's own vLLM server; 0 where the training GPUs do it.
         steps_together: Batches that are generated at once; ``None``: those of one optimizer step.
     """
 
@@ -51,7 +50,6 @@ class Generation:
     answer: Range
     most: float
     vllm: bool = False
-    server_gpus: int = 0
     steps_together: int | None = None
 
 
@@ -308,7 +306,6 @@ def _lengths(
         answer=answer,
         most=most,
         vllm=uses_vllm(spec),
-        server_gpus=server_gpus(spec),
         steps_together=together,
     )
     return whole, generation

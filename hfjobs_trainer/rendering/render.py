@@ -100,7 +100,7 @@ def _needed(run: Run) -> list[str]:
     if run.sharding:
         names.append("sharding")
     if run.server is not None:
-        names.append("vllm_server")
+        names.append("vllm_node" if run.server.apart else "vllm_server")
     if run.merge:
         names.append("merge")
     if run.pushes:

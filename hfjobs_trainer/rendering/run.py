@@ -105,12 +105,14 @@ class Server:
         port: Port on which it answers.
         seconds: How long it may take until it answers.
         options: Further options of its command line.
+        apart: Whether it has the last of several machines to itself.
     """
 
     gpus: int
     port: int
     seconds: float
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class Run:
         imports: Import statements that the rewards and tools need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
         max_gpus: The most GPUs that are to train, 0 for all.
-        nodes: Machines that train together; GPUs are those of one of them.
+        nodes: Machines of the run, that of a server apart included; GPUs are those of one of them.
         tracker: Name of the tracker, ``"none"`` without one.
         tracking: Arguments of the script's ``track``, or ``None``.
         pushes: Whether the model is pushed.

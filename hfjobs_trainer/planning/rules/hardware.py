@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hfjobs_trainer.facts import Flavor, HardwareFacts
 from hfjobs_trainer.planning.estimate import Verdict
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot, suggest_flavors
-from hfjobs_trainer.planning.vllm import server_gpus
+from hfjobs_trainer.planning.vllm import gpus_set_aside, training_nodes
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -200,7 +200,7 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     if flavor is not None and hardware.strategy == "single" and flavor.num_gpus > 1:
         why = f"{flavor.num_gpus - 1} of the {flavor.num_gpus} GPUs of {flavor.name} would idle"
         yield Found(path, why, '"auto", or a flavor with one GPU')
-    if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == hardware.nodes == 1:
+    if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == training_nodes(context.spec) == 1:
         yield Found(path, f"{flavor.name} has one GPU only", '"auto", or a flavor with several GPUs')
     if hardware.strategy == "user" and not (hardware.fsdp or hardware.fsdp_config or hardware.deepspeed):
         yield Found(path, "neither fsdp nor deepspeed is given", '"auto", or fsdp=..., or deepspeed={...}')
@@ -234,7 +234,7 @@ def flavor_has_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     if flavor is None or not flavor.num_gpus or wanted is None:
         return
     # the server's own rule tells of a machine that has no GPU beside it
-    taken = server_gpus(context.spec)
+    taken = gpus_set_aside(context.spec)
     left = flavor.num_gpus - taken
     if 0 < left < wanted:
         of = f"{left}, beside {taken} of the vLLM server" if taken else str(left)

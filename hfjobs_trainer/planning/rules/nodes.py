@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from hfjobs_trainer.planning.vllm import server_gpus
-from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.planning.rules.vllm import METHODS
+from hfjobs_trainer.planning.vllm import most_server_gpus, server_gpus, serves_apart, training_nodes
+from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.script import Script
@@ -61,15 +63,14 @@ def the_model_reaches_every_node(context: Context[TrainSpec]) -> Iterator[Found]
         ```
     """
     spec = context.spec
-    if spec.hardware.nodes == 1:
+    nodes = training_nodes(spec)
+    if nodes == 1:
         return
     if spec.hardware.strategy == "single":
-        why = f'"single" trains on one GPU, of one of the {spec.hardware.nodes} nodes'
+        why = f'"single" trains on one GPU, of one of the {nodes} nodes that train'
         yield Found("hardware.strategy", why, '"auto", or nodes=1')
     if spec.use_cpu:
-        yield Found(
-            "use_cpu", f"{spec.hardware.nodes} nodes would train without their GPUs", "use_cpu=False or nodes=1"
-        )
+        yield Found("use_cpu", f"{nodes} nodes would train without their GPUs", "use_cpu=False or nodes=1")
 
 
 @rule("NODE003")
@@ -96,7 +97,7 @@ def the_best_model_is_on_every_node(context: Context[TrainSpec]) -> Iterator[Fou
         ```
     """
     spec = context.spec
-    if spec.hardware.nodes > 1 and spec.load_best_model_at_end and not spec.save_on_each_node:
+    if training_nodes(spec) > 1 and spec.load_best_model_at_end and not spec.save_on_each_node:
         why = "the best checkpoint would be on the disk of the first node only, and every node loads it"
         yield Found("load_best_model_at_end", why, "save_on_each_node=True, also where they share a disk")
 
@@ -127,30 +128,43 @@ def scripts_run_on_one_node(context: Context[Script]) -> Iterator[Found]:
         yield Found(_PATH, f"nobody knows what this script does on {nodes} nodes", "nodes=1, with a larger flavor")
 
 
-@rule("NODE005")
-def the_vllm_server_is_on_one_node(context: Context[TrainSpec]) -> Iterator[Found]:
-    """A run with a vLLM server of its own has one node.
+@rule("NODE005", stage="run", methods=METHODS, scope="remote", severity="warning")
+def the_vllm_server_uses_its_node(context: Context[Any]) -> Iterator[Found]:
+    """A node that serves the model has no idle GPUs.
 
     What it does:
-        With `nodes` above 1, refuses `vllm_mode="server"`, unless the server is elsewhere.
+        With `vllm_mode="server"` on several nodes, where the last one serves the model, warns if some of its GPUs have
+        nothing to do.
 
     Why:
-        The script sets the same GPUs aside on every node, but only the first node's server is asked: on the others they
-        would idle.
+        All nodes are of one flavor, and idle GPUs cost as much as busy ones. A server uses as many GPUs as
+        `vllm_tensor_parallel_size` says, of which each takes the same number of the model's attention heads.
 
     Example:
         ```python
         hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_mode="server",
-                 hardware=hft.Hardware(flavor="a100x4", nodes=2))
+                 vllm_tensor_parallel_size=1, hardware=hft.Hardware(flavor="a100x4", nodes=2))
         ```
 
     Use instead:
         ```python
-        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_mode="colocate",
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_mode="server",
                  hardware=hft.Hardware(flavor="a100x4", nodes=2))
         ```
     """
     spec = context.spec
-    if spec.hardware.nodes > 1 and server_gpus(spec):
-        why = f"the GPUs set aside for a server would idle on {spec.hardware.nodes - 1} of {spec.hardware.nodes} nodes"
-        yield Found("vllm_mode", why, 'vllm_mode="colocate", or nodes=1')
+    if not serves_apart(spec):
+        return
+    flavor, model = need(context.flavor, "the flavor, for its number of GPUs"), context.facts.model
+    gpus = server_gpus(spec, model, flavor)
+    if gpus >= flavor.num_gpus:
+        return
+    idle = f"{flavor.num_gpus - gpus} of the {flavor.num_gpus} GPUs of the last node, which serves, would idle"
+    most = most_server_gpus(model, flavor)
+    if most is None:
+        yield Found("vllm_tensor_parallel_size", f"{idle}: the model's attention heads are unknown", "set it")
+    elif most > gpus:
+        yield Found("vllm_tensor_parallel_size", idle, f"leave it out: {most} of them would serve")
+    else:
+        why = f"{idle}: vLLM spreads the {model.num_attention_heads} attention heads over {gpus} at most"
+        yield Found("vllm_mode", why, 'nodes=1, where the server takes only GPUs that it uses, or "colocate"')

@@ -7,6 +7,7 @@ from typing import Any
 
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot
 from hfjobs_trainer.planning.strategies import SHARDED, SHARDS_WEIGHTS
+from hfjobs_trainer.planning.vllm import training_nodes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -39,7 +40,7 @@ def spreading_needs_several_gpus(context: Context[TrainSpec]) -> Iterator[Found]
     if hardware.strategy not in SHARDED:
         return
     flavor = find_flavor(hardware.flavor, context.facts.hardware or snapshot())
-    alone = hardware.nodes == 1
+    alone = training_nodes(context.spec) == 1
     if flavor is not None and flavor.num_gpus <= (1 if alone else 0):
         why = f"{flavor.name} has {'one GPU' if flavor.num_gpus else 'no GPU'}, so there is nothing to spread over"
         yield Found(_PATH, why, '"auto", or a flavor with several GPUs')

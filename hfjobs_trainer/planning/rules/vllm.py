@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from hfjobs_trainer.planning.architecture import shape_of
-from hfjobs_trainer.planning.vllm import SERVER_SHARE, is_colocated, server_gpus, uses_vllm
+from hfjobs_trainer.planning.vllm import (
+    gpus_set_aside,
+    is_colocated,
+    server_gpus,
+    server_shortage,
+    serves_apart,
+    starts_server,
+    uses_vllm,
+)
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.context import Context
 
@@ -109,11 +117,12 @@ def server_has_gpus_of_its_own(context: Context[Any]) -> Iterator[Found]:
 
     What it does:
         With `vllm_mode="server"`, where the script starts the server, refuses a flavor whose GPUs are not more than
-        the `vllm_tensor_parallel_size` of the server.
+        the `vllm_tensor_parallel_size` of the server; on several nodes, one with fewer than that.
 
     Why:
-        The server takes the last GPUs of the machine; at least one must be left to train on. With the address of a
-        server of your own (`vllm_server_base_url`), none is taken.
+        The server takes the last GPUs of the machine; at least one must be left to train on. On several nodes it has
+        the last of them to itself, and no more GPUs than that node. With the address of a server of your own
+        (`vllm_server_base_url`), none is taken.
 
     Example:
         ```python
@@ -125,7 +134,13 @@ def server_has_gpus_of_its_own(context: Context[Any]) -> Iterator[Found]:
         hft.GRPO(model=..., dataset=..., reward_funcs=..., use_vllm=True, vllm_mode="server", hardware="a100x4")
         ```
     """
-    taken = server_gpus(context.spec)
+    spec = context.spec
+    taken = gpus_set_aside(spec)
+    if serves_apart(spec):
+        flavor, asked = need(context.flavor, "the flavor, for its number of GPUs"), spec.vllm_tensor_parallel_size
+        if flavor.num_gpus < asked:
+            why = f"the server has a node of its own with {flavor.num_gpus} of the {asked} GPUs that it is given"
+            yield Found("vllm_tensor_parallel_size", why, "leave it out: all GPUs of that node serve")
     if not taken:
         return
     flavor = need(context.flavor, "the flavor, for its number of GPUs")
@@ -162,19 +177,15 @@ def server_holds_the_model(context: Context[Any]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    taken = server_gpus(spec)
-    if not taken:
+    if not starts_server(spec):
         return
     flavor = need(context.flavor, "the flavor, for the memory of its GPUs")
-    if flavor.num_gpus <= taken:
-        return
-    shape = need(shape_of(context.facts.model), f"the size of {spec.model}")
-    usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
-    share = spec.vllm_gpu_memory_utilization if spec.is_set("vllm_gpu_memory_utilization") else SERVER_SHARE
-    weights, room = 2 * shape.parameters / taken / 2**30, share * usable
-    if weights > room:
-        gpus = "a GPU" if taken == 1 else f"each of {taken} GPUs"
-        why = f"{weights:.1f} GiB of weights come on {gpus} of {flavor.name}, of which the server takes {room:.1f} GiB"
+    model = context.facts.model
+    if server_gpus(spec, model, flavor) + (not serves_apart(spec)) > flavor.num_gpus:
+        return  # VLLM004 tells
+    need(shape_of(model), f"the size of {spec.model}")
+    need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
+    if (why := server_shortage(spec, model, flavor)) is not None:
         yield Found("vllm_tensor_parallel_size", why, "more of them, or hardware with larger GPUs")
 
 

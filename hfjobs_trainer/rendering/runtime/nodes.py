@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
@@ -20,7 +21,7 @@ JOIN_SECONDS = 1800.0
 # Exit code of a node that ended because another one did (EX_TEMPFAIL, sysexits.h).
 ENDED_WITH_ANOTHER = 75
 # How long a node has to end its processes before they are killed.
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 30.0
 
 
 class Apart(Exception):
@@ -70,14 +71,16 @@ class Nodes:
 
     Attributes:
         rank: This one's rank.
+        trains: How many of them train.
         lines: Connections to the others by rank; all but the first have one to it.
         arguments: What accelerate's launcher is told about them.
     """
 
     def __init__(
-        self, rank: int, lines: dict[int, Line], arguments: dict[str, Any]
+        self, rank: int, trains: int, lines: dict[int, Line], arguments: dict[str, Any]
     ) -> None:
         self.rank = rank
+        self.trains = trains
         self.lines = lines
         self.arguments = [f"--{name}={value}" for name, value in arguments.items()]
 
@@ -88,22 +91,40 @@ class Nodes:
             The exit code.
         """
         process = subprocess.Popen(command)
+        return self.watch(process, process.terminate)
 
-        def end(*_: object) -> None:
-            process.terminate()
+    def watch(self, process: Any, end: Callable[[], None], serves: bool = False) -> int:
+        """Wait for a process, and end it when another node fails.
 
-        signal.signal(signal.SIGTERM, end)
+        Args:
+            process: The process.
+            end: What ends it.
+            serves: Whether it is for the first node, and ends once that is done.
+
+        Returns:
+            The exit code.
+        """
+
+        def stop(*_: object) -> None:
+            end()
+
+        signal.signal(signal.SIGTERM, stop)
         why = None
-        while (code := process.poll()) is None and why is None:
+        served = False
+        while (code := process.poll()) is None and why is None and not served:
             why = self.listen(0.5)
-        if why is not None:
-            print(f"{why}: node {self.rank} ends too", flush=True)
-            process.terminate()
+            served = serves and not self.lines
+        if why is not None or served:
+            said = f"{why}: " if why else ""
+            print(f"{said}node {self.rank} ends too", flush=True)
+            end()
             try:
                 process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-            code = ENDED_WITH_ANOTHER
+            code = ENDED_WITH_ANOTHER if why else 0
+        elif serves:
+            code = code or 1  # the others still need it
         for line in self.lines.values():
             if code:
                 line.send(stop=why or f"node {self.rank} failed")
@@ -126,7 +147,7 @@ class Nodes:
         return None
 
 
-def join_nodes(nodes: int, processes: int) -> Nodes | None:
+def join_nodes(nodes: int, processes: int, serving: bool = False) -> Nodes | None:
     """Wait until every node has come, and agree on where the processes meet.
 
     The environment says which node this is: HFT_NODE_RANK, from 0, and, beyond
@@ -134,16 +155,17 @@ def join_nodes(nodes: int, processes: int) -> Nodes | None:
 
     Args:
         nodes: Machines that were planned.
-        processes: Processes that train on each of them.
+        processes: Processes that train on this one.
+        serving: Whether the last one serves the model, and does not train.
 
     Returns:
         The nodes; None where this machine is on its own.
     """
     rank = os.environ.get("HFT_NODE_RANK")
     if rank is None:
-        if "JOB_ID" in os.environ and "HF_ENDPOINT" not in os.environ:
+        if serving or ("JOB_ID" in os.environ and "HF_ENDPOINT" not in os.environ):
             sys.exit(
-                f"{nodes} nodes were planned, and this job was not told which of them"
+                f"{nodes} nodes were planned, and this one was not told which of them"
                 " it is: submit the run with hft.submit, which starts them all, or"
                 " start each in one network group with HFT_NODE_RANK=0, 1, ..."
             )
@@ -160,9 +182,14 @@ def join_nodes(nodes: int, processes: int) -> Nodes | None:
         if me["rank"] == 0:
             lines = await_others(port, me, deadline)
             address = next(iter(lines.values())).connection.getsockname()[0]
-            start = free_port()
+            start: dict[str, Any] = {"port": free_port()}
+            if serving:
+                last = lines[nodes - 1].connection
+                start["server"] = last.getpeername()[0]
+                # vLLM sends the server where to fetch the weights.
+                os.environ.setdefault("VLLM_HOST_IP", last.getsockname()[0])
             for line in lines.values():
-                line.send(port=start)
+                line.send(**start)
         else:
             line, start = find_main(host, port, me, deadline)
             lines, address = {0: line}, line.connection.getpeername()[0]
@@ -170,15 +197,18 @@ def join_nodes(nodes: int, processes: int) -> Nodes | None:
         cancel_late_nodes()
         sys.exit(f"node {rank} of {nodes} does not start: {why}")
     print(f"node {rank} of {nodes}: all have come", flush=True)
+    if serving:
+        os.environ["HFT_VLLM_HOST"] = start["server"]
+    trains = nodes - serving
     arguments = {
-        "num_processes": nodes * processes,
-        "num_machines": nodes,
+        "num_processes": trains * processes,
+        "num_machines": trains,
         "machine_rank": rank,
         "main_process_ip": address,
-        "main_process_port": start,
+        "main_process_port": start["port"],
         "rdzv_backend": "static",
     }
-    return Nodes(int(rank), lines, arguments)
+    return Nodes(int(rank), trains, lines, arguments)
 
 
 def meeting_place(run: str) -> tuple[str, int]:
@@ -240,14 +270,14 @@ def receive_one(line: Line, me: dict[str, Any], lines: dict[int, Line]) -> None:
         line.connection.close()
         return
     lines[rank] = line
-    if said["processes"] != me["processes"]:
+    if said["processes"] not in (0, me["processes"]):  # 0: it serves
         counts = f"{said['processes']} on node {rank}, {me['processes']} on node 0"
         raise Apart(f"the nodes train with unequal numbers of processes: {counts}")
 
 
 def find_main(
     host: str, port: int, me: dict[str, Any], deadline: float
-) -> tuple[Line, int]:
+) -> tuple[Line, dict[str, Any]]:
     """Find node 0, present this node, and wait for the start.
 
     Raises:
@@ -268,7 +298,7 @@ def find_main(
             raise Apart("the other nodes did not come in time")
         if "stop" in said:
             raise Apart(str(said["stop"]))
-        return line, int(said["port"])
+        return line, said
     raise Apart(f"node 0 at {host}:{port} did not come in time")
 
 

@@ -17,7 +17,7 @@ from hfjobs_trainer.rendering.runtime.tracking import track
 
 def main() -> None:
     started = time.time()
-    model, folder = sys.argv[1:]
+    model, folder = sys.argv[1:3]
     settled = prepare_machine("sft", "tiny", gpus=0, precision="bf16")
 
     from datasets import Dataset
