@@ -186,6 +186,13 @@ def relaunch(
         for model, revision in (models or {}).items():
             download(model, revision)
     nodes = join(max(processes, 1)) if join else None
+    if processes < 2 and visible > 1:
+        # A single process would spread the model over all GPUs, layer by layer.
+        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        os.environ["CUDA_VISIBLE_DEVICES"] = first
+    if nodes and nodes.trains == 1 and processes < 2:
+        os.environ["WORLD_SIZE"] = "1"  # it is the one that trains
+        sys.exit(nodes.run([sys.executable, *sys.argv]))
     if nodes or processes > 1:
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
         # Precision is for the trainer's own arguments to say.
@@ -196,10 +203,6 @@ def relaunch(
         if nodes:
             sys.exit(nodes.run(launch))
         os.execv(sys.executable, launch)
-    elif visible > 1:
-        # A single process would spread the model over all GPUs, layer by layer.
-        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-        os.environ["CUDA_VISIBLE_DEVICES"] = first
 
 
 def download(model: str, revision: str | None) -> None:

@@ -73,15 +73,20 @@ def server_gpus(spec: TrainSpec, model: ModelFacts, flavor: Flavor | None) -> in
 def most_server_gpus(model: ModelFacts, flavor: Flavor) -> int | None:
     """GPUs of this machine over which vLLM can spread the model; ``None`` where its attention heads are unknown.
 
-    Each gets as many heads, and whole heads of keys and values or copies of them (vLLM: config/model.py). TRL serves no
-    second copy of a dense model (TRL 1.16: scripts/vllm_serve.py), so that the others idle.
+    Each gets as many heads and columns of the MLP, and whole heads of keys and values or copies of them (vLLM:
+    config/model.py, model_executor/layers/linear.py). TRL serves no second copy of a dense model (TRL 1.16:
+    scripts/vllm_serve.py), so that the others idle.
     """
     heads = model.num_attention_heads
     if heads is None:
         return None
     keys = model.num_key_value_heads or heads
-    shares = [gpus for gpus in range(1, flavor.num_gpus + 1) if heads % gpus == 0 and 0 in (keys % gpus, gpus % keys)]
-    return max(shares, default=None)
+    whole = (heads, model.intermediate_size or 0, model.moe_intermediate_size or 0)
+
+    def is_shared(gpus: int) -> bool:
+        return all(size % gpus == 0 for size in whole) and 0 in (keys % gpus, gpus % keys)
+
+    return max(filter(is_shared, range(1, flavor.num_gpus + 1)), default=None)
 
 
 def server_shortage(spec: TrainSpec, model: ModelFacts, flavor: Flavor) -> str | None:

@@ -169,7 +169,11 @@ class Hardware(Group):
     num_gpus: int | None = Field(
         default=None, ge=1, description="GPUs of a machine that train; unset: all, of a machine that fits."
     )
-    nodes: int = Field(default=1, ge=1, description="Machines that train together, all of one flavor; each is a job.")
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        description="Machines that train together, all of one flavor; each is a job. A vLLM server takes the last.",
+    )
     max_usd_per_hour: float | None = Field(
         default=None, gt=0, description="Highest price of a machine, US dollars an hour."
     )

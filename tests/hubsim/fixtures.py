@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
 }
+# Longer than any question that is asked of the Hub about a spec may take, seconds.
+PATIENCE = 10.0
 UNWANTED = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_OIDC_RESOURCE", "HF_DEBUG", "HF_HUB_OFFLINE")
 
 
@@ -35,6 +38,10 @@ def hub(tmp_path: Path) -> Iterator[hubsim.Hub]:
     """A running simulator with a fresh root; jobs run with the interpreter of the tests."""
     hub, server = hubsim.start(tmp_path / "hub", python=sys.executable)
     yield hub
+    # a session that is closed while it is asked something loses the connection, and Python warns of that later
+    for thread in threading.enumerate():
+        if thread.name == "hfjobs-trainer-gather":
+            thread.join(PATIENCE)
     if "huggingface_hub" in sys.modules:
         from huggingface_hub import close_session
 

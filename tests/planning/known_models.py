@@ -17,6 +17,17 @@ QWEN_05B = ModelFacts(
     vocab_size=151_936,
     tie_word_embeddings=True,
 )
+QWEN_14B = ModelFacts(
+    model_type="qwen2",
+    num_parameters=14_770_033_664,
+    hidden_size=5120,
+    intermediate_size=13_824,
+    num_hidden_layers=48,
+    num_attention_heads=40,
+    num_key_value_heads=8,
+    vocab_size=152_064,
+    tie_word_embeddings=False,
+)
 QWEN_7B = ModelFacts(
     model_type="qwen2",
     num_parameters=7_615_616_512,

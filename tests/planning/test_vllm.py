@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts, ModelFacts
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.running.backends.find_uv import find_uv
+from tests.planning.known_models import QWEN_14B
 
 MODEL = ModelFacts(
     model_type="qwen2",
@@ -155,3 +158,77 @@ def test_a_server_of_the_users_is_left_alone(address: dict[str, str]) -> None:
     assert made.estimate.num_gpus == 4
     ((name, value),) = address.items()
     assert f'{name}="{value}",' in made.script
+
+
+def served(flavor: str, nodes: int, **fields: Any) -> Plan:
+    return plan(vllm_mode="server", hardware={"flavor": flavor, "nodes": nodes}, **fields)
+
+
+def test_of_several_nodes_the_last_one_serves() -> None:
+    made = served("a100x4", 3, vllm_max_model_length=4096)
+    (main,) = [node for node in ast.parse(made.script).body if isinstance(node, ast.If)]
+    serve, launch, _ = main.body
+    assert ast.unparse(serve) == (
+        "serve_on_last_node(MODEL, nodes=3, port=8000, tensor_parallel_size=4, max_model_len=4096)"
+    )
+    assert "join=lambda processes: join_nodes(3, processes, serving=True)" in ast.unparse(launch)
+    assert "    server = await_server(port=8000, seconds=900.0)\n" in made.script
+    assert "        vllm_server_host=server,\n" in made.script
+    assert "set_aside" not in made.script
+    assert made.estimate is not None
+    assert made.estimate.num_gpus == 8
+    assert made.request.nodes == 3
+    assert decided(made)["vllm_tensor_parallel_size"] == 4
+    assert "3 nodes of a100x4 on Hugging Face Jobs: 4 x NVIDIA A100 80GB, the last serves with vLLM, $30.00/h" in str(
+        made
+    )
+
+
+def test_the_batch_is_that_of_the_nodes_that_train() -> None:
+    steps = {
+        nodes: decided(
+            served("a10g-largex2", nodes, global_batch_size=64, per_device_train_batch_size=4, num_generations=4)
+        )["gradient_accumulation_steps"]
+        for nodes in (2, 3)
+    }
+    assert steps == {2: 64 // (4 * 2), 3: 64 // (4 * 2 * 2)}
+
+
+def test_one_node_that_trains_is_one_machine() -> None:
+    one, two = plan(vllm_mode="server", hardware="a100x4", vllm_server_host="gpu7"), served("a100x4", 2)
+    assert one.estimate is not None
+    assert two.estimate is not None
+    assert two.estimate.num_gpus == one.estimate.num_gpus == 4
+    assert two.estimate.memory == one.estimate.memory
+
+
+@pytest.mark.parametrize(
+    ("flavor", "model", "gpus"),
+    [
+        ("a100x4", MODEL, 4),
+        ("a100x8", MODEL, 4),
+        ("a100x8", replace(MODEL, num_attention_heads=32, num_key_value_heads=8), 8),
+        ("a100x8", replace(MODEL, num_attention_heads=32, num_key_value_heads=None), 8),
+        # six GPUs would share the heads, but not the 8960 rows of the MLP; four cannot share three heads of keys
+        ("a100x4", replace(MODEL, num_key_value_heads=3, intermediate_size=9000), 3),
+        ("a100x4", ModelFacts(), 1),
+    ],
+)
+def test_the_server_takes_as_many_gpus_of_its_node_as_the_model_allows(
+    flavor: str, model: ModelFacts, gpus: int
+) -> None:
+    assert decided(served(flavor, 2, model=model))["vllm_tensor_parallel_size"] == gpus
+
+
+def test_auto_takes_nodes_that_hold_both() -> None:
+    """QLoRA of 14 billion parameters trains on an A10G, which cannot serve the model in 16 bits."""
+    tuned: dict[str, Any] = {"lora": {}, "quantization": "4bit", "num_generations": 8}
+    made = served("auto", 2, model=QWEN_14B, **tuned)
+    assert made.flavor is not None
+    assert made.choice is not None
+    gpu = made.flavor.usable_gpu_memory_gib or 0
+    served_by = decided(made)["vllm_tensor_parallel_size"]
+    assert 2 * (QWEN_14B.num_parameters or 0) / 2**30 / served_by < 0.9 * gpu
+    why = dict(made.choice.rejected)["a10g-large"]
+    assert why.startswith("vLLM's server: 27.5 GiB of weights come on a GPU of a10g-large, of which the server takes")
+    assert not {problem.code for problem in made.problems} & {"VLLM004", "VLLM007"}

@@ -2,13 +2,22 @@ from __future__ import annotations
 
 from typing import Any
 
-_VLLM: dict[str, Any] = {"method": "grpo", "use_vllm": True, "hardware": {"flavor": "a100x4", "nodes": 2}}
-BAD = {**_VLLM, "vllm_mode": "server"}
-GOOD = {**_VLLM, "vllm_mode": "colocate"}
+from hfjobs_trainer.facts import Facts
+from tests.planning.known_models import QWEN_05B
+
+FACTS = Facts(model=QWEN_05B)
+BAD: dict[str, Any] = {
+    "method": "grpo",
+    "use_vllm": True,
+    "vllm_mode": "server",
+    "vllm_tensor_parallel_size": 1,
+    "hardware": {"flavor": "a10g-largex2", "nodes": 3},
+}
+GOOD = {name: value for name, value in BAD.items() if name != "vllm_tensor_parallel_size"}
 EXPECTED = [
     (
-        "vllm_mode",
-        "the GPUs set aside for a server would idle on 1 of 2 nodes",
-        'vllm_mode="colocate", or nodes=1',
+        "vllm_tensor_parallel_size",
+        "1 of the 2 GPUs of the last node, which serves, would idle",
+        "leave it out: 2 of them would serve",
     ),
 ]

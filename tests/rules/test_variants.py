@@ -31,6 +31,12 @@ def said(code: str, fields: dict[str, Any], facts: Facts = NOTHING, backend: str
     return [(problem.why, problem.fix) for problem in report.problems if problem.code == code]
 
 
+def apart(flavor: str, strategy: str = "auto", **fields: Any) -> dict[str, Any]:
+    """A run on two nodes, of which the second serves with vLLM."""
+    hardware = {"flavor": flavor, "nodes": 2, "strategy": strategy}
+    return {"method": "grpo", "use_vllm": True, "vllm_mode": "server", "hardware": hardware, **fields}
+
+
 # (code, fields, facts, what is said)
 SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
     (
@@ -70,6 +76,58 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
             )
         ],
     ),
+    # 14 heads go on two GPUs, not on four
+    (
+        "NODE005",
+        apart("a100x4"),
+        Facts(model=QWEN_05B),
+        [
+            (
+                "2 of the 4 GPUs of the last node, which serves, would idle: vLLM spreads the 14 attention heads over 2"
+                " at most",
+                'nodes=1, where the server takes only GPUs that it uses, or "colocate"',
+            )
+        ],
+    ),
+    (
+        "NODE005",
+        apart("a100x4"),
+        NOTHING,
+        [
+            (
+                "3 of the 4 GPUs of the last node, which serves, would idle: the model's attention heads are unknown",
+                "set it",
+            )
+        ],
+    ),
+    ("NODE005", apart("a100x4"), Facts(model=LLAMA_70B), []),
+    ("NODE005", apart("a100x4", vllm_server_host="gpu7"), Facts(model=QWEN_05B), []),
+    ("VLLM004", apart("a100-large"), Facts(model=QWEN_05B), []),
+    (
+        "VLLM004",
+        apart("a100x4", vllm_tensor_parallel_size=8),
+        Facts(model=LLAMA_70B),
+        [
+            (
+                "the server has a node of its own with 4 of the 8 GPUs that it is given",
+                "leave it out: all GPUs of that node serve",
+            )
+        ],
+    ),
+    (
+        "VLLM007",
+        apart("a10g-largex2", lora={}, quantization="4bit"),
+        Facts(model=LLAMA_70B),
+        [
+            (
+                "65.7 GiB of weights come on each of 2 GPUs of a10g-largex2, of which the server takes 20.0 GiB",
+                "more of them, or hardware with larger GPUs",
+            )
+        ],
+    ),
+    # one node trains, the other one serves
+    ("NODE002", apart("l4x1", strategy="single"), NOTHING, []),
+    ("NODE003", apart("l4x1", eval_fraction=0.1, eval_strategy="steps", load_best_model_at_end=True), NOTHING, []),
     ("DATA004", {"dataset_text_field": "story"}, columns("story"), []),
     ("DATA004", {"method": "dpo"}, columns("chosen", "rejected"), []),
     ("DATA004", {}, columns("conversations"), []),

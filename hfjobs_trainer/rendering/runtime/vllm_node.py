@@ -1,6 +1,7 @@
 """A vLLM server for the answers, on the last of several machines."""
 
-# needs: nodes, vllm_serve
+# needs: nodes
+# needs: vllm_serve
 
 import os
 import sys
