@@ -24,6 +24,7 @@ class ModelFacts:
         moe_intermediate_size: Inner width of one expert.
         shared_expert_intermediate_size: Inner width of the experts that every token passes, together.
         num_dense_layers: Decoder layers at the start that have no experts.
+        max_position_embeddings: Tokens of the longest sequence that the model was made for.
         dtype: dtype of the stored weights, such as ``"bfloat16"``.
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
@@ -49,6 +50,7 @@ class ModelFacts:
     moe_intermediate_size: int | None = None
     shared_expert_intermediate_size: int | None = None
     num_dense_layers: int | None = None
+    max_position_embeddings: int | None = None
     dtype: str | None = None
     is_vision: bool | None = None
     has_chat_template: bool | None = None

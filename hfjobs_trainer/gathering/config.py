@@ -21,6 +21,7 @@ _NAMES = {
     "moe_intermediate_size": ("moe_intermediate_size", "expert_ffn_hidden_size"),
     "shared_expert_intermediate_size": ("shared_expert_intermediate_size", "shared_intermediate_size"),
     "shared_experts": ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts"),
+    "max_position_embeddings": ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx"),
     "num_dense_layers": ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index"),
 }
 
@@ -74,6 +75,7 @@ def read_config(config: Json) -> ModelFacts:
         moe_intermediate_size=expert_width if experts else None,
         shared_expert_intermediate_size=shared if experts else None,
         num_dense_layers=number("num_dense_layers") if experts else None,
+        max_position_embeddings=number("max_position_embeddings"),
         dtype=dtype.removeprefix("torch.") if dtype else None,
         is_vision=bool(as_json(config.get("vision_config"))) if config else None,
     )

@@ -8,6 +8,7 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, HardwareFacts
 from hfjobs_trainer.planning.budget import decide_timeout
 from hfjobs_trainer.planning.compose import compose
+from hfjobs_trainer.planning.estimate import MemoryEstimate
 from hfjobs_trainer.planning.flavors import FlavorChoice, snapshot
 from hfjobs_trainer.planning.forecast import Estimate
 from hfjobs_trainer.planning.labels import basename, slug
@@ -15,7 +16,8 @@ from hfjobs_trainer.planning.machine import choose_machine, memory_of
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.resolve import Resolved, resolve
 from hfjobs_trainer.planning.trackers import tracking_secrets
-from hfjobs_trainer.planning.vllm import share_gpu, vllm_request
+from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm, vllm_request
+from hfjobs_trainer.planning.vllm_memory import choose_context, server_share, share_gpu
 from hfjobs_trainer.problems import RULES, Problem, Unchecked, run_rules
 from hfjobs_trainer.rendering.render import render_script
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
@@ -55,10 +57,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
     timeout, timed = decide_timeout(spec, duration, price)
     resolved = replace(resolved, decisions=(*resolved.decisions, *timed))
-    memory, shared = share_gpu(spec, memory_of(spec, facts, resolved), flavor)
-    if shared is not None:
-        arguments = resolved.arguments | {shared.path: shared.value}
-        resolved = replace(resolved, arguments=arguments, decisions=(*resolved.decisions, shared))
+    memory, resolved = _fit_vllm(spec, facts, resolved, flavor)
     context = replace(
         context,
         flavor=flavor,
@@ -83,6 +82,25 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
         duration=duration,
     )
     return Checked(resolved, flavor, choice, estimate, timeout, hardware, tuple(problems), tuple(unchecked))
+
+
+def _fit_vllm(
+    spec: TrainSpec, facts: Facts, resolved: Resolved, flavor: Flavor | None
+) -> tuple[MemoryEstimate | None, Resolved]:
+    """The memory of training, and with it what vLLM gets of the GPUs and how long its sequences may be."""
+    memory = memory_of(spec, facts, resolved)
+    if not uses_vllm(spec):
+        return memory, resolved
+    own = getattr(spec, "vllm_tensor_parallel_size", 1)
+    gpus = resolved.server_gpus or resolved.arguments.get("vllm_tensor_parallel_size", own)
+    memory, shared = share_gpu(spec, facts.model, memory, flavor, gpus)
+    own = server_share(spec) if resolved.server_gpus else getattr(spec, "vllm_gpu_memory_utilization", 0.0)
+    share = shared.value if shared else own
+    is_ours = resolved.server_gpus or is_colocated(spec)
+    context = choose_context(spec, facts.model, flavor, gpus, share) if is_ours else None
+    made = [decision for decision in (shared, context) if decision is not None]
+    arguments = resolved.arguments | {decision.path: decision.value for decision in made}
+    return memory, replace(resolved, arguments=arguments, decisions=(*resolved.decisions, *made))
 
 
 def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:

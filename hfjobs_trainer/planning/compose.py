@@ -105,7 +105,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         strategy=resolved.strategy,
         sharding=strategy_arguments(resolved.strategy),
         downloads=_downloads(spec) if resolved.world_size > 1 or resolved.strategy in SHARDED else {},
-        server=vllm_server(spec, resolved.server_gpus),
+        server=vllm_server(spec, resolved.server_gpus, resolved.arguments.get("vllm_max_model_length")),
         rewards=rewards,
         tools=[_reward(tool) for tool in tools],
         imports=sorted({line for function in functions for line in function.imports}),

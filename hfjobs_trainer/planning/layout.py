@@ -33,6 +33,7 @@ class Layout:
         gradient_accumulation_steps: Batches of one optimiser step.
         gradient_checkpointing: Whether activations are recomputed.
         packing: Whether the planner packs several rows into one sequence.
+        vllm_tensor_parallel_size: GPUs that share one copy of the model in a vLLM beside training.
     """
 
     num_gpus: int
@@ -41,6 +42,7 @@ class Layout:
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     packing: bool = False
+    vllm_tensor_parallel_size: int = 1
 
     def __str__(self) -> str:
         batch = f"{self.per_device_train_batch_size} per device x {self.gradient_accumulation_steps}"

@@ -84,6 +84,7 @@ class Setup:
         vcpu: Virtual CPU cores of one machine.
         usd_per_hour: Price of all machines together, that of a vLLM server included, US dollars an hour.
         server_gpus: GPUs of the run's own vLLM server; 0 where the training GPUs write the answers.
+        vllm_tensor_parallel_size: GPUs that share one copy of the model in a vLLM beside training.
     """
 
     gpu: Gpu
@@ -96,6 +97,7 @@ class Setup:
     vcpu: int = 8
     usd_per_hour: float = 0.0
     server_gpus: int = 0
+    vllm_tensor_parallel_size: int = 1
 
 
 class Pace:
@@ -235,7 +237,8 @@ class Pace:
         """Seconds to write ``rows`` answers on one GPU, or on the GPUs of a server for all that train."""
         prompt = (written.prompt.low, written.prompt.expected, written.prompt.high)[self.case]
         answer = (written.answer.low, written.answer.expected, written.answer.high)[self.case]
-        costs, gpus = self.work.arithmetic, 1
+        costs, gpus = self.work.arithmetic, self.setup.vllm_tensor_parallel_size
+        rows *= gpus
         if self.setup.server_gpus:
             rows, gpus = rows * self.setup.num_gpus, self.setup.server_gpus
         context = prompt + answer / 2

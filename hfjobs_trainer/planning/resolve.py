@@ -129,7 +129,7 @@ def resolve(
     arguments |= _lay_out(spec, layout, num_gpus or 1, decide)
     packing = layout is not None and layout.packing
     arguments |= speed_arguments(spec, decide, packing=packing)
-    arguments |= vllm_arguments(spec, facts.model, flavor, decide) | vision_arguments(spec, facts, decide)
+    arguments |= vllm_arguments(spec, facts.model, flavor, layout, decide) | vision_arguments(spec, facts, decide)
     if chooses_targets(spec, facts):
         decide("lora.target_modules", ALL_LINEAR, "PEFT has no choice of its own for most vision models")
     if (image := image_decision(spec, backend)) is not None:

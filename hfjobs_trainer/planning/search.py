@@ -16,7 +16,8 @@ from hfjobs_trainer.planning.simulated import memory_on
 from hfjobs_trainer.planning.speed import PACKING_GAIN, most_packed
 from hfjobs_trainer.planning.storage import lacks_storage
 from hfjobs_trainer.planning.strategies import SHARDED, first_strategy
-from hfjobs_trainer.planning.vllm import gpus_set_aside, server_gpus, server_shortage, training_nodes
+from hfjobs_trainer.planning.vllm import gpus_set_aside, is_colocated, server_gpus, training_nodes
+from hfjobs_trainer.planning.vllm_memory import group_sizes, least_share, server_shortage
 from hfjobs_trainer.planning.work import Work, work_of
 from hfjobs_trainer.planning.workload import BYTES, workload
 from hfjobs_trainer.specs.base import TrainSpec
@@ -90,6 +91,8 @@ class Search:
         usable = flavor.usable_gpu_memory_gib
         if not estimated or usable is None:
             return Option(flavor, why_not=self._unknown(flavor))
+        if is_colocated(self.spec):
+            estimated = [self._beside_vllm(layout, memory, usable) for layout, memory in estimated]
         fitting = [(layout, memory) for layout, memory in estimated if memory.fits(usable)]
         if not fitting:
             layout, memory = min(estimated, key=lambda item: item[1].total_bytes)
@@ -104,6 +107,20 @@ class Search:
             return best
         lacking = lacks_storage(flavor, best.layout, best.memory, weights, self._checkpoints(best))
         return replace(best, why_not=lacking)
+
+    def _beside_vllm(self, layout: Layout, memory: MemoryEstimate, usable: float) -> tuple[Layout, MemoryEstimate]:
+        """The layout with a vLLM on the same GPUs: with as few of them for a copy of the model as will do."""
+        told = self.spec.is_set("vllm_gpu_memory_utilization")
+        beside = layout, memory
+        for size in group_sizes(self.spec, self.model, layout.num_gpus):
+            least = least_share(self.spec, self.model, size, usable)
+            if least is None:
+                return layout, memory
+            share = memory.gpu_fraction if told else least
+            beside = replace(layout, vllm_tensor_parallel_size=size), replace(memory, gpu_fraction=share)
+            if least <= share and beside[1].fits(usable):
+                break
+        return beside
 
     def _weighed(self, option: Option) -> tuple[bool, float, float]:
         """The cost, with what packing must save at least added to it."""
@@ -170,6 +187,7 @@ class Search:
             gradient_checkpointing=layout.gradient_checkpointing,
             usd_per_hour=flavor.usd_per_hour * self.spec.hardware.nodes,
             server_gpus=server_gpus(self.spec, self.model, flavor),
+            vllm_tensor_parallel_size=layout.vllm_tensor_parallel_size,
         )
         if flavor.vcpu:
             setup = replace(setup, vcpu=flavor.vcpu)

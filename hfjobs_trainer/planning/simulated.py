@@ -18,6 +18,7 @@ _REFERENCE = ("dpo", "kto")
 # What the model's facts tell beyond the numbers of its config.json.
 _NOT_NUMBERS = frozenset(
     {"path", "exists", "private", "gated", "sha", "num_parameters", "dtype", "is_vision", "has_chat_template"}
+    | {"max_position_embeddings"}
 )
 # How the loss of other stacks treats the logits, by the bytes per logit that it holds.
 _LOGITS = {(12.0, 2.0): "now", (12.0, 4.0): "shifted", (16.0, 2.0): "copied", (8.0, 0.0): "half", (3.0, 0.0): "parts"}

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hfjobs_trainer.facts import Flavor, ModelFacts
-from hfjobs_trainer.planning.architecture import shape_of
-from hfjobs_trainer.planning.estimate import MemoryEstimate
+from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.pins import pinned_image
 from hfjobs_trainer.planning.plan import Decision, JobRequest
 from hfjobs_trainer.rendering.run import Server
@@ -17,12 +16,6 @@ from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 SERVER_SECONDS = 900
 """How long a server may take until it answers: it downloads, loads and compiles the model; TRL's own wait of four
 minutes is for a server that runs already."""
-
-LEAST_FRACTION, MOST_FRACTION = 0.1, 0.8
-"""Share of a GPU between which the planner chooses for a vLLM that shares it with training."""
-
-SERVER_SHARE = 0.9
-"""Share of its GPUs that a server takes unless it is told another (TRL 1.16: scripts/vllm_serve.py)."""
 
 _OWN_ADDRESS = "127.0.0.1"
 
@@ -73,44 +66,37 @@ def server_gpus(spec: TrainSpec, model: ModelFacts, flavor: Flavor | None) -> in
 def most_server_gpus(model: ModelFacts, flavor: Flavor) -> int | None:
     """GPUs of this machine over which vLLM can spread the model; ``None`` where its attention heads are unknown.
 
+    TRL serves no second copy of a dense model (TRL 1.16: scripts/vllm_serve.py), so that the others idle.
+    """
+    return max((gpus for gpus in range(1, flavor.num_gpus + 1) if is_shared_by(model, gpus)), default=None)
+
+
+def is_shared_by(model: ModelFacts, gpus: int) -> bool:
+    """Whether vLLM can spread the model over so many GPUs; no where its attention heads are unknown.
+
     Each gets as many heads and columns of the MLP, and whole heads of keys and values or copies of them (vLLM:
-    config/model.py, model_executor/layers/linear.py). TRL serves no second copy of a dense model (TRL 1.16:
-    scripts/vllm_serve.py), so that the others idle.
+    config/model.py, model_executor/layers/linear.py).
     """
     heads = model.num_attention_heads
     if heads is None:
-        return None
+        return False
     keys = model.num_key_value_heads or heads
     whole = (heads, model.intermediate_size or 0, model.moe_intermediate_size or 0)
-
-    def is_shared(gpus: int) -> bool:
-        return all(size % gpus == 0 for size in whole) and 0 in (keys % gpus, gpus % keys)
-
-    return max(filter(is_shared, range(1, flavor.num_gpus + 1)), default=None)
-
-
-def server_shortage(spec: TrainSpec, model: ModelFacts, flavor: Flavor) -> str | None:
-    """Why the server's GPUs cannot hold the model's weights, of 16 bits, in words.
-
-    Returns:
-        ``None`` if they can, if there is no server, and if a size is unknown.
-    """
-    gpus, shape, usable = server_gpus(spec, model, flavor), shape_of(model), flavor.usable_gpu_memory_gib
-    if not gpus or shape is None or usable is None:
-        return None
-    given = spec.is_set("vllm_gpu_memory_utilization")
-    room = (_field(spec, "vllm_gpu_memory_utilization") if given else SERVER_SHARE) * usable
-    weights = 2 * shape.parameters / gpus / 2**30
-    if weights <= room:
-        return None
-    where = "a GPU" if gpus == 1 else f"each of {gpus} GPUs"
-    return f"{weights:.1f} GiB of weights come on {where} of {flavor.name}, of which the server takes {room:.1f} GiB"
+    return all(size % gpus == 0 for size in whole) and 0 in (keys % gpus, gpus % keys)
 
 
 def vllm_arguments(
-    spec: TrainSpec, model: ModelFacts, flavor: Flavor | None, decide: Callable[[str, Any, str], Any]
+    spec: TrainSpec,
+    model: ModelFacts,
+    flavor: Flavor | None,
+    layout: Layout | None,
+    decide: Callable[[str, Any, str], Any],
 ) -> dict[str, Any]:
-    """Arguments of TRL's config that the spec leaves open, by whether and where the script starts a server."""
+    """Arguments of TRL's config that the spec leaves open, by where vLLM runs."""
+    together = layout.vllm_tensor_parallel_size if layout else 1
+    if is_colocated(spec) and together > 1 and not spec.is_set("vllm_tensor_parallel_size"):
+        why = "GPUs that share a copy of the model in vLLM: beside training, no GPU holds a whole one"
+        return {"vllm_tensor_parallel_size": decide("vllm_tensor_parallel_size", together, why)}
     if not starts_server(spec):
         return {}
     gpus, apart = server_gpus(spec, model, flavor), serves_apart(spec)
@@ -123,8 +109,8 @@ def vllm_arguments(
     return {"vllm_server_host": decide("vllm_server_host", _OWN_ADDRESS, why)}
 
 
-def vllm_server(spec: TrainSpec, gpus: int) -> Server | None:
-    """The server that the script starts, on this many GPUs; ``None`` if it starts none."""
+def vllm_server(spec: TrainSpec, gpus: int, context: int | None) -> Server | None:
+    """The server that the script starts, on this many GPUs, for sequences so long; ``None`` if it starts none."""
     if not gpus:
         return None
     apart = serves_apart(spec)
@@ -134,7 +120,7 @@ def vllm_server(spec: TrainSpec, gpus: int) -> Server | None:
         "gpu_memory_utilization": _field(spec, "vllm_gpu_memory_utilization")
         if spec.is_set("vllm_gpu_memory_utilization")
         else None,
-        "max_model_len": getattr(spec, "vllm_max_model_length", None),
+        "max_model_len": context,
         "vllm_model_impl": _field(spec, "vllm_model_impl") if spec.is_set("vllm_model_impl") else None,
         "revision": spec.model_revision,
         "trust_remote_code": getattr(spec, "trust_remote_code", None) or None,
@@ -142,27 +128,6 @@ def vllm_server(spec: TrainSpec, gpus: int) -> Server | None:
     seconds = _field(spec, "vllm_server_timeout") if spec.is_set("vllm_server_timeout") else SERVER_SECONDS
     given = {name: value for name, value in options.items() if value is not None}
     return Server(gpus, int(_field(spec, "vllm_server_port")), float(seconds), given, apart)
-
-
-def share_gpu(
-    spec: TrainSpec, memory: MemoryEstimate | None, flavor: Flavor | None
-) -> tuple[MemoryEstimate | None, Decision | None]:
-    """Give a colocated vLLM what training leaves of each GPU, where the user did not say and both sizes are known.
-
-    Returns:
-        The estimate beside that share, and the decision; the estimate as it was and ``None`` if nothing was decided.
-    """
-    usable = flavor.usable_gpu_memory_gib if flavor else None
-    if memory is None or not usable or not is_colocated(spec) or spec.is_set("vllm_gpu_memory_utilization"):
-        return memory, None
-    alone = replace(memory, gpu_fraction=0.0)
-    left = alone.headroom_gib(usable, flavor.num_gpus if flavor else 1) - alone.margin_gib
-    # in steps of 5%
-    fraction = min(int(left / usable * 20) / 20, MOST_FRACTION)
-    if fraction < LEAST_FRACTION:
-        return memory, None
-    why = f"what training leaves of {usable:.0f} GiB, less a margin"
-    return replace(memory, gpu_fraction=fraction), Decision("vllm_gpu_memory_utilization", fraction, why)
 
 
 def vllm_request(spec: TrainSpec, request: JobRequest) -> JobRequest:

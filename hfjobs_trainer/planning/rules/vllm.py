@@ -10,11 +10,11 @@ from hfjobs_trainer.planning.vllm import (
     gpus_set_aside,
     is_colocated,
     server_gpus,
-    server_shortage,
     serves_apart,
     starts_server,
     uses_vllm,
 )
+from hfjobs_trainer.planning.vllm_memory import server_shortage, weights_shortage
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.context import Context
 
@@ -45,7 +45,8 @@ def tensor_parallel_size_divides_the_gpus(context: Context[Any]) -> Iterator[Fou
                  hardware="a100x4")
         ```
     """
-    size, gpus = context.spec.vllm_tensor_parallel_size, context.num_gpus // context.spec.hardware.nodes
+    size = context.arguments.get("vllm_tensor_parallel_size", context.spec.vllm_tensor_parallel_size)
+    gpus = context.num_gpus // context.spec.hardware.nodes
     if not is_colocated(context.spec) or size <= 1:
         return
     if context.backend != "local":
@@ -152,17 +153,18 @@ def server_has_gpus_of_its_own(context: Context[Any]) -> Iterator[Found]:
 
 
 @rule("VLLM007", stage="run", methods=METHODS, scope="remote")
-def server_holds_the_model(context: Context[Any]) -> Iterator[Found]:
-    """The GPUs of a server for the answers hold the model.
+def vllm_holds_the_model(context: Context[Any]) -> Iterator[Found]:
+    """The GPUs of vLLM hold the model.
 
     What it does:
-        With `vllm_mode="server"`, where the script starts the server, refuses a flavor on which the model's weights
-        alone, of 16 bits, are larger than what the server may take of its GPUs. What is left for the answers' keys and
-        values is not checked.
+        Where the script starts a server (`vllm_mode="server"`), refuses a flavor on which the model's weights alone, of
+        16 bits, are larger than what the server may take of its GPUs. With `vllm_mode="colocate"`, refuses a
+        `vllm_gpu_memory_utilization` with which vLLM's own copy of the weights has no room beside training. What is
+        left for the answers' keys and values is not checked.
 
     Why:
-        The server loads the whole model, spread over the GPUs that it was given and no others. It would end as it
-        starts, while the training processes wait for it.
+        vLLM loads the whole model once more, spread over `vllm_tensor_parallel_size` GPUs and no others. It would end
+        as it starts, once the training processes have loaded theirs.
 
     Example:
         ```python
@@ -177,16 +179,24 @@ def server_holds_the_model(context: Context[Any]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    if not starts_server(spec):
+    beside = is_colocated(spec) and spec.is_set("vllm_gpu_memory_utilization")
+    if not starts_server(spec) and not beside:
         return
     flavor = need(context.flavor, "the flavor, for the memory of its GPUs")
     model = context.facts.model
-    if server_gpus(spec, model, flavor) + (not serves_apart(spec)) > flavor.num_gpus:
+    if not beside and server_gpus(spec, model, flavor) + (not serves_apart(spec)) > flavor.num_gpus:
         return  # VLLM004 tells
     need(shape_of(model), f"the size of {spec.model}")
     need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
-    if (why := server_shortage(spec, model, flavor)) is not None:
-        yield Found("vllm_tensor_parallel_size", why, "more of them, or hardware with larger GPUs")
+    if beside:
+        gpus = context.arguments.get("vllm_tensor_parallel_size", spec.vllm_tensor_parallel_size)
+        why = weights_shortage(spec, model, flavor, gpus, spec.vllm_gpu_memory_utilization)
+        path, instead = "vllm_gpu_memory_utilization", "leave it out: the planner knows what training leaves"
+    else:
+        why = server_shortage(spec, model, flavor)
+        path, instead = "vllm_tensor_parallel_size", "more of them, or hardware with larger GPUs"
+    if why is not None:
+        yield Found(path, why, instead)
 
 
 @rule("VLLM005", methods=METHODS, severity="warning")
