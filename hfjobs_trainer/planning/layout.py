@@ -46,26 +46,24 @@ class Layout:
 
     def __str__(self) -> str:
         batch = f"{self.per_device_train_batch_size} per device x {self.gradient_accumulation_steps}"
+        batch += f" x {self.num_gpus} GPUs" if self.num_gpus > 1 else ""
         kept = "recomputed" if self.gradient_checkpointing else "kept"
         spread = f"{self.strategy}, " if self.num_gpus > 1 else ""
         return f"{spread}{batch}{', packed' if self.packing else ''}, activations {kept}"
 
 
-def layouts(
-    spec: TrainSpec, num_gpus: int, *, nodes: int = 1, usual_gpus: int = 1, most_packed: int = 0
-) -> Iterator[Layout]:
+def layouts(spec: TrainSpec, num_gpus: int, *, nodes: int = 1, most_packed: int = 0) -> Iterator[Layout]:
     """Every layout on machines with ``num_gpus`` training GPUs, TRL's defaults first; none if no batch can be formed.
 
     Args:
         spec: What is asked for; what it sets is the same in all layouts.
         num_gpus: GPUs of one machine that train.
         nodes: Machines.
-        usual_gpus: GPUs over all machines for which TRL's default batch is meant, where the spec sets none.
         most_packed: Packed sequences per device at most; 0 where the planner packs nothing.
     """
     world = num_gpus * nodes
-    batches = [(*batch, False) for batch in _batches(spec, world, usual_gpus)]
-    batches += [(*batch, True) for batch in _batches(spec, world, usual_gpus) if batch[0] <= most_packed]
+    batches = [(*batch, False) for batch in _batches(spec, world)]
+    batches += [(*batch, True) for batch in _batches(spec, world) if batch[0] <= most_packed]
     strategies = [first_strategy(spec)]
     if world > 1 and may_shard(spec):
         # DeepSpeed does not start without a CUDA toolkit, which the default image lacks
@@ -89,8 +87,11 @@ def may_keep_activations(spec: TrainSpec) -> bool:
     return recomputes(spec) and spec.activation_checkpointing is None and not spec.is_set("gradient_checkpointing")
 
 
-def _batches(spec: TrainSpec, world: int, usual_gpus: int) -> Iterator[tuple[int, int]]:
-    """Rows per device and accumulation steps, the most rows first."""
+def _batches(spec: TrainSpec, world: int) -> Iterator[tuple[int, int]]:
+    """Rows per device and accumulation steps, the most rows first; a batch that the spec leaves open is of TRL's size.
+
+    TRL's is so many rows per device: it grows with the GPUs, be they named or chosen.
+    """
     wanted = spec.global_batch_size
     per_device, steps = spec.per_device_train_batch_size, spec.gradient_accumulation_steps
     free = not spec.is_set("per_device_train_batch_size"), not spec.is_set("gradient_accumulation_steps")
@@ -98,8 +99,7 @@ def _batches(spec: TrainSpec, world: int, usual_gpus: int) -> Iterator[tuple[int
         if not may_choose_batch(spec):
             yield per_device, steps
             return
-        # TRL's default batch, on however many GPUs
-        wanted, most = per_device * steps * usual_gpus, per_device
+        wanted, most = per_device * steps * world, per_device
     else:
         most = MOST_PER_DEVICE
     if wanted % world:
@@ -134,7 +134,7 @@ def usual_layout(spec: TrainSpec, num_gpus: int, *, nodes: int = 1) -> Layout | 
         nodes: Machines.
     """
     most = spec.per_device_train_batch_size
-    for layout in layouts(spec, num_gpus, nodes=nodes, usual_gpus=num_gpus * nodes):
+    for layout in layouts(spec, num_gpus, nodes=nodes):
         if spec.is_set("per_device_train_batch_size") or layout.per_device_train_batch_size <= most:
             return layout
     return None

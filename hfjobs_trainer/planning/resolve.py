@@ -191,7 +191,7 @@ def _lay_out(spec: TrainSpec, layout: Layout | None, num_gpus: int, decide: Any)
         return {}
     arguments: dict[str, Any] = {}
     per_device, steps = chosen.per_device_train_batch_size, chosen.gradient_accumulation_steps
-    wanted = spec.global_batch_size
+    wanted, world = spec.global_batch_size, num_gpus * training_nodes(spec)
     usual = wanted is None and per_device == spec.per_device_train_batch_size
     if not spec.is_set("per_device_train_batch_size") and not usual:
         why = f"the largest up to TRL's {spec.per_device_train_batch_size} that divides the global batch"
@@ -199,12 +199,15 @@ def _lay_out(spec: TrainSpec, layout: Layout | None, num_gpus: int, decide: Any)
             why = "what the estimate says is the fastest of those that fit"
         arguments["per_device_train_batch_size"] = decide("per_device_train_batch_size", per_device, why)
     if not spec.is_set("gradient_accumulation_steps") and not usual:
-        world = num_gpus * training_nodes(spec)
         gpus = f" on {world} GPUs" if world > 1 else ""
         whose = "" if wanted else ", TRL's default"
         total = per_device * steps * world
         why = f"{total} sequences per optimiser step{whose}, {per_device} at a time{gpus}"
         arguments["gradient_accumulation_steps"] = decide("gradient_accumulation_steps", steps, why)
+    told = spec.is_set("per_device_train_batch_size") and spec.is_set("gradient_accumulation_steps")
+    if usual and world > 1 and not told:
+        why = f"TRL's default, {per_device} per device, on {world} GPUs: it grows with them unless you set it"
+        decide("global_batch_size", per_device * steps * world, why)
     if layout is not None and may_keep_activations(spec) and not layout.gradient_checkpointing:
         why = "the activations fit, so nothing needs to be computed twice"
         arguments["gradient_checkpointing"] = decide("gradient_checkpointing", False, why)

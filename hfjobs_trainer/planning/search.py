@@ -71,7 +71,6 @@ class Search:
         self.simulation = facts.simulation
         self.model = facts.model
         self.nodes = training_nodes(spec)
-        self.usual_gpus = (planned_gpus(spec, flavor) if flavor else spec.hardware.num_gpus or 1) * self.nodes
         self.most_packed = most_packed(spec, facts)
         self.packed_work = work_of(spec.replace(packing=True), facts, resolved) if self.most_packed else None
         precision, is_set = precision_of(spec, None)
@@ -153,8 +152,7 @@ class Search:
 
     def _ways(self, num_gpus: int) -> Iterator[Layout]:
         """Every layout on this many GPUs."""
-        spec, usual = self.spec, self.usual_gpus
-        return layouts(spec, num_gpus, nodes=self.nodes, usual_gpus=usual, most_packed=self.most_packed)
+        return layouts(self.spec, num_gpus, nodes=self.nodes, most_packed=self.most_packed)
 
     def least_memory(self) -> MemoryEstimate | None:
         """Memory of the layout on one GPU that needs the least; ``None`` if there is none, or its size is unknown."""
@@ -210,13 +208,12 @@ class Search:
             return "the memory of its GPU is unknown"
         if next(self._ways(planned_gpus(self.spec, flavor)), None) is not None:
             return "the size of the model is unknown, so nobody can say whether it fits"
-        spec, wanted = self.spec, self.spec.global_batch_size
-        usual = spec.per_device_train_batch_size * spec.gradient_accumulation_steps * self.usual_gpus
-        batch = f"a batch of {usual}, TRL's default," if wanted is None else f"global_batch_size={wanted}"
+        spec = self.spec
         names = ("per_device_train_batch_size", "gradient_accumulation_steps")
         given = " and ".join(f"{name}={getattr(spec, name)}" for name in names if spec.is_set(name))
         world = _gpus(planned_gpus(spec, flavor) * self.nodes)
-        return f"{batch} cannot be spread over {world}{f' with {given}' if given else ''}"
+        asked = f"global_batch_size={spec.global_batch_size}"
+        return f"{asked} cannot be spread over {world}{f' with {given}' if given else ''}"
 
     def _unfit(self, flavor: Flavor) -> str | None:
         """The first reason against a flavor that needs no estimate, or ``None``."""

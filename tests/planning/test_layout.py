@@ -46,18 +46,16 @@ def formed(layout: Layout, nodes: int) -> int:
     return layout.per_device_train_batch_size * layout.gradient_accumulation_steps * layout.num_gpus * nodes
 
 
-@given(spec=specs(), gpus=GPUS, nodes=NODES, usual=GPUS, packed=some.integers(0, 4))
-def test_every_layout_keeps_the_batch_and_what_was_set(
-    spec: Any, gpus: int, nodes: int, usual: int, packed: int
-) -> None:
-    found = list(layouts(spec, gpus, nodes=nodes, usual_gpus=usual, most_packed=packed))
+@given(spec=specs(), gpus=GPUS, nodes=NODES, packed=some.integers(0, 4))
+def test_every_layout_keeps_the_batch_and_what_was_set(spec: Any, gpus: int, nodes: int, packed: int) -> None:
+    found = list(layouts(spec, gpus, nodes=nodes, most_packed=packed))
     assert len(found) == len(set(found))
     for layout in found:
         assert layout.num_gpus == gpus
         if spec.global_batch_size is not None:
             assert formed(layout, nodes) == spec.global_batch_size
         elif may_choose_batch(spec):
-            assert formed(layout, nodes) == 8 * usual
+            assert formed(layout, nodes) == 8 * gpus * nodes
         for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
             if spec.is_set(name):
                 assert getattr(layout, name) == getattr(spec, name)
@@ -73,7 +71,7 @@ def test_every_layout_keeps_the_batch_and_what_was_set(
 
 @given(spec=specs(), gpus=GPUS, nodes=NODES)
 def test_a_batch_that_can_be_formed_is_formed(spec: Any, gpus: int, nodes: int) -> None:
-    world, found = gpus * nodes, list(layouts(spec, gpus, nodes=nodes, usual_gpus=gpus * nodes))
+    world, found = gpus * nodes, list(layouts(spec, gpus, nodes=nodes))
     wanted, unit = spec.global_batch_size, gpus * nodes
     if wanted is None:
         assert found
@@ -103,7 +101,7 @@ def test_without_facts_no_batch_is_larger_than_the_default(spec: Any, gpus: int,
 def test_a_model_is_spread_only_where_there_are_several_gpus_and_it_is_left_open() -> None:
     def tried(gpus: int = 4, **fields: Any) -> list[str]:
         spec = METHODS["sft"].replace(**fields)
-        return list(dict.fromkeys(layout.strategy for layout in layouts(spec, gpus, usual_gpus=gpus)))
+        return list(dict.fromkeys(layout.strategy for layout in layouts(spec, gpus)))
 
     assert tried() == ["ddp", "fsdp2"]
     assert tried(1) == ["ddp"]

@@ -307,10 +307,39 @@ def test_where_no_machine_will_do_one_problem_says_why(fields: dict[str, Any], c
 
 def test_a_batch_that_cannot_be_spread_is_no_model_of_unknown_size() -> None:
     rows = DatasetFacts(exists=True, columns=("prompt", "completion", "label"), num_rows=15_806, lengths=LENGTHS)
-    kto = hft.pick_flavor(hft.KTO(model="me/model", dataset="me/data"), facts=facts(dataset=rows))
+    pairs = hft.KTO(model="me/model", dataset="me/data", global_batch_size=8)
+    kto = hft.pick_flavor(pairs, facts=facts(dataset=rows))
     # a row of KTO needs another one beside it
-    assert dict(kto.rejected)["h200x8"] == "a batch of 8, TRL's default, cannot be spread over 8 GPUs"
+    assert dict(kto.rejected)["h200x8"] == "global_batch_size=8 cannot be spread over 8 GPUs"
     eight = chosen(global_batch_size=8, per_device_train_batch_size=2)
     assert dict(eight.rejected)["h200x8"] == (
         "global_batch_size=8 cannot be spread over 8 GPUs with per_device_train_batch_size=2"
     )
+
+
+@pytest.mark.parametrize("fields", [{}, {"lora": {}}, {"hardware": {"nodes": 2}}])
+def test_a_named_flavor_is_what_its_row_says(fields: dict[str, Any]) -> None:
+    """TRL's default batch is of a device: it grows with the GPUs, whether they were named or compared."""
+    spec = hft.SFT(model="me/model", dataset="me/data", timeout="1h", **fields)
+    rows = hft.compare_flavors(spec, facts=facts())
+    for name in ("l4x1", "a10g-largex4", "h200x8"):
+        named = spec.replace(hardware={**fields.get("hardware", {}), "flavor": name})
+        estimate = hft.plan(named, facts=facts(), offline=True).estimate
+        assert estimate is not None
+        assert (estimate.layout, estimate.duration) == (rows[name].layout, rows[name].duration)
+
+
+def test_the_batch_is_told_where_it_grew() -> None:
+    def decided(**fields: Any) -> dict[str, Any]:
+        spec = hft.SFT(model="me/model", dataset="me/data", timeout="1h", **fields)
+        return {item.path: item.value for item in hft.plan(spec, facts=facts(), offline=True).decisions}
+
+    four = {"flavor": "a100x4", "nodes": 2}
+    found = decided(hardware=four)
+    per_device, steps = found.get("per_device_train_batch_size", 8), found.get("gradient_accumulation_steps", 1)
+    assert per_device * steps == 8
+    assert ("global_batch_size" in found) == (per_device == 8)
+    assert decided(hardware=four, per_device_train_batch_size=2)["global_batch_size"] == 16
+    told = decided(hardware=four, per_device_train_batch_size=2, gradient_accumulation_steps=1)
+    assert not told.keys() & {"global_batch_size", "gradient_accumulation_steps"}
+    assert "global_batch_size" not in decided(hardware="a100-large")
