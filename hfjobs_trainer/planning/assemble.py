@@ -80,6 +80,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
         usable_gib=flavor.usable_gpu_memory_gib if flavor else None,
         layout=layout,
         duration=duration,
+        why_not=choice.shortage if choice else None,
     )
     return Checked(resolved, flavor, choice, estimate, timeout, hardware, tuple(problems), tuple(unchecked))
 

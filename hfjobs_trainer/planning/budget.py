@@ -53,6 +53,14 @@ def decide_timeout(
     return seconds, tuple(decisions)
 
 
+def binding_limit(spec: JobSpec, seconds: int) -> str:
+    """The field that ends the job after so many seconds, as a path: the timeout or the cap that cut it."""
+    given, hours = padded_timeout(spec), spec.hardware.max_hours
+    if given is not None and given <= seconds:
+        return "timeout"
+    return "hardware.max_hours" if hours is not None and int(hours * 3600) <= seconds else "hardware.max_usd"
+
+
 def over_budget(plan: Plan, subject: str) -> BudgetExceeded | None:
     """The exception for a plan with a problem of the rule ``BUDGET``; ``None`` if it has none."""
     cap, estimate = plan.spec.hardware.max_usd, plan.estimate

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfjobs_trainer.facts import DatasetFacts, Facts
+from hfjobs_trainer.planning.optimizers import is_bitsandbytes
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import JobRequest
 from hfjobs_trainer.planning.resolve import Resolved, is_hub_id
@@ -35,17 +36,8 @@ _BUILDERS: dict[str | None, str] = {".jsonl": "json", ".json": "json", ".csv": "
 _MODEL_CLASSES = {"CAUSAL_LM": "AutoModelForCausalLM", "SEQ_CLS": "AutoModelForSequenceClassification"}
 _VISION_CLASS = "AutoModelForImageTextToText"
 
-# Packages that an argument's value asks for: (argument, how the value begins, package).
-_OPTIMIZER_PACKAGES = (
-    ("paged_", "bitsandbytes"),
-    ("adamw_8bit", "bitsandbytes"),
-    ("adamw_bnb", "bitsandbytes"),
-    ("lion_", "bitsandbytes"),
-    ("ademamix", "bitsandbytes"),
-    ("rmsprop_bnb", "bitsandbytes"),
-    ("adamw_torch_4bit", "torchao"),
-    ("adamw_torch_8bit", "torchao"),
-)
+# Optimizers that are torchao's.
+_TORCHAO = ("adamw_torch_4bit", "adamw_torch_8bit")
 
 
 def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobRequest, *, backend: str) -> Run:
@@ -217,8 +209,9 @@ def _header(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
     for item in getattr(spec, "reward_funcs", ()):
         if isinstance(item, str) and item in BUILTIN_REWARDS:
             wanted.update(BUILTIN_REWARDS[item].packages)
-    wanted |= {package for start, package in _OPTIMIZER_PACKAGES if spec.optim.startswith(start)}
-    if spec.quantization is not None:
+    if spec.optim in _TORCHAO:
+        wanted.add("torchao")
+    if spec.quantization is not None or is_bitsandbytes(spec.optim):
         wanted.add("bitsandbytes")
     if uses_vllm(spec):
         wanted.add("vllm")

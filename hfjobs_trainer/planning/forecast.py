@@ -27,6 +27,7 @@ class Estimate:
         layout: Strategy, batch per device, accumulation and recomputing with which it runs there.
         duration: Seconds and US dollars, each low, expected and high.
         is_rented: Whether it is a flavor of Hugging Face Jobs, which costs dollars.
+        why_not: The first reason against the machine; ``None`` if the run would do there, and where nobody can say.
     """
 
     memory: MemoryEstimate | None = None
@@ -36,6 +37,7 @@ class Estimate:
     layout: Layout | None = None
     duration: DurationEstimate | None = None
     is_rented: bool = True
+    why_not: str | None = None
 
     @property
     def is_known(self) -> bool:
@@ -64,7 +66,12 @@ class Estimate:
         lines: list[str] = []
         if self.verdict is not None:
             lines.append(f"{self.verdict}{where}, of which each has {self.usable_gib:.1f} GiB")
-        lines.append(str(self.memory) if self.memory is not None else "memory: the model's size is not known")
+        if self.memory is None:
+            lines.append("memory: " + (self.why_not or "the model's size is not known"))
+        else:
+            lines.append(str(self.memory))
+            # the verdict says of memory what there is to say
+            lines += [f"but {self.why_not}"] if self.why_not and self.verdict != "does not fit" else []
         if self.layout is not None:
             lines.append(f"with {self.layout}")
         if self.duration is None:
@@ -123,4 +130,5 @@ def estimate_on(spec: TrainSpec, facts: Facts, gpu: str, num_gpus: int | None = 
         layout=option.layout,
         duration=option.duration,
         is_rented=False,
+        why_not=option.why_not,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.strategies import first_strategy, may_shard
+from hfjobs_trainer.planning.strategies import first_strategy, sharding_strategies
 from hfjobs_trainer.specs.base import TrainSpec
 
 MOST_PER_DEVICE = 64
@@ -65,9 +65,8 @@ def layouts(spec: TrainSpec, num_gpus: int, *, nodes: int = 1, most_packed: int 
     batches = [(*batch, False) for batch in _batches(spec, world)]
     batches += [(*batch, True) for batch in _batches(spec, world) if batch[0] <= most_packed]
     strategies = [first_strategy(spec)]
-    if world > 1 and may_shard(spec):
-        # DeepSpeed does not start without a CUDA toolkit, which the default image lacks
-        strategies += ["fsdp2", "zero2", "zero3"] if spec.image else ["fsdp2"]
+    if world > 1:
+        strategies += sharding_strategies(spec)
     for strategy in strategies:
         for recomputed in (True, False) if may_keep_activations(spec) else (recomputes(spec),):
             for per_device, steps, packing in batches:

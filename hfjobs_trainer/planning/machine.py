@@ -9,7 +9,7 @@ from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
 from hfjobs_trainer.planning.memory import MemoryEstimate
 from hfjobs_trainer.planning.offers import by_price
 from hfjobs_trainer.planning.resolve import Resolved
-from hfjobs_trainer.planning.search import Option, Search
+from hfjobs_trainer.planning.search import Option, Search, exceeded_caps
 from hfjobs_trainer.planning.simulated import memory_on
 from hfjobs_trainer.planning.workload import workload
 from hfjobs_trainer.specs.base import TrainSpec
@@ -47,10 +47,16 @@ def choose_machine(spec: TrainSpec, facts: Facts) -> FlavorChoice:
 
 
 def find_alternative(spec: TrainSpec, facts: Facts) -> Option | None:
-    """The flavor on which the run is expected to cost least, whatever was named, and whatever the caps are."""
+    """The flavor on which the run is expected to cost least, whatever was named.
+
+    One within all caps; where none is, one that keeps ``max_hours``; where none does either, the cheapest of all.
+    """
     freed = spec.replace(hardware={**spec.hardware.model_dump(exclude_unset=True), "flavor": "auto"})
     hardware = facts.hardware or snapshot()
-    return _cheapest(Search(freed, facts).survey(sorted(hardware.flavors, key=by_price)))
+    options = Search(freed, facts).survey(sorted(hardware.flavors, key=by_price))
+    in_time = [option for option in options if "max_hours" not in exceeded_caps(spec, option.duration)]
+    within = [option for option in options if option.why_not is None]
+    return _cheapest(within) or _cheapest(in_time) or _cheapest(options)
 
 
 def _cheapest(options: list[Option]) -> Option | None:

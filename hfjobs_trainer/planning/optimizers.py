@@ -42,6 +42,12 @@ def state_bytes(optim: str, *, trained: float, gradients: float, embedding: floa
     return (1 if optim in ("adagrad", "rmsprop") else 2) * gradients
 
 
+def is_bitsandbytes(optim: str) -> bool:
+    """Whether an optimizer is bitsandbytes' (transformers 5.23: ``trainer_optimizer.py``), or GaLore's upon it."""
+    ours = optim.startswith(("paged_", "lion_", "ademamix")) or "bnb" in optim
+    return ours or ("8bit" in optim and "torch" not in optim)
+
+
 def is_paged(optim: str) -> bool:
     """Whether bitsandbytes puts the states into memory that the driver moves to the host when the GPU is full."""
     return optim.startswith("paged_")

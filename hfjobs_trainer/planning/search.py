@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from hfjobs_trainer.facts import Facts, Flavor
 from hfjobs_trainer.planning.architecture import count_parameters
@@ -236,14 +237,29 @@ class Search:
 
 def over_cap(spec: TrainSpec, duration: DurationEstimate | None) -> str | None:
     """Which cap on the whole run is expected to be exceeded, in words; ``None`` if none is."""
-    if duration is None:
-        return None
-    hours, usd = spec.hardware.max_hours, spec.hardware.max_usd
-    if usd is not None and duration.usd.expected > usd:
-        return f"would cost about ${duration.usd.expected:.2f}, above max_usd={usd:g}"
-    if hours is not None and duration.seconds.expected > hours * HOUR:
-        return f"would take about {duration.seconds.expected / HOUR:.1f} h, above max_hours={hours:g}"
+    needed, hardware = exceeded_caps(spec, duration), spec.hardware
+    if "max_usd" in needed:
+        return f"would cost about ${needed['max_usd']:.2f}, above max_usd={hardware.max_usd:g}"
+    if "max_hours" in needed:
+        return f"would take about {needed['max_hours']:.1f} h, above max_hours={hardware.max_hours:g}"
     return None
+
+
+def exceeded_caps(
+    spec: TrainSpec, duration: DurationEstimate | None, case: Literal["expected", "high"] = "expected"
+) -> dict[str, float]:
+    """What the run needs of each cap on the whole run that is below that: US dollars, hours.
+
+    Args:
+        spec: The spec.
+        duration: How long the run takes; ``None`` if nobody can say.
+        case: Which value of the estimate is held against the caps.
+    """
+    if duration is None:
+        return {}
+    needs = {"max_usd": getattr(duration.usd, case), "max_hours": getattr(duration.seconds, case) / HOUR}
+    caps = {name: getattr(spec.hardware, name) for name in needs}
+    return {name: need for name, need in needs.items() if caps[name] is not None and need > caps[name]}
 
 
 def _gpus(count: int) -> str:

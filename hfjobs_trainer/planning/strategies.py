@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hfjobs_trainer.planning.optimizers import is_bitsandbytes
 from hfjobs_trainer.specs.base import TrainSpec
 
 TIMEOUT_SECONDS = 7200
@@ -64,8 +65,29 @@ def first_strategy(spec: TrainSpec) -> str:
     return "user" if hardware.fsdp or hardware.fsdp_config or hardware.deepspeed else "ddp"
 
 
-def may_shard(spec: TrainSpec) -> bool:
-    """Whether the planner may spread the model where no GPU holds it."""
+def sharding_strategies(spec: TrainSpec) -> tuple[str, ...]:
+    """Strategies with which the planner may spread the model where no GPU holds it, the first first."""
     if spec.use_cpu or spec.quantization is not None or first_strategy(spec) == "user":
-        return False
-    return spec.hardware.strategy == "auto" and not type(spec).METHOD.loads_models
+        return ()
+    if spec.hardware.strategy != "auto" or type(spec).METHOD.loads_models:
+        return ()
+    # DeepSpeed does not start without a CUDA toolkit, which the default image lacks
+    possible = ("fsdp2", "zero2", "zero3") if spec.image else ("fsdp2",)
+    return tuple(name for name in possible if updates_parts(spec, name) and not zero3_obstacles(spec, name))
+
+
+def updates_parts(spec: TrainSpec, strategy: str) -> bool:
+    """Whether the optimizer works on what a strategy makes of the parameters.
+
+    FSDP2 hands out distributed tensors, which bitsandbytes' kernels do not know.
+    """
+    return strategy != "fsdp2" or not is_bitsandbytes(spec.optim)
+
+
+def zero3_obstacles(spec: TrainSpec, strategy: str) -> tuple[str, ...]:
+    """Fields that ZeRO-3 cannot do with an adapter; none for any other strategy."""
+    if strategy != "zero3" or spec.lora is None:
+        return ()
+    names = ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
+    selective = [name for name in names if (getattr(spec, name, None) or {}).get("selective")]
+    return (*selective, *(["lora.merge_first"] if spec.lora.merge_first else []))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ import pytest
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts
 from hfjobs_trainer.planning.budget import LEAST_SECONDS
+from hfjobs_trainer.planning.machine import find_alternative
+from hfjobs_trainer.planning.search import exceeded_caps
+from hfjobs_trainer.specs.durations import format_duration
 from tests.planning.known_models import LLAMA_8B, QWEN_05B
 from tests.planning.test_machine import CHATS, ME, facts, sft
 
@@ -98,8 +103,82 @@ def test_a_run_over_its_budget_is_refused_with_an_alternative() -> None:
     (problem,) = [found for found in caught.value.problems if found.code == "COST001"]
     assert problem.path == "hardware.max_usd"
     cheapest = hft.compare_flavors(made.spec.replace(hardware={}), facts=facts()).rows[0]  # pyright: ignore[reportArgumentType]
-    assert f'hardware="{cheapest.flavor.name}"' in problem.fix
+    assert problem.fix.startswith(f'hardware=hft.Hardware(flavor="{cheapest.flavor.name}", max_usd=')
     assert str(caught.value) in str(pickle.loads(pickle.dumps(caught.value)))
+
+
+@pytest.mark.parametrize(
+    "hardware",
+    [
+        {"flavor": "h200x8", "max_usd": 2, "max_hours": 2},
+        {"flavor": "h200x8", "max_usd": 2, "max_hours": 0.5, "num_gpus": 1},
+        {"flavor": "h200x8", "max_usd": 0.2, "max_hours": 0.5, "strategy": "single"},
+        {"flavor": "h200x8", "max_usd": 0.2, "max_hours": 0.02},
+        {"max_usd": 0.2, "max_hours": 10},
+    ],
+    ids=str,
+)
+def test_the_alternative_holds_as_it_is_typed(hardware: dict[str, Any]) -> None:
+    made = plan({"hardware": hardware, "max_length": 2048})
+    (problem,) = [found for found in made.problems if found.code == "COST001"]
+    typed = re.match(r"hardware=(hft\.Hardware\(.*?\)) \(about", problem.fix)
+    assert typed is not None
+    call = ast.parse(typed[1], mode="eval").body
+    assert isinstance(call, ast.Call)
+    other = hft.Hardware(**{word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg})
+    assert other.model_dump(exclude_unset=True).keys() == {"flavor", *hardware}
+    again = plan({"hardware": other, "max_length": 2048})
+    assert not codes(again) & {"COST001", "COST002"}
+    raised = [name for name in ("max_usd", "max_hours") if getattr(other, name) != hardware.get(name)]
+    assert ("fewer steps" in problem.fix) is bool(raised)
+
+
+def test_an_alternative_is_within_all_caps_where_one_is() -> None:
+    cheapest, *others = (row for row in hft.compare_flavors(sft(), facts=facts()) if row.why_not is None)
+    assert cheapest.hours is not None
+    faster = min((row.usd, row.hours) for row in others if row.usd and row.hours and row.hours < cheapest.hours)
+    hardware = {"flavor": "h200x8", "max_usd": faster[0] * 1.01, "max_hours": (faster[1] + cheapest.hours) / 2}
+    spec = sft(hardware=hardware)
+    found = find_alternative(spec, facts())
+    assert found is not None
+    assert found.flavor != cheapest.flavor
+    assert exceeded_caps(spec, found.duration) == {}
+
+
+def spread(known: hft.Plan) -> tuple[float, float]:
+    assert known.estimate is not None
+    assert known.estimate.seconds is not None
+    return known.estimate.seconds.expected, known.estimate.seconds.high
+
+
+def test_a_limit_within_the_range_of_the_estimate_is_told_of() -> None:
+    expected, high = spread(plan({"hardware": "h200"}))
+    between = (expected + high) / 2
+    price = 5.0 / 3600
+    for path, fields in (
+        ("timeout", {"hardware": "h200", "timeout": int(between), "timeout_padding": 0}),
+        ("hardware.max_hours", {"hardware": {"flavor": "h200", "max_hours": between / 3600}}),
+        ("hardware.max_usd", {"hardware": {"flavor": "h200", "max_usd": between * price}, "timeout": "20h"}),
+    ):
+        made = plan(fields)
+        assert made.flavor is not None
+        assert made.flavor.usd_per_hour == 5.0
+        assert made.timeout_seconds is not None
+        (problem,) = [found for found in made.problems if found.code.startswith("COST")]
+        assert (problem.code, problem.path) == ("COST003", path)
+        assert problem.why.endswith("it may not come to its end")
+        assert format_duration(made.timeout_seconds) in problem.why
+    for fields in (
+        {"hardware": "h200"},
+        {"hardware": "h200", "timeout": int(high) + 1, "timeout_padding": 0},
+        {"hardware": {"flavor": "h200", "max_hours": high / 3600 * 1.01, "max_usd": high * price + 1}},
+    ):
+        assert not [found for found in plan(fields).problems if found.code.startswith("COST")]
+
+
+def test_a_cap_that_even_the_expected_run_exceeds_is_told_of_once() -> None:
+    made = plan({"hardware": {"flavor": "h200", "max_hours": 0.1}, "timeout": "20h"})
+    assert [found.code for found in made.problems if found.code.startswith("COST")] == ["COST002"]
 
 
 def test_what_no_machine_does_within_its_caps_gets_none() -> None:

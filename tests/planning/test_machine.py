@@ -240,6 +240,28 @@ def test_an_estimate_counts_the_gpus_that_train() -> None:
     assert (one.num_gpus, one.memory.num_gpus) == (1, 1)
 
 
+def test_an_estimate_says_why_there_is_none() -> None:
+    fields: dict[str, Any] = {"lora": {"r": 16}, "global_batch_size": 3}
+    two = hft.estimate(sft(**fields), gpu="2x H100", facts=facts(LLAMA_8B))
+    assert two.memory is None
+    assert two.why_not == "global_batch_size=3 cannot be spread over 2 GPUs"
+    assert str(two).startswith("memory: global_batch_size=3 cannot be spread over 2 GPUs\n")
+    unknown = hft.estimate(sft(), gpu="H100", facts=Facts())
+    assert "the size of the model is unknown" in str(unknown)
+    large = hft.estimate(sft(), gpu="3090", facts=facts(LLAMA_8B))
+    assert large.why_not is not None
+    assert large.why_not.startswith("needs ")
+    assert large.why_not not in str(large)
+    fits = hft.estimate(sft(), gpu="H100", facts=facts())
+    assert fits.why_not is None
+
+
+def test_an_estimate_on_a_flavor_says_what_the_machine_lacks() -> None:
+    small = hft.estimate(sft(lora={"r": 16}, hardware="a10g-small"), facts=facts(LLAMA_8B))
+    assert small.verdict == "fits"
+    assert "but needs 19 GB of host memory to load the weights, it has 15 GB" in str(small).splitlines()
+
+
 def test_an_estimate_without_a_card_is_that_of_the_plan() -> None:
     assert hft.estimate(sft(), facts=facts()) == hft.plan(sft(), facts=facts()).estimate
     unknown = hft.estimate(sft(), facts=Facts())

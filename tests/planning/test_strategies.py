@@ -8,7 +8,9 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.planning.layout import layouts
 from hfjobs_trainer.planning.memory import MemoryEstimate, Workload, estimate_memory
+from hfjobs_trainer.planning.strategies import SHARDED
 from tests.planning.known_models import LLAMA_8B, LLAMA_70B, QWEN_05B, QWEN_7B
 
 
@@ -73,6 +75,37 @@ def test_quantized_weights_are_not_spread_unasked() -> None:
     made = plan(LLAMA_70B, lora=hft.LoRA(), quantization="4bit", hardware="l4x4")
     assert decided(made)["hardware.strategy"] == "ddp"
     assert '"bitsandbytes==' in made.script
+
+
+CANNOT_BE_SPREAD: list[dict[str, Any]] = [
+    {"optim": "adamw_8bit"},
+    {"optim": "paged_adamw_8bit"},
+    {"optim": "adamw_bnb_8bit"},
+    {"optim": "lion_32bit"},
+    {"lora": {}, "gradient_checkpointing_kwargs": {"selective": True}},
+    {"lora": {"adapter": "me/adapter", "merge_first": True}},
+    {"lora": {}, "quantization": "4bit"},
+]
+
+
+@pytest.mark.parametrize("image", [None, "me/cuda"])
+@pytest.mark.parametrize("fields", CANNOT_BE_SPREAD, ids=str)
+def test_auto_spreads_as_a_rule_would_allow(fields: dict[str, Any], image: str | None) -> None:
+    spec = hft.SFT(model="me/model", dataset="me/data", image=image, **fields)
+    offered = {layout.strategy for layout in layouts(spec, 4)}
+    for strategy in SHARDED:
+        named = hft.check(spec.replace(hardware={"strategy": strategy}), facts=Facts())
+        if any(problem.code.startswith("DIST") for problem in named.problems):
+            assert strategy not in offered
+    assert offered < {"ddp", "fsdp2", "zero2", "zero3"}
+
+
+def test_an_optimizer_that_needs_whole_parameters_is_told_of_where_nothing_fits() -> None:
+    made = plan(LLAMA_8B, optim="paged_adamw_32bit")
+    assert made.flavor is None
+    (problem,) = [item for item in made.problems if item.code == "HW003"]
+    assert 'optim="adamw_torch_fused"' in problem.fix
+    assert plan(LLAMA_8B, optim="adamw_torch_fused").flavor is not None
 
 
 @pytest.mark.parametrize("strategy", ["fsdp1", "fsdp2", "zero1", "zero2", "zero3"])

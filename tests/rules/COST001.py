@@ -11,6 +11,7 @@ EXPECTED = [
     (
         "hardware.max_usd",
         "the run is expected to cost $3.33 on h200x8 (5 min (89 s to 20 min)), above max_usd=0.5",
-        'max_usd=1.10 with hardware="a100-large" (about $1.04, 25 min (8 min to 1 h 3 min)), or fewer steps',
+        'hardware=hft.Hardware(flavor="a100-large", max_usd=1.10) (about $1.04, 25 min (8 min to 1 h 3 min)), '
+        "or fewer steps",
     ),
 ]

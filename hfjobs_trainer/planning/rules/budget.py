@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.budget import padded_timeout
+from hfjobs_trainer.planning.budget import binding_limit
 from hfjobs_trainer.planning.machine import find_alternative
-from hfjobs_trainer.planning.search import Option
+from hfjobs_trainer.planning.search import Option, exceeded_caps
 from hfjobs_trainer.planning.vllm import uses_vllm
 from hfjobs_trainer.planning.work import unknown_work
 from hfjobs_trainer.problems import Found, need, rule
@@ -31,15 +31,17 @@ def _wanted(context: Context[TrainSpec], cap: float | None) -> Option | None:
 
 
 def _cheaper(context: Context[TrainSpec], cap: float) -> str:
-    """The cheapest machine that would do, and what is left where even that is above the cap."""
-    found = find_alternative(context.spec, context.facts)
+    """The cheapest machine that would do, with the caps as they are, or raised where it exceeds them."""
+    spec = context.spec
+    found = find_alternative(spec, context.facts)
     if found is None or found.duration is None:
         return f"max_usd above {cap:g}"
-    usd = found.duration.usd.expected
-    other = f'hardware="{found.flavor.name}" (about ${usd:.2f}, {found.duration.seconds.as_duration()})'
-    if usd <= cap:
-        return other
-    return f"max_usd={_above(usd)} with {other}, or fewer steps"
+    raised = {name: _above(need) for name, need in exceeded_caps(spec, found.duration).items()}
+    given = {"flavor": found.flavor.name} | spec.hardware.model_dump(exclude_unset=True, exclude={"flavor"})
+    told = {name: f'"{value}"' if isinstance(value, str) else repr(value) for name, value in given.items()}
+    hardware = ", ".join(f"{name}={text}" for name, text in (told | raised).items())
+    takes = f"about ${found.duration.usd.expected:.2f}, {found.duration.seconds.as_duration()}"
+    return f"hardware=hft.Hardware({hardware}) ({takes}){', or fewer steps' if raised else ''}"
 
 
 def _above(usd: float) -> str:
@@ -103,20 +105,22 @@ def run_takes_no_longer_than_allowed(context: Context[TrainSpec]) -> Iterator[Fo
     time = option.duration.seconds.as_duration()
     why = f"the run is expected to take {time} on {option.flavor.name}, above max_hours={cap:g}"
     hours = option.duration.seconds.expected / 3600
-    other = "" if context.spec.hardware.flavor == "auto" else 'flavor="auto", or '
+    found = None if context.spec.hardware.flavor == "auto" else find_alternative(context.spec, context.facts)
+    other = 'flavor="auto", or ' if found is not None and found.why_not is None else ""
     yield Found("hardware.max_hours", why, f"{other}max_hours={_above(hours)}")
 
 
 @rule("COST003", stage="run", scope="remote", severity="warning")
 def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Found]:
-    """The timeout is longer than the run is expected to take.
+    """The timeout is longer than the run may take.
 
     What it does:
-        Warns where the run is expected to take longer than its timeout, padding included.
+        Warns where the upper end of the estimated time is above the timeout, padding included, or above what `max_usd`
+        and `max_hours` leave of it.
 
     Why:
-        The job would be ended before its end. The estimate has an error, which the plan shows; a run that is billed by
-        the minute costs no more with a longer timeout.
+        The job might be ended before its end, and what was not saved be lost. A run is billed by the minute: it costs
+        no more with a longer timeout.
 
     Example:
         ```python
@@ -128,13 +132,25 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
         hft.SFT(model="meta-llama/Llama-3.1-8B", dataset="HuggingFaceH4/ultrachat_200k")
         ```
     """
-    duration, limit = context.duration, padded_timeout(context.spec)
-    if duration is None or limit is None or duration.seconds.expected <= limit:
+    spec, duration, limit = context.spec, context.duration, context.timeout_seconds
+    if duration is None or limit is None or duration.seconds.high <= limit:
         return
-    longer = format_duration(-int(-duration.seconds.expected // 60) * 60)
-    time = duration.seconds.as_duration()
-    why = f"the run is expected to take {time}, and the job is ended after {format_duration(limit)}"
-    yield Found("timeout", why, f'timeout="{longer}" or more, or leave it out')
+    path = binding_limit(spec, limit)
+    if path == "timeout":
+        longer = format_duration(-int(-duration.seconds.high // 60) * 60)
+        ends, fix = "the job is ended", f'timeout="{longer}" or more, or leave it out'
+    elif exceeded_caps(spec, duration):
+        # other rules tell of a cap that even the expected run exceeds
+        return
+    else:
+        cap = path.removeprefix("hardware.")
+        value = getattr(spec.hardware, cap)
+        wanted = exceeded_caps(spec, duration, "high") or {cap: value}
+        ends = f"{cap}={value:g} ends the job"
+        fix = ", ".join(f"{name}={_above(need)}" for name, need in wanted.items()) + ", or fewer steps"
+    perhaps = "" if duration.seconds.expected > limit else ": it may not come to its end"
+    why = f"the run is expected to take {duration.seconds.as_duration()}, and {ends} after {format_duration(limit)}"
+    yield Found(path, why + perhaps, fix)
 
 
 @rule("COST004", stage="run", severity="warning", methods=["grpo", "rloo", "online_dpo"])

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from hfjobs_trainer.facts import Flavor, HardwareFacts
 from hfjobs_trainer.planning.estimate import Verdict
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot, suggest_flavors
+from hfjobs_trainer.planning.strategies import sharding_strategies
 from hfjobs_trainer.planning.vllm import gpus_set_aside, training_nodes
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 
 _PATH = "hardware.flavor"
+# An optimizer that works on the parts of a spread model: TRL's default.
+_ANY_STRATEGY = "adamw_torch_fused"
 
 
 def _offered(context: Context[TrainSpec]) -> HardwareFacts:
@@ -290,6 +293,8 @@ def _judged(context: Context[TrainSpec], verdict: Verdict) -> tuple[Flavor, floa
 def _ways(spec: TrainSpec) -> list[str]:
     """What would need less memory; a batch that the user left open is as small as it can be already."""
     ways = ["lora=hft.LoRA()"] if spec.lora is None else [] if spec.quantization else ['quantization="4bit"']
+    if not sharding_strategies(spec) and sharding_strategies(spec.replace(optim=_ANY_STRATEGY)):
+        ways.append(f'optim="{_ANY_STRATEGY}"')
     if spec.is_set("per_device_train_batch_size") and spec.per_device_train_batch_size > 1:
         ways.append("a smaller per_device_train_batch_size")
     return [*ways, "a smaller model"]

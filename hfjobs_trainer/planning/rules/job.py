@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.budget import binding_limit
 from hfjobs_trainer.planning.labels import is_label_key, is_label_value, slug
-from hfjobs_trainer.planning.search import HOUR, over_cap
+from hfjobs_trainer.planning.search import over_cap
 from hfjobs_trainer.planning.work import unknown_work
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
@@ -79,11 +80,10 @@ def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
     seconds, given = context.timeout_seconds, context.spec.timeout
     if seconds is None or seconds >= MIN_SECONDS or over_cap(context.spec, context.duration):
         return
-    if given is None or given * (1 + context.spec.timeout_padding) >= MIN_SECONDS:
-        hours = context.spec.hardware.max_hours
-        cap = "max_hours" if hours is not None and int(hours * HOUR) <= seconds else "max_usd"
+    path = binding_limit(context.spec, seconds)
+    if given is None or path != "timeout":
         why = f"leaves {seconds} s before the job is ended; {MIN_SECONDS} s are too short to start in"
-        yield Found(f"hardware.{cap}", why, f"a larger {cap}, or a cheaper flavor")
+        yield Found(path, why, f"a larger {path.removeprefix('hardware.')}, or a cheaper flavor")
     else:
         why = f"{format_duration(given)} ({seconds} s with padding) is under {MIN_SECONDS} s, too short to start in"
         number = given if given < 60 else -(-given // 60)

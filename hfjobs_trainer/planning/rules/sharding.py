@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot
-from hfjobs_trainer.planning.strategies import SHARDED, SHARDS_WEIGHTS
+from hfjobs_trainer.planning.strategies import SHARDED, SHARDS_WEIGHTS, updates_parts, zero3_obstacles
 from hfjobs_trainer.planning.vllm import training_nodes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
@@ -86,7 +85,8 @@ def the_optimizer_works_on_parts(context: Context[TrainSpec]) -> Iterator[Found]
     """The optimizer can work on parts of the parameters.
 
     What it does:
-        Refuses bitsandbytes' optimizers (`paged_*`, `*_8bit`, `*_bnb*`) with `fsdp2`.
+        Refuses bitsandbytes' optimizers (`paged_*`, `*_8bit`, `*_bnb*`, `lion_*`, `ademamix*`) with `fsdp2`, which
+        `auto` never chooses for them.
 
     Why:
         FSDP2 hands out parameters as distributed tensors, which bitsandbytes' kernels do not know.
@@ -102,10 +102,9 @@ def the_optimizer_works_on_parts(context: Context[TrainSpec]) -> Iterator[Found]
         ```
     """
     spec = context.spec
-    name = spec.optim
-    bitsandbytes = name.startswith("paged_") or "bnb" in name or (name.endswith("_8bit") and "torch" not in name)
-    if bitsandbytes and spec.hardware.strategy == "fsdp2":
-        yield Found("optim", f"{name} is bitsandbytes', which cannot work on FSDP2's parts", '"adamw_torch_fused"')
+    if not updates_parts(spec, spec.hardware.strategy):
+        why = f"{spec.optim} is bitsandbytes', which cannot work on FSDP2's parts"
+        yield Found("optim", why, '"adamw_torch_fused"')
 
 
 @rule("DIST004")
@@ -130,16 +129,12 @@ def checkpointing_fits_zero3(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=..., lora=hft.LoRA(), hardware=hft.Hardware(strategy="zero3"))
         ```
     """
-    spec = context.spec
-    if spec.hardware.strategy != "zero3" or spec.lora is None:
-        return
-    for name in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"):
-        given: dict[str, Any] = getattr(spec, name, None) or {}
-        if given.get("selective"):
+    for name in zero3_obstacles(context.spec, context.spec.hardware.strategy):
+        if name == "lora.merge_first":
+            why = "zero3 leaves each process a part of the weights, into which no adapter can be merged"
+            yield Found(name, why, 'strategy="zero2" or "fsdp2"')
+        else:
             yield Found(name, "ZeRO-3 with an adapter recomputes whole layers", f"leave it out, or {_PATH}='fsdp2'")
-    if spec.lora.merge_first:
-        why = "zero3 leaves each process a part of the weights, into which no adapter can be merged"
-        yield Found("lora.merge_first", why, 'strategy="zero2" or "fsdp2"')
 
 
 @rule("DIST005")
