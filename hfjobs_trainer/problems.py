@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.tokens import masked
 
 Severity = Literal["error", "warning"]
 Stage = Literal["spec", "run"]
@@ -29,7 +30,7 @@ RULE_PACKAGES = ("hfjobs_trainer.planning.rules", "hfjobs_trainer.specs.methods"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """One thing that is wrong; tokens that a value holds are masked in its texts.
 
     Attributes:
         code: Stable code, such as ``"DATA001"``; explained in ``references/rules.md``.
@@ -47,6 +48,10 @@ class Problem:
     severity: Severity = "error"
     scope: Scope = "script"
 
+    def __post_init__(self) -> None:
+        for name in ("path", "why", "fix"):
+            object.__setattr__(self, name, masked(getattr(self, name)))
+
     def __str__(self) -> str:
         mark = "" if self.severity == "error" else "(warning) "
         subject = f"{self.path}: " if self.path else ""
@@ -55,10 +60,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """A rule that could not be applied, and the fact it lacked."""
+    """A rule that could not be applied, and the fact it lacked; a token in its name is masked."""
 
     code: str
     needs: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs", masked(self.needs))
 
     def __str__(self) -> str:
         return f"{self.code} needs {self.needs}"

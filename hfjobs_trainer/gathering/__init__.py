@@ -51,7 +51,7 @@ def gather(
     from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
     from hfjobs_trainer.specs.script import Script
 
-    token = token or attempt(_stored_token)
+    token = (token or attempt(_stored_token) or "").strip() or None
     hub = None if offline or _client_is_offline() else Hub(endpoint, token)
     remote = hub if backend == "hub" else None
     # All questions are asked before the first answer is awaited, and the disk is read meanwhile.

@@ -16,8 +16,8 @@ from hfjobs_trainer.specs.args_base import TRLArgs
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
-from hfjobs_trainer.specs.tokens import masked, names_a_secret
 from hfjobs_trainer.specs.trl_args.common import CommonArgs
+from hfjobs_trainer.tokens import masked, name_of_secret, names_a_secret
 
 DType = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -142,6 +142,8 @@ class JobSpec(BaseModel):
         given = self.model_dump(exclude_unset=True, exclude={"method"})
         if self.env:
             given["env"] = {name: "***" if names_a_secret(name, text) else text for name, text in self.env.items()}
+        if self.secrets:
+            given["secrets"] = [name_of_secret(entry) for entry in self.secrets]
         return masked(f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})")
 
     __str__ = __repr__

@@ -21,7 +21,6 @@ from hfjobs_trainer.specs.dropped import instead
 from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
-from hfjobs_trainer.specs.tokens import masked
 from hfjobs_trainer.specs.values import unwritable
 
 S = TypeVar("S", bound=JobSpec)
@@ -309,7 +308,7 @@ def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) 
     message = message.removeprefix("Value error, ").replace("Input should be", "must be")
     message = message if own else message[:1].lower() + message[1:]
     got = f", not {_article(type(value).__name__)}" if kind.endswith("_type") and value is not None else ""
-    return Problem("SPEC003", path, masked(message + got))
+    return Problem("SPEC003", path, message + got)
 
 
 _EXAMPLES = {

@@ -6,6 +6,7 @@ BAD = {
     "reward_funcs": {"name": "ask", "source": f"def ask(completions, **kwargs):\n    return [len('{TOKEN}')]\n"},
     "model_init_kwargs": {"token": TOKEN, TOKEN: 1},
     "secrets": ["sk-" + "b" * 30],
+    "extra_dependencies": ["x @ git+https://u:hunter2@gitlab.com/a/b.git"],
 }
 GOOD = {"method": "grpo", "secrets": ["HF_TOKEN"], "model_revision": "0" * 40}
 EXPECTED = [
@@ -22,6 +23,11 @@ EXPECTED = [
     (
         "secrets.0",
         "contains an API key, which would stand in the script",
+        'take it out, revoke it, and pass a new one with secrets=["NAME"]',
+    ),
+    (
+        "extra_dependencies.0",
+        "contains a URL with a password, which would stand in the script",
         'take it out, revoke it, and pass a new one with secrets=["NAME"]',
     ),
     (

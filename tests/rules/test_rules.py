@@ -7,17 +7,18 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from rules.case import base, case, codes
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen import rules
-from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.facts import Facts, ScriptFacts
 from hfjobs_trainer.problems import Problem, Unchecked, all_rules
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.base import JobSpec
-from hfjobs_trainer.specs.tokens import token_kind
+from hfjobs_trainer.tokens import token_kind
 
 RULES = [code for code in codes() if code not in load.CODES]
 SPECS = [code for code in RULES if code not in parse.CODES]
@@ -69,7 +70,20 @@ def test_script_rules_hold_everywhere_and_remote_ones_on_the_hub_only(code: str)
         assert told(code, elsewhere) == known.expected
 
 
-OF_JOBS = ("ENV001", "ENV002", "HW001", "HW005", "HW007", "JOB001", "JOB002", "JOB003", "JOB004", "SEC001", "SEC002")
+OF_JOBS = (
+    "ENV001",
+    "ENV002",
+    "HW001",
+    "HW005",
+    "HW007",
+    "JOB001",
+    "JOB002",
+    "JOB003",
+    "JOB004",
+    "SEC001",
+    "SEC002",
+    "SEC006",
+)
 
 
 @pytest.mark.parametrize("code", OF_JOBS)
@@ -105,12 +119,66 @@ def test_the_page_has_every_code() -> None:
     assert [code for code in codes() if f"](#{code.lower()})" not in page] == []
 
 
-@pytest.mark.parametrize("code", ["SEC001", "SEC002"])
+@pytest.mark.parametrize("code", ["SEC001", "SEC002", "SEC006"])
 def test_no_message_holds_a_secret(code: str) -> None:
     known = case(code)
     report = hft.check(base(known.bad), facts=known.facts)
     assert token_kind(str(report)) is None
-    assert "0123456789abcdef" not in str(report)
+    assert not any(secret in str(report) for secret in ("0123456789abcdef", "hunter2"))
+
+
+TOKEN = "hf_" + "a" * 34
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"hardware": TOKEN},
+        {"model": f"https://user:{TOKEN}@huggingface.co/me/model"},
+        {"model": "https://user:hunter2@huggingface.co/me/model"},
+        {"dataset": {"id": "me/data", "split": TOKEN}},
+        {"secrets": [f"HF_TOKEN={TOKEN}", "PLAIN=hunter2"]},
+        {"labels": {"a": TOKEN, "b": "https://user:hunter2@host"}},
+        {TOKEN: 1},
+        {"lora": {TOKEN: 1}},
+        {"learning_rate": TOKEN},
+        {"loss_type": TOKEN},
+        {"extra_dependencies": ["x @ git+https://u:hunter2@gitlab.com/a/b.git"]},
+    ],
+)
+def test_whatever_is_said_of_a_secret_does_not_show_it(fields: dict[str, Any]) -> None:
+    report = hft.check(base(fields), facts=Facts())
+    assert report.problems
+    told = str(report) + repr(report)
+    assert TOKEN not in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("fields", [{"secrets": ["PLAIN=hunter2"]}, {"env": {"URI": "https://u:hunter2@host"}}])
+def test_no_spec_shows_a_secret(fields: dict[str, Any]) -> None:
+    assert "hunter2" not in repr(hft.SFT(model="me/model", dataset="me/data", **fields))
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (f'login("{TOKEN}")', "a Hugging Face token"),
+        ('db = "postgresql://app:hunter2@db/train"', "a URL with a password"),
+        ('db = f"postgresql://{user}:{password}@db/train"', None),
+        ("# git clone https://user:${TOKEN}@host/a.git", None),
+        ("# postgresql://user:password@host", None),
+        ('url = "http://localhost:8000/@me"', None),
+    ],
+)
+def test_a_script_that_exists_has_no_token(line: str, kind: str | None) -> None:
+    facts = Facts(script=ScriptFacts(text=f"{line}\n", sha256="0" * 64))
+    found = told("SEC002", hft.check(base({"method": "script"}), facts=facts).problems)
+    fix = "take it out, revoke it, and have the script read a new one from its environment: secrets=[...]"
+    expected = ("script", f"the script contains {kind}, and all who see the job can read it", fix)
+    assert found == ([expected] if kind else [])
+    if kind:
+        with pytest.raises(hft.SpecError):
+            hft.plan(base({"method": "script"}), facts=facts)
 
 
 Write = Callable[[str, str | None], str]

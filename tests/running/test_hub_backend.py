@@ -23,7 +23,8 @@ from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNo
 from hfjobs_trainer.planning.plan import JobRequest, Plan
 from hfjobs_trainer.running.backends.base import JobRecord
 from hfjobs_trainer.running.backends.hub import HubBackend
-from hfjobs_trainer.running.backends.hub_connection import THREAD, Patience
+from hfjobs_trainer.running.backends.hub_connection import THREAD, Patience, Secret
+from hfjobs_trainer.running.backends.hub_failures import strike_out
 from hfjobs_trainer.running.backends.hub_log import Transcript
 
 SECRET = "s3cret 'with' \"quotes\", \\ and ü\nin two lines"
@@ -159,6 +160,7 @@ def test_each_submission_has_an_id_of_its_own(hub: hubsim.Hub, backend: HubBacke
     ("token", "namespace", "kind", "words"),
     [
         (None, "alice", AuthError, ["no Hugging Face token", "hf auth login", "HF_TOKEN"]),
+        (" \n", "alice", AuthError, ["no Hugging Face token"]),
         ("hf_nobody", "alice", AuthError, ["does not accept this token", "hf auth login", "HF_TOKEN"]),
         ("hf_nobody", None, AuthError, ["does not accept this token"]),
         ("hf_alice_nojobs", "alice", AuthError, ["job.write", "'alice'", "settings/tokens"]),
@@ -180,6 +182,31 @@ def test_who_may_not_submit(
     assert [word for word in words if word not in str(raised.value)] == []
     assert hub.jobs == {}
     assert token or hub.journal == []
+
+
+def test_a_token_read_from_a_file(hub: hubsim.Hub, connect: Callable[..., HubBackend]) -> None:
+    connect("hf_alice_write\r\n").submit(plan())
+    assert len(hub.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    "token", ["hf_alice_write\nsecond", "export HF_TOKEN=hf_alice_write", "hf_alice_write\x00", "hf_ä"]
+)
+def test_what_is_no_token_is_refused_and_not_shown(
+    hub: hubsim.Hub, connect: Callable[..., HubBackend], token: str
+) -> None:
+    with pytest.raises(AuthError, match="no token has") as raised:
+        connect(token).submit(plan())
+    assert token[:5] not in tell_all(raised.value)
+    assert hub.journal == []
+
+
+@pytest.mark.parametrize("shown", [str, repr, json.dumps, lambda text: repr(text.encode())])
+def test_a_hidden_value_is_struck_out_however_it_is_quoted(shown: Callable[[str], str]) -> None:
+    secret = "first 'half'\nsecond half"
+    text = strike_out(f"a header {shown(secret)} is refused", (Secret(secret),))
+    assert "half" not in text
+    assert text.startswith("a header ")
 
 
 def test_a_refusal_within_the_upload(hub: hubsim.Hub, backend: HubBackend) -> None:

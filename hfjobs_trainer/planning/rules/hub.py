@@ -11,7 +11,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.inputs import Input, inputs
 from hfjobs_trainer.specs.locations import data_suffix, is_local_path, is_valid_repo_id
-from hfjobs_trainer.specs.tokens import masked
+from hfjobs_trainer.tokens import masked
 
 
 def _owner(context: Context[TrainSpec]) -> str:
@@ -125,8 +125,8 @@ def repository_names_are_valid(context: Context[TrainSpec]) -> Iterator[Found]:
     spec = context.spec
     for item in inputs(context):
         if not item.is_local and not is_valid_repo_id(item.id):
-            fix = f"namespace/name, or ./{masked(item.id)} for a folder here"
-            yield Found(item.id_path, f'"{masked(item.id)}" is no id of a repository', fix)
+            fix = f"namespace/name, or ./{item.id} for a folder here"
+            yield Found(item.id_path, f'"{item.id}" is no id of a repository', fix)
     for path, repo, form in (
         ("output.hub_model_id", spec.output.hub_model_id, "namespace/name"),
         ("tracking.space_id", spec.tracking.space_id, "name or namespace/name"),
@@ -136,7 +136,7 @@ def repository_names_are_valid(context: Context[TrainSpec]) -> Iterator[Found]:
             continue
         owner, _, name = masked(repo).rpartition("/")
         good = f"{file_name(owner) or _owner(context)}/{file_name(name) or 'name'}"
-        yield Found(path, f'"{masked(repo)}" is not of the form {form}', f'"{good}"')
+        yield Found(path, f'"{repo}" is not of the form {form}', f'"{good}"')
 
 
 @rule("HUB004", scope="remote")
@@ -163,7 +163,7 @@ def namespaces_are_yours(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec, account = context.spec, context.facts.account
     if spec.namespace is not None and ("/" in spec.namespace or not is_valid_repo_id(spec.namespace)):
-        why = f'"{masked(spec.namespace)}" is no name of a user or organization'
+        why = f'"{spec.namespace}" is no name of a user or organization'
         yield Found("namespace", why, f'"{file_name(masked(spec.namespace).split("/")[0]) or "username"}"')
     used = [("namespace", spec.namespace)]
     for path, repo in (

@@ -13,7 +13,7 @@ from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.durations import format_duration
-from hfjobs_trainer.specs.tokens import masked
+from hfjobs_trainer.tokens import masked, name_of_secret
 
 MIN_SECONDS = 300
 """Shortest timeout that is sent, seconds: the packages alone take minutes to install."""
@@ -120,7 +120,7 @@ def labels_are_accepted(context: Context[TrainSpec]) -> Iterator[Found]:
             yield Found("labels", f'the key "{name}" {allowed}', f'"{slug(name) or "label"}"')
         if not is_label_value(value):
             text = masked(value)
-            yield Found(f"labels.{masked(key)}", f'the value "{text}" {allowed}', f'"{slug(text)}"')
+            yield Found(f"labels.{key}", f'the value "{text}" {allowed}', f'"{slug(text)}"')
 
 
 @rule("JOB004", scope="remote", scripts=True)
@@ -145,17 +145,18 @@ def environment_names_are_accepted(context: Context[TrainSpec]) -> Iterator[Foun
         ```
     """
     spec = context.spec
+    secrets = [name_of_secret(entry) for entry in spec.secrets]
     allowed = "must begin with a letter and have only letters, digits and _"
-    for kind, names, pattern in (("env", list(spec.env), _ENV_NAME), ("secrets", spec.secrets, _SECRET_NAME)):
+    for kind, names, pattern in (("env", list(spec.env), _ENV_NAME), ("secrets", secrets, _SECRET_NAME)):
         for name in names:
             if not pattern.fullmatch(name):
                 more = ", two at least" if kind == "env" else ""
                 plain = re.sub(r"[^A-Za-z0-9_]", "_", masked(name)).lstrip("_0123456789")
                 good = f'"{plain}"' if pattern.fullmatch(plain) else "another name"
-                yield Found(kind, f'the name "{masked(name)}" {allowed}{more}', good)
-    for name in spec.secrets:
+                yield Found(kind, f'the name "{name}" {allowed}{more}', good)
+    for name in secrets:
         if name in spec.env:
-            yield Found("env", f"{masked(name)} is in secrets as well", "leave it out of env")
+            yield Found("env", f"{name} is in secrets as well", "leave it out of env")
 
 
 @rule("JOB005", scope="remote")

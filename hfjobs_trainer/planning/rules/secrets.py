@@ -9,7 +9,8 @@ from hfjobs_trainer.planning.resolve import resolve
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
-from hfjobs_trainer.specs.tokens import masked, names_a_secret, token_kind
+from hfjobs_trainer.specs.script import Script
+from hfjobs_trainer.tokens import name_of_secret, names_a_secret, token_kind
 
 _TOKEN = "HF_TOKEN"
 
@@ -45,18 +46,18 @@ def no_secrets_in_env(context: Context[TrainSpec]) -> Iterator[Found]:
         kind = token_kind(value)
         if kind is None and not names_a_secret(name, value):
             continue
-        shown = masked(name)
-        what = f"the value of {shown} is {kind}" if kind else f"{shown} holds a secret, by its name"
+        what = f"the value of {name} is {kind}" if kind else f"{name} holds a secret, by its name"
         why = f"{what}, and env is readable by all who see the job"
-        yield Found("env", why, f'secrets=["{shown}"], with {shown} set in your environment')
+        yield Found("env", why, f'secrets=["{name}"], with {name} set in your environment')
 
 
 @rule("SEC002", scripts=True)
-def no_tokens_in_the_spec(context: Context[TrainSpec]) -> Iterator[Found]:
-    """No token stands anywhere in a spec.
+def no_tokens_in_the_spec(context: Context[TrainSpec | Script]) -> Iterator[Found]:
+    """No token stands anywhere in a spec or a script.
 
     What it does:
-        Searches every text of the spec, sources of reward functions included, for tokens and keys of well-known forms.
+        Searches every text of the spec, sources of reward functions included, and the text of a script that exists
+        already, for tokens and keys of well-known forms and for URLs with a password.
 
     Why:
         The spec is written into the script, and the script is kept: a token in it is public sooner or later, and the
@@ -81,6 +82,11 @@ def no_tokens_in_the_spec(context: Context[TrainSpec]) -> Iterator[Found]:
             name = _TOKEN if kind == "a Hugging Face token" else "NAME"
             fix = f'take it out, revoke it, and pass a new one with secrets=["{name}"]'
             yield Found(path, f"contains {kind}, which would stand in the script", fix)
+    if isinstance(context.spec, Script):
+        kind = token_kind(need(context.facts.script, "the script").text or "")
+        if kind is not None:
+            fix = "take it out, revoke it, and have the script read a new one from its environment: secrets=[...]"
+            yield Found("script", f"the script contains {kind}, and all who see the job can read it", fix)
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -195,3 +201,31 @@ def foreign_code_sees_no_token(context: Context[TrainSpec]) -> Iterator[Found]:
         why = f"code of {spec.model} would run beside your HF_TOKEN"
         fix = "a fine-grained token that may write to one repository only, and model_revision of a commit you read"
         yield Found("trust_remote_code", why, fix)
+
+
+@rule("SEC006", scripts=True)
+def secrets_are_names(context: Context[TrainSpec | Script]) -> Iterator[Found]:
+    """An entry of `secrets` is a name, without a value.
+
+    What it does:
+        Refuses entries of `secrets` with `=` in them.
+
+    Why:
+        The names stand in the script and in the job's record, and so would the value. It is read from your environment
+        when you submit.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., secrets=["WANDB_API_KEY=0123456789abcdef"])
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., secrets=["WANDB_API_KEY"])  # after: export WANDB_API_KEY=...
+        ```
+    """
+    for entry in context.spec.secrets:
+        if "=" in entry:
+            name = name_of_secret(entry) or "NAME"
+            why = f"{name} is given with its value, which would stand in the script"
+            yield Found("secrets", why, f'secrets=["{name}"], with {name} set in your environment')

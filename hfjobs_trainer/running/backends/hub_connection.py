@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from hfjobs_trainer.errors import AuthError
-from hfjobs_trainer.running.backends.hub_failures import Asked, ClientError, Failure
+from hfjobs_trainer.running.backends.hub_failures import TOKENS_PAGE, Asked, ClientError, Failure
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -88,22 +88,29 @@ class Connection:
         """The token.
 
         Raises:
-            AuthError: There is none.
+            AuthError: There is none, or it has characters that no request header can carry.
         """
         from huggingface_hub import get_token
 
         why: ClientError | None = None
-        token: str | None = self._token
+        token = self._token
         if token is None:
             try:
-                token = get_token()
+                token = Secret(get_token() or "")
             except Exception as error:
                 failure = Failure.of(error)
                 why = ClientError(failure.kind, failure.status, failure.text)
+        # as read from a file, a token ends in a line break
+        token = Secret((token or "").strip())
         if not token:
             reason = f" ({why})" if why else ""
             raise AuthError(f"no Hugging Face token{reason}: log in with `hf auth login`, or set HF_TOKEN", why)
-        return Secret(token)
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise AuthError(
+                "the Hugging Face token has spaces, line breaks or other characters that no token has: give the token"
+                f" alone, as {TOKENS_PAGE} shows it"
+            )
+        return token
 
     def open(self) -> tuple[HfApi, Secret]:
         """The client and its token; made anew each time, since a login's token may be renewed in between."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
 
-_TOKENS_PAGE = "https://huggingface.co/settings/tokens"
+TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _BILLING_PAGE = "https://huggingface.co/settings/billing"
 _JOBS_PATH = "/api/jobs/"
 _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
@@ -112,12 +112,12 @@ class Failure:
         cause = ClientError(self.kind, self.status, self.text)
         if self.status == 401:
             text = f"the Hub does not accept this token, needed to {asked.doing}: log in with `hf auth login`, or set"
-            return AuthError(f"{text} HF_TOKEN to a valid token of {_TOKENS_PAGE}.{said}", cause)
+            return AuthError(f"{text} HF_TOKEN to a valid token of {TOKENS_PAGE}.{said}", cause)
         if self.status == 403:
             found = _MISSING_RIGHT.search(self.text)
             right = found[1] if found else asked.permission
             text = f"the token may not {asked.doing}{where}: it lacks the permission {right}. Give it that at"
-            return AuthError(f"{text} {_TOKENS_PAGE}, or use another token or namespace.{said}", cause)
+            return AuthError(f"{text} {TOKENS_PAGE}, or use another token or namespace.{said}", cause)
         if self.status == 402:
             text = f"cannot {asked.doing}{where}: {asked.namespace!r} has no credits left. Add some at {_BILLING_PAGE}"
             return QuotaError(f"{text}.{said}", cause)
@@ -136,9 +136,11 @@ class Failure:
 
 
 def strike_out(text: str, hidden: Iterable[str]) -> str:
-    """The text with every one of the hidden values made unreadable."""
-    for value in sorted(filter(None, hidden), key=len, reverse=True):
-        text = text.replace(value, "***")
+    """The text with every one of the hidden values made unreadable, also as Python and JSON would quote them."""
+    plain = [str(value) for value in hidden if value]
+    forms = {form for value in plain for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1])}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "***")
     return text
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-# Every service marks its tokens with a prefix; random text without one (a commit hash, say) is no token.
+# Every service marks its tokens with a prefix; random text without one (a commit hash, say) is no token. A password in
+# a URL stands between ":" and "@"; one in braces or with a "$" is the name of a variable, and "password" a placeholder.
+_NO_PASSWORD = r"(?:pass(?:word|wd)?|x+|\*+|\.+)"
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(rf"(?<![A-Za-z0-9]){pattern}"))
     for kind, pattern in (
@@ -16,6 +18,10 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("a Google key", r"AIza[\w-]{30,}"),
         ("a Slack token", r"xox[abprs]-[\w-]{10,}"),
         ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+        (
+            "a URL with a password",
+            rf"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@'\"]*:(?!{_NO_PASSWORD}@)[^\s/?#@{{}}$<>'\"]+@",
+        ),
     )
 )
 _SECRET_NAME = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|KEY|APIKEY|CREDENTIALS)$")
@@ -32,8 +38,13 @@ def names_a_secret(name: str, value: str) -> bool:
     return _SECRET_NAME.search(name.upper()) is not None and value.strip().lower() not in _HARMLESS
 
 
+def name_of_secret(entry: str) -> str:
+    """The name in an entry of ``secrets``: what stands before ``=``, since people type ``NAME=value`` there."""
+    return entry.partition("=")[0].strip()
+
+
 def masked(text: str) -> str:
-    """The text with every token in it replaced, fit for a message."""
+    """The text with every token in it replaced, fit for a message; of a URL with a password, all before the host."""
     for kind, pattern in _KINDS:
         text = pattern.sub(f"<{kind}>", text)
     return text

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+BAD = {"secrets": ["WANDB_API_KEY=0123456789abcdef", "HF_TOKEN", "=0123456789abcdef"]}
+GOOD = {"secrets": ["WANDB_API_KEY"]}
+EXPECTED = [
+    (
+        "secrets",
+        "WANDB_API_KEY is given with its value, which would stand in the script",
+        'secrets=["WANDB_API_KEY"], with WANDB_API_KEY set in your environment',
+    ),
+    (
+        "secrets",
+        "NAME is given with its value, which would stand in the script",
+        'secrets=["NAME"], with NAME set in your environment',
+    ),
+]
