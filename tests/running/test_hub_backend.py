@@ -238,6 +238,12 @@ ANSWERS_LOST: dict[str, dict[str, Any]] = {
     "reset within the answer": {"reset": "mid"},
     "server error after acceptance": {"rewrite": lambda _status, _body: (502, b"<html>bad gateway</html>")},
     "an answer that is no JSON": {"rewrite": lambda _status, _body: (200, b"<html>welcome</html>")},
+    "an answer that is no object": {"rewrite": lambda _status, _body: (200, [])},
+    "an empty answer": {"rewrite": lambda _status, _body: (200, None)},
+    "a job without a status": {"rewrite": lambda _status, body: (200, {**body, "status": None})},
+    "a job without an owner": {"rewrite": lambda _status, body: (200, {**body, "owner": None})},
+    "a job of no date": {"rewrite": lambda _status, body: (200, {**body, "createdAt": "yesterday"})},
+    "an answer that leads elsewhere": {"rewrite": lambda _status, _body: (302, b"")},
 }
 NOT_CREATED: dict[str, dict[str, Any]] = {
     "reset before acceptance": {"reset": "before"},
@@ -299,6 +305,14 @@ def test_nothing_is_sent_again_while_the_outcome_is_unknown(hub: hubsim.Hub, bac
     assert f'hft.jobs(labels={{"submit-id": "{body["labels"]["submit-id"]}"}})' in str(raised.value)
 
 
+def test_an_answer_that_cannot_be_read_and_a_job_that_does_not_show_up(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.cfg["listLagSecs"] = 60
+    hub.fail(**POST, rewrite=lambda status, body: (status, {**body, "status": None}))
+    with pytest.raises(HubUnavailable, match=r"TypeError.*not known: before you submit again"):
+        backend.submit(plan())
+    assert len(sent(hub)) == len(hub.jobs) == 1
+
+
 def test_an_answer_that_never_comes(hub: hubsim.Hub, connect: Callable[..., HubBackend]) -> None:
     hub.fail(**POST, hang="after")
     record = connect(patience=replace(QUICK, submission=3)).submit(plan())
@@ -315,7 +329,7 @@ def test_a_request_that_never_arrives_is_not_repeated(hub: hubsim.Hub, connect: 
 
 def test_an_upload_that_was_given_up_creates_no_job(hub: hubsim.Hub, connect: Callable[..., HubBackend]) -> None:
     hub.fail(path="/batch$", delay=1)
-    with pytest.raises(HubUnavailable, match="not known"):
+    with pytest.raises(HubUnavailable, match=r"no answer within 0\.5 s.*No job was created"):
         connect(patience=replace(QUICK, submission=0.5, search=0)).submit(plan())
     for thread in threading.enumerate():
         if thread.name == THREAD:

@@ -21,13 +21,14 @@ SUBMIT_LABEL = "submit-id"
 
 
 class WithdrawableLabels(dict[str, str]):
-    """Labels that cannot be read once they are withdrawn.
+    """Labels that tell whether they were read, and cannot be read once they are withdrawn.
 
-    The client reads them between the upload and the creation of the job, so that an upload which was given up, and is
-    still under way, creates no job afterwards.
+    The client reads them between the upload and the creation of the job: while nobody has read them, no job was asked
+    for; and an upload which was given up, and is still under way, creates no job afterwards.
     """
 
     is_withdrawn = False
+    were_read = False
 
     def __iter__(self) -> Iterator[str]:
         self._check()
@@ -39,6 +40,7 @@ class WithdrawableLabels(dict[str, str]):
         return super().keys()
 
     def _check(self) -> None:
+        self.were_read = True  # before the look, so that who withdraws them and finds them unread can rely on it
         if self.is_withdrawn:
             raise RuntimeError("this submission was given up")
 
@@ -84,28 +86,30 @@ class Submission:
         """
         attempt = 1
         while True:
-            outcome = self._post()
+            outcome, was_sent = self._post()
             failure = outcome.failure
             if failure is None:
                 created = outcome.get()
                 # an earlier request may have been carried out later than it was looked for
                 earlier = (self._find() or []) if attempt > 1 else []
                 return self._check(self._keep_oldest([created, *earlier]))
-            if not failure.is_transient:
-                raise failure.explain(self._asked)
-            if failure.may_have_created:
+            if was_sent and not failure.is_refusal:
                 found = self._search()
                 if found:
                     return self._check(self._keep_oldest(found))
-                if found is None or outcome.timed_out:
+                # what no repetition can cure may be an answer that the client cannot read
+                if found is None or outcome.timed_out or not failure.is_transient:
                     raise self._unknown(failure)
-            if attempt == self._patience.attempts:
+            elif not failure.is_transient:
+                raise failure.explain(self._asked)
+            if attempt == self._patience.attempts or outcome.timed_out:
                 error = failure.explain(self._asked)
                 raise HubUnavailable(f"{error} No job was created.", error.cause)
             self._patience.wait(attempt)
             attempt += 1
 
-    def _post(self) -> Outcome[JobInfo]:
+    def _post(self) -> tuple[Outcome[JobInfo], bool]:
+        """What came of one creation, and whether its request may have been sent."""
         request = self._request
         labels = WithdrawableLabels(self._labels)
 
@@ -131,7 +135,7 @@ class Submission:
             interrupt.add_note(f"A job may have been created all the same: look with {self._way_to_look}.")
             raise
         labels.is_withdrawn = outcome.timed_out
-        return outcome
+        return outcome, labels.were_read
 
     def _search(self) -> list[JobInfo] | None:
         """Jobs of this submission; empty if none shows up in good time, ``None`` if the Hub does not even list them."""
