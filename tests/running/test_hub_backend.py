@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import pickle
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from typing import Any, cast
 import hubsim
 import pytest
 
+import hfjobs_trainer as hft
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
 from hfjobs_trainer.planning.plan import JobRequest, Plan
 from hfjobs_trainer.running.backends.base import JobRecord
@@ -265,6 +268,12 @@ ANSWERS_LOST: dict[str, dict[str, Any]] = {
     "reset within the answer": {"reset": "mid"},
     "server error after acceptance": {"rewrite": lambda _status, _body: (502, b"<html>bad gateway</html>")},
     "an answer that is no JSON": {"rewrite": lambda _status, _body: (200, b"<html>welcome</html>")},
+    "an answer that is no object": {"rewrite": lambda _status, _body: (200, [])},
+    "an empty answer": {"rewrite": lambda _status, _body: (200, None)},
+    "a job without a status": {"rewrite": lambda _status, body: (200, {**body, "status": None})},
+    "a job without an owner": {"rewrite": lambda _status, body: (200, {**body, "owner": None})},
+    "a job of no date": {"rewrite": lambda _status, body: (200, {**body, "createdAt": "yesterday"})},
+    "an answer that leads elsewhere": {"rewrite": lambda _status, _body: (302, b"")},
 }
 NOT_CREATED: dict[str, dict[str, Any]] = {
     "reset before acceptance": {"reset": "before"},
@@ -309,6 +318,18 @@ def test_of_two_jobs_the_older_stays(hub: hubsim.Hub, connect: Callable[..., Hub
     assert (newer.stage, older.canceled.is_set()) == ("CANCELED", False)
 
 
+def test_a_second_job_that_cannot_be_canceled_is_told_of(hub: hubsim.Hub, connect: Callable[..., HubBackend]) -> None:
+    hub.script(count=2, runSecs=60)
+    hub.fail(**POST, reset="after")
+    hub.fail(**LIST, response={"status": 200, "body": []})
+    hub.fail(path="/cancel$", response={"status": 503}, times=99)
+    with pytest.warns(RuntimeWarning, match="second one of the same submission") as told:
+        record = connect(patience=replace(QUICK, search=0)).submit(plan())
+    older, newer = hub.jobs
+    assert record.id == f"alice/{older}"
+    assert f'hft.Job.from_id("alice/{newer}").cancel()' in str(told[0].message)
+
+
 def test_a_hub_that_stays_away(hub: hubsim.Hub, backend: HubBackend) -> None:
     hub.fail(**POST, response={"status": 503}, times=99)
     with pytest.raises(HubUnavailable, match=r"503.*No job was created") as raised:
@@ -317,13 +338,50 @@ def test_a_hub_that_stays_away(hub: hubsim.Hub, backend: HubBackend) -> None:
     assert len(sent(hub)) == QUICK.attempts
 
 
+def found_as_told(hub: hubsim.Hub, text: str) -> list[str]:
+    """Ids, without namespace, of the jobs that the call in a message finds."""
+    ((namespace, labels),) = re.findall(r'hft\.Client\(namespace="(.*)"\)\.jobs\(labels=(\{.*?\})\)', text)
+    client = hft.Client(token="hf_alice_write", namespace=namespace, endpoint=hub.endpoint)
+    return [job.id.split("/")[1] for job in client.jobs(labels=json.loads(labels))]
+
+
+def test_the_way_to_look_leads_to_the_organization_that_pays(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.fail(method="POST", path="/api/jobs/acme$", reset="after")
+    hub.fail(method="GET", path="/api/jobs/acme$", response={"status": 403}, times=99)
+    with pytest.raises(HubUnavailable, match="not known") as raised:
+        backend.submit(plan(namespace="acme"))
+    hub.faults.clear()
+    assert found_as_told(hub, str(raised.value)) == list(hub.jobs) != []
+
+
+def test_interrupting_the_search_tells_where_to_look(hub: hubsim.Hub, backend: HubBackend) -> None:
+    def interrupt(status: int, _body: Any) -> tuple[int, Any]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return status, []
+
+    hub.fail(**POST, reset="after")
+    hub.fail(**LIST, rewrite=interrupt)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        backend.submit(plan())
+    (note,) = raised.value.__notes__
+    assert found_as_told(hub, note) == list(hub.jobs) != []
+
+
 def test_nothing_is_sent_again_while_the_outcome_is_unknown(hub: hubsim.Hub, backend: HubBackend) -> None:
     hub.fail(**POST, reset="after")
     hub.fail(**LIST, response={"status": 403}, times=99)
     with pytest.raises(HubUnavailable, match="not known: before you submit again") as raised:
         backend.submit(plan())
-    (body,) = sent(hub)
-    assert f'hft.jobs(labels={{"submit-id": "{body["labels"]["submit-id"]}"}})' in str(raised.value)
+    hub.faults.clear()
+    assert found_as_told(hub, str(raised.value)) == list(hub.jobs) != []
+
+
+def test_an_answer_that_cannot_be_read_and_a_job_that_does_not_show_up(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.cfg["listLagSecs"] = 60
+    hub.fail(**POST, rewrite=lambda status, body: (status, {**body, "status": None}))
+    with pytest.raises(HubUnavailable, match=r"TypeError.*not known: before you submit again"):
+        backend.submit(plan())
+    assert len(sent(hub)) == len(hub.jobs) == 1
 
 
 def test_an_answer_that_never_comes(hub: hubsim.Hub, connect: Callable[..., HubBackend]) -> None:
@@ -342,7 +400,7 @@ def test_a_request_that_never_arrives_is_not_repeated(hub: hubsim.Hub, connect: 
 
 def test_an_upload_that_was_given_up_creates_no_job(hub: hubsim.Hub, connect: Callable[..., HubBackend]) -> None:
     hub.fail(path="/batch$", delay=1)
-    with pytest.raises(HubUnavailable, match="not known"):
+    with pytest.raises(HubUnavailable, match=r"no answer within 0\.5 s.*No job was created"):
         connect(patience=replace(QUICK, submission=0.5, search=0)).submit(plan())
     for thread in threading.enumerate():
         if thread.name == THREAD:
@@ -362,6 +420,15 @@ def test_another_job_than_was_asked_for_is_canceled(
     (job,) = hub.jobs.values()
     job.join(20)
     assert job.stage == "CANCELED"
+
+
+def test_another_job_that_cannot_be_canceled_is_told_of(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.script(runSecs=60)
+    hub.fail(**POST, rewrite=lambda status, body: (status, {**body, "flavor": "a100x8"}))
+    hub.fail(path="/cancel$", response={"status": 503}, times=99)
+    with pytest.raises(BackendError, match=r"flavor.*may be running.*503") as raised:
+        backend.submit(plan())
+    assert f'hft.Job.from_id("alice/{next(iter(hub.jobs))}").cancel()' in str(raised.value)
 
 
 # -- logs

@@ -14,7 +14,6 @@ from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNo
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _BILLING_PAGE = "https://huggingface.co/settings/billing"
-_JOBS_PATH = "/api/jobs/"
 _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
 _STATUS_OF_UPLOAD = re.compile(r"\b([45]\d\d) [A-Z]")
 _TEXT_LIMIT = 500
@@ -64,14 +63,12 @@ class Failure:
         status: HTTP status; ``None`` if there was no answer.
         text: What was said about it, without secrets.
         is_transient: Whether it may pass: no answer, a broken one, or a server error.
-        may_have_created: Whether a job may exist all the same, if the request was to create one.
     """
 
     kind: str
     status: int | None
     text: str
     is_transient: bool
-    may_have_created: bool
 
     @classmethod
     def of(cls, error: Exception, hidden: Iterable[str] = ()) -> Failure:
@@ -79,13 +76,10 @@ class Failure:
         import httpx2
         from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-        status, text, path = None, str(error), None
+        status, text = None, str(error)
         is_offline = isinstance(error, OfflineModeIsEnabled)
         if isinstance(error, HfHubHTTPError):
             status, text = error.response.status_code, error.server_message or ""
-            path = _path(error.response)
-        elif isinstance(error, httpx2.RequestError):
-            path = _path(error)
         is_upload = isinstance(error, ConnectionError) and not is_offline  # hf_xet knows no other exception
         if is_upload and (found := _STATUS_OF_UPLOAD.search(text)):
             status = int(found[1])
@@ -97,8 +91,12 @@ class Failure:
             status=status,
             text=strike_out(_one_line(text), hidden),
             is_transient=is_transient and not is_offline,
-            may_have_created=is_transient and not is_upload and (path is None or path.startswith(_JOBS_PATH)),
         )
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the Hub said no: then the request was not carried out. 408 says that it waited, and no more."""
+        return self.status is not None and 400 <= self.status < 500 and self.status != 408
 
     @property
     def may_read_again(self) -> bool:
@@ -149,10 +147,3 @@ def _one_line(text: str) -> str:
         return ""
     line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
     return line if len(line) <= _TEXT_LIMIT else line[:_TEXT_LIMIT] + "..."
-
-
-def _path(error: object) -> str | None:
-    try:
-        return str(getattr(error, "request").url.path)  # noqa: B009 - raises RuntimeError where none was set
-    except RuntimeError:
-        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+import warnings
 from collections.abc import Iterator, KeysView
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,14 @@ SUBMIT_LABEL = "submit-id"
 
 
 class WithdrawableLabels(dict[str, str]):
-    """Labels that cannot be read once they are withdrawn.
+    """Labels that tell whether they were read, and cannot be read once they are withdrawn.
 
-    The client reads them between the upload and the creation of the job, so that an upload which was given up, and is
-    still under way, creates no job afterwards.
+    The client reads them between the upload and the creation of the job: while nobody has read them, no job was asked
+    for; and an upload which was given up, and is still under way, creates no job afterwards.
     """
 
     is_withdrawn = False
+    were_read = False
 
     def __iter__(self) -> Iterator[str]:
         self._check()
@@ -39,6 +41,7 @@ class WithdrawableLabels(dict[str, str]):
         return super().keys()
 
     def _check(self) -> None:
+        self.were_read = True  # before the look, so that who withdraws them and finds them unread can rely on it
         if self.is_withdrawn:
             raise RuntimeError("this submission was given up")
 
@@ -82,30 +85,39 @@ class Submission:
         Before a creation without an answer is repeated, the job is looked for; if even that is not possible, it is not
         repeated.
         """
+        try:
+            return self._create()
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(f"A job may have been created all the same: look with {self._way_to_look}.")
+            raise
+
+    def _create(self) -> JobInfo:
         attempt = 1
         while True:
-            outcome = self._post()
+            outcome, was_sent = self._post()
             failure = outcome.failure
             if failure is None:
                 created = outcome.get()
                 # an earlier request may have been carried out later than it was looked for
                 earlier = (self._find() or []) if attempt > 1 else []
                 return self._check(self._keep_oldest([created, *earlier]))
-            if not failure.is_transient:
-                raise failure.explain(self._asked)
-            if failure.may_have_created:
+            if was_sent and not failure.is_refusal:
                 found = self._search()
                 if found:
                     return self._check(self._keep_oldest(found))
-                if found is None or outcome.timed_out:
+                # what no repetition can cure may be an answer that the client cannot read
+                if found is None or outcome.timed_out or not failure.is_transient:
                     raise self._unknown(failure)
-            if attempt == self._patience.attempts:
+            elif not failure.is_transient:
+                raise failure.explain(self._asked)
+            if attempt == self._patience.attempts or outcome.timed_out:
                 error = failure.explain(self._asked)
                 raise HubUnavailable(f"{error} No job was created.", error.cause)
             self._patience.wait(attempt)
             attempt += 1
 
-    def _post(self) -> Outcome[JobInfo]:
+    def _post(self) -> tuple[Outcome[JobInfo], bool]:
+        """What came of one creation, and whether its request may have been sent."""
         request = self._request
         labels = WithdrawableLabels(self._labels)
 
@@ -126,12 +138,11 @@ class Submission:
 
         try:
             outcome = self._connection.attempt(run, self._patience.submission, tuple(self._secrets.values()))
-        except KeyboardInterrupt as interrupt:
+        except KeyboardInterrupt:
             labels.is_withdrawn = True
-            interrupt.add_note(f"A job may have been created all the same: look with {self._way_to_look}.")
             raise
         labels.is_withdrawn = outcome.timed_out
-        return outcome
+        return outcome, labels.were_read
 
     def _search(self) -> list[JobInfo] | None:
         """Jobs of this submission; empty if none shows up in good time, ``None`` if the Hub does not even list them."""
@@ -151,12 +162,19 @@ class Submission:
     def _keep_oldest(self, jobs: list[JobInfo]) -> JobInfo:
         distinct = sorted({job.id: job for job in jobs}.values(), key=lambda job: (str(job.created_at), job.id))
         for job in distinct[1:]:
-            self._cancel(job)
+            if left := self._cancel(job):
+                told = f"job {self._namespace}/{distinct[0].id} runs, and so may a second one of the same submission"
+                warnings.warn(f"{told}: {left}", RuntimeWarning, stacklevel=2)
         return distinct[0]
 
-    def _cancel(self, job: JobInfo) -> None:
-        asked = Asked("cancel the superfluous job", "job.write", self._namespace, f"{self._namespace}/{job.id}")
-        self._connection.get(asked, lambda api: api.cancel_job(job_id=job.id, namespace=self._namespace))
+    def _cancel(self, job: JobInfo) -> str | None:
+        """Cancel a job; if that fails, say why, and how to do it."""
+        job_id = f"{self._namespace}/{job.id}"
+        failure = self._connection.ask(lambda api: api.cancel_job(job_id=job.id, namespace=self._namespace)).failure
+        if failure is None:
+            return None
+        error = failure.explain(Asked("cancel the job", "job.write", self._namespace, job_id))
+        return f'hft.Job.from_id("{job_id}").cancel() stops it. {error}'
 
     def _check(self, job: JobInfo) -> JobInfo:
         """Compare the job with what was asked for: the Hub drops what it does not know, in silence."""
@@ -172,14 +190,15 @@ class Submission:
             f"{what} is {got.get(what)!r}, not {value!r}" for what, value in wanted.items() if got.get(what) != value
         ]
         if wrong:
-            self._cancel(job)
+            left = self._cancel(job)
             made = f"the Hub made another job than was asked for, {self._namespace}/{job.id}: {'; '.join(wrong)}."
-            raise BackendError(f"{made} It is canceled; check huggingface_hub's version, or report this")
+            became = f"It could not be canceled and may be running: {left}" if left else "It is canceled."
+            raise BackendError(f"{made} {became} Check huggingface_hub's version, or report this")
         return job
 
     @property
     def _way_to_look(self) -> str:
-        return f'hft.jobs(labels={{"{SUBMIT_LABEL}": "{self._id}"}})'
+        return f'hft.Client(namespace="{self._namespace}").jobs(labels={{"{SUBMIT_LABEL}": "{self._id}"}})'
 
     def _unknown(self, failure: Failure) -> HubUnavailable:
         error = failure.explain(self._asked)
