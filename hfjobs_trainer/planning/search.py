@@ -209,7 +209,7 @@ class Search:
         if flavor.usable_gpu_memory_gib is None:
             return "the memory of its GPU is unknown"
         if next(self._ways(planned_gpus(self.spec, flavor)), None) is not None:
-            return "the size of the model is unknown, so nobody can say whether it fits"
+            return f"nobody knows {' and '.join(self.base.unknown)}, and so whether it fits"
         spec, wanted = self.spec, self.spec.global_batch_size
         usual = spec.per_device_train_batch_size * spec.gradient_accumulation_steps * self.usual_gpus
         batch = f"a batch of {usual}, TRL's default," if wanted is None else f"global_batch_size={wanted}"

@@ -17,6 +17,7 @@ from hfjobs_trainer.planning.workload import PROMPT_TOKENS, UNBOUNDED_TOKENS, wo
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
+from hfjobs_trainer.specs.inputs import side_models
 
 # Share of the longest answer allowed that an answer has on average: some end early, some are cut off.
 ANSWER_SHARE = Range(0.15, 0.5, 1.0)
@@ -257,8 +258,7 @@ def _with_others(
         epochs = float(spec.model_dump(include={"num_ppo_epochs"})["num_ppo_epochs"])
         others = [("reward model", facts.reward_model, 1.0), ("value model", value, 1.0 + 3 * epochs)]
     else:
-        scoring = [item for item in getattr(spec, "reward_funcs", []) if isinstance(item, str) and "/" in item]
-        others = [("reward model", None, 1.0) for _ in scoring]
+        others = [("reward model", known, 1.0) for _, _, known in side_models(spec, facts)]
     width = BYTES.get(resolved.frozen_dtype, 2.0)
     for what, model, passes in others:
         shape = shape_of(model) if model is not None else None

@@ -13,7 +13,8 @@ from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.strategies import SHARDED
 from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.inputs import side_models
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 """Bytes of one weight by dtype."""
@@ -82,7 +83,14 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         liger_kernel=spec.use_liger_kernel,
         activation_offloading=bool(arguments.get("activation_offloading")),
         strategy=resolved.strategy if resolved.strategy in SHARDED else "ddp",
+        unknown=unknown_memory(spec, facts),
     )
+
+
+def unknown_memory(spec: TrainSpec, facts: Facts) -> tuple[str, ...]:
+    """What must be known before memory can be told, and is not; empty if ``workload`` tells it."""
+    models = {spec.model: facts.model} | {id: known for _, id, known in side_models(spec, facts)}
+    return tuple(f"the size of {id}" for id, known in models.items() if not _parameters(known))
 
 
 def _syncs_each_batch(arguments: Mapping[str, Any]) -> bool:
@@ -111,21 +119,25 @@ def _generated_at_once(spec: TrainSpec) -> int | None:
 
 
 def _beside(spec: TrainSpec, facts: Facts, resolved: Resolved) -> float:
-    """Bytes of a teacher, a reward model and a value model; one of unknown size counts as large as the model."""
+    """Bytes of a teacher, of reward models and a value model; one of unknown size counts nothing."""
     frozen = BYTES.get(resolved.frozen_dtype, FLOAT32)
     if isinstance(spec, TaughtSpec):
-        return frozen * _parameters(facts.teacher, facts)
+        return frozen * _parameters(facts.teacher)
+    if isinstance(spec, RewardedSpec):
+        # the script loads them as it loads the model
+        width = BYTES.get(resolved.dtype, FLOAT32)
+        return width * sum(_parameters(judge) for judge in facts.reward_models)
     if isinstance(spec, ScoredSpec):
-        reward = _parameters(facts.reward_model, facts)
-        value = _parameters(facts.value_model, facts) if spec.value_model else reward
+        reward = _parameters(facts.reward_model)
+        value = _parameters(facts.value_model) if spec.value_model else reward
         # the value model is trained in full: weights, gradients and two moments
         return frozen * reward + 4 * FLOAT32 * value + _kept_logits(spec, facts)
     return 0.0
 
 
-def _parameters(model: ModelFacts | None, facts: Facts) -> int:
-    known = [model, facts.model] if model is not None else [facts.model]
-    return next((size for item in known if (size := item.num_parameters or count_parameters(item))), 0)
+def _parameters(model: ModelFacts | None) -> int:
+    """Parameters of a model; 0 where nobody knows."""
+    return (model.num_parameters or count_parameters(model) or 0) if model is not None else 0
 
 
 def _kept_logits(spec: TrainSpec, facts: Facts) -> float:

@@ -9,6 +9,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.planning.memory import Workload, estimate_memory
 from hfjobs_trainer.planning.resolve import resolve
 from hfjobs_trainer.planning.workload import PROMPT_TOKENS, workload
 
@@ -35,7 +36,6 @@ def asked(spec: Any, **facts: Any) -> Any:
 def test_a_teacher_is_held_in_half_precision() -> None:
     spec = hft.GKD(**BASE, teacher_model="me/teacher")
     assert asked(spec, teacher=LARGE).beside_bytes == 2 * 7e9
-    assert asked(spec).beside_bytes == 2 * 494_032_768
     assert asked(spec.replace(bf16=False), teacher=LARGE).beside_bytes == 4 * 7e9
 
 
@@ -46,6 +46,44 @@ def test_ppo_holds_a_reward_model_and_trains_a_value_model() -> None:
     two = spec.replace(value_model="me/value")
     assert asked(two, reward_model=LARGE, value_model=SMALL).beside_bytes == 2 * 7e9 + 16 * 494_032_768 + logits
     assert not asked(spec).gradient_checkpointing
+
+
+def test_reward_models_are_held_as_the_model_is_loaded() -> None:
+    spec = hft.GRPO(**BASE, reward_funcs=["accuracy_reward", "me/judge", "me/judge", "./mine"], lora=hft.LoRA())
+    known = (LARGE, LARGE, SMALL)
+    assert asked(spec, reward_models=known).beside_bytes == 2 * (7e9 + 7e9 + 494_032_768)
+    assert asked(spec.replace(lora=None), reward_models=known).beside_bytes == 4 * (7e9 + 7e9 + 494_032_768)
+    assert asked(hft.OnlineDPO(**BASE, reward_funcs="me/judge"), reward_models=(LARGE,)).beside_bytes == 4 * 7e9
+    assert asked(spec.replace(reward_funcs="accuracy_reward")).beside_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "known", "unknown"),
+    [
+        (hft.GKD(**BASE, teacher_model="me/teacher"), {}, ("the size of me/teacher",)),
+        (hft.GKD(**BASE, teacher_model="me/teacher"), {"teacher": LARGE}, ()),
+        (hft.PPO(**BASE, reward_model="me/a", value_model="me/b"), {"value_model": SMALL}, ("the size of me/a",)),
+        (hft.RLOO(**BASE, reward_funcs=["me/a", "think_format_reward"]), {}, ("the size of me/a",)),
+        (
+            hft.GRPO(**BASE, reward_funcs=["me/a", "me/b"]),
+            {"reward_models": (LARGE, ModelFacts(exists=True))},
+            ("the size of me/b",),
+        ),
+    ],
+)
+def test_a_model_of_unknown_size_leaves_memory_unknown(spec: Any, known: Any, unknown: tuple[str, ...]) -> None:
+    workload = asked(spec, **known)
+    assert workload.unknown == unknown
+    assert (estimate_memory(workload) is None) == bool(unknown)
+
+
+@pytest.mark.parametrize(("strategy", "parts"), [("ddp", 1), ("fsdp1", 1), ("fsdp2", 1), ("zero2", 1), ("zero3", 4)])
+def test_a_reward_model_is_spread_by_the_last_stage_of_deepspeed_alone(strategy: str, parts: int) -> None:
+    alone = Workload(SMALL, method="grpo", strategy=strategy)
+    without, beside = (estimate_memory(each, 4) for each in (alone, replace(alone, beside_bytes=8e9)))
+    assert without is not None
+    assert beside is not None
+    assert beside.reference_model - without.reference_model == 8e9 / parts
 
 
 @pytest.mark.parametrize(
