@@ -206,7 +206,7 @@ class _Step:
             cached_bytes=worst.cached,
             paged_bytes=held.optimizer_states if is_paged(w.optim) else 0.0,
             gpu_fraction=w.vllm_gpu_memory_fraction,
-            assumed=self.shape.assumed,
+            assumed=(*self.shape.assumed, *w.assumed),
         )
 
     def moments(self) -> list[_Moment]:

@@ -69,6 +69,7 @@ class Search:
         self.base: Workload = workload(spec, facts, resolved)
         self.work: Work | None = work_of(spec, facts, resolved)
         self.simulation = facts.simulation
+        self.facts = facts
         self.model = facts.model
         self.nodes = training_nodes(spec)
         self.usual_gpus = (planned_gpus(spec, flavor) if flavor else spec.hardware.num_gpus or 1) * self.nodes
@@ -113,7 +114,7 @@ class Search:
         told = self.spec.is_set("vllm_gpu_memory_utilization")
         beside = layout, memory
         for size in group_sizes(self.spec, self.model, layout.num_gpus):
-            least = least_share(self.spec, self.model, size, usable)
+            least = least_share(self.spec, self.facts, size, usable)
             if least is None:
                 return layout, memory
             share = memory.gpu_fraction if told else least

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.facts import Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.architecture import count_parameters
 from hfjobs_trainer.planning.layout import recomputes
+from hfjobs_trainer.planning.lengths import longest_row, prompt_lengths
 from hfjobs_trainer.planning.memory import Workload
 from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.strategies import SHARDED
@@ -21,7 +22,7 @@ BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 
 FLOAT32 = BYTES["float32"]
 
-# Assumed where nothing bounds them: a prompt of an online method, and a row that is not truncated.
+# Assumed where nobody looked and nothing bounds them: a prompt of an online method, and a row that is not truncated.
 PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
 
 # Methods whose evaluation is a forward pass that asks for the loss alone (TRL 1.16: prediction_step of their trainers).
@@ -39,12 +40,8 @@ _ANSWERS = {
 def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     """The numbers that the memory estimate takes."""
     name = type(spec).METHOD.name
-    answer = _ANSWERS.get(name, "")
-    arguments = spec.model_dump(include={"max_length", answer, "vllm_gpu_memory_utilization", "activation_offloading"})
-    if answer:
-        tokens = PROMPT_TOKENS + (arguments[answer] or UNBOUNDED_TOKENS)
-    else:
-        tokens = resolved.arguments.get("max_length", arguments.get("max_length")) or UNBOUNDED_TOKENS
+    arguments = spec.model_dump(include={"vllm_gpu_memory_utilization", "activation_offloading"})
+    tokens, assumed = _longest_sequence(spec, facts, resolved)
     lora = spec.lora
     # where the user leaves it open, the planner gives it what is left; TRL's default is the least that is asked for
     claimed = arguments.get("vllm_gpu_memory_utilization") or 0.0
@@ -84,6 +81,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         activation_offloading=bool(arguments.get("activation_offloading")),
         strategy=resolved.strategy if resolved.strategy in SHARDED else "ddp",
         unknown=unknown_memory(spec, facts),
+        assumed=assumed,
     )
 
 
@@ -91,6 +89,29 @@ def unknown_memory(spec: TrainSpec, facts: Facts) -> tuple[str, ...]:
     """What must be known before memory can be told, and is not; empty if ``workload`` tells it."""
     models = {spec.model: facts.model} | {id: known for _, id, known in side_models(spec, facts)}
     return tuple(f"the size of {id}" for id, known in models.items() if not _parameters(known))
+
+
+def longest_prompt(lengths: LengthFacts | None) -> int:
+    """Tokens of the longest prompt of an online method."""
+    prompts = prompt_lengths(lengths)
+    return PROMPT_TOKENS if prompts is None else longest_row(prompts)
+
+
+def _longest_sequence(spec: TrainSpec, facts: Facts, resolved: Resolved) -> tuple[int, tuple[str, ...]]:
+    """Tokens of the longest row, with its answer where one is written; and what of it is assumed."""
+    lengths, assumed = facts.dataset.lengths, list[str]()
+    bound = _ANSWERS.get(type(spec).METHOD.name)
+    if bound is not None:
+        if lengths is None:
+            assumed.append(f"prompts of {PROMPT_TOKENS:,} tokens")
+        answer: int | None = getattr(spec, bound)
+        if answer is None:
+            assumed.append(f"answers of {UNBOUNDED_TOKENS:,} tokens")
+        return longest_prompt(lengths) + (answer or UNBOUNDED_TOKENS), tuple(assumed)
+    limit: int | None = resolved.arguments.get("max_length", getattr(spec, "max_length", None))
+    if limit is None and lengths is None:
+        assumed.append(f"rows of {UNBOUNDED_TOKENS:,} tokens")
+    return limit or (UNBOUNDED_TOKENS if lengths is None else longest_row(lengths)), tuple(assumed)
 
 
 def _syncs_each_batch(arguments: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.memory import Workload, estimate_memory
 from hfjobs_trainer.planning.resolve import resolve
 from hfjobs_trainer.planning.workload import PROMPT_TOKENS, workload
@@ -101,6 +101,50 @@ def test_a_reward_model_is_spread_by_the_last_stage_of_deepspeed_alone(strategy:
 )
 def test_a_row_is_as_long_as_the_method_lets_it_be(spec: Any, tokens: int) -> None:
     assert asked(spec).sequence_length == tokens
+
+
+def lengths(longest: float, unit: Any = "tokens", prompt_mean: float | None = None) -> DatasetFacts:
+    quantiles = tuple(longest * step / 20 for step in range(1, 21))
+    return DatasetFacts(lengths=LengthFacts(unit, 100, longest / 2, quantiles, prompt_mean))
+
+
+@pytest.mark.parametrize(
+    ("spec", "data", "tokens"),
+    [
+        (hft.SFT(**BASE, max_length=None), lengths(40_000), 40_000),
+        (hft.SFT(**BASE, max_length=None), lengths(5000, "characters"), 3000),
+        (hft.SFT(**BASE, max_length=512), lengths(40_000), 512),
+        (hft.GRPO(**BASE, reward_funcs="think_format_reward", max_completion_length=64), lengths(30_000), 30_064),
+        # prompts are a quarter of the rows
+        (
+            hft.Distillation(**BASE, teacher_model="me/t", max_completion_length=64),
+            lengths(8000, prompt_mean=1000),
+            2064,
+        ),
+    ],
+    ids=["rows", "characters", "truncated", "prompts", "prompts of rows"],
+)
+def test_what_nothing_truncates_is_as_long_as_the_longest_row(spec: Any, data: DatasetFacts, tokens: int) -> None:
+    found = asked(spec, dataset=data)
+    assert (found.sequence_length, found.assumed) == (tokens, ())
+
+
+@pytest.mark.parametrize(
+    ("spec", "assumed"),
+    [
+        (hft.SFT(**BASE, max_length=None), ("rows of 4,096 tokens",)),
+        (hft.SFT(**BASE), ()),
+        (hft.GRPO(**BASE, reward_funcs="think_format_reward"), ("prompts of 512 tokens",)),
+        (
+            hft.GRPO(**BASE, reward_funcs="think_format_reward", max_completion_length=None),
+            ("prompts of 512 tokens", "answers of 4,096 tokens"),
+        ),
+    ],
+)
+def test_an_estimate_says_which_lengths_it_assumes(spec: Any, assumed: tuple[str, ...]) -> None:
+    memory = estimate_memory(asked(spec))
+    assert memory is not None
+    assert memory.assumed == assumed
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo"])
