@@ -43,6 +43,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     arguments = spec.model_dump(include={"vllm_gpu_memory_utilization", "activation_offloading"})
     tokens, assumed = _longest_sequence(spec, facts, resolved)
     lora = spec.lora
+    per_device = resolved.arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size)
     # where the user leaves it open, the planner gives it what is left; TRL's default is the least that is asked for
     claimed = arguments.get("vllm_gpu_memory_utilization") or 0.0
     return Workload(
@@ -57,9 +58,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         dtype="float32" if resolved.dtype == "auto" else resolved.dtype,
         mixed_precision=None if resolved.precision == "fp32" else resolved.precision,
         optim=spec.optim,
-        per_device_train_batch_size=resolved.arguments.get(
-            "per_device_train_batch_size", spec.per_device_train_batch_size
-        ),
+        per_device_train_batch_size=per_device,
         sequence_length=tokens,
         gradient_accumulation_steps=resolved.arguments.get(
             "gradient_accumulation_steps", spec.gradient_accumulation_steps
@@ -68,8 +67,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         attention=spec.attn_implementation,
         reference_model=True if _keeps_reference(spec) else None,
         beside_bytes=_beside(spec, facts, resolved),
-        # a server of its own generates elsewhere
-        generation_batch_size=0 if uses_vllm(spec) else _generated_at_once(spec),
+        generation_batch_size=generated_at_once(spec, per_device, resolved.world_size),
         vllm_gpu_memory_fraction=claimed if is_colocated(spec) else 0.0,
         lora_dora=bool(lora and lora.use_dora),
         eval_batch_size=resolved.arguments.get("per_device_eval_batch_size", spec.per_device_eval_batch_size)
@@ -133,10 +131,24 @@ def _keeps_reference(spec: TrainSpec) -> bool:
     return online and bool(spec.model_dump(include={"beta"})["beta"]) and spec.lora is None
 
 
-def _generated_at_once(spec: TrainSpec) -> int | None:
-    """Answers that one GPU generates at once, where that is not the batch of a whole step."""
-    per_device = {"online_dpo": 2, "gkd": 1, "distillation": 1}.get(type(spec).METHOD.name)
-    return per_device * spec.per_device_train_batch_size if per_device else None
+def generated_at_once(spec: TrainSpec, per_device: int, world_size: int) -> int | None:
+    """Answers that training itself generates at once on one GPU; ``None``: those of a whole step.
+
+    Args:
+        spec: The spec.
+        per_device: Batch of one GPU.
+        world_size: GPUs that train, over all machines.
+    """
+    if uses_vllm(spec):
+        return 0
+    # TRL 1.16: trainer/grpo_config.py and get_train_dataloader of GRPO and RLOO
+    whole: int | None = getattr(spec, "generation_batch_size", None)
+    if whole is not None:
+        return max(1, whole // world_size)
+    batches: int | None = getattr(spec, "steps_per_generation", None)
+    if batches is None:
+        batches = {"online_dpo": 2, "gkd": 1, "distillation": 1}.get(type(spec).METHOD.name)
+    return batches * per_device if batches else None
 
 
 def _beside(spec: TrainSpec, facts: Facts, resolved: Resolved) -> float:

@@ -11,7 +11,7 @@ import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.memory import Workload, estimate_memory
 from hfjobs_trainer.planning.resolve import resolve
-from hfjobs_trainer.planning.workload import PROMPT_TOKENS, workload
+from hfjobs_trainer.planning.workload import PROMPT_TOKENS, generated_at_once, workload
 
 SMALL = ModelFacts(
     model_type="qwen2",
@@ -169,3 +169,40 @@ def test_what_saves_memory_is_asked_for() -> None:
     synced = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
     assert asked(hft.SFT(**BASE, accelerator_config=synced)).sync_each_batch
     assert not asked(hft.SFT(**BASE)).sync_each_batch
+
+
+@pytest.mark.parametrize(
+    ("fields", "at_once"),
+    [
+        ({}, None),
+        ({"steps_per_generation": 16}, 8 * 16),
+        ({"generation_batch_size": 512}, 512 // 4),
+        ({"steps_per_generation": 16, "use_vllm": True}, 0),
+    ],
+)
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_answers_are_generated_for_as_many_batches_as_is_said(method: str, fields: Any, at_once: int | None) -> None:
+    spec = hft.METHODS[method](**BASE, reward_funcs="think_format_reward", **fields)
+    assert generated_at_once(spec, 8, 4) == at_once
+
+
+def test_more_answers_at_once_take_more_memory_on_each_machine() -> None:
+    common = {**BASE, "reward_funcs": "think_format_reward", "max_completion_length": 2048, "timeout": "1h"}
+    known = Facts(model=SMALL)
+    plain, many, spread = (
+        hft.plan(hft.GRPO(**common, hardware=flavor, **fields), facts=known).estimate
+        for flavor, fields in (
+            ("a100-large", {"per_device_train_batch_size": 8}),
+            ("a100-large", {"generation_batch_size": 1024}),
+            ("a100x4", {"generation_batch_size": 1024}),
+        )
+    )
+    assert plain is not None
+    assert plain.memory is not None
+    assert many is not None
+    assert many.memory is not None
+    assert spread is not None
+    assert spread.memory is not None
+    assert many.memory.moment == spread.memory.moment == "generation"
+    assert many.memory.kv_cache == 4 * spread.memory.kv_cache
+    assert many.memory.total_bytes > plain.memory.total_bytes
