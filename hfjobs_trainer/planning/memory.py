@@ -125,6 +125,8 @@ class _Step:
         self.packed = shape.layers * sum(i * o for i, o in shape.linears.values()) if quantized else 0
         if quantized and workload.stack.quantizes_experts:
             self.packed += shape.layers * shape.expert_weights
+        # where the configuration does not say all, its matrices may come to more than there is
+        self.packed = min(self.packed, shape.body)
         self.layer = saved_bytes(
             workload,
             shape,
