@@ -59,7 +59,9 @@ def test_the_specs_of_a_page_can_run(page: str) -> None:
         if block.language == "python" and block.reason is None:
             run(block, names)
     dataset = DatasetFacts(exists=True, splits=("train", "test"))
-    facts = replace(EXAMPLE_FACTS, dataset=dataset, eval_dataset=dataset)
+    model = EXAMPLE_FACTS.model
+    beside: dict[str, Any] = {"teacher": model, "reward_model": model, "value_model": model, "reward_models": (model,)}
+    facts = replace(EXAMPLE_FACTS, dataset=dataset, eval_dataset=dataset, **beside)
     wrong = {name: hft.check(spec, facts=facts) for name, spec in names.items() if isinstance(spec, TrainSpec)}
     assert not {name: str(report) for name, report in wrong.items() if not report.ok}
 

@@ -48,7 +48,7 @@ def gather(
         backend: ``"hub"``, or ``"local"``, for which neither flavors nor the account are looked up.
     """
     from hfjobs_trainer.gathering.script import read_script
-    from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+    from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
     from hfjobs_trainer.specs.script import Script
 
     token = (token or attempt(_stored_token) or "").strip() or None
@@ -75,6 +75,8 @@ def gather(
     scored = spec if isinstance(spec, ScoredSpec) else None
     reward = _model(hub, scored.reward_model, scored.reward_model_revision) if scored else None
     value = _model(hub, scored.value_model, scored.value_model_revision) if scored and scored.value_model else None
+    judging = spec.reward_models if isinstance(spec, RewardedSpec) else ()
+    judges = {judge: _model(hub, judge, None) for judge in judging}
     return Facts(
         model=model(),
         dataset=dataset(),
@@ -82,6 +84,7 @@ def gather(
         teacher=teacher() if teacher else None,
         reward_model=reward() if reward else None,
         value_model=value() if value else None,
+        reward_models=tuple(judges[judge]() for judge in judging),
         hardware=hardware() if hardware else None,
         account=account() if account else AccountFacts(has_token=token is not None),
     )

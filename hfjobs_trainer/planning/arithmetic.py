@@ -160,7 +160,7 @@ def active_body(model: ModelFacts, shape: Shape) -> float:
 
 def _quantized(shape: Shape) -> float:
     """Parameters that bitsandbytes packs: the matrices of the layers, not the experts."""
-    return float(shape.layers * sum(inputs * outputs for inputs, outputs in shape.linears.values()))
+    return float(min(shape.body, shape.layers * sum(inputs * outputs for inputs, outputs in shape.linears.values())))
 
 
 def _trained(workload: Workload, shape: Shape) -> float:

@@ -94,11 +94,11 @@ def _fit_vllm(
         return memory, resolved
     own = getattr(spec, "vllm_tensor_parallel_size", 1)
     gpus = resolved.server_gpus or resolved.arguments.get("vllm_tensor_parallel_size", own)
-    memory, shared = share_gpu(spec, facts.model, memory, flavor, gpus)
+    memory, shared = share_gpu(spec, facts, memory, flavor, gpus)
     own = server_share(spec) if resolved.server_gpus else getattr(spec, "vllm_gpu_memory_utilization", 0.0)
     share = shared.value if shared else own
     is_ours = resolved.server_gpus or is_colocated(spec)
-    context = choose_context(spec, facts.model, flavor, gpus, share) if is_ours else None
+    context = choose_context(spec, facts, flavor, gpus, share) if is_ours else None
     made = [decision for decision in (shared, context) if decision is not None]
     arguments = resolved.arguments | {decision.path: decision.value for decision in made}
     return memory, replace(resolved, arguments=arguments, decisions=(*resolved.decisions, *made))

@@ -125,8 +125,7 @@ def _downloads(spec: TrainSpec) -> dict[str, str | None]:
     """Every model of the Hub that the script loads, each with its revision."""
     models: dict[str, str | None] = {spec.model: spec.model_revision}
     if isinstance(spec, RewardedSpec):
-        judges = [item for item in spec.reward_funcs if isinstance(item, str) and item not in BUILTIN_REWARDS]
-        models |= dict.fromkeys(judges)
+        models |= dict.fromkeys(spec.reward_models)
     if isinstance(spec, TaughtSpec):
         models |= {spec.teacher_model: spec.teacher_model_revision}
     if isinstance(spec, ScoredSpec):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from itertools import pairwise
 
 from hfjobs_trainer.facts.dataset import SHARES, LengthFacts
@@ -21,6 +23,19 @@ def tokens_per_row(lengths: LengthFacts) -> tuple[float, float, float]:
     if lengths.unit == "tokens":
         return lengths.mean, lengths.mean, lengths.mean
     return lengths.mean / MOST_CHARACTERS, lengths.mean / USUAL_CHARACTERS, lengths.mean / FEWEST_CHARACTERS
+
+
+def longest_row(lengths: LengthFacts) -> int:
+    """Tokens of the longest row that was looked at, before truncation; of characters as many as they may be."""
+    return math.ceil(lengths.maximum / (1.0 if lengths.unit == "tokens" else FEWEST_CHARACTERS))
+
+
+def prompt_lengths(lengths: LengthFacts | None) -> LengthFacts | None:
+    """Lengths of the prompts alone: as spread as those of the rows."""
+    if lengths is None or lengths.prompt_mean is None or not lengths.mean:
+        return lengths
+    share = lengths.prompt_mean / lengths.mean
+    return replace(lengths, mean=lengths.prompt_mean, quantiles=tuple(share * each for each in lengths.quantiles))
 
 
 def share_above(lengths: LengthFacts, limit: float) -> float:

@@ -8,6 +8,7 @@ moment.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -73,7 +74,7 @@ class _Moment(NamedTuple):
 
 
 def estimate_memory(workload: Workload, num_gpus: int = 1) -> MemoryEstimate | None:
-    """Estimate the peak memory of one GPU; ``None`` if nothing is known of the model's size.
+    """Estimate the peak memory of one GPU; ``None`` if a size is not known.
 
     With a copy of the model on every GPU (DDP), more GPUs never need less of each; the other strategies spread what
     they say. Images are not modelled.
@@ -83,7 +84,7 @@ def estimate_memory(workload: Workload, num_gpus: int = 1) -> MemoryEstimate | N
         num_gpus: GPUs of the run.
     """
     shape = shape_of(workload.model)
-    return None if shape is None else _Step(workload, shape, num_gpus).peak()
+    return None if shape is None or workload.unknown else _Step(workload, shape, num_gpus).peak()
 
 
 class _Step:
@@ -124,6 +125,8 @@ class _Step:
         self.packed = shape.layers * sum(i * o for i, o in shape.linears.values()) if quantized else 0
         if quantized and workload.stack.quantizes_experts:
             self.packed += shape.layers * shape.expert_weights
+        # where the configuration does not say all, its matrices may come to more than there is
+        self.packed = min(self.packed, shape.body)
         self.layer = saved_bytes(
             workload,
             shape,
@@ -155,15 +158,21 @@ class _Step:
             weights=weights,
             adapter=adapter,
             optimizer_states=states,
-            reference_model=(weights if reference else 0.0) + w.beside_bytes,
+            reference_model=weights if reference else 0.0,
             gradients=gradients,
             stepping=stepping,
         )
-        if not self.sharded:
-            return whole
+        held = self._spread(whole) if self.sharded else whole
+        # DeepSpeed's third stage spreads frozen models too; FSDP leaves them as they are (accelerate: prepare_model)
+        parts = self.num_gpus if self.sharded and w.strategy == "zero3" else 1
+        return replace(held, reference_model=held.reference_model + w.beside_bytes / parts)
+
+    def _spread(self, whole: Holding) -> Holding:
+        """One GPU's part of it."""
+        w = self.w
         return spread(
             whole,
-            shape,
+            self.shape,
             w.strategy,
             self.num_gpus,
             frozen=not self.full,
@@ -199,7 +208,7 @@ class _Step:
             cached_bytes=worst.cached,
             paged_bytes=held.optimizer_states if is_paged(w.optim) else 0.0,
             gpu_fraction=w.vllm_gpu_memory_fraction,
-            assumed=self.shape.assumed,
+            assumed=(*self.shape.assumed, *w.assumed),
         )
 
     def moments(self) -> list[_Moment]:

@@ -233,12 +233,13 @@ def _token_reasons(spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mappin
         ("teacher", facts.teacher),
         ("reward model", facts.reward_model),
         ("value model", facts.value_model),
+        *(("reward model", judge) for judge in facts.reward_models),
         ("dataset", facts.dataset),
         ("evaluation dataset", facts.eval_dataset),
     ):
         if subject is not None and (subject.private or subject.gated):
             reasons.append(f"the {what} is {'private' if subject.private else 'gated'}")
-    return tuple(reasons)
+    return tuple(dict.fromkeys(reasons))
 
 
 def _given(group: Any, name: str) -> bool:

@@ -20,7 +20,7 @@ from hfjobs_trainer.planning.strategies import SHARDED, first_strategy
 from hfjobs_trainer.planning.vllm import gpus_set_aside, is_colocated, server_gpus, training_nodes
 from hfjobs_trainer.planning.vllm_memory import group_sizes, least_share, server_shortage
 from hfjobs_trainer.planning.work import Work, work_of
-from hfjobs_trainer.planning.workload import BYTES, workload
+from hfjobs_trainer.planning.workload import BYTES, generated_at_once, workload
 from hfjobs_trainer.specs.base import TrainSpec
 
 HOUR = 3600.0
@@ -70,6 +70,7 @@ class Search:
         self.base: Workload = workload(spec, facts, resolved)
         self.work: Work | None = work_of(spec, facts, resolved)
         self.simulation = facts.simulation
+        self.facts = facts
         self.model = facts.model
         self.nodes = training_nodes(spec)
         self.most_packed = most_packed(spec, facts)
@@ -113,7 +114,7 @@ class Search:
         told = self.spec.is_set("vllm_gpu_memory_utilization")
         beside = layout, memory
         for size in group_sizes(self.spec, self.model, layout.num_gpus):
-            least = least_share(self.spec, self.model, size, usable)
+            least = least_share(self.spec, self.facts, size, usable)
             if least is None:
                 return layout, memory
             share = memory.gpu_fraction if told else least
@@ -166,6 +167,9 @@ class Search:
             per_device_train_batch_size=layout.per_device_train_batch_size,
             gradient_accumulation_steps=layout.gradient_accumulation_steps,
             gradient_checkpointing=layout.gradient_checkpointing,
+            generation_batch_size=generated_at_once(
+                self.spec, layout.per_device_train_batch_size, layout.num_gpus * self.nodes
+            ),
             strategy=layout.strategy if layout.strategy in SHARDED else "ddp",
             sync_each_batch=self.base.sync_each_batch or syncs_each_batch(self.spec, layout),
             eval_batch_size=eval_batch_size(self.spec, layout) if self.base.eval_batch_size else 0,
@@ -208,7 +212,7 @@ class Search:
         if flavor.usable_gpu_memory_gib is None:
             return "the memory of its GPU is unknown"
         if next(self._ways(planned_gpus(self.spec, flavor)), None) is not None:
-            return "the size of the model is unknown, so nobody can say whether it fits"
+            return f"nobody knows {' and '.join(self.base.unknown)}, and so whether it fits"
         spec = self.spec
         names = ("per_device_train_batch_size", "gradient_accumulation_steps")
         given = " and ".join(f"{name}={getattr(spec, name)}" for name in names if spec.is_set(name))

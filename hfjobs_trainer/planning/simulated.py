@@ -167,6 +167,6 @@ def _held(peak: SimulatedPeak, closed: MemoryEstimate, workload: Workload) -> Me
         fragmentation=max(0.0, peak.needed - total),
         cached_bytes=max(0.0, peak.reserved - max(peak.needed, total)),
         moment=f"{moment} (simulated)",
-        assumed=(),
+        assumed=workload.assumed,
         basis="simulation",
     )

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from hfjobs_trainer.facts import Flavor, ModelFacts
+from hfjobs_trainer.facts import Facts, Flavor, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.architecture import shape_of
 from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
 from hfjobs_trainer.planning.memory import PACKED_BYTES
 from hfjobs_trainer.planning.plan import Decision
 from hfjobs_trainer.planning.vllm import is_colocated, is_shared_by, server_gpus, starts_server
-from hfjobs_trainer.planning.workload import PROMPT_TOKENS, UNBOUNDED_TOKENS
+from hfjobs_trainer.planning.workload import UNBOUNDED_TOKENS, longest_prompt
 from hfjobs_trainer.specs.base import TrainSpec
 
 WORKING_GIB = 2.0
@@ -72,22 +72,23 @@ def vllm_need(spec: TrainSpec, model: ModelFacts, gpus: int) -> VllmNeed | None:
     return VllmNeed(weights / gpus / GIB, token / GIB)
 
 
-def needed_tokens(spec: TrainSpec) -> int:
-    """Tokens of a sequence that vLLM has to hold: as long as it is told, or a prompt and its answer."""
+def needed_tokens(spec: TrainSpec, lengths: LengthFacts | None) -> int:
+    """Tokens of a sequence that vLLM has to hold: as long as it is told, or the longest prompt and its answer."""
     if (told := getattr(spec, "vllm_max_model_length", None)) is not None:
         return told
     answer = getattr(spec, "max_completion_length", None) or getattr(spec, "max_new_tokens", None)
     # online DPO tells vLLM the sum of both (TRL 1.16: online_dpo_trainer.py)
-    prompt = getattr(spec, "max_length", None) if hasattr(spec, "max_new_tokens") else PROMPT_TOKENS
+    prompt = getattr(spec, "max_length", None) if hasattr(spec, "max_new_tokens") else longest_prompt(lengths)
     return (prompt or UNBOUNDED_TOKENS) + (answer or UNBOUNDED_TOKENS)
 
 
-def least_share(spec: TrainSpec, model: ModelFacts, gpus: int, usable_gib: float) -> float | None:
+def least_share(spec: TrainSpec, facts: Facts, gpus: int, usable_gib: float) -> float | None:
     """Least share of each of ``gpus`` GPUs with which vLLM starts beside training; ``None`` if nobody knows."""
-    need = vllm_need(spec, model, gpus)
+    need = vllm_need(spec, facts.model, gpus)
     if need is None:
         return None
-    return max(LEAST_FRACTION, math.ceil(need.total_gib(needed_tokens(spec)) / usable_gib * STEPS) / STEPS)
+    needed = need.total_gib(needed_tokens(spec, facts.dataset.lengths))
+    return max(LEAST_FRACTION, math.ceil(needed / usable_gib * STEPS) / STEPS)
 
 
 def group_sizes(spec: TrainSpec, model: ModelFacts, num_gpus: int) -> Iterator[int]:
@@ -128,13 +129,13 @@ def server_share(spec: TrainSpec) -> float:
 
 
 def share_gpu(
-    spec: TrainSpec, model: ModelFacts, memory: MemoryEstimate | None, flavor: Flavor | None, gpus: int
+    spec: TrainSpec, facts: Facts, memory: MemoryEstimate | None, flavor: Flavor | None, gpus: int
 ) -> tuple[MemoryEstimate | None, Decision | None]:
     """Give a colocated vLLM what training leaves of each GPU, where the user did not say and both sizes are known.
 
     Args:
         spec: The spec.
-        model: What is known of the model.
+        facts: What is known of model and data.
         memory: What training needs.
         flavor: The machine.
         gpus: GPUs that share one copy of the model in vLLM.
@@ -148,7 +149,7 @@ def share_gpu(
         return memory, None
     alone = replace(memory, gpu_fraction=0.0)
     left = alone.headroom_gib(usable, flavor.num_gpus if flavor else 1) - alone.margin_gib
-    least = least_share(spec, model, gpus, usable) or LEAST_FRACTION
+    least = least_share(spec, facts, gpus, usable) or LEAST_FRACTION
     fraction = max(least, min(math.floor(left / usable * STEPS) / STEPS, MOST_FRACTION))
     beside = replace(memory, gpu_fraction=fraction)
     if beside.verdict(usable) == "does not fit":
@@ -157,24 +158,22 @@ def share_gpu(
     return beside, Decision("vllm_gpu_memory_utilization", fraction, why)
 
 
-def choose_context(
-    spec: TrainSpec, model: ModelFacts, flavor: Flavor | None, gpus: int, share: float
-) -> Decision | None:
+def choose_context(spec: TrainSpec, facts: Facts, flavor: Flavor | None, gpus: int, share: float) -> Decision | None:
     """How long sequences in vLLM may be, where the model's own context does not fit: vLLM would end as it starts.
 
     Args:
         spec: The spec.
-        model: What is known of the model.
+        facts: What is known of model and data.
         flavor: The machine.
         gpus: GPUs that share one copy of the model in vLLM.
         share: Share of each GPU that vLLM takes.
     """
-    name, context = "vllm_max_model_length", model.max_position_embeddings
-    usable, need = flavor.usable_gpu_memory_gib if flavor else None, vllm_need(spec, model, gpus)
+    name, context = "vllm_max_model_length", facts.model.max_position_embeddings
+    usable, need = flavor.usable_gpu_memory_gib if flavor else None, vllm_need(spec, facts.model, gpus)
     if not hasattr(spec, name) or spec.is_set(name) or not (context and usable and need):
         return None
     fitting = need.tokens_within(share * usable)
-    if fitting is None or fitting >= context or fitting < needed_tokens(spec):
+    if fitting is None or fitting >= context or fitting < needed_tokens(spec, facts.dataset.lengths):
         return None
     why = f"the keys and values of a sequence of {context:,} tokens, the model's own context, would not fit"
     return Decision(name, fitting // CONTEXT_STEP * CONTEXT_STEP, why)

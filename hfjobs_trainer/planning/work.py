@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hfjobs_trainer.facts import Facts, LengthFacts, ModelFacts
+from hfjobs_trainer.facts import Facts, ModelFacts
 from hfjobs_trainer.planning.architecture import shape_of
 from hfjobs_trainer.planning.arithmetic import BYTES, Arithmetic, Passes, active_body, arithmetic_of
+from hfjobs_trainer.planning.lengths import prompt_lengths
 from hfjobs_trainer.planning.ranges import Range
 from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.rows import RowLengths, row_lengths
@@ -17,6 +18,7 @@ from hfjobs_trainer.planning.workload import PROMPT_TOKENS, UNBOUNDED_TOKENS, wo
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
+from hfjobs_trainer.specs.inputs import side_models
 
 # Share of the longest answer allowed that an answer has on average: some end early, some are cut off.
 ANSWER_SHARE = Range(0.15, 0.5, 1.0)
@@ -257,8 +259,7 @@ def _with_others(
         epochs = float(spec.model_dump(include={"num_ppo_epochs"})["num_ppo_epochs"])
         others = [("reward model", facts.reward_model, 1.0), ("value model", value, 1.0 + 3 * epochs)]
     else:
-        scoring = [item for item in getattr(spec, "reward_funcs", []) if isinstance(item, str) and "/" in item]
-        others = [("reward model", None, 1.0) for _ in scoring]
+        others = [("reward model", known, 1.0) for _, _, known in side_models(spec, facts)]
     width = BYTES.get(resolved.frozen_dtype, 2.0)
     for what, model, passes in others:
         shape = shape_of(model) if model is not None else None
@@ -293,7 +294,7 @@ def _lengths(
             assumed.append(lengths.assumed)
         return lengths, None
     most = float(values[bound] or UNBOUNDED_TOKENS)
-    prompts = row_lengths(_prompts(known), None, PROMPT_TOKENS)
+    prompts = row_lengths(prompt_lengths(known), None, PROMPT_TOKENS)
     if prompts.assumed:
         assumed.append(prompts.assumed.replace("rows", "prompts", 1))
     answer = ANSWER_SHARE * most
@@ -309,14 +310,6 @@ def _lengths(
         steps_together=together,
     )
     return whole, generation
-
-
-def _prompts(lengths: LengthFacts | None) -> LengthFacts | None:
-    """Lengths of the prompts alone: as spread as those of the rows."""
-    if lengths is None or lengths.prompt_mean is None or not lengths.mean:
-        return lengths
-    share = lengths.prompt_mean / lengths.mean
-    return replace(lengths, mean=lengths.prompt_mean, quantiles=tuple(share * each for each in lengths.quantiles))
 
 
 def _answers_per_example(name: str, values: dict[str, Any], assumed: list[str]) -> tuple[float, int | None]:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.facts import Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.architecture import count_parameters
 from hfjobs_trainer.planning.layout import recomputes
+from hfjobs_trainer.planning.lengths import longest_row, prompt_lengths
 from hfjobs_trainer.planning.memory import Workload
 from hfjobs_trainer.planning.resolve import Resolved
 from hfjobs_trainer.planning.strategies import SHARDED
 from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.inputs import side_models
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 """Bytes of one weight by dtype."""
 
 FLOAT32 = BYTES["float32"]
 
-# Assumed where nothing bounds them: a prompt of an online method, and a row that is not truncated.
+# Assumed where nobody looked and nothing bounds them: a prompt of an online method, and a row that is not truncated.
 PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
 
 # Methods whose evaluation is a forward pass that asks for the loss alone (TRL 1.16: prediction_step of their trainers).
@@ -38,13 +40,10 @@ _ANSWERS = {
 def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     """The numbers that the memory estimate takes."""
     name = type(spec).METHOD.name
-    answer = _ANSWERS.get(name, "")
-    arguments = spec.model_dump(include={"max_length", answer, "vllm_gpu_memory_utilization", "activation_offloading"})
-    if answer:
-        tokens = PROMPT_TOKENS + (arguments[answer] or UNBOUNDED_TOKENS)
-    else:
-        tokens = resolved.arguments.get("max_length", arguments.get("max_length")) or UNBOUNDED_TOKENS
+    arguments = spec.model_dump(include={"vllm_gpu_memory_utilization", "activation_offloading"})
+    tokens, assumed = _longest_sequence(spec, facts, resolved)
     lora = spec.lora
+    per_device = resolved.arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size)
     # where the user leaves it open, the planner gives it what is left; TRL's default is the least that is asked for
     claimed = arguments.get("vllm_gpu_memory_utilization") or 0.0
     return Workload(
@@ -59,9 +58,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         dtype="float32" if resolved.dtype == "auto" else resolved.dtype,
         mixed_precision=None if resolved.precision == "fp32" else resolved.precision,
         optim=spec.optim,
-        per_device_train_batch_size=resolved.arguments.get(
-            "per_device_train_batch_size", spec.per_device_train_batch_size
-        ),
+        per_device_train_batch_size=per_device,
         sequence_length=tokens,
         gradient_accumulation_steps=resolved.arguments.get(
             "gradient_accumulation_steps", spec.gradient_accumulation_steps
@@ -70,8 +67,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         attention=spec.attn_implementation,
         reference_model=True if _keeps_reference(spec) else None,
         beside_bytes=_beside(spec, facts, resolved),
-        # a server of its own generates elsewhere
-        generation_batch_size=0 if uses_vllm(spec) else _generated_at_once(spec),
+        generation_batch_size=generated_at_once(spec, per_device, resolved.world_size),
         vllm_gpu_memory_fraction=claimed if is_colocated(spec) else 0.0,
         lora_dora=bool(lora and lora.use_dora),
         eval_batch_size=resolved.arguments.get("per_device_eval_batch_size", spec.per_device_eval_batch_size)
@@ -82,7 +78,38 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         liger_kernel=spec.use_liger_kernel,
         activation_offloading=bool(arguments.get("activation_offloading")),
         strategy=resolved.strategy if resolved.strategy in SHARDED else "ddp",
+        unknown=unknown_memory(spec, facts),
+        assumed=assumed,
     )
+
+
+def unknown_memory(spec: TrainSpec, facts: Facts) -> tuple[str, ...]:
+    """What must be known before memory can be told, and is not; empty if ``workload`` tells it."""
+    models = {spec.model: facts.model} | {id: known for _, id, known in side_models(spec, facts)}
+    return tuple(f"the size of {id}" for id, known in models.items() if not _parameters(known))
+
+
+def longest_prompt(lengths: LengthFacts | None) -> int:
+    """Tokens of the longest prompt of an online method."""
+    prompts = prompt_lengths(lengths)
+    return PROMPT_TOKENS if prompts is None else longest_row(prompts)
+
+
+def _longest_sequence(spec: TrainSpec, facts: Facts, resolved: Resolved) -> tuple[int, tuple[str, ...]]:
+    """Tokens of the longest row, with its answer where one is written; and what of it is assumed."""
+    lengths, assumed = facts.dataset.lengths, list[str]()
+    bound = _ANSWERS.get(type(spec).METHOD.name)
+    if bound is not None:
+        if lengths is None:
+            assumed.append(f"prompts of {PROMPT_TOKENS:,} tokens")
+        answer: int | None = getattr(spec, bound)
+        if answer is None:
+            assumed.append(f"answers of {UNBOUNDED_TOKENS:,} tokens")
+        return longest_prompt(lengths) + (answer or UNBOUNDED_TOKENS), tuple(assumed)
+    limit: int | None = resolved.arguments.get("max_length", getattr(spec, "max_length", None))
+    if limit is None and lengths is None:
+        assumed.append(f"rows of {UNBOUNDED_TOKENS:,} tokens")
+    return limit or (UNBOUNDED_TOKENS if lengths is None else longest_row(lengths)), tuple(assumed)
 
 
 def _syncs_each_batch(arguments: Mapping[str, Any]) -> bool:
@@ -104,28 +131,46 @@ def _keeps_reference(spec: TrainSpec) -> bool:
     return online and bool(spec.model_dump(include={"beta"})["beta"]) and spec.lora is None
 
 
-def _generated_at_once(spec: TrainSpec) -> int | None:
-    """Answers that one GPU generates at once, where that is not the batch of a whole step."""
-    per_device = {"online_dpo": 2, "gkd": 1, "distillation": 1}.get(type(spec).METHOD.name)
-    return per_device * spec.per_device_train_batch_size if per_device else None
+def generated_at_once(spec: TrainSpec, per_device: int, world_size: int) -> int | None:
+    """Answers that training itself generates at once on one GPU; ``None``: those of a whole step.
+
+    Args:
+        spec: The spec.
+        per_device: Batch of one GPU.
+        world_size: GPUs that train, over all machines.
+    """
+    if uses_vllm(spec):
+        return 0
+    # TRL 1.16: trainer/grpo_config.py and get_train_dataloader of GRPO and RLOO
+    whole: int | None = getattr(spec, "generation_batch_size", None)
+    if whole is not None:
+        return max(1, whole // world_size)
+    batches: int | None = getattr(spec, "steps_per_generation", None)
+    if batches is None:
+        batches = {"online_dpo": 2, "gkd": 1, "distillation": 1}.get(type(spec).METHOD.name)
+    return batches * per_device if batches else None
 
 
 def _beside(spec: TrainSpec, facts: Facts, resolved: Resolved) -> float:
-    """Bytes of a teacher, a reward model and a value model; one of unknown size counts as large as the model."""
+    """Bytes of a teacher, of reward models and a value model; one of unknown size counts nothing."""
     frozen = BYTES.get(resolved.frozen_dtype, FLOAT32)
     if isinstance(spec, TaughtSpec):
-        return frozen * _parameters(facts.teacher, facts)
+        return frozen * _parameters(facts.teacher)
+    if isinstance(spec, RewardedSpec):
+        # the script loads them as it loads the model
+        width = BYTES.get(resolved.dtype, FLOAT32)
+        return width * sum(_parameters(judge) for judge in facts.reward_models)
     if isinstance(spec, ScoredSpec):
-        reward = _parameters(facts.reward_model, facts)
-        value = _parameters(facts.value_model, facts) if spec.value_model else reward
+        reward = _parameters(facts.reward_model)
+        value = _parameters(facts.value_model) if spec.value_model else reward
         # the value model is trained in full: weights, gradients and two moments
         return frozen * reward + 4 * FLOAT32 * value + _kept_logits(spec, facts)
     return 0.0
 
 
-def _parameters(model: ModelFacts | None, facts: Facts) -> int:
-    known = [model, facts.model] if model is not None else [facts.model]
-    return next((size for item in known if (size := item.num_parameters or count_parameters(item))), 0)
+def _parameters(model: ModelFacts | None) -> int:
+    """Parameters of a model; 0 where nobody knows."""
+    return (model.num_parameters or count_parameters(model) or 0) if model is not None else 0
 
 
 def _kept_logits(spec: TrainSpec, facts: Facts) -> float:

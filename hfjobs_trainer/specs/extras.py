@@ -8,7 +8,8 @@ from pydantic import Field
 
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.rewards import RewardFuncs, ToolFuncs
+from hfjobs_trainer.specs.locations import is_local_path
+from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFuncs, ToolFuncs
 
 
 class RewardedSpec(TrainSpec):
@@ -17,6 +18,12 @@ class RewardedSpec(TrainSpec):
     reward_funcs: RewardFuncs = Field(
         description="A built-in reward of TRL by name, a reward model by Hub id, a Python function, or a list of these."
     )
+
+    @property
+    def reward_models(self) -> tuple[str, ...]:
+        """The models among the rewards, in their order: Hub ids and local folders."""
+        texts = [item for item in self.reward_funcs if isinstance(item, str) and item not in BUILTIN_REWARDS]
+        return tuple(text for text in texts if "/" in text or is_local_path(text))
 
 
 class CallingSpec(TrainSpec):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
-from hfjobs_trainer.facts import DatasetFacts, ModelFacts
+from hfjobs_trainer.facts import DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.problems import need
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
-from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.locations import is_local_path
 
@@ -72,14 +73,24 @@ def data_inputs(context: Context[TrainSpec]) -> list[DataInput]:
 def inputs(context: Context[TrainSpec]) -> list[Input]:
     """The models and the datasets."""
     spec, facts = context.spec, context.facts
-    models: list[tuple[str, str | None, ModelFacts | None]] = [("model", spec.model, facts.model)]
-    if isinstance(spec, TaughtSpec):
-        models.append(("teacher_model", spec.teacher_model, facts.teacher))
-    if isinstance(spec, ScoredSpec):
-        models.append(("reward_model", spec.reward_model, facts.reward_model))
-        models.append(("value_model", spec.value_model, facts.value_model))
-    found = [Input(path, "model", id, known.exists if known else None) for path, id, known in models if id is not None]
+    models = [("model", spec.model, facts.model), *side_models(spec, facts)]
+    found = [Input(path, "model", id, known.exists if known else None) for path, id, known in models]
     return [*found, *data_inputs(context)]
+
+
+def side_models(spec: TrainSpec, facts: Facts) -> list[tuple[str, str, ModelFacts | None]]:
+    """The models beside the one that is trained: field of the spec, Hub id or local folder, what is known of it."""
+    found: list[tuple[str, str, ModelFacts | None]] = []
+    if isinstance(spec, TaughtSpec):
+        found.append(("teacher_model", spec.teacher_model, facts.teacher))
+    if isinstance(spec, ScoredSpec):
+        found.append(("reward_model", spec.reward_model, facts.reward_model))
+        if spec.value_model is not None:
+            found.append(("value_model", spec.value_model, facts.value_model))
+    if isinstance(spec, RewardedSpec):
+        known = facts.reward_models[: len(spec.reward_models)]
+        found += [("reward_funcs", id, each) for id, each in zip_longest(spec.reward_models, known)]
+    return found
 
 
 def need_columns(data: DataInput) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 import time
@@ -18,6 +19,8 @@ from safetensors.numpy import save_file
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.gathering import gather, gather_hardware
 from hfjobs_trainer.gathering import hub as hub_module
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.methods.grpo import GRPO
 from hfjobs_trainer.specs.methods.sft import SFT
 
 TOKEN = "hf_alice_write"
@@ -73,7 +76,7 @@ def spec(model: str = "acme/llama", dataset: Any = "acme/chat", **fields: Any) -
     return SFT(model=model, dataset=dataset, **fields)
 
 
-def gathered(hub: Hub, wanted: SFT, token: str | None = TOKEN, **options: Any) -> Facts:
+def gathered(hub: Hub, wanted: TrainSpec, token: str | None = TOKEN, **options: Any) -> Facts:
     return gather(wanted, token=token, endpoint=hub.endpoint, **options)
 
 
@@ -115,6 +118,24 @@ def test_everything_the_hub_knows(hub: Hub) -> None:
     assert facts.hardware.source == "live"
     assert {"cpu-basic", "a10g-large", "h200x8"} <= {flavor.name for flavor in facts.hardware.flavors}
     assert facts.account == AccountFacts(has_token=True, name="alice", organizations=("acme",), token_role="write")
+
+
+def test_every_model_among_the_rewards_is_looked_at(hub: Hub, tmp_path: Path) -> None:
+    make_model(hub, "acme/llama")
+    judge = make_model(hub, "acme/judge", {"private": True})
+    shutil.copytree(judge, tmp_path / "mine")
+    make_repo(hub, "datasets", "acme/prompts", {"README.md": CARD})
+    rewards = ["acme/judge", "accuracy_reward", str(tmp_path / "mine"), "acme/judge", "acme/gone"]
+    wanted = GRPO(model="acme/llama", dataset="acme/prompts", reward_funcs=rewards)
+    facts = gathered(hub, wanted)
+    first, local, again, gone = facts.reward_models
+    assert (first.exists, first.private, first.num_parameters, first.hidden_size) == (True, True, 35, 64)
+    assert (local.path, local.num_parameters) == (str(tmp_path / "mine"), 35)
+    assert again == first
+    assert gone.exists is False
+    offline = gathered(hub, wanted, offline=True).reward_models
+    assert [each.num_parameters for each in offline] == [None, 35, None, None]
+    assert gathered(hub, spec()).reward_models == ()
 
 
 def test_the_hardware_alone(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

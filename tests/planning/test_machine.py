@@ -105,7 +105,7 @@ def test_without_rows_the_lowest_price_wins() -> None:
 def test_a_model_of_unknown_size_gets_no_flavor() -> None:
     choice = chosen(ModelFacts(exists=True))
     assert (choice.flavor, choice.headroom, choice.estimate) == (None, None, None)
-    assert "size of the model is unknown" in dict(choice.rejected)["a100-large"]
+    assert "nobody knows the size of me/model, and so whether it fits" in dict(choice.rejected)["a100-large"]
     assert len(choice.rejected) == 26
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.architecture import count_lora_parameters, count_parameters
+from hfjobs_trainer.planning.architecture import count_lora_parameters, count_parameters, shape_of
 from hfjobs_trainer.planning.memory import GIB, MemoryEstimate, Workload, estimate_memory
 from tests.planning.known_models import LLAMA_3B, LLAMA_8B, QWEN_05B, QWEN_1, QWEN_7B
 
@@ -161,7 +161,7 @@ def test_the_size_alone_is_enough_and_what_was_guessed_is_said() -> None:
     exact = estimate(LLAMA_8B, tuning="lora", dtype="bfloat16")
     assert guess.total_gib == pytest.approx(exact.total_gib, rel=0.2)
     assert "hidden_size" in guess.assumed
-    assert "guessed: num_hidden_layers, hidden_size" in str(guess)
+    assert "guessed: vocab_size, hidden_size" in str(guess)
     assert exact.assumed == ()
 
 
@@ -350,3 +350,29 @@ def test_more_gpus_never_need_less_of_each(workload: Workload, num_gpus: int) ->
     assert fewer is not None
     assert more is not None
     assert more.total_bytes >= fewer.total_bytes
+
+
+@pytest.mark.parametrize("billions", [0.1, 0.5, 1, 3, 8, 32, 70, 405])
+def test_guessed_proportions_add_up_to_the_parameters(billions: float) -> None:
+    known = int(billions * 1e9)
+    shape = shape_of(ModelFacts(num_parameters=known))
+    assert shape is not None
+    matrices = shape.layers * sum(inputs * outputs for inputs, outputs in shape.linears.values())
+    assert shape.ends + matrices == pytest.approx(known, rel=0.001)
+    assert shape.ffn > shape.hidden
+
+
+@pytest.mark.parametrize("quantization", ["4bit", "4bit-double", "8bit"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        ModelFacts(num_parameters=8_030_261_248),
+        # fewer than the configuration says, as packed checkpoints have
+        replace(LLAMA_8B, num_parameters=2_000_000_000),
+        ModelFacts(num_parameters=1_000_000),
+    ],
+)
+def test_quantized_weights_take_half_a_byte_each_at_least(model: ModelFacts, quantization: Any) -> None:
+    found = estimate_memory(Workload(model, tuning="lora", dtype="bfloat16", quantization=quantization))
+    assert found is not None
+    assert found.weights >= 0.5 * (model.num_parameters or 0)

@@ -44,7 +44,7 @@ def example(name: str) -> tuple[Any, Facts]:
     """An example spec, and facts by which it can run."""
     spec = EXAMPLES[name]()
     data = replace(CHATS, columns=spec.dataset_formats()[0])
-    beside = {"teacher": QWEN, "reward_model": QWEN, "value_model": QWEN}
+    beside: dict[str, Any] = {"teacher": QWEN, "reward_model": QWEN, "value_model": QWEN, "reward_models": (QWEN,)}
     held_out = replace(data, num_rows=500)
     facts = Facts(model=QWEN, dataset=data, eval_dataset=held_out, account=replace(ME, name="username"), **beside)
     return spec, facts

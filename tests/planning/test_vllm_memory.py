@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.planning.vllm_memory import WORKING_GIB, least_share, needed_tokens, vllm_need
 from tests.planning.known_models import LLAMA_70B, QWEN_7B, QWEN_14B
@@ -61,7 +61,7 @@ def test_what_is_quantized_for_training_is_so_in_the_same_processes_only() -> No
 
 def test_what_nobody_knows_is_not_made_up() -> None:
     assert vllm_need(spec(), ModelFacts(), 1) is None
-    assert least_share(spec(), ModelFacts(), 1, 80.0) is None
+    assert least_share(spec(), Facts(), 1, 80.0) is None
     latent = vllm_need(spec(), replace(QWEN_7B, model_type="deepseek_v3"), 1)
     assert latent is not None
     assert latent.tokens_within(80.0) is None
@@ -77,7 +77,17 @@ def test_what_nobody_knows_is_not_made_up() -> None:
     ],
 )
 def test_sequences_that_have_to_fit(method: str, fields: dict[str, Any], tokens: int) -> None:
-    assert needed_tokens(spec(method, **fields)) == tokens
+    assert needed_tokens(spec(method, **fields), None) == tokens
+
+
+def test_vllm_holds_the_longest_prompt() -> None:
+    prompts = LengthFacts("tokens", 100, 500.0, tuple(100.0 * step for step in range(1, 21)), 250.0)
+    asked = spec("grpo", max_completion_length=64)
+    assert needed_tokens(asked, prompts) == 1000 + 64
+    long = LengthFacts("tokens", 100, 100_000.0, (200_000.0,) * 20)
+    shares = [least_share(asked, Facts(QWEN_7B, DatasetFacts(lengths=each)), 1, 80.0) for each in (None, long)]
+    # 14.2 GiB of weights, 2 to work in, and 0 or 10.7 of keys and values of 56 KiB a token
+    assert shares == [0.25, 0.35]
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo", "online_dpo"])
@@ -95,7 +105,7 @@ def test_auto_takes_a_machine_on_which_both_have_room(method: str, tuning: dict[
     size, share = made.get("vllm_tensor_parallel_size", 1), made["vllm_gpu_memory_utilization"]
     need = vllm_need(plan.spec, model, size)
     assert need is not None
-    assert need.total_gib(needed_tokens(plan.spec)) <= share * usable
+    assert need.total_gib(needed_tokens(plan.spec, None)) <= share * usable
     assert plan.estimate is not None
     assert plan.estimate.memory is not None
     assert plan.estimate.memory.gpu_fraction == share
@@ -131,7 +141,7 @@ def test_a_context_that_does_not_fit_is_cut_to_what_does() -> None:
     room = share * 44.4
     assert need.total_gib(length) <= room < need.total_gib(131_072)
     assert length % 256 == 0
-    assert length > needed_tokens(plan.spec)
+    assert length > needed_tokens(plan.spec, None)
     assert f"vllm_max_model_length={length}," in plan.script
 
 

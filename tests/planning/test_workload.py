@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
+from hfjobs_trainer.planning.memory import Workload, estimate_memory
 from hfjobs_trainer.planning.resolve import resolve
-from hfjobs_trainer.planning.workload import PROMPT_TOKENS, workload
+from hfjobs_trainer.planning.workload import PROMPT_TOKENS, generated_at_once, workload
 
 SMALL = ModelFacts(
     model_type="qwen2",
@@ -35,7 +36,6 @@ def asked(spec: Any, **facts: Any) -> Any:
 def test_a_teacher_is_held_in_half_precision() -> None:
     spec = hft.GKD(**BASE, teacher_model="me/teacher")
     assert asked(spec, teacher=LARGE).beside_bytes == 2 * 7e9
-    assert asked(spec).beside_bytes == 2 * 494_032_768
     assert asked(spec.replace(bf16=False), teacher=LARGE).beside_bytes == 4 * 7e9
 
 
@@ -46,6 +46,44 @@ def test_ppo_holds_a_reward_model_and_trains_a_value_model() -> None:
     two = spec.replace(value_model="me/value")
     assert asked(two, reward_model=LARGE, value_model=SMALL).beside_bytes == 2 * 7e9 + 16 * 494_032_768 + logits
     assert not asked(spec).gradient_checkpointing
+
+
+def test_reward_models_are_held_as_the_model_is_loaded() -> None:
+    spec = hft.GRPO(**BASE, reward_funcs=["accuracy_reward", "me/judge", "me/judge", "./mine"], lora=hft.LoRA())
+    known = (LARGE, LARGE, SMALL)
+    assert asked(spec, reward_models=known).beside_bytes == 2 * (7e9 + 7e9 + 494_032_768)
+    assert asked(spec.replace(lora=None), reward_models=known).beside_bytes == 4 * (7e9 + 7e9 + 494_032_768)
+    assert asked(hft.OnlineDPO(**BASE, reward_funcs="me/judge"), reward_models=(LARGE,)).beside_bytes == 4 * 7e9
+    assert asked(spec.replace(reward_funcs="accuracy_reward")).beside_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "known", "unknown"),
+    [
+        (hft.GKD(**BASE, teacher_model="me/teacher"), {}, ("the size of me/teacher",)),
+        (hft.GKD(**BASE, teacher_model="me/teacher"), {"teacher": LARGE}, ()),
+        (hft.PPO(**BASE, reward_model="me/a", value_model="me/b"), {"value_model": SMALL}, ("the size of me/a",)),
+        (hft.RLOO(**BASE, reward_funcs=["me/a", "think_format_reward"]), {}, ("the size of me/a",)),
+        (
+            hft.GRPO(**BASE, reward_funcs=["me/a", "me/b"]),
+            {"reward_models": (LARGE, ModelFacts(exists=True))},
+            ("the size of me/b",),
+        ),
+    ],
+)
+def test_a_model_of_unknown_size_leaves_memory_unknown(spec: Any, known: Any, unknown: tuple[str, ...]) -> None:
+    workload = asked(spec, **known)
+    assert workload.unknown == unknown
+    assert (estimate_memory(workload) is None) == bool(unknown)
+
+
+@pytest.mark.parametrize(("strategy", "parts"), [("ddp", 1), ("fsdp1", 1), ("fsdp2", 1), ("zero2", 1), ("zero3", 4)])
+def test_a_reward_model_is_spread_by_the_last_stage_of_deepspeed_alone(strategy: str, parts: int) -> None:
+    alone = Workload(SMALL, method="grpo", strategy=strategy)
+    without, beside = (estimate_memory(each, 4) for each in (alone, replace(alone, beside_bytes=8e9)))
+    assert without is not None
+    assert beside is not None
+    assert beside.reference_model - without.reference_model == 8e9 / parts
 
 
 @pytest.mark.parametrize(
@@ -63,6 +101,50 @@ def test_ppo_holds_a_reward_model_and_trains_a_value_model() -> None:
 )
 def test_a_row_is_as_long_as_the_method_lets_it_be(spec: Any, tokens: int) -> None:
     assert asked(spec).sequence_length == tokens
+
+
+def lengths(longest: float, unit: Any = "tokens", prompt_mean: float | None = None) -> DatasetFacts:
+    quantiles = tuple(longest * step / 20 for step in range(1, 21))
+    return DatasetFacts(lengths=LengthFacts(unit, 100, longest / 2, quantiles, prompt_mean))
+
+
+@pytest.mark.parametrize(
+    ("spec", "data", "tokens"),
+    [
+        (hft.SFT(**BASE, max_length=None), lengths(40_000), 40_000),
+        (hft.SFT(**BASE, max_length=None), lengths(5000, "characters"), 3000),
+        (hft.SFT(**BASE, max_length=512), lengths(40_000), 512),
+        (hft.GRPO(**BASE, reward_funcs="think_format_reward", max_completion_length=64), lengths(30_000), 30_064),
+        # prompts are a quarter of the rows
+        (
+            hft.Distillation(**BASE, teacher_model="me/t", max_completion_length=64),
+            lengths(8000, prompt_mean=1000),
+            2064,
+        ),
+    ],
+    ids=["rows", "characters", "truncated", "prompts", "prompts of rows"],
+)
+def test_what_nothing_truncates_is_as_long_as_the_longest_row(spec: Any, data: DatasetFacts, tokens: int) -> None:
+    found = asked(spec, dataset=data)
+    assert (found.sequence_length, found.assumed) == (tokens, ())
+
+
+@pytest.mark.parametrize(
+    ("spec", "assumed"),
+    [
+        (hft.SFT(**BASE, max_length=None), ("rows of 4,096 tokens",)),
+        (hft.SFT(**BASE), ()),
+        (hft.GRPO(**BASE, reward_funcs="think_format_reward"), ("prompts of 512 tokens",)),
+        (
+            hft.GRPO(**BASE, reward_funcs="think_format_reward", max_completion_length=None),
+            ("prompts of 512 tokens", "answers of 4,096 tokens"),
+        ),
+    ],
+)
+def test_an_estimate_says_which_lengths_it_assumes(spec: Any, assumed: tuple[str, ...]) -> None:
+    memory = estimate_memory(asked(spec))
+    assert memory is not None
+    assert memory.assumed == assumed
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo"])
@@ -87,3 +169,40 @@ def test_what_saves_memory_is_asked_for() -> None:
     synced = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
     assert asked(hft.SFT(**BASE, accelerator_config=synced)).sync_each_batch
     assert not asked(hft.SFT(**BASE)).sync_each_batch
+
+
+@pytest.mark.parametrize(
+    ("fields", "at_once"),
+    [
+        ({}, None),
+        ({"steps_per_generation": 16}, 8 * 16),
+        ({"generation_batch_size": 512}, 512 // 4),
+        ({"steps_per_generation": 16, "use_vllm": True}, 0),
+    ],
+)
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_answers_are_generated_for_as_many_batches_as_is_said(method: str, fields: Any, at_once: int | None) -> None:
+    spec = hft.METHODS[method](**BASE, reward_funcs="think_format_reward", **fields)
+    assert generated_at_once(spec, 8, 4) == at_once
+
+
+def test_more_answers_at_once_take_more_memory_on_each_machine() -> None:
+    common = {**BASE, "reward_funcs": "think_format_reward", "max_completion_length": 2048, "timeout": "1h"}
+    known = Facts(model=SMALL)
+    plain, many, spread = (
+        hft.plan(hft.GRPO(**common, hardware=flavor, **fields), facts=known).estimate
+        for flavor, fields in (
+            ("a100-large", {"per_device_train_batch_size": 8}),
+            ("a100-large", {"generation_batch_size": 1024}),
+            ("a100x4", {"generation_batch_size": 1024}),
+        )
+    )
+    assert plain is not None
+    assert plain.memory is not None
+    assert many is not None
+    assert many.memory is not None
+    assert spread is not None
+    assert spread.memory is not None
+    assert many.memory.moment == spread.memory.moment == "generation"
+    assert many.memory.kv_cache == 4 * spread.memory.kv_cache
+    assert many.memory.total_bytes > plain.memory.total_bytes

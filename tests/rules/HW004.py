@@ -9,7 +9,7 @@ GOOD_FACTS = Facts(model=QWEN_05B)
 EXPECTED = [
     (
         "hardware.flavor",
-        "the size of me/model is not known, so no flavor could be chosen",
+        "nobody knows the size of me/model, so no flavor could be chosen",
         'hardware="a10g-large", or another of hft.hardware_table()',
     ),
 ]

@@ -40,6 +40,50 @@ def apart(flavor: str, strategy: str = "auto", **fields: Any) -> dict[str, Any]:
 # (code, fields, facts, what is said)
 SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
     (
+        "HUB001",
+        {"method": "grpo", "reward_funcs": ["accuracy_reward", "./judge"]},
+        NOTHING,
+        [
+            (
+                "./judge is on this machine, where a job cannot read it",
+                'hf upload username/judge ./judge --private, then reward_funcs="username/judge"',
+            )
+        ],
+    ),
+    (
+        "HUB002",
+        {"method": "grpo", "reward_funcs": ["me/jugde"]},
+        Facts(reward_models=(ModelFacts(exists=False),)),
+        [
+            (
+                "the Hub has no model me/jugde",
+                "check the spelling; a folder here is written ./me/jugde, a private repository needs your token",
+            )
+        ],
+    ),
+    (
+        "HW004",
+        {"method": "grpo", "reward_funcs": ["me/judge"], "hardware": "auto"},
+        Facts(model=QWEN_05B),
+        [
+            (
+                "nobody knows the size of me/judge, so no flavor could be chosen",
+                'hardware="a10g-large", or another of hft.hardware_table()',
+            )
+        ],
+    ),
+    (
+        "MEM001",
+        {"method": "grpo", "reward_funcs": ["me/judge"], "lora": {}, "hardware": "l4x1"},
+        Facts(model=QWEN_05B, reward_models=(LLAMA_70B,)),
+        [
+            (
+                "does not fit: needs about 133.6 GiB, a GPU of l4x1 has 22.2 GiB",
+                'quantization="4bit", or hardware="auto"',
+            )
+        ],
+    ),
+    (
         "DATA004",
         {},
         columns("instruction", "input", "output"),

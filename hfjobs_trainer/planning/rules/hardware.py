@@ -9,6 +9,7 @@ from hfjobs_trainer.planning.estimate import Verdict
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot, suggest_flavors
 from hfjobs_trainer.planning.strategies import sharding_strategies
 from hfjobs_trainer.planning.vllm import gpus_set_aside, training_nodes
+from hfjobs_trainer.planning.workload import unknown_memory
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -129,7 +130,8 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
     """A model of unknown size needs a named flavor.
 
     What it does:
-        Asks for a flavor where it should be chosen for you, but nobody knows how large the model is.
+        Asks for a flavor where it should be chosen for you, but nobody knows how large the model is, or one
+        beside it: a teacher, a reward model.
 
     Why:
         Guessing would either waste money or run out of memory. The size is read from the model's safetensors files or
@@ -147,7 +149,7 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     choice = context.choice
     if context.spec.hardware.flavor == "auto" and choice is not None and choice.flavor is None and not context.memory:
-        why = f"the size of {context.spec.model} is not known, so no flavor could be chosen"
+        why = f"nobody knows {_unknown(context)}, so no flavor could be chosen"
         yield Found(_PATH, why, 'hardware="a10g-large", or another of hft.hardware_table()')
 
 
@@ -278,12 +280,17 @@ def host_and_disk_are_large_enough(context: Context[TrainSpec]) -> Iterator[Foun
         yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", fix)
 
 
+def _unknown(context: Context[TrainSpec]) -> str:
+    """What is not known of which memory depends."""
+    return " and ".join(unknown_memory(context.spec, context.facts))
+
+
 def _judged(context: Context[TrainSpec], verdict: Verdict) -> tuple[Flavor, float, float] | None:
     """The named flavor, its GiB of GPU memory and those left at the peak, if that is the verdict; else ``None``."""
     flavor = _named(context)
     if flavor is None or not flavor.num_gpus or context.spec.use_cpu:
         return None
-    memory = need(context.memory, f"the size of {context.spec.model}")
+    memory = need(context.memory, _unknown(context))
     usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
     if memory.verdict(usable, flavor.num_gpus) != verdict:
         return None

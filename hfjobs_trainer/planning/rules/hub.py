@@ -49,12 +49,11 @@ def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
         elif item.is_local:
             why = f"{item.id} is on this machine, where a job cannot read it"
             yield Found(item.id_path, why, _push(item, _owner(context)))
-    template = getattr(spec, "chat_template_path", None)
-    rewards = [item for item in getattr(spec, "reward_funcs", ()) if isinstance(item, str)]
-    for path, text in [("chat_template_path", template), *(("reward_funcs", item) for item in rewards)]:
-        if text is not None and (is_local_path(text) or text.endswith(".jinja")):
-            fix = f"hf upload {_owner(context)}/{_repo(text)} {text} --private, then {path} with that id"
-            yield Found(path, f"{text} is on this machine, where a job cannot read it", fix)
+    path = "chat_template_path"
+    text = getattr(spec, path, None)
+    if text is not None and (is_local_path(text) or text.endswith(".jinja")):
+        fix = f"hf upload {_owner(context)}/{_repo(text)} {text} --private, then {path} with that id"
+        yield Found(path, f"{text} is on this machine, where a job cannot read it", fix)
 
 
 def _repo(path: str) -> str:
@@ -65,7 +64,7 @@ def _repo(path: str) -> str:
 def _push(item: Input, owner: str) -> str:
     repo = f"{owner}/{_repo(item.id)}"
     if item.kind == "model":
-        return f'hf upload {repo} {item.id} --private, then model="{repo}"'
+        return f'hf upload {repo} {item.id} --private, then {item.path}="{repo}"'
     if data_suffix(item.id) is None:
         return f'datasets.load_from_disk("{item.id}").push_to_hub("{repo}", private=True), then {item.path}="{repo}"'
     return f'hf upload {repo} {item.id} --repo-type dataset --private, then {item.path}="{repo}"'
