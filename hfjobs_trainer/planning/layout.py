@@ -34,6 +34,7 @@ class Layout:
         gradient_checkpointing: Whether activations are recomputed.
         packing: Whether the planner packs several rows into one sequence.
         vllm_tensor_parallel_size: GPUs that share one copy of the model in a vLLM beside training.
+        save_total_limit: Checkpoints that are kept, where the disk does not hold all; ``None``: as the spec says.
     """
 
     num_gpus: int
@@ -43,6 +44,7 @@ class Layout:
     gradient_checkpointing: bool
     packing: bool = False
     vllm_tensor_parallel_size: int = 1
+    save_total_limit: int | None = None
 
     def __str__(self) -> str:
         batch = f"{self.per_device_train_batch_size} per device x {self.gradient_accumulation_steps}"

@@ -215,6 +215,9 @@ def _lay_out(spec: TrainSpec, layout: Layout | None, num_gpus: int, decide: Any)
     if spec.evaluates and evaluated != spec.per_device_eval_batch_size:
         why = "a larger batch than in training might not fit"
         arguments["per_device_eval_batch_size"] = decide("per_device_eval_batch_size", evaluated, why)
+    if chosen.save_total_limit is not None:
+        why = "the disk does not hold all checkpoints of the run"
+        arguments["save_total_limit"] = decide("save_total_limit", chosen.save_total_limit, why)
     if syncs_each_batch(spec, chosen):
         why = "else each GPU holds all gradients until the last batch of a step"
         config = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}

@@ -15,7 +15,7 @@ from hfjobs_trainer.planning.memory import MemoryEstimate, Workload
 from hfjobs_trainer.planning.resolve import planned_gpus, precision_of, resolve
 from hfjobs_trainer.planning.simulated import memory_on
 from hfjobs_trainer.planning.speed import PACKING_GAIN, most_packed
-from hfjobs_trainer.planning.storage import lacks_storage
+from hfjobs_trainer.planning.storage import CHECKPOINTS_KEPT, lacks_storage
 from hfjobs_trainer.planning.strategies import SHARDED, first_strategy
 from hfjobs_trainer.planning.vllm import gpus_set_aside, is_colocated, server_gpus, training_nodes
 from hfjobs_trainer.planning.vllm_memory import group_sizes, least_share, server_shortage
@@ -103,11 +103,13 @@ class Search:
         copies = [option for option in options if option.layout is None or option.layout.strategy not in SHARDED]
         # TRL's defaults come first, and win where nothing is gained
         best = min(copies or options, key=self._weighed)
-        weights = self.weights_bytes
-        if weights is None or best.layout is None or best.memory is None:
-            return best
-        lacking = lacks_storage(flavor, best.layout, best.memory, weights, self._checkpoints(best))
-        return replace(best, why_not=lacking)
+        lacking = self._lacking(best, self.spec.save_total_limit)
+        if lacking is None or best.layout is None or self.spec.is_set("save_total_limit"):
+            return replace(best, why_not=lacking)
+        limited = self._lacking(best, CHECKPOINTS_KEPT)
+        if limited != lacking:
+            best = replace(best, layout=replace(best.layout, save_total_limit=CHECKPOINTS_KEPT))
+        return replace(best, why_not=limited)
 
     def _beside_vllm(self, layout: Layout, memory: MemoryEstimate, usable: float) -> tuple[Layout, MemoryEstimate]:
         """The layout with a vLLM on the same GPUs: with as few of them for a copy of the model as will do."""
@@ -196,7 +198,15 @@ class Search:
             setup = replace(setup, vcpu=flavor.vcpu)
         return Option(flavor, layout=layout, memory=memory, duration=estimate_duration(work, setup))
 
-    def _checkpoints(self, option: Option) -> float:
+    def _lacking(self, option: Option, limit: int | None) -> str | None:
+        """What of the machine's storage is too small where so many checkpoints are kept; ``None`` if nothing is."""
+        weights, layout, memory = self.weights_bytes, option.layout, option.memory
+        if weights is None or layout is None or memory is None:
+            return None
+        checkpoints, resumable = self._checkpoints(option, limit), not self.spec.save_only_model
+        return lacks_storage(option.flavor, layout, memory, weights, checkpoints, resumable=resumable)
+
+    def _checkpoints(self, option: Option, limit: int | None) -> float:
         """Checkpoints that lie on the disk at once; 1 where nobody knows how many are made."""
         if self.spec.save_strategy == "no":
             return 0
@@ -205,7 +215,11 @@ class Search:
             every = self.work.save_every
             steps = option.duration.steps
             made = self.work.epochs if every is None else 1 / every if 0 < every < 1 else steps // max(1.0, every) + 1
-        return min(made, self.spec.save_total_limit or made)
+        if limit is None or limit <= 0:
+            return made
+        # the newest and the best are never deleted, and nothing is before the next is written (transformers 5.23:
+        # trainer_utils.py, rotate_checkpoints)
+        return min(made, max(limit, 1 + self.spec.load_best_model_at_end) + 1)
 
     def _unknown(self, flavor: Flavor) -> str:
         """Why there is no layout of which the memory is known."""

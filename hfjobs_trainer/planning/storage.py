@@ -12,9 +12,18 @@ PROCESS_RAM_GB = 3.0
 # Disk that the packages of a script take when installed (torch and the CUDA libraries above all), GB.
 PACKAGES_DISK_GB = 15.0
 
+CHECKPOINTS_KEPT = 2
+"""Checkpoints that are kept where the disk does not hold all: the newest, and another should that one be damaged."""
+
 
 def lacks_storage(
-    flavor: Flavor, layout: Layout, memory: MemoryEstimate, weights_bytes: float, checkpoints: float
+    flavor: Flavor,
+    layout: Layout,
+    memory: MemoryEstimate,
+    weights_bytes: float,
+    checkpoints: float,
+    *,
+    resumable: bool = True,
 ) -> str | None:
     """What of host memory and disk is too small, in words; ``None`` if both suffice or the flavor does not tell.
 
@@ -24,6 +33,7 @@ def lacks_storage(
         memory: Memory of one GPU.
         weights_bytes: The model as it is loaded, bytes.
         checkpoints: Checkpoints that lie on the disk at once.
+        resumable: Whether a checkpoint holds the states of the optimizer as well.
     """
     weights_gb = weights_bytes / 1e9
     processes = max(1, layout.num_gpus)
@@ -34,7 +44,8 @@ def lacks_storage(
     spread = memory.num_gpus if layout.strategy in SHARDS_WEIGHTS else 1
     trained = (memory.adapter * spread or weights_bytes) / 1e9
     states = memory.optimizer_states * (memory.num_gpus if memory.strategy != "ddp" else 1) / 1e9
-    # the download, the saved model, and the checkpoints with their optimizer
+    states = states if resumable else 0.0
+    # the download, the saved model, and the checkpoints
     disk = PACKAGES_DISK_GB + 2 * weights_gb + max(1, checkpoints) * (trained + states)
     if flavor.disk_gb and disk > flavor.disk_gb:
         kept = f"{checkpoints:.0f} checkpoints" if checkpoints > 1 else "one checkpoint"

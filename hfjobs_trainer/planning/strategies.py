@@ -89,5 +89,6 @@ def zero3_obstacles(spec: TrainSpec, strategy: str) -> tuple[str, ...]:
     if strategy != "zero3" or spec.lora is None:
         return ()
     names = ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
-    selective = [name for name in names if (getattr(spec, name, None) or {}).get("selective")]
+    given: dict[str, dict[str, Any]] = {name: getattr(spec, name, None) or {} for name in names}
+    selective = [name for name, kwargs in given.items() if kwargs.get("selective")]
     return (*selective, *(["lora.merge_first"] if spec.lora.merge_first else []))

@@ -183,14 +183,69 @@ def test_host_memory_and_disk_must_hold_the_weights() -> None:
     assert dict(choice.rejected)["h200"] == "needs 35 GB of host memory to load the weights, it has 20 GB"
 
 
+def disks(gigabytes: float) -> Facts:
+    small = tuple(replace(flavor, disk_gb=gigabytes) for flavor in snapshot().flavors)
+    return replace(facts(QWEN_05B), hardware=HardwareFacts(small, "test"))
+
+
+EVERY_100: dict[str, Any] = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "save_steps": 100}
+
+
 def test_checkpoints_must_fit_on_the_disk() -> None:
-    small = tuple(replace(flavor, disk_gb=60) for flavor in snapshot().flavors)
-    known = replace(facts(QWEN_05B), hardware=HardwareFacts(small, "test"))
-    fields: dict[str, Any] = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "save_steps": 100}
-    many = hft.pick_flavor(sft(**fields), facts=known)
-    assert many.flavor is None
-    assert "GB of disk for the weights and 60 checkpoints, it has 60 GB" in dict(many.rejected)["l4x1"]
-    assert hft.pick_flavor(sft(**fields, save_total_limit=2), facts=known).flavor is not None
+    many = hft.check(sft(**EVERY_100, save_total_limit=60), facts=disks(60))
+    (problem,) = [item for item in many.problems if item.severity == "error"]
+    assert problem.code == "HW003"
+    assert "GB of disk for the weights and 8 checkpoints, it has 60 GB" in problem.why
+    assert problem.fix == "save_total_limit=2, or save_only_model=True"
+    report = hft.check(sft(**EVERY_100, save_total_limit=60, hardware="l4x1"), facts=disks(60))
+    (named,) = [item for item in report.problems if item.code == "HW008"]
+    assert "GB of disk for the weights and 60 checkpoints, it has 60 GB" in named.why
+    assert hft.pick_flavor(sft(**EVERY_100, save_total_limit=2), facts=disks(60)).flavor is not None
+
+
+@pytest.mark.parametrize("fields", [{}, {"hardware": "l4x1"}], ids=str)
+def test_checkpoints_that_do_not_fit_are_not_all_kept(fields: dict[str, Any]) -> None:
+    made = hft.plan(sft(**EVERY_100, **fields), facts=disks(60))
+    assert made.flavor is not None
+    assert made.flavor == hft.pick_flavor(sft(**EVERY_100, save_total_limit=2, **fields), facts=disks(60)).flavor
+    assert not [problem for problem in made.problems if problem.code.startswith("HW")]
+    (decision,) = [item for item in made.decisions if item.path == "save_total_limit"]
+    assert (decision.value, decision.why) == (2, "the disk does not hold all checkpoints of the run")
+    assert "save_total_limit=2" in made.script
+    roomy = hft.plan(sft(**EVERY_100, **fields), facts=disks(600))
+    assert "save_total_limit" not in roomy.script
+    own = hft.plan(sft(**EVERY_100, save_total_limit=3, **fields), facts=disks(60))
+    assert "save_total_limit" not in decided(own)
+
+
+def test_what_does_not_fit_on_the_disk_either_way_says_what_needs_less() -> None:
+    for fields, fix in (
+        ({}, "save_total_limit=1, or save_only_model=True"),
+        ({"save_total_limit": None}, "save_total_limit=2, or save_only_model=True"),
+        ({"save_total_limit": 1, "save_only_model": False}, "save_only_model=True"),
+    ):
+        report = hft.check(sft(**EVERY_100, **fields), facts=disks(28))
+        (problem,) = [item for item in report.problems if item.code == "HW003"]
+        assert problem.fix == fix
+        named = hft.check(sft(**EVERY_100, **fields, hardware="l4x1"), facts=disks(28))
+        (problem,) = [item for item in named.problems if item.code == "HW008"]
+        assert problem.fix == f"{fix}, or a larger flavor"
+    assert hft.pick_flavor(sft(**EVERY_100, save_only_model=True), facts=disks(28)).flavor is not None
+
+
+def test_checkpoints_nobody_asked_to_keep_cost_no_larger_machine() -> None:
+    spec = hft.GRPO(
+        model="me/model",
+        dataset="me/data",
+        reward_funcs="think_format_reward",
+        use_vllm=True,
+        output={"hub_model_id": "me/out"},
+    )
+    prompts = DatasetFacts(exists=True, columns=("prompt",), num_rows=60_000, lengths=LENGTHS)
+    free = hft.pick_flavor(spec, facts=facts(dataset=prompts))
+    assert free.flavor == hft.pick_flavor(spec.replace(save_total_limit=2), facts=facts(dataset=prompts)).flavor
+    assert free.layout is not None
+    assert free.layout.save_total_limit == 2
 
 
 def test_a_deadline_takes_more_or_faster_gpus() -> None:

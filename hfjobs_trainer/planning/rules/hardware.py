@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
 from hfjobs_trainer.planning.estimate import Verdict
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot, suggest_flavors
+from hfjobs_trainer.planning.storage import CHECKPOINTS_KEPT
 from hfjobs_trainer.planning.strategies import sharding_strategies
 from hfjobs_trainer.planning.vllm import gpus_set_aside, training_nodes
 from hfjobs_trainer.planning.workload import unknown_memory
@@ -119,7 +121,7 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     closest = max(small, key=lambda name: sizes[name]) if small else dear[0] if dear else list(reasons)[-1]
     fixes = [f"max_usd_per_hour above {spec.hardware.max_usd_per_hour:g}"] if dear else []
     if small:
-        fixes += _ways(spec)
+        fixes += _less_disk(spec) if "checkpoints" in reasons[closest] else _ways(spec)
     if not fixes:
         fixes = ["another global_batch_size"] if "global_batch_size" in reasons[closest] else ["fewer GPUs"]
     yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", ", or ".join(fixes))
@@ -272,11 +274,8 @@ def host_and_disk_are_large_enough(context: Context[TrainSpec]) -> Iterator[Foun
     """
     choice = context.choice
     if _named(context) is not None and choice is not None and choice.shortage is not None:
-        fix = (
-            "save_total_limit=2, or a larger flavor"
-            if "checkpoints" in choice.shortage
-            else 'a larger flavor, or "auto"'
-        )
+        fixes = [*_less_disk(context.spec), "a larger flavor"] if "checkpoints" in choice.shortage else []
+        fix = ", or ".join(fixes or ["a larger flavor", '"auto"'])
         yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", fix)
 
 
@@ -305,6 +304,14 @@ def _ways(spec: TrainSpec) -> list[str]:
     if spec.is_set("per_device_train_batch_size") and spec.per_device_train_batch_size > 1:
         ways.append("a smaller per_device_train_batch_size")
     return [*ways, "a smaller model"]
+
+
+def _less_disk(spec: TrainSpec) -> list[str]:
+    """What would need less disk for checkpoints."""
+    # unset, the planner has gone down to its own limit already
+    kept = spec.save_total_limit or (math.inf if spec.is_set("save_total_limit") else CHECKPOINTS_KEPT)
+    fewer = [] if kept == 1 else [f"save_total_limit={CHECKPOINTS_KEPT if kept > CHECKPOINTS_KEPT else 1}"]
+    return fewer if spec.save_only_model else [*fewer, "save_only_model=True"]
 
 
 def _smaller(spec: TrainSpec) -> str:
