@@ -16,6 +16,9 @@ from hfjobs_trainer.planning.rules.tracking import RESERVED_ENDS, RESERVED_START
 from tests.planning.known_models import LLAMA_70B, QWEN_05B
 
 NOTHING = Facts()
+BF16_ADAPTER = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
+FP16_WEIGHTS = "fp16 arithmetic cannot train weights that are float16 themselves"
+FLOAT32 = 'dtype="float32", or leave it out'
 
 
 def columns(*names: str) -> Facts:
@@ -39,6 +42,37 @@ def apart(flavor: str, strategy: str = "auto", **fields: Any) -> dict[str, Any]:
 
 # (code, fields, facts, what is said)
 SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
+    (
+        "TUNE007",
+        {"quantization": "8bit", "lora": {}, "fp16": True},
+        NOTHING,
+        [(BF16_ADAPTER, "leave out fp16")],
+    ),
+    (
+        "TUNE007",
+        {"quantization": "4bit", "lora": {}, "fp16": True, "hardware": "t4-small"},
+        NOTHING,
+        [(BF16_ADAPTER, 'leave out fp16, and hardware="l4x1"')],
+    ),
+    ("TUNE007", {"method": "orpo", "quantization": "4bit", "lora": {}, "hardware": "t4-small"}, NOTHING, []),
+    ("TUNE007", {"quantization": "4bit", "lora": {}, "bf16": False, "hardware": "t4-small"}, NOTHING, []),
+    (
+        "PREC003",
+        {"dtype": "bfloat16", "fp16": True},
+        NOTHING,
+        [("fp16 arithmetic cannot train weights that are bfloat16 themselves", FLOAT32)],
+    ),
+    ("PREC003", {"dtype": "float16", "hardware": "t4-medium"}, NOTHING, [(FP16_WEIGHTS, FLOAT32)]),
+    ("PREC003", {"dtype": "auto", "fp16": True}, Facts(model=ModelFacts(dtype="float16")), [(FP16_WEIGHTS, FLOAT32)]),
+    ("PREC003", {"dtype": "auto", "fp16": True}, Facts(model=ModelFacts(dtype="float32")), []),
+    (
+        "PREC003",
+        {"dtype": "float16", "fp16": True, "lora": {"modules_to_save": ["lm_head"]}},
+        NOTHING,
+        [(FP16_WEIGHTS, FLOAT32)],
+    ),
+    ("PREC003", {"method": "reward", "dtype": "float16", "fp16": True, "lora": {}}, NOTHING, [(FP16_WEIGHTS, FLOAT32)]),
+    ("PREC003", {"dtype": "float16", "hardware": "l4x1"}, NOTHING, []),
     (
         "DATA004",
         {},
