@@ -8,6 +8,7 @@ from typing import Any
 from hfjobs_trainer.facts import DatasetFacts, Facts
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Dataset
+from hfjobs_trainer.specs.inputs import columns_left
 
 IMAGE_COLUMNS = frozenset({"image", "images"})
 """Columns in which TRL looks for images."""
@@ -18,10 +19,8 @@ PACKAGES = ("pillow", "torchvision")
 
 def has_images(dataset: Dataset, facts: DatasetFacts | None) -> bool | None:
     """Whether a dataset has images, by the columns that are left of it; ``None`` where unknown."""
-    if facts is None or facts.columns is None:
-        return None
-    kept = {dataset.columns.get(name, name) for name in facts.columns if _kept(name, dataset)}
-    return bool(kept & IMAGE_COLUMNS)
+    columns = columns_left(dataset, facts) if facts is not None else None
+    return None if columns is None else bool(IMAGE_COLUMNS & set(columns))
 
 
 def sees(spec: TrainSpec, facts: Facts) -> bool:
@@ -44,7 +43,3 @@ def chooses_targets(spec: TrainSpec, facts: Facts) -> bool:
     if lora is None or lora.continues or lora.target_modules or lora.target_parameters:
         return False
     return sees(spec, facts)
-
-
-def _kept(name: str, dataset: Dataset) -> bool:
-    return dataset.keep_columns is None or name in dataset.keep_columns

@@ -54,10 +54,16 @@ class DataInput(Input):
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """Its columns once ``columns=`` has renamed them; ``None`` where unknown."""
-        if self.facts.columns is None:
-            return None
-        return tuple(self.dataset.columns.get(name, name) for name in self.facts.columns)
+        """Its columns once those that are not kept are dropped and the others renamed; ``None`` where unknown."""
+        return columns_left(self.dataset, self.facts)
+
+
+def columns_left(dataset: Dataset, facts: DatasetFacts) -> tuple[str, ...] | None:
+    """The columns that a dataset is trained with: kept as ``keep_columns`` says, then renamed as ``columns`` says."""
+    if facts.columns is None:
+        return None
+    kept = [name for name in facts.columns if dataset.keep_columns is None or name in dataset.keep_columns]
+    return tuple(dataset.columns.get(name, name) for name in kept)
 
 
 def data_inputs(context: Context[TrainSpec]) -> list[DataInput]:
@@ -83,5 +89,5 @@ def inputs(context: Context[TrainSpec]) -> list[Input]:
 
 
 def need_columns(data: DataInput) -> tuple[str, ...]:
-    """The columns after renaming, or end the rule as unchecked."""
+    """The columns that are left, or end the rule as unchecked."""
     return need(data.columns, f"the columns of {data.id}")

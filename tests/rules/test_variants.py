@@ -54,6 +54,40 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [(BF16_ADAPTER, 'leave out fp16, and hardware="l4x1"')],
     ),
+    (
+        "DATA004",
+        {"method": "dpo", "dataset": {"id": "me/data", "keep_columns": ["chosen"]}},
+        columns("chosen", "rejected"),
+        [("DPO needs chosen and rejected; me/data keeps chosen", 'keep_columns=["chosen", "rejected"]')],
+    ),
+    ("SFT004", {"dataset": {"id": "me/data", "keep_columns": ["messages"]}}, columns("prompt", "messages"), []),
+    (
+        "DATA005",
+        {"dataset": {"id": "me/data", "keep_columns": ["nothere"]}},
+        columns("messages"),
+        [("me/data has no column nothere; it has messages", "some of messages")],
+    ),
+    (
+        "DATA005",
+        {"dataset": {"id": "me/data", "keep_columns": ["messages"], "columns": {"conv": "messages"}}},
+        columns("conv"),
+        [
+            ("me/data has no column messages; it has conv", 'keep_columns=["conv"]'),
+            ("drops conv, which is renamed", 'keep_columns=["messages", "conv"]'),
+        ],
+    ),
+    (
+        "DATA005",
+        {"dataset": {"id": "me/data", "keep_columns": ["x"], "columns": {"conv": "messages"}}},
+        NOTHING,
+        [("drops conv, which is renamed", 'keep_columns=["x", "conv"]')],
+    ),
+    (
+        "DATA005",
+        {"dataset": {"id": "me/data", "keep_columns": ["conv"], "columns": {"conv": "messages"}}},
+        columns("conv", "messages"),
+        [],
+    ),
     ("TUNE007", {"method": "orpo", "quantization": "4bit", "lora": {}, "hardware": "t4-small"}, NOTHING, []),
     ("TUNE007", {"quantization": "4bit", "lora": {}, "bf16": False, "hardware": "t4-small"}, NOTHING, []),
     (

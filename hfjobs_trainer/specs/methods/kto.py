@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.inputs import columns_left
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.kto import KTOArgs
 
@@ -88,6 +89,6 @@ def streamed_rows_have_labels(context: Context[KTO]) -> Iterator[Found]:
     dataset = context.spec.dataset
     if not dataset.streaming:
         return
-    columns = need(context.facts.dataset.columns, f"the columns of {dataset.id}")
-    if {"chosen", "rejected"} <= {dataset.columns.get(name, name) for name in columns}:
+    columns = need(columns_left(dataset, context.facts.dataset), f"the columns of {dataset.id}")
+    if {"chosen", "rejected"} <= set(columns):
         yield Found("dataset.streaming", "pairs cannot be made single answers and mixed as they stream", "leave it out")
