@@ -18,9 +18,13 @@ PACKAGES = ("pillow", "torchvision")
 
 
 def has_images(dataset: Dataset, facts: DatasetFacts | None) -> bool | None:
-    """Whether a dataset has images, by the columns that are left of it; ``None`` where unknown."""
-    columns = columns_left(dataset, facts) if facts is not None else None
-    return None if columns is None else bool(IMAGE_COLUMNS & set(columns))
+    """Whether a dataset, or a part of a mixture, has images, by the columns that are left; ``None`` where unknown."""
+    if facts is None:
+        return None
+    found = [columns_left(part, known) for part, known in zip(dataset.parts, (facts, *facts.mixed_with), strict=False)]
+    if any(IMAGE_COLUMNS & set(columns or ()) for columns in found):
+        return True
+    return None if None in found or len(found) < len(dataset.parts) else False
 
 
 def sees(spec: TrainSpec, facts: Facts) -> bool:

@@ -67,12 +67,29 @@ def columns_left(dataset: Dataset, facts: DatasetFacts) -> tuple[str, ...] | Non
 
 
 def data_inputs(context: Context[TrainSpec]) -> list[DataInput]:
-    """The training dataset, and the evaluation dataset if the spec names one."""
+    """The training dataset, and the evaluation dataset if the spec names one; of a mixture each part."""
     spec, facts = context.spec, context.facts
-    pairs = [("dataset", spec.dataset, facts.dataset)]
+    found = training_inputs(context)
     if spec.eval_dataset is not None:
-        pairs.append(("eval_dataset", spec.eval_dataset, facts.eval_dataset or DatasetFacts()))
-    return [DataInput(path, "dataset", dataset.id, known.exists, dataset, known) for path, dataset, known in pairs]
+        found += _parts("eval_dataset", spec.eval_dataset, facts.eval_dataset or DatasetFacts())
+    return found
+
+
+def training_inputs(context: Context[TrainSpec]) -> list[DataInput]:
+    """The training dataset; of a mixture each part, the first with the number and lengths of all rows."""
+    return _parts("dataset", context.spec.dataset, context.facts.dataset)
+
+
+def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
+    others, exists = facts.mixed_with, facts.exists
+    if exists is False and any(part.exists is False for part in others):
+        # the facts say of a mixture that it exists if all its parts do
+        exists = True if facts.columns or facts.splits or facts.sha else None
+    found = [DataInput(path, "dataset", dataset.id, exists, dataset, facts)]
+    for index, part in enumerate(dataset.mixed_with):
+        known = others[index] if index < len(others) else DatasetFacts()
+        found.append(DataInput(f"{path}.mixed_with.{index}", "dataset", part.id, known.exists, part, known))
+    return found
 
 
 def inputs(context: Context[TrainSpec]) -> list[Input]:
