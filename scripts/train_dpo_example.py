@@ -234,7 +234,12 @@ def finish() -> None:
 
 
 def prepare_machine(
-    method: str, model: str, gpus: int, precision: str | None, use_cpu: bool = False
+    method: str,
+    model: str,
+    gpus: int,
+    precision: str | None,
+    use_cpu: bool = False,
+    bf16_adapter: bool = False,
 ) -> dict[str, Any]:
     """Check the GPUs, report the start, and settle the precision.
 
@@ -244,6 +249,7 @@ def prepare_machine(
         gpus: GPUs that were planned, 0 for none in particular.
         precision: "bf16", "fp16" or "fp32" as planned; None keeps the script's own.
         use_cpu: Whether to leave a GPU alone.
+        bf16_adapter: Whether the weights that are trained are bfloat16.
 
     Returns:
         The arguments of the trainer's config that follow from the machine.
@@ -281,7 +287,8 @@ def prepare_machine(
         used = precision
         if device != "cuda":
             used = "fp32"
-        elif precision == "bf16" and not has_bf16():
+        elif precision == "bf16" and not has_bf16() and not bf16_adapter:
+            # Without bf16 arithmetic it is emulated; fp16 cannot train such weights.
             used = "fp16"
         if used != precision:
             why = f"no {precision} mixed precision on this {device} device"

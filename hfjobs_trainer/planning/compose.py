@@ -14,11 +14,13 @@ from hfjobs_trainer.planning.strategies import SHARDED, strategy_arguments
 from hfjobs_trainer.planning.trackers import TRACKERS
 from hfjobs_trainer.planning.tuning import (
     MERGE_DTYPE,
+    adapter_is_bf16,
     adapter_to_load,
     load_options,
     lora_arguments,
     merges,
     quantization_arguments,
+    trains_weights,
 )
 from hfjobs_trainer.planning.vision import PACKAGES as VISION_PACKAGES
 from hfjobs_trainer.planning.vision import chooses_targets, sees
@@ -81,6 +83,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         use_cpu=spec.use_cpu,
         dtype=resolved.dtype,
         dtype_is_set=spec.dtype is not None,
+        frozen=not trains_weights(spec),
         model_init=_given(model_init) | ({"device_map": None} if method.device_map else {}),
         tokenizer=_loading(spec.model_revision, spec),
         teacher=_teacher(spec, facts if absolute else None, resolved),
@@ -90,6 +93,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
         lora=lora_arguments(spec.lora, method.lora_task, all_linear=chooses_targets(spec, facts)),
         adapter=adapter_to_load(spec.lora, absolute=absolute),
         quantization=quantization_arguments(spec.quantization, spec.dtype),
+        bf16_adapter=adapter_is_bf16(spec),
         model_class=_model_class(spec, facts),
         load_options=load_options(spec, model_init),
         merge=merges(spec),

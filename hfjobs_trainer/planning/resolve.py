@@ -13,7 +13,7 @@ from hfjobs_trainer.planning.plan import Decision
 from hfjobs_trainer.planning.speed import speed_arguments
 from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
 from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
-from hfjobs_trainer.planning.tuning import ALL_LINEAR, merges
+from hfjobs_trainer.planning.tuning import ALL_LINEAR, merges, trains_weights
 from hfjobs_trainer.planning.vision import chooses_targets, vision_arguments
 from hfjobs_trainer.planning.vllm import gpus_set_aside, image_decision, server_gpus, training_nodes, vllm_arguments
 from hfjobs_trainer.specs.base import DType, TrainSpec
@@ -181,6 +181,8 @@ def resolve(
 def _dtype(spec: TrainSpec, precision: Precision) -> tuple[DType, str]:
     if spec.lora is None:
         return "float32", "weights that are trained keep full precision; the arithmetic is mixed"
+    if precision == "fp16" and trains_weights(spec):
+        return "float32", "fp16 arithmetic cannot train weights of 16 bits, and some are trained beside the adapter"
     return _FROZEN[precision], "the base under the adapter is frozen: half the memory at no loss"
 
 

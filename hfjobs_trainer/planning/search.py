@@ -17,6 +17,7 @@ from hfjobs_trainer.planning.simulated import memory_on
 from hfjobs_trainer.planning.speed import PACKING_GAIN, most_packed
 from hfjobs_trainer.planning.storage import CHECKPOINTS_KEPT, lacks_storage
 from hfjobs_trainer.planning.strategies import SHARDED, first_strategy
+from hfjobs_trainer.planning.tuning import adapter_is_bf16
 from hfjobs_trainer.planning.vllm import gpus_set_aside, is_colocated, server_gpus, training_nodes
 from hfjobs_trainer.planning.vllm_memory import group_sizes, least_share, server_shortage
 from hfjobs_trainer.planning.work import Work, work_of
@@ -76,7 +77,7 @@ class Search:
         self.most_packed = most_packed(spec, facts)
         self.packed_work = work_of(spec.replace(packing=True), facts, resolved) if self.most_packed else None
         precision, is_set = precision_of(spec, None)
-        self.needs_bf16 = precision == "bf16" or not is_set
+        self.needs_bf16 = precision == "bf16" or not is_set or adapter_is_bf16(spec)
         parameters = facts.model.num_parameters or count_parameters(facts.model)
         self.weights_bytes = parameters * BYTES.get(resolved.dtype, 4.0) if parameters else None
         self._estimated: dict[int, list[tuple[Layout, MemoryEstimate]]] = {}

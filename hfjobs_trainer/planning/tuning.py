@@ -11,6 +11,10 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import LoRA, Quantization
 from hfjobs_trainer.specs.locations import is_local_path
 
+# Methods whose trainer turns an adapter on quantized weights into bfloat16 (TRL 1.16: trainer/sft_trainer.py and the
+# others; GKD's is a subclass of SFT's).
+_BF16_ADAPTERS = frozenset({"sft", "dpo", "kto", "grpo", "rloo", "reward", "distillation", "gkd"})
+
 # Fields of hft.LoRA that peft.LoraConfig does not have.
 _OURS = {"adapter", "adapter_revision", "merge_first"}
 
@@ -78,6 +82,23 @@ def quantization_arguments(quantization: Quantization | None, dtype: str | None)
         **({"bnb_4bit_use_double_quant": True} if quantization.use_double_quant else {}),
         **({"bnb_4bit_compute_dtype": compute} if compute is not None else {}),
     }
+
+
+def trains_weights(spec: TrainSpec) -> bool:
+    """Whether weights of the model itself are trained, in the dtype in which they are loaded.
+
+    PEFT keeps the adapter's own in float32, but not those that ``modules_to_save`` and ``bias`` name, nor the head of
+    a sequence classifier, which it trains in full (PEFT 0.21: peft_model.py).
+    """
+    lora = spec.lora
+    if lora is None or type(spec).METHOD.lora_task == "SEQ_CLS":
+        return True
+    return not lora.continues and bool(lora.modules_to_save or lora.bias != "none")
+
+
+def adapter_is_bf16(spec: TrainSpec) -> bool:
+    """Whether the adapter is trained in bfloat16, whatever the precision of the arithmetic."""
+    return spec.quantization is not None and type(spec).METHOD.name in _BF16_ADAPTERS
 
 
 def merges(spec: TrainSpec) -> str:

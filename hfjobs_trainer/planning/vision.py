@@ -8,6 +8,7 @@ from typing import Any
 from hfjobs_trainer.facts import DatasetFacts, Facts
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Dataset
+from hfjobs_trainer.specs.inputs import columns_left
 
 IMAGE_COLUMNS = frozenset({"image", "images"})
 """Columns in which TRL looks for images."""
@@ -17,11 +18,13 @@ PACKAGES = ("pillow", "torchvision")
 
 
 def has_images(dataset: Dataset, facts: DatasetFacts | None) -> bool | None:
-    """Whether a dataset has images, by the columns that are left of it; ``None`` where unknown."""
-    if facts is None or facts.columns is None:
+    """Whether a dataset, or a part of a mixture, has images, by the columns that are left; ``None`` where unknown."""
+    if facts is None:
         return None
-    kept = {dataset.columns.get(name, name) for name in facts.columns if _kept(name, dataset)}
-    return bool(kept & IMAGE_COLUMNS)
+    found = [columns_left(part, known) for part, known in zip(dataset.parts, (facts, *facts.mixed_with), strict=False)]
+    if any(IMAGE_COLUMNS & set(columns or ()) for columns in found):
+        return True
+    return None if None in found or len(found) < len(dataset.parts) else False
 
 
 def sees(spec: TrainSpec, facts: Facts) -> bool:
@@ -44,7 +47,3 @@ def chooses_targets(spec: TrainSpec, facts: Facts) -> bool:
     if lora is None or lora.continues or lora.target_modules or lora.target_parameters:
         return False
     return sees(spec, facts)
-
-
-def _kept(name: str, dataset: Dataset) -> bool:
-    return dataset.keep_columns is None or name in dataset.keep_columns

@@ -161,6 +161,7 @@ class Run:
         use_cpu: Whether a GPU is left alone.
         dtype: dtype of the loaded weights.
         dtype_is_set: Whether the user set it; then the machine does not change it.
+        frozen: Whether none of the model's own weights is trained.
         model_init: ``model_init_kwargs`` beside the dtype.
         tokenizer: Arguments of ``AutoTokenizer.from_pretrained``, where a method needs its tokenizer given.
         teacher: The model to learn from, or ``None``.
@@ -169,6 +170,7 @@ class Run:
         lora: Arguments of ``peft.LoraConfig`` for a new adapter, or ``None``.
         adapter: The adapter to start from, or ``None``.
         quantization: Arguments of ``BitsAndBytesConfig``, or ``None``.
+        bf16_adapter: Whether TRL turns the adapter into bfloat16, which fp16 arithmetic cannot train.
         model_class: Class of transformers that loads the model, where the trainer does not.
         load_options: What its ``from_pretrained`` takes beside the dtype.
         merge: What is saved of an adapter: ``""`` itself, ``"only"`` the model with it merged in, ``"both"``.
@@ -208,6 +210,7 @@ class Run:
     use_cpu: bool = False
     dtype: str = "float32"
     dtype_is_set: bool = False
+    frozen: bool = False
     model_init: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tokenizer: Mapping[str, Any] = field(default_factory=dict[str, Any])
     teacher: SideModel | None = None
@@ -217,6 +220,7 @@ class Run:
     lora: Mapping[str, Any] | None = None
     adapter: Adapter | None = None
     quantization: Mapping[str, Any] | None = None
+    bf16_adapter: bool = False
     model_class: str = "AutoModelForCausalLM"
     load_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     merge: str = ""
@@ -236,8 +240,3 @@ class Run:
     pushes: bool = False
     dataset_name: str | None = None
     resume_from_checkpoint: str | None = None
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the model's own weights are left as they are."""
-        return self.lora is not None or self.adapter is not None

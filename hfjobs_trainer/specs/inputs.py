@@ -55,19 +55,42 @@ class DataInput(Input):
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """Its columns once ``columns=`` has renamed them; ``None`` where unknown."""
-        if self.facts.columns is None:
-            return None
-        return tuple(self.dataset.columns.get(name, name) for name in self.facts.columns)
+        """Its columns once those that are not kept are dropped and the others renamed; ``None`` where unknown."""
+        return columns_left(self.dataset, self.facts)
+
+
+def columns_left(dataset: Dataset, facts: DatasetFacts) -> tuple[str, ...] | None:
+    """The columns that a dataset is trained with: kept as ``keep_columns`` says, then renamed as ``columns`` says."""
+    if facts.columns is None:
+        return None
+    kept = [name for name in facts.columns if dataset.keep_columns is None or name in dataset.keep_columns]
+    return tuple(dataset.columns.get(name, name) for name in kept)
 
 
 def data_inputs(context: Context[TrainSpec]) -> list[DataInput]:
-    """The training dataset, and the evaluation dataset if the spec names one."""
+    """The training dataset, and the evaluation dataset if the spec names one; of a mixture each part."""
     spec, facts = context.spec, context.facts
-    pairs = [("dataset", spec.dataset, facts.dataset)]
+    found = training_inputs(context)
     if spec.eval_dataset is not None:
-        pairs.append(("eval_dataset", spec.eval_dataset, facts.eval_dataset or DatasetFacts()))
-    return [DataInput(path, "dataset", dataset.id, known.exists, dataset, known) for path, dataset, known in pairs]
+        found += _parts("eval_dataset", spec.eval_dataset, facts.eval_dataset or DatasetFacts())
+    return found
+
+
+def training_inputs(context: Context[TrainSpec]) -> list[DataInput]:
+    """The training dataset; of a mixture each part, the first with the number and lengths of all rows."""
+    return _parts("dataset", context.spec.dataset, context.facts.dataset)
+
+
+def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
+    others, exists = facts.mixed_with, facts.exists
+    if exists is False and any(part.exists is False for part in others):
+        # the facts say of a mixture that it exists if all its parts do
+        exists = True if facts.columns or facts.splits or facts.sha else None
+    found = [DataInput(path, "dataset", dataset.id, exists, dataset, facts)]
+    for index, part in enumerate(dataset.mixed_with):
+        known = others[index] if index < len(others) else DatasetFacts()
+        found.append(DataInput(f"{path}.mixed_with.{index}", "dataset", part.id, known.exists, part, known))
+    return found
 
 
 def inputs(context: Context[TrainSpec]) -> list[Input]:
@@ -94,5 +117,5 @@ def side_models(spec: TrainSpec, facts: Facts) -> list[tuple[str, str, ModelFact
 
 
 def need_columns(data: DataInput) -> tuple[str, ...]:
-    """The columns after renaming, or end the rule as unchecked."""
+    """The columns that are left, or end the rule as unchecked."""
     return need(data.columns, f"the columns of {data.id}")

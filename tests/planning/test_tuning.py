@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.planning.tuning import trains_weights
+from hfjobs_trainer.specs.registry import METHODS
+from tests.planning.known_models import QWEN_05B
 
 
 def told(**fields: Any) -> set[tuple[str, str]]:
@@ -157,3 +160,58 @@ def test_what_is_pushed(merge: Any, pushes: list[str]) -> None:
     # no adapter ever reaches the repository of the merged model
     assert ('hub_strategy="end"' in main) is (merge is True)
     assert ("trainer.save_model(_internal_call=True)" in main) is (merge is True)
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "trains"),
+    [
+        ("CAUSAL_LM", {}, True),
+        ("CAUSAL_LM", {"modules_to_save": ["lm_head"]}, False),
+        ("CAUSAL_LM", {"bias": "all"}, False),
+        ("CAUSAL_LM", {"bias": "lora_only"}, False),
+        ("CAUSAL_LM", {"trainable_token_indices": [1]}, True),
+        ("CAUSAL_LM", {"use_dora": True}, True),
+        ("SEQ_CLS", {}, False),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_fp16_trains_what_peft_keeps_in_float32(task: str, options: dict[str, Any], trains: bool) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
+
+    sizes = {"vocab_size": 16, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    config = LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=2, attention_bias=True)  # type: ignore[arg-type]
+    load: Any = AutoModelForCausalLM if task == "CAUSAL_LM" else AutoModelForSequenceClassification
+    lora = LoraConfig(task_type=task, target_modules=["q_proj"], **options)  # type: ignore[arg-type]
+    model: Any = get_peft_model(load.from_config(config, dtype=torch.float16), lora)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    scaler, optimizer = torch.amp.GradScaler("cpu"), torch.optim.SGD(weights, lr=0.1)
+    scaler.scale(torch.ones(1))
+
+    if not trains:
+        with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients"):
+            scaler.unscale_(optimizer)
+    else:
+        scaler.unscale_(optimizer)
+    method = "sft" if task == "CAUSAL_LM" else "reward"
+    fields = {"method": method, "model": "me/model", "dataset": "me/data", "lora": options, "fp16": True}
+    assert trains == (not trains_weights(METHODS[method](**fields)))
+    codes = {problem.code for problem in hft.check(fields | {"dtype": "float16"}, offline=True).problems}
+    assert trains == ("PREC003" not in codes)
+    # what the planner chooses can be trained
+    dtype = "float16" if trains else "float32"
+    planned = script(**{name: value for name, value in fields.items() if name != "fp16"}, hardware="t4-small")
+    assert f'settle_dtype("{dtype}"' in planned
+
+
+def test_a_quantized_run_has_a_machine_with_bfloat16() -> None:
+    facts = hft.Facts(model=QWEN_05B)
+    fields = {"method": "sft", "model": "me/model", "dataset": "me/data", "lora": {}, "quantization": "4bit"}
+    choice = hft.pick_flavor(fields | {"bf16": False}, facts=facts)
+    assert choice.flavor is not None
+    assert choice.flavor.bf16
+    assert "bf16_adapter=True" in script(lora={}, quantization="4bit")
+    assert "bf16_adapter=True" not in script(lora={})

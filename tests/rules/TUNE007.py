@@ -5,7 +5,8 @@ GOOD = {"quantization": "4bit", "lora": {}, "hardware": "l4x1"}
 EXPECTED = [
     (
         "quantization",
-        "TRL keeps the adapter of a quantized model in bfloat16, in which NVIDIA T4 does not compute",
-        'hardware="l4x1"',
+        "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train; NVIDIA T4 has no "
+        "other of 16 bits",
+        'hardware="l4x1", or another flavor with a newer GPU',
     ),
 ]

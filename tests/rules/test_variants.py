@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from rules.case import base
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
+from hfjobs_trainer.gathering.mixture import mixed
 from hfjobs_trainer.planning.rules.columns import mapping_for
 from hfjobs_trainer.planning.rules.job import OUR_LABELS
 from hfjobs_trainer.planning.rules.rewards import script_names
@@ -16,10 +18,18 @@ from hfjobs_trainer.planning.rules.tracking import RESERVED_ENDS, RESERVED_START
 from tests.planning.known_models import LLAMA_70B, QWEN_05B
 
 NOTHING = Facts()
+BF16_ADAPTER = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
+FP16_WEIGHTS = "fp16 arithmetic cannot train weights that are float16 themselves"
+FLOAT32 = 'dtype="float32", or leave it out'
 
 
 def columns(*names: str) -> Facts:
     return Facts(dataset=DatasetFacts(exists=True, columns=names, splits=("train",)))
+
+
+def mixture(first: DatasetFacts, *others: DatasetFacts) -> Facts:
+    """What is gathered of a mixture: of its first dataset, with the others beside it."""
+    return Facts(dataset=mixed([first, *others], [None] * (1 + len(others))))
 
 
 def account(**facts: Any) -> Facts:
@@ -83,6 +93,71 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
             )
         ],
     ),
+    (
+        "TUNE007",
+        {"quantization": "8bit", "lora": {}, "fp16": True},
+        NOTHING,
+        [(BF16_ADAPTER, "leave out fp16")],
+    ),
+    (
+        "TUNE007",
+        {"quantization": "4bit", "lora": {}, "fp16": True, "hardware": "t4-small"},
+        NOTHING,
+        [(BF16_ADAPTER, 'leave out fp16, and hardware="l4x1"')],
+    ),
+    (
+        "DATA004",
+        {"method": "dpo", "dataset": {"id": "me/data", "keep_columns": ["chosen"]}},
+        columns("chosen", "rejected"),
+        [("DPO needs chosen and rejected; me/data keeps chosen", 'keep_columns=["chosen", "rejected"]')],
+    ),
+    ("SFT004", {"dataset": {"id": "me/data", "keep_columns": ["messages"]}}, columns("prompt", "messages"), []),
+    (
+        "DATA005",
+        {"dataset": {"id": "me/data", "keep_columns": ["nothere"]}},
+        columns("messages"),
+        [("me/data has no column nothere; it has messages", "some of messages")],
+    ),
+    (
+        "DATA005",
+        {"dataset": {"id": "me/data", "keep_columns": ["messages"], "columns": {"conv": "messages"}}},
+        columns("conv"),
+        [
+            ("me/data has no column messages; it has conv", 'keep_columns=["conv"]'),
+            ("drops conv, which is renamed", 'keep_columns=["messages", "conv"]'),
+        ],
+    ),
+    (
+        "DATA005",
+        {"dataset": {"id": "me/data", "keep_columns": ["x"], "columns": {"conv": "messages"}}},
+        NOTHING,
+        [("drops conv, which is renamed", 'keep_columns=["x", "conv"]')],
+    ),
+    (
+        "DATA005",
+        {"dataset": {"id": "me/data", "keep_columns": ["conv"], "columns": {"conv": "messages"}}},
+        columns("conv", "messages"),
+        [],
+    ),
+    ("TUNE007", {"method": "orpo", "quantization": "4bit", "lora": {}, "hardware": "t4-small"}, NOTHING, []),
+    ("TUNE007", {"quantization": "4bit", "lora": {}, "bf16": False, "hardware": "t4-small"}, NOTHING, []),
+    (
+        "PREC003",
+        {"dtype": "bfloat16", "fp16": True},
+        NOTHING,
+        [("fp16 arithmetic cannot train weights that are bfloat16 themselves", FLOAT32)],
+    ),
+    ("PREC003", {"dtype": "float16", "hardware": "t4-medium"}, NOTHING, [(FP16_WEIGHTS, FLOAT32)]),
+    ("PREC003", {"dtype": "auto", "fp16": True}, Facts(model=ModelFacts(dtype="float16")), [(FP16_WEIGHTS, FLOAT32)]),
+    ("PREC003", {"dtype": "auto", "fp16": True}, Facts(model=ModelFacts(dtype="float32")), []),
+    (
+        "PREC003",
+        {"dtype": "float16", "fp16": True, "lora": {"modules_to_save": ["lm_head"]}},
+        NOTHING,
+        [(FP16_WEIGHTS, FLOAT32)],
+    ),
+    ("PREC003", {"method": "reward", "dtype": "float16", "fp16": True, "lora": {}}, NOTHING, [(FP16_WEIGHTS, FLOAT32)]),
+    ("PREC003", {"dtype": "float16", "hardware": "l4x1"}, NOTHING, []),
     (
         "DATA004",
         {},
@@ -480,3 +555,117 @@ def test_a_mapping_is_proposed(
     wanted: tuple[str, ...], columns: tuple[str, ...], mapping: dict[str, str] | None
 ) -> None:
     assert mapping_for(wanted, columns) == mapping
+
+
+CHATS = DatasetFacts(exists=True, columns=("messages",), splits=("train",), num_rows=50_000)
+
+
+def part(**facts: Any) -> DatasetFacts:
+    return replace(CHATS, **facts)
+
+
+# (code, the first of two datasets, the other, facts about each, path and reason of what is said)
+MIXTURES: list[tuple[str, Any, Any, DatasetFacts, DatasetFacts, list[tuple[str, str]]]] = [
+    (
+        "DATA004",
+        "me/d",
+        "me/e",
+        CHATS,
+        part(columns=("foo",)),
+        [
+            (
+                "dataset.mixed_with.0",
+                "SFT needs messages, text, prompt and completion, conversations or input_ids; me/e has foo",
+            )
+        ],
+    ),
+    (
+        "DATA005",
+        "me/d",
+        {"id": "me/e", "columns": {"conv": "messages"}},
+        CHATS,
+        CHATS,
+        [("dataset.mixed_with.0.columns", "me/e has no column conv; it has messages")],
+    ),
+    (
+        "DATA010",
+        "me/d",
+        "me/e",
+        CHATS,
+        part(splits=("test",)),
+        [("dataset.mixed_with.0.split", 'me/e has no split "train"; it has test')],
+    ),
+    (
+        "VIS001",
+        "me/d",
+        "me/e",
+        CHATS,
+        part(columns=("messages", "image")),
+        [("model", "is a text model, and me/d has images")],
+    ),
+    (
+        "HUB001",
+        "me/d",
+        "./y.jsonl",
+        CHATS,
+        CHATS,
+        [("dataset.mixed_with.0.id", "./y.jsonl is on this machine, where a job cannot read it")],
+    ),
+    (
+        "HUB002",
+        "me/d",
+        "me/e",
+        CHATS,
+        DatasetFacts(exists=False),
+        [("dataset.mixed_with.0.id", "the Hub has no dataset me/e")],
+    ),
+    (
+        "HUB002",
+        "me/d",
+        "me/e",
+        DatasetFacts(exists=False),
+        CHATS,
+        [("dataset.id", "the Hub has no dataset me/d")],
+    ),
+    ("HUB003", "me/d", "me e", CHATS, CHATS, [("dataset.mixed_with.0.id", '"me e" is no id of a repository')]),
+]
+
+
+@pytest.mark.parametrize(("code", "first", "other", "first_facts", "other_facts", "expected"), MIXTURES)
+def test_every_part_of_a_mixture_is_looked_at(
+    code: str,
+    first: Any,
+    other: Any,
+    first_facts: DatasetFacts,
+    other_facts: DatasetFacts,
+    expected: list[tuple[str, str]],
+) -> None:
+    facts = replace(mixture(first_facts, other_facts), model=ModelFacts(exists=True, is_vision=False))
+    report = hft.check(base({"dataset": [first, other]}), facts=facts)
+    assert [(problem.path, problem.why) for problem in report.problems if problem.code == code] == expected
+    assert code not in [item.code for item in report.unchecked]
+
+    good = replace(mixture(CHATS, CHATS), model=ModelFacts(exists=True, is_vision=False))
+    assert not said(code, {"dataset": ["me/d", "me/e"]}, good)
+
+
+def test_a_part_of_which_nothing_is_known_is_unchecked() -> None:
+    facts = Facts(dataset=CHATS, model=ModelFacts(exists=True))
+    codes = {item.code: item.needs for item in hft.check(base({"dataset": ["me/d", "me/e"]}), facts=facts).unchecked}
+    assert codes["DATA004"] == "the columns of me/e"
+    assert codes["HUB002"] == "whether the Hub has me/e"
+    assert codes["VIS001"] == "the columns of me/d"
+
+
+@pytest.mark.parametrize(("rows", "refused"), [(50_000, False), (2, True)])
+def test_the_prompts_of_a_mixture_are_counted_together(rows: int, refused: bool) -> None:
+    prompts = DatasetFacts(exists=True, columns=("prompt",), splits=("train",), num_rows=3)
+    facts = mixture(prompts, replace(prompts, num_rows=rows))
+    fields = {
+        "method": "grpo",
+        "dataset": [{"id": "me/d", "num_samples": 3}, "me/e"],
+        "num_generations": 2,
+        "per_device_train_batch_size": 16,
+        "hardware": "a10g-large",
+    }
+    assert bool(said("GRPO008", fields, facts)) is refused

@@ -9,7 +9,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import data_inputs, inputs
-from hfjobs_trainer.specs.locations import data_suffix, is_local_path
+from hfjobs_trainer.specs.locations import data_suffix
 from hfjobs_trainer.specs.splits import split_names
 
 
@@ -204,10 +204,8 @@ def options_fit_the_source(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     for data in data_inputs(context):
-        paths = [data.path, *(f"{data.path}.mixed_with.{index}" for index in range(len(data.dataset.mixed_with)))]
-        for path, dataset in zip(paths, data.dataset.parts, strict=True):
-            if is_local_path(dataset.id):
-                yield from _options_of_a_path(path, dataset)
+        if data.is_local:
+            yield from _options_of_a_path(data.path, data.dataset)
 
 
 def _options_of_a_path(path: str, dataset: Dataset) -> Iterator[Found]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.planning.resolve import precision_of
+from hfjobs_trainer.planning.tuning import adapter_is_bf16, trains_weights
+from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 
@@ -65,11 +67,46 @@ def gpu_computes_in_the_precision(context: Context[TrainSpec]) -> Iterator[Found
     why = f"the {flavor.gpu} of {flavor.name} has no bfloat16 arithmetic"
     other = 'hardware="l4x1", or another flavor with a newer GPU'
     if spec.bf16:
-        yield Found("bf16", why, f"fp16=True, or {other}")
+        yield Found("bf16", why, other if adapter_is_bf16(spec) else f"fp16=True, or {other}")
     if spec.bf16_full_eval:
         yield Found("bf16_full_eval", why, f"fp16_full_eval=True, or {other}")
     if spec.dtype == "bfloat16":
-        dtype = '"float16"' if spec.lora else '"float32"'
+        dtype = '"float32"' if trains_weights(spec) else '"float16"'
         yield Found("dtype", why, f"dtype={dtype}, or {other}")
     if spec.tf32:
         yield Found("tf32", f"the {flavor.gpu} of {flavor.name} has no TF32", f"leave out tf32, or {other}")
+
+
+@rule("PREC003", stage="run")
+def fp16_trains_float32_weights(context: Context[TrainSpec]) -> Iterator[Found]:
+    """fp16 arithmetic trains float32 weights.
+
+    What it does:
+        Refuses a `dtype` of 16 bits where the arithmetic is fp16, by `fp16=True` or since the GPU has no bfloat16, and
+        weights of the model itself are trained: without `lora`, with `modules_to_save` or `bias`, and the head of a
+        reward model.
+
+    Why:
+        The gradients of fp16 arithmetic are scaled, and torch refuses to scale those of 16-bit weights: the run ends
+        at its first step with `Attempting to unscale FP16 gradients.` An adapter of its own is always float32.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., dtype="float16", fp16=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., dtype="float32", fp16=True)
+        ```
+    """
+    spec = context.spec
+    precision, _ = precision_of(spec, context.flavor)
+    if precision != "fp16" or spec.dtype is None or not trains_weights(spec):
+        return
+    dtype = spec.dtype
+    if dtype == "auto":
+        dtype = need(context.facts.model.dtype, f"the dtype of {spec.model}")
+    if dtype in ("float16", "bfloat16"):
+        why = f"fp16 arithmetic cannot train weights that are {dtype} themselves"
+        yield Found("dtype", why, 'dtype="float32", or leave it out')

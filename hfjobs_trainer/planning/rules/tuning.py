@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.tuning import merges
+from hfjobs_trainer.planning.resolve import precision_of
+from hfjobs_trainer.planning.tuning import adapter_is_bf16, merges
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
@@ -233,15 +234,18 @@ def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
             yield Found("lora.lora_dropout", "PEFT has no dropout for target_parameters", "lora_dropout=0.0")
 
 
-@rule("TUNE007", stage="run", scope="remote", severity="warning")
+@rule("TUNE007", stage="run")
 def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Found]:
-    """An adapter on quantized weights is kept in bfloat16.
+    """An adapter on quantized weights is bfloat16, which fp16 cannot train.
 
     What it does:
-        Warns where `quantization` meets a GPU without bfloat16.
+        Refuses `quantization` where the arithmetic is fp16: by `fp16=True`, or since the GPU has no bfloat16. Methods
+        whose trainer leaves the adapter in float32 (ORPO, CPO, Online DPO) are let through.
 
     Why:
-        TRL turns the adapter into bfloat16 whatever the precision of the arithmetic, and such a GPU only emulates it.
+        TRL turns the adapter into bfloat16 whatever the precision of the arithmetic. torch scales the gradients of
+        fp16 arithmetic and cannot do so with bfloat16 ones: the run ends at its first step with `"..._unscale_cuda"
+        not implemented for 'BFloat16'`.
 
     Example:
         ```python
@@ -253,7 +257,14 @@ def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Fou
         hft.SFT(model=..., dataset=..., lora=hft.LoRA(), quantization="4bit", hardware="l4x1")
         ```
     """
-    flavor = context.flavor
-    if context.spec.quantization is not None and flavor is not None and flavor.num_gpus and not flavor.bf16:
-        why = f"TRL keeps the adapter of a quantized model in bfloat16, in which {flavor.gpu} does not compute"
-        yield Found("quantization", why, 'hardware="l4x1"')
+    spec, flavor = context.spec, context.flavor
+    precision, is_set = precision_of(spec, flavor)
+    if precision != "fp16" or not adapter_is_bf16(spec):
+        return
+    why = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
+    if is_set:
+        fix = "leave out fp16" if flavor is None or flavor.bf16 else 'leave out fp16, and hardware="l4x1"'
+        yield Found("fp16", why, fix)
+    else:
+        other = f"; {flavor.gpu} has no other of 16 bits" if flavor else ""
+        yield Found("quantization", why + other, 'hardware="l4x1", or another flavor with a newer GPU')

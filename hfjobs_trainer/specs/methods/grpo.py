@@ -284,11 +284,12 @@ def prompts_fill_a_generation_batch(context: Context[GRPO]) -> Iterator[Found]:
     spec, dataset = context.spec, context.spec.dataset
     if dataset.streaming:
         return
-    if dataset.mixed_with or "[" in dataset.split:
-        rows = need(dataset.num_samples, f"the number of rows of {dataset.id}")
-    else:
-        known = need(context.facts.dataset.num_rows or dataset.num_samples, f"the number of rows of {dataset.id}")
-        rows = min(known, dataset.num_samples or known)
+    # of a mixture the facts count what is taken of each part; nobody counts the rows of a slice
+    sliced = any("[" in part.split for part in dataset.parts)
+    bound = None if dataset.mixed_with else dataset.num_samples
+    counted = None if sliced else context.facts.dataset.num_rows
+    known = need(counted or bound, f"the number of rows of {dataset.id}")
+    rows = min(known, bound or known)
     if spec.eval_fraction is not None:
         rows -= math.ceil(rows * spec.eval_fraction)
     per_device, steps = _sizes(context)

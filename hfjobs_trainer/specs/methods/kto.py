@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.inputs import need_columns, training_inputs
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.kto import KTOArgs
 
@@ -85,9 +86,7 @@ def streamed_rows_have_labels(context: Context[KTO]) -> Iterator[Found]:
         hft.KTO(model=..., dataset="trl-lib/ultrafeedback_binarized", max_steps=1000)
         ```
     """
-    dataset = context.spec.dataset
-    if not dataset.streaming:
-        return
-    columns = need(context.facts.dataset.columns, f"the columns of {dataset.id}")
-    if {"chosen", "rejected"} <= {dataset.columns.get(name, name) for name in columns}:
-        yield Found("dataset.streaming", "pairs cannot be made single answers and mixed as they stream", "leave it out")
+    for data in training_inputs(context):
+        if data.dataset.streaming and {"chosen", "rejected"} <= set(need_columns(data)):
+            why = "pairs cannot be made single answers and mixed as they stream"
+            yield Found(f"{data.path}.streaming", why, "leave it out")

@@ -66,6 +66,17 @@ def test_precision_is_what_was_planned_where_the_machine_has_it(
     )
 
 
+def test_fp16_does_not_replace_the_precision_of_a_bf16_adapter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(monkeypatch, gpus=1, bf16=TURING)
+
+    settled = prepare_machine("sft", "me/model", gpus=1, precision="bf16", bf16_adapter=True)
+
+    assert settled == {"bf16": True, "fp16": False}
+    assert [event["event"] for event in events(capsys)] == ["hft.start"]
+
+
 def test_a_gpu_is_left_alone_when_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     machine(monkeypatch, gpus=1)
 
