@@ -38,7 +38,7 @@ def quantization_of(config: object, path: str) -> dict[str, Any]:
         SpecError: It is for another library, or has an option that a spec does not.
     """
     value = plain(config)
-    given = {name: item for name, item in cast("Mapping[str, Any]", value).items()} if isinstance(value, dict) else {}
+    given = dict(cast("Mapping[str, Any]", value)) if isinstance(value, dict) else {}
     bits = [name.removeprefix("load_in_") for name in _KINDS if given.get(name) is True]
     if len(bits) != 1 or given.get("quant_method", "bitsandbytes") != "bitsandbytes":
         why = "only bitsandbytes with one of load_in_4bit and load_in_8bit can be trained on"
