@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterable, Mapping
-from enum import Enum
-from pathlib import PurePath
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.quantization import quantization_of
+from hfjobs_trainer.specs.values import plain
 
 # What makes a config buildable on this machine, whatever a run's machine may be.
 _PRECISION = ("bf16", "fp16", "use_cpu")
@@ -41,16 +41,10 @@ def fields_of(spec: type[TrainSpec], config: Any, peft_config: Any, quantization
     fields = {name: plain(value) for name, value in given_arguments(config).items()}
     if fields.get("report_to") == []:
         fields["report_to"] = "none"
-    init = fields.get("model_init_kwargs")
-    if isinstance(init, Mapping):
-        rest = dict(cast("Mapping[str, Any]", init))
-        found = rest.pop("quantization_config", None)
-        quantization_config = quantization_config if quantization_config is not None else found
-        fields["model_init_kwargs"] = rest
     if peft_config is not None:
         fields["lora"] = _lora(spec, peft_config)
     if quantization_config is not None:
-        fields["quantization"] = _quantization(quantization_config)
+        fields["quantization"] = quantization_of(quantization_config, "quantization_config")
     return fields
 
 
@@ -87,27 +81,6 @@ def _values(config: Any) -> dict[str, Any]:
     return {field.name: plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
-def plain(value: Any) -> Any:
-    """A value as YAML would hold it: members of enumerations by value, dtypes by name, sets as sorted lists."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, set | frozenset):
-        return sorted(plain(item) for item in cast("Iterable[Any]", value))
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in cast("Iterable[Any]", value)]
-    if type(value).__name__ == "dtype":  # torch's
-        return str(value).removeprefix("torch.")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        defaults = {field.name: field.default for field in dataclasses.fields(value)}
-        items = {name: getattr(value, name) for name in defaults}
-        return {name: plain(item) for name, item in items.items() if item != defaults[name]}
-    return value
-
-
 def _lora(spec: type[TrainSpec], config: Any) -> dict[str, Any]:
     kind = str(plain(getattr(config, "peft_type", type(config).__name__)))
     if kind != "LORA":
@@ -121,19 +94,3 @@ def _lora(spec: type[TrainSpec], config: Any) -> dict[str, Any]:
     fields = {name: getattr(config, name) for name in ("r", "lora_alpha", "lora_dropout")}
     fields |= given_arguments(config)
     return {name: plain(value) for name, value in fields.items() if name not in _IDENTITY}
-
-
-def _quantization(config: Any) -> dict[str, Any]:
-    given = cast("Mapping[str, Any]", config if isinstance(config, Mapping) else config.to_dict())
-    if given.get("load_in_8bit"):
-        return {"bits": "8bit"}
-    if not given.get("load_in_4bit"):
-        why = "only bitsandbytes with load_in_4bit or load_in_8bit can be trained on"
-        raise SpecError([Problem("SPEC003", "quantization_config", why, 'quantization="4bit"')], "spec")
-    fields = {
-        "bits": "4bit",
-        "quant_type": given.get("bnb_4bit_quant_type"),
-        "use_double_quant": given.get("bnb_4bit_use_double_quant"),
-        "compute_dtype": plain(given.get("bnb_4bit_compute_dtype")),
-    }
-    return {name: value for name, value in fields.items() if value is not None}

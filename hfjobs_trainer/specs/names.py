@@ -52,6 +52,7 @@ FOLDED_MODEL_INIT: dict[str, str] = {
     "revision": "model_revision",
     "dtype": "dtype",
     "attn_implementation": "attn_implementation",
+    "quantization_config": "quantization",
 }
 
 REFUSED: dict[str, tuple[str, str]] = {

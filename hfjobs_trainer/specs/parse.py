@@ -19,6 +19,7 @@ from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.dropped import instead
 from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
+from hfjobs_trainer.specs.quantization import quantization_of
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.specs.values import unwritable
@@ -224,8 +225,16 @@ def _fold_model_init(data: dict[str, Any], folded: list[tuple[str, str, str, Any
         why = "the script places the model itself, one copy on each GPU"
         problems.append(Problem("SPEC006", "model_init_kwargs.device_map", why, "leave it out"))
     for key, field in names.FOLDED_MODEL_INIT.items():
-        if key in rest:
-            folded.append((f"model_init_kwargs.{key}", field, "", rest.pop(key)))
+        if key not in rest:
+            continue
+        name, value = f"model_init_kwargs.{key}", rest.pop(key)
+        if key == "quantization_config" and value is not None:
+            try:
+                value = quantization_of(value, name)
+            except SpecError as error:
+                problems += error.problems
+                continue
+        folded.append((name, field, "", value))
     if rest:
         data["model_init_kwargs"] = rest
     else:
@@ -236,13 +245,10 @@ def _fold(data: dict[str, Any], problems: list[Problem], name: str, owner: str, 
     path = f"{owner}.{key}" if key else owner
     if not key:
         current, has = data.get(owner), owner in data
+        if isinstance(value, Mapping):
+            current = _written_out(owner, current)
     else:
-        group = data.get(owner, {})
-        if isinstance(group, str):  # hardware="a10g-large" beside fsdp=True
-            known = _group_of(TrainSpec.model_fields[owner].annotation)
-            group = {known.SHORTHAND: group} if known and known.SHORTHAND else group
-        if isinstance(group, BaseModel):
-            group = group.model_dump(exclude_unset=True)
+        group = _written_out(owner, data.get(owner, {}))
         if not isinstance(group, Mapping):
             return
         data[owner] = group = dict(cast("Mapping[str, Any]", group))
@@ -254,6 +260,14 @@ def _fold(data: dict[str, Any], problems: list[Problem], name: str, owner: str, 
         data[owner][key] = value
     else:
         data[owner] = value
+
+
+def _written_out(owner: str, group: Any) -> Any:
+    """A group as a mapping of what was set in it, if it is one: ``hardware="a10g-large"`` stands for its flavor."""
+    if isinstance(group, str):
+        known = _group_of(TrainSpec.model_fields[owner].annotation)
+        return {known.SHORTHAND: group} if known and known.SHORTHAND else group
+    return group.model_dump(exclude_unset=True) if isinstance(group, BaseModel) else group
 
 
 # -- pydantic's errors in our words

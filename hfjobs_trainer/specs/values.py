@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -44,6 +47,29 @@ def unwritable(value: Any, path: str, depth: int = 0) -> Iterator[Problem]:
     elif value is not None:
         why = f"must be text, a number, true, false, none, or lists and dicts of these, not {type(value).__name__}"
         yield Problem("SPEC003", path, why)
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML would hold it: members of enumerations by value, dtypes by name, sets and configs by content."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, set | frozenset):
+        return sorted(plain(item) for item in cast("Iterable[Any]", value))
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in cast("Iterable[Any]", value)]
+    if type(value).__name__ == "dtype":  # torch's
+        return str(value).removeprefix("torch.")
+    if any(base.__name__ == "QuantizationConfigMixin" for base in type(value).__mro__):  # a dataclass by name only
+        return plain(value.to_dict())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        defaults = {field.name: field.default for field in dataclasses.fields(value)}
+        items = {name: getattr(value, name) for name in defaults}
+        return {name: plain(item) for name, item in items.items() if item != defaults[name]}
+    return value
 
 
 def _is_text(value: str) -> bool:

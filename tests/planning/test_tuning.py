@@ -58,6 +58,24 @@ def script(**fields: Any) -> str:
         ({"model_init_kwargs": {"use_kernels": True}}, {("TUNE005", "model_init_kwargs")}),
         ({"attn_implementation": "flash_attention_2", "extra_dependencies": ["flash_attn==2.8.3"]}, set()),
         ({"attn_implementation": "eager"}, set()),
+        ({"attn_implementation": "bogus"}, {("TUNE005", "attn_implementation")}),
+        ({"attn_implementation": "bogus", "trust_remote_code": True}, set()),
+        *(
+            (
+                {"attn_implementation": name, "extra_dependencies": [f"kernels{versions}"]},
+                set() if fit else {("TUNE005", "attn_implementation")},
+            )
+            for name in ("kernels-community/flash-attn2", "flash_attention_2")
+            for versions, fit in (
+                ("", False),
+                (">=0.17", False),
+                ("==0.17.2", False),
+                (">=0.19", False),
+                (">=0.18.2,<0.19", True),
+                ("==0.18.5", True),
+                (" @ https://example.com/kernels-0.18.2-py3-none-any.whl", True),
+            )
+        ),
         (
             {"lora": {}, "quantization": {"bits": "8bit", "quant_type": "fp4"}},
             {("TUNE006", "quantization.quant_type")},

@@ -12,16 +12,22 @@ BAD = {
         {"name": "bare", "source": "def bare(a: int):\n    return a\n"},
         {"name": "add", "source": SILENT},
         {"name": "find", "source": FOREIGN},
+        {"name": "save", "source": FOREIGN.replace("find", "save").replace("Query", "bytes")},
     ],
 }
 GOOD = {"method": "grpo", "tools": [{"name": "add", "source": WHOLE}]}
 EXPECTED = [
     ("tools", "bare has no docstring", "say what it does, and under Args: what it takes"),
     ("tools", "add does not say of what type b is", "b: str, or whatever it is"),
-    ("tools", "the docstring of add does not describe b", "a line `b: ...` under Args:"),
+    ("tools", "the docstring of add does not describe b", "a line `b: ...` under a line `Args:`"),
     (
         "tools",
         "an annotation of find names Query, which the script would not have",
         "annotate with built-in types",
+    ),
+    (
+        "tools",
+        "save takes bytes, which a model cannot write in JSON",
+        "one of bool, dict, float, int, list, str, tuple",
     ),
 ]

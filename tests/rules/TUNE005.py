@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-BAD = {"attn_implementation": "flash_attention_2"}
+BAD = {"attn_implementation": "flash_attention2"}
 GOOD = {"attn_implementation": "sdpa"}
 EXPECTED = [
-    ("attn_implementation", "flash-attn has no wheel for the pinned torch", '"sdpa", which uses the same algorithm'),
+    (
+        "attn_implementation",
+        'transformers knows no attention "flash_attention2"; it has eager, sdpa, flex_attention, flash_attention_2,'
+        " flash_attention_3, flash_attention_4, paged|eager",
+        '"flash_attention_2"',
+    ),
 ]

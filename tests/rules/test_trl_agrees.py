@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 from rules.case import base, case
 
 from examples.tiny import Format
+from hfjobs_trainer.planning.rules.tuning import ATTENTION, KERNELS
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import METHODS
 
@@ -90,7 +92,8 @@ REFUSED: dict[str, tuple[type[Exception], str]] = {
     "TRAIN003": (ValueError, "One of min_lr or min_lr_rate should be set"),
     "TRAIN004": (ValueError, "dataloader_prefetch_factor can only be set"),
     "TRAIN005": (ValueError, "requires non-zero --logging_steps"),
-    "TRAIN006": (ImportError, "FlashAttention2"),
+    "TRAIN006": (ImportError, "schedulefree"),
+    "TUNE005": (ValueError, "flash_attention2"),
     "SFT001": (ValueError, "`max_length` is not enforced"),
     "SFT002": (ValueError, "`max_length` can't be `None`"),
     "DPO001": (ValueError, "Label smoothing must be greater than 0.0"),
@@ -195,3 +198,12 @@ def test_a_prompt_without_a_completion_is_refused(
     args = trl.SFTConfig(**CPU, max_steps=1, output_dir=str(tmp_path / "out"))
     with pytest.raises(KeyError, match="completion"):
         trl.SFTTrainer(str(tiny_model), args=args, train_dataset=rows)
+
+
+def test_attention_is_transformers() -> None:
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from transformers.utils import import_utils
+
+    assert set(ATTENTION) == {"eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()}
+    low, high = (Version(getattr(import_utils, f"KERNELS_{end}_VERSION")) for end in ("MIN", "MAX"))
+    assert (low, high) == tuple(map(Version, KERNELS))

@@ -195,6 +195,23 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
             )
         ],
     ),
+    (
+        "TUNE005",
+        {"attn_implementation": "flash_attention_2"},
+        NOTHING,
+        [("flash-attn has no wheel for the pinned torch", '"sdpa", which uses the same algorithm')],
+    ),
+    (
+        "TUNE005",
+        {"attn_implementation": "kernels-community/flash-attn2", "extra_dependencies": ["kernels"]},
+        NOTHING,
+        [
+            (
+                "kernels from the Hub need kernels>=0.18.2,<0.19, and no such version is asked for",
+                '"sdpa", or leave it out; or extra_dependencies=["kernels>=0.18.2,<0.19"], once there is one',
+            )
+        ],
+    ),
     # 14 heads go on two GPUs, not on four
     (
         "NODE005",

@@ -11,6 +11,7 @@ import transformers
 import trl
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.specs.quantization import quantization_of
 
 # TRL's own default is a name that Transformers has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.gradient_checkpointing. is deprecated:FutureWarning")
@@ -135,6 +136,41 @@ def test_quantized_weights() -> None:
     inside = trl.SFTConfig(model_init_kwargs={"quantization_config": {"load_in_8bit": True}}, **CPU)
     spec = hft.SFT.from_config(inside, **NEEDED, peft_config=peft.LoraConfig())
     assert spec.to_dict()["quantization"] == {"bits": "8bit"}
+
+
+def test_quantized_weights_of_an_object_within() -> None:
+    quantized = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)
+    inside = trl.SFTConfig(model_init_kwargs={"quantization_config": quantized, "use_cache": False}, **CPU)
+    spec = hft.SFT.from_config(inside, **NEEDED, peft_config=peft.LoraConfig())
+    assert spec.quantization == hft.Quantization(
+        bits="4bit", quant_type="fp4", use_double_quant=False, compute_dtype="bfloat16"
+    )
+    assert spec.model_init_kwargs == {"use_cache": False}
+    assert spec == hft.SFT.from_config(
+        inside, **NEEDED, peft_config=peft.LoraConfig(), quantization_config=quantized.to_dict()
+    )
+    with pytest.raises(hft.SpecError, match="SPEC007"):
+        hft.SFT.from_config(inside, **NEEDED, peft_config=peft.LoraConfig(), quantization="8bit")
+
+
+def test_defaults_of_bitsandbytes_are_transformers() -> None:
+    for bits, said in (
+        ("4bit", {"quant_type": "fp4", "use_double_quant": False, "compute_dtype": "float32"}),
+        ("8bit", {}),
+    ):
+        given: dict[str, Any] = {f"load_in_{bits}": True}
+        expected = {"bits": bits, **said}
+        # every option of today's transformers is known
+        assert quantization_of(transformers.BitsAndBytesConfig(**given), "") == expected
+        assert quantization_of(given, "") == expected
+
+
+def test_options_of_quantized_weights_are_never_dropped() -> None:
+    quantized = transformers.BitsAndBytesConfig(
+        load_in_8bit=True, llm_int8_threshold=1.0, llm_int8_skip_modules=["lm_head"]
+    )
+    with pytest.raises(hft.SpecError, match="a spec does not have llm_int8_threshold, llm_int8_skip_modules"):
+        hft.SFT.from_config(trl.SFTConfig(**CPU), **NEEDED, quantization_config=quantized)
 
 
 def test_what_it_does_not_take() -> None:

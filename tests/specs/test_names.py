@@ -119,7 +119,9 @@ def test_flat_names_join_a_group_however_it_is_written(group: Any) -> None:
     assert spec.hardware == hft.Hardware(flavor="a10g-large", fsdp=True)
 
 
-@pytest.mark.parametrize(("key", "field"), names.FOLDED_MODEL_INIT.items())
+@pytest.mark.parametrize(
+    ("key", "field"), [item for item in names.FOLDED_MODEL_INIT.items() if item[0] != "quantization_config"]
+)
 def test_model_init_kwargs_are_folded(key: str, field: str) -> None:
     value = "bfloat16" if key == "dtype" else "x"
     spec = sft(model_init_kwargs={key: value, "use_cache": False})
@@ -128,6 +130,49 @@ def test_model_init_kwargs_are_folded(key: str, field: str) -> None:
     other = "float16" if key == "dtype" else "y"
     found = problems_of("sft", **{field: other, "model_init_kwargs": {key: value}})
     assert found[f"model_init_kwargs.{key}"].code == "SPEC007"
+
+
+@pytest.mark.parametrize(
+    ("options", "quantization"),
+    [
+        ({"load_in_8bit": True}, "8bit"),
+        ({"load_in_8bit": True, "llm_int8_threshold": 6.0, "llm_int8_skip_modules": None}, {"bits": "8bit"}),
+        (
+            {"load_in_4bit": True},
+            {"bits": "4bit", "quant_type": "fp4", "use_double_quant": False, "compute_dtype": "float32"},
+        ),
+        (
+            {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": "bfloat16"},
+            hft.Quantization(bits="4bit", quant_type="nf4", use_double_quant=False, compute_dtype="bfloat16"),
+        ),
+    ],
+)
+def test_options_of_bitsandbytes_are_folded(options: dict[str, Any], quantization: Any) -> None:
+    inside: dict[str, Any] = {"lora": {}, "model_init_kwargs": {"quantization_config": options}}
+    spec = sft(**inside)
+    assert spec == sft(lora={}, quantization=quantization) == sft(**inside, quantization=quantization)
+    assert "model_init_kwargs" not in spec.to_dict()
+    other = "8bit" if "load_in_4bit" in options else "4bit"
+    found = problems_of("sft", **inside, quantization=other)
+    assert found["model_init_kwargs.quantization_config"].code == "SPEC007"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ({"load_in_8bit": True, "llm_int8_threshold": 1.0, "llm_int8_skip_modules": ["lm_head"]}, "SPEC006",
+         ["llm_int8_threshold, llm_int8_skip_modules"]),
+        ({"load_in_4bit": True, "bnb_4bit_quant_storage": "bfloat16"}, "SPEC006", ["bnb_4bit_quant_storage"]),
+        ({"load_in_4bit": True, "load_in_8bit": True}, "SPEC003", ["one of load_in_4bit and load_in_8bit"]),
+        ({"quant_method": "mxfp4", "dequantize": True}, "SPEC003", ["only bitsandbytes"]),
+        ("4bit", "SPEC003", ["only bitsandbytes"]),
+    ],
+)  # fmt: skip
+def test_options_of_bitsandbytes_that_a_spec_lacks(options: Any, code: str, words: list[str]) -> None:
+    found = problems_of("sft", model_init_kwargs={"quantization_config": options})
+    problem = found["model_init_kwargs.quantization_config"]
+    assert problem.code == code
+    assert [word for word in words if word not in problem.why] == []
 
 
 def test_report_to_takes_a_list_of_one() -> None:

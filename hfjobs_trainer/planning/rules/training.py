@@ -227,12 +227,11 @@ def features_have_their_packages(context: Context[TrainSpec]) -> Iterator[Found]
     """A feature's package is among the script's dependencies.
 
     What it does:
-        Refuses optimizers and attention implementations that need a package which the script does not install by
-        itself, unless `extra_dependencies` names it.
+        Refuses optimizers that need a package which the script does not install by itself, unless
+        `extra_dependencies` names it.
 
     Why:
-        They raise an `ImportError`, most of them only when training starts. FlashAttention cannot be built without
-        torch in place, so it is no dependency; `"sdpa"` is as fast on most GPUs.
+        They raise an `ImportError`, most of them only when training starts.
 
     Example:
         ```python
@@ -248,22 +247,10 @@ def features_have_their_packages(context: Context[TrainSpec]) -> Iterator[Found]
     have = {
         re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0].lower().replace("_", "-") for text in spec.extra_dependencies
     }
-    wanted: list[tuple[str, str, str]] = []
     package = next((package for start, package in _OPTIMIZERS if spec.optim.startswith(start)), None)
-    if package is not None:
-        wanted.append(("optim", f'"{spec.optim}"', package))
-    attention = spec.attn_implementation or ""
-    if "/" in attention:
-        wanted.append(("attn_implementation", f'"{attention}"', "kernels"))
-    elif attention.startswith("flash_attention"):
-        wanted.append(("attn_implementation", f'"{attention}"', "flash-attn"))
-    for path, what, name in wanted:
-        if name in have:
-            continue
-        fix = f'extra_dependencies=["{name}"]'
-        if name == "flash-attn":
-            fix = '"sdpa"; or "kernels-community/flash-attn2" with extra_dependencies=["kernels"]'
-        yield Found(path, f"{what} needs the package {name}, which the script does not install", fix)
+    if package is not None and package not in have:
+        why = f'"{spec.optim}" needs the package {package}, which the script does not install'
+        yield Found("optim", why, f'extra_dependencies=["{package}"]')
 
 
 @rule("TRAIN007")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
+from contextlib import suppress
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from hfjobs_trainer.planning.resolve import precision_of
 from hfjobs_trainer.planning.tuning import adapter_is_bf16, merges
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
+
+ATTENTION = ("eager", "sdpa", "flex_attention", *(f"flash_attention_{version}" for version in (2, 3, 4)), "paged|eager")
+"""Implementations of attention that transformers has; 5.23: modeling_utils.py, ``AttentionInterface``."""
+
+KERNELS = ("0.18.2", "0.19")
+"""Oldest version of kernels that transformers takes, and the first that it does not; 5.23: utils/import_utils.py."""
 
 # What a user's own adapter configuration has in place of these fields.
 _OF_THE_ADAPTER = frozenset({"adapter", "adapter_revision", "merge_first"})
@@ -159,12 +171,13 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
 
     What it does:
         Refuses `attn_implementation` of flash-attn and of the kernels on the Hub, and `use_kernels`, unless
-        `extra_dependencies` brings the package.
+        `extra_dependencies` brings the package in a version that transformers takes; and names that transformers does
+        not know.
 
     Why:
         flash-attn has no wheel for this torch and would be compiled for an hour on the rented machine; kernels from the
-        Hub need `kernels>=0.18.2`, which the pinned set does not resolve with. torch's own attention (`"sdpa"`) is the
-        default, uses the same algorithm, and is correct with packing and padding-free batches.
+        Hub need `kernels>=0.18.2,<0.19`, while `kernels` alone is resolved to an older version. torch's own attention
+        (`"sdpa"`) is the default, uses the same algorithm, and is correct with packing and padding-free batches.
 
     Example:
         ```python
@@ -178,16 +191,38 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     wanted = spec.attn_implementation or ""
-    brought = [name.lower().replace("_", "-") for name in spec.extra_dependencies]
-    kernels = "/" in wanted or bool((spec.model_init_kwargs or {}).get("use_kernels"))
-    path = "attn_implementation" if wanted else "model_init_kwargs"
-    if kernels and not any(name.startswith("kernels") for name in brought):
-        why = "kernels from the Hub need kernels>=0.18.2, which these pinned packages do not resolve with"
-        yield Found(path, why, '"sdpa", or leave it out')
-    elif wanted.removeprefix("paged|").startswith("flash_attention") and not any(
-        "flash-attn" in name for name in brought
-    ):
-        yield Found(path, "flash-attn has no wheel for the pinned torch", '"sdpa", which uses the same algorithm')
+    brought = {canonicalize_name(item.name): item for item in _requirements(spec)}
+    kernels = "kernels" in brought and _takes_only(brought["kernels"], *KERNELS)
+    if "/" in wanted or (spec.model_init_kwargs or {}).get("use_kernels"):
+        if not kernels:
+            low, high = KERNELS
+            why = f"kernels from the Hub need kernels>={low},<{high}, and no such version is asked for"
+            fix = f'"sdpa", or leave it out; or extra_dependencies=["kernels>={low},<{high}"], once there is one'
+            yield Found("attn_implementation" if "/" in wanted else "model_init_kwargs", why, fix)
+    elif wanted and wanted not in ATTENTION and not spec.trust_remote_code:
+        close = difflib.get_close_matches(wanted, ATTENTION, 1, 0.5)
+        why = f'transformers knows no attention "{wanted}"; it has {", ".join(ATTENTION)}'
+        yield Found("attn_implementation", why, f'"{close[0] if close else "sdpa"}"')
+    # where the package is missing, transformers takes the kernel
+    elif wanted.startswith("flash_attention") and not kernels and not any("flash-attn" in name for name in brought):
+        why = "flash-attn has no wheel for the pinned torch"
+        yield Found("attn_implementation", why, '"sdpa", which uses the same algorithm')
+
+
+def _requirements(spec: TrainSpec) -> Iterator[Requirement]:
+    """The extra dependencies that can be read; of the others another rule tells."""
+    for text in spec.extra_dependencies:
+        with suppress(InvalidRequirement):
+            yield Requirement(text)
+
+
+def _takes_only(requirement: Requirement, low: str, high: str) -> bool:
+    """Whether every version that the requirement allows is at least ``low``, and some of them are below ``high``."""
+    if requirement.url:
+        return True
+    bounds = [item for item in requirement.specifier if item.operator in ("==", ">=", ">", "~=")]
+    floors = [Version(item.version.removesuffix(".*")) for item in bounds]
+    return any(Version(low) <= floor < Version(high) for floor in floors)
 
 
 @rule("TUNE006")
