@@ -59,6 +59,7 @@ class HubBackend:
     ) -> None:
         self._connection = Connection(token, endpoint, patience or Patience())
         self._namespace = namespace
+        self._owner: str | None = None
         # by id of any member; None for a run of one node
         self._groups: dict[str, NodeGroup | None] = {}
 
@@ -69,6 +70,11 @@ class HubBackend:
     def name(self) -> str:
         """``"hub"``."""
         return "hub"
+
+    @property
+    def account(self) -> tuple[Secret | None, str | None, str | None]:
+        """Token, endpoint and namespace as they were given: ``None`` for what the environment says."""
+        return self._connection.token, self._connection.endpoint, self._namespace
 
     def submit(self, plan: Plan) -> JobRecord:
         """Upload the plan's script and create one job that runs it, or one per node, all of them or none.
@@ -277,10 +283,12 @@ class HubBackend:
 
     def _home(self) -> str:
         """The namespace; asked for once, since the Hub limits how often that may be asked."""
-        if self._namespace is None:
+        if self._namespace is not None:
+            return self._namespace
+        if self._owner is None:
             asked = Asked("find out whose token this is", "user.read")
-            self._namespace = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
-        return self._namespace
+            self._owner = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
+        return self._owner
 
     def _split(self, job_id: str) -> tuple[str, str]:
         found = _JOB_ID.fullmatch(job_id)

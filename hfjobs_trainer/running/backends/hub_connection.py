@@ -80,7 +80,7 @@ class Connection:
     """
 
     def __init__(self, token: str | None, endpoint: str | None, patience: Patience) -> None:
-        self._token = None if token is None else Secret(token)
+        self.token = None if token is None else Secret(token)
         self.endpoint = endpoint
         self.patience = patience
 
@@ -93,7 +93,7 @@ class Connection:
         from huggingface_hub import get_token
 
         why: ClientError | None = None
-        token: str | None = self._token
+        token: str | None = self.token
         if token is None:
             try:
                 token = get_token()
