@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,12 +22,14 @@ import hubsim
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
+from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobFailed, JobNotFound, QuotaError
 from hfjobs_trainer.planning.plan import JobRequest, Plan
 from hfjobs_trainer.running.backends.base import JobRecord
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import THREAD, Patience
 from hfjobs_trainer.running.backends.hub_log import Transcript
+from hfjobs_trainer.running.job import TOLERATED_FAILURES, Job
+from tests.running.places import GOOD_RUN
 
 SECRET = "s3cret 'with' \"quotes\", \\ and ü\nin two lines"
 SCRIPT = """\
@@ -80,8 +82,8 @@ def backend(connect: Callable[..., HubBackend]) -> HubBackend:
     return connect()
 
 
-def play(hub: hubsim.Hub, backend: HubBackend, lines: list[str], seconds: float = 0.1, **more: Any) -> JobRecord:
-    hub.script(logs=lines, runSecs=seconds, **more)
+def play(hub: hubsim.Hub, backend: HubBackend, lines: Sequence[str], seconds: float = 0.1, **more: Any) -> JobRecord:
+    hub.script(logs=list(lines), runSecs=seconds, **more)
     return backend.submit(plan())
 
 
@@ -570,6 +572,47 @@ def test_an_outage_that_lasts(hub: hubsim.Hub, backend: HubBackend) -> None:
     with pytest.raises(HubUnavailable, match="503"):
         backend.status(record.id)
     assert len(hub.requests(f"/{record.id}$")) == QUICK.attempts
+
+
+@pytest.mark.parametrize("fault", [{"response": {"status": 503}}, {"reset": "before"}, {"response": {"status": 429}}])
+def test_waiting_for_the_end_waits_out_an_outage(hub: hubsim.Hub, backend: HubBackend, fault: dict[str, Any]) -> None:
+    record = play(hub, backend, GOOD_RUN)
+    finish(hub, record)
+    job = Job(record, backend)
+    faults = [hub.fail(path=f"/{record.id}(/logs)?$", **fault, times=5 * QUICK.attempts)]
+    assert job.wait(poll=0.01) is job
+    faults.append(hub.fail(path=f"/{record.id}(/logs)?$", **fault, times=4 * QUICK.attempts))
+    assert job.result().steps == 3
+    faults.append(hub.fail(path=f"/{record.id}(/logs)?$", **fault, times=4))
+    assert job.watch().succeeded
+    assert [one["times"] for one in faults] == [0, 0, 0]
+
+
+def test_an_outage_that_lasts_is_raised_or_ends_with_the_time(hub: hubsim.Hub, backend: HubBackend) -> None:
+    record = backend.submit(plan())
+    hub.fail(path=f"/{record.id}", response={"status": 503}, times=999)
+    job = Job(record, HubBackend("hf_alice_write", "alice", hub.endpoint, replace(QUICK, attempts=1)))
+    with pytest.raises(HubUnavailable, match="503"):
+        job.wait(poll=0.01)
+    assert len(hub.requests(f"/{record.id}$")) == TOLERATED_FAILURES + 1
+    with pytest.raises(TimeoutError, match="unknown stage"):
+        job.wait(timeout=0.05, poll=0.01)
+
+
+def test_a_job_that_is_gone_is_not_waited_for(hub: hubsim.Hub, backend: HubBackend) -> None:
+    record = backend.submit(plan())
+    hub.fail(path=f"/{record.id}$", response={"status": 404})
+    with pytest.raises(JobNotFound):
+        Job(record, backend).wait()
+
+
+def test_a_failure_is_told_though_its_log_cannot_be_read(hub: hubsim.Hub, backend: HubBackend) -> None:
+    record = play(hub, backend, ["x"], exitCode=1)
+    finish(hub, record)
+    hub.fail(path="/logs$", response={"status": 503}, times=99)
+    with pytest.raises(JobFailed, match="exit code: 1") as raised:
+        Job(record, backend).raise_for_status()
+    assert raised.value.log_tail == ()
 
 
 def test_a_question_without_an_answer(hub: hubsim.Hub, connect: Callable[..., HubBackend]) -> None:
