@@ -32,7 +32,8 @@ class Client:
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine), or a ``Backend`` of your own. A
             ``HubBackend`` brings its own token, namespace and endpoint: plans are made as the one who submits them.
-        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved.
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved:
+            a client or job that was pickled takes the default.
         namespace: User or organization that runs and pays; default: the token's owner.
         endpoint: URL of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
     """
@@ -41,6 +42,12 @@ class Client:
     token: str | None = None
     namespace: str | None = None
     endpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.token is not None:
+            from hfjobs_trainer.running.backends.hub_connection import Secret
+
+            object.__setattr__(self, "token", Secret(self.token))
 
     def __repr__(self) -> str:
         return f"Client(backend={_name(self.backend)!r}, namespace={self.namespace!r})"

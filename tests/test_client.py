@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,8 @@ import hubsim
 import pytest
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
+from hfjobs_trainer.running.job import Job
 
 # What is handed to ``submit``, and by which client.
 WAYS: dict[str, Callable[[hft.HubBackend, Any], Any]] = {
@@ -66,3 +71,31 @@ def test_a_plan_is_submitted_by_the_backend_it_was_made_for(tmp_path: Path, spec
     assert job.backend is here
     assert job.record.folder is not None
     assert Path(job.record.folder).parent == tmp_path / "runs"
+
+
+def test_a_token_is_neither_shown_nor_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_environment")
+    hub = hft.HubBackend(token="hf_secret_one", namespace="alice")
+    clients = (hft.Client(token="hf_secret_one", namespace="alice"), hft.Client(backend=hub))
+    job = Job(JobRecord("alice/1"), hub)
+    for held in (*clients, hub, job):
+        shown = [repr(held), repr(vars(held)), str(pickle.dumps(held)), str(pickle.dumps(copy.deepcopy(held)))]
+        assert [text for text in shown if "hf_secret_one" in text] == []
+    assert "hf_secret_one" not in str(dataclasses.asdict(clients[0]))
+    back = pickle.loads(pickle.dumps(clients[0]))
+    assert (back.token, back.namespace) == (None, "alice")
+    assert copy.deepcopy(hub).account == ("hf_secret_one", None, "alice")
+    assert copy.deepcopy(clients[0]).token == "hf_secret_one"
+    again = pickle.loads(pickle.dumps(job))
+    assert (again.id, again.backend.account) == ("alice/1", (None, None, "alice"))
+
+
+def test_a_failure_can_be_pickled_and_copied() -> None:
+    failed = hft.JobFailed("alice/1", JobStatus("ERROR", "why"), ["a", "b"])
+    for again in (pickle.loads(pickle.dumps(failed)), copy.copy(failed), copy.deepcopy(failed)):
+        assert (str(again), again.job_id, again.status, again.log_tail) == (
+            str(failed),
+            "alice/1",
+            failed.status,
+            ("a", "b"),
+        )

@@ -44,7 +44,8 @@ class HubBackend:
     """Hugging Face Jobs.
 
     Args:
-        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved.
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved:
+            a backend or job that was pickled takes the default.
         namespace: User or organization that runs and pays; default: the token's owner.
         endpoint: Address of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
         patience: How long the Hub is waited for.
