@@ -153,6 +153,30 @@ def test_looking_at_a_run_stops_a_node_that_still_queues(hub: hubsim.Hub, backen
     assert stages(hub) == ["ERROR", "CANCELED"]
 
 
+def test_a_node_that_is_gone_is_not_waited_for(hub: hubsim.Hub, connect: Callable[[], HubBackend]) -> None:
+    for rank in range(2):
+        play(hub, rank, "x")
+    job = submit(connect())
+    assert stages(hub) == ["COMPLETED", "COMPLETED"]
+    jobs(hub)[1].stage = "DELETED"  # such are not listed
+
+    def asked(patient: Patience, call: Callable[[HubBackend], Any]) -> tuple[Any, int]:
+        """What a backend that knows nothing answers, and how often it lists the group."""
+        before = len(hub.requests("^/api/jobs/alice$", "GET"))
+        told = call(HubBackend("hf_alice_write", "alice", hub.endpoint, patient))
+        return told, len(hub.requests("^/api/jobs/alice$", "GET")) - before
+
+    forever = replace(QUICK, search=600.0)
+    listed, questions = asked(forever, lambda backend: backend.list({"sdk": "hfjobs-trainer"}))
+    assert ([record.id for record in listed], questions) == ([job.id], 2)
+    _, young = asked(QUICK, lambda backend: backend.status(job.id))
+    assert young > 1
+    for one in jobs(hub):
+        one.created -= 61
+    status, old = asked(forever, lambda backend: backend.status(job.id))
+    assert (status.message, old) == ("1 of 2 nodes cannot be found", 1)
+
+
 def test_canceling_stops_every_node(hub: hubsim.Hub, connect: Callable[[], HubBackend]) -> None:
     for rank in range(2):
         play(hub, rank, "x", runSecs=60)

@@ -257,18 +257,18 @@ class HubBackend:
 
     def _list_one(self, namespace: str, jobs: Sequence[JobInfo]) -> JobRecord:
         """A run of which some nodes at least were listed: a filter may have left others out."""
-        group = self._learn(namespace, jobs[0])
+        group = self._learn(namespace, jobs[0], patiently=False)
         first = jobs[0].id if group is None else next(iter(group.members.values()))
         found = next((job for job in jobs if job.id == first), None)
         return _record(namespace, found or self._look(namespace, first), group)
 
-    def _learn(self, namespace: str, job: JobInfo) -> NodeGroup | None:
-        """The group of a job, looked for until all of its nodes are known."""
+    def _learn(self, namespace: str, job: JobInfo, *, patiently: bool = True) -> NodeGroup | None:
+        """The group of a job, looked for anew until all of its nodes are known."""
         job_id = f"{namespace}/{job.id}"
         known = self._groups.get(job_id)
         if job_id in self._groups and (known is None or len(known.members) >= known.size):
             return known
-        group = find_group(job, namespace, self._connection)
+        group = find_group(job, namespace, self._connection, patiently=patiently)
         self._groups.update(dict.fromkeys(group.ids if group else (job_id,), group))
         return group
 

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError
@@ -28,6 +29,9 @@ MAIN_ALIAS = "main"
 """Name of the first node within the network group; the script looks for it."""
 ENDED_WITH_ANOTHER = "exit code: 75"
 """How a node's message begins that ended because another one did: ``rendering/runtime/nodes.py`` says so."""
+
+YOUTH = timedelta(minutes=1)
+"""How old a job is at most whose fellows may not be listed yet; those of an older one that are not are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +98,23 @@ def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence
     return f"No node was left running ({len(names)} canceled)."
 
 
-def find_group(job: JobInfo, namespace: str, connection: Connection) -> NodeGroup | None:
+def find_group(job: JobInfo, namespace: str, connection: Connection, *, patiently: bool = True) -> NodeGroup | None:
     """The group of a job; ``None`` if it is a run of its own.
 
-    Members are found by their label; those that do not show up within ``Patience.search`` are left out.
+    Members are found by their label; those that do not show up are left out.
+
+    Args:
+        job: Any of its members.
+        namespace: Whose jobs they are.
+        connection: The Hub.
+        patiently: Whether those of a job that was just created are waited for, ``Patience.search`` at most.
     """
     labels = job.labels or {}
     name, size = labels.get(GROUP_LABEL), labels.get(NODES_LABEL, "")
     if not name or not size.isdecimal():
         return None
-    deadline = time.monotonic() + connection.patience.search
+    is_young = job.created_at is not None and datetime.now(UTC) - job.created_at < YOUTH
+    deadline = time.monotonic() + (connection.patience.search if patiently and is_young else 0)
     while True:
         found = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: name}, namespace=namespace)])
         jobs = [job, *(found.get() if found.failure is None else [])]
