@@ -307,10 +307,54 @@ def test_a_second_job_that_cannot_be_canceled_is_told_of(hub: hubsim.Hub, connec
 
 def test_a_hub_that_stays_away(hub: hubsim.Hub, backend: HubBackend) -> None:
     hub.fail(**POST, response={"status": 503}, times=99)
-    with pytest.raises(HubUnavailable, match=r"503.*No job was created") as raised:
+    with pytest.raises(HubUnavailable, match=r"503.*not known: before you submit again") as raised:
         backend.submit(plan())
     assert raised.value.cause.status == 503
     assert len(sent(hub)) == QUICK.attempts
+
+
+def test_a_script_that_cannot_be_uploaded(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.fail(path="/api/buckets/alice/jobs-artifacts$", response={"status": 503}, times=99)
+    with pytest.raises(HubUnavailable, match=r"503.*No job was created"):
+        backend.submit(plan())
+    assert sent(hub) == []
+
+
+def test_a_refusal_after_a_lost_answer_does_not_hide_it(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.cfg["listLagSecs"] = 60
+    hub.fail(**POST, reset="after")
+    hub.fail(**POST, response={"status": 402})
+    with pytest.raises(QuotaError, match="not known: before you submit again") as raised:
+        backend.submit(plan())
+    hub.cfg["listLagSecs"] = 0
+    assert found_as_told(hub, str(raised.value)) == list(hub.jobs) != []
+
+
+@pytest.mark.parametrize("look", ["status", "cancel", "wait"])
+def test_a_job_that_shows_up_after_the_second_one_is_canceled(hub: hubsim.Hub, backend: HubBackend, look: str) -> None:
+    hub.script(runSecs=60)
+    hub.script(runSecs=0.1 if look == "wait" else 60)
+    hub.cfg["listLagSecs"] = 60
+    hub.fail(**POST, reset="after")
+    job = Job(backend.submit(plan()), backend)
+    late, kept = hub.jobs.values()
+    assert job.id == f"alice/{kept.id}"
+    job.status()  # nothing is to be seen yet
+    assert not late.canceled.is_set()
+    hub.cfg["listLagSecs"] = 0
+    hub.fail(path="/cancel$", response={"status": 503})  # it is tried again
+    job.status()
+    with pytest.warns(RuntimeWarning, match=f"job alice/{late.id}, .* was canceled"):
+        getattr(job, look)()
+    late.join(20)
+    assert (late.stage, kept.canceled.is_set()) == ("CANCELED", look == "cancel")
+
+
+def test_only_a_repeated_creation_is_looked_after(hub: hubsim.Hub, backend: HubBackend) -> None:
+    record = backend.submit(plan())
+    backend.status(record.id)
+    backend.cancel(record.id)
+    assert hub.requests(LIST["path"], "GET") == []
 
 
 def found_as_told(hub: hubsim.Hub, text: str) -> list[str]:

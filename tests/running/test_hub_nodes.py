@@ -229,9 +229,29 @@ def test_a_node_whose_creation_is_not_known_is_taken_back_too(hub: hubsim.Hub) -
     hub.fail(method="POST", path="/api/jobs/alice$", skip=1, reset="after")
     # neither is it known whether there is one
     hub.fail(method="GET", path="/api/jobs/alice$", response={"status": 400})
-    with pytest.raises(HubUnavailable, match="is not known"):
+    with pytest.raises(HubUnavailable, match=r"is not known.*No node that is listed was left running \(2 canceled\)"):
         submit(backend)
     assert stages(hub) == ["CANCELED", "CANCELED"]
+
+
+def test_a_node_that_shows_up_twice_is_one(
+    hub: hubsim.Hub, backend: HubBackend, connect: Callable[[], HubBackend]
+) -> None:
+    for rank in (0, 0, 1):
+        play(hub, rank, "x", runSecs=60)
+    hub.cfg["listLagSecs"] = 60
+    hub.fail(method="POST", path="/api/jobs/alice$", reset="after")
+    job = submit(backend)
+    late, *kept = jobs(hub)
+    hub.cfg["listLagSecs"] = 0
+    with pytest.warns(RuntimeWarning, match=f"job alice/{late.id}"):
+        job.status()
+    late.join(20)
+    again = Job.from_id(job.id, backend=connect())
+    assert again.record.members == job.record.members == tuple(f"alice/{one.id}" for one in kept)
+    assert not again.status().is_terminal
+    assert [one.canceled.is_set() for one in jobs(hub)] == [True, False, False]
+    job.cancel()
 
 
 def test_interrupting_a_submission_leaves_no_node(

@@ -15,6 +15,7 @@ from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
 from hfjobs_trainer.planning.offers import find_flavor, parse_live, snapshot
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.backends.hub_connection import Connection, Patience, Secret, without_request_bodies
+from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
 from hfjobs_trainer.running.backends.hub_nodes import (
@@ -61,6 +62,7 @@ class HubBackend:
         self._connection = Connection(token, endpoint, patience or Patience())
         self._namespace = namespace
         self._owner: str | None = None
+        self._duplicates = Duplicates(self._connection)
         # by id of any member; None for a run of one node
         self._groups: dict[str, NodeGroup | None] = {}
 
@@ -80,8 +82,9 @@ class HubBackend:
     def submit(self, plan: Plan) -> JobRecord:
         """Upload the plan's script and create one job that runs it, or one per node, all of them or none.
 
-        Whatever happens on the way, it is one job at most: a ``submit-id`` label, fresh for each submission, tells
-        whether a request whose answer was lost has been carried out, before it is repeated.
+        A ``submit-id`` label, fresh for each submission, tells whether a request whose answer was lost has been carried
+        out, before it is repeated. A job that the Hub lists later than ``Patience.search`` runs beside the second one
+        until ``status``, ``cancel`` or a wait finds and cancels it.
 
         Raises:
             AuthError: No token, a wrong one, or one without the right; or a secret that the environment does not hold.
@@ -106,9 +109,10 @@ class HubBackend:
             script = Path(folder, f"{request.name}.py")
             script.write_bytes(request.script.encode())
             if request.nodes > 1:
-                jobs = submit_nodes(self._connection, request, namespace, str(script), secrets)
+                jobs = submit_nodes(self._connection, request, namespace, str(script), secrets, self._duplicates)
             else:
-                jobs = [Submission(self._connection, request, namespace, str(script), secrets).create()]
+                submission = Submission(self._connection, request, namespace, str(script), secrets, self._duplicates)
+                jobs = [submission.create()]
         return self._keep(namespace, jobs)
 
     def _read_secrets(self, request: JobRequest) -> dict[str, Secret]:
@@ -144,6 +148,7 @@ class HubBackend:
         namespace, name = self._split(job_id)
         job = self._look(namespace, name)
         group = self._learn(namespace, job)
+        self._duplicates.cancel(namespace, [name] if group is None else group.members.values())
         if group is None:
             return _status(job)
         statuses = {
@@ -215,7 +220,9 @@ class HubBackend:
             with contextlib.suppress(BackendError):
                 group = self._learn(namespace, self._look(namespace, name))
         failures: list[BackendError] = []
-        for member in [name] if group is None else group.members.values():
+        members = [name] if group is None else [*group.members.values()]
+        self._duplicates.cancel(namespace, members)
+        for member in members:
             try:
                 self._cancel(namespace, member)
             except BackendError as error:

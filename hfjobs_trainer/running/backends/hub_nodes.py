@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
+from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
 from hfjobs_trainer.running.backends.hub_submission import Submission
 from hfjobs_trainer.running.events import parse_event
 
@@ -55,7 +56,12 @@ class NodeGroup:
 
 
 def submit_nodes(
-    connection: Connection, request: JobRequest, namespace: str, script: str, secrets: dict[str, Secret]
+    connection: Connection,
+    request: JobRequest,
+    namespace: str,
+    script: str,
+    secrets: dict[str, Secret],
+    duplicates: Duplicates,
 ) -> list[JobInfo]:
     """Create one job per node, all of them or none.
 
@@ -67,15 +73,19 @@ def submit_nodes(
     """
     group = f"hft-{uuid.uuid4().hex}"
     jobs: list[JobInfo] = []
+    submission: Submission | None = None
     try:
         for rank in range(request.nodes):
             env = {"HFT_NODE_RANK": str(rank), "HFT_NODE_GROUP": f"{namespace}/{group}"}
             labels = {GROUP_LABEL: group, RANK_LABEL: str(rank), NODES_LABEL: str(request.nodes)}
             member = dataclasses.replace(request, env={**request.env, **env}, labels={**request.labels, **labels})
             network = (group, None if rank else MAIN_ALIAS)
-            jobs.append(Submission(connection, member, namespace, script, secrets, network).create())
+            submission = Submission(connection, member, namespace, script, secrets, duplicates, network)
+            jobs.append(submission.create())
     except BaseException as error:
-        told = f"node {len(jobs)} of {request.nodes}: {error} {_withdraw(connection, namespace, group, jobs)}"
+        is_certain = submission is None or not submission.may_exist
+        became = _withdraw(connection, namespace, group, jobs, is_certain=is_certain)
+        told = f"node {len(jobs)} of {request.nodes}: {error} {became}"
         if isinstance(error, BackendError):
             raise type(error)(told, error.cause) from error.__cause__
         error.add_note(told)
@@ -83,7 +93,7 @@ def submit_nodes(
     return jobs
 
 
-def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence[JobInfo]) -> str:
+def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence[JobInfo], *, is_certain: bool) -> str:
     """Cancel what was created of a group, also a job whose creation got no answer; say what became of it."""
     listed = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: group}, namespace=namespace)])
     names = dict.fromkeys(job.id for job in [*jobs, *(listed.get() if listed.failure is None else [])])
@@ -95,7 +105,8 @@ def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence
     if left:
         calls = ", ".join(f'hft.Job.from_id("{namespace}/{name}").cancel()' for name in left)
         return f"Nodes that could not be canceled may be running: {calls}."
-    return f"No node was left running ({len(names)} canceled)."
+    left_running = "No node was left running" if is_certain else "No node that is listed was left running"
+    return f"{left_running} ({len(names)} canceled)."
 
 
 def find_group(job: JobInfo, namespace: str, connection: Connection, *, patiently: bool = True) -> NodeGroup | None:
@@ -131,9 +142,9 @@ def group_of(jobs: Sequence[JobInfo], namespace: str) -> NodeGroup:
 
 
 def _by_rank(jobs: Sequence[JobInfo]) -> dict[int, str]:
-    """Ids by rank; of two of one rank, which a lost answer can leave behind, the older counts."""
+    """Ids by rank; of two of one rank, which a lost answer can leave behind, the older counts that was not canceled."""
     ranked: dict[int, str] = {}
-    for job in sorted(jobs, key=lambda job: (str(job.created_at), job.id)):
+    for job in sorted(jobs, key=lambda job: (job.status.stage == "CANCELED", str(job.created_at), job.id)):
         rank = (job.labels or {}).get(RANK_LABEL, "")
         if rank.isdecimal():
             ranked.setdefault(int(rank), job.id)
