@@ -30,8 +30,10 @@ class Client:
     """Everything the package does, for one backend and one account; the functions of the package are a default one's.
 
     Args:
-        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine), or a ``Backend`` of your own.
-        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved.
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine), or a ``Backend`` of your own. A
+            ``HubBackend`` brings its own token, namespace and endpoint: plans are made as the one who submits them.
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved:
+            a client or job that was pickled takes the default.
         namespace: User or organization that runs and pays; default: the token's owner.
         endpoint: URL of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
     """
@@ -40,6 +42,12 @@ class Client:
     token: str | None = None
     namespace: str | None = None
     endpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.token is not None:
+            from hfjobs_trainer.running.backends.hub_connection import Secret
+
+            object.__setattr__(self, "token", Secret(self.token))
 
     def __repr__(self) -> str:
         return f"Client(backend={_name(self.backend)!r}, namespace={self.namespace!r})"
@@ -55,7 +63,8 @@ class Client:
         from hfjobs_trainer.gathering import gather
 
         where = backend or _name(self.backend)
-        return gather(_spec(spec), offline=offline, token=self.token, endpoint=self.endpoint, backend=where)
+        token, endpoint, _ = self._account()
+        return gather(_spec(spec), offline=offline, token=token, endpoint=endpoint, backend=where)
 
     def check(
         self,
@@ -220,7 +229,8 @@ class Client:
         from hfjobs_trainer.gathering import gather_hardware
         from hfjobs_trainer.planning.flavors import hardware_table, snapshot
 
-        live = None if offline else gather_hardware(token=self.token, endpoint=self.endpoint)
+        token, endpoint, _ = self._account()
+        live = None if offline else gather_hardware(token=token, endpoint=endpoint)
         table = hardware_table(live or snapshot())
         print(table)
         return table
@@ -248,12 +258,14 @@ class Client:
         from hfjobs_trainer.planning.plan import Plan
         from hfjobs_trainer.running.job import Job
 
-        chosen = backend if backend is not None else what.backend if isinstance(what, Plan) else self.backend
+        chosen = backend if backend is not None else self.backend
+        if backend is None and isinstance(what, Plan) and what.backend != _name(self.backend):
+            chosen = what.backend
         where = _name(chosen)
         # paths and problems differ from place to place, so a plan for another one is made anew
         plan = what if isinstance(what, Plan) and what.backend == where else None
         if plan is None:
-            plan = self.plan(what.spec if isinstance(what, Plan) else what, backend=where)
+            plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
         if dry_run:
             return plan
         errors = [problem for problem in plan.problems if problem.severity == "error"]
@@ -290,8 +302,20 @@ class Client:
         """What ``submit_<method>`` does with its keyword arguments."""
         return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run)
 
+    def _account(self) -> tuple[str | None, str | None, str | None]:
+        """Token, endpoint and namespace of those who submit; ``None`` for what the environment says."""
+        token, endpoint, namespace = self.token, self.endpoint, self.namespace
+        if not isinstance(self.backend, str):
+            from hfjobs_trainer.running.backends.hub import HubBackend
+
+            if isinstance(self.backend, HubBackend):
+                token, endpoint, home = self.backend.account
+                namespace = namespace or home
+        return token, endpoint, namespace
+
     def _named(self, spec: TrainSpec | Script) -> TrainSpec | Script:
-        return spec if self.namespace is None or spec.namespace is not None else spec.replace(namespace=self.namespace)
+        _, _, namespace = self._account()
+        return spec if namespace is None or spec.namespace is not None else spec.replace(namespace=namespace)
 
     def _trained(self, spec: TrainSpec | Mapping[str, Any]) -> TrainSpec:
         from hfjobs_trainer.specs.base import TrainSpec

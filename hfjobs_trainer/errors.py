@@ -109,3 +109,6 @@ class JobFailed(HFTError):
         told = f": {status.message}" if status.message else ""
         lines = [f"job {job_id} ended in {status.stage}{told}", *(f"  | {line}" for line in self.log_tail)]
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[JobFailed], tuple[str, JobStatus, tuple[str, ...]]]:
+        return type(self), (self.job_id, self.status, self.log_tail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import deque
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hfjobs_trainer.errors import BackendError, JobFailed
+from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
 from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus
 from hfjobs_trainer.running.events import Event, parse_event, read_events
 
@@ -18,6 +19,8 @@ from hfjobs_trainer.running.events import Event, parse_event, read_events
 TAIL_LINES = 20
 # Pauses between two looks at a job's status, seconds: short at first, since what fails early should be known early.
 FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH = 0.2, 5.0, 1.3
+# How many of these looks in a row may fail while the end is waited for: as many as when a log is followed.
+TOLERATED_FAILURES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,8 @@ class Job:
     def wait(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> Job:
         """Wait until the job has ended, well or not: ``job.wait().raise_for_status()``.
 
+        Outages of the Hub are waited out, up to 30 looks in a row, each of which repeats its request some times itself.
+
         Args:
             timeout: How long to wait at most, seconds; ``None`` for as long as it takes.
             poll: Longest pause between two looks, seconds; the first looks follow each other faster.
@@ -128,32 +133,53 @@ class Job:
             This job.
 
         Raises:
-            TimeoutError: The time has passed. The job goes on.
+            TimeoutError: The time has passed, a last look that is under way not counted. The job goes on.
+            HubUnavailable: The outage lasts. The job goes on.
         """
+        self.wait_for_end(timeout, poll)
+        return self
+
+    def wait_for_end(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> JobStatus:
+        """``wait`` for the job's end; return its final status."""
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = min(FIRST_PAUSE, poll)
-        while not (status := self.status()).is_terminal:
+        stage, failures = "an unknown stage", 0
+        while True:
+            try:
+                status = self.status()
+            except (HubUnavailable, QuotaError):  # too many requests, the latter: looking costs no credits
+                failures += 1
+                if failures > TOLERATED_FAILURES:
+                    raise
+            else:
+                if status.is_terminal:
+                    return status
+                stage, failures = status.stage, 0
             left = pause if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(
-                    f"job {self.id} is still in {status.stage} after {timeout:g} s; it goes on: wait again, or stop it"
+                    f"job {self.id} is still in {stage} after {timeout:g} s; it goes on: wait again, or stop it"
                     " with job.cancel()"
                 )
             time.sleep(min(pause, left))
             pause = min(pause * PAUSE_GROWTH, poll)
-        return self
 
     def raise_for_status(self) -> Job:
-        """Raise ``JobFailed``, with the last lines of the log, if the job has ended without success.
+        """Raise ``JobFailed``, with the last lines of the log if it can be read, if the job has ended without success.
 
         Returns:
             This job.
         """
-        status = self.status()
-        if status.is_terminal and not status.succeeded:
-            said = (line for line in self.logs() if line.strip() and parse_event(line) is None)
-            raise JobFailed(self.id, status, deque(said, maxlen=TAIL_LINES))
+        self._raise_unless_well(self.status())
         return self
+
+    def _raise_unless_well(self, status: JobStatus) -> None:
+        if not status.is_terminal or status.succeeded:
+            return
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        with contextlib.suppress(BackendError):  # that it failed is known all the same
+            tail.extend(line for line in self.logs() if line.strip() and parse_event(line) is None)
+        raise JobFailed(self.id, status, tail)
 
     def cancel(self) -> None:
         """Stop the job; do nothing if it has ended already."""
@@ -178,12 +204,13 @@ class Job:
         Raises:
             JobFailed: It ended without success.
             TimeoutError: The time has passed. The job goes on.
+            HubUnavailable: An outage lasts, as for ``wait``; or the log, too, could not be read for 30 times in a row.
         """
-        self.wait(timeout).raise_for_status()
+        self._raise_unless_well(self.wait_for_end(timeout))
         folder = Path(self._record.folder) if self._record.folder else None
         metrics: dict[str, float | None] = {}
         last: dict[str, Event] = {}
-        for event in self.events():
+        for event in self.events(follow=True):  # which waits outages out, and sees to it that the log is whole
             metrics |= event.metrics
             last[event.kind] = event
         nothing = Event("", 0.0)

@@ -6,6 +6,8 @@ import contextlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from hfjobs_trainer.errors import HubUnavailable, QuotaError
+
 if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.base import JobStatus
     from hfjobs_trainer.running.events import Event
@@ -24,11 +26,12 @@ def watch(job: Job) -> JobStatus:
         The final status.
     """
     with contextlib.closing(Progress(job.id)) as progress:
-        progress.say(job.status().stage)
+        with contextlib.suppress(HubUnavailable, QuotaError):  # the log is followed through an outage
+            progress.say(job.status().stage)
         for event in job.events(follow=True):
             progress.show(event)
         # The log may be over a little before the job is.
-        status = job.wait().status()
+        status = job.wait_for_end()
     print(describe(job, status))
     return status
 

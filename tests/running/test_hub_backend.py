@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,13 +22,15 @@ import hubsim
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
+from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobFailed, JobNotFound, QuotaError
 from hfjobs_trainer.planning.plan import JobRequest, Plan
 from hfjobs_trainer.running.backends.base import JobRecord
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import THREAD, Patience, Secret
 from hfjobs_trainer.running.backends.hub_failures import strike_out
 from hfjobs_trainer.running.backends.hub_log import Transcript
+from hfjobs_trainer.running.job import TOLERATED_FAILURES, Job
+from tests.running.places import GOOD_RUN
 
 SECRET = "s3cret 'with' \"quotes\", \\ and ü\nin two lines"
 SCRIPT = """\
@@ -81,8 +83,8 @@ def backend(connect: Callable[..., HubBackend]) -> HubBackend:
     return connect()
 
 
-def play(hub: hubsim.Hub, backend: HubBackend, lines: list[str], seconds: float = 0.1, **more: Any) -> JobRecord:
-    hub.script(logs=lines, runSecs=seconds, **more)
+def play(hub: hubsim.Hub, backend: HubBackend, lines: Sequence[str], seconds: float = 0.1, **more: Any) -> JobRecord:
+    hub.script(logs=list(lines), runSecs=seconds, **more)
     return backend.submit(plan())
 
 
@@ -332,10 +334,54 @@ def test_a_second_job_that_cannot_be_canceled_is_told_of(hub: hubsim.Hub, connec
 
 def test_a_hub_that_stays_away(hub: hubsim.Hub, backend: HubBackend) -> None:
     hub.fail(**POST, response={"status": 503}, times=99)
-    with pytest.raises(HubUnavailable, match=r"503.*No job was created") as raised:
+    with pytest.raises(HubUnavailable, match=r"503.*not known: before you submit again") as raised:
         backend.submit(plan())
     assert raised.value.cause.status == 503
     assert len(sent(hub)) == QUICK.attempts
+
+
+def test_a_script_that_cannot_be_uploaded(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.fail(path="/api/buckets/alice/jobs-artifacts$", response={"status": 503}, times=99)
+    with pytest.raises(HubUnavailable, match=r"503.*No job was created"):
+        backend.submit(plan())
+    assert sent(hub) == []
+
+
+def test_a_refusal_after_a_lost_answer_does_not_hide_it(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.cfg["listLagSecs"] = 60
+    hub.fail(**POST, reset="after")
+    hub.fail(**POST, response={"status": 402})
+    with pytest.raises(QuotaError, match="not known: before you submit again") as raised:
+        backend.submit(plan())
+    hub.cfg["listLagSecs"] = 0
+    assert found_as_told(hub, str(raised.value)) == list(hub.jobs) != []
+
+
+@pytest.mark.parametrize("look", ["status", "cancel", "wait"])
+def test_a_job_that_shows_up_after_the_second_one_is_canceled(hub: hubsim.Hub, backend: HubBackend, look: str) -> None:
+    hub.script(runSecs=60)
+    hub.script(runSecs=0.1 if look == "wait" else 60)
+    hub.cfg["listLagSecs"] = 60
+    hub.fail(**POST, reset="after")
+    job = Job(backend.submit(plan()), backend)
+    late, kept = hub.jobs.values()
+    assert job.id == f"alice/{kept.id}"
+    job.status()  # nothing is to be seen yet
+    assert not late.canceled.is_set()
+    hub.cfg["listLagSecs"] = 0
+    hub.fail(path="/cancel$", response={"status": 503})  # it is tried again
+    job.status()
+    with pytest.warns(RuntimeWarning, match=f"job alice/{late.id}, .* was canceled"):
+        getattr(job, look)()
+    late.join(20)
+    assert (late.stage, kept.canceled.is_set()) == ("CANCELED", look == "cancel")
+
+
+def test_only_a_repeated_creation_is_looked_after(hub: hubsim.Hub, backend: HubBackend) -> None:
+    record = backend.submit(plan())
+    backend.status(record.id)
+    backend.cancel(record.id)
+    assert hub.requests(LIST["path"], "GET") == []
 
 
 def found_as_told(hub: hubsim.Hub, text: str) -> list[str]:
@@ -597,6 +643,47 @@ def test_an_outage_that_lasts(hub: hubsim.Hub, backend: HubBackend) -> None:
     with pytest.raises(HubUnavailable, match="503"):
         backend.status(record.id)
     assert len(hub.requests(f"/{record.id}$")) == QUICK.attempts
+
+
+@pytest.mark.parametrize("fault", [{"response": {"status": 503}}, {"reset": "before"}, {"response": {"status": 429}}])
+def test_waiting_for_the_end_waits_out_an_outage(hub: hubsim.Hub, backend: HubBackend, fault: dict[str, Any]) -> None:
+    record = play(hub, backend, GOOD_RUN)
+    finish(hub, record)
+    job = Job(record, backend)
+    faults = [hub.fail(path=f"/{record.id}(/logs)?$", **fault, times=5 * QUICK.attempts)]
+    assert job.wait(poll=0.01) is job
+    faults.append(hub.fail(path=f"/{record.id}(/logs)?$", **fault, times=4 * QUICK.attempts))
+    assert job.result().steps == 3
+    faults.append(hub.fail(path=f"/{record.id}(/logs)?$", **fault, times=4))
+    assert job.watch().succeeded
+    assert [one["times"] for one in faults] == [0, 0, 0]
+
+
+def test_an_outage_that_lasts_is_raised_or_ends_with_the_time(hub: hubsim.Hub, backend: HubBackend) -> None:
+    record = backend.submit(plan())
+    hub.fail(path=f"/{record.id}", response={"status": 503}, times=999)
+    job = Job(record, HubBackend("hf_alice_write", "alice", hub.endpoint, replace(QUICK, attempts=1)))
+    with pytest.raises(HubUnavailable, match="503"):
+        job.wait(poll=0.01)
+    assert len(hub.requests(f"/{record.id}$")) == TOLERATED_FAILURES + 1
+    with pytest.raises(TimeoutError, match="unknown stage"):
+        job.wait(timeout=0.05, poll=0.01)
+
+
+def test_a_job_that_is_gone_is_not_waited_for(hub: hubsim.Hub, backend: HubBackend) -> None:
+    record = backend.submit(plan())
+    hub.fail(path=f"/{record.id}$", response={"status": 404})
+    with pytest.raises(JobNotFound):
+        Job(record, backend).wait()
+
+
+def test_a_failure_is_told_though_its_log_cannot_be_read(hub: hubsim.Hub, backend: HubBackend) -> None:
+    record = play(hub, backend, ["x"], exitCode=1)
+    finish(hub, record)
+    hub.fail(path="/logs$", response={"status": 503}, times=99)
+    with pytest.raises(JobFailed, match="exit code: 1") as raised:
+        Job(record, backend).raise_for_status()
+    assert raised.value.log_tail == ()
 
 
 def test_a_question_without_an_answer(hub: hubsim.Hub, connect: Callable[..., HubBackend]) -> None:

@@ -153,6 +153,30 @@ def test_looking_at_a_run_stops_a_node_that_still_queues(hub: hubsim.Hub, backen
     assert stages(hub) == ["ERROR", "CANCELED"]
 
 
+def test_a_node_that_is_gone_is_not_waited_for(hub: hubsim.Hub, connect: Callable[[], HubBackend]) -> None:
+    for rank in range(2):
+        play(hub, rank, "x")
+    job = submit(connect())
+    assert stages(hub) == ["COMPLETED", "COMPLETED"]
+    jobs(hub)[1].stage = "DELETED"  # such are not listed
+
+    def asked(patient: Patience, call: Callable[[HubBackend], Any]) -> tuple[Any, int]:
+        """What a backend that knows nothing answers, and how often it lists the group."""
+        before = len(hub.requests("^/api/jobs/alice$", "GET"))
+        told = call(HubBackend("hf_alice_write", "alice", hub.endpoint, patient))
+        return told, len(hub.requests("^/api/jobs/alice$", "GET")) - before
+
+    forever = replace(QUICK, search=600.0)
+    listed, questions = asked(forever, lambda backend: backend.list({"sdk": "hfjobs-trainer"}))
+    assert ([record.id for record in listed], questions) == ([job.id], 2)
+    _, young = asked(QUICK, lambda backend: backend.status(job.id))
+    assert young > 1
+    for one in jobs(hub):
+        one.created -= 61
+    status, old = asked(forever, lambda backend: backend.status(job.id))
+    assert (status.message, old) == ("1 of 2 nodes cannot be found", 1)
+
+
 def test_canceling_stops_every_node(hub: hubsim.Hub, connect: Callable[[], HubBackend]) -> None:
     for rank in range(2):
         play(hub, rank, "x", runSecs=60)
@@ -205,9 +229,29 @@ def test_a_node_whose_creation_is_not_known_is_taken_back_too(hub: hubsim.Hub) -
     hub.fail(method="POST", path="/api/jobs/alice$", skip=1, reset="after")
     # neither is it known whether there is one
     hub.fail(method="GET", path="/api/jobs/alice$", response={"status": 400})
-    with pytest.raises(HubUnavailable, match="is not known"):
+    with pytest.raises(HubUnavailable, match=r"is not known.*No node that is listed was left running \(2 canceled\)"):
         submit(backend)
     assert stages(hub) == ["CANCELED", "CANCELED"]
+
+
+def test_a_node_that_shows_up_twice_is_one(
+    hub: hubsim.Hub, backend: HubBackend, connect: Callable[[], HubBackend]
+) -> None:
+    for rank in (0, 0, 1):
+        play(hub, rank, "x", runSecs=60)
+    hub.cfg["listLagSecs"] = 60
+    hub.fail(method="POST", path="/api/jobs/alice$", reset="after")
+    job = submit(backend)
+    late, *kept = jobs(hub)
+    hub.cfg["listLagSecs"] = 0
+    with pytest.warns(RuntimeWarning, match=f"job alice/{late.id}"):
+        job.status()
+    late.join(20)
+    again = Job.from_id(job.id, backend=connect())
+    assert again.record.members == job.record.members == tuple(f"alice/{one.id}" for one in kept)
+    assert not again.status().is_terminal
+    assert [one.canceled.is_set() for one in jobs(hub)] == [True, False, False]
+    job.cancel()
 
 
 def test_interrupting_a_submission_leaves_no_node(

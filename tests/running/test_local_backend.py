@@ -338,6 +338,24 @@ def test_an_id_never_leaves_the_root(place: LocalPlace, job_id: str):
         place.backend.status(job_id)
 
 
+def test_without_locks_the_package_is_there_and_the_backend_says_why():
+    code = """
+import sys
+sys.modules["fcntl"] = None  # as on Windows
+import hfjobs_trainer as hft
+from hfjobs_trainer import *
+assert hasattr(hft, "LocalBackend") and LocalBackend is hft.LocalBackend
+for use in (hft.LocalBackend, lambda: hft.Client(backend="local").jobs(), lambda: hft.Job.from_id("local/x")):
+    try:
+        use()
+    except hft.BackendError as error:
+        print(error)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.stderr == ""
+    assert ended.stdout.count("on Windows, use it inside WSL") == 3
+
+
 def test_what_is_no_run_is_not_listed(place: LocalPlace):
     job = place.start().wait(60)
     (place.root / "notes").mkdir()

@@ -15,6 +15,7 @@ from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
 from hfjobs_trainer.planning.offers import find_flavor, parse_live, snapshot
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.backends.hub_connection import Connection, Patience, Secret, without_request_bodies
+from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
 from hfjobs_trainer.running.backends.hub_nodes import (
@@ -44,7 +45,8 @@ class HubBackend:
     """Hugging Face Jobs.
 
     Args:
-        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved.
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved:
+            a backend or job that was pickled takes the default.
         namespace: User or organization that runs and pays; default: the token's owner.
         endpoint: Address of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
         patience: How long the Hub is waited for.
@@ -59,6 +61,8 @@ class HubBackend:
     ) -> None:
         self._connection = Connection(token, endpoint, patience or Patience())
         self._namespace = namespace
+        self._owner: str | None = None
+        self._duplicates = Duplicates(self._connection)
         # by id of any member; None for a run of one node
         self._groups: dict[str, NodeGroup | None] = {}
 
@@ -70,11 +74,17 @@ class HubBackend:
         """``"hub"``."""
         return "hub"
 
+    @property
+    def account(self) -> tuple[Secret | None, str | None, str | None]:
+        """Token, endpoint and namespace as they were given: ``None`` for what the environment says."""
+        return self._connection.token, self._connection.endpoint, self._namespace
+
     def submit(self, plan: Plan) -> JobRecord:
         """Upload the plan's script and create one job that runs it, or one per node, all of them or none.
 
-        Whatever happens on the way, it is one job at most: a ``submit-id`` label, fresh for each submission, tells
-        whether a request whose answer was lost has been carried out, before it is repeated.
+        A ``submit-id`` label, fresh for each submission, tells whether a request whose answer was lost has been carried
+        out, before it is repeated. A job that the Hub lists later than ``Patience.search`` runs beside the second one
+        until ``status``, ``cancel`` or a wait finds and cancels it.
 
         Raises:
             AuthError: No token, a wrong one, or one without the right; or a secret that the environment does not hold.
@@ -99,9 +109,10 @@ class HubBackend:
             script = Path(folder, f"{request.name}.py")
             script.write_bytes(request.script.encode())
             if request.nodes > 1:
-                jobs = submit_nodes(self._connection, request, namespace, str(script), secrets)
+                jobs = submit_nodes(self._connection, request, namespace, str(script), secrets, self._duplicates)
             else:
-                jobs = [Submission(self._connection, request, namespace, str(script), secrets).create()]
+                submission = Submission(self._connection, request, namespace, str(script), secrets, self._duplicates)
+                jobs = [submission.create()]
         return self._keep(namespace, jobs)
 
     def _read_secrets(self, request: JobRequest) -> dict[str, Secret]:
@@ -137,6 +148,7 @@ class HubBackend:
         namespace, name = self._split(job_id)
         job = self._look(namespace, name)
         group = self._learn(namespace, job)
+        self._duplicates.cancel(namespace, [name] if group is None else group.members.values())
         if group is None:
             return _status(job)
         statuses = {
@@ -208,7 +220,9 @@ class HubBackend:
             with contextlib.suppress(BackendError):
                 group = self._learn(namespace, self._look(namespace, name))
         failures: list[BackendError] = []
-        for member in [name] if group is None else group.members.values():
+        members = [name] if group is None else [*group.members.values()]
+        self._duplicates.cancel(namespace, members)
+        for member in members:
             try:
                 self._cancel(namespace, member)
             except BackendError as error:
@@ -250,18 +264,18 @@ class HubBackend:
 
     def _list_one(self, namespace: str, jobs: Sequence[JobInfo]) -> JobRecord:
         """A run of which some nodes at least were listed: a filter may have left others out."""
-        group = self._learn(namespace, jobs[0])
+        group = self._learn(namespace, jobs[0], patiently=False)
         first = jobs[0].id if group is None else next(iter(group.members.values()))
         found = next((job for job in jobs if job.id == first), None)
         return _record(namespace, found or self._look(namespace, first), group)
 
-    def _learn(self, namespace: str, job: JobInfo) -> NodeGroup | None:
-        """The group of a job, looked for until all of its nodes are known."""
+    def _learn(self, namespace: str, job: JobInfo, *, patiently: bool = True) -> NodeGroup | None:
+        """The group of a job, looked for anew until all of its nodes are known."""
         job_id = f"{namespace}/{job.id}"
         known = self._groups.get(job_id)
         if job_id in self._groups and (known is None or len(known.members) >= known.size):
             return known
-        group = find_group(job, namespace, self._connection)
+        group = find_group(job, namespace, self._connection, patiently=patiently)
         self._groups.update(dict.fromkeys(group.ids if group else (job_id,), group))
         return group
 
@@ -277,10 +291,12 @@ class HubBackend:
 
     def _home(self) -> str:
         """The namespace; asked for once, since the Hub limits how often that may be asked."""
-        if self._namespace is None:
+        if self._namespace is not None:
+            return self._namespace
+        if self._owner is None:
             asked = Asked("find out whose token this is", "user.read")
-            self._namespace = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
-        return self._namespace
+            self._owner = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
+        return self._owner
 
     def _split(self, job_id: str) -> tuple[str, str]:
         found = _JOB_ID.fullmatch(job_id)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from hfjobs_trainer.errors import AuthError
 from hfjobs_trainer.running.backends.hub_failures import TOKENS_PAGE, Asked, ClientError, Failure
@@ -22,12 +22,25 @@ THREAD = "hfjobs-trainer-hub"
 
 
 class Secret(str):
-    """A text that does not show itself in a traceback with local variables."""
+    """A text that shows itself in no traceback with local variables, and is in no pickle: it comes back as ``None``."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return "'***'"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return _forget, ()
+
+
+def _forget() -> None:
+    """What a secret is once it was pickled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,7 @@ class Connection:
     """
 
     def __init__(self, token: str | None, endpoint: str | None, patience: Patience) -> None:
-        self._token = None if token is None else Secret(token)
+        self.token = None if token is None else Secret(token)
         self.endpoint = endpoint
         self.patience = patience
 
@@ -93,7 +106,7 @@ class Connection:
         from huggingface_hub import get_token
 
         why: ClientError | None = None
-        token = self._token
+        token = self.token
         if token is None:
             try:
                 token = Secret(get_token() or "")

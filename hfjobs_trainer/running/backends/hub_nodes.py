@@ -9,11 +9,13 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
+from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
 from hfjobs_trainer.running.backends.hub_submission import Submission
 from hfjobs_trainer.running.events import parse_event
 
@@ -28,6 +30,9 @@ MAIN_ALIAS = "main"
 """Name of the first node within the network group; the script looks for it."""
 ENDED_WITH_ANOTHER = "exit code: 75"
 """How a node's message begins that ended because another one did: ``rendering/runtime/nodes.py`` says so."""
+
+YOUTH = timedelta(minutes=1)
+"""How old a job is at most whose fellows may not be listed yet; those of an older one that are not are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,12 @@ class NodeGroup:
 
 
 def submit_nodes(
-    connection: Connection, request: JobRequest, namespace: str, script: str, secrets: dict[str, Secret]
+    connection: Connection,
+    request: JobRequest,
+    namespace: str,
+    script: str,
+    secrets: dict[str, Secret],
+    duplicates: Duplicates,
 ) -> list[JobInfo]:
     """Create one job per node, all of them or none.
 
@@ -63,15 +73,19 @@ def submit_nodes(
     """
     group = f"hft-{uuid.uuid4().hex}"
     jobs: list[JobInfo] = []
+    submission: Submission | None = None
     try:
         for rank in range(request.nodes):
             env = {"HFT_NODE_RANK": str(rank), "HFT_NODE_GROUP": f"{namespace}/{group}"}
             labels = {GROUP_LABEL: group, RANK_LABEL: str(rank), NODES_LABEL: str(request.nodes)}
             member = dataclasses.replace(request, env={**request.env, **env}, labels={**request.labels, **labels})
             network = (group, None if rank else MAIN_ALIAS)
-            jobs.append(Submission(connection, member, namespace, script, secrets, network).create())
+            submission = Submission(connection, member, namespace, script, secrets, duplicates, network)
+            jobs.append(submission.create())
     except BaseException as error:
-        told = f"node {len(jobs)} of {request.nodes}: {error} {_withdraw(connection, namespace, group, jobs)}"
+        is_certain = submission is None or not submission.may_exist
+        became = _withdraw(connection, namespace, group, jobs, is_certain=is_certain)
+        told = f"node {len(jobs)} of {request.nodes}: {error} {became}"
         if isinstance(error, BackendError):
             raise type(error)(told, error.cause) from error.__cause__
         error.add_note(told)
@@ -79,7 +93,7 @@ def submit_nodes(
     return jobs
 
 
-def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence[JobInfo]) -> str:
+def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence[JobInfo], *, is_certain: bool) -> str:
     """Cancel what was created of a group, also a job whose creation got no answer; say what became of it."""
     listed = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: group}, namespace=namespace)])
     names = dict.fromkeys(job.id for job in [*jobs, *(listed.get() if listed.failure is None else [])])
@@ -91,19 +105,27 @@ def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence
     if left:
         calls = ", ".join(f'hft.Job.from_id("{namespace}/{name}").cancel()' for name in left)
         return f"Nodes that could not be canceled may be running: {calls}."
-    return f"No node was left running ({len(names)} canceled)."
+    left_running = "No node was left running" if is_certain else "No node that is listed was left running"
+    return f"{left_running} ({len(names)} canceled)."
 
 
-def find_group(job: JobInfo, namespace: str, connection: Connection) -> NodeGroup | None:
+def find_group(job: JobInfo, namespace: str, connection: Connection, *, patiently: bool = True) -> NodeGroup | None:
     """The group of a job; ``None`` if it is a run of its own.
 
-    Members are found by their label; those that do not show up within ``Patience.search`` are left out.
+    Members are found by their label; those that do not show up are left out.
+
+    Args:
+        job: Any of its members.
+        namespace: Whose jobs they are.
+        connection: The Hub.
+        patiently: Whether those of a job that was just created are waited for, ``Patience.search`` at most.
     """
     labels = job.labels or {}
     name, size = labels.get(GROUP_LABEL), labels.get(NODES_LABEL, "")
     if not name or not size.isdecimal():
         return None
-    deadline = time.monotonic() + connection.patience.search
+    is_young = job.created_at is not None and datetime.now(UTC) - job.created_at < YOUTH
+    deadline = time.monotonic() + (connection.patience.search if patiently and is_young else 0)
     while True:
         found = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: name}, namespace=namespace)])
         jobs = [job, *(found.get() if found.failure is None else [])]
@@ -120,9 +142,9 @@ def group_of(jobs: Sequence[JobInfo], namespace: str) -> NodeGroup:
 
 
 def _by_rank(jobs: Sequence[JobInfo]) -> dict[int, str]:
-    """Ids by rank; of two of one rank, which a lost answer can leave behind, the older counts."""
+    """Ids by rank; of two of one rank, which a lost answer can leave behind, the older counts that was not canceled."""
     ranked: dict[int, str] = {}
-    for job in sorted(jobs, key=lambda job: (str(job.created_at), job.id)):
+    for job in sorted(jobs, key=lambda job: (job.status.stage == "CANCELED", str(job.created_at), job.id)):
         rank = (job.labels or {}).get(RANK_LABEL, "")
         if rank.isdecimal():
             ranked.setdefault(int(rank), job.id)

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, HubUnavailable
 from hfjobs_trainer.running.backends.hub_connection import Connection, Outcome, Secret
+from hfjobs_trainer.running.backends.hub_duplicates import SUBMIT_LABEL, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
 
     from hfjobs_trainer.planning.plan import JobRequest
-
-SUBMIT_LABEL = "submit-id"
-"""Label by which a submission is found again: fresh for each, and on every job of that submission."""
 
 
 class WithdrawableLabels(dict[str, str]):
@@ -55,7 +53,11 @@ class Submission:
         namespace: User or organization that runs and pays.
         script: The script's file.
         secrets: Values of the secrets by name.
+        duplicates: Told if the creation had to be repeated although a job may exist.
         network: Network group that the job joins, and the name it answers to in it, if any; ``None`` for no group.
+
+    Attributes:
+        may_exist: Whether a request that was sent got neither its job nor a refusal: what it made may show up yet.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Submission:
         namespace: str,
         script: str,
         secrets: dict[str, Secret],
+        duplicates: Duplicates,
         network: tuple[str, str | None] | None = None,
     ) -> None:
         self._connection = connection
@@ -73,6 +76,8 @@ class Submission:
         self._namespace = namespace
         self._script = script
         self._secrets = secrets
+        self._duplicates = duplicates
+        self.may_exist = False
         self._group, self._alias = network or (None, None)
         self._asked = Asked("submit a job", "job.write", namespace)
         self._id = uuid.uuid4().hex
@@ -99,20 +104,18 @@ class Submission:
             if failure is None:
                 created = outcome.get()
                 # an earlier request may have been carried out later than it was looked for
-                earlier = (self._find() or []) if attempt > 1 else []
-                return self._check(self._keep_oldest([created, *earlier]))
+                earlier = (self._find() or []) if self.may_exist else []
+                return self._choose([created, *earlier])
+            found: list[JobInfo] | None = []
             if was_sent and not failure.is_refusal:
                 found = self._search()
                 if found:
-                    return self._check(self._keep_oldest(found))
-                # what no repetition can cure may be an answer that the client cannot read
-                if found is None or outcome.timed_out or not failure.is_transient:
-                    raise self._unknown(failure)
-            elif not failure.is_transient:
-                raise failure.explain(self._asked)
-            if attempt == self._patience.attempts or outcome.timed_out:
-                error = failure.explain(self._asked)
-                raise HubUnavailable(f"{error} No job was created.", error.cause)
+                    return self._choose(found)
+                self.may_exist = True
+            # what no repetition can cure may be an answer that the client cannot read
+            is_hopeless = found is None or outcome.timed_out or not failure.is_transient
+            if is_hopeless or attempt == self._patience.attempts:
+                raise self._explain(failure)
             self._patience.wait(attempt)
             attempt += 1
 
@@ -140,6 +143,7 @@ class Submission:
             outcome = self._connection.attempt(run, self._patience.submission, tuple(self._secrets.values()))
         except KeyboardInterrupt:
             labels.is_withdrawn = True
+            self.may_exist = self.may_exist or labels.were_read
             raise
         labels.is_withdrawn = outcome.timed_out
         return outcome, labels.were_read
@@ -158,6 +162,12 @@ class Submission:
         wanted = {SUBMIT_LABEL: self._id}
         outcome = self._connection.ask(lambda api: list(api.list_jobs(labels=wanted, namespace=self._namespace)))
         return None if outcome.failure else outcome.get()
+
+    def _choose(self, jobs: list[JobInfo]) -> JobInfo:
+        job = self._check(self._keep_oldest(jobs))
+        if self.may_exist:
+            self._duplicates.expect(self._namespace, job)
+        return job
 
     def _keep_oldest(self, jobs: list[JobInfo]) -> JobInfo:
         distinct = sorted({job.id: job for job in jobs}.values(), key=lambda job: (str(job.created_at), job.id))
@@ -200,7 +210,10 @@ class Submission:
     def _way_to_look(self) -> str:
         return f'hft.Client(namespace="{self._namespace}").jobs(labels={{"{SUBMIT_LABEL}": "{self._id}"}})'
 
-    def _unknown(self, failure: Failure) -> HubUnavailable:
+    def _explain(self, failure: Failure) -> BackendError:
         error = failure.explain(self._asked)
-        look = f"Whether a job was created is not known: before you submit again, look with {self._way_to_look}."
-        return HubUnavailable(f"{error} {look}", error.cause)
+        if self.may_exist:
+            look = f"Whether a job was created is not known: before you submit again, look with {self._way_to_look}."
+            kind = type(error) if failure.is_refusal else HubUnavailable
+            return kind(f"{error} {look}", error.cause)
+        return HubUnavailable(f"{error} No job was created.", error.cause) if failure.is_transient else error

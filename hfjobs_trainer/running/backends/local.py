@@ -26,11 +26,6 @@ from hfjobs_trainer.running.events import visible_lines
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import JobRequest, Plan
 
-try:
-    import fcntl
-except ImportError as error:
-    raise BackendError("the local backend needs Linux or macOS; on Windows, use it inside WSL", error) from error
-
 PREFIX = "local/"
 # How often a log that is followed is looked at, seconds.
 POLL_SECONDS = 0.2
@@ -50,6 +45,9 @@ class LocalBackend:
         python: ``"uv"`` runs the script in an environment of its own, made from the versions that its header pins;
             ``"current"`` runs it with the interpreter and the packages of this process.
         grace_seconds: What a script is given to end by itself once it was cancelled or its time is up.
+
+    Raises:
+        BackendError: This is Windows, outside WSL.
     """
 
     def __init__(
@@ -58,6 +56,11 @@ class LocalBackend:
         python: Literal["uv", "current"] = "uv",
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
+        try:
+            import fcntl as _  # noqa: F401 - which Windows lacks; the package can be imported there all the same
+        except ImportError as error:
+            why = "the local backend needs Linux or macOS; on Windows, use it inside WSL"
+            raise BackendError(why, error) from error
         self.root = (Path(root) if root is not None else default_root()).expanduser().absolute()
         self.python = python
         self.grace_seconds = grace_seconds
@@ -153,6 +156,8 @@ class LocalBackend:
                 return folder
 
     def _start(self, folder: Path, request: JobRequest, command: list[str]) -> JobRecord:
+        import fcntl
+
         env = {
             "PYTHONUNBUFFERED": "1",
             "TRACKIO_DIR": str(folder / "trackio"),
@@ -255,6 +260,8 @@ def _status(folder: Path) -> JobStatus:
 
 def _supervisor(folder: Path) -> int | None:
     """Process id of the run's supervisor, 0 while it starts; ``None`` if it is dead."""
+    import fcntl
+
     with (folder / "lock").open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

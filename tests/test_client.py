@@ -1,0 +1,101 @@
+"""A client and its backend: one account, one place, whichever way a run is started."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hubsim
+import pytest
+
+import hfjobs_trainer as hft
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
+from hfjobs_trainer.running.job import Job
+
+# What is handed to ``submit``, and by which client.
+WAYS: dict[str, Callable[[hft.HubBackend, Any], Any]] = {
+    "a plan": lambda backend, spec: (client := hft.Client(backend=backend)).submit(client.plan(spec)),
+    "a spec": lambda backend, spec: hft.Client(backend=backend).submit(spec),
+    "a plan of another's place": lambda backend, spec: hft.submit(
+        hft.plan(spec, backend="local", offline=True), backend=backend
+    ),
+    "a spec, and a backend for it": lambda backend, spec: hft.submit(spec, backend=backend),
+    "a spec, and a backend other than the client's": lambda backend, spec: hft.Client(token="hf_alice_write").submit(
+        spec, backend=backend
+    ),
+}
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> hft.Script:
+    file = tmp_path / "hello.py"
+    file.write_text("# /// script\n# dependencies = []\n# ///\nprint('hello')\n")
+    return hft.Script(str(file), hardware="cpu-basic", timeout="10m")
+
+
+@pytest.mark.usefixtures("hub_env")
+@pytest.mark.parametrize("submit", WAYS.values(), ids=WAYS)
+def test_who_plans_is_who_submits(
+    hub: hubsim.Hub, spec: hft.Script, submit: Callable[[hft.HubBackend, Any], hft.Job]
+) -> None:
+    backend = hft.HubBackend(token="hf_bob_write", endpoint=hub.endpoint)  # the environment's is alice's
+    job = submit(backend, spec)
+    assert job.backend is backend
+    assert [one.namespace for one in hub.jobs.values()] == ["bob"]
+    senders = {
+        {name.lower(): value for name, value in entry["headers"].items()}.get("authorization")
+        for entry in hub.requests("^/api/")
+    }
+    assert senders - {None} == {"Bearer hf_bob_write"}  # what is public is asked by nobody
+
+
+def test_the_namespace_of_a_backend_is_that_of_its_plans(hub: hubsim.Hub, spec: hft.Script) -> None:
+    backend = hft.HubBackend(token="hf_alice_write", namespace="acme", endpoint=hub.endpoint)
+    assert hft.Client(backend=backend).plan(spec).request.namespace == "acme"
+    assert hft.Client(backend=backend, namespace="alice").plan(spec).request.namespace == "alice"
+
+
+def test_a_plan_is_submitted_by_the_backend_it_was_made_for(tmp_path: Path, spec: hft.Script) -> None:
+    nowhere = hft.InProcessBackend()
+    client = hft.Client(backend=nowhere)
+    job = client.submit(client.plan(spec, offline=True))
+    assert job.backend is nowhere
+    here = hft.LocalBackend(root=tmp_path / "runs", python="current")
+    client = hft.Client(backend=here)
+    job = client.submit(client.plan(spec, offline=True))
+    job.cancel()
+    assert job.backend is here
+    assert job.record.folder is not None
+    assert Path(job.record.folder).parent == tmp_path / "runs"
+
+
+def test_a_token_is_neither_shown_nor_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_environment")
+    hub = hft.HubBackend(token="hf_secret_one", namespace="alice")
+    clients = (hft.Client(token="hf_secret_one", namespace="alice"), hft.Client(backend=hub))
+    job = Job(JobRecord("alice/1"), hub)
+    for held in (*clients, hub, job):
+        shown = [repr(held), repr(vars(held)), str(pickle.dumps(held)), str(pickle.dumps(copy.deepcopy(held)))]
+        assert [text for text in shown if "hf_secret_one" in text] == []
+    assert "hf_secret_one" not in str(dataclasses.asdict(clients[0]))
+    back = pickle.loads(pickle.dumps(clients[0]))
+    assert (back.token, back.namespace) == (None, "alice")
+    assert copy.deepcopy(hub).account == ("hf_secret_one", None, "alice")
+    assert copy.deepcopy(clients[0]).token == "hf_secret_one"
+    again = pickle.loads(pickle.dumps(job))
+    assert (again.id, again.backend.account) == ("alice/1", (None, None, "alice"))
+
+
+def test_a_failure_can_be_pickled_and_copied() -> None:
+    failed = hft.JobFailed("alice/1", JobStatus("ERROR", "why"), ["a", "b"])
+    for again in (pickle.loads(pickle.dumps(failed)), copy.copy(failed), copy.deepcopy(failed)):
+        assert (str(again), again.job_id, again.status, again.log_tail) == (
+            str(failed),
+            "alice/1",
+            failed.status,
+            ("a", "b"),
+        )
