@@ -70,7 +70,7 @@ def test_script_rules_hold_everywhere_and_remote_ones_on_the_hub_only(code: str)
 
 
 OF_JOBS = (
-    *("ENV001", "ENV002", "HW001", "HW005", "HW007", "JOB001", "JOB002", "JOB003", "JOB004"),
+    *("COST005", "ENV001", "ENV002", "HW001", "HW005", "HW007", "JOB001", "JOB002", "JOB003", "JOB004"),
     *("SEC001", "SEC002", "SEC004"),
 )
 
