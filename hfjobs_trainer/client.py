@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.errors import HubUnavailable, SpecError
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Facts
@@ -252,7 +252,8 @@ class Client:
         Raises:
             SpecError: The run would fail; all reasons at once.
             BudgetExceeded: It is expected to cost more than ``max_usd``; the other reasons, if any, are told as well.
-            AuthError, QuotaError, HubUnavailable: The Hub refused, or could not be reached.
+            AuthError, QuotaError: The Hub refused.
+            HubUnavailable: The Hub could not be reached, or did not answer what had to be known for the plan.
         """
         from hfjobs_trainer.planning.budget import over_budget
         from hfjobs_trainer.planning.plan import Plan
@@ -268,6 +269,8 @@ class Client:
             plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
         if dry_run:
             return plan
+        if where == "hub" and plan.unanswered:
+            raise _unanswered(plan)
         errors = [problem for problem in plan.problems if problem.severity == "error"]
         if errors:
             subject = f"{type(plan.spec).METHOD.label} spec"
@@ -339,6 +342,12 @@ class Client:
 
             return LocalBackend()
         raise ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')
+
+
+def _unanswered(plan: Plan) -> HubUnavailable:
+    about = ", ".join(plan.unanswered)
+    later = "Submit the spec again once it answers; see https://status.huggingface.co"
+    return HubUnavailable(f"nothing was submitted, since the Hub told nothing about {about}. {later}")
 
 
 def _name(backend: Backend | str) -> str:

@@ -44,6 +44,8 @@ class Facts:
         hardware: Flavors on offer and their prices; ``None`` means the snapshot shipped with the package.
         account: Whose token it is.
         simulation: Training steps that were simulated; ``None`` if none was.
+        unanswered: What the Hub was asked about and did not answer, account or repository, and why, such as
+            ``"your token (HTTP status 503)"``.
     """
 
     model: ModelFacts = field(default_factory=ModelFacts)
@@ -57,3 +59,4 @@ class Facts:
     hardware: HardwareFacts | None = None
     account: AccountFacts = field(default_factory=AccountFacts)
     simulation: SimulationFacts | None = None
+    unanswered: tuple[str, ...] = ()

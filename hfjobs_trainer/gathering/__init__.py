@@ -37,8 +37,9 @@ def gather(
 ) -> Facts:
     """Find out what a plan for ``spec`` needs to know; what cannot be known is ``None``.
 
-    Local paths are read from disk, Hub ids are asked of the Hub, all at once and for 8 seconds at most. A file that is
-    broken or a Hub that is away raises nothing.
+    Local paths are read from disk, Hub ids are asked of the Hub, all at once and for 8 seconds at most; what fails for
+    a moment is asked again in that time. A file that is broken or a Hub that is away raises nothing;
+    ``Facts.unanswered`` tells what the Hub did not answer.
 
     Args:
         spec: What is to be trained.
@@ -64,6 +65,7 @@ def gather(
             script=script,
             hardware=hardware() if hardware else None,
             account=account() if account else AccountFacts(has_token=token is not None),
+            unanswered=_unanswered(hub, offline),
         )
     model = _model(hub, spec.model, spec.model_revision)
     tokenizer = _tokenizer(hub, spec.model, spec.model_revision)
@@ -87,6 +89,7 @@ def gather(
         reward_models=tuple(judges[judge]() for judge in judging),
         hardware=hardware() if hardware else None,
         account=account() if account else AccountFacts(has_token=token is not None),
+        unanswered=_unanswered(hub, offline),
     )
 
 
@@ -98,6 +101,12 @@ def gather_hardware(*, token: str | None = None, endpoint: str | None = None) ->
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
     """
     return None if _client_is_offline() else Hub(endpoint, token).ask_hardware()()
+
+
+def _unanswered(hub: Hub | None, offline: bool) -> tuple[str, ...]:
+    if hub is not None:
+        return tuple(hub.unanswered)
+    return () if offline else ("anything (HF_HUB_OFFLINE is set)",)
 
 
 def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], ModelFacts]:

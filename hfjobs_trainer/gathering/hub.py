@@ -1,7 +1,8 @@
 """Facts that the Hub knows: models, datasets, the hardware on offer, the account.
 
 Every question is asked in a thread of its own and the answers are awaited until one common deadline: a Hub that is slow
-or away costs a few seconds, never the plan. Nothing is asked twice, except without the token where the Hub refuses it.
+or away costs a few seconds, never the plan. What fails for a moment is asked again until then, and what the Hub refuses
+is asked without the token.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, ModelFacts
 from hfjobs_trainer.gathering import viewer
+from hfjobs_trainer.gathering.answer import Answer, ask
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
 from hfjobs_trainer.gathering.tokenizer import download
@@ -42,15 +44,6 @@ _TEMPLATE_FILES = {"chat_template.jinja", "chat_template.json"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
-    """What the Hub said: ``value``, or the HTTP status with which it refused; neither if it did not answer."""
-
-    value: T | None = None
-    refused: int | None = None
-    gated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Hub:
     """A Hub, who asks it, and until when answers are awaited.
 
@@ -58,20 +51,22 @@ class Hub:
         endpoint: Address of the Hub; ``None`` for the client's default.
         token: Token of the one who asks; ``None`` to ask anonymously.
         deadline: Time of ``time.monotonic`` after which an answer counts as missing, seconds.
+        unanswered: Filled with what the Hub was asked about and did not answer, and why: the account, and repositories.
     """
 
     endpoint: str | None = None
     token: str | None = field(default=None, repr=False)
     deadline: float = field(default_factory=lambda: time.monotonic() + TOTAL_SECONDS)
+    unanswered: list[str] = field(default_factory=list[str], repr=False, compare=False)
 
     def ask_model(self, repo_id: str, revision: str | None) -> Callable[[], ModelFacts]:
         """Ask for a model; the function that is returned waits for the answers and puts them together."""
         if not is_valid_repo_id(repo_id):
             return lambda: ModelFacts(exists=False)
-        info = self._ask(lambda token: self._api(token).model_info(repo_id, revision=revision, timeout=CALL_SECONDS))
+        info = self._ask(lambda token: self._api(token).model_info(repo_id, revision=revision, timeout=self._seconds()))
         config = self._ask(lambda token: self._read_file(repo_id, "config.json", revision, token))
         tokenizer = self._ask(lambda token: self._read_file(repo_id, "tokenizer_config.json", revision, token))
-        return lambda: _model_facts(info(), config(), tokenizer())
+        return lambda: _model_facts(self._noted(repo_id, info()), config(), tokenizer())
 
     def ask_tokenizer(self, repo_id: str, revision: str | None) -> Callable[[], Path | None]:
         """Have a model's ``tokenizer.json`` in the client's cache; the function that is returned waits for it.
@@ -80,7 +75,7 @@ class Hub:
         """
         if not is_valid_repo_id(repo_id):
             return lambda: None
-        answer = self._ask(lambda token: download(repo_id, revision, token, self.endpoint, CALL_SECONDS))
+        answer = self._ask(lambda token: download(repo_id, revision, token, self.endpoint, self._seconds()))
         return lambda: answer().value
 
     def ask_dataset(
@@ -94,7 +89,9 @@ class Hub:
         repo_id, revision = dataset.id, dataset.revision
         if not is_valid_repo_id(repo_id):
             return lambda: (DatasetFacts(exists=False), [])
-        info = self._ask(lambda token: self._api(token).dataset_info(repo_id, revision=revision, timeout=CALL_SECONDS))
+        info = self._ask(
+            lambda token: self._api(token).dataset_info(repo_id, revision=revision, timeout=self._seconds())
+        )
         # it knows the main branch only, and files as the card declares them
         is_shown = revision in (None, "main") and dataset.data_dir is None and dataset.data_files is None
         size = self._ask(lambda token: self._view("/size", token, dataset=repo_id) if is_shown else _NOTHING)
@@ -111,7 +108,9 @@ class Hub:
 
         def answer() -> tuple[DatasetFacts, list[Json]]:
             first = rows().value or {}
-            facts = _dataset_facts(info(), size().value or {}, first, dataset.config, dataset.split)
+            facts = _dataset_facts(
+                self._noted(repo_id, info()), size().value or {}, first, dataset.config, dataset.split
+            )
             return facts, viewer.read_first_rows(first, columns)[: dataset.num_samples]
 
         return answer
@@ -126,27 +125,40 @@ class Hub:
         token = self.token
         if not token:
             return lambda: AccountFacts(has_token=False)
-        answer = self._ask(lambda _: as_json(self._get("/api/whoami-v2", token)))
-        return lambda: _account_facts(answer())
+        answer = self._ask(lambda _: _owned(as_json(self._get("/api/whoami-v2", token))))
+        return lambda: _account_facts(self._noted("your token", answer()))
 
     def _ask(self, call: Callable[[Token], T]) -> Callable[[], Answer[T]]:
         future: Future[Answer[T]] = Future()
 
         def run() -> None:
-            answer = _answer(call, self.token or False)
+            answer = ask(lambda: call(self.token or False), self.deadline)
             if answer.refused == 401 and self.token and not answer.gated:
                 # A token that has expired also bars the way to what is public.
-                anonymous = _answer(call, False)
-                answer = anonymous if anonymous.value is not None else answer
+                anonymous = ask(lambda: call(False), self.deadline)
+                answer = answer if anonymous.refused else anonymous
             future.set_result(answer)
 
         # Not a pool: leaving the interpreter would wait for its threads.
         threading.Thread(target=run, name="hfjobs-trainer-gather", daemon=True).start()
 
         def wait() -> Answer[T]:
-            return attempt(lambda: future.result(timeout=max(0.0, self.deadline - time.monotonic()))) or Answer()
+            in_time = attempt(lambda: future.result(timeout=self._left()))
+            return in_time or Answer(failure="no answer in time")
 
         return wait
+
+    def _noted(self, what: str, answer: Answer[T]) -> Answer[T]:
+        note = f"{what} ({answer.failure})"
+        if answer.failure is not None and note not in self.unanswered:
+            self.unanswered.append(note)
+        return answer
+
+    def _left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+    def _seconds(self) -> float:
+        return min(CALL_SECONDS, self._left())
 
     def _api(self, token: Token) -> HfApi:
         from huggingface_hub import HfApi
@@ -159,7 +171,7 @@ class Hub:
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyright: ignore[reportUnknownVariableType]
 
         url = path if "://" in path else (self.endpoint or constants.ENDPOINT).rstrip("/") + path
-        response = get_session().get(url, headers=build_hf_headers(token=token), timeout=CALL_SECONDS)
+        response = get_session().get(url, headers=build_hf_headers(token=token), timeout=self._seconds())
         hf_raise_for_status(response)
         return response.json()
 
@@ -172,18 +184,6 @@ class Hub:
         from huggingface_hub import hf_hub_url
 
         return as_json(self._get(hf_hub_url(repo_id, name, revision=revision, endpoint=self.endpoint), token))
-
-
-def _answer(call: Callable[[Token], T], token: Token) -> Answer[T]:
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
-
-    def run() -> Answer[T]:
-        try:
-            return Answer(call(token))
-        except HfHubHTTPError as error:
-            return Answer(refused=error.response.status_code, gated=isinstance(error, GatedRepoError))
-
-    return attempt(run) or Answer()
 
 
 def _model_facts(info: Answer[ModelInfo], config: Answer[Json], tokenizer: Answer[Json]) -> ModelFacts:
@@ -281,6 +281,12 @@ def _hardware_facts(listed: object) -> HardwareFacts | None:
     machines = [attempt(lambda entry=entry: JobHardwareInfo(**as_json(entry))) for entry in as_list(listed)]
     facts = parse_live(machine for machine in machines if machine)
     return facts if facts.flavors else None
+
+
+def _owned(account: Json) -> Json:
+    if as_text(account.get("name")) is None:
+        raise ValueError("an account without a name")
+    return account
 
 
 def _account_facts(answer: Answer[Json]) -> AccountFacts:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from pathlib import Path
 
 from hfjobs_trainer.facts import ScriptFacts
+from hfjobs_trainer.gathering.answer import ask
 from hfjobs_trainer.specs.script import Script
 
 LARGEST = 1_000_000
@@ -49,15 +51,21 @@ def _from_disk(path: str) -> bytes | str:
 
 def _download(url: str, token: str | None, endpoint: str | None) -> bytes | str:
     from huggingface_hub import constants, get_session
+    from huggingface_hub.utils import hf_raise_for_status
 
     hub = (endpoint or constants.ENDPOINT).rstrip("/")
     # The token is for the Hub alone.
     headers = {"authorization": f"Bearer {token}"} if token and url.startswith(f"{hub}/") else {}
-    try:
+
+    def download() -> bytes:
         answer = get_session().get(_raw(url, hub), headers=headers, timeout=DOWNLOAD_SECONDS, follow_redirects=True)
-    except Exception as error:
-        return f"the download failed: {type(error).__name__}"
-    return answer.content if answer.status_code == 200 else f"HTTP status {answer.status_code}"
+        hf_raise_for_status(answer)
+        return answer.content
+
+    answer = ask(download, time.monotonic() + DOWNLOAD_SECONDS)
+    if answer.value is not None:
+        return answer.value
+    return f"HTTP status {answer.refused}" if answer.refused else f"the download failed: {answer.failure}"
 
 
 def _raw(url: str, hub: str) -> str:

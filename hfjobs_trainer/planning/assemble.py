@@ -143,6 +143,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Plan:
         problems=checked.problems,
         unchecked=checked.unchecked,
         prices=checked.hardware.source,
+        unanswered=facts.unanswered,
     )
 
 

@@ -46,7 +46,7 @@ def decide_timeout(
         decisions.append(Decision("timeout", f"{seconds} s", f"the upper estimate, {longest}, and {padding}"))
     else:
         return None, ()
-    for cap, why in _caps(spec, usd_per_hour):
+    for _, cap, why in caps(spec, usd_per_hour):
         if cap < seconds:
             seconds = cap
             decisions = [Decision("timeout", f"{cap} s", why)]
@@ -69,15 +69,21 @@ def over_budget(plan: Plan, subject: str) -> BudgetExceeded | None:
     return BudgetExceeded(estimate.usd.expected, cap, plan.problems, subject)
 
 
-def _caps(spec: JobSpec, usd_per_hour: float | None) -> list[tuple[int, str]]:
-    """Seconds at which a cap ends the job, and which it is."""
-    hardware, found = spec.hardware, list[tuple[int, str]]()
+def caps(spec: JobSpec, usd_per_hour: float | None) -> list[tuple[str, int, str]]:
+    """The caps that end the job: each one's field, the seconds that it leaves, and both in words.
+
+    Args:
+        spec: The spec.
+        usd_per_hour: Price of all machines, US dollars an hour; ``None`` if unknown, and ``max_usd`` then is none.
+    """
+    hardware, found = spec.hardware, list[tuple[str, int, str]]()
     if hardware.max_hours is not None:
-        found.append((int(hardware.max_hours * 3600), f"max_hours={hardware.max_hours:g}"))
+        found.append(("max_hours", int(hardware.max_hours * 3600), f"max_hours={hardware.max_hours:g}"))
     if hardware.max_usd is not None and usd_per_hour:
         # billed by the started minute; the rounding undoes what binary fractions lose
         minutes = int(round(hardware.max_usd / usd_per_hour * 60, 6))
-        found.append((minutes * 60, f"max_usd={hardware.max_usd:g} at ${usd_per_hour:.2f}/h, billed by the minute"))
+        why = f"max_usd={hardware.max_usd:g} at ${usd_per_hour:.2f}/h, billed by the minute"
+        found.append(("max_usd", minutes * 60, why))
     return found
 
 

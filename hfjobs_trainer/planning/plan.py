@@ -74,6 +74,8 @@ class Plan:
         problems: Warnings, and what would make the remote run fail; ``submit`` raises the errors among them.
         unchecked: Rules that lacked a fact.
         prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
+        unanswered: What the Hub did not answer when it was asked, and why; ``submit`` to the Hub then raises
+            ``HubUnavailable``.
     """
 
     spec: TrainSpec | Script
@@ -86,6 +88,7 @@ class Plan:
     problems: tuple[Problem, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
     prices: str = ""
+    unanswered: tuple[str, ...] = ()
 
     @property
     def script(self) -> str:

@@ -105,6 +105,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: str) -> Plan:
         problems=problems,
         unchecked=unchecked,
         prices=hardware.source,
+        unanswered=facts.unanswered,
     )
 
 

@@ -311,7 +311,8 @@ def test_a_good_script_has_no_problems() -> None:
     spec = hft.Script(
         "https://example.invalid/x.py", script_args=["--report_to=trackio"], hardware="t4-small", timeout="1h"
     )
-    report = hft.check(spec, facts=Facts(script=ScriptFacts(text, "0" * 64)), backend="hub")
+    me = AccountFacts(has_token=True, name="me")
+    report = hft.check(spec, facts=Facts(script=ScriptFacts(text, "0" * 64), account=me), backend="hub")
     assert (report.problems, report.unchecked) == ((), ())
 
 

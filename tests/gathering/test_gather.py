@@ -17,13 +17,15 @@ from hubsim import Hub
 from safetensors.numpy import save_file
 
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
-from hfjobs_trainer.gathering import gather, gather_hardware
+from hfjobs_trainer.gathering import answer, gather, gather_hardware
 from hfjobs_trainer.gathering import hub as hub_module
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.methods.grpo import GRPO
 from hfjobs_trainer.specs.methods.sft import SFT
 
 TOKEN = "hf_alice_write"
+HOUR = {"Retry-After": "3600"}
+PAUSES = answer.PAUSES
 CONFIG = {
     "model_type": "llama",
     "hidden_size": 64,
@@ -50,6 +52,12 @@ dataset_info:
     num_examples: 50
 ---
 """
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asks again at once."""
+    monkeypatch.setattr(answer, "PAUSES", (0.01, 0.01))
 
 
 def make_repo(hub: Hub, kind: str, name: str, files: dict[str, str], settings: dict[str, Any] | None = None) -> Path:
@@ -292,7 +300,8 @@ def test_offline_nothing_is_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch, how
     if how == "environment":
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     facts = gathered(hub, spec(), offline=how == "argument")
-    assert facts == Facts(account=AccountFacts(has_token=True))
+    unanswered = ("anything (HF_HUB_OFFLINE is set)",) if how == "environment" else ()
+    assert facts == Facts(account=AccountFacts(has_token=True), unanswered=unanswered)
     assert not hub.requests()
 
 
@@ -310,7 +319,7 @@ def test_local_paths_are_read_from_disk(hub: Hub, tmp_path: Path) -> None:
     "fault",
     [
         {"response": {"status": 500}},
-        {"response": {"status": 429, "headers": {"Retry-After": "3600"}}},
+        {"response": {"status": 429, "headers": HOUR}},
         {"response": {"status": 403}},
         {"response": {"status": 200, "body": "<html>"}},
         {"response": {"status": 200, "body": "[]"}},
@@ -328,16 +337,56 @@ def test_a_broken_hub_is_unknown_and_raises_nothing(hub: Hub, fault: dict[str, A
     assert facts.dataset.columns is None
     assert facts.hardware is None
     assert facts.account.name is None
+    was_refused = fault.get("response", {}).get("status") == 403
+    assert {what.split(" (")[0] for what in facts.unanswered} == (
+        set() if was_refused else {"your token", "acme/llama", "acme/chat"}
+    )
 
 
-UNKNOWN = Facts(account=AccountFacts(has_token=True))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"response": {"status": 503}, "times": 2},
+        {"response": {"status": 429, "headers": {"Retry-After": "1"}}},
+        {"response": {"status": 200, "body": "<html>"}},
+        {"reset": "before"},
+        {"reset": "mid"},
+    ],
+    ids=json.dumps,
+)
+@pytest.mark.parametrize("path", ["whoami", "models/acme/llama", "datasets/acme/chat", "jobs/hardware"])
+def test_what_fails_for_a_moment_is_asked_again(hub: Hub, path: str, fault: dict[str, Any]) -> None:
+    make_model(hub, "acme/llama")
+    make_repo(hub, "datasets", "acme/chat", {"README.md": CARD})
+    hub.fail(path=f"/api/{path}", **fault)
+    facts = gathered(hub, spec())
+    assert (facts.model.num_parameters, facts.dataset.num_rows, facts.account.name) == (35, 1000, "alice")
+    assert facts.hardware is not None
+    assert facts.unanswered == ()
+    assert len(hub.requests(f"/api/{path}")) == fault.get("times", 1) + 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [({"status": 403}, 1), ({"status": 501}, 1), ({"status": 503}, 3), ({"status": 429, "headers": HOUR}, 1)],
+    ids=json.dumps,
+)
+def test_nothing_is_asked_again_in_vain(hub: Hub, fault: dict[str, Any], asked: int) -> None:
+    hub.fail(path="whoami", response=fault, times=1000)
+    gathered(hub, spec())
+    assert len(hub.requests("whoami")) == asked
+
+
+def unknown(why: str) -> Facts:
+    names = ("acme/llama", "acme/chat", "your token")
+    return Facts(account=AccountFacts(has_token=True), unanswered=tuple(f"{name} ({why})" for name in names))
 
 
 def test_a_closed_port_is_unknown() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    assert gather(spec(), token=TOKEN, endpoint=f"http://127.0.0.1:{port}") == UNKNOWN
+    assert gather(spec(), token=TOKEN, endpoint=f"http://127.0.0.1:{port}") == unknown("ConnectError")
 
 
 @pytest.fixture
@@ -381,12 +430,12 @@ def test_a_hub_that_hangs_is_given_up(
     server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "TOTAL_SECONDS", 1.0)
-    monkeypatch.setattr(hub_module, "CALL_SECONDS", 0.5)
-    assert gather(spec(), token=TOKEN, endpoint=request.getfixturevalue(server)) == UNKNOWN
+    monkeypatch.setattr(hub_module, "CALL_SECONDS", 2.0)
+    assert gather(spec(), token=TOKEN, endpoint=request.getfixturevalue(server)) == unknown("no answer in time")
 
 
 def test_the_waits_are_short() -> None:
-    assert hub_module.CALL_SECONDS < hub_module.TOTAL_SECONDS < 10
+    assert sum(PAUSES) < hub_module.CALL_SECONDS < hub_module.TOTAL_SECONDS < 10
 
 
 def test_an_answer_after_the_deadline_does_not_count(hub: Hub) -> None:

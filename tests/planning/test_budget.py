@@ -92,6 +92,35 @@ def test_a_script_is_ended_by_its_caps() -> None:
     assert hft.plan(spec, facts=known).timeout_seconds == 7200
 
 
+@pytest.mark.parametrize(
+    ("hardware", "timeout", "fixes"),
+    [
+        ({"max_usd": 5}, "2h", []),
+        ({"max_usd": 5}, "2h 1s", ['timeout="2h" at most, or max_usd=5.05']),
+        ({"max_usd": 5, "max_hours": 1}, "90m", ['timeout="1h" at most, or max_hours=1.5']),
+        ({"max_usd": 0.1}, "1h", ["max_usd=2.5"]),
+        ({"flavor": "auto", "max_usd": 0.1}, "1h", []),
+    ],
+    ids=str,
+)
+def test_a_cap_that_cuts_the_timeout_of_a_script_is_an_error(
+    hardware: dict[str, Any], timeout: str, fixes: list[str]
+) -> None:
+    spec = hft.Script("train.py", hardware={"flavor": "a100-large", **hardware}, timeout=timeout)
+    report = hft.check(spec, facts=facts())
+    assert [item.fix for item in report.problems if item.code == "COST005"] == fixes
+    lacking = {item.code for item in report.unchecked}
+    assert ("COST005" in lacking) is ("flavor" in hardware)
+
+
+def test_what_a_cap_that_cuts_the_timeout_must_be_is_of_all_machines() -> None:
+    hardware = {"flavor": "a100-large", "nodes": 2, "max_usd": 5}
+    made = plan({"hardware": hardware, "timeout": "2h", "max_steps": 10})
+    (problem,) = [item for item in made.problems if item.code == "COST005"]
+    assert problem.fix == 'timeout="1h" at most, or max_usd=10'
+    assert "COST005" not in codes(plan({"hardware": hardware, "timeout": "1h", "max_steps": 10}))
+
+
 def test_a_run_over_its_budget_is_refused_with_an_alternative() -> None:
     made = plan({"hardware": {"flavor": "h200x8", "max_usd": 1}, "max_length": 2048})
     assert made.estimate is not None

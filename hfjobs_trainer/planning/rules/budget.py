@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.budget import binding_limit
+from hfjobs_trainer.planning.budget import binding_limit, caps
 from hfjobs_trainer.planning.machine import find_alternative
+from hfjobs_trainer.planning.rules.job import MIN_SECONDS
 from hfjobs_trainer.planning.search import Option, exceeded_caps
 from hfjobs_trainer.planning.vllm import uses_vllm
 from hfjobs_trainer.planning.work import unknown_work
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.durations import format_duration
 
@@ -187,3 +188,47 @@ def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
     if share > GENERATION_SHARE and duration.seconds.expected > LONG_SECONDS:
         why = f"transformers is expected to write answers for {share:.0%} of {duration.seconds.as_duration()}"
         yield Found("use_vllm", why, "use_vllm=True")
+
+
+@rule("COST005", stage="run", scope="remote", scripts=True)
+def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
+    """A cap leaves the run the time that was given to it.
+
+    What it does:
+        Refuses a `timeout` that is longer than `max_hours`, or that costs more than `max_usd` on the machine. Padding
+        does not count: a cap may take that away.
+
+    Why:
+        The two contradict each other. The cap wins, so that a run that needs its time would be ended before its end,
+        and the money be lost.
+
+    Example:
+        ```python
+        hft.Script("train.py", timeout="3h", hardware=hft.Hardware(flavor="a10g-large", max_usd=1.5))
+        ```
+
+    Use instead:
+        ```python
+        hft.Script("train.py", timeout="3h", hardware=hft.Hardware(flavor="a10g-large", max_usd=4.5))
+        ```
+    """
+    spec, flavor = context.spec, context.flavor
+    if spec.timeout is None:
+        return
+    price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
+    given = format_duration(spec.timeout)
+    for cap, seconds, _ in caps(spec, price):
+        if seconds >= spec.timeout:
+            continue
+        if cap == "max_hours" or price is None:
+            needed, costs = spec.timeout / 3600, ""
+        else:
+            # billed by the started minute
+            needed = -(-spec.timeout // 60) * price / 60
+            costs = f" at ${price:.2f}/h is ${needed:.2f}"
+        left, enough = format_duration(seconds), -int(-round(needed * 100, 6) // 1) / 100
+        why = f"{given}{costs}, above {cap}={getattr(spec.hardware, cap):g}, which ends the job after {left}"
+        shorter = f'timeout="{left}" at most, or ' if seconds >= MIN_SECONDS else ""
+        yield Found(f"hardware.{cap}", why, f"{shorter}{cap}={enough:.10g}")
+    if price is None and spec.hardware.max_usd is not None:
+        need(flavor, "the price of the machine")

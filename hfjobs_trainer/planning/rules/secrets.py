@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from hfjobs_trainer.planning.resolve import resolve
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.tokens import name_of_secret, names_a_secret, token_kind
@@ -15,8 +15,10 @@ from hfjobs_trainer.tokens import name_of_secret, names_a_secret, token_kind
 _TOKEN = "HF_TOKEN"
 
 
-def _reasons(context: Context[TrainSpec]) -> tuple[str, ...]:
-    """Why the script needs the token; the reasons that are known."""
+def _reasons(context: Context[JobSpec]) -> tuple[str, ...]:
+    """Why the script needs the token; the reasons that are known. Nobody knows those of a script of the user's own."""
+    if not isinstance(context.spec, TrainSpec):
+        return ()
     return resolve(context.spec, context.facts, context.flavor, backend=context.backend).needs_token
 
 
@@ -138,12 +140,13 @@ def token_is_needed(context: Context[TrainSpec]) -> Iterator[Found]:
     yield Found("secrets", why, fix)
 
 
-@rule("SEC004", stage="run", scope="remote")
-def token_is_there_and_works(context: Context[TrainSpec]) -> Iterator[Found]:
+@rule("SEC004", stage="run", scope="remote", scripts=True)
+def token_is_there_and_works(context: Context[JobSpec]) -> Iterator[Found]:
     """There is a token that the Hub accepts, with the right to write.
 
     What it does:
         Refuses to plan a run on the Hub as ready where no token was found, the Hub refuses it, or it can only read.
+        Where the Hub does not say whose it is, that is unchecked.
 
     Why:
         Starting a job takes a token; a push without the right to write fails after hours of training.
@@ -169,7 +172,8 @@ def token_is_there_and_works(context: Context[TrainSpec]) -> Iterator[Found]:
     elif account.token_role == "read":
         why = f"your Hub token can only read; {for_what}"
         yield Found("secrets", why, "a token that may write, from https://huggingface.co/settings/tokens")
-    need(account.has_token, "whether there is a Hub token")
+    elif need(account.has_token, "whether there is a Hub token"):
+        need(account.name, "whose token it is")
 
 
 @rule("SEC005", stage="run", scope="remote", severity="warning")

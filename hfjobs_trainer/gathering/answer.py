@@ -1,0 +1,76 @@
+"""One question to a server: asked again while that may help, and never raising."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+PAUSES = (0.5, 1.0)
+"""Waits before the second and the third attempt, seconds: short, since without a network every plan takes them."""
+
+# The dataset viewer answers 501 for what it will never show.
+_NEVER = 501
+
+logger = logging.getLogger("hfjobs_trainer")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What a server said.
+
+    Attributes:
+        value: The answer itself.
+        refused: HTTP status with which the server refused it for good.
+        gated: Whether it refused because the repository is gated.
+        failure: Why there is no answer though there may be one, such as ``"HTTP status 503"``; ``None`` if there is.
+        again: Shortest wait before it is worth asking again, seconds; ``None`` if that would not help.
+    """
+
+    value: T | None = None
+    refused: int | None = None
+    gated: bool = False
+    failure: str | None = None
+    again: float | None = None
+
+
+def ask(call: Callable[[], T], deadline: float) -> Answer[T]:
+    """The answer to ``call``; where there is none that lasts, of the last of three attempts.
+
+    Args:
+        call: Asks once, and raises what the Hub's client raises.
+        deadline: Time of ``time.monotonic`` after which nothing is asked again, seconds.
+    """
+    for pause in PAUSES:
+        answer = _ask_once(call)
+        if answer.again is None:
+            return answer
+        wait = max(pause, answer.again)
+        if time.monotonic() + wait >= deadline:
+            return answer
+        time.sleep(wait)
+    return _ask_once(call)
+
+
+def _ask_once(call: Callable[[], T]) -> Answer[T]:
+    import httpx2
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    try:
+        return Answer(call())
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (408, 429) or (status >= 500 and status != _NEVER):
+            wait = error.response.headers.get("Retry-After", "")
+            return Answer(failure=f"HTTP status {status}", again=float(wait) if wait.isdecimal() else 0.0)
+        return Answer(refused=status, gated=isinstance(error, GatedRepoError))
+    except Exception as error:
+        # No list of exceptions would be complete, and messages could quote what must stay private: the kind alone.
+        kind = type(error).__name__
+        logger.debug("a fact could not be had: %s", kind)
+        is_broken = isinstance(error, (httpx2.HTTPError, ValueError))
+        return Answer(failure=kind, again=0.0 if is_broken else None)

@@ -1,0 +1,124 @@
+"""What a user sees of a Hub that does not answer: a plan says what it lacks, and a submission why it is not made."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import hubsim
+import pytest
+
+import hfjobs_trainer as hft
+from hfjobs_trainer.gathering import answer
+
+FAULTS = [{"response": {"status": 503}}, {"reset": "before"}, {"response": {"status": 200, "body": "null"}}]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asks again at once."""
+    monkeypatch.setattr(answer, "PAUSES", (0.01, 0.01))
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> hft.Script:
+    path = tmp_path / "train.py"
+    path.write_text("# /// script\n# dependencies = []\n# ///\nprint(1)\n", "utf-8")
+    return hft.Script(str(path), hardware="cpu-basic", timeout="20m", tracking=hft.Tracking(project="chat"))
+
+
+@pytest.fixture
+def client(hub: hubsim.Hub) -> hft.Client:
+    return hft.Client(token="hf_alice_write", endpoint=hub.endpoint)
+
+
+def sft(**fields: object) -> hft.SFT:
+    return hft.SFT.model_validate(
+        {"model": "acme/llama", "dataset": "acme/chat", "output": {"hub_model_id": "alice/m"}, **fields}
+    )
+
+
+@pytest.fixture
+def unreachable() -> hft.Client:
+    """A client without a network."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    return hft.Client(token="hf_alice_write", endpoint=f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=json.dumps)
+def test_one_failure_changes_nothing(
+    client: hft.Client, hub: hubsim.Hub, script: hft.Script, fault: dict[str, object]
+) -> None:
+    calm = client.plan(script)
+    hub.fail(path="whoami", **fault)
+    assert client.plan(script) == calm
+    assert calm.request.secrets == ("HF_TOKEN",)
+    assert calm.unchecked == ()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=json.dumps)
+def test_a_script_of_an_unknown_owner_is_not_submitted(
+    client: hft.Client, hub: hubsim.Hub, script: hft.Script, fault: dict[str, object]
+) -> None:
+    hub.fail(path="whoami", times=99, **fault)
+    plan = client.plan(script)
+    assert [str(item) for item in plan.unchecked] == ["SEC004 needs whose token it is"]
+    for what in (script, plan):
+        with pytest.raises(hft.HubUnavailable, match=r"nothing was submitted.* about your token \("):
+            client.submit(what)
+    assert isinstance(client.submit(script, dry_run=True), hft.Plan)
+    assert not hub.requests("/api/jobs/alice", "POST")
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/api/whoami", "your token (HTTP status 503)"),
+        ("/api/models/acme/llama", "acme/llama (HTTP status 503)"),
+        ("/api/datasets/acme/chat", "acme/chat (HTTP status 503)"),
+    ],
+)
+def test_a_training_run_of_which_something_is_not_known_is_not_submitted(
+    client: hft.Client, hub: hubsim.Hub, path: str, what: str
+) -> None:
+    hub.fail(path=path, times=99, response={"status": 503})
+    with pytest.raises(hft.HubUnavailable) as raised:
+        client.submit(sft())
+    assert str(raised.value) == (
+        f"nothing was submitted, since the Hub told nothing about {what}. "
+        "Submit the spec again once it answers; see https://status.huggingface.co"
+    )
+
+
+def test_prices_and_rows_may_stay_unknown(client: hft.Client, hub: hubsim.Hub) -> None:
+    hub.fail(path="jobs/hardware|/size|/first-rows", times=99, response={"status": 503})
+    plan = client.plan(sft())
+    assert plan.unanswered == ()
+    assert plan.prices.startswith("snapshot")
+
+
+def test_without_a_network_a_plan_lists_what_it_lacks(unreachable: hft.Client, script: hft.Script) -> None:
+    plan = unreachable.plan(sft())
+    assert {item.code for item in plan.unchecked} >= {"SEC004", "HUB004"}
+    assert len(plan.unanswered) == 3
+    with pytest.raises(hft.HubUnavailable, match=r"acme/llama \(ConnectError\), acme/chat .*, your token "):
+        unreachable.submit(sft())
+    with pytest.raises(hft.HubUnavailable, match=r"your token \(ConnectError\)"):
+        unreachable.submit(script)
+
+
+def test_a_wrong_script_is_told_first(unreachable: hft.Client) -> None:
+    with pytest.raises(hft.SpecError, match="DATA001"):
+        unreachable.submit(sft(eval_strategy="steps"))
+
+
+def test_the_variable_that_keeps_the_client_offline_is_named(
+    client: hft.Client, hub: hubsim.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(hft.HubUnavailable, match="HF_HUB_OFFLINE is set"):
+        client.submit(sft())
+    assert not hub.requests()
