@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Hardware
@@ -93,10 +93,10 @@ def written_spread(hardware: Hardware) -> Spread | None:
 
 
 def _written_zero(config: Mapping[str, Any]) -> Spread | None:
-    zero: Any = config.get("zero_optimization", {})
-    if not isinstance(zero, Mapping) or config.get("tensor_parallel"):
+    zero: object = config.get("zero_optimization", {})
+    if not isinstance(zero, dict) or config.get("tensor_parallel"):
         return None
-    given: Mapping[str, Any] = {str(key): value for key, value in zero.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    given = cast("dict[str, Any]", zero)
     stage = given.get("stage", 0)
     offloaded = [_waits(given.get(f"offload_{what}")) for what in ("optimizer", "param")]
     # groups of GPUs that share among themselves, and weights that are kept twice
@@ -110,11 +110,11 @@ def _written_zero(config: Mapping[str, Any]) -> Spread | None:
     )
 
 
-def _waits(offload: Any) -> bool | None:
+def _waits(offload: object) -> bool | None:
     """Whether an ``offload_*`` of DeepSpeed's moves something to the host; ``None`` where it says something else."""
-    device: Any = (
-        "none" if offload is None else dict(offload).get("device", "none") if isinstance(offload, dict) else ""
-    )  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if offload is None:
+        return False
+    device = cast("dict[str, Any]", offload).get("device", "none") if isinstance(offload, dict) else ""
     return {"none": False, None: False, "cpu": True, "nvme": True}.get(device)
 
 
