@@ -51,6 +51,8 @@ class Workload:
         liger_kernel: ``use_liger_kernel``: norms and activations save less.
         activation_offloading: ``activation_offloading``: saved activations wait in the host's memory.
         offload_weights: Whether FSDP or DeepSpeed keeps weights, gradients and optimizer states in the host's memory.
+        offload_optimizer: Whether DeepSpeed keeps the optimizer's states there, and steps there.
+        reshards: Whether FSDP lets go of gathered weights between the forward and the backward pass.
         unknown: What must be known to tell the memory, and is not, such as ``"the size of me/reward"``.
         assumed: What of this is a guess.
         stack: What is not TRL 1.16's choice, for runs of other stacks.
@@ -85,6 +87,8 @@ class Workload:
     liger_kernel: bool = False
     activation_offloading: bool = False
     offload_weights: bool = False
+    offload_optimizer: bool = False
+    reshards: bool = True
     padded: bool | None = None
     unknown: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()

@@ -179,6 +179,8 @@ class _Step:
             width=self.compute,
             trained=float(self.trained),
             offload=w.offload_weights,
+            steps_on_host=w.offload_optimizer,
+            reshards=w.reshards,
             synced=w.sync_each_batch or w.gradient_accumulation_steps == 1,
         )
 

@@ -21,7 +21,7 @@ from hfjobs_trainer.planning.tuning import adapter_is_bf16
 from hfjobs_trainer.planning.vllm import gpus_set_aside, is_colocated, server_gpus, training_nodes
 from hfjobs_trainer.planning.vllm_memory import group_sizes, least_share, server_shortage
 from hfjobs_trainer.planning.work import Work, work_of
-from hfjobs_trainer.planning.workload import BYTES, generated_at_once, workload
+from hfjobs_trainer.planning.workload import BYTES, generated_at_once, memory_strategy, workload
 from hfjobs_trainer.specs.base import TrainSpec
 
 HOUR = 3600.0
@@ -173,7 +173,7 @@ class Search:
             generation_batch_size=generated_at_once(
                 self.spec, layout.per_device_train_batch_size, layout.num_gpus * self.nodes
             ),
-            strategy=layout.strategy if layout.strategy in SHARDED else "ddp",
+            strategy=self.base.strategy if layout.strategy == "user" else memory_strategy(layout.strategy),
             sync_each_batch=self.base.sync_each_batch or syncs_each_batch(self.spec, layout),
             eval_batch_size=eval_batch_size(self.spec, layout) if self.base.eval_batch_size else 0,
             padded=False if layout.packing else self.base.padded,
@@ -187,7 +187,7 @@ class Search:
             gpu=gpu,
             num_gpus=layout.num_gpus * self.nodes,
             nodes=self.nodes,
-            strategy=layout.strategy,
+            strategy=memory.strategy if layout.strategy == "user" else layout.strategy,
             per_device_train_batch_size=layout.per_device_train_batch_size,
             gradient_accumulation_steps=layout.gradient_accumulation_steps,
             gradient_checkpointing=layout.gradient_checkpointing,

@@ -50,6 +50,8 @@ def spread(
     trained: float,
     offload: bool,
     synced: bool,
+    steps_on_host: bool = False,
+    reshards: bool = True,
 ) -> Holding:
     """One GPU's part of what a single GPU would hold.
 
@@ -63,18 +65,30 @@ def spread(
         trained: Parameters that are trained.
         synced: Whether FSDP spreads gradients after each batch, not once per step.
         offload: Whether what is held waits in the host's memory instead.
+        steps_on_host: Whether the optimizer's states do, and its step is made there.
+        reshards: Whether FSDP lets go of gathered weights between the forward and the backward pass.
     """
     if strategy.startswith("zero"):
         held = _zero(whole, shape, int(strategy[-1]), num_gpus, frozen=frozen, width=width, trained=trained)
     else:
-        held = _fsdp(whole, shape, num_gpus, frozen=frozen, width=width, trained=trained, synced=synced)
+        held = _fsdp(
+            whole, shape, num_gpus, frozen=frozen, width=width, trained=trained, synced=synced, reshards=reshards
+        )
     if offload:
         return replace(held, weights=0.0, adapter=0.0, optimizer_states=0.0, gradients=0.0, stepping=0.0)
-    return held
+    return replace(held, optimizer_states=0.0, stepping=0.0) if steps_on_host else held
 
 
 def _fsdp(
-    whole: Holding, shape: Shape, num_gpus: int, *, frozen: bool, width: int, trained: float, synced: bool
+    whole: Holding,
+    shape: Shape,
+    num_gpus: int,
+    *,
+    frozen: bool,
+    width: int,
+    trained: float,
+    synced: bool,
+    reshards: bool,
 ) -> Holding:
     """A unit for each layer, and one for the embedding, the head and the last norm, whole until the pass ends."""
     ends = width * shape.ends
@@ -86,7 +100,7 @@ def _fsdp(
         optimizer_states=whole.optimizer_states / num_gpus,
         reference_model=whole.reference_model / num_gpus,
         gradients=whole.gradients / num_gpus,
-        gathered=LIVE_LAYERS * layer + ends,
+        gathered=(LIVE_LAYERS if reshards else shape.layers) * layer + ends,
         reducing=0.0 if frozen else layer,
         stepping=whole.stepping / num_gpus,
         unsynced=None if synced else width * trained,

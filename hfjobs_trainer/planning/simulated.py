@@ -37,7 +37,9 @@ def why_not(workload: Workload) -> str | None:
         "8-bit weights are not simulated": w.quantization == "8bit",
         "the quantizer is not bitsandbytes": w.quantization is not None and w.stack.gptq,
         "fused kernels of Liger, Unsloth or torch.compile are not simulated": w.liger_kernel or w.stack.lean_kernels,
-        "activations or weights wait in the host's memory": w.activation_offloading or w.offload_weights,
+        "activations or weights wait in the host's memory": w.activation_offloading
+        or w.offload_weights
+        or w.offload_optimizer,
         "selective recomputation is not simulated": w.stack.selective,
         "gradients are freed as they come": w.stack.frees_gradients,
         f"a loss of {w.stack.logit_bytes:g} bytes per logit is not simulated": _logits(w) is None,

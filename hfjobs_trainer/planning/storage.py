@@ -38,10 +38,10 @@ def lacks_storage(
     weights_gb = weights_bytes / 1e9
     processes = max(1, layout.num_gpus)
     # each process loads the weights by way of host memory; where they are spread, one does for all
-    ram = weights_gb * (1 if layout.strategy in SHARDS_WEIGHTS else processes) + processes * PROCESS_RAM_GB
+    ram = weights_gb * (1 if memory.strategy in SHARDS_WEIGHTS else processes) + processes * PROCESS_RAM_GB
     if flavor.ram_gb and ram > flavor.ram_gb:
         return f"needs {ram:.0f} GB of host memory to load the weights, it has {flavor.ram_gb:g} GB"
-    spread = memory.num_gpus if layout.strategy in SHARDS_WEIGHTS else 1
+    spread = memory.num_gpus if memory.strategy in SHARDS_WEIGHTS else 1
     trained = (memory.adapter * spread or weights_bytes) / 1e9
     states = memory.optimizer_states * (memory.num_gpus if memory.strategy != "ddp" else 1) / 1e9
     states = states if resumable else 0.0

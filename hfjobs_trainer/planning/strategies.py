@@ -7,10 +7,12 @@ carries them as arguments of its trainer, so that they hold however its processe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 from hfjobs_trainer.planning.optimizers import is_bitsandbytes
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.groups import Hardware
 
 TIMEOUT_SECONDS = 7200
 """How long a process waits for the others: tokenizing, loading and saving by one of them take longer than the default
@@ -63,6 +65,73 @@ def first_strategy(spec: TrainSpec) -> str:
     if hardware.strategy != "auto":
         return hardware.strategy
     return "user" if hardware.fsdp or hardware.fsdp_config or hardware.deepspeed else "ddp"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a model is spread over GPUs, as far as memory depends on it.
+
+    Attributes:
+        strategy: One of ``SHARDED``, or ``"ddp"``.
+        reshards: Whether FSDP lets go of gathered weights between the forward and the backward pass.
+        offloads: What waits in the host's memory.
+    """
+
+    strategy: str
+    reshards: bool = True
+    offloads: Literal["nothing", "optimizer", "all"] = "nothing"
+
+
+def written_spread(hardware: Hardware) -> Spread | None:
+    """What the user's own ``fsdp``, ``fsdp_config`` and ``deepspeed`` come to; ``None`` where nobody can say.
+
+    Read as transformers 5.23 (``training_args.py``: ``_process_fsdp_args``) and DeepSpeed 0.19 do.
+    """
+    if hardware.deepspeed is not None:
+        return None if hardware.fsdp else _written_zero(hardware.deepspeed)
+    # without fsdp its configuration is not looked at
+    return _written_fsdp(hardware.fsdp, hardware.fsdp_config or {}) if hardware.fsdp else Spread("ddp")
+
+
+def _written_zero(config: Mapping[str, Any]) -> Spread | None:
+    zero: object = config.get("zero_optimization", {})
+    if not isinstance(zero, dict) or config.get("tensor_parallel"):
+        return None
+    given = cast("dict[str, Any]", zero)
+    stage = given.get("stage", 0)
+    offloaded = [_waits(given.get(f"offload_{what}")) for what in ("optimizer", "param")]
+    # groups of GPUs that share among themselves, and weights that are kept twice
+    grouped = any(name.startswith(("mics_", "zero_hpz_")) for name in given)
+    if stage not in (0, 1, 2, 3) or None in offloaded or grouped or offloaded == [False, True]:
+        return None
+    if not stage:
+        return None if any(offloaded) else Spread("ddp")
+    return Spread(
+        f"zero{int(stage)}", offloads="all" if all(offloaded) else "optimizer" if any(offloaded) else "nothing"
+    )
+
+
+def _waits(offload: object) -> bool | None:
+    """Whether an ``offload_*`` of DeepSpeed's moves something to the host; ``None`` where it says something else."""
+    if offload is None:
+        return False
+    device = cast("dict[str, Any]", offload).get("device", "none") if isinstance(offload, dict) else ""
+    return {"none": False, None: False, "cpu": True, "nvme": True}.get(device)
+
+
+def _written_fsdp(fsdp: bool | str, config: Mapping[str, Any]) -> Spread | None:
+    given = {name.removeprefix("fsdp_"): value for name, value in config.items()}
+    words = fsdp.lower().split() if isinstance(fsdp, str) else []
+    kinds = [word for word in words if word not in ("offload", "auto_wrap")]
+    version, default = str(given.get("version", 2)), kinds[0] if kinds else "full_shard"
+    kind = str(given.get("reshard_after_forward", default)).lower()
+    known = {"full_shard": True, "true": True, "shard_grad_op": False, "false": False}
+    if kind == "no_shard" and version == "1":
+        return Spread("ddp")
+    if kind not in known or version not in ("1", "2") or len(kinds) > 1 or given.get("xla"):
+        return None
+    offloads = "offload" in words or str(given.get("cpu_offload", False)).lower() == "true"
+    return Spread(f"fsdp{version}", known[kind], "all" if offloads else "nothing")
 
 
 def sharding_strategies(spec: TrainSpec) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from hfjobs_trainer.planning.layout import recomputes
 from hfjobs_trainer.planning.lengths import longest_row, prompt_lengths
 from hfjobs_trainer.planning.memory import Workload
 from hfjobs_trainer.planning.resolve import Resolved
-from hfjobs_trainer.planning.strategies import SHARDED
+from hfjobs_trainer.planning.strategies import SHARDED, Spread, first_strategy, written_spread
 from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
@@ -43,6 +43,8 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     arguments = spec.model_dump(include={"vllm_gpu_memory_utilization", "activation_offloading"})
     tokens, assumed = _longest_sequence(spec, facts, resolved)
     lora = spec.lora
+    written = written_spread(spec.hardware) if resolved.strategy == "user" else None
+    spread = written or Spread(memory_strategy(resolved.strategy))
     per_device = resolved.arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size)
     # where the user leaves it open, the planner gives it what is left; TRL's default is the least that is asked for
     claimed = arguments.get("vllm_gpu_memory_utilization") or 0.0
@@ -77,7 +79,10 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         sync_each_batch=_syncs_each_batch(resolved.arguments),
         liger_kernel=spec.use_liger_kernel,
         activation_offloading=bool(arguments.get("activation_offloading")),
-        strategy=resolved.strategy if resolved.strategy in SHARDED else "ddp",
+        strategy=spread.strategy,
+        reshards=spread.reshards,
+        offload_weights=spread.offloads == "all",
+        offload_optimizer=spread.offloads == "optimizer",
         unknown=unknown_memory(spec, facts),
         assumed=assumed,
     )
@@ -86,7 +91,16 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
 def unknown_memory(spec: TrainSpec, facts: Facts) -> tuple[str, ...]:
     """What must be known before memory can be told, and is not; empty if ``workload`` tells it."""
     models = {spec.model: facts.model} | {id: known for _, id, known in side_models(spec, facts)}
-    return tuple(f"the size of {id}" for id, known in models.items() if not _parameters(known))
+    missing = [f"the size of {id}" for id, known in models.items() if not _parameters(known)]
+    if first_strategy(spec) == "user" and written_spread(spec.hardware) is None:
+        name = "deepspeed" if spec.hardware.deepspeed is not None else "fsdp"
+        missing.append(f"how hardware.{name} spreads the model")
+    return tuple(missing)
+
+
+def memory_strategy(strategy: str) -> str:
+    """The strategy that memory is estimated for: where nothing is spread, each GPU has a copy."""
+    return strategy if strategy in SHARDED else "ddp"
 
 
 def longest_prompt(lengths: LengthFacts | None) -> int:

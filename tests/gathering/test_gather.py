@@ -133,7 +133,7 @@ def test_every_model_among_the_rewards_is_looked_at(hub: Hub, tmp_path: Path) ->
     judge = make_model(hub, "acme/judge", {"private": True})
     shutil.copytree(judge, tmp_path / "mine")
     make_repo(hub, "datasets", "acme/prompts", {"README.md": CARD})
-    rewards = ["acme/judge", "accuracy_reward", str(tmp_path / "mine"), "acme/judge", "acme/gone"]
+    rewards: list[Any] = ["acme/judge", "accuracy_reward", str(tmp_path / "mine"), "acme/judge", "acme/gone"]
     wanted = GRPO(model="acme/llama", dataset="acme/prompts", reward_funcs=rewards)
     facts = gathered(hub, wanted)
     first, local, again, gone = facts.reward_models

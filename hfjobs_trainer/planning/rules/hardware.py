@@ -133,7 +133,7 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
 
     What it does:
         Asks for a flavor where it should be chosen for you, but nobody knows how large the model is, or one
-        beside it: a teacher, a reward model.
+        beside it (a teacher, a reward model), or how an `fsdp` or `deepspeed` of yours spreads it.
 
     Why:
         Guessing would either waste money or run out of memory. The size is read from the model's safetensors files or
