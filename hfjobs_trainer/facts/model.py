@@ -26,6 +26,8 @@ class ModelFacts:
         num_dense_layers: Decoder layers at the start that have no experts.
         max_position_embeddings: Tokens of the longest sequence that the model was made for.
         dtype: dtype of the stored weights, such as ``"bfloat16"``.
+        quantization: Method by which the stored weights are quantized, ``quant_method`` of ``config.json``, such as
+            ``"gptq"``; ``None`` also where they are not.
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
     """
@@ -52,5 +54,6 @@ class ModelFacts:
     num_dense_layers: int | None = None
     max_position_embeddings: int | None = None
     dtype: str | None = None
+    quantization: str | None = None
     is_vision: bool | None = None
     has_chat_template: bool | None = None

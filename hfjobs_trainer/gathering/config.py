@@ -77,8 +77,16 @@ def read_config(config: Json) -> ModelFacts:
         num_dense_layers=number("num_dense_layers") if experts else None,
         max_position_embeddings=number("max_position_embeddings"),
         dtype=dtype.removeprefix("torch.") if dtype else None,
+        quantization=_quantization(config) or _quantization(text),
         is_vision=bool(as_json(config.get("vision_config"))) if config else None,
     )
+
+
+def _quantization(config: Json) -> str | None:
+    """The method that a ``quantization_config`` names; older ones of bitsandbytes name none."""
+    given = as_json(config.get("quantization_config"))
+    unnamed = "bitsandbytes" if given.get("load_in_4bit") or given.get("load_in_8bit") else None
+    return as_text(given.get("quant_method")) or unnamed
 
 
 def has_template(tokenizer_config: Json) -> bool:

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 
 from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.gathering.config import read_config
 from hfjobs_trainer.gathering.local_model import read_model
 
 LLAMA: dict[str, Any] = {
@@ -186,3 +187,18 @@ def test_a_model_that_takes_images(tmp_path: Path, config: dict[str, Any], sees:
 
 def test_without_a_config_nobody_knows_whether_it_takes_images(tmp_path: Path) -> None:
     assert read_model(str(tmp_path)).is_vision is None
+
+
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "gptq"),
+        ({"quantization_config": {"load_in_4bit": True}}, "bitsandbytes"),
+        ({"text_config": {"quantization_config": {"quant_method": "awq"}}}, "awq"),
+        ({"quantization_config": None}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_a_quantized_checkpoint_is_known_by_its_config(config: dict[str, Any], method: str | None) -> None:
+    assert read_config({"model_type": "qwen2", **config}).quantization == method

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import datasets
 import pytest
 from rules.case import base
 
@@ -686,3 +687,54 @@ def test_the_prompts_of_a_mixture_are_counted_together(rows: int, refused: bool)
         "hardware": "a10g-large",
     }
     assert bool(said("GRPO008", fields, facts)) is refused
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 10, 50])
+@pytest.mark.parametrize("fraction", [0.001, 0.3, 0.5, 0.9, 0.95, 0.99])
+def test_a_fraction_is_refused_where_datasets_refuses_it(rows: int, fraction: float) -> None:
+    known = Facts(dataset=DatasetFacts(num_rows=rows))
+    found = said("DATA012", {"eval_fraction": fraction}, known)
+    data = datasets.Dataset.from_dict({"text": ["a"] * rows})
+    if not found:
+        assert len(data.train_test_split(test_size=fraction)["train"]) > 0
+        return
+    with pytest.raises(ValueError, match="will be empty"):
+        data.train_test_split(test_size=fraction)
+    ((_, fix),) = found
+    if rows > 1:
+        advised = float(fix.removeprefix("eval_fraction=").split(" ")[0])
+        assert said("DATA012", {"eval_fraction": advised}, known) == []
+
+
+def test_a_split_without_rows_is_told_of_once() -> None:
+    known = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=0))
+    assert said("DATA012", {"eval_fraction": 0.1}, known) == [
+        ('me/data has no rows in the split "train"', "another split, or another dataset")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"save_steps": 60_000}, "no checkpoint is written"),
+        ({"save_steps": 45_000}, "the first checkpoint is written after 45,000 steps"),
+        ({"save_steps": 0.9}, "the first checkpoint is written after 45,000 steps"),
+        ({"save_strategy": "epoch"}, None),
+        ({"save_steps": 5000}, None),
+        ({"save_steps": 0.1}, None),
+        ({"save_strategy": "no", "num_train_epochs": 1}, None),
+        ({"save_strategy": "epoch", "max_steps": 50_000}, None),
+    ],
+    ids=str,
+)
+def test_what_a_long_run_may_lose(fields: dict[str, Any], told: str | None) -> None:
+    known = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=20_000))
+    found = said("TRAIN008", {"hardware": "l4x1", "num_train_epochs": 20, **fields}, known)
+    assert [why.split(", of a run")[0] for why, _ in found] == ([told] if told else [])
+
+
+def test_an_epoch_that_takes_a_day_is_one_checkpoint() -> None:
+    known = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=400_000))
+    ((why, fix),) = said("TRAIN008", {"hardware": "l4x1", "num_train_epochs": 1, "save_strategy": "epoch"}, known)
+    assert why.startswith("the first checkpoint is written after ")
+    assert fix.startswith('save_strategy="steps" with save_steps=')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.problems import Found, need, rule
@@ -257,6 +258,44 @@ def splits_exist(context: Context[TrainSpec]) -> Iterator[Found]:
     for data in data_inputs(context):
         if data.exists is not False and not _has_no_splits(data.dataset, data.facts.num_rows):
             need(data.facts.splits, f"the splits of {data.id}")
+
+
+@rule("DATA012")
+def there_are_rows(context: Context[TrainSpec]) -> Iterator[Found]:
+    """There are rows to train on, and to evaluate on.
+
+    What it does:
+        Refuses a split without rows, and an `eval_fraction` that leaves no row to train on.
+
+    Why:
+        `train_test_split` rounds the rows that are held out up and raises a `ValueError` where none is left; without
+        any rows the trainer fails once the model is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=hft.Dataset(id="me/data", num_samples=10), eval_fraction=0.95)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=hft.Dataset(id="me/data", num_samples=10), eval_fraction=0.5)
+        ```
+    """
+    for data in data_inputs(context):
+        if data.facts.num_rows == 0:
+            why = f'{data.id} has no rows in the split "{data.dataset.split}"'
+            yield Found(data.path, why, "another split, or another dataset")
+    spec, known = context.spec, context.facts.dataset.num_rows
+    if spec.eval_fraction is None or spec.dataset.streaming or known == 0:
+        return
+    rows = need(known, f"the rows of {spec.dataset.id}")
+    if spec.dataset.num_samples is not None and not spec.dataset.mixed_with:
+        rows = min(rows, spec.dataset.num_samples)
+    held = math.ceil(spec.eval_fraction * rows)
+    if held >= rows:
+        why = f"holds out {held} of {rows} row{'s' if rows > 1 else ''}, which leaves none to train on"
+        fix = f"eval_fraction={math.floor(100 * (rows - 1) / rows) / 100:g} or less, or " if rows > 1 else ""
+        yield Found("eval_fraction", why, f"{fix}eval_dataset=...")
 
 
 def _has_no_splits(dataset: Dataset, num_rows: int | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -277,3 +278,49 @@ def something_is_trained(context: Context[TrainSpec]) -> Iterator[Found]:
     if spec.max_steps <= 0 and spec.num_train_epochs <= 0:
         why = f"{spec.num_train_epochs:g} epochs train nothing"
         yield Found("num_train_epochs", why, "num_train_epochs=1, or max_steps=100")
+
+
+LOST_HOURS = 6.0
+"""What a job may lose without a word when its machine fails or its timeout ends it, hours: a working night."""
+
+
+@rule("TRAIN008", stage="run", scope="remote", severity="warning")
+def a_long_run_writes_checkpoints(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A long run writes checkpoints.
+
+    What it does:
+        Warns where a run is expected to train for more than six hours before its first checkpoint, or never writes one:
+        with `save_strategy="no"`, with `save_steps` above all its steps, and with a few slow epochs.
+
+    Why:
+        A job that is ended, by its timeout or because its machine fails, leaves nothing behind but what was saved.
+
+    Example:
+        ```python
+        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset=..., lora=hft.LoRA(), num_train_epochs=20, save_strategy="no")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="meta-llama/Llama-3.1-8B", dataset=..., lora=hft.LoRA(), num_train_epochs=20, save_steps=100)
+        ```
+    """
+    spec, duration = context.spec, context.duration
+    if duration is None or not duration.steps or spec.save_strategy == "best":
+        return
+    steps, hours = duration.steps, duration.seconds.expected / 3600
+    first = float(spec.save_steps) if spec.save_strategy == "steps" else math.inf
+    if first < 1:
+        first *= steps
+    if spec.save_strategy == "epoch":
+        if spec.max_steps > 0:
+            # how many epochs that is, is not told
+            return
+        first = steps / max(1.0, spec.num_train_epochs)
+    if min(first, steps) / steps * hours <= LOST_HOURS:
+        return
+    path = "save_steps" if spec.save_strategy == "steps" else "save_strategy"
+    when = "no checkpoint is written" if first > steps else f"the first checkpoint is written after {first:,.0f} steps"
+    why = f"{when}, of a run of {steps:,} steps that is expected to take {duration.seconds.as_duration()}"
+    fix = f"save_steps={max(1, int(steps / hours))}, about once an hour"
+    yield Found(path, why, fix if path == "save_steps" else f'save_strategy="steps" with {fix}')

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from hfjobs_trainer.planning.resolve import precision_of
 from hfjobs_trainer.planning.tuning import adapter_is_bf16, merges
-from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 
@@ -303,3 +303,42 @@ def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Fou
     else:
         other = f"; {flavor.gpu} has no other of 16 bits" if flavor else ""
         yield Found("quantization", why + other, 'hardware="l4x1", or another flavor with a newer GPU')
+
+
+# Methods whose weights transformers unpacks where the GPU or a package for them is lacking, or can train as they are.
+_UNPACKED = frozenset({"mxfp4", "fp8", "mxfp8", "bitnet"})
+
+
+@rule("TUNE009")
+def quantized_checkpoints_need_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A checkpoint that is quantized already is trained by way of an adapter only.
+
+    What it does:
+        Refuses a model whose `config.json` has a `quantization_config` (GPTQ, AWQ, bitsandbytes and others) without
+        `lora`.
+
+    Why:
+        Packed weights have no gradient. The trainer refuses a "purely quantized" model, but only once it is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", dataset=...)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-7B-Instruct", dataset=...)
+        ```
+        or, with the weights as they are:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", dataset=..., lora=hft.LoRA())
+        ```
+    """
+    spec, known = context.spec, context.facts.model
+    if spec.lora is not None or known.exists is False:
+        return
+    if known.quantization is None:
+        need(known.model_type, f"the config.json of {spec.model}")
+    elif known.quantization not in _UNPACKED:
+        why = f"{spec.model} is quantized ({known.quantization}), and quantized weights cannot be trained themselves"
+        yield Found("model", why, "lora=hft.LoRA(), or the model that it was made from")

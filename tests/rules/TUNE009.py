@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from hfjobs_trainer.facts import Facts, ModelFacts
+
+FACTS = Facts(model=ModelFacts(model_type="qwen2", quantization="gptq"))
+BAD = {}
+GOOD = {"lora": {}}
+UNCHECKED = "the config.json of me/model"
+EXPECTED = [
+    (
+        "model",
+        "me/model is quantized (gptq), and quantized weights cannot be trained themselves",
+        "lora=hft.LoRA(), or the model that it was made from",
+    ),
+]
