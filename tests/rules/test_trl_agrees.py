@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 CPU: dict[str, Any] = {"use_cpu": True, "bf16": False, "report_to": "none", "logging_steps": 1}
-DATA: dict[str, Format] = {"sft": "text", "dpo": "preference", "grpo": "prompt_only"}
+DATA: dict[str, Format] = {"sft": "text", "dpo": "preference", "grpo": "prompt_only", "kto": "unpaired"}
 Train = Callable[[dict[str, Any]], int]
 
 
@@ -153,6 +153,22 @@ MORE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"save_strategy": "steps", "save_steps": 2.5}, ValueError, "must be an integer if bigger than 1"),
     ({"eval_fraction": 0.5, "eval_strategy": "steps", "eval_steps": 2.5}, ValueError, "must be an integer"),
     ({"method": "dpo", "sync_ref_model": True, "lora": {}}, NotImplementedError, "PEFT"),
+    ({"method": "kto", "sync_ref_model": True, "lora": {}}, NotImplementedError, "PEFT"),
+    (
+        {"method": "kto", "sync_ref_model": True, "precompute_ref_log_probs": True},
+        ValueError,
+        "together with `precompute_ref_log_probs=True`",
+    ),
+    (
+        {
+            "method": "kto",
+            "precompute_ref_log_probs": True,
+            "dataset": {"id": "me/data", "streaming": True},
+            "max_steps": 1,
+        },
+        ValueError,
+        "not supported with IterableDataset",
+    ),
     ({"method": "grpo", "sync_ref_model": True, "beta": 0.1, "lora": {}}, NotImplementedError, "PEFT"),
     (
         {"method": "grpo", "generation_batch_size": 8, "steps_per_generation": 1},
