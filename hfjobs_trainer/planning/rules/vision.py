@@ -128,7 +128,11 @@ def options_allow_images(context: Context[Any]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    cuts = getattr(spec, "truncation_mode", None) == "keep_end" and spec.is_set("max_length") and spec.max_length is not None
+    cuts = (
+        getattr(spec, "truncation_mode", None) == "keep_end"
+        and spec.is_set("max_length")
+        and spec.max_length is not None
+    )
     ahead = bool(getattr(spec, "precompute_ref_log_probs", False))
     if not (cuts or ahead) or not _need_images(context):
         return
