@@ -109,7 +109,7 @@ def test_a_plan_for_this_machine_as_text() -> None:
           DATA010 needs the splits of trl-lib/Capybara
           DATA011 needs how many tokens the rows of trl-lib/Capybara have
           SFT004 needs the columns of trl-lib/Capybara
-          TUNE008 needs the config.json of Qwen/Qwen2.5-0.5B
+          TUNE009 needs the config.json of Qwen/Qwen2.5-0.5B
           VIS001 needs the columns of trl-lib/Capybara""")
 
 

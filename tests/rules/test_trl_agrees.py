@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 CPU: dict[str, Any] = {"use_cpu": True, "bf16": False, "report_to": "none", "logging_steps": 1}
-DATA: dict[str, Format] = {"sft": "text", "dpo": "preference", "grpo": "prompt_only"}
+DATA: dict[str, Format] = {"sft": "text", "dpo": "preference", "grpo": "prompt_only", "kto": "unpaired"}
 Train = Callable[[dict[str, Any]], int]
 
 
@@ -61,7 +61,7 @@ def train(tmp_path: Path, tiny_model: Path, tiny_data: Callable[[Format], Path])
         if method.name == "grpo":
             extra["reward_funcs"] = [one_point_per_character] * len(spec.model_dump()["reward_funcs"])
         if spec.lora is not None:
-            targets = {"target_modules": spec.lora.target_modules} if spec.lora.target_modules else {}
+            targets = {} if spec.lora.target_modules is None else {"target_modules": spec.lora.target_modules}
             extra["peft_config"] = LoraConfig(task_type="CAUSAL_LM", **targets)
         trainer = getattr(trl, method.trainer)(
             str(tiny_model),
@@ -106,6 +106,7 @@ REFUSED: dict[str, tuple[type[Exception], str]] = {
     "GRPO002": (ValueError, "must be divisible by the number of generations used for evaluation"),
     "GRPO003": (ValueError, "auto_find_batch_size is not supported by GRPO"),
     "GRPO004": (ValueError, "while `beta=0.0`"),
+    "SFT006": (ValueError, "requires `gradient_checkpointing=True`"),
     "GRPO007": (ValueError, "Number of reward weights"),
 }
 # Those whose good spec needs a GPU or a package that is not here.
@@ -156,6 +157,38 @@ MORE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"save_strategy": "steps", "save_steps": 2.5}, ValueError, "must be an integer if bigger than 1"),
     ({"eval_fraction": 0.5, "eval_strategy": "steps", "eval_steps": 2.5}, ValueError, "must be an integer"),
     ({"method": "dpo", "sync_ref_model": True, "lora": {}}, NotImplementedError, "PEFT"),
+    ({"method": "grpo", "log_completions_hub_repo": "me/completions"}, ValueError, "log_completions"),
+    (
+        {"method": "grpo", "vllm_importance_sampling_clip_min": 3.0, "vllm_importance_sampling_clip_max": 2.0},
+        ValueError,
+        "must be less than",
+    ),
+    (
+        {
+            "method": "grpo",
+            "vllm_importance_sampling_clip_max": None,
+            "vllm_importance_sampling_mode": "token_truncate",
+        },
+        ValueError,
+        "At least one of",
+    ),
+    ({"lora": {"target_modules": []}}, ValueError, "No `target_modules` passed"),
+    ({"method": "kto", "sync_ref_model": True, "lora": {}}, NotImplementedError, "PEFT"),
+    (
+        {"method": "kto", "sync_ref_model": True, "precompute_ref_log_probs": True},
+        ValueError,
+        "together with `precompute_ref_log_probs=True`",
+    ),
+    (
+        {
+            "method": "kto",
+            "precompute_ref_log_probs": True,
+            "dataset": {"id": "me/data", "streaming": True},
+            "max_steps": 1,
+        },
+        ValueError,
+        "not supported with IterableDataset",
+    ),
     ({"method": "grpo", "sync_ref_model": True, "beta": 0.1, "lora": {}}, NotImplementedError, "PEFT"),
     (
         {"method": "grpo", "generation_batch_size": 8, "steps_per_generation": 1},

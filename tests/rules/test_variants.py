@@ -140,6 +140,13 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         columns("conv", "messages"),
         [],
     ),
+    (
+        "VIS004",
+        {"method": "kto", "precompute_ref_log_probs": True},
+        columns("prompt", "completion", "label", "image"),
+        [("images are processed batch by batch, never ahead", "leave it out")],
+    ),
+    ("VIS004", {"method": "kto"}, columns("prompt", "completion", "label", "image"), []),
     ("TUNE007", {"method": "orpo", "quantization": "4bit", "lora": {}, "hardware": "t4-small"}, NOTHING, []),
     ("TUNE007", {"quantization": "4bit", "lora": {}, "bf16": False, "hardware": "t4-small"}, NOTHING, []),
     (

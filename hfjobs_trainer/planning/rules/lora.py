@@ -150,3 +150,38 @@ def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
         if names:
             why = f"a {model_type} model has no module {' or '.join(_quoted([name]) for name in names)}: passed over"
             yield Found(path, why, f"leave {'it' if len(names) == 1 else 'them'} out")
+
+
+@rule("LORA004")
+def some_layers_are_adapted(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The adapter is on layers that the model has.
+
+    What it does:
+        Refuses an empty list of `target_modules` without `target_parameters`, and `layers_to_transform` that are all
+        beyond the layers of the model.
+
+    Why:
+        PEFT finds nothing to adapt, and says so once the model is loaded. Layers are counted from 0.
+
+    Example:
+        ```python
+        hft.LoRA(target_modules=["q_proj"], layers_to_transform=[99])
+        ```
+
+    Use instead:
+        ```python
+        hft.LoRA(target_modules=["q_proj"], layers_to_transform=[22, 23])
+        ```
+    """
+    lora = context.spec.lora
+    if lora is None:
+        return
+    if lora.target_modules == [] and not lora.target_parameters:
+        yield Found("lora.target_modules", "names nothing to adapt", '"all-linear", or leave it out')
+    layers = lora.layers_to_transform
+    numbers = [layers] if isinstance(layers, int) else layers
+    if numbers:
+        count = need(context.facts.model.num_hidden_layers, f"the number of layers of {context.spec.model}")
+        if not any(0 <= number < count for number in numbers):
+            why = f"the model has the layers 0 to {count - 1}"
+            yield Found("lora.layers_to_transform", why, f"layers_to_transform=[{count - 1}]")

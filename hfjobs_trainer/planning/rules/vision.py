@@ -105,13 +105,13 @@ def images_are_not_cut(context: Context[Any]) -> Iterator[Found]:
         yield Found("max_length", why, "max_length=None")
 
 
-@rule("VIS004", methods=["sft", "dpo"])
+@rule("VIS004", methods=["sft", "dpo", "kto"])
 def options_allow_images(context: Context[Any]) -> Iterator[Found]:
     """Some options are for texts only.
 
     What it does:
-        For a dataset with images, refuses `truncation_mode="keep_end"` together with a `max_length`, and for DPO
-        `precompute_ref_log_probs=True`.
+        For a dataset with images, refuses `truncation_mode="keep_end"` together with a `max_length`, and for DPO and
+        KTO `precompute_ref_log_probs=True`.
 
     Why:
         The tokens of an image stand at the start of a row, which the one would cut off, and images are processed batch
@@ -128,7 +128,11 @@ def options_allow_images(context: Context[Any]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    cuts = spec.truncation_mode == "keep_end" and spec.is_set("max_length") and spec.max_length is not None
+    cuts = (
+        getattr(spec, "truncation_mode", None) == "keep_end"
+        and spec.is_set("max_length")
+        and spec.max_length is not None
+    )
     ahead = bool(getattr(spec, "precompute_ref_log_probs", False))
     if not (cuts or ahead) or not _need_images(context):
         return

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from hfjobs_trainer.submitters import DPOFields
 
+REFERENCED = ["dpo", "kto"]
+"""Methods that may compute the log probabilities of their reference ahead, in TRL's same words."""
+
 
 @method("dpo", label="DPO", trainer="DPOTrainer", config="DPOConfig")
 class DPO(DPOArgs, TrainSpec):
@@ -116,7 +119,7 @@ def divergence_fits_the_loss(context: Context[DPO]) -> Iterator[Found]:
         yield Found("f_divergence_type", why, 'f_divergence_type="reverse_kl", or loss_type="sigmoid"')
 
 
-@rule("DPO004", methods=["dpo"])
+@rule("DPO004", methods=REFERENCED)
 def precomputing_needs_all_rows(context: Context[DPO]) -> Iterator[Found]:
     """Log probabilities cannot be precomputed for a stream.
 
@@ -144,7 +147,7 @@ def precomputing_needs_all_rows(context: Context[DPO]) -> Iterator[Found]:
         yield Found("precompute_ref_log_probs", why, "leave it out, or streaming=False")
 
 
-@rule("DPO005", methods=["dpo"])
+@rule("DPO005", methods=REFERENCED)
 def synced_reference_is_a_model(context: Context[DPO]) -> Iterator[Found]:
     """Only a reference model of its own can follow the policy.
 

@@ -299,3 +299,43 @@ def prompts_fill_a_generation_batch(context: Context[GRPO]) -> Iterator[Found]:
         why = f"{rows} prompts are left to train on, and {needed} are answered at once: {answers} answers, "
         why += f"{spec.num_generations} to each"
         yield Found("dataset", why, "more rows, or a smaller per_device_train_batch_size")
+
+
+@rule("GRPO015", methods=["grpo"])
+def options_of_grpo_fit(context: Context[GRPO]) -> Iterator[Found]:
+    """Options of GRPO fit each other.
+
+    What it does:
+        Refuses `log_completions_hub_repo` without `log_completions`, bounds of vLLM's importance sampling that leave
+        nothing between them, a `*_truncate` mode without any bound, and the loss `vespo` with a mode for sequences.
+
+    Why:
+        TRL refuses them: the config at the start of the script, the loss once the model is loaded.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., log_completions_hub_repo="me/completions")
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., log_completions_hub_repo="me/completions",
+                 log_completions=True)
+        ```
+    """
+    spec = context.spec
+    if spec.log_completions_hub_repo is not None and not spec.log_completions:
+        yield Found("log_completions_hub_repo", "no completions are logged", "log_completions=True")
+    low, high = spec.vllm_importance_sampling_clip_min, spec.vllm_importance_sampling_clip_max
+    # the older name wins (TRL 1.16: trainer/grpo_config.py)
+    high = high if spec.vllm_importance_sampling_cap is None else spec.vllm_importance_sampling_cap
+    mode, corrects = spec.vllm_importance_sampling_mode, spec.vllm_importance_sampling_correction
+    if low is not None and high is not None and low >= high:
+        why = f"{low:g} is not below the upper bound, {high:g}"
+        yield Found("vllm_importance_sampling_clip_min", why, f"a bound below {high:g}")
+    if corrects and mode.endswith("_truncate") and low is None and high is None:
+        why = f'mode "{mode}" needs a bound'
+        yield Found("vllm_importance_sampling_clip_max", why, "vllm_importance_sampling_clip_max=3.0")
+    if spec.loss_type == "vespo" and spec.use_vllm and corrects and mode.startswith("sequence_"):
+        why = 'the loss "vespo" corrects token by token'
+        yield Found("vllm_importance_sampling_mode", why, f'"{mode.replace("sequence", "token")}"')

@@ -178,3 +178,35 @@ def completion_loss_needs_completions(context: Context[SFT]) -> Iterator[Found]:
             talks = columns & {"messages", "conversations"}
             fix = "assistant_only_loss=True" if talks else "leave it out"
             yield Found("completion_only_loss", f"is ignored: {data.id} has no prompt and completion", fix)
+
+
+@rule("SFT006", methods=["sft"])
+def selective_checkpointing_is_on(context: Context[SFT]) -> Iterator[Found]:
+    """Selective checkpointing is a kind of checkpointing without re-entry.
+
+    What it does:
+        Refuses `gradient_checkpointing_kwargs={"selective": True}` with `gradient_checkpointing=False`, and with
+        `use_reentrant=True`.
+
+    Why:
+        TRL refuses both once the model is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., gradient_checkpointing=False, gradient_checkpointing_kwargs={"selective": True})
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., gradient_checkpointing_kwargs={"selective": True})
+        ```
+    """
+    spec = context.spec
+    options = spec.gradient_checkpointing_kwargs
+    if not isinstance(options, dict) or not options.get("selective"):
+        return
+    if not spec.gradient_checkpointing:
+        yield Found("gradient_checkpointing", "selective checkpointing needs it", "leave it out")
+    if options.get("use_reentrant"):
+        why = "selective checkpointing cannot be re-entrant"
+        yield Found("gradient_checkpointing_kwargs", why, 'gradient_checkpointing_kwargs={"selective": True}')
