@@ -39,6 +39,7 @@ class Facts:
         eval_dataset: The evaluation dataset, when the spec names one.
         teacher: The model to learn from, when the method has one.
         reward_model, value_model: The models that score answers and foresee the scores, when the method has them.
+        adapter: The adapter to start from, when the spec names one.
         script: The script, when the spec is ``hft.Script``.
         hardware: Flavors on offer and their prices; ``None`` means the snapshot shipped with the package.
         account: Whose token it is.
@@ -51,6 +52,7 @@ class Facts:
     teacher: ModelFacts | None = None
     reward_model: ModelFacts | None = None
     value_model: ModelFacts | None = None
+    adapter: ModelFacts | None = None
     script: ScriptFacts | None = None
     hardware: HardwareFacts | None = None
     account: AccountFacts = field(default_factory=AccountFacts)

@@ -28,6 +28,7 @@ class ModelFacts:
         dtype: dtype of the stored weights, such as ``"bfloat16"``.
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
+        task_type: PEFT's task type, such as ``"CAUSAL_LM"``, of an adapter.
     """
 
     path: str | None = None
@@ -54,3 +55,4 @@ class ModelFacts:
     dtype: str | None = None
     is_vision: bool | None = None
     has_chat_template: bool | None = None
+    task_type: str | None = None

@@ -230,6 +230,7 @@ def _token_reasons(spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mappin
         ("teacher", facts.teacher),
         ("reward model", facts.reward_model),
         ("value model", facts.value_model),
+        ("adapter", facts.adapter),
         ("dataset", facts.dataset),
         ("evaluation dataset", facts.eval_dataset),
     ):

@@ -18,7 +18,7 @@ class Input:
     """A model or a dataset of a spec.
 
     Attributes:
-        path: Field of the spec, such as ``"eval_dataset"``.
+        path: Field of the spec, such as ``"eval_dataset"`` or ``"lora.adapter"``.
         kind: ``"model"`` or ``"dataset"``.
         id: Hub id or local path, as the spec gives it.
         exists: Whether the Hub or the disk has it; ``None`` where unknown.
@@ -70,7 +70,7 @@ def data_inputs(context: Context[TrainSpec]) -> list[DataInput]:
 
 
 def inputs(context: Context[TrainSpec]) -> list[Input]:
-    """The models and the datasets."""
+    """The models, the adapter to start from, and the datasets."""
     spec, facts = context.spec, context.facts
     models: list[tuple[str, str | None, ModelFacts | None]] = [("model", spec.model, facts.model)]
     if isinstance(spec, TaughtSpec):
@@ -78,6 +78,8 @@ def inputs(context: Context[TrainSpec]) -> list[Input]:
     if isinstance(spec, ScoredSpec):
         models.append(("reward_model", spec.reward_model, facts.reward_model))
         models.append(("value_model", spec.value_model, facts.value_model))
+    if spec.lora is not None:
+        models.append(("lora.adapter", spec.lora.adapter, facts.adapter))
     found = [Input(path, "model", id, known.exists if known else None) for path, id, known in models if id is not None]
     return [*found, *data_inputs(context)]
 
