@@ -40,6 +40,7 @@ class Facts:
         teacher: The model to learn from, when the method has one.
         reward_model, value_model: The models that score answers and foresee the scores, when the method has them.
         reward_models: The models in ``reward_funcs``, in their order; empty where nobody looked.
+        adapter: The adapter to start from, when the spec names one.
         script: The script, when the spec is ``hft.Script``.
         hardware: Flavors on offer and their prices; ``None`` means the snapshot shipped with the package.
         account: Whose token it is.
@@ -55,6 +56,7 @@ class Facts:
     reward_model: ModelFacts | None = None
     value_model: ModelFacts | None = None
     reward_models: tuple[ModelFacts, ...] = ()
+    adapter: ModelFacts | None = None
     script: ScriptFacts | None = None
     hardware: HardwareFacts | None = None
     account: AccountFacts = field(default_factory=AccountFacts)

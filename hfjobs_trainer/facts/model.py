@@ -30,6 +30,7 @@ class ModelFacts:
             ``"gptq"``; ``None`` also where they are not.
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
+        task_type: PEFT's task type, such as ``"CAUSAL_LM"``, of an adapter.
     """
 
     path: str | None = None
@@ -57,3 +58,4 @@ class ModelFacts:
     quantization: str | None = None
     is_vision: bool | None = None
     has_chat_template: bool | None = None
+    task_type: str | None = None

@@ -13,7 +13,7 @@ from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
 from hfjobs_trainer.gathering.lengths import Count, measure
 from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
-from hfjobs_trainer.gathering.local_model import read_model
+from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
 from hfjobs_trainer.gathering.texts import Formats, text_columns
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
@@ -79,6 +79,7 @@ def gather(
     value = _model(hub, scored.value_model, scored.value_model_revision) if scored and scored.value_model else None
     judging = spec.reward_models if isinstance(spec, RewardedSpec) else ()
     judges = {judge: _model(hub, judge, None) for judge in judging}
+    adapter = _adapter(hub, spec.lora.adapter, spec.lora.adapter_revision) if spec.lora and spec.lora.adapter else None
     return Facts(
         model=model(),
         dataset=dataset(),
@@ -87,6 +88,7 @@ def gather(
         reward_model=reward() if reward else None,
         value_model=value() if value else None,
         reward_models=tuple(judges[judge]() for judge in judging),
+        adapter=adapter() if adapter else None,
         hardware=hardware() if hardware else None,
         account=account() if account else AccountFacts(has_token=token is not None),
         unanswered=_unanswered(hub, offline),
@@ -113,6 +115,12 @@ def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], Mo
     if is_local_path(model):
         return lambda: read_model(model)
     return hub.ask_model(model, revision) if hub else ModelFacts
+
+
+def _adapter(hub: Hub | None, adapter: str, revision: str | None) -> Callable[[], ModelFacts]:
+    if is_local_path(adapter):
+        return lambda: read_adapter(adapter)
+    return hub.ask_adapter(adapter, revision) if hub else ModelFacts
 
 
 def _tokenizer(hub: Hub | None, model: str, revision: str | None) -> Callable[[], Count | None]:

@@ -20,6 +20,7 @@ from hfjobs_trainer.gathering import viewer
 from hfjobs_trainer.gathering.answer import Answer, ask
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
+from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
 from hfjobs_trainer.gathering.tokenizer import download
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
 from hfjobs_trainer.planning.offers import parse_live
@@ -67,6 +68,14 @@ class Hub:
         config = self._ask(lambda token: self._read_file(repo_id, "config.json", revision, token))
         tokenizer = self._ask(lambda token: self._read_file(repo_id, "tokenizer_config.json", revision, token))
         return lambda: _model_facts(self._noted(repo_id, info()), config(), tokenizer())
+
+    def ask_adapter(self, repo_id: str, revision: str | None) -> Callable[[], ModelFacts]:
+        """Ask for an adapter; the function that is returned waits for the answers and puts them together."""
+        if not is_valid_repo_id(repo_id):
+            return lambda: ModelFacts(exists=False)
+        model = self.ask_model(repo_id, revision)
+        config = self._ask(lambda token: self._read_file(repo_id, ADAPTER_CONFIG, revision, token))
+        return lambda: replace(model(), task_type=as_text((config().value or {}).get("task_type")))
 
     def ask_tokenizer(self, repo_id: str, revision: str | None) -> Callable[[], Path | None]:
         """Have a model's ``tokenizer.json`` in the client's cache; the function that is returned waits for it.

@@ -13,6 +13,9 @@ from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
 
+ADAPTER_CONFIG = "adapter_config.json"
+"""File by which PEFT knows an adapter."""
+
 # The format's own limit.
 _MAX_HEADER_BYTES = 100_000_000
 
@@ -39,6 +42,13 @@ def read_model(text: str) -> ModelFacts:
         dtype=main_dtype(counts.items()) if counts else facts.dtype,
         has_chat_template=attempt(lambda: _has_chat_template(path)),
     )
+
+
+def read_adapter(text: str) -> ModelFacts:
+    """Facts about the adapter in the folder at ``text``; what cannot be read is ``None``."""
+    path = absolute(text)
+    config = attempt(lambda: read_json(path / ADAPTER_CONFIG)) or {}
+    return ModelFacts(path=str(path), exists=attempt(path.exists), task_type=as_text(config.get("task_type")))
 
 
 def read_json(path: Path) -> Json:

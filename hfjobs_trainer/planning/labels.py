@@ -33,9 +33,3 @@ def file_name(text: str) -> str:
 def basename(path: str) -> str:
     """Last part of a repository id or path."""
     return path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
-
-
-def split_repo_id(repo_id: str) -> tuple[str | None, str]:
-    """Namespace and name of a repository id; the namespace may be absent."""
-    namespace, slash, name = repo_id.partition("/")
-    return (namespace, name) if slash else (None, namespace)

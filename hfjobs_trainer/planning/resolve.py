@@ -239,6 +239,7 @@ def _token_reasons(spec: TrainSpec, facts: Facts, pushes: bool, tracking: Mappin
         ("reward model", facts.reward_model),
         ("value model", facts.value_model),
         *(("reward model", judge) for judge in facts.reward_models),
+        ("adapter", facts.adapter),
         ("dataset", facts.dataset),
         ("evaluation dataset", facts.eval_dataset),
     ):

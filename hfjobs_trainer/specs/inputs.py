@@ -19,7 +19,7 @@ class Input:
     """A model or a dataset of a spec.
 
     Attributes:
-        path: Field of the spec, such as ``"eval_dataset"``.
+        path: Field of the spec, such as ``"eval_dataset"`` or ``"lora.adapter"``.
         kind: ``"model"`` or ``"dataset"``.
         id: Hub id or local path, as the spec gives it.
         exists: Whether the Hub or the disk has it; ``None`` where unknown.
@@ -94,9 +94,11 @@ def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
 
 
 def inputs(context: Context[TrainSpec]) -> list[Input]:
-    """The models and the datasets."""
+    """The models, the adapter to start from, and the datasets."""
     spec, facts = context.spec, context.facts
     models = [("model", spec.model, facts.model), *side_models(spec, facts)]
+    if spec.lora is not None and spec.lora.adapter is not None:
+        models.append(("lora.adapter", spec.lora.adapter, facts.adapter))
     found = [Input(path, "model", id, known.exists if known else None) for path, id, known in models]
     return [*found, *data_inputs(context)]
 

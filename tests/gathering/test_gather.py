@@ -146,6 +146,23 @@ def test_every_model_among_the_rewards_is_looked_at(hub: Hub, tmp_path: Path) ->
     assert gathered(hub, spec()).reward_models == ()
 
 
+def test_an_adapter_to_start_from(hub: Hub, tmp_path: Path) -> None:
+    make_repo(hub, "models", "acme/sft", {"adapter_config.json": '{"task_type": "CAUSAL_LM"}'}, {"private": True})
+    found = gathered(hub, spec(lora={"adapter": "acme/sft"})).adapter
+    assert found is not None
+    assert (found.exists, found.private, found.task_type) == (True, True, "CAUSAL_LM")
+    missing = gathered(hub, spec(lora={"adapter": "acme/nope"})).adapter
+    assert missing is not None
+    assert (missing.exists, missing.task_type) == (False, None)
+    folder = tmp_path / "adapter"
+    assert gathered(hub, spec(lora={"adapter": str(folder)})).adapter == ModelFacts(path=str(folder), exists=False)
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"task_type": "SEQ_CLS"}')
+    local = ModelFacts(path=str(folder), exists=True, task_type="SEQ_CLS")
+    assert gathered(hub, spec(lora={"adapter": str(folder)})).adapter == local
+    assert gathered(hub, spec(lora={})).adapter is None
+
+
 def test_the_hardware_alone(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = gather_hardware(endpoint=hub.endpoint)
     assert facts is not None

@@ -220,6 +220,34 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
             )
         ],
     ),
+    (
+        "HUB001",
+        {"lora": {"adapter": "./sft"}, "namespace": "me"},
+        Facts(adapter=ModelFacts(exists=True)),
+        [
+            (
+                "./sft is on this machine, where a job cannot read it",
+                'hf upload me/sft ./sft --private, then adapter="me/sft"',
+            )
+        ],
+    ),
+    (
+        "HUB002",
+        {"lora": {"adapter": "me/sft"}},
+        Facts(model=ModelFacts(exists=True), dataset=DatasetFacts(exists=True), adapter=ModelFacts(exists=False)),
+        [
+            (
+                "the Hub has no model me/sft",
+                "check the spelling; a folder here is written ./me/sft, a private repository needs your token",
+            )
+        ],
+    ),
+    (
+        "HUB003",
+        {"lora": {"adapter": "bad id!/x y"}},
+        NOTHING,
+        [('"bad id!/x y" is no id of a repository', "namespace/name, or ./bad id!/x y for a folder here")],
+    ),
     # 14 heads go on two GPUs, not on four
     (
         "NODE005",
@@ -745,3 +773,17 @@ def test_an_epoch_that_takes_a_day_is_one_checkpoint() -> None:
     ((why, fix),) = said("TRAIN008", {"hardware": "l4x1", "num_train_epochs": 1, "save_strategy": "epoch"}, known)
     assert why.startswith("the first checkpoint is written after ")
     assert fix.startswith('save_strategy="steps" with save_steps=')
+
+
+def test_an_adapter_that_is_not_here() -> None:
+    facts = Facts(adapter=ModelFacts(exists=False))
+    assert said("DATA006", {"lora": {"adapter": "./nope"}}, facts, "local") == [
+        ("there is no ./nope on this machine", "check the path")
+    ]
+
+
+def test_a_private_adapter_needs_the_token() -> None:
+    spec = base({"lora": {"adapter": "me/sft"}, "report_to": "none", "output": {"push_to_hub": False}})
+    for private in (True, False):
+        plan = hft.plan(spec, facts=Facts(adapter=ModelFacts(exists=True, private=private)))
+        assert ("HF_TOKEN" in plan.request.secrets) is private

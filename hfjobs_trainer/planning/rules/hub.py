@@ -64,7 +64,7 @@ def _repo(path: str) -> str:
 def _push(item: Input, owner: str) -> str:
     repo = f"{owner}/{_repo(item.id)}"
     if item.kind == "model":
-        return f'hf upload {repo} {item.id} --private, then {item.path}="{repo}"'
+        return f'hf upload {repo} {item.id} --private, then {basename(item.path.replace(".", "/"))}="{repo}"'
     if data_suffix(item.id) is None:
         return f'datasets.load_from_disk("{item.id}").push_to_hub("{repo}", private=True), then {item.path}="{repo}"'
     return f'hf upload {repo} {item.id} --repo-type dataset --private, then {item.path}="{repo}"'

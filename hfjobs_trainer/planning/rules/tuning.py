@@ -305,6 +305,37 @@ def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Fou
         yield Found("quantization", why + other, 'hardware="l4x1", or another flavor with a newer GPU')
 
 
+@rule("TUNE008")
+def adapters_are_for_their_task(context: Context[TrainSpec]) -> Iterator[Found]:
+    """An adapter to start from was made for this kind of model.
+
+    What it does:
+        Refuses `lora.adapter` whose configuration names another task than the method's: a reward model's is
+        `SEQ_CLS`, all others' `CAUSAL_LM`.
+
+    Why:
+        PEFT chooses by the task how it wraps the model, and ends with an error once a model of another kind is loaded.
+
+    Example:
+        ```python
+        hft.Reward(model=..., dataset=..., lora=hft.LoRA(adapter="me/sft-adapter"))
+        ```
+
+    Use instead:
+        ```python
+        hft.Reward(model="me/sft-merged", dataset=..., lora=hft.LoRA())
+        ```
+    """
+    spec, facts = context.spec, context.facts.adapter
+    if spec.lora is None or spec.lora.adapter is None:
+        return
+    known = need(facts, f"the adapter {spec.lora.adapter}")
+    task, wanted = need(known.task_type, f"the task of the adapter {spec.lora.adapter}"), type(spec).METHOD.lora_task
+    if task != wanted:
+        why = f"{spec.lora.adapter} is an adapter of the type {task}, and {type(spec).METHOD.label} trains {wanted}"
+        yield Found("lora.adapter", why, "merge it, and give the merged model as model")
+
+
 # Methods whose weights transformers unpacks where the GPU or a package for them is lacking, or can train as they are.
 _UNPACKED = frozenset({"mxfp4", "fp8", "mxfp8", "bitnet"})
 
