@@ -114,7 +114,7 @@ class Failure:
             return AuthError(f"{text} HF_TOKEN to a valid token of {_TOKENS_PAGE}.{said}", cause)
         if self.status == 403:
             found = _MISSING_RIGHT.search(self.text)
-            # a resource group's, as huggingface/hub-docs says in docs/hub/jobs-pricing.md
+            # of a resource group, says huggingface/hub-docs; in which words is not documented
             if not found and _SPEND_LIMIT.search(self.text):
                 return QuotaError(f"cannot {asked.doing}{where}: a spending limit is reached.{said}", cause)
             right = found[1] if found else asked.permission
