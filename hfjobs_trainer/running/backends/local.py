@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -268,7 +268,7 @@ def _status(folder: Path) -> JobStatus:
 
 
 @contextlib.contextmanager
-def _damage_told(folder: Path) -> Iterator[None]:
+def _damage_told(folder: Path) -> Generator[None]:
     """Say of files that cannot be read that they are damaged."""
     try:
         yield
