@@ -254,6 +254,7 @@ class Client:
             BudgetExceeded: It is expected to cost more than ``max_usd``; the other reasons, if any, are told as well.
             AuthError, QuotaError: The Hub refused.
             HubUnavailable: The Hub could not be reached, or did not answer what had to be known for the plan.
+            ValueError: ``backend`` names none.
         """
         from hfjobs_trainer.planning.budget import over_budget
         from hfjobs_trainer.planning.plan import Plan
@@ -263,6 +264,7 @@ class Client:
         if backend is None and isinstance(what, Plan) and what.backend != _name(self.backend):
             chosen = what.backend
         where = _name(chosen)
+        running = self._backend(chosen)
         # paths and problems differ from place to place, so a plan for another one is made anew
         plan = what if isinstance(what, Plan) and what.backend == where else None
         if plan is None:
@@ -275,7 +277,6 @@ class Client:
         if errors:
             subject = f"{type(plan.spec).METHOD.label} spec"
             raise over_budget(plan, subject) or SpecError(plan.problems, subject)
-        running = chosen if not isinstance(chosen, str) else self._backend(chosen)
         env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
         record = running.submit(replace(plan, request=replace(plan.request, env=env)))
         return Job(record, running)
@@ -298,8 +299,18 @@ class Client:
             wanted["group"] = slug(group)
         if method is not None:
             wanted["method"] = method
-        backend = self._backend(self.backend) if isinstance(self.backend, str) else self.backend
+        backend = self._backend(self.backend)
         return [Job(record, backend) for record in backend.list(wanted)]
+
+    def job(self, job_id: str) -> Job:
+        """Find a job of this client's backend again: ``Job.from_id`` with its token and endpoint.
+
+        Raises:
+            JobNotFound: There is no such job, or the token may not see it.
+        """
+        from hfjobs_trainer.running.job import Job
+
+        return Job.from_id(job_id, backend=self._backend(self.backend))
 
     def submit_fields(self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool) -> Any:
         """What ``submit_<method>`` does with its keyword arguments."""
@@ -332,7 +343,9 @@ class Client:
             raise SpecError([problem], "Script spec")
         return parsed
 
-    def _backend(self, name: str) -> Backend:
+    def _backend(self, name: Backend | str) -> Backend:
+        if not isinstance(name, str):
+            return name
         if name == "hub":
             from hfjobs_trainer.running.backends.hub import HubBackend
 

@@ -7,7 +7,7 @@ import dataclasses
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hubsim
 import pytest
@@ -99,3 +99,23 @@ def test_a_failure_can_be_pickled_and_copied() -> None:
             failed.status,
             ("a", "b"),
         )
+
+
+def test_a_job_is_found_again_with_the_token_of_the_client(hub: hubsim.Hub, spec: hft.Script) -> None:
+    client = hft.Client(token="hf_bob_write", endpoint=hub.endpoint)
+    job = client.submit(spec)
+    assert client.job(job.id).record == job.record
+    with pytest.raises(hft.JobNotFound):
+        client.job("bob/6affffffffffffffffffffff")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_place_that_is_none_is_told(spec: hft.Script, dry_run: bool) -> None:
+    with pytest.raises(ValueError, match='backend=\'lokal\': must be "hub", "local" or a Backend'):
+        hft.submit(spec, backend=cast("Any", "lokal"), dry_run=dry_run)
+
+
+def test_a_timeout_that_no_float_holds_is_a_problem() -> None:
+    for timeout in (10**400, "9" * 400 + ":00:00", "9" * 400 + "h"):
+        report = hft.check({"method": "sft", "model": "a/b", "dataset": "c/d", "timeout": timeout}, offline=True)
+        assert "timeout" in [problem.path for problem in report.problems]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
 from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus
@@ -61,18 +62,23 @@ class Job:
         self._backend = backend
 
     @classmethod
-    def from_id(cls, job_id: str, *, backend: Backend | None = None, token: str | None = None) -> Job:
+    def from_id(
+        cls, job_id: str, *, backend: Backend | Literal["hub", "local"] | None = None, token: str | None = None
+    ) -> Job:
         """Find a job again, in another process or on another day.
 
         Args:
             job_id: ``"namespace/id"`` on Hugging Face Jobs, ``"local/..."`` on this machine.
-            backend: Where it runs; by default told from the id.
+            backend: Where it runs, a ``Backend`` or its name; by default told from the id.
             token: Hugging Face token; by default the one of the environment or of ``hf auth login``.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
+            ValueError: ``backend`` names none.
         """
-        chosen = backend or _backend_of(job_id, token)
+        chosen = _backend_of(job_id) if backend is None else backend
+        if isinstance(chosen, str):
+            chosen = _backend_named(chosen, token)
         return cls(chosen.inspect(job_id), chosen)
 
     def __repr__(self) -> str:
@@ -237,17 +243,23 @@ def _minutes(status: JobStatus) -> int:
     return math.ceil(max(0.0, seconds) / 60)
 
 
-def _backend_of(job_id: str, token: str | None) -> Backend:
+def _backend_of(job_id: str) -> str:
     prefix, slash, rest = job_id.partition("/")
     if not (slash and rest) or prefix == "inprocess":
         raise BackendError(
             f"{job_id!r} does not tell where the job runs: give its whole id, such as"
             ' "namespace/687f911eaea852de79c4a50a" or "local/...", or backend=...'
         )
-    if prefix == "local":
+    return "local" if prefix == "local" else "hub"
+
+
+def _backend_named(name: str, token: str | None) -> Backend:
+    if name == "local":
         from hfjobs_trainer.running.backends.local import LocalBackend
 
         return LocalBackend()
-    from hfjobs_trainer.running.backends.hub import HubBackend
+    if name == "hub":
+        from hfjobs_trainer.running.backends.hub import HubBackend
 
-    return HubBackend(token=token)
+        return HubBackend(token=token)
+    raise ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')

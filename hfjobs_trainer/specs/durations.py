@@ -24,14 +24,13 @@ def parse_duration(value: int | float | str | timedelta) -> int:
     Raises:
         ValueError: The text is no duration, or the duration is not positive.
     """
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, bool):
+    if isinstance(value, bool):
         raise ValueError(f"{value} is no duration")
-    elif isinstance(value, int | float):
-        seconds = float(value)
-    else:
-        seconds = _parse_text(value)
+    try:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else value
+        seconds = float(_parse_text(seconds) if isinstance(seconds, str) else seconds)
+    except OverflowError:
+        raise ValueError("a duration of more seconds than a float can hold") from None
     if not 0 < seconds < float("inf"):
         raise ValueError("a duration must be longer than 0 seconds")
     return -int(-seconds // 1)

@@ -235,6 +235,12 @@ def test_what_is_refused_is_not_sent_again(
     assert len(sent(hub)) == 1
 
 
+def test_a_spending_limit_is_no_missing_right(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.fail(**POST, response={"status": 403, "body": {"error": "Resource group spend limit reached"}})
+    with pytest.raises(QuotaError, match=r"spending limit is reached.*Resource group spend limit"):
+        backend.submit(plan())
+
+
 def test_the_hub_says_what_is_wrong_with_a_request(backend: HubBackend) -> None:
     with pytest.raises(BackendError, match=r"environment\.X"):
         backend.submit(plan(env={"X": "1"}))

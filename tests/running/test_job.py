@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -120,6 +121,16 @@ def test_durations_are_said_as_people_say_them(seconds: float, text: str):
 def test_an_id_that_does_not_say_where_is_refused(job_id: str):
     with pytest.raises(BackendError, match="does not tell where the job runs"):
         Job.from_id(job_id)
+
+
+def test_the_name_of_a_backend_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HFT_HOME", str(tmp_path))
+    job = LocalPlace(tmp_path / "runs").start()
+    assert Job.from_id(job.id, backend="local").record == job.record
+    assert Job.from_id(job.id.removeprefix("local/"), backend="local").record == job.record
+    with pytest.raises(ValueError, match='"hub", "local" or a Backend'):
+        Job.from_id(job.id, backend=cast("Any", "lokal"))
+    job.wait(20)
 
 
 def test_a_local_id_leads_to_the_local_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

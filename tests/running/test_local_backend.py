@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -354,6 +355,23 @@ for use in (hft.LocalBackend, lambda: hft.Client(backend="local").jobs(), lambda
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.stderr == ""
     assert ended.stdout.count("on Windows, use it inside WSL") == 3
+
+
+@pytest.mark.parametrize("file", ["record.json", "status.json"])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"created_at": 1}'])
+def test_a_damaged_run_is_told_of(place: LocalPlace, file: str, text: str):
+    job = place.start().wait(20)
+    (place.folder(job) / file).write_text(text)
+    with pytest.raises(BackendError, match=f"{place.folder(job)} are damaged"):
+        job.status()
+    if file == "record.json":
+        with pytest.raises(BackendError, match="damaged"):
+            Job.from_id(job.id, backend=place.backend)
+
+
+def test_another_interpreter_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="python='curent'"):
+        LocalBackend(python=cast("Any", "curent"))
 
 
 def test_what_is_no_run_is_not_listed(place: LocalPlace):

@@ -15,6 +15,7 @@ from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNo
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _BILLING_PAGE = "https://huggingface.co/settings/billing"
 _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
+_SPEND_LIMIT = re.compile(r"spend\w* limit|limit\w* \w* ?spend", re.IGNORECASE)
 _STATUS_OF_UPLOAD = re.compile(r"\b([45]\d\d) [A-Z]")
 _TEXT_LIMIT = 500
 
@@ -113,6 +114,9 @@ class Failure:
             return AuthError(f"{text} HF_TOKEN to a valid token of {TOKENS_PAGE}.{said}", cause)
         if self.status == 403:
             found = _MISSING_RIGHT.search(self.text)
+            # of a resource group, says huggingface/hub-docs; in which words is not documented
+            if not found and _SPEND_LIMIT.search(self.text):
+                return QuotaError(f"cannot {asked.doing}{where}: a spending limit is reached.{said}", cause)
             right = found[1] if found else asked.permission
             text = f"the token may not {asked.doing}{where}: it lacks the permission {right}. Give it that at"
             return AuthError(f"{text} {TOKENS_PAGE}, or use another token or namespace.{said}", cause)

@@ -12,10 +12,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.running.backends import processes, supervise
@@ -26,6 +26,7 @@ from hfjobs_trainer.running.events import visible_lines
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import JobRequest, Plan
 
+Interpreter = Literal["uv", "current"]
 PREFIX = "local/"
 # How often a log that is followed is looked at, seconds.
 POLL_SECONDS = 0.2
@@ -48,12 +49,13 @@ class LocalBackend:
 
     Raises:
         BackendError: This is Windows, outside WSL.
+        ValueError: ``python`` is neither.
     """
 
     def __init__(
         self,
         root: str | Path | None = None,
-        python: Literal["uv", "current"] = "uv",
+        python: Interpreter = "uv",
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         try:
@@ -61,6 +63,8 @@ class LocalBackend:
         except ImportError as error:
             why = "the local backend needs Linux or macOS; on Windows, use it inside WSL"
             raise BackendError(why, error) from error
+        if python not in get_args(Interpreter):
+            raise ValueError(f'python={python!r}: must be "uv" or "current"')
         self.root = (Path(root) if root is not None else default_root()).expanduser().absolute()
         self.python = python
         self.grace_seconds = grace_seconds
@@ -100,8 +104,7 @@ class LocalBackend:
 
     def inspect(self, job_id: str) -> JobRecord:
         """What is known of a job; raise ``JobNotFound`` if there is none under this root."""
-        folder = self._folder(job_id)
-        return _record(folder, _read_json(folder / "record.json"))
+        return _read_record(self._folder(job_id))
 
     def status(self, job_id: str) -> JobStatus:
         """Where the job is now; ERROR also when its supervisor has died without a word."""
@@ -135,8 +138,8 @@ class LocalBackend:
         """Jobs under this root that carry all of these labels, newest first."""
         found: list[JobRecord] = []
         for path in self.root.glob("*/record.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                record = _record(path.parent, _read_json(path))
+            with contextlib.suppress(BackendError):
+                record = _read_record(path.parent)
                 if labels.items() <= record.labels.items():
                     found.append(record)
         return sorted(found, key=lambda record: (record.created_at, record.id), reverse=True)
@@ -242,20 +245,35 @@ def check_secrets(request: JobRequest) -> None:
         )
 
 
+def _read_record(folder: Path) -> JobRecord:
+    with _damage_told(folder):
+        return _record(folder, _read_json(folder / "record.json"))
+
+
 def _record(folder: Path, record: dict[str, Any]) -> JobRecord:
     created = datetime.fromisoformat(record["created_at"])
     return JobRecord(record["id"], labels=record["labels"], created_at=created, folder=str(folder))
 
 
 def _status(folder: Path) -> JobStatus:
-    created = _time(_read_json(folder / "record.json")["created_at"])
+    with _damage_told(folder):
+        created = _time(_read_json(folder / "record.json")["created_at"])
+        try:
+            status = _read_json(folder / "status.json")
+        except FileNotFoundError:
+            return JobStatus("SCHEDULING", created_at=created)
+        return JobStatus(
+            status["stage"], status["message"], created, _time(status["started_at"]), _time(status["finished_at"])
+        )
+
+
+@contextlib.contextmanager
+def _damage_told(folder: Path) -> Generator[None]:
+    """Say of files that cannot be read that they are damaged."""
     try:
-        status = _read_json(folder / "status.json")
-    except FileNotFoundError:
-        return JobStatus("SCHEDULING", created_at=created)
-    return JobStatus(
-        status["stage"], status["message"], created, _time(status["started_at"]), _time(status["finished_at"])
-    )
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BackendError(f"the files of the run in {folder} are damaged ({type(error).__name__})", error) from error
 
 
 def _supervisor(folder: Path) -> int | None:
