@@ -233,16 +233,17 @@ def relaunch(
         # A single process would spread the model over all GPUs, layer by layer.
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = first
+    script = sys.argv
     if nodes and nodes.trains == 1 and processes < 2:
         os.environ["WORLD_SIZE"] = "1"  # it is the one that trains
-        sys.exit(nodes.run([sys.executable, *sys.argv]))
+        sys.exit(nodes.run([sys.executable, *script]))
     if nodes or processes > 1:
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
         # Precision is for the trainer's own arguments to say.
         launch += ["--gpu_ids=all", "--mixed_precision=no", "--dynamo_backend=no"]
         alone = [f"--num_processes={processes}", "--num_machines=1"]
         alone += ["--main_process_port=0"]
-        launch += [*(nodes.arguments if nodes else alone), *sys.argv]
+        launch += [*(nodes.arguments if nodes else alone), *script]
         if nodes:
             sys.exit(nodes.run(launch))
         os.execv(sys.executable, launch)

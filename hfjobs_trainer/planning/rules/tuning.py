@@ -192,7 +192,7 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     spec = context.spec
     wanted = spec.attn_implementation or ""
     brought = {canonicalize_name(item.name): item for item in _requirements(spec)}
-    kernels = "kernels" in brought and _takes_only(brought["kernels"], *KERNELS)
+    kernels = "kernels" in brought and _takes_only(brought[canonicalize_name("kernels")], *KERNELS)
     if "/" in wanted or (spec.model_init_kwargs or {}).get("use_kernels"):
         if not kernels:
             low, high = KERNELS
