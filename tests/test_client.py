@@ -59,7 +59,10 @@ def test_the_namespace_of_a_backend_is_that_of_its_plans(hub: hubsim.Hub, spec: 
     assert hft.Client(backend=backend, namespace="alice").plan(spec).request.namespace == "alice"
 
 
-def test_a_plan_is_submitted_by_the_backend_it_was_made_for(tmp_path: Path, spec: hft.Script) -> None:
+def test_a_plan_is_submitted_by_the_backend_it_was_made_for(
+    tmp_path: Path, spec: hft.Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_alice_write")
     nowhere = hft.InProcessBackend()
     client = hft.Client(backend=nowhere)
     job = client.submit(client.plan(spec, offline=True))

@@ -302,7 +302,7 @@ def test_an_estimate_says_why_there_is_none() -> None:
     assert two.why_not == "global_batch_size=3 cannot be spread over 2 GPUs"
     assert str(two).startswith("memory: global_batch_size=3 cannot be spread over 2 GPUs\n")
     unknown = hft.estimate(sft(), gpu="H100", facts=Facts())
-    assert "the size of the model is unknown" in str(unknown)
+    assert "nobody knows the size of me/model" in str(unknown)
     large = hft.estimate(sft(), gpu="3090", facts=facts(LLAMA_8B))
     assert large.why_not is not None
     assert large.why_not.startswith("needs ")

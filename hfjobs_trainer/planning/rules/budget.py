@@ -190,17 +190,17 @@ def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("use_vllm", why, "use_vllm=True")
 
 
-@rule("COST005", stage="run", scope="remote", scripts=True)
+@rule("COST005", stage="run", scope="remote", scripts=True, severity="warning")
 def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
     """A cap leaves the run the time that was given to it.
 
     What it does:
-        Refuses a `timeout` that is longer than `max_hours`, or that costs more than `max_usd` on the machine. Padding
-        does not count: a cap may take that away.
+        Where nobody can say how long the run takes, warns of a `timeout` that is longer than `max_hours`, or that costs
+        more than `max_usd` on the machine. Padding does not count: a cap may take that away. Where there is an
+        estimate, that is what a cap is held against.
 
     Why:
-        The two contradict each other. The cap wins, so that a run that needs its time would be ended before its end,
-        and the money be lost.
+        The cap wins: a run that needs the time that you gave it is ended before its end, and the money is lost.
 
     Example:
         ```python
@@ -213,7 +213,7 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
         ```
     """
     spec, flavor = context.spec, context.flavor
-    if spec.timeout is None:
+    if spec.timeout is None or context.duration is not None:
         return
     price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
     given = format_duration(spec.timeout)

@@ -199,7 +199,7 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
             why = f"kernels from the Hub need kernels>={low},<{high}, and no such version is asked for"
             fix = f'"sdpa", or leave it out; or extra_dependencies=["kernels>={low},<{high}"], once there is one'
             yield Found("attn_implementation" if "/" in wanted else "model_init_kwargs", why, fix)
-    elif wanted and wanted not in ATTENTION and not spec.trust_remote_code:
+    elif spec.attn_implementation is not None and wanted not in ATTENTION and not spec.trust_remote_code:
         close = difflib.get_close_matches(wanted, ATTENTION, 1, 0.5)
         why = f'transformers knows no attention "{wanted}"; it has {", ".join(ATTENTION)}'
         yield Found("attn_implementation", why, f'"{close[0] if close else "sdpa"}"')
