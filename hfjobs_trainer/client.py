@@ -286,6 +286,8 @@ class Client:
     ) -> list[Job]:
         """Runs that this package has submitted, newest first, found by their labels.
 
+        They are those of this client's ``namespace``; without one, of the token's owner.
+
         Args:
             group: Only those of this tracking group.
             method: Only those of this training method.

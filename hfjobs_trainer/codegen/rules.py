@@ -32,6 +32,7 @@ AREAS: dict[str, str] = {
     "SFT": "Supervised fine-tuning",
     "DPO": "Direct preference optimisation",
     "KTO": "Kahneman-Tversky optimisation",
+    "ORPO": "Odds ratio and contrastive preference optimisation",
     "GRPO": "Answers that the model generates, and their rewards",
     "TOOL": "Tools",
     "VLLM": "Generation with vLLM",

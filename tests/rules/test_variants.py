@@ -297,6 +297,16 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
             )
         ],
     ),
+    (
+        "GRPO014",
+        {
+            "method": "online_dpo",
+            "reward_funcs": [{"name": "f", "source": "def f(completions, log_metric, **kwargs):\n    return [0.0]\n"}],
+        },
+        columns("prompt"),
+        [("f needs a column log_metric of me/data; it has only prompt", "a dataset with log_metric")],
+    ),
+    ("ORPO002", {"method": "orpo", "generate_during_eval": True, "extra_dependencies": ["comet-ml"]}, NOTHING, []),
     # one node trains, the other one serves
     ("NODE002", apart("l4x1", strategy="single"), NOTHING, []),
     ("NODE003", apart("l4x1", eval_fraction=0.1, eval_strategy="steps", load_best_model_at_end=True), NOTHING, []),

@@ -23,8 +23,9 @@ from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, INSTALLED, RewardFunct
 CODED = [*REWARDED, "distillation"]
 """Methods that take Python functions: as rewards, or as tools."""
 
-# What TRL passes to every reward beside the columns of the dataset.
-_PASSED = frozenset({"prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"})
+# What TRL passes to every reward beside the columns of the dataset, and what to those of some methods only.
+_PASSED = frozenset({"prompts", "completions", "completion_ids", "trainer_state"})
+_LOGGERS = frozenset({"log_extra", "log_metric"})
 _COLUMNS_OF_BUILTINS = {"accuracy_reward": ("solution",), "reasoning_accuracy_reward": ("solution",)}
 
 # Names that a script's own part gives to things, beside those of the runtime blocks and imports.
@@ -258,6 +259,33 @@ def _script_imports() -> frozenset[str]:
     return frozenset(origin for line in lines for _, origin in _bound(line))
 
 
+@rule("GRPO016", methods=["online_dpo"])
+def rewards_of_online_dpo_are_synchronous(context: Context[GRPO]) -> Iterator[Found]:
+    """Rewards of online DPO are synchronous.
+
+    What it does:
+        Refuses rewards that are defined with `async def` in `hft.OnlineDPO`.
+
+    Why:
+        Its trainer calls a reward and does not await it, which ends in a `TypeError` at the first step; GRPO's and
+        RLOO's trainers do.
+
+    Example:
+        ```python
+        async def brevity(completions, **kwargs): ...
+        ```
+
+    Use instead:
+        ```python
+        def brevity(completions, **kwargs): ...
+        ```
+    """
+    for reward in _functions(context):
+        if isinstance(ast.parse(reward.source).body[0], ast.AsyncFunctionDef):
+            why = f"{reward.name} is async, which OnlineDPOTrainer does not await"
+            yield Found("reward_funcs", why, f"def {reward.name}(...), without async")
+
+
 @rule("GRPO014", methods=REWARDED)
 def rewards_find_their_columns(context: Context[GRPO]) -> Iterator[Found]:
     """The dataset has the columns that the rewards ask for.
@@ -283,9 +311,10 @@ def rewards_find_their_columns(context: Context[GRPO]) -> Iterator[Found]:
         ```
     """
     wanted: list[tuple[str, str]] = []
+    passed = _PASSED if type(context.spec).METHOD.name == "online_dpo" else _PASSED | _LOGGERS
     for item in context.spec.reward_funcs:
         if isinstance(item, RewardFunction):
-            wanted += [(item.name, name) for name in _required(item) if name not in _PASSED]
+            wanted += [(item.name, name) for name in _required(item) if name not in passed]
         else:
             wanted += [(item, name) for name in _COLUMNS_OF_BUILTINS.get(item, ())]
     if not wanted:

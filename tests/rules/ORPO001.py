@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+STREAM = {"id": "me/data", "streaming": True}
+BAD = {"method": "orpo", "dataset": STREAM, "eval_dataset": STREAM | {"split": "test"}, "max_steps": 100}
+GOOD = {"method": "orpo", "dataset": "me/data", "max_steps": 100}
+EXPECTED = [
+    ("dataset.streaming", "ORPOTrainer takes no stream", "leave it out"),
+    ("eval_dataset.streaming", "ORPOTrainer takes no stream", "leave it out"),
+]
