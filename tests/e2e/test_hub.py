@@ -76,12 +76,15 @@ def test_a_submitted_run_trains_reports_and_leaves_its_model_on_the_hub(
     assert [found.id for found in client.jobs(group="e2e/0.1")] == [job.id]
 
 
+def gives_up(completions: list[object], **columns: object) -> list[float]:
+    raise ValueError(f"no reward for {len(completions)} answers")
+
+
 def test_a_run_that_fails_tells_its_last_words(client: hft.Client, hub_env: hubsim.Hub) -> None:
-    # the reward model is not there, which nobody can know beforehand
     spec = hft.GRPO(
         model="alice/tiny",
         dataset="alice/pairs",
-        reward_funcs="alice/no-such-reward-model",
+        reward_funcs=gives_up,
         timeout="20m",
         tracking=hft.Tracking(report_to="none"),
         output=hft.Output(hub_model_id="alice/tiny-grpo"),
@@ -91,7 +94,7 @@ def test_a_run_that_fails_tells_its_last_words(client: hft.Client, hub_env: hubs
     assert isinstance(job, hft.Job)
 
     status = job.watch()
-    with pytest.raises(hft.JobFailed, match="no-such-reward-model") as caught:
+    with pytest.raises(hft.JobFailed, match="no reward for 8 answers") as caught:
         job.raise_for_status()
 
     assert status.stage == "ERROR"

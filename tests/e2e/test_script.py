@@ -211,12 +211,16 @@ def test_what_travels_is_what_was_read(server: Any) -> None:
     assert hft.check(spec.replace(sha256=digest), backend="hub").problems[0].code == "SCRIPT002"
 
 
-def test_the_plan_is_what_any_backend_gets(server: Any, tmp_path: Path) -> None:
+def test_the_plan_is_what_any_backend_gets(server: Any, hub: hubsim.Hub, tmp_path: Path) -> None:
     _, folder, url = server
     (folder / "x.py").write_text("# /// script\n# dependencies = ['trl']\n# ///\nprint(1)\n", "utf-8")
     backend = InProcessBackend()
-    spec = hft.Script(f"{url}/x.py", script_args=["--push_to_hub"], hardware="t4-small", timeout="1h", namespace="me")
-    job = hft.submit(spec, backend=backend)
+    owner = "alice"
+    client = hft.Client(token="hf_alice_write", endpoint=hub.endpoint)
+    spec = hft.Script(
+        f"{url}/x.py", script_args=["--push_to_hub"], hardware="t4-small", timeout="1h", namespace="alice"
+    )
+    job = client.submit(spec, backend=backend)
     assert job.id.startswith("inprocess/script-x")
     (plan,) = backend.plans
     request = plan.request
@@ -225,7 +229,7 @@ def test_the_plan_is_what_any_backend_gets(server: Any, tmp_path: Path) -> None:
     assert len(request.env["HFT_RUN_ID"]) == 32
     (tmp_path / "saved.py").write_text(request.script, "utf-8")
     assert hft.load(tmp_path / "saved.py") == spec
-    assert hft.plan(spec.to_dict(), backend="hub").request.labels == request.labels
+    assert client.plan(spec.to_dict(), backend="hub").request.labels == request.labels
 
 
 def test_one_process_per_gpu_unless_the_script_launches_itself(server: Any) -> None:

@@ -237,6 +237,7 @@ def test_attention_is_transformers() -> None:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
     from transformers.utils import import_utils
 
-    assert set(ATTENTION) == {"eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()}
+    # a simulation in the same process leaves its own behind
+    assert set(ATTENTION) == {"eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()} - {"simulated_kernel"}
     low, high = (Version(getattr(import_utils, f"KERNELS_{end}_VERSION")) for end in ("MIN", "MAX"))
     assert (low, high) == tuple(map(Version, KERNELS))
