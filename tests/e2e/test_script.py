@@ -215,7 +215,6 @@ def test_the_plan_is_what_any_backend_gets(server: Any, hub: hubsim.Hub, tmp_pat
     _, folder, url = server
     (folder / "x.py").write_text("# /// script\n# dependencies = ['trl']\n# ///\nprint(1)\n", "utf-8")
     backend = InProcessBackend()
-    owner = "alice"
     client = hft.Client(token="hf_alice_write", endpoint=hub.endpoint)
     spec = hft.Script(
         f"{url}/x.py", script_args=["--push_to_hub"], hardware="t4-small", timeout="1h", namespace="alice"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
@@ -41,7 +41,7 @@ class ORPO(ORPOArgs, TrainSpec):
 
 
 @rule("ORPO001", methods=["orpo", "cpo"])
-def pairs_are_loaded_whole(context: Context[Any]) -> Iterator[Found]:
+def pairs_are_loaded_whole(context: Context[ORPO]) -> Iterator[Found]:
     """ORPO and CPO take datasets that are loaded whole.
 
     What it does:
@@ -69,7 +69,7 @@ def pairs_are_loaded_whole(context: Context[Any]) -> Iterator[Found]:
 
 
 @rule("ORPO002", methods=["orpo", "cpo"])
-def generated_samples_have_a_table(context: Context[Any]) -> Iterator[Found]:
+def generated_samples_have_a_table(context: Context[ORPO]) -> Iterator[Found]:
     """Samples that are generated in an evaluation go to W&B.
 
     What it does:
