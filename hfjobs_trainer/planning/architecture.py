@@ -222,17 +222,12 @@ def shape_of(model: ModelFacts) -> Shape | None:
         return value or max(1, guess)
 
     vocab = or_guess("vocab_size", model.vocab_size, 151_936)
-    ends, matrices = 1 if model.tie_word_embeddings else 2, 3 if _gated(model) else 2
-    hidden = or_guess("hidden_size", model.hidden_size, _usual_hidden(known, ends * vocab, matrices))
+    depth = _usual_depth(known, vocab * (1 if model.tie_word_embeddings else 2), 3 if _gated(model) else 2)
+    hidden = or_guess("hidden_size", model.hidden_size, 128 * depth)
+    layers = or_guess("num_hidden_layers", model.num_hidden_layers, depth)
     heads = or_guess("num_attention_heads", model.num_attention_heads, hidden // 128)
     head_size = model.head_dim or max(1, hidden // heads)
-    # layers and MLPs that are guessed make up what is known of the whole
-    body = max(0, known - ends * vocab * hidden)
-    attention = 2 * hidden * head_size * (heads + (model.num_key_value_heads or heads))
-    usual = attention + matrices * hidden * (model.intermediate_size or 7 * hidden // 2)
-    layers = or_guess("num_hidden_layers", model.num_hidden_layers, round(body / usual))
-    left = 7 * hidden // 2 if model.num_experts else int((body / layers - attention) / (matrices * hidden))
-    ffn = or_guess("intermediate_size", model.intermediate_size, left)
+    ffn = or_guess("intermediate_size", model.intermediate_size, 7 * hidden // 2)
     if counted is not None and abs(known - counted) > 0.1 * counted:
         assumed.append("layers other than the configuration says")
     return Shape(
@@ -264,10 +259,10 @@ def shape_of(model: ModelFacts) -> Shape | None:
     )
 
 
-def _usual_hidden(parameters: int, ends: int, matrices: int) -> int:
-    """Width of a model of so many parameters, with the proportions of Llama 7B to 70B.
+def _usual_depth(parameters: int, ends: int, matrices: int) -> int:
+    """Layers of a model of so many parameters, with the proportions of Llama 7B to 70B.
 
-    Those are 128 numbers for each layer, and an MLP of 7/2 of the width.
+    Those are 128 numbers of width for each layer, and an MLP of 7/2 of the width.
 
     Args:
         parameters: Parameters of the whole model.
@@ -279,7 +274,7 @@ def _usual_hidden(parameters: int, ends: int, matrices: int) -> int:
         hidden = 128 * layers
         return layers * (4 + 3.5 * matrices) * hidden**2 + ends * hidden
 
-    return 128 * min(range(2, 512), key=lambda layers: abs(size(layers) - parameters))
+    return min(range(2, 512), key=lambda layers: abs(size(layers) - parameters))
 
 
 def adapted_linears(
