@@ -222,7 +222,9 @@ def shape_of(model: ModelFacts) -> Shape | None:
         return value or max(1, guess)
 
     vocab = or_guess("vocab_size", model.vocab_size, 151_936)
-    depth = _usual_depth(known, vocab * (1 if model.tie_word_embeddings else 2), 3 if _gated(model) else 2)
+    # From 128 numbers of width for each layer and an MLP of 7/2 of it, the proportions of Llama 7B to 70B: a layer has
+    # 4 * hidden^2 parameters, and 3.5 * hidden^2 for each matrix of its MLP.
+    depth = max(2, round((known / ((4 + 3.5 * (3 if _gated(model) else 2)) * 128**2)) ** (1 / 3)))
     hidden = or_guess("hidden_size", model.hidden_size, 128 * depth)
     layers = or_guess("num_hidden_layers", model.num_hidden_layers, depth)
     heads = or_guess("num_attention_heads", model.num_attention_heads, hidden // 128)
@@ -257,24 +259,6 @@ def shape_of(model: ModelFacts) -> Shape | None:
         fused_gate=model.model_type in _FUSED_GATE,
         assumed=tuple(assumed),
     )
-
-
-def _usual_depth(parameters: int, ends: int, matrices: int) -> int:
-    """Layers of a model of so many parameters, with the proportions of Llama 7B to 70B.
-
-    Those are 128 numbers of width for each layer, and an MLP of 7/2 of the width.
-
-    Args:
-        parameters: Parameters of the whole model.
-        ends: Rows of the embedding and the head together.
-        matrices: Matrices of an MLP.
-    """
-
-    def size(layers: int) -> float:
-        hidden = 128 * layers
-        return layers * (4 + 3.5 * matrices) * hidden**2 + ends * hidden
-
-    return min(range(2, 512), key=lambda layers: abs(size(layers) - parameters))
 
 
 def adapted_linears(
