@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measurements import Measurement, measurement_of
-from hfjobs_trainer.planning.arithmetic import Passes, arithmetic_of
-from hfjobs_trainer.planning.duration import Setup, Work, estimate_duration
-from hfjobs_trainer.planning.gpus import Gpu, all_gpus, find_gpu
-from hfjobs_trainer.planning.ranges import Range
-from hfjobs_trainer.planning.rows import RowLengths, row_lengths
+from hfjobs_trainer.planning.duration.arithmetic import Passes, arithmetic_of
+from hfjobs_trainer.planning.duration.estimate import Setup, Work, estimate_duration
+from hfjobs_trainer.planning.hardware.gpus import Gpu, all_gpus, find_gpu
+from hfjobs_trainer.planning.duration.ranges import Range
+from hfjobs_trainer.planning.duration.rows import RowLengths, row_lengths
 
 # Stacks whose steps are not those of transformers' Trainer and its models.
 OPTIMISED = ("llm-foundry", "nemo", "torchtitan")

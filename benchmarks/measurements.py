@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.memory import Workload
-from hfjobs_trainer.planning.stack import TRL, Stack
+from hfjobs_trainer.planning.memory.closed_form import Workload
+from hfjobs_trainer.planning.memory.stack import TRL, Stack
 
 Metric = Literal["allocated", "reserved", "device"]
 

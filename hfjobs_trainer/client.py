@@ -76,7 +76,7 @@ class Client:
     ) -> Report:
         """Find every problem of a spec, or of a mapping that carries ``method``; what is wrong is never raised."""
         from hfjobs_trainer.planning.assemble import check_run
-        from hfjobs_trainer.planning.script_plan import check_script
+        from hfjobs_trainer.planning.script import check_script
         from hfjobs_trainer.problems import Report
         from hfjobs_trainer.specs.parse import parse
         from hfjobs_trainer.specs.script import Script
@@ -116,7 +116,7 @@ class Client:
             HFTError: ``simulate``, and the libraries for it are not installed.
         """
         from hfjobs_trainer.planning.assemble import assemble
-        from hfjobs_trainer.planning.script_plan import assemble_script
+        from hfjobs_trainer.planning.script import assemble_script
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
@@ -162,7 +162,7 @@ class Client:
             SpecError: ``spec`` is a mapping that is no spec.
         """
         from hfjobs_trainer.planning.machine import choose_machine
-        from hfjobs_trainer.planning.script_plan import script_hardware
+        from hfjobs_trainer.planning.script import script_hardware
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
@@ -256,7 +256,7 @@ class Client:
             HubUnavailable: The Hub could not be reached, or did not answer what had to be known for the plan.
             ValueError: ``backend`` names none.
         """
-        from hfjobs_trainer.planning.budget import over_budget
+        from hfjobs_trainer.planning.timeout import over_budget
         from hfjobs_trainer.planning.plan import Plan
         from hfjobs_trainer.running.job import Job
 
@@ -293,7 +293,7 @@ class Client:
             method: Only those of this training method.
             labels: Only those that carry these labels.
         """
-        from hfjobs_trainer.planning.labels import slug
+        from hfjobs_trainer.planning.names import slug
         from hfjobs_trainer.running.job import Job
 
         wanted = {"sdk": "hfjobs-trainer", **(labels or {})}

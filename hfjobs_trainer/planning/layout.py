@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.strategies import first_strategy, sharding_strategies
+from hfjobs_trainer.planning.arguments.strategies import first_strategy, sharding_strategies
 from hfjobs_trainer.specs.base import TrainSpec
 
 MOST_PER_DEVICE = 64

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from hfjobs_trainer.facts import Facts, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.architecture import count_parameters
+from hfjobs_trainer.planning.model.shape import count_parameters
 from hfjobs_trainer.planning.layout import recomputes
-from hfjobs_trainer.planning.lengths import longest_row, prompt_lengths
-from hfjobs_trainer.planning.memory import Workload
-from hfjobs_trainer.planning.resolve import Resolved
-from hfjobs_trainer.planning.strategies import SHARDED, Spread, first_strategy, written_spread
-from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm
+from hfjobs_trainer.planning.duration.lengths import longest_row, prompt_lengths
+from hfjobs_trainer.planning.memory.closed_form import Workload
+from hfjobs_trainer.planning.arguments.decide import Resolved
+from hfjobs_trainer.planning.arguments.strategies import SHARDED, Spread, first_strategy, written_spread
+from hfjobs_trainer.planning.arguments.vllm import is_colocated, uses_vllm
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.inputs import side_models

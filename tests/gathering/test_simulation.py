@@ -13,7 +13,7 @@ import pytest
 
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.gathering.simulation import MissingLibrariesError, simulate
-from hfjobs_trainer.planning.demand import Workload
+from hfjobs_trainer.planning.memory.workload import Workload
 
 TINY = ModelFacts(
     model_type="llama",

@@ -19,7 +19,7 @@ from hfjobs_trainer.planning.layout import (
     syncs_each_batch,
     usual_layout,
 )
-from hfjobs_trainer.planning.strategies import SHARDED
+from hfjobs_trainer.planning.arguments.strategies import SHARDED
 from tests.planning.test_duration import METHODS
 
 GPUS = some.sampled_from([1, 2, 3, 4, 8])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.architecture import count_lora_parameters, count_parameters, shape_of
-from hfjobs_trainer.planning.memory import GIB, MemoryEstimate, Workload, estimate_memory
+from hfjobs_trainer.planning.model.shape import count_lora_parameters, count_parameters, shape_of
+from hfjobs_trainer.planning.memory.closed_form import GIB, MemoryEstimate, Workload, estimate_memory
 from tests.planning.known_models import LLAMA_3B, LLAMA_8B, QWEN_05B, QWEN_1, QWEN_7B
 
 

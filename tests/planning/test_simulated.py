@@ -9,10 +9,10 @@ import pytest
 from planning.known_models import QWEN_05B
 
 from hfjobs_trainer.facts import SimulatedPeak, SimulationFacts
-from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.estimate import GIB
-from hfjobs_trainer.planning.memory import estimate_memory
-from hfjobs_trainer.planning.simulated import question_of, simulated, why_not
+from hfjobs_trainer.planning.memory.workload import Workload
+from hfjobs_trainer.planning.memory.estimate import GIB
+from hfjobs_trainer.planning.memory.closed_form import estimate_memory
+from hfjobs_trainer.planning.memory.simulated import question_of, simulated, why_not
 
 WORK = Workload(QWEN_05B)
 RECORD = SimulatedPeak(

@@ -10,7 +10,7 @@ import pytest
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.flavors import snapshot
-from hfjobs_trainer.planning.speed import (
+from hfjobs_trainer.planning.arguments.packing import (
     KEEPS_ROWS_APART,
     LEAST_STEPS,
     PACKED_TOKENS,

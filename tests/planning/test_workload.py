@@ -9,8 +9,8 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.memory import Workload, estimate_memory
-from hfjobs_trainer.planning.resolve import resolve
+from hfjobs_trainer.planning.memory.closed_form import Workload, estimate_memory
+from hfjobs_trainer.planning.arguments.decide import resolve
 from hfjobs_trainer.planning.workload import PROMPT_TOKENS, generated_at_once, workload
 
 SMALL = ModelFacts(

@@ -7,10 +7,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 from hfjobs_trainer.facts import ModelFacts, SimulatedPeak, SimulationFacts
-from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.estimate import MemoryEstimate
-from hfjobs_trainer.planning.memory import estimate_memory
-from hfjobs_trainer.planning.stack import TRL
+from hfjobs_trainer.planning.memory.workload import Workload
+from hfjobs_trainer.planning.memory.estimate import MemoryEstimate
+from hfjobs_trainer.planning.memory.closed_form import estimate_memory
+from hfjobs_trainer.planning.memory.stack import TRL
 
 # Methods whose step is simulated, and those of them that ask a frozen copy of the model unless there is an adapter.
 METHODS = ("sft", "dpo", "kto", "reward", "grpo", "rloo")

@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from hfjobs_trainer.planning.architecture import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
-from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
-from hfjobs_trainer.planning.layer import kept_products, saved_bytes, working_bytes
-from hfjobs_trainer.planning.optimizers import is_paged, state_bytes, step_bytes
-from hfjobs_trainer.planning.sharding import Holding, spread
+from hfjobs_trainer.planning.model.shape import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
+from hfjobs_trainer.planning.memory.workload import Workload
+from hfjobs_trainer.planning.memory.estimate import GIB, MemoryEstimate
+from hfjobs_trainer.planning.memory.layer import kept_products, saved_bytes, working_bytes
+from hfjobs_trainer.planning.model.optimizers import is_paged, state_bytes, step_bytes
+from hfjobs_trainer.planning.memory.sharding import Holding, spread
 
 __all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory"]
 

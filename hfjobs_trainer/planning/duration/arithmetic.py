@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.architecture import Shape, adapted_linears, shape_of
-from hfjobs_trainer.planning.gpus import Tuning
-from hfjobs_trainer.planning.memory import PACKED_BYTES, Workload
-from hfjobs_trainer.planning.optimizers import state_bytes
+from hfjobs_trainer.planning.model.shape import Shape, adapted_linears, shape_of
+from hfjobs_trainer.planning.hardware.gpus import Tuning
+from hfjobs_trainer.planning.memory.closed_form import PACKED_BYTES, Workload
+from hfjobs_trainer.planning.model.optimizers import state_bytes
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 

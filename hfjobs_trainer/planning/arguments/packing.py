@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hfjobs_trainer.facts import Facts
-from hfjobs_trainer.planning.lengths import tokens_per_row
-from hfjobs_trainer.planning.vision import sees
+from hfjobs_trainer.planning.duration.lengths import tokens_per_row
+from hfjobs_trainer.planning.arguments.vision import sees
 from hfjobs_trainer.specs.base import TrainSpec
 
 PACKED_TOKENS = 4096

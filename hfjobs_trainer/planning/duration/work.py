@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hfjobs_trainer.facts import Facts, ModelFacts
-from hfjobs_trainer.planning.architecture import shape_of
-from hfjobs_trainer.planning.arithmetic import BYTES, Arithmetic, Passes, active_body, arithmetic_of
-from hfjobs_trainer.planning.lengths import prompt_lengths
-from hfjobs_trainer.planning.ranges import Range
-from hfjobs_trainer.planning.resolve import Resolved
-from hfjobs_trainer.planning.rows import RowLengths, row_lengths
-from hfjobs_trainer.planning.tuning import merges
-from hfjobs_trainer.planning.vllm import uses_vllm
+from hfjobs_trainer.planning.model.shape import shape_of
+from hfjobs_trainer.planning.duration.arithmetic import BYTES, Arithmetic, Passes, active_body, arithmetic_of
+from hfjobs_trainer.planning.duration.lengths import prompt_lengths
+from hfjobs_trainer.planning.duration.ranges import Range
+from hfjobs_trainer.planning.arguments.decide import Resolved
+from hfjobs_trainer.planning.duration.rows import RowLengths, row_lengths
+from hfjobs_trainer.planning.arguments.tuning import merges
+from hfjobs_trainer.planning.arguments.vllm import uses_vllm
 from hfjobs_trainer.planning.workload import PROMPT_TOKENS, UNBOUNDED_TOKENS, workload
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec

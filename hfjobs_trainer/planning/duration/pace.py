@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.gpus import Gpu, Tuning
-from hfjobs_trainer.planning.work import Generation, Work
+from hfjobs_trainer.planning.hardware.gpus import Gpu, Tuning
+from hfjobs_trainer.planning.duration.work import Generation, Work
 
 Cases = tuple[float, float, float]
 """A constant of the model: where things go fast, as expected, slowly."""

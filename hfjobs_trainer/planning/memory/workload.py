@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.stack import TRL, Stack
+from hfjobs_trainer.planning.memory.stack import TRL, Stack
 
 
 @dataclass(frozen=True, slots=True)
