@@ -256,8 +256,8 @@ class Client:
             HubUnavailable: The Hub could not be reached, or did not answer what had to be known for the plan.
             ValueError: ``backend`` names none.
         """
-        from hfjobs_trainer.planning.timeout import over_budget
         from hfjobs_trainer.planning.plan import Plan
+        from hfjobs_trainer.planning.timeout import over_budget
         from hfjobs_trainer.running.job import Job
 
         chosen = backend if backend is not None else self.backend

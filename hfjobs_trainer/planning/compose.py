@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfjobs_trainer.facts import DatasetFacts, Facts
-from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
-from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.planning.plan import JobRequest
 from hfjobs_trainer.planning.arguments.decide import Resolved, is_hub_id
 from hfjobs_trainer.planning.arguments.strategies import SHARDED, strategy_arguments
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
@@ -25,6 +22,9 @@ from hfjobs_trainer.planning.arguments.tuning import (
 from hfjobs_trainer.planning.arguments.vision import PACKAGES as VISION_PACKAGES
 from hfjobs_trainer.planning.arguments.vision import chooses_targets, sees
 from hfjobs_trainer.planning.arguments.vllm import uses_vllm, vllm_server
+from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
+from hfjobs_trainer.planning.pins import pins
+from hfjobs_trainer.planning.plan import JobRequest
 from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec

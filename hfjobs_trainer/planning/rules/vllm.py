@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hfjobs_trainer.planning.model.shape import shape_of
 from hfjobs_trainer.planning.arguments.vllm import (
     gpus_set_aside,
     is_colocated,
@@ -15,6 +14,7 @@ from hfjobs_trainer.planning.arguments.vllm import (
     uses_vllm,
 )
 from hfjobs_trainer.planning.memory.vllm import server_shortage, weights_shortage
+from hfjobs_trainer.planning.model.shape import shape_of
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.context import Context
 
