@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,10 @@ class Decision:
     path: str
     value: Any
     why: str
+
+
+Decide = Callable[[str, Any, str], Any]
+"""Records a decision (path, value, why) and returns its value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
-from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Hardware
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.planning.run import Run
 
 TIMEOUT_SECONDS = 7200
 """How long a process waits for the others: tokenizing, loading and saving by one of them take longer than the default
@@ -59,9 +61,8 @@ def strategy_arguments(strategy: str) -> dict[str, Any]:
     return {"deepspeed": {"zero_optimization": zero, **precision, **_FOLLOWS}}
 
 
-def first_strategy(spec: TrainSpec) -> str:
+def first_strategy(hardware: Hardware) -> str:
     """The strategy to try first: the user's, or a copy of the model on each GPU."""
-    hardware = spec.hardware
     if hardware.strategy != "auto":
         return hardware.strategy
     return "user" if hardware.fsdp or hardware.fsdp_config or hardware.deepspeed else "ddp"
@@ -134,30 +135,26 @@ def _written_fsdp(fsdp: bool | str, config: Mapping[str, Any]) -> Spread | None:
     return Spread(f"fsdp{version}", known[kind], "all" if offloads else "nothing")
 
 
-def sharding_strategies(spec: TrainSpec) -> tuple[str, ...]:
-    """Strategies with which the planner may spread the model where no GPU holds it, the first first."""
-    if spec.use_cpu or spec.quantization is not None or first_strategy(spec) == "user":
+def sharding_strategies(run: Run, *, optim: str | None = None) -> tuple[str, ...]:
+    """Strategies with which the planner may spread the model where no GPU holds it, the first first.
+
+    Args:
+        run: What is asked for.
+        optim: Another optimizer than the run's.
+    """
+    if run.use_cpu or run.quantization is not None or run.hardware.strategy != "auto" or run.strategy == "user":
         return ()
-    if spec.hardware.strategy != "auto" or type(spec).METHOD.loads_models:
+    if run.method.loads_models:
         return ()
     # DeepSpeed does not start without a CUDA toolkit, which the default image lacks
-    possible = ("fsdp2", "zero2", "zero3") if spec.image else ("fsdp2",)
-    return tuple(name for name in possible if updates_parts(spec, name) and not zero3_obstacles(spec, name))
+    possible = ("fsdp2", "zero2", "zero3") if run.image else ("fsdp2",)
+    found = [name for name in possible if updates_parts(optim or run.optim, name)]
+    return tuple(name for name in found if name != "zero3" or not run.zero3_obstacles)
 
 
-def updates_parts(spec: TrainSpec, strategy: str) -> bool:
+def updates_parts(optim: str, strategy: str) -> bool:
     """Whether the optimizer works on what a strategy makes of the parameters.
 
     FSDP2 hands out distributed tensors, which bitsandbytes' kernels do not know.
     """
-    return strategy != "fsdp2" or not is_bitsandbytes(spec.optim)
-
-
-def zero3_obstacles(spec: TrainSpec, strategy: str) -> tuple[str, ...]:
-    """Fields that ZeRO-3 cannot do with an adapter; none for any other strategy."""
-    if strategy != "zero3" or spec.lora is None:
-        return ()
-    names = ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
-    given: dict[str, dict[str, Any]] = {name: getattr(spec, name, None) or {} for name in names}
-    selective = [name for name, kwargs in given.items() if kwargs.get("selective")]
-    return (*selective, *(["lora.merge_first"] if spec.lora.merge_first else []))
+    return strategy != "fsdp2" or not is_bitsandbytes(optim)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hfjobs_trainer.planning.names import basename, slug
+from hfjobs_trainer.planning.plan import Decide
 
 if TYPE_CHECKING:
+    from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.specs.groups import Tracking
 
 SPACE_NAME = "trackio"
@@ -36,16 +38,12 @@ TRACKERS: Mapping[str, Tracker] = {
 """Trackers by the name that ``report_to`` takes, which is their package's too."""
 
 
-Decide = Callable[[str, Any, str], Any]
-"""Records a decision (path, value, why) and returns its value."""
-
-
 def resolve_tracking(
     given: Tracking,
     output_dir: str,
     repo: str | None,
     namespace: str | None,
-    backend: str,
+    backend: BackendTraits,
     decide: Decide,
     subject: str = "model",
 ) -> dict[str, Any] | None:
@@ -56,7 +54,7 @@ def resolve_tracking(
         output_dir: Folder of the model.
         repo: Repository to which the model is pushed, or ``None``.
         namespace: Whose Space it is; ``None`` where unknown.
-        backend: ``"hub"`` or ``"local"``.
+        backend: Where the script will run.
         decide: Called with every value that is chosen here.
         subject: What the project is named after.
     """
@@ -74,7 +72,7 @@ def resolve_tracking(
     if given.report_to != "trackio":
         return run
     space = given.space_id
-    if space is None and backend == "hub" and namespace is not None:
+    if space is None and not backend.keeps_files and namespace is not None:
         why = "your dashboard, kept when the machine is gone"
         space = decide("tracking.space_id", f"{namespace}/{SPACE_NAME}", why)
     elif space is not None and "/" not in space and namespace is not None:
@@ -97,10 +95,10 @@ def tracking_arguments(reporter: str, tracking: Mapping[str, Any] | None) -> dic
     return arguments
 
 
-def tracking_secrets(reporter: str, env: Mapping[str, str], backend: str) -> tuple[str, ...]:
+def tracking_secrets(reporter: str, env: Mapping[str, str], backend: BackendTraits) -> tuple[str, ...]:
     """Names of the secrets with which a rented machine reaches the tracker; here, the environment is the user's own."""
     tracker = TRACKERS.get(reporter)
-    if backend == "local" or tracker is None or tracker.secret is None:
+    if not backend.rents or tracker is None or tracker.secret is None:
         return ()
     known = tracker.secret in env or any(env.get(name) == value for name, value in tracker.unless)
     return () if known else (tracker.secret,)

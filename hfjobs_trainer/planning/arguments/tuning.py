@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.rendering.run import Adapter
-from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import LoRA, Quantization
 from hfjobs_trainer.specs.locations import is_local_path
 
@@ -50,12 +49,18 @@ def adapter_to_load(lora: LoRA | None, *, absolute: bool) -> Adapter | None:
     return Adapter(location, options, merged=lora.merge_first)
 
 
-def load_options(spec: TrainSpec, model_init: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``from_pretrained`` takes beside the dtype, where the script loads the model and not the trainer."""
+def load_options(task: str, model_init: Mapping[str, Any], *, trusts: bool) -> dict[str, Any]:
+    """What ``from_pretrained`` takes beside the dtype, where the script loads the model and not the trainer.
+
+    Args:
+        task: PEFT's task type of the method's adapters.
+        model_init: What the trainer would hand to it.
+        trusts: Whether code of the model's repository may run.
+    """
     options = {key: value for key, value in model_init.items() if value is not None and key != "device_map"}
-    if type(spec).METHOD.lora_task == "SEQ_CLS":
+    if task == "SEQ_CLS":
         options["num_labels"] = 1
-    if spec.trust_remote_code:
+    if trusts:
         options["trust_remote_code"] = True
     return options
 
@@ -78,27 +83,3 @@ def quantization_arguments(quantization: Quantization | None, dtype: str | None)
         **({"bnb_4bit_use_double_quant": True} if quantization.use_double_quant else {}),
         **({"bnb_4bit_compute_dtype": compute} if compute is not None else {}),
     }
-
-
-def trains_weights(spec: TrainSpec) -> bool:
-    """Whether weights of the model itself are trained, in the dtype in which they are loaded.
-
-    PEFT keeps the adapter's own in float32, but not those that ``modules_to_save`` and ``bias`` name, nor the head of
-    a sequence classifier, which it trains in full (PEFT 0.21: peft_model.py).
-    """
-    lora = spec.lora
-    if lora is None or type(spec).METHOD.lora_task == "SEQ_CLS":
-        return True
-    return not lora.continues and bool(lora.modules_to_save or lora.bias != "none")
-
-
-def adapter_is_bf16(spec: TrainSpec) -> bool:
-    """Whether the adapter is trained in bfloat16, whatever the precision of the arithmetic."""
-    return spec.quantization is not None and type(spec).TRAINING.bf16_adapter
-
-
-def merges(spec: TrainSpec) -> str:
-    """What is saved of an adapter: ``""`` itself, ``"only"`` the model it is merged into, ``"both"``."""
-    if spec.lora is None or not spec.output.merge_adapter:
-        return ""
-    return "both" if spec.output.merge_adapter == "both" else "only"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from hfjobs_trainer.facts import DatasetFacts, Facts
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.facts import DatasetFacts
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import columns_left
 
@@ -25,25 +21,3 @@ def has_images(dataset: Dataset, facts: DatasetFacts | None) -> bool | None:
     if any(IMAGE_COLUMNS & set(columns or ()) for columns in found):
         return True
     return None if None in found or len(found) < len(dataset.parts) else False
-
-
-def sees(spec: TrainSpec, facts: Facts) -> bool:
-    """Whether the model is a vision model, or must be one for its dataset."""
-    return bool(facts.model.is_vision or has_images(spec.dataset, facts.dataset))
-
-
-def vision_arguments(spec: TrainSpec, facts: Facts, decide: Callable[[str, Any, str], Any]) -> dict[str, Any]:
-    """Arguments of TRL's config that images ask for and the user left open."""
-    cuts = "max_length" in type(spec).model_fields and not spec.is_set("max_length")
-    if not cuts or not sees(spec, facts) or has_images(spec.dataset, facts.dataset) is False:
-        return {}
-    why = "a row that is cut may lose the tokens of its image"
-    return {"max_length": decide("max_length", None, why)}
-
-
-def chooses_targets(spec: TrainSpec, facts: Facts) -> bool:
-    """Whether a new adapter needs its modules named: PEFT has no choice of its own for most vision models."""
-    lora = spec.lora
-    if lora is None or lora.continues or lora.target_modules or lora.target_parameters:
-        return False
-    return sees(spec, facts)

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.hardware.gpus import Tuning
 from hfjobs_trainer.planning.memory.closed_form import PACKED_BYTES, Workload
-from hfjobs_trainer.planning.model.optimizers import state_bytes
-from hfjobs_trainer.planning.model.shape import Shape, adapted_linears, shape_of
+from hfjobs_trainer.planning.model.optimizers import runs_unfused, state_bytes
+from hfjobs_trainer.planning.model.shape import BYTES, Shape, adapted_linears, shape_of
 
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
-
-# torch optimizers that, unfused, run through their values once per operation: about twice the traffic. Assumed.
-FOREACH = frozenset({"adamw_torch", "adagrad", "rmsprop"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +118,8 @@ def arithmetic_of(workload: Workload) -> Arithmetic | None:
         link_bytes=stored,
         trained=trained,
         gradient_bytes=gradients,
-        # weights and states are read and written, gradients read
-        optimizer_bytes=(3 * gradients + 2 * states) * (2 if workload.optim in FOREACH else 1),
+        # weights and states are read and written, gradients read; unfused, about twice as often: assumed
+        optimizer_bytes=(3 * gradients + 2 * states) * (2 if runs_unfused(workload.optim) else 1),
         state_bytes=states,
         cache_bytes=2 * computes * shape.layers * shape.key_value,
         experts=shape.experts > 0,

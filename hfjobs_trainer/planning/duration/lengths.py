@@ -12,6 +12,9 @@ from hfjobs_trainer.facts.dataset import SHARES, LengthFacts
 # (ai.google.dev/gemini-api/docs/tokens, about 4); Chinese (api-docs.deepseek.com/quick_start/token_usage, 0.6 tokens).
 MOST_CHARACTERS, USUAL_CHARACTERS, FEWEST_CHARACTERS = 4.8, 4.0, 1 / 0.6
 
+# Assumed where nobody looked and nothing bounds them: a prompt of an online method, and a row that is not truncated.
+PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
+
 
 def tokens_per_row(lengths: LengthFacts) -> tuple[float, float, float]:
     """Mean tokens of a row, before truncation: at least, as expected, and at most.
@@ -36,6 +39,12 @@ def prompt_lengths(lengths: LengthFacts | None) -> LengthFacts | None:
         return lengths
     share = lengths.prompt_mean / lengths.mean
     return replace(lengths, mean=lengths.prompt_mean, quantiles=tuple(share * each for each in lengths.quantiles))
+
+
+def longest_prompt(lengths: LengthFacts | None) -> int:
+    """Tokens of the longest prompt of an online method."""
+    prompts = prompt_lengths(lengths)
+    return PROMPT_TOKENS if prompts is None else longest_row(prompts)
 
 
 def share_above(lengths: LengthFacts, limit: float) -> float:

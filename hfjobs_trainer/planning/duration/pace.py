@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hfjobs_trainer.planning.duration.work import Generation, Work
+from hfjobs_trainer.planning.arguments.strategies import SHARDS_WEIGHTS
+from hfjobs_trainer.planning.duration.work import Generation, Work
 from hfjobs_trainer.planning.hardware.gpus import Gpu, Tuning
 
 Cases = tuple[float, float, float]
@@ -67,7 +69,8 @@ TOKENIZE: Cases = (800_000.0, 250_000.0, 60_000.0)
 # Share of a packed sequence that is filled: whole rows that no longer fit leave a rest. Assumed.
 FILLED: Cases = (1.0, 0.97, 0.9)
 
-_SHARDS_WEIGHTS = frozenset({"fsdp1", "fsdp2", "zero3"})
+USUAL_VCPU = 8
+"""Virtual CPU cores of a machine that does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Setup:
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1
     gradient_checkpointing: bool = True
-    vcpu: int = 8
+    vcpu: int = USUAL_VCPU
     usd_per_hour: float = 0.0
     server_gpus: int = 0
     vllm_tensor_parallel_size: int = 1
@@ -120,7 +123,7 @@ class Pace:
             reached *= FLOAT32_SHARE[case]
         self.flops = reached * gpu.tflops * 1e12
         self.memory = MEMORY_SHARE[case] * gpu.bandwidth_gb_s * 1e9
-        self.sharded = setup.strategy in _SHARDS_WEIGHTS
+        self.sharded = setup.strategy in SHARDS_WEIGHTS
         self.launch = LAUNCH[costs.tuning][case] * SHARDED_LAUNCH.get(setup.strategy, 1.0)
         mean = (lengths.mean.low, lengths.mean.expected, lengths.mean.high)[case]
         # tokens of one sequence of a batch: with its padding, and without

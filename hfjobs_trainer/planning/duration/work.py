@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from hfjobs_trainer.facts import Facts
-from hfjobs_trainer.planning.arguments.decide import Resolved
-from hfjobs_trainer.planning.arguments.tuning import merges
-from hfjobs_trainer.planning.arguments.vllm import uses_vllm
-from hfjobs_trainer.planning.duration.arithmetic import BYTES, Arithmetic, active_body, arithmetic_of
-from hfjobs_trainer.planning.duration.lengths import prompt_lengths
+from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.arguments.precision import Precision
+from hfjobs_trainer.planning.duration.arithmetic import Arithmetic, active_body, arithmetic_of
+from hfjobs_trainer.planning.duration.lengths import PROMPT_TOKENS, UNBOUNDED_TOKENS, prompt_lengths
 from hfjobs_trainer.planning.duration.ranges import Range
 from hfjobs_trainer.planning.duration.rows import RowLengths, row_lengths
-from hfjobs_trainer.planning.model.shape import shape_of
-from hfjobs_trainer.planning.workload import PROMPT_TOKENS, UNBOUNDED_TOKENS, workload
-from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.groups import Dataset
-from hfjobs_trainer.specs.inputs import side_models
-from hfjobs_trainer.specs.training import Answers, Passes
+from hfjobs_trainer.planning.layout import given_layout
+from hfjobs_trainer.planning.memory.workload import workload_of
+from hfjobs_trainer.planning.model.shape import BYTES, shape_of
+from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.specs.training import Passes
 
 # Share of the longest answer allowed that an answer has on average: some end early, some are cut off.
 ANSWER_SHARE = Range(0.15, 0.5, 1.0)
@@ -107,170 +103,110 @@ class Work:
     assumed: tuple[str, ...] = ()
 
 
-def unknown_work(spec: TrainSpec, facts: Facts) -> tuple[str, ...]:
-    """What must be known before the work can be told, and is not; empty if ``work_of`` tells it."""
-    missing = [] if shape_of(facts.model) is not None else ["the size of the model"]
-    if _rows(spec.dataset, facts) is None and _max_steps(spec) is None:
-        missing.append("the rows of the dataset (or max_steps)")
-    return tuple(missing)
-
-
-def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
-    """The work of a run; ``None`` if something of ``unknown_work`` is missing.
+def work_of(run: Run, precision: Precision, *, packing: bool = False) -> Work | None:
+    """The work of a run; ``None`` if something of ``run.unknown_work`` is missing.
 
     Args:
-        spec: The spec.
-        facts: What is known of model and data; ``facts.dataset.lengths`` above all.
-        resolved: The spec with everything decided; of it, only what does not depend on the machine is used.
+        run: The run; ``run.rows.lengths`` above all.
+        precision: What it computes in.
+        packing: Whether the planner packs its rows.
     """
-    asked = workload(spec, facts, resolved)
-    arithmetic = arithmetic_of(asked)
-    if arithmetic is None or unknown_work(spec, facts):
+    arithmetic = arithmetic_of(workload_of(run, precision, given_layout(run, 1)))
+    if arithmetic is None or run.unknown_work:
         return None
-    training, assumed = type(spec).TRAINING, list(arithmetic.assumed)
-    answers = training.answers(spec) if training.answers else None
-    values = spec.model_dump()
-    arithmetic = _with_others(spec, facts, resolved, arithmetic, assumed)
-    rows = _rows(spec.dataset, facts)
-    lengths, generation = _lengths(spec, facts, values, resolved, answers, assumed)
-    total, held = rows, 0.0
-    if rows is not None and spec.eval_fraction is not None:
-        held = float(-int(-(rows * spec.eval_fraction) // 1))
-        rows -= held
-    eval_rows = _eval_rows(spec, facts, held, assumed)
-    if eval_rows and answers is not None:
-        eval_rows *= answers.eval_group
-    packed = bool(resolved.arguments.get("packing", values.get("packing")))
-    limit = resolved.arguments.get("max_length", values.get("max_length"))
-    if facts.model.is_vision:
+    assumed = list(arithmetic.assumed)
+    arithmetic = _with_others(run, precision, arithmetic, assumed)
+    rows, answers, evaluation = run.rows, run.answers, run.evaluation
+    packed = packing or rows.packed
+    lengths, generation = _lengths(run, assumed)
+    if evaluation.rows is None:
+        assumed.append("no time for evaluation: the rows of eval_dataset are not known")
+    if run.model.is_vision:
         assumed.append("no tokens of images: only text is counted")
-    trained_bytes = arithmetic.gradient_bytes
-    saved = arithmetic.parameters * BYTES[asked.dtype] if arithmetic.tuning == "full" else trained_bytes
-    pushed = arithmetic.parameters * 2 if merges(spec) else saved
+    dtype = "float32" if precision.dtype == "auto" else precision.dtype
+    trained = arithmetic.gradient_bytes
+    saved = arithmetic.parameters * BYTES[dtype] if arithmetic.tuning == "full" else trained
     return Work(
         arithmetic=arithmetic,
-        passes=training.passes(spec),
-        sequences=training.sequences,
-        recomputes=training.recomputes,
-        rows=rows,
+        passes=run.passes,
+        rows=rows.trained,
         lengths=lengths,
+        sequences=run.training.sequences,
+        recomputes=run.training.recomputes,
         examples_per_row=float(answers.group * answers.rounds) if answers else 1.0,
         packed=packed,
-        padded=not packed and not values.get("padding_free"),
-        max_length=limit if packed else None,
-        epochs=_epochs(spec, rows, answers),
-        max_steps=_max_steps(spec),
-        half_precision=resolved.precision != "fp32",
+        padded=rows.padded and not packing,
+        max_length=rows.max_length if packed else None,
+        epochs=run.epochs,
+        max_steps=run.max_steps,
+        half_precision=precision.mixed != "fp32",
         generation=generation,
-        eval_rows=eval_rows,
-        eval_every=None if spec.eval_strategy == "epoch" else float(spec.eval_steps or spec.logging_steps),
-        eval_first=bool(spec.eval_on_start),
-        eval_batch_size=spec.per_device_eval_batch_size,
-        save_every={"no": 0.0, "epoch": None}.get(spec.save_strategy, float(spec.save_steps)),
-        save_bytes=saved + (0.0 if spec.save_only_model else arithmetic.state_bytes),
-        download_bytes=_download_bytes(spec, facts, arithmetic),
-        push_bytes=pushed if spec.output.pushes else 0.0,
-        prepared_rows=0.0 if spec.dataset.streaming else (total or 0.0),
-        processes=int(values.get("dataset_num_proc") or 1),
-        vllm=uses_vllm(spec),
+        eval_rows=evaluation.rows,
+        eval_every=evaluation.every,
+        eval_first=evaluation.first,
+        eval_batch_size=run.batch.eval_per_device,
+        save_every=run.saving.every,
+        save_bytes=saved + (arithmetic.state_bytes if run.saving.resumable else 0.0),
+        download_bytes=_download_bytes(run.model, arithmetic),
+        push_bytes=(arithmetic.parameters * 2 if run.merges else saved) if run.output.pushes else 0.0,
+        prepared_rows=0.0 if rows.streamed else (rows.total or 0.0),
+        processes=rows.processes,
+        vllm=run.vllm is not None,
         assumed=tuple(dict.fromkeys(assumed)),
     )
 
 
-def _max_steps(spec: TrainSpec) -> int | None:
-    return spec.max_steps if spec.max_steps > 0 else None
-
-
-def _epochs(spec: TrainSpec, rows: float | None, answers: Answers | None) -> float:
-    """Passes over the rows; the spec may count the answers instead."""
-    total = answers.total if answers else None
-    return total / rows if total and rows else float(spec.num_train_epochs)
-
-
-def _rows(dataset: Dataset, facts: Facts) -> float | None:
-    """Rows that are trained on, before some are held out."""
-    count, taken = facts.dataset.num_rows, dataset.num_samples
-    if dataset.mixed_with:
-        # of a mixture, the rows that are taken are known
-        return count
-    return count if taken is None else taken if count is None else min(count, taken)
-
-
-def _eval_rows(spec: TrainSpec, facts: Facts, held: float, assumed: list[str]) -> float | None:
-    if spec.eval_strategy == "no" and not spec.eval_on_start:
-        return 0.0
-    if spec.eval_dataset is None:
-        return held
-    known = facts.eval_dataset.num_rows if facts.eval_dataset is not None else None
-    taken = spec.eval_dataset.num_samples
-    if known is None and taken is None:
-        assumed.append("no time for evaluation: the rows of eval_dataset are not known")
-        return None
-    return float(min(size for size in (known, taken) if size is not None))
-
-
-def _with_others(
-    spec: TrainSpec, facts: Facts, resolved: Resolved, arithmetic: Arithmetic, assumed: list[str]
-) -> Arithmetic:
+def _with_others(run: Run, precision: Precision, arithmetic: Arithmetic, assumed: list[str]) -> Arithmetic:
     """Add the forward passes of a teacher, a reward and a value model; unknown ones count as large as the model."""
-    width = BYTES.get(resolved.frozen_dtype, 2.0)
-    for side, model in side_models(spec, facts):
-        shape, passes = shape_of(model) if model is not None else None, side.passes
-        if shape is None or model is None:
+    width = BYTES.get(precision.frozen_dtype, 2.0)
+    for side, known in run.side_models:
+        model, shape = known, shape_of(known) if known is not None else None
+        if model is None or shape is None:
             assumed.append(f"a {side.role} of the model's size")
-            model, shape = facts.model, shape_of(facts.model)
+            model, shape = run.model, run.shape
         if shape is None:
             continue
         head = float(shape.embedding) if side.head else 0.0
         arithmetic = replace(
             arithmetic,
-            other_body=arithmetic.other_body + passes * (active_body(model, shape) + head),
-            other_attention=arithmetic.other_attention + passes * shape.layers * shape.query,
+            other_body=arithmetic.other_body + side.passes * (active_body(model, shape) + head),
+            other_attention=arithmetic.other_attention + side.passes * shape.layers * shape.query,
             other_bytes=arithmetic.other_bytes + width * shape.parameters,
-            other_layers=arithmetic.other_layers + passes * shape.layers,
+            other_layers=arithmetic.other_layers + side.passes * shape.layers,
         )
     return arithmetic
 
 
-def _lengths(
-    spec: TrainSpec,
-    facts: Facts,
-    values: dict[str, Any],
-    resolved: Resolved,
-    answers: Answers | None,
-    assumed: list[str],
-) -> tuple[RowLengths, Generation | None]:
+def _lengths(run: Run, assumed: list[str]) -> tuple[RowLengths, Generation | None]:
     """Tokens of a sequence, and what is generated of it."""
-    known = facts.dataset.lengths
-    limit = resolved.arguments.get("max_length", values.get("max_length"))
+    rows, answers = run.rows, run.answers
     if answers is None:
         # rows that packing splits lose nothing
-        splits = values.get("packing") and values.get("packing_strategy") != "bfd"
-        lengths = row_lengths(known, None if splits else limit, limit or UNBOUNDED_TOKENS)
+        limit = None if rows.splits else rows.max_length
+        lengths = row_lengths(rows.lengths, limit, rows.max_length or UNBOUNDED_TOKENS)
         if lengths.assumed:
             assumed.append(lengths.assumed)
         return lengths, None
     most = float(answers.most or UNBOUNDED_TOKENS)
-    prompts = row_lengths(prompt_lengths(known), None, PROMPT_TOKENS)
+    prompts = row_lengths(prompt_lengths(rows.lengths), None, PROMPT_TOKENS)
     if prompts.assumed:
         assumed.append(prompts.assumed.replace("rows", "prompts", 1))
     answer = ANSWER_SHARE * most
     assumed.append(f"answers of {ANSWER_SHARE.expected:.0%} of {answers.bound}={most:,.0f} tokens")
     if answers.assumed:
         assumed.append(answers.assumed)
-    whole = RowLengths(prompts.mean + answer, prompts.spread, None)
     generation = Generation(
         answers=answers.per_example * answers.share,
         prompt=prompts.mean,
         answer=answer,
         most=most,
-        vllm=uses_vllm(spec),
+        vllm=run.vllm is not None,
         steps_together=answers.batches,
     )
-    return whole, generation
+    return RowLengths(prompts.mean + answer, prompts.spread, None), generation
 
 
-def _download_bytes(spec: TrainSpec, facts: Facts, arithmetic: Arithmetic) -> float:
+def _download_bytes(model: ModelFacts, arithmetic: Arithmetic) -> float:
     """Bytes of the models as they lie on the Hub; half precision where their files do not say."""
-    total = arithmetic.parameters * BYTES.get(facts.model.dtype or "", 2.0) if facts.model.path is None else 0.0
+    total = arithmetic.parameters * BYTES.get(model.dtype or "", 2.0) if model.path is None else 0.0
     return total + arithmetic.other_bytes

@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from hfjobs_trainer.facts import Facts, Flavor, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.arguments.vllm import is_colocated, is_shared_by, server_gpus, starts_server
+from hfjobs_trainer.facts import Flavor, ModelFacts
+from hfjobs_trainer.planning.hardware.machine import Machine, is_shared_by
 from hfjobs_trainer.planning.memory.closed_form import PACKED_BYTES
 from hfjobs_trainer.planning.memory.estimate import GIB, MemoryEstimate
-from hfjobs_trainer.planning.model.shape import shape_of
 from hfjobs_trainer.planning.plan import Decision
-from hfjobs_trainer.planning.workload import UNBOUNDED_TOKENS, longest_prompt
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.planning.run import Run, Vllm
 
 WORKING_GIB = 2.0
 """Room for a step of 4096 tokens (TRL 1.16: max_num_batched_tokens), CUDA graphs and buffers, GiB: assumed."""
@@ -56,100 +54,88 @@ class VllmNeed:
         return max(0, int(left / self.token_gib)) if self.token_gib else None
 
 
-def vllm_need(spec: TrainSpec, model: ModelFacts, gpus: int) -> VllmNeed | None:
+def vllm_need(run: Run, gpus: int) -> VllmNeed | None:
     """What each of ``gpus`` GPUs holds that share one copy of the model; ``None`` if its size is unknown.
 
     Weights have 16 bits, or those of a quantized model in the training processes (TRL 1.16: vllm_generation.py); keys
     and values have 16 bits, and are counted for all layers in full, also where some attend to a window only.
     """
-    shape = shape_of(model)
+    shape, model = run.shape, run.model
     if shape is None:
         return None
-    packed = is_colocated(spec) and spec.quantization is not None
+    packed = run.vllm is not None and run.vllm.colocated and run.quantization is not None
     weights = 2 * shape.ends + (PACKED_BYTES["4bit"] if packed else 2) * shape.body
     heads = model.num_key_value_heads or shape.heads
     token = 0.0 if model.model_type in _LATENT else 2 * 2 * shape.layers * shape.key_value / min(gpus, heads)
     return VllmNeed(weights / gpus / GIB, token / GIB)
 
 
-def needed_tokens(spec: TrainSpec, lengths: LengthFacts | None) -> int:
-    """Tokens of a sequence that vLLM has to hold: as long as it is told, or the longest prompt and its answer."""
-    if (told := getattr(spec, "vllm_max_model_length", None)) is not None:
-        return told
-    answer = getattr(spec, "max_completion_length", None) or getattr(spec, "max_new_tokens", None)
-    # online DPO tells vLLM the sum of both (TRL 1.16: online_dpo_trainer.py)
-    prompt = getattr(spec, "max_length", None) if hasattr(spec, "max_new_tokens") else longest_prompt(lengths)
-    return (prompt or UNBOUNDED_TOKENS) + (answer or UNBOUNDED_TOKENS)
-
-
-def least_share(spec: TrainSpec, facts: Facts, gpus: int, usable_gib: float) -> float | None:
+def least_share(run: Run, vllm: Vllm, gpus: int, usable_gib: float) -> float | None:
     """Least share of each of ``gpus`` GPUs with which vLLM starts beside training; ``None`` if nobody knows."""
-    need = vllm_need(spec, facts.model, gpus)
+    need = vllm_need(run, gpus)
     if need is None:
         return None
-    needed = need.total_gib(needed_tokens(spec, facts.dataset.lengths))
-    return max(LEAST_FRACTION, math.ceil(needed / usable_gib * STEPS) / STEPS)
+    return max(LEAST_FRACTION, math.ceil(need.total_gib(vllm.tokens) / usable_gib * STEPS) / STEPS)
 
 
-def group_sizes(spec: TrainSpec, model: ModelFacts, num_gpus: int) -> Iterator[int]:
+def group_sizes(vllm: Vllm, model: ModelFacts, num_gpus: int) -> Iterator[int]:
     """How many of a machine's training GPUs may share one copy of the model in vLLM, the fewest first."""
-    name = "vllm_tensor_parallel_size"
-    if spec.is_set(name):
-        yield getattr(spec, name)
+    if vllm.gpus_is_set:
+        yield vllm.gpus
         return
     for size in range(1, num_gpus + 1):
         if size == 1 or (num_gpus % size == 0 and is_shared_by(model, size)):
             yield size
 
 
-def weights_shortage(spec: TrainSpec, model: ModelFacts, flavor: Flavor, gpus: int, share: float) -> str | None:
+def weights_shortage(run: Run, flavor: Flavor, gpus: int, share: float) -> str | None:
     """Why this share of each of ``gpus`` GPUs cannot hold the model's weights, in words.
 
     Returns:
         ``None`` if it can, and if a size is unknown.
     """
-    need, usable = vllm_need(spec, model, gpus), flavor.usable_gpu_memory_gib
+    need, usable = vllm_need(run, gpus), flavor.usable_gpu_memory_gib
     if need is None or usable is None or need.weights_gib <= share * usable:
         return None
-    where, who = "a GPU" if gpus == 1 else f"each of {gpus} GPUs", "the server" if starts_server(spec) else "vLLM"
+    serves = run.vllm is not None and run.vllm.starts_server
+    where, who = "a GPU" if gpus == 1 else f"each of {gpus} GPUs", "the server" if serves else "vLLM"
     coming = f"{need.weights_gib:.1f} GiB of weights come on {where} of {flavor.name}"
     return f"{coming}, of which {who} takes {share * usable:.1f} GiB"
 
 
-def server_shortage(spec: TrainSpec, model: ModelFacts, flavor: Flavor) -> str | None:
+def server_shortage(run: Run, machine: Machine) -> str | None:
     """Why the GPUs of the run's own server cannot hold the model's weights; ``None`` if they can, or without one."""
-    gpus = server_gpus(spec, model, flavor)
-    return weights_shortage(spec, model, flavor, gpus, server_share(spec)) if gpus else None
+    if run.vllm is None or machine.flavor is None or not machine.server_gpus:
+        return None
+    return weights_shortage(run, machine.flavor, machine.server_gpus, server_share(run.vllm))
 
 
-def server_share(spec: TrainSpec) -> float:
+def server_share(vllm: Vllm) -> float:
     """Share of its GPUs that the run's own server takes."""
-    name = "vllm_gpu_memory_utilization"
-    return getattr(spec, name) if spec.is_set(name) else SERVER_SHARE
+    return vllm.share if vllm.share_is_set else SERVER_SHARE
 
 
 def share_gpu(
-    spec: TrainSpec, facts: Facts, memory: MemoryEstimate | None, flavor: Flavor | None, gpus: int
+    run: Run, memory: MemoryEstimate | None, machine: Machine, gpus: int
 ) -> tuple[MemoryEstimate | None, Decision | None]:
     """Give a colocated vLLM what training leaves of each GPU, where the user did not say and both sizes are known.
 
     Args:
-        spec: The spec.
-        facts: What is known of model and data.
+        run: The run.
         memory: What training needs.
-        flavor: The machine.
+        machine: The machine.
         gpus: GPUs that share one copy of the model in vLLM.
 
     Returns:
         The estimate beside that share, and the decision; the estimate beside the least share and ``None`` if the two do
         not fit together; the estimate as it was where nothing is to be decided.
     """
-    usable = flavor.usable_gpu_memory_gib if flavor else None
-    if memory is None or not usable or not is_colocated(spec) or spec.is_set("vllm_gpu_memory_utilization"):
+    usable, vllm = machine.usable_gib, run.vllm
+    if memory is None or not usable or vllm is None or not vllm.colocated or vllm.share_is_set:
         return memory, None
     alone = replace(memory, gpu_fraction=0.0)
-    left = alone.headroom_gib(usable, flavor.num_gpus if flavor else 1) - alone.margin_gib
-    least = least_share(spec, facts, gpus, usable) or LEAST_FRACTION
+    left = alone.headroom_gib(usable, machine.flavor.num_gpus if machine.flavor else 1) - alone.margin_gib
+    least = least_share(run, vllm, gpus, usable) or LEAST_FRACTION
     fraction = max(least, min(math.floor(left / usable * STEPS) / STEPS, MOST_FRACTION))
     beside = replace(memory, gpu_fraction=fraction)
     if beside.verdict(usable) == "does not fit":
@@ -158,22 +144,21 @@ def share_gpu(
     return beside, Decision("vllm_gpu_memory_utilization", fraction, why)
 
 
-def choose_context(spec: TrainSpec, facts: Facts, flavor: Flavor | None, gpus: int, share: float) -> Decision | None:
+def choose_context(run: Run, vllm: Vllm, machine: Machine, gpus: int, share: float) -> Decision | None:
     """How long sequences in vLLM may be, where the model's own context does not fit: vLLM would end as it starts.
 
     Args:
-        spec: The spec.
-        facts: What is known of model and data.
-        flavor: The machine.
+        run: The run.
+        vllm: Its vLLM.
+        machine: The machine.
         gpus: GPUs that share one copy of the model in vLLM.
         share: Share of each GPU that vLLM takes.
     """
-    name, context = "vllm_max_model_length", facts.model.max_position_embeddings
-    usable, need = flavor.usable_gpu_memory_gib if flavor else None, vllm_need(spec, facts.model, gpus)
-    if not hasattr(spec, name) or spec.is_set(name) or not (context and usable and need):
+    context, usable, need = run.model.max_position_embeddings, machine.usable_gib, vllm_need(run, gpus)
+    if not vllm.chooses_context or not (context and usable and need):
         return None
     fitting = need.tokens_within(share * usable)
-    if fitting is None or fitting >= context or fitting < needed_tokens(spec, facts.dataset.lengths):
+    if fitting is None or fitting >= context or fitting < vllm.tokens:
         return None
     why = f"the keys and values of a sequence of {context:,} tokens, the model's own context, would not fit"
-    return Decision(name, fitting // CONTEXT_STEP * CONTEXT_STEP, why)
+    return Decision("vllm_max_model_length", fitting // CONTEXT_STEP * CONTEXT_STEP, why)

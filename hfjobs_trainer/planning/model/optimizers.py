@@ -53,6 +53,11 @@ def is_paged(optim: str) -> bool:
     return optim.startswith("paged_")
 
 
+def runs_unfused(optim: str) -> bool:
+    """Whether it runs through its values once per operation, and holds temporary ones meanwhile."""
+    return optim in _FOREACH
+
+
 def step_bytes(optim: str, *, gradients: float, embedding: float, copies: int = 1) -> float:
     """Bytes that come and go during an optimizer's step.
 
@@ -62,7 +67,7 @@ def step_bytes(optim: str, *, gradients: float, embedding: float, copies: int = 
         embedding: Parameters of the embedding, if it is trained; 0 otherwise.
         copies: Values per trained parameter that unfused AdamW holds.
     """
-    if optim in _FOREACH:
+    if runs_unfused(optim):
         return copies * gradients
     # of the largest matrix: its update and its square, in float32
     return 8.0 * embedding if optim == "adafactor" else 0.0

@@ -1,0 +1,260 @@
+"""What a run needs of a machine and costs there; the choice of a flavor and the comparison of all are made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from hfjobs_trainer.facts import Flavor
+from hfjobs_trainer.planning.duration.estimate import DurationEstimate
+from hfjobs_trainer.planning.duration.ranges import Range
+from hfjobs_trainer.planning.hardware.machine import Machine
+from hfjobs_trainer.planning.hardware.table import as_html, as_text, describe_gpus
+from hfjobs_trainer.planning.layout import Layout
+from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a machine is not the one.
+
+    Attributes:
+        kind: What speaks against it: ``"unknown"`` (nobody can say), ``"no gpu"``, ``"gpus"`` (too few or too many),
+            ``"bf16"``, ``"price"`` (an hour is too dear), ``"batch"`` (it cannot be divided), ``"memory"`` (of its
+            GPUs), ``"server"`` (vLLM's GPUs), ``"storage"`` (host memory or disk), ``"cap"`` (on the whole run), or
+            ``"dearer"`` (it would do, but another costs less).
+        text: The same in words.
+    """
+
+    kind: Literal[
+        "unknown", "no gpu", "gpus", "bf16", "price", "batch", "memory", "server", "storage", "cap", "dearer"
+    ]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run needs of a machine, and what it costs there; every part ``None`` where nobody can say.
+
+    Attributes:
+        machine: The machine.
+        layout: Strategy, batch per device, accumulation and recomputing with which it runs there: the cheapest that
+            fits; if none does, the one that needs the least memory.
+        memory: What one GPU holds at the worst moment.
+        duration: Seconds and US dollars, each low, expected and high.
+        reason: The first reason against the machine; ``None`` if the run would do there.
+    """
+
+    machine: Machine = Machine()
+    layout: Layout | None = None
+    memory: MemoryEstimate | None = None
+    duration: DurationEstimate | None = None
+    reason: Reason | None = None
+
+    @property
+    def flavor(self) -> Flavor | None:
+        """The flavor; ``None`` where none was chosen."""
+        return self.machine.flavor
+
+    @property
+    def gpu(self) -> str | None:
+        """Name of the GPU."""
+        return self.flavor.gpu if self.flavor else None
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs of all machines that train."""
+        return self.machine.world_size
+
+    @property
+    def usable_gib(self) -> float | None:
+        """Memory of one GPU that torch reports as its total, GiB."""
+        return self.machine.usable_gib
+
+    @property
+    def memory_gib(self) -> float | None:
+        """Estimated peak on one GPU, GiB, without margin."""
+        return self.memory.total_gib if self.memory else None
+
+    @property
+    def headroom_gib(self) -> float | None:
+        """What the estimated peak leaves free on one GPU, GiB, the margin included."""
+        usable = self.usable_gib
+        return self.memory.headroom_gib(usable) if self.memory is not None and usable is not None else None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything could be estimated."""
+        return self.memory is not None or self.duration is not None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """``"fits"``, ``"tight"`` or ``"does not fit"``; ``None`` if the model's or the GPU's size is unknown."""
+        usable = self.usable_gib
+        return None if self.memory is None or usable is None else self.memory.verdict(usable)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the peak and its margin are known to fit."""
+        usable = self.usable_gib
+        return self.memory is not None and usable is not None and self.memory.fits(usable)
+
+    @property
+    def seconds(self) -> Range | None:
+        """How long the job takes, seconds, starting up included."""
+        return self.duration.seconds if self.duration else None
+
+    @property
+    def hours(self) -> float | None:
+        """Expected time, hours."""
+        return self.duration.seconds.expected / HOUR if self.duration else None
+
+    @property
+    def usd(self) -> Range | None:
+        """What the job costs, US dollars; ``None`` for a GPU that is not rented here."""
+        return self.duration.usd if self.duration and self.machine.is_rented else None
+
+    @property
+    def cost(self) -> tuple[bool, float, float]:
+        """Sort key: expected US dollars, then expected seconds; last and by price an hour where that is unknown."""
+        if self.duration is None:
+            return True, self.flavor.usd_per_hour if self.flavor else 0.0, -(self.usable_gib or 0.0)
+        return False, self.duration.usd.expected, self.duration.seconds.expected
+
+    def __str__(self) -> str:
+        where = f" on {f'{self.num_gpus} x ' if self.num_gpus > 1 else ''}{self.gpu}" if self.gpu else ""
+        lines: list[str] = []
+        if self.verdict is not None:
+            lines.append(f"{self.verdict}{where}, of which each has {self.usable_gib:.1f} GiB")
+        if self.memory is None:
+            unknown = "the model's size is not known"
+            lines.append(f"memory: {self.reason or unknown}")
+        else:
+            lines.append(str(self.memory))
+            # the verdict says of memory what there is to say
+            lines += [f"but {self.reason}"] if self.reason and self.verdict != "does not fit" else []
+        if self.layout is not None:
+            lines.append(f"with {self.layout}")
+        if self.duration is None:
+            lines.append("time: not known")
+        else:
+            lines.append("about " + self.duration.seconds.as_duration())
+            lines += [f"about {self.usd.as_usd()}"] if self.usd is not None else []
+            lines += [f"  guessed: {what}" for what in self.duration.assumed]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class FlavorChoice:
+    """Which machine was chosen, and why not the others.
+
+    Attributes:
+        flavor: The choice; ``None`` if nothing fits or nothing can be said.
+        estimate: What the run needs there; where nothing was chosen, the least memory that it needs on one GPU.
+        rejected: Every other flavor and the first reason against it, cheapest first.
+        cheapest: Where nothing was chosen because of ``max_usd`` or ``max_hours``: what would do without them.
+    """
+
+    flavor: Flavor | None
+    estimate: Estimate | None = None
+    rejected: tuple[tuple[str, Reason], ...] = ()
+    cheapest: Estimate | None = None
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Price of one machine, US dollars an hour."""
+        return self.flavor.usd_per_hour if self.flavor else None
+
+    @property
+    def layout(self) -> Layout | None:
+        """How the run is laid out on the machine; ``None`` where the model's size is unknown."""
+        return self.estimate.layout if self.flavor and self.estimate else None
+
+    @property
+    def duration(self) -> DurationEstimate | None:
+        """How long the run takes there, and what it costs; ``None`` where nobody can say."""
+        return self.estimate.duration if self.estimate else None
+
+    @property
+    def headroom(self) -> float | None:
+        """Memory that the estimated peak leaves free on one GPU, GiB, the margin included; ``None`` if unknown."""
+        return self.estimate.headroom_gib if self.estimate else None
+
+    @property
+    def shortage(self) -> Reason | None:
+        """What of a named flavor, beside its GPUs' memory, the run is expected to exceed; ``None`` if nothing."""
+        return self.estimate.reason if self.estimate is not None and self.estimate.fits else None
+
+    def __str__(self) -> str:
+        if self.flavor is None:
+            lines = ["no flavor"]
+        else:
+            free = self.headroom
+            spare = "" if free is None else f", {free:.1f} GiB free at the estimated peak"
+            lines = [f"{self.flavor.name}: {describe_gpus(self.flavor)}, ${self.usd_per_hour:.2f}/h{spare}"]
+        if self.duration is not None:
+            lines.append(f"  about {self.duration.seconds.as_duration()}, {self.duration.usd.as_usd()}")
+        width = max((len(name) for name, _ in self.rejected), default=0)
+        return "\n".join([*lines, *(f"  not {name:<{width}}  {why}" for name, why in self.rejected)])
+
+
+@dataclass(frozen=True, slots=True)
+class FlavorComparison:
+    """A run on every flavor, printable, and indexable by the flavor's name.
+
+    Attributes:
+        rows: Every flavor: those that can be taken first, the cheapest run first.
+        source: Where the prices come from: ``"live"`` or ``"snapshot"`` and its date.
+    """
+
+    rows: tuple[Estimate, ...]
+    source: str
+
+    HEADER = ("flavor", "fits", "GiB", "of", "layout", "hours", "$", "note")
+
+    def __iter__(self) -> Iterator[Estimate]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> Estimate:
+        for row in self.rows:
+            if row.machine.name == name:
+                return row
+        raise KeyError(f"no flavor {name!r}; there are {', '.join(row.machine.name for row in self.rows)}")
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                row.machine.name,
+                row.verdict or "-",
+                _number(row.memory_gib, 1),
+                _number(row.usable_gib, 1),
+                "-" if row.layout is None else str(row.layout),
+                _number(row.hours, 2),
+                _number(row.usd.expected if row.usd else None, 2),
+                str(row.reason or ""),
+            )
+            for row in self.rows
+        ]
+
+    @property
+    def _caption(self) -> str:
+        return f"prices: {self.source}; GiB of one GPU at the peak, without margin; hours and dollars as expected"
+
+    def __str__(self) -> str:
+        return as_text(self.HEADER, self._cells(), self._caption, right=("GiB", "of", "hours", "$"))
+
+    def _repr_html_(self) -> str:
+        return as_html(self.HEADER, self._cells(), self._caption)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
