@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, HardwareFacts
 from hfjobs_trainer.planning.budget import decide_timeout
+from hfjobs_trainer.planning.check import run_rules
 from hfjobs_trainer.planning.compose import compose
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.estimate import MemoryEstimate
 from hfjobs_trainer.planning.flavors import FlavorChoice, snapshot
 from hfjobs_trainer.planning.forecast import Estimate
@@ -18,10 +20,9 @@ from hfjobs_trainer.planning.resolve import Resolved, resolve
 from hfjobs_trainer.planning.trackers import tracking_secrets
 from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm, vllm_request
 from hfjobs_trainer.planning.vllm_memory import choose_context, server_share, share_gpu
-from hfjobs_trainer.problems import RULES, Problem, Unchecked, run_rules
+from hfjobs_trainer.problems import RULES, Problem, Unchecked
 from hfjobs_trainer.rendering.render import render_script
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.context import Context
 
 LABEL_DIGITS = 12
 """Hexadecimal digits of the spec's digest in a job's label."""
@@ -43,10 +44,9 @@ class Checked:
 
 def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
     """Apply every rule; never raises."""
-    method = type(spec).METHOD.name
     hardware = facts.hardware or snapshot()
     context = Context(spec, facts, backend)
-    problems, unchecked = run_rules(context, method=method, stage="spec")
+    problems, unchecked = run_rules(context, "spec")
     choice = None if backend == "local" else choose_machine(spec, facts)
     flavor, layout = (choice.flavor, choice.layout) if choice else (None, None)
     resolved = resolve(spec, facts, flavor, backend=backend, layout=layout)
@@ -68,7 +68,7 @@ def check_run(spec: TrainSpec, facts: Facts, *, backend: str) -> Checked:
         duration=duration,
         timeout_seconds=timeout,
     )
-    found, lacking = run_rules(context, method=method, stage="run")
+    found, lacking = run_rules(context, "run")
     problems, unchecked = [*problems, *found], [*unchecked, *lacking]
     if backend == "local":
         problems = [problem for problem in problems if problem.scope == "script"]

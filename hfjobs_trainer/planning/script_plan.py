@@ -9,17 +9,18 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, ScriptFacts
 from hfjobs_trainer.planning.assemble import request_of
 from hfjobs_trainer.planning.budget import decide_timeout
+from hfjobs_trainer.planning.check import run_rules
 from hfjobs_trainer.planning.compose import job_table
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.script_header import ScriptHeader, read_header
 from hfjobs_trainer.planning.trackers import TRACKERS, resolve_tracking
-from hfjobs_trainer.problems import Problem, Unchecked, run_rules
+from hfjobs_trainer.problems import Problem, Unchecked
 from hfjobs_trainer.rendering.render import render_wrapper
 from hfjobs_trainer.rendering.run import Header
 from hfjobs_trainer.rendering.script import ScriptRun
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.script import Script
 
 SUBJECT = "Script spec"
@@ -39,7 +40,7 @@ def check_script(spec: Script, facts: Facts, *, backend: str) -> tuple[tuple[Pro
     gpus = max(1, _gpus(spec, flavor))
     context = Context(spec, facts, backend, flavor=flavor, num_gpus=gpus, timeout_seconds=timeout)
     for stage in ("spec", "run"):
-        found, lacking = run_rules(context, method="script", stage=stage)
+        found, lacking = run_rules(context, stage)
         problems += found
         unchecked += lacking
     if backend == "local":

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.budget import binding_limit
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.labels import is_label_key, is_label_value, slug
 from hfjobs_trainer.planning.search import over_cap
 from hfjobs_trainer.planning.work import unknown_work
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.tokens import masked, name_of_secret
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hfjobs_trainer.planning.architecture import shape_of
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.vllm import (
     gpus_set_aside,
     is_colocated,
@@ -16,7 +17,6 @@ from hfjobs_trainer.planning.vllm import (
 )
 from hfjobs_trainer.planning.vllm_memory import server_shortage, weights_shortage
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.context import Context
 
 METHODS = ["grpo", "rloo", "online_dpo", "distillation"]
 """The methods that can have vLLM generate."""
@@ -45,7 +45,7 @@ def tensor_parallel_size_divides_the_gpus(context: Context[Any]) -> Iterator[Fou
                  hardware="a100x4")
         ```
     """
-    size = context.arguments.get("vllm_tensor_parallel_size", context.spec.vllm_tensor_parallel_size)
+    size = context.argument("vllm_tensor_parallel_size", context.spec.vllm_tensor_parallel_size)
     gpus = context.num_gpus // context.spec.hardware.nodes
     if not is_colocated(context.spec) or size <= 1:
         return
@@ -189,7 +189,7 @@ def vllm_holds_the_model(context: Context[Any]) -> Iterator[Found]:
     need(shape_of(model), f"the size of {spec.model}")
     need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
     if beside:
-        gpus = context.arguments.get("vllm_tensor_parallel_size", spec.vllm_tensor_parallel_size)
+        gpus = context.argument("vllm_tensor_parallel_size", spec.vllm_tensor_parallel_size)
         why = weights_shortage(spec, model, flavor, gpus, spec.vllm_gpu_memory_utilization)
         path, instead = "vllm_gpu_memory_utilization", "leave it out: the planner knows what training leaves"
     else:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.extras import TaughtSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.trl_args.gkd import GKDArgs
@@ -14,6 +13,7 @@ from hfjobs_trainer.specs.trl_args.gkd import GKDArgs
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import GKDFields
 
 

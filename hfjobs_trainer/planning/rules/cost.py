@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.budget import binding_limit, caps
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.machine import find_alternative
 from hfjobs_trainer.planning.rules.job import MIN_SECONDS
 from hfjobs_trainer.planning.search import Option, exceeded_caps
@@ -12,7 +13,6 @@ from hfjobs_trainer.planning.vllm import uses_vllm
 from hfjobs_trainer.planning.work import unknown_work
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.durations import format_duration
 
 # From what share of a run's time, and of how long a run, writing answers is worth a word: seconds.

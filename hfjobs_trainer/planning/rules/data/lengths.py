@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.lengths import FEWEST_CHARACTERS, share_above
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.inputs import training_inputs
 
 # The share that is let pass: the longest few rows are hardly ever worth the memory that they take.
@@ -44,7 +44,7 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset="me/long-conversations", max_length=4096)
         ```
     """
-    spec, data = context.spec, training_inputs(context)[0]
+    spec, data = context.spec, training_inputs(context.spec, context.facts)[0]
     limit, method = _field(spec, "max_length"), type(spec).METHOD.name
     splits = method == "sft" and _field(spec, "packing") and _field(spec, "packing_strategy") in _SPLITTING
     if limit is None or splits or data.exists is False or {"image", "images"} & set(data.columns or ()):

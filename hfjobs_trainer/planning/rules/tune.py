@@ -10,11 +10,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.resolve import precision_of
 from hfjobs_trainer.planning.tuning import adapter_is_bf16, merges
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 
 ATTENTION = ("eager", "sdpa", "flex_attention", *(f"flash_attention_{version}" for version in (2, 3, 4)), "paged|eager")
 """Implementations of attention that transformers has; 5.23: modeling_utils.py, ``AttentionInterface``."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.vision import has_images
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.registry import Method
 
 READERS = ("sft", "dpo", "kto", "grpo", "rloo", "distillation")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.flavors import find_flavor, snapshot
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.strategies import SHARDED, SHARDS_WEIGHTS, updates_parts, zero3_obstacles
 from hfjobs_trainer.planning.vllm import training_nodes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 
 _PATH = "hardware.strategy"
 
@@ -38,7 +37,7 @@ def spreading_needs_several_gpus(context: Context[TrainSpec]) -> Iterator[Found]
     hardware = context.spec.hardware
     if hardware.strategy not in SHARDED:
         return
-    flavor = find_flavor(hardware.flavor, context.facts.hardware or snapshot())
+    flavor = context.named_flavor
     alone = training_nodes(context.spec) == 1
     if flavor is not None and flavor.num_gpus <= (1 if alone else 0):
         why = f"{flavor.name} has {'one GPU' if flavor.num_gpus else 'no GPU'}, so there is nothing to spread over"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.resolve import resolve
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.tokens import name_of_secret, names_a_secret, token_kind
 
