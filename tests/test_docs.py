@@ -15,7 +15,7 @@ from hfjobs_trainer.codegen.examples import EXAMPLES
 from hfjobs_trainer.codegen.pages import Block, blocks, complete, run
 from hfjobs_trainer.codegen.references import EXAMPLE_FACTS, PARTS, schema
 from hfjobs_trainer.facts import DatasetFacts
-from hfjobs_trainer.problems import all_rules
+from hfjobs_trainer.planning.check import all_rules
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.base import TrainSpec
 

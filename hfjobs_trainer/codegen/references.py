@@ -18,7 +18,7 @@ from hfjobs_trainer.codegen.pages import Part, complete
 from hfjobs_trainer.codegen.proofs import proofs
 from hfjobs_trainer.codegen.source import members_of, type_text
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
-from hfjobs_trainer.planning.flavors import snapshot
+from hfjobs_trainer.planning.hardware.catalogue import snapshot
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import METHODS

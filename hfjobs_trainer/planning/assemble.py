@@ -95,6 +95,7 @@ def draft(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB) 
         understood=run,
         machine=found.machine,
         arguments=found.decided.arguments,
+        needs_token=found.decided.needs_token,
         choice=choice,
         estimate=found.estimate,
         timeout_seconds=timeout,
@@ -148,6 +149,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         unchecked=found.unchecked,
         prices=(facts.hardware or snapshot()).source,
         unanswered=facts.unanswered,
+        run=run,
     )
 
 

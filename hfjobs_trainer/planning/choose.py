@@ -8,7 +8,7 @@ from typing import Literal
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
 from hfjobs_trainer.planning.arguments.packing import PACKING_GAIN
-from hfjobs_trainer.planning.arguments.precision import Precision, settle_precision
+from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.arguments.strategies import SHARDED
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate, estimate_duration, expected_seconds
 from hfjobs_trainer.planning.duration.pace import USUAL_VCPU, Setup
@@ -64,10 +64,10 @@ class Search:
             found.append(estimate)
         return found
 
-    def least_memory(self) -> Estimate:
+    def least_memory(self) -> Estimate | None:
         """Memory of the layout on one GPU that needs the least; ``None`` if there is none, or its size is unknown."""
         least = min(self._layouts(1), key=_total_bytes, default=None)
-        return Estimate(memory=least[1]) if least else Estimate()
+        return Estimate(layout=least[0], memory=least[1]) if least else None
 
     def _best(self, machine: Machine) -> Estimate:
         estimated, usable = self._layouts(machine.num_gpus), machine.usable_gib

@@ -9,7 +9,7 @@ from typing import Literal
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate
 from hfjobs_trainer.planning.duration.ranges import Range
-from hfjobs_trainer.planning.hardware.machine import Machine
+from hfjobs_trainer.planning.hardware.machine import NO_MACHINE, Machine
 from hfjobs_trainer.planning.hardware.table import as_html, as_text, describe_gpus
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
@@ -29,9 +29,7 @@ class Reason:
         text: The same in words.
     """
 
-    kind: Literal[
-        "unknown", "no gpu", "gpus", "bf16", "price", "batch", "memory", "server", "storage", "cap", "dearer"
-    ]
+    kind: Literal["unknown", "no gpu", "gpus", "bf16", "price", "batch", "memory", "server", "storage", "cap", "dearer"]
     text: str
 
     def __str__(self) -> str:
@@ -51,7 +49,7 @@ class Estimate:
         reason: The first reason against the machine; ``None`` if the run would do there.
     """
 
-    machine: Machine = Machine()
+    machine: Machine = NO_MACHINE
     layout: Layout | None = None
     memory: MemoryEstimate | None = None
     duration: DurationEstimate | None = None
@@ -148,6 +146,10 @@ class Estimate:
             lines += [f"about {self.usd.as_usd()}"] if self.usd is not None else []
             lines += [f"  guessed: {what}" for what in self.duration.assumed]
         return "\n".join(lines)
+
+
+UNKNOWN = Estimate()
+"""Of a run of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,47 +7,48 @@ from typing import Any
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, ScriptFacts
+from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS, resolve_tracking
-from hfjobs_trainer.planning.assemble import request_of
-from hfjobs_trainer.planning.compose import job_table
-from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
+from hfjobs_trainer.planning.check import check
+from hfjobs_trainer.planning.compose import job_table, request_of
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.estimate import FlavorChoice
+from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
+from hfjobs_trainer.planning.hardware.machine import Machine
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.script_header import ScriptHeader, read_header
 from hfjobs_trainer.planning.timeout import decide_timeout
-from hfjobs_trainer.problems import Problem, Unchecked, run_rules
+from hfjobs_trainer.problems import Problem, Unchecked
 from hfjobs_trainer.rendering.render import render_wrapper
 from hfjobs_trainer.rendering.run import Header
 from hfjobs_trainer.rendering.script import ScriptRun
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.script import Script
 
 SUBJECT = "Script spec"
 
 
-def script_hardware(spec: Script, facts: Facts) -> FlavorChoice:
+def choose_for_script(spec: Script, facts: Facts) -> FlavorChoice:
     """The flavor that the user named; none otherwise, since nobody knows what the script needs."""
-    return FlavorChoice.named(find_flavor(spec.hardware.flavor, facts.hardware or snapshot()))
+    return FlavorChoice(find_flavor(spec.hardware.flavor, facts.hardware or snapshot()))
 
 
-def check_script(spec: Script, facts: Facts, *, backend: str) -> tuple[tuple[Problem, ...], tuple[Unchecked, ...]]:
+def check_script(
+    spec: Script, facts: Facts, *, backend: BackendTraits
+) -> tuple[tuple[Problem, ...], tuple[Unchecked, ...]]:
     """Apply every rule; never raises."""
-    problems: list[Problem] = []
-    unchecked: list[Unchecked] = []
-    flavor = None if backend == "local" else script_hardware(spec, facts).flavor
-    timeout, _ = decide_timeout(spec, None, flavor.usd_per_hour if flavor else None)
-    gpus = max(1, _gpus(spec, flavor))
-    context = Context(spec, facts, backend, flavor=flavor, num_gpus=gpus, timeout_seconds=timeout)
-    for stage in ("spec", "run"):
-        found, lacking = run_rules(context, method="script", stage=stage)
-        problems += found
-        unchecked += lacking
-    if backend == "local":
-        return tuple(problem for problem in problems if problem.scope == "script"), ()
-    return tuple(problems), tuple(unchecked)
+    machine = _machine(spec, facts, backend)
+    timeout, _ = decide_timeout(spec, None, machine.flavor.usd_per_hour if machine.flavor else None)
+    problems, unchecked = check(Context(spec, facts, backend, machine=machine, timeout_seconds=timeout))
+    return problems, unchecked if backend.rents else ()
 
 
-def assemble_script(spec: Script, facts: Facts, *, backend: str) -> Plan:
+def _machine(spec: Script, facts: Facts, backend: BackendTraits) -> Machine:
+    flavor = choose_for_script(spec, facts).flavor if backend.rents else None
+    return Machine(flavor, max(1, _gpus(spec, flavor)))
+
+
+def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Plan:
     """Work a script's job out in full: a pure function.
 
     Raises:
@@ -57,7 +58,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: str) -> Plan:
     if any(problem.scope == "script" and problem.severity == "error" for problem in problems):
         raise SpecError(problems, SUBJECT)
     hardware = facts.hardware or snapshot()
-    choice = None if backend == "local" else script_hardware(spec, facts)
+    choice = choose_for_script(spec, facts) if backend.rents else None
     flavor = choice.flavor if choice else None
     found = facts.script or ScriptFacts()
     decisions: list[Decision] = []
@@ -88,7 +89,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: str) -> Plan:
         name=f"{spec.stem}.py",
         source=text,
         # on this machine the script runs in a folder of its own
-        arguments=[found.local_files.get(item, item) if backend == "local" else item for item in spec.script_args],
+        arguments=[found.local_files.get(item, item) if backend.absolute_paths else item for item in spec.script_args],
         num_gpus=_gpus(spec, flavor),
         max_gpus=1 if spec.hardware.strategy == "single" else spec.hardware.num_gpus or 0,
         launches=spec.hardware.strategy != "user",
@@ -97,7 +98,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: str) -> Plan:
     )
     return Plan(
         spec=spec,
-        backend=backend,
+        backend=backend.name,
         request=replace(request, script=render_wrapper(run)),
         flavor=flavor,
         choice=choice,

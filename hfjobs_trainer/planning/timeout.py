@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hfjobs_trainer.errors import BudgetExceeded
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate
 from hfjobs_trainer.planning.plan import Decision, Plan
@@ -17,7 +19,7 @@ LEAST_SECONDS = 900
 
 def padded_timeout(spec: JobSpec) -> int | None:
     """The user's timeout and its padding, seconds, rounded up; ``None`` if the user gave none."""
-    return None if spec.timeout is None else _ceil(spec.timeout * (1 + spec.timeout_padding))
+    return None if spec.timeout is None else math.ceil(spec.timeout * (1 + spec.timeout_padding))
 
 
 def decide_timeout(
@@ -41,8 +43,8 @@ def decide_timeout(
         if spec.timeout_padding:
             decisions.append(Decision("timeout", f"{seconds} s", f"your {spec.timeout} s and {padding}"))
     elif duration is not None:
-        seconds = max(LEAST_SECONDS, _ceil(duration.seconds.high * (1 + spec.timeout_padding) / 60) * 60)
-        longest = format_duration(_ceil(duration.seconds.high))
+        seconds = max(LEAST_SECONDS, math.ceil(duration.seconds.high * (1 + spec.timeout_padding) / 60) * 60)
+        longest = format_duration(math.ceil(duration.seconds.high))
         decisions.append(Decision("timeout", f"{seconds} s", f"the upper estimate, {longest}, and {padding}"))
     else:
         return None, ()
@@ -85,7 +87,3 @@ def caps(spec: JobSpec, usd_per_hour: float | None) -> list[tuple[str, int, str]
         why = f"max_usd={hardware.max_usd:g} at ${usd_per_hour:.2f}/h, billed by the minute"
         found.append(("max_usd", minutes * 60, why))
     return found
-
-
-def _ceil(seconds: float) -> int:
-    return -int(-seconds // 1)

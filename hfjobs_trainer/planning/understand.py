@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
@@ -123,7 +124,7 @@ def _rows(spec: TrainSpec, facts: Facts, *, sees: bool, lifts_max_length: bool) 
         total = dataset.num_samples if count is None else min(count, dataset.num_samples)
     held = 0.0
     if total is not None and spec.eval_fraction is not None:
-        held = float(-int(-(total * spec.eval_fraction) // 1))
+        held = float(math.ceil(total * spec.eval_fraction))
     packed = bool(getattr(spec, "packing", False))
     max_length: int | None = getattr(spec, "max_length", None)
     return Rows(

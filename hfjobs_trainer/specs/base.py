@@ -7,7 +7,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -18,6 +18,7 @@ from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, 
 from hfjobs_trainer.specs.registry import Method
 from hfjobs_trainer.specs.training import Training
 from hfjobs_trainer.specs.trl_args.common import CommonArgs
+from hfjobs_trainer.specs.unparsed import Unparsed
 from hfjobs_trainer.tokens import masked, name_of_secret, names_a_secret
 
 DType = Literal["auto", "bfloat16", "float16", "float32"]
@@ -127,6 +128,13 @@ class JobSpec(BaseModel):
     def is_set(self, name: str) -> bool:
         """Whether the user gave this field, be it with its default value."""
         return name in self.model_fields_set
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise Unparsed(name)
+            return super().__getattr__(name)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, JobSpec) and self.to_dict() == other.to_dict()

@@ -20,6 +20,9 @@ class RewardedSpec(TrainSpec):
         description="A built-in reward of TRL by name, a reward model by Hub id, a Python function, or a list of these."
     )
 
+    LOGS_FROM_REWARDS: ClassVar[bool] = True
+    """Whether the trainer hands ``log_extra`` and ``log_metric`` to reward functions."""
+
     @property
     def reward_models(self) -> tuple[str, ...]:
         """The models among the rewards, in their order: Hub ids and local folders."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from hfjobs_trainer.facts import DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.problems import need
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.locations import is_local_path
 from hfjobs_trainer.specs.training import SideModel
@@ -66,18 +65,17 @@ def columns_left(dataset: Dataset, facts: DatasetFacts) -> tuple[str, ...] | Non
     return tuple(dataset.columns.get(name, name) for name in kept)
 
 
-def data_inputs(context: Context[TrainSpec]) -> list[DataInput]:
+def data_inputs(spec: TrainSpec, facts: Facts) -> list[DataInput]:
     """The training dataset, and the evaluation dataset if the spec names one; of a mixture each part."""
-    spec, facts = context.spec, context.facts
-    found = training_inputs(context)
+    found = training_inputs(spec, facts)
     if spec.eval_dataset is not None:
         found += _parts("eval_dataset", spec.eval_dataset, facts.eval_dataset or DatasetFacts())
     return found
 
 
-def training_inputs(context: Context[TrainSpec]) -> list[DataInput]:
+def training_inputs(spec: TrainSpec, facts: Facts) -> list[DataInput]:
     """The training dataset; of a mixture each part, the first with the number and lengths of all rows."""
-    return _parts("dataset", context.spec.dataset, context.facts.dataset)
+    return _parts("dataset", spec.dataset, facts.dataset)
 
 
 def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
@@ -92,15 +90,14 @@ def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
     return found
 
 
-def inputs(context: Context[TrainSpec]) -> list[Input]:
+def inputs(spec: TrainSpec, facts: Facts) -> list[Input]:
     """The models, the adapter to start from, and the datasets."""
-    spec, facts = context.spec, context.facts
     models: list[tuple[str, str, ModelFacts | None]] = [("model", spec.model, facts.model)]
     models += [(side.field, side.id, known) for side, known in side_models(spec, facts) if side.id is not None]
     if spec.lora is not None and spec.lora.adapter is not None:
         models.append(("lora.adapter", spec.lora.adapter, facts.adapter))
     found = [Input(path, "model", id, known.exists if known else None) for path, id, known in models]
-    return [*found, *data_inputs(context)]
+    return [*found, *data_inputs(spec, facts)]
 
 
 def side_models(spec: TrainSpec, facts: Facts) -> list[tuple[SideModel, ModelFacts | None]]:

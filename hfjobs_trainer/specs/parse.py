@@ -14,15 +14,15 @@ from pydantic import BaseModel, ValidationError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
-from hfjobs_trainer.problems import Problem, run_rules
+from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.dropped import instead
 from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
 from hfjobs_trainer.specs.quantization import quantization_of
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
+from hfjobs_trainer.specs.unparsed import check_parsed
 from hfjobs_trainer.specs.values import unwritable
 
 S = TypeVar("S", bound=JobSpec)
@@ -147,9 +147,7 @@ def _check_rest(
     for name in broken:
         # not the placeholder or default: what a rule would say of that is no problem of the user's
         values.pop(name, None)
-    context = Context(remaining, backend=place.name)
-    found, _ = run_rules(context, method=spec.METHOD.name, stage="spec", skip_paths=broken)
-    return [problem for problem in found if problem.scope == "script" or place.rents]
+    return check_parsed(remaining, broken, place)
 
 
 # -- names

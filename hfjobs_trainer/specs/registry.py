@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hfjobs_trainer.specs.training import Training
 
 if TYPE_CHECKING:
-    from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 
 _PACKAGE = "hfjobs_trainer.specs.methods"
 _registered: dict[str, type[TrainSpec]] = {}
@@ -97,6 +97,12 @@ def method(
 def _names() -> tuple[str, ...]:
     folder = importlib.import_module(_PACKAGE).__path__
     return tuple(info.name for info in pkgutil.iter_modules(folder))
+
+
+def lineage(spec: type[JobSpec]) -> tuple[str, ...]:
+    """The name of a spec class's method, and those of the methods that it extends, its own first."""
+    names = [base.METHOD.name for base in spec.__mro__ if "METHOD" in vars(base)]
+    return tuple(dict.fromkeys(names))
 
 
 def forget(name: str) -> None:

@@ -17,7 +17,7 @@ from hfjobs_trainer.planning.arguments.packing import (
     may_pack,
     most_packed,
 )
-from hfjobs_trainer.planning.flavors import snapshot
+from hfjobs_trainer.planning.hardware.catalogue import snapshot
 from tests.planning.known_models import QWEN_05B
 
 SHORT = LengthFacts("tokens", 100, 200.0, tuple(20.0 * step for step in range(1, 21)))

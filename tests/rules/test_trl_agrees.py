@@ -11,7 +11,7 @@ from packaging.version import Version
 from rules.case import base, case
 
 from examples.tiny import Format
-from hfjobs_trainer.planning.rules.tuning import ATTENTION, KERNELS
+from hfjobs_trainer.planning.rules.tune import ATTENTION, KERNELS
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import METHODS
 

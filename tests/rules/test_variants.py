@@ -12,10 +12,10 @@ from rules.case import base
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.gathering.mixture import mixed
-from hfjobs_trainer.planning.rules.columns import mapping_for
+from hfjobs_trainer.planning.rules.grpo.functions import script_names
 from hfjobs_trainer.planning.rules.job import OUR_LABELS
-from hfjobs_trainer.planning.rules.rewards import script_names
-from hfjobs_trainer.planning.rules.tracking import RESERVED_ENDS, RESERVED_START
+from hfjobs_trainer.planning.rules.track import RESERVED_ENDS, RESERVED_START
+from hfjobs_trainer.specs.columns import mapping_for
 from tests.planning.known_models import LLAMA_70B, QWEN_05B
 
 NOTHING = Facts()

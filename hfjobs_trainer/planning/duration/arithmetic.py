@@ -11,7 +11,6 @@ from hfjobs_trainer.planning.model.optimizers import runs_unfused, state_bytes
 from hfjobs_trainer.planning.model.shape import BYTES, Shape, adapted_linears, shape_of
 
 
-
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
     """What one token costs in the model that is trained, and in those beside it.

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.duration.work import Generation, Work
 from hfjobs_trainer.planning.arguments.strategies import SHARDS_WEIGHTS
 from hfjobs_trainer.planning.duration.work import Generation, Work
 from hfjobs_trainer.planning.hardware.gpus import Gpu, Tuning

@@ -50,6 +50,10 @@ class Machine:
         return self.flavor.usable_gpu_memory_gib if self.flavor is not None else None
 
 
+NO_MACHINE = Machine()
+"""Where none is known."""
+
+
 def machine_of(run: Run, flavor: Flavor | None, *, is_rented: bool = True) -> Machine:
     """The machine of this flavor as the run would use it."""
     return Machine(

@@ -9,6 +9,9 @@ from functools import cached_property, lru_cache
 
 from hfjobs_trainer.facts import ModelFacts
 
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+"""Bytes of one weight by dtype."""
+
 # Families whose MLP has two matrices instead of three (no gate).
 _UNGATED = frozenset(
     {"apertus", "bloom", "codegen", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj"}

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.extras import TaughtSpec, teacher
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Training, one_pass
@@ -15,6 +14,7 @@ from hfjobs_trainer.specs.trl_args.gkd import GKDArgs
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import GKDFields
 
 

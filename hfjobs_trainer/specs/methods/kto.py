@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.inputs import need_columns, training_inputs
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, Training, reference_passes
@@ -16,6 +15,7 @@ from hfjobs_trainer.specs.trl_args.kto import KTOArgs
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import KTOFields
 
 
@@ -112,7 +112,7 @@ def streamed_rows_have_labels(context: Context[KTO]) -> Iterator[Found]:
         hft.KTO(model=..., dataset="trl-lib/ultrafeedback_binarized", max_steps=1000)
         ```
     """
-    for data in training_inputs(context):
+    for data in training_inputs(context.spec, context.facts):
         if data.dataset.streaming and {"chosen", "rejected"} <= set(need_columns(data)):
             why = "pairs cannot be made single answers and mixed as they stream"
             yield Found(f"{data.path}.streaming", why, "leave it out")

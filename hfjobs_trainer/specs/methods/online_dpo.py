@@ -52,6 +52,8 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         simulated_step=None,
     )
 
+    LOGS_FROM_REWARDS: ClassVar[bool] = False
+
     method: Literal["online_dpo"] = "online_dpo"
 
     if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.extras import ScoredSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Passes, SideModel, Training
@@ -16,6 +15,7 @@ from hfjobs_trainer.specs.trl_args.ppo import PPOArgs
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import PPOFields
 
 # Fewest answers whose rewards PPOTrainer of TRL 1.12 scales to unit variance.
@@ -269,6 +269,6 @@ def options_are_keywords(context: Context[PPO]) -> Iterator[Found]:
 
 def _batch(context: Context[PPO]) -> int:
     """Answers that one GPU generates at once."""
-    spec, arguments = context.spec, context.arguments
-    per_device = arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size)
-    return per_device * arguments.get("gradient_accumulation_steps", spec.gradient_accumulation_steps)
+    spec = context.spec
+    per_device = context.argument("per_device_train_batch_size", spec.per_device_train_batch_size)
+    return per_device * context.argument("gradient_accumulation_steps", spec.gradient_accumulation_steps)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.inputs import data_inputs, need_columns
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Training, one_pass
@@ -16,6 +15,7 @@ from hfjobs_trainer.specs.trl_args.sft import SFTArgs
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import SFTFields
 
 
@@ -127,7 +127,7 @@ def assistant_loss_needs_conversations(context: Context[SFT]) -> Iterator[Found]
     """
     if not context.spec.assistant_only_loss:
         return
-    for data in data_inputs(context):
+    for data in data_inputs(context.spec, context.facts):
         columns = set(need_columns(data))
         if not columns & {"messages", "conversations"} and not {"prompt", "completion"} <= columns:
             why = f"{data.id} has no conversations: its columns are {', '.join(need_columns(data))}"
@@ -155,7 +155,7 @@ def prompt_needs_a_completion(context: Context[SFT]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=hft.Dataset(id="HuggingFaceH4/ultrachat_200k", columns={"prompt": "first"}))
         ```
     """
-    known = [data for data in data_inputs(context) if data.exists is not False]
+    known = [data for data in data_inputs(context.spec, context.facts) if data.exists is not False]
     for data in known:
         columns = set(data.columns or ())
         fits = any(set(names) <= columns for names in context.spec.dataset_formats())
@@ -191,7 +191,7 @@ def completion_loss_needs_completions(context: Context[SFT]) -> Iterator[Found]:
     """
     if not context.spec.completion_only_loss:
         return
-    for data in data_inputs(context):
+    for data in data_inputs(context.spec, context.facts):
         columns = set(need_columns(data))
         if not {"prompt", "completion"} <= columns:
             talks = columns & {"messages", "conversations"}

@@ -1,33 +1,20 @@
-"""Rules about the machine: its flavor, its price, its GPUs and their memory."""
+"""Rules about the machine: its flavor, its price, its GPUs, its host memory, disk and processors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-from hfjobs_trainer.facts import Flavor, HardwareFacts
-from hfjobs_trainer.planning.arguments.strategies import sharding_strategies
-from hfjobs_trainer.planning.arguments.vllm import gpus_set_aside, training_nodes
-from hfjobs_trainer.planning.flavors import find_flavor, snapshot, suggest_flavors
-from hfjobs_trainer.planning.memory.estimate import Verdict
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.hardware.catalogue import suggest_flavors
 from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT
-from hfjobs_trainer.planning.workload import unknown_memory
-from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.planning.rules.mem import unknown_sizes, ways_to_less_memory
+from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 
 _PATH = "hardware.flavor"
-# An optimizer that works on the parts of a spread model: TRL's default.
-_ANY_STRATEGY = "adamw_torch_fused"
-
-
-def _offered(context: Context[TrainSpec]) -> HardwareFacts:
-    return context.facts.hardware or snapshot()
-
-
-def _named(context: Context[TrainSpec]) -> Flavor | None:
-    """The flavor that the user named; ``None`` for "auto" and for one that nobody offers."""
-    return find_flavor(context.spec.hardware.flavor, _offered(context))
+# Processes for each of the machine's processors, beyond which they only wait for each other: some wait for the disk.
+MOST_PER_PROCESSOR = 2
 
 
 @rule("HW001", scope="remote", scripts=True)
@@ -52,11 +39,11 @@ def flavor_exists(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     name = context.spec.hardware.flavor
-    if name == "auto" or _named(context) is not None:
+    if name == "auto" or context.named_flavor is not None:
         return
-    near = suggest_flavors(name, _offered(context))
+    near = suggest_flavors(name, context.hardware)
     fix = " or ".join(f'"{flavor}"' for flavor in near) if near else '"auto"; hft.hardware_table() lists them all'
-    yield Found(_PATH, f'Hugging Face Jobs offers no "{name}" ({_offered(context).source})', fix)
+    yield Found(_PATH, f'Hugging Face Jobs offers no "{name}" ({context.hardware.source})', fix)
 
 
 @rule("HW002", scope="remote")
@@ -79,7 +66,7 @@ def training_needs_a_gpu(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=..., hardware="auto")
         ```
     """
-    flavor = _named(context)
+    flavor = context.named_flavor
     if flavor is not None and not flavor.num_gpus and not context.spec.use_cpu:
         has = "no GPU" if flavor.gpu is None else f"a {flavor.gpu}, which is no CUDA GPU"
         yield Found(_PATH, f"{flavor.name} has {has}", '"auto", or use_cpu=True if you mean it')
@@ -112,18 +99,18 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     if choice.cheapest is not None:
         # some would do, but for a cap on the whole run, of which other rules tell
         return
-    reasons: dict[str, str] = dict(choice.rejected)
+    reasons = dict(choice.rejected)
     sizes = {
-        flavor.name: flavor.num_gpus * (flavor.usable_gpu_memory_gib or 0.0) for flavor in _offered(context).flavors
+        flavor.name: flavor.num_gpus * (flavor.usable_gpu_memory_gib or 0.0) for flavor in context.hardware.flavors
     }
-    small = [name for name, why in reasons.items() if why.startswith("needs ")]
-    dear = [name for name, why in reasons.items() if "max_usd_per_hour" in why]
+    small = [name for name, why in reasons.items() if why.kind in ("memory", "storage")]
+    dear = [name for name, why in reasons.items() if why.kind == "price"]
     closest = max(small, key=lambda name: sizes[name]) if small else dear[0] if dear else list(reasons)[-1]
     fixes = [f"max_usd_per_hour above {spec.hardware.max_usd_per_hour:g}"] if dear else []
     if small:
-        fixes += _less_disk(spec) if "checkpoints" in reasons[closest] else _ways(spec)
+        fixes += _less_disk(spec) if reasons[closest].kind == "storage" else ways_to_less_memory(context)
     if not fixes:
-        fixes = ["another global_batch_size"] if "global_batch_size" in reasons[closest] else ["fewer GPUs"]
+        fixes = ["another global_batch_size"] if reasons[closest].kind == "batch" else ["fewer GPUs"]
     yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", ", or ".join(fixes))
 
 
@@ -151,7 +138,7 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     choice = context.choice
     if context.spec.hardware.flavor == "auto" and choice is not None and choice.flavor is None and not context.memory:
-        why = f"nobody knows {_unknown(context)}, so no flavor could be chosen"
+        why = f"nobody knows {unknown_sizes(context)}, so no flavor could be chosen"
         yield Found(_PATH, why, 'hardware="a10g-large", or another of hft.hardware_table()')
 
 
@@ -175,7 +162,7 @@ def named_flavor_is_within_the_price(context: Context[TrainSpec]) -> Iterator[Fo
         hft.Hardware(flavor="auto", max_usd_per_hour=2)
         ```
     """
-    flavor, limit = _named(context), context.spec.hardware.max_usd_per_hour
+    flavor, limit = context.named_flavor, context.spec.hardware.max_usd_per_hour
     if flavor is not None and limit is not None and flavor.usd_per_hour > limit:
         why = f"{flavor.name} costs ${flavor.usd_per_hour:.2f}/h, above max_usd_per_hour={limit:g}"
         yield Found("hardware.max_usd_per_hour", why, f'{flavor.usd_per_hour:g}, or flavor="auto"')
@@ -202,12 +189,12 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.Hardware(flavor="a10g-large", strategy="single")
         ```
     """
-    hardware, flavor = context.spec.hardware, _named(context)
+    hardware, flavor = context.spec.hardware, context.named_flavor
     path = "hardware.strategy"
     if flavor is not None and hardware.strategy == "single" and flavor.num_gpus > 1:
         why = f"{flavor.num_gpus - 1} of the {flavor.num_gpus} GPUs of {flavor.name} would idle"
         yield Found(path, why, '"auto", or a flavor with one GPU')
-    if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == training_nodes(context.spec) == 1:
+    if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == context.run.nodes == 1:
         yield Found(path, f"{flavor.name} has one GPU only", '"auto", or a flavor with several GPUs')
     if hardware.strategy == "user" and not (hardware.fsdp or hardware.fsdp_config or hardware.deepspeed):
         yield Found(path, "neither fsdp nor deepspeed is given", '"auto", or fsdp=..., or deepspeed={...}')
@@ -237,15 +224,16 @@ def flavor_has_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.Hardware(flavor="auto", num_gpus=4)
         ```
     """
-    flavor, wanted = _named(context), context.spec.hardware.num_gpus
+    flavor, wanted = context.named_flavor, context.spec.hardware.num_gpus
     if flavor is None or not flavor.num_gpus or wanted is None:
         return
     # the server's own rule tells of a machine that has no GPU beside it
-    taken = gpus_set_aside(context.spec)
+    vllm = context.run.vllm
+    taken = vllm.gpus_set_aside if vllm is not None else 0
     left = flavor.num_gpus - taken
     if 0 < left < wanted:
         of = f"{left}, beside {taken} of the vLLM server" if taken else str(left)
-        larger = [item.name for item in _offered(context).flavors if item.num_gpus - taken >= wanted]
+        larger = [item.name for item in context.hardware.flavors if item.num_gpus - taken >= wanted]
         fixes = [f"num_gpus={left}", *([f'flavor="{larger[0]}"'] if larger else [])]
         yield Found("hardware.num_gpus", f"{flavor.name} has {of}", ", or ".join(fixes))
 
@@ -273,37 +261,12 @@ def host_and_disk_are_large_enough(context: Context[TrainSpec]) -> Iterator[Foun
         ```
     """
     choice = context.choice
-    if _named(context) is not None and choice is not None and choice.shortage is not None:
-        fixes = [*_less_disk(context.spec), "a larger flavor"] if "checkpoints" in choice.shortage else []
+    if context.named_flavor is None or choice is None or choice.flavor is None:
+        return
+    if choice.shortage is not None:
+        fixes = [*_less_disk(context.spec), "a larger flavor"] if choice.shortage.kind == "storage" else []
         fix = ", or ".join(fixes or ["a larger flavor", '"auto"'])
         yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", fix)
-
-
-def _unknown(context: Context[TrainSpec]) -> str:
-    """What is not known of which memory depends."""
-    return " and ".join(unknown_memory(context.spec, context.facts))
-
-
-def _judged(context: Context[TrainSpec], verdict: Verdict) -> tuple[Flavor, float, float] | None:
-    """The named flavor, its GiB of GPU memory and those left at the peak, if that is the verdict; else ``None``."""
-    flavor = _named(context)
-    if flavor is None or not flavor.num_gpus or context.spec.use_cpu:
-        return None
-    memory = need(context.memory, _unknown(context))
-    usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
-    if memory.verdict(usable, flavor.num_gpus) != verdict:
-        return None
-    return flavor, usable, memory.headroom_gib(usable, flavor.num_gpus)
-
-
-def _ways(spec: TrainSpec) -> list[str]:
-    """What would need less memory; a batch that the user left open is as small as it can be already."""
-    ways = ["lora=hft.LoRA()"] if spec.lora is None else [] if spec.quantization else ['quantization="4bit"']
-    if not sharding_strategies(spec) and sharding_strategies(spec.replace(optim=_ANY_STRATEGY)):
-        ways.append(f'optim="{_ANY_STRATEGY}"')
-    if spec.is_set("per_device_train_batch_size") and spec.per_device_train_batch_size > 1:
-        ways.append("a smaller per_device_train_batch_size")
-    return [*ways, "a smaller model"]
 
 
 def _less_disk(spec: TrainSpec) -> list[str]:
@@ -314,61 +277,35 @@ def _less_disk(spec: TrainSpec) -> list[str]:
     return fewer if spec.save_only_model else [*fewer, "save_only_model=True"]
 
 
-def _smaller(spec: TrainSpec) -> str:
-    return ", or ".join([*_ways(spec)[:-1], 'hardware="auto"'])
-
-
-@rule("MEM001", stage="run", scope="remote")
-def run_fits_in_memory(context: Context[TrainSpec]) -> Iterator[Found]:
-    """The run fits in the memory of the named flavor.
+@rule("HW009", stage="run", scope="remote", severity="warning")
+def processes_have_processors(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The processes that prepare data have processors to run on.
 
     What it does:
-        Refuses a named flavor whose GPU has less memory than the estimated peak, by more than the estimate's margin.
+        Warns where `dataset_num_proc`, or `dataloader_num_workers` for all GPUs of a machine, is more than twice the
+        machine's number of processors.
 
     Why:
-        The job would end in an out-of-memory error, often only at the first long batch.
+        Each process holds its own copy of Python and of its part of the data: they slow each other down, and many run
+        out of host memory, which ends the job without a traceback.
 
     Example:
         ```python
-        hft.SFT(model="Qwen/Qwen2.5-7B", dataset=..., hardware="a10g-small")
+        hft.SFT(model=..., dataset=..., dataset_num_proc=64, hardware="a10g-small")
         ```
 
     Use instead:
         ```python
-        hft.SFT(model="Qwen/Qwen2.5-7B", dataset=..., lora=hft.LoRA(), per_device_train_batch_size=1, hardware="auto")
+        hft.SFT(model=..., dataset=..., dataset_num_proc=4, hardware="a10g-small")
         ```
     """
-    if (found := _judged(context, "does not fit")) is None:
+    flavor, spec = context.flavor, context.spec
+    if flavor is None or not flavor.vcpu:
         return
-    flavor, usable, spare = found
-    why = f"does not fit: needs about {usable - spare:.1f} GiB, a GPU of {flavor.name} has {usable:.1f} GiB"
-    yield Found(_PATH, why, _smaller(context.spec))
-
-
-@rule("MEM002", stage="run", scope="remote", severity="warning")
-def run_fits_with_a_margin(context: Context[TrainSpec]) -> Iterator[Found]:
-    """The run fits in the memory of the named flavor with a margin.
-
-    What it does:
-        Warns where the estimated peak and the GPU's memory are closer to each other than the estimate's margin, 20% and
-        half a GiB.
-
-    Why:
-        The peak is an estimate; published runs exceed it by up to that much.
-
-    Example:
-        ```python
-        hft.SFT(model="Qwen/Qwen2.5-1.5B", dataset=..., hardware="a10g-small")
-        ```
-
-    Use instead:
-        ```python
-        hft.SFT(model="Qwen/Qwen2.5-1.5B", dataset=..., per_device_train_batch_size=2, hardware="a10g-small")
-        ```
-    """
-    if (found := _judged(context, "tight")) is None:
-        return
-    flavor, usable, spare = found
-    left = f"{spare:.1f} GiB free" if spare >= 0 else f"{-spare:.1f} GiB above its {usable:.1f} GiB"
-    why = f"is tight: {left} at the estimated peak, {context.memory.margin_gib:.1f} GiB are advised"
-    yield Found(_PATH, f"{flavor.name} {why}", _smaller(context.spec))
+    gpus = max(1, context.num_gpus // context.run.nodes)
+    for name, each in (("dataset_num_proc", 1), ("dataloader_num_workers", gpus)):
+        processes: int = (getattr(spec, name, None) or 0) * each
+        if processes > MOST_PER_PROCESSOR * flavor.vcpu:
+            which = f" for {gpus} GPUs" if each > 1 else ""
+            why = f"starts {processes} processes{which}, {flavor.name} has {flavor.vcpu} processors"
+            yield Found(name, why, f"{name}={max(1, flavor.vcpu // each)}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import data_inputs, inputs
 from hfjobs_trainer.specs.locations import data_suffix
@@ -120,9 +120,9 @@ def local_files_exist(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.submit_sft(model="./my-model", dataset="data/train.jsonl", backend="local")
         ```
     """
-    if context.backend != "local":
+    if not context.backend.absolute_paths:
         return
-    local = [item for item in inputs(context) if item.is_local]
+    local = [item for item in inputs(context.spec, context.facts) if item.is_local]
     for item in local:
         if item.exists is False:
             yield Found(item.id_path, f"there is no {item.id} on this machine", "check the path")
@@ -204,7 +204,7 @@ def options_fit_the_source(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.Dataset(id="./saved", split="train", num_samples=1000)
         ```
     """
-    for data in data_inputs(context):
+    for data in data_inputs(context.spec, context.facts):
         if data.is_local:
             yield from _options_of_a_path(data.path, data.dataset)
 
@@ -245,7 +245,7 @@ def splits_exist(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.Dataset(id="trl-lib/Capybara", split="test")
         ```
     """
-    for data in data_inputs(context):
+    for data in data_inputs(context.spec, context.facts):
         names = split_names(data.dataset.split)
         if not names:
             why = f'"{data.dataset.split}" names no split'
@@ -255,7 +255,7 @@ def splits_exist(context: Context[TrainSpec]) -> Iterator[Found]:
         if missing:
             why = f'{data.id} has no split "{missing[0]}"; it has {", ".join(known or ())}'
             yield Found(f"{data.path}.split", why, f'split="{(known or ("train",))[0]}"')
-    for data in data_inputs(context):
+    for data in data_inputs(context.spec, context.facts):
         if data.exists is not False and not _has_no_splits(data.dataset, data.facts.num_rows):
             need(data.facts.splits, f"the splits of {data.id}")
 
@@ -281,7 +281,7 @@ def there_are_rows(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=hft.Dataset(id="me/data", num_samples=10), eval_fraction=0.5)
         ```
     """
-    for data in data_inputs(context):
+    for data in data_inputs(context.spec, context.facts):
         if data.facts.num_rows == 0:
             why = f'{data.id} has no rows in the split "{data.dataset.split}"'
             yield Found(data.path, why, "another split, or another dataset")

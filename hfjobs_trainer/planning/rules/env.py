@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.script import Script
 
 # Registry, path, tag and digest; the parts are the registry's to judge.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from hfjobs_trainer.planning.arguments.vision import has_images
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.registry import Method
 
 READERS = ("sft", "dpo", "kto", "grpo", "rloo", "distillation")
@@ -45,7 +45,7 @@ def images_are_seen(context: Context[Any]) -> Iterator[Found]:
         return
     method: Method = context.spec.METHOD
     drop = "or drop them: dataset=hft.Dataset(..., keep_columns=[...])"
-    if method.name not in READERS:
+    if not context.spec.TRAINING.reads_images:
         yield Found("dataset", f"has images, which {method.label} does not read", f"another method, {drop}")
     elif not need(context.facts.model.is_vision, f"whether {context.spec.model} is a vision model"):
         why = f"is a text model, and {context.spec.dataset.id} has images"

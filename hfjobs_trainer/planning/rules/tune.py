@@ -10,11 +10,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from hfjobs_trainer.planning.arguments.decide import precision_of
-from hfjobs_trainer.planning.arguments.tuning import adapter_is_bf16, merges
+from hfjobs_trainer.planning.arguments.precision import settle_precision
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 
 ATTENTION = ("eager", "sdpa", "flex_attention", *(f"flash_attention_{version}" for version in (2, 3, 4)), "paged|eager")
 """Implementations of attention that transformers has; 5.23: modeling_utils.py, ``AttentionInterface``."""
@@ -124,7 +123,7 @@ def a_merged_start_is_merged_at_the_end(context: Context[TrainSpec]) -> Iterator
     spec = context.spec
     if spec.lora is None or not spec.lora.merge_first:
         return
-    if merges(spec) != "only":
+    if context.run.merges != "only":
         why = "the new adapter alone would not fit the published model, into which the first was not merged"
         yield Found("output.merge_adapter", why, "merge_adapter=True, or lora without merge_first")
     if spec.quantization is not None:
@@ -160,7 +159,7 @@ def merging_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("output.merge_adapter", "there is no adapter to merge", "lora=hft.LoRA(...), or leave it out")
     if type(spec).METHOD.loads_models:
         yield Found("output.merge_adapter", f"{type(spec).METHOD.label} saves its policy as it is", "leave it out")
-    if merges(spec) == "only" and spec.output.hub_strategy not in (None, "end"):
+    if context.run.merges == "only" and spec.output.hub_strategy not in (None, "end"):
         why = "adapters would be pushed into the merged model's repository while it trains"
         yield Found("output.hub_strategy", why, 'hub_strategy="end", or merge_adapter="both"')
 
@@ -292,12 +291,12 @@ def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Fou
         hft.SFT(model=..., dataset=..., lora=hft.LoRA(), quantization="4bit", hardware="l4x1")
         ```
     """
-    spec, flavor = context.spec, context.flavor
-    precision, is_set = precision_of(spec, flavor)
-    if precision != "fp16" or not adapter_is_bf16(spec):
+    flavor = context.flavor
+    precision = settle_precision(context.run, flavor)
+    if precision.mixed != "fp16" or not context.run.bf16_adapter:
         return
     why = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
-    if is_set:
+    if precision.is_set:
         fix = "leave out fp16" if flavor is None or flavor.bf16 else 'leave out fp16, and hardware="l4x1"'
         yield Found("fp16", why, fix)
     else:

@@ -3,49 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
+from hfjobs_trainer.specs.columns import mapping_for
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import DataInput, data_inputs, need_columns
-
-# What people call the columns that TRL knows, the usual first.
-_CALLED: Mapping[str, tuple[str, ...]] = {
-    "prompt": ("question", "instruction", "query", "input", "problem", "user", "context"),
-    "completion": ("answer", "response", "output", "solution", "assistant", "target", "answers"),
-    "messages": ("conversation", "chat", "dialogue", "dialog", "turns"),
-    "text": ("content", "document", "sentence", "story"),
-    "chosen": ("accepted", "preferred", "positive", "winner", "better", "good"),
-    "solution": ("answer", "final_answer", "label", "target", "ground_truth", "reference"),
-    "rejected": ("refused", "dispreferred", "negative", "loser", "worse", "bad"),
-}
-_SIMILAR = 0.75
-
-
-def mapping_for(wanted: Sequence[str], columns: Sequence[str]) -> dict[str, str] | None:
-    """A ``columns=`` mapping that gives ``columns`` the ``wanted`` names; ``None`` if one of them resembles nothing."""
-    free = [name for name in columns if name not in wanted]
-    mapping: dict[str, str] = {}
-    for name in (name for name in wanted if name not in columns):
-        found = closest_column(name, free)
-        if found is None:
-            return None
-        free.remove(found)
-        mapping[found] = name
-    return mapping
-
-
-def closest_column(name: str, columns: Sequence[str]) -> str | None:
-    """The column that may be meant by ``name``: what people call it, or what is spelt like it."""
-    plain = {column.lower().strip("_ "): column for column in columns}
-    for called in (name, *_CALLED.get(name, ())):
-        if called in plain:
-            return plain[called]
-    close = difflib.get_close_matches(name, list(plain), 1, _SIMILAR)
-    close = close or [column for column in plain if name in column.split("_")]
-    return plain[close[0]] if close else None
 
 
 def _in_words(formats: Iterable[Sequence[str]]) -> str:
@@ -76,7 +41,7 @@ def columns_fit_the_method(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     formats = context.spec.dataset_formats()
-    known = [data for data in data_inputs(context) if data.exists is not False]
+    known = [data for data in data_inputs(context.spec, context.facts) if data.exists is not False]
     for data in known:
         columns = data.columns
         if columns is not None and not any(set(names) <= set(columns) for names in formats):
@@ -146,7 +111,11 @@ def renamed_columns_exist(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.Dataset(id="openai/gsm8k", config="main", columns={"question": "prompt"})
         ```
     """
-    named = [data for data in data_inputs(context) if _names_columns(data.dataset) and data.exists is not False]
+    named = [
+        data
+        for data in data_inputs(context.spec, context.facts)
+        if _names_columns(data.dataset) and data.exists is not False
+    ]
     for data in named:
         yield from _kept_columns(data)
         yield from _renamed_columns(data)

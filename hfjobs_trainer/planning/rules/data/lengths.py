@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, share_above
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.inputs import training_inputs
 
 # The share that is let pass: the longest few rows are hardly ever worth the memory that they take.
@@ -44,9 +44,9 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset="me/long-conversations", max_length=4096)
         ```
     """
-    spec, data = context.spec, training_inputs(context)[0]
-    limit, method = _field(spec, "max_length"), type(spec).METHOD.name
-    splits = method == "sft" and _field(spec, "packing") and _field(spec, "packing_strategy") in _SPLITTING
+    spec, data = context.spec, training_inputs(context.spec, context.facts)[0]
+    limit, training = _field(spec, "max_length"), type(spec).TRAINING
+    splits = training.packs and _field(spec, "packing") and _field(spec, "packing_strategy") in _SPLITTING
     if limit is None or splits or data.exists is False or {"image", "images"} & set(data.columns or ()):
         return
     lengths = data.facts.lengths
@@ -56,7 +56,7 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
     known = need(lengths, f"how many tokens the rows of {data.id} have")
     share = share_above(known, limit)
     if known.unit == "tokens" and share > _TOLERATED:
-        fate = "are left out" if method == "reward" else "lose their end"
+        fate = "are left out" if training.drops_long_rows else "lose their end"
         longest = _STEP * math.ceil(known.p95 / _STEP)
         why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and {fate}"
         yield Found("max_length", why, f"max_length={longest}, which 95% of them fit in, if memory allows")

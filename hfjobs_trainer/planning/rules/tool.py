@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.rewards import RewardFunction
 
 # How transformers 5.23 reads a docstring, and what it can say in JSON: utils/chat_template_utils.py.

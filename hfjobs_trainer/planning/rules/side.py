@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 
 

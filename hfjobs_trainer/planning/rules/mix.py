@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.groups import Dataset
 
 

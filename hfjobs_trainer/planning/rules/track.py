@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import slug
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 
 # As trackio 0.43 refuses them: names of its own registries, and endings of the files beside a project's.
 RESERVED_START = "registry-"
