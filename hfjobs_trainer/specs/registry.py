@@ -101,8 +101,8 @@ def _names() -> tuple[str, ...]:
 
 def lineage(spec: type[JobSpec]) -> tuple[str, ...]:
     """The name of a spec class's method, and those of the methods that it extends, its own first."""
-    names = [base.METHOD.name for base in spec.__mro__ if "METHOD" in vars(base)]
-    return tuple(dict.fromkeys(names))
+    known: list[Method] = [vars(base)["METHOD"] for base in spec.__mro__ if "METHOD" in vars(base)]
+    return tuple(dict.fromkeys(method.name for method in known))
 
 
 def forget(name: str) -> None:
