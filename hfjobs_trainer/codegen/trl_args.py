@@ -260,7 +260,8 @@ def _module(
     definitions = "\n".join(f"{alias} = {text}" for alias, text in aliases.items())
     lines = "\n".join(argument.line() for argument in arguments.values())
     body = f'{definitions}\n\n\nclass {name}({base}):\n    """{doc}"""\n\n{lines}\n'
-    start = f'{header}"""{doc}"""\n\nfrom __future__ import annotations\n\n{_IMPORTS}'
+    # without `from __future__ import annotations`: pydantic would evaluate each text again for each class on top
+    start = f'{header}"""{doc}"""\n\n{_IMPORTS}'
     if base != "TRLArgs":
         start += f"from {FOLDER.replace('/', '.')}.common import CommonArgs, {', '.join(ENUMS)}\n"
     return f"{start}\n{body}"

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.args_base import TRLArgs
+from hfjobs_trainer.specs.args_base import Deferred
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
@@ -72,20 +72,21 @@ QuantizationField = Annotated[Quantization, _shorthand(Quantization)]
 LoRAField = Annotated[LoRA, _shorthand(LoRA)]
 
 
-class JobSpec(BaseModel):
+class JobSpec(Deferred):
     """What every run has, whatever it does: a machine, a time, a tracker, an environment."""
-
-    model_config = TRLArgs.model_config
 
     METHOD: ClassVar[Method]
     FOLDED: ClassVar[dict[str, Any]] = {}
 
-    hardware: HardwareField = Field(default=Hardware(), description="Flavor of HF Jobs, or hft.Hardware.")
+    # model_construct: a group that is called would be built, once here and once more within the spec
+    hardware: HardwareField = Field(
+        default=Hardware.model_construct(), description="Flavor of HF Jobs, or hft.Hardware."
+    )
     timeout: Seconds | None = Field(
         default=None, description='How long the run may take: "3h", "90m", seconds, timedelta.'
     )
     timeout_padding: float = Field(default=0.25, ge=0, le=10, description="Share of the timeout that is added to it.")
-    tracking: TrackingField = Field(default=Tracking(), description="Where the metrics go.")
+    tracking: TrackingField = Field(default=Tracking.model_construct(), description="Where the metrics go.")
     env: dict[str, str] = Field(default={}, description="Environment variables, visible to all who see the job.")
     secrets: list[str] = Field(default=[], description="Names of secrets; their values are read when you submit.")
     image: str | None = Field(default=None, min_length=1, description="Docker image of the job.")
@@ -190,7 +191,7 @@ class TrainSpec(JobSpec, CommonArgs):
     global_batch_size: int | None = Field(
         default=None, ge=1, description="Sequences per optimiser step over all GPUs; sets the accumulation."
     )
-    output: OutputField = Field(default=Output(), description="Where the model goes.")
+    output: OutputField = Field(default=Output.model_construct(), description="Where the model goes.")
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)

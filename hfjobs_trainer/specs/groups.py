@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.specs.args_base import Deferred
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
 Reporter = Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]
 
 
-class Group(BaseModel):
-    """Base of the groups: strict, frozen, no unknown fields."""
+class Group(Deferred):
+    """Base of the groups."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, protected_namespaces=(), hide_input_in_errors=True
-    )
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     SHORTHAND: ClassVar[str | None] = None
     """Field that a plain string stands for."""

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from hfjobs_trainer.specs.args_base import Deferred
 
 # Modules beside the standard library that the dependencies of every script bring, by import name.
 INSTALLED = frozenset(
@@ -70,7 +72,7 @@ BUILTIN_REWARDS: dict[str, BuiltinReward] = {
 }
 
 
-class RewardFunction(BaseModel):
+class RewardFunction(Deferred):
     """A Python function as a script needs it.
 
     Attributes:
@@ -78,8 +80,6 @@ class RewardFunction(BaseModel):
         source: Its ``def`` statement, dedented, decorators included.
         imports: Import statements it needs, one a line.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     source: str
