@@ -30,7 +30,7 @@ class Group(Deferred):
         try:
             type(self).__pydantic_validator__.validate_python(fields, self_instance=self)
         except ValidationError as error:
-            from hfjobs_trainer.specs.parse import explain_group
+            from hfjobs_trainer.specs.explain import explain_group
 
             problems = explain_group(error, fields, type(self))
         else:
