@@ -50,8 +50,8 @@ def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) 
         parent, _, leaf = path.rpartition(".")
         fields = list(_group_fields(parent) if parent else top)
         close = closest(leaf, fields)
-        known = f"; known are {', '.join(fields)}" if fields else ""
-        return Problem("SPEC004", path, f"is no field of {parent or subject}{known}", close)
+        known = f"; its fields are {', '.join(fields)}" if fields else ""
+        return Problem("SPEC004", path, f"not a field of {parent or subject}{known}", close)
     value = _lookup(data, path)
     if kind == "literal_error":
         expected = item["ctx"]["expected"]
@@ -68,7 +68,7 @@ def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) 
 _EXAMPLES = {
     "model": 'model="Qwen/Qwen2.5-0.5B"',
     "dataset": 'dataset="trl-lib/Capybara"',
-    "reward_funcs": 'reward_funcs="accuracy_reward", or a function of yours',
+    "reward_funcs": 'reward_funcs="accuracy_reward", or your own function',
     "reward_model": 'reward_model="your-name/reward-model", which hft.Reward trains',
     "teacher_model": 'teacher_model="Qwen/Qwen2.5-7B-Instruct", a larger model with the same vocabulary',
 }

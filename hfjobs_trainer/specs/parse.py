@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=JobSpec)
 
 CODES: dict[str, str] = {
-    "SPEC001": "What was given is no spec: a mapping with the key `method` is needed.",
+    "SPEC001": "This is not a spec: pass a spec, or a mapping with the key `method`.",
     "SPEC002": "A required field is missing.",
-    "SPEC003": "A value has the wrong type, or is none of the allowed values.",
-    "SPEC004": "The name is no argument of this method in the pinned TRL, and no field of ours.",
-    "SPEC005": "The name was valid in an earlier TRL or transformers; the problem tells today's.",
-    "SPEC006": "The name is an argument of TRL that a spec does not take; the problem tells why.",
-    "SPEC007": "The same thing was given twice, under TRL's name and in its group, with different values.",
+    "SPEC003": "A value has the wrong type, or is not one of the allowed values.",
+    "SPEC004": "Neither an argument of this method in the pinned TRL, nor another field of its spec.",
+    "SPEC005": "Not an argument of this method any more, or of another library; the fix gives what to use today.",
+    "SPEC006": "An argument of TRL that a spec does not accept; the message says why.",
+    "SPEC007": "The same setting is given twice with different values: under TRL's name and in its group.",
 }
 """The problems that parsing itself finds, by code."""
 
@@ -63,7 +63,7 @@ def parse(raw: object, *, backend: BackendTraits = LOCAL) -> tuple[TrainSpec | S
 
     Args:
         raw: A spec, or a mapping that carries ``method``.
-        backend: Where it would run: problems of a remote run are told where a machine is rented.
+        backend: Where it would run: problems of a remote run are reported where a machine is rented.
     """
     from hfjobs_trainer.specs.script import Script
 
@@ -81,7 +81,7 @@ def parse(raw: object, *, backend: BackendTraits = LOCAL) -> tuple[TrainSpec | S
         known = ", ".join(f'"{method}"' for method in METHODS)
         why = f"must be one of {known}" if name is not None else f"is missing: one of {known}"
         if str(name).lower() not in METHODS and (hint := instead(str(name))):
-            return None, [Problem("SPEC001", "method", f'"{name}" is none of them, which are {known}', hint)], "spec"
+            return None, [Problem("SPEC001", "method", f'"{name}" is not one of {known}', hint)], "spec"
         close = closest(str(name).lower(), METHODS)
         return None, [Problem("SPEC001", "method", why, f'method="{close}"' if close else "")], "spec"
     spec_class: Any = Script if name == "script" else METHODS[name]
@@ -161,10 +161,11 @@ def _subject(spec: type[JobSpec]) -> str:
 
 
 def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Split off what is no field: fold it, or say what is wrong with it."""
+    """Split off the names that are not fields: fold each, or say what is wrong with it."""
     if not issubclass(spec, TrainSpec):
         return {name: value for name, value in fields.items() if name != "method"}, []
     method = spec.METHOD
+    unknown = f"not an argument of {method.config} (TRL {spec.TRL_VERSION})"
     data: dict[str, Any] = {}
     folded: list[tuple[str, str, str, Any]] = []
     problems: list[Problem] = []
@@ -183,18 +184,17 @@ def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[st
             folded.append((name, names.FOLDED_FIELDS[name], "", value))
         elif name == "trackio_static_space_id":
             if value is not False:
-                why = "a static Space is always public; the script never makes one"
-                problems.append(Problem("SPEC006", name, why, "leave it out"))
+                why = "a static Space is always public, so the script never creates one"
+                problems.append(Problem("SPEC006", name, why, "remove it"))
         elif name in names.REFUSED:
             problems.append(Problem("SPEC006", name, *names.REFUSED[name]))
         elif today := names.renamed(method.name, name):
             gone = today.startswith("nothing")
-            fix = "leave it out" + today.removeprefix("nothing") if gone else f"use {today}"
-            problems.append(Problem("SPEC005", name, f"is no argument of {method.config} in TRL today", fix))
+            fix = "remove it" + today.removeprefix("nothing") if gone else f"use {today}"
+            problems.append(Problem("SPEC005", name, unknown, fix))
         else:
             close = closest(name, [*spec.model_fields, *names.FOLDED], 0.7)
-            why = f"is no argument of {method.config} in the pinned TRL, and no field of {spec.__name__}"
-            problems.append(Problem("SPEC004", name, why, close))
+            problems.append(Problem("SPEC004", name, unknown, close))
     _fold_model_init(data, folded, problems)
     for name, group, key, value in folded:
         _fold(data, problems, name, group, key, value)
@@ -215,12 +215,12 @@ def _fold_model_init(data: dict[str, Any], folded: list[tuple[str, str, str, Any
     rest = dict(cast("Mapping[str, Any]", given))
     if "torch_dtype" in rest:
         rest.pop("torch_dtype")
-        why = "TRL ignores it in silence and loads float32"
+        why = "TRL silently ignores it and loads float32"
         problems.append(Problem("SPEC005", "model_init_kwargs.torch_dtype", why, 'use dtype="bfloat16"'))
     if "device_map" in rest:
         rest.pop("device_map")
         why = "the script places the model itself, one copy on each GPU"
-        problems.append(Problem("SPEC006", "model_init_kwargs.device_map", why, "leave it out"))
+        problems.append(Problem("SPEC006", "model_init_kwargs.device_map", why, "remove it"))
     for key, field in names.FOLDED_MODEL_INIT.items():
         if key not in rest:
             continue

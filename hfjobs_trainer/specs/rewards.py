@@ -91,7 +91,7 @@ class RewardFunction(Deferred):
             body = ast.parse(self.source).body
             imports = [ast.parse(line).body for line in self.imports]
         except (SyntaxError, ValueError):
-            raise ValueError(f"the source of {self.name!r} is no Python") from None
+            raise ValueError(f"the source of {self.name!r} is not valid Python") from None
         if (
             len(body) != 1
             or not isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef)
@@ -99,9 +99,7 @@ class RewardFunction(Deferred):
         ):
             raise ValueError(f"the source of {self.name!r} must be one function of that name")
         if not all(len(line) == 1 and _is_plain_import(line[0]) for line in imports):
-            raise ValueError(
-                f"the imports of {self.name!r} must be import statements, neither relative nor of everything"
-            )
+            raise ValueError(f"the imports of {self.name!r} must be import statements, neither relative nor with *")
         if "\r" in self.source or not self.name.isascii():
             raise ValueError(f"the source of {self.name!r} must have plain line ends and a name in ASCII")
         if re.search(r"^# ///", self.source, re.MULTILINE):
@@ -137,16 +135,16 @@ def capture(function: Callable[..., Any]) -> RewardFunction:
     """Take a function's source and the imports it needs.
 
     Raises:
-        ValueError: It is no plain function, its source cannot be found, or it depends on something that the script
+        ValueError: It is not a plain function, its source cannot be found, or it depends on something that the script
             would not have; the message names it.
     """
     function = inspect.unwrap(function)  # a decorator's wrapper has the source of what it wraps, but names of its own
     if not isinstance(function, FunctionType):
-        why = "is no plain function: write it as `def reward(completions, **kwargs): ...`"
+        why = "is not a plain function: write it as `def reward(completions, **kwargs): ...`"
         raise ValueError(f"{getattr(function, '__qualname__', None) or type(function).__qualname__} {why}")
     name = function.__name__
     if name == "<lambda>":
-        why = "a lambda has no name to go by in the script"
+        why = "a lambda has no name that the script could use"
         raise ValueError(f"{why}: write it as `def reward(completions, **kwargs): ...`")
     try:
         source = _read(function)
@@ -155,7 +153,7 @@ def capture(function: Callable[..., Any]) -> RewardFunction:
         raise ValueError(f"the source of {name} cannot be found: define it in a file or a notebook cell") from None
     if function.__closure__:
         captured = ", ".join(function.__code__.co_freevars)
-        raise ValueError(f"{name} uses {captured} of the function around it: define it inside {name}")
+        raise ValueError(f"{name} uses {captured} from the enclosing function: define it inside {name}")
     needed = _free_names(_without_annotations(ast.parse(source)))
     imports, missing = _resolve(sorted(needed), function.__globals__, name, tree)
     # annotations are never evaluated in a script: what they name is imported if it can be, and no loss if not
