@@ -14,7 +14,7 @@ from hfjobs_trainer.specs.training import Answers, SideModel
 
 
 class RewardedSpec(TrainSpec):
-    """Base of the methods that score the model's own answers."""
+    """Base of the methods that score the answers of the model."""
 
     reward_funcs: RewardFuncs = Field(
         description="A built-in reward of TRL by name, a reward model by Hub id, a Python function, or a list of these."

@@ -61,13 +61,13 @@ REFUSED: dict[str, tuple[str, str]] = {
         "set HF_TOKEN in your environment or run `hf auth login`",
     ),
     "token": ("a token would be written into the script", "set HF_TOKEN in your environment or run `hf auth login`"),
-    "local_rank": ("the launcher gives each process its rank", "leave it out"),
-    "parallelism_config": ("it is an object, which a script cannot carry", 'hardware=hft.Hardware(strategy="ddp")'),
-    "do_train": ("TRL's trainers ignore it; the script always trains", "leave it out"),
-    "do_predict": ("the script trains and evaluates, it does not predict", "leave it out"),
-    "disable_tqdm": ("the script reports its progress as events, which job.watch() shows as a bar", "leave it out"),
+    "local_rank": ("the launcher gives each process its rank", "remove it"),
+    "parallelism_config": ("an object, which a script cannot carry", 'hardware=hft.Hardware(strategy="ddp")'),
+    "do_train": ("TRL's trainers ignore it; the script always trains", "remove it"),
+    "do_predict": ("the script trains and evaluates, it does not predict", "remove it"),
+    "disable_tqdm": ("the script reports its progress as events, which job.watch() shows as a bar", "remove it"),
 }
-"""Names of TRL that a spec does not take: the reason, and what to do."""
+"""Names of TRL that a spec does not take: why, and what to do instead."""
 
 _COMMON_RENAMES: dict[str, str] = {
     "max_seq_length": "max_length",
@@ -107,20 +107,20 @@ _COMMON_RENAMES: dict[str, str] = {
     "space_id": 'tracking=hft.Tracking(space_id="...")',
     "no_cuda": "use_cpu",
     "adafactor": 'optim="adafactor"',
-    "use_liger": "nothing: TRL computes its losses without materialised logits",
-    "overwrite_output_dir": "nothing: it was removed from transformers",
-    "logging_dir": "nothing: it was removed from transformers; trackio keeps the metrics",
+    "use_liger": "nothing: TRL computes its losses without materialising the logits",
+    "overwrite_output_dir": "nothing: transformers dropped it",
+    "logging_dir": "nothing: transformers dropped it; trackio keeps the metrics",
     "save_safetensors": "nothing: checkpoints are always safetensors",
-    "use_mps_device": "nothing: the device is found by itself",
-    "fp16_backend": "nothing: it was removed from transformers",
-    "half_precision_backend": "nothing: it was removed from transformers",
-    "tpu_num_cores": "nothing: it was removed from transformers",
-    "past_index": "nothing: it was removed from transformers",
-    "ray_scope": "nothing: it was removed from transformers",
+    "use_mps_device": "nothing: the device is detected",
+    "fp16_backend": "nothing: transformers dropped it",
+    "half_precision_backend": "nothing: transformers dropped it",
+    "tpu_num_cores": "nothing: transformers dropped it",
+    "past_index": "nothing: transformers dropped it",
+    "ray_scope": "nothing: transformers dropped it",
     "torchdynamo": "torch_compile",
-    "jit_mode_eval": "nothing: it was removed from transformers",
-    "use_ipex": "nothing: it was removed from transformers",
-    "mp_parameters": "nothing: it was removed from transformers",
+    "jit_mode_eval": "nothing: transformers dropped it",
+    "use_ipex": "nothing: transformers dropped it",
+    "mp_parameters": "nothing: transformers dropped it",
     "include_tokens_per_second": "include_num_input_tokens_seen",
     "split_batches": 'accelerator_config={"split_batches": True}',
     "dispatch_batches": 'accelerator_config={"dispatch_batches": ...}',
@@ -132,14 +132,14 @@ _ONE_LENGTH: dict[str, str] = dict.fromkeys(
     ("max_prompt_length", "max_completion_length", "max_target_length"),
     "max_length, which covers prompt and completion",
 )
-_NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialised logits"}
+_NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialising the logits"}
 _PAIRS: dict[str, str] = {
-    "reference_free": "nothing: it was removed from TRL",
-    "generate_during_eval": "nothing: it was removed from TRL",
-    "label_pad_token_id": "nothing: it was removed from TRL",
-    "padding_value": "nothing: it was removed from TRL",
-    "use_logits_to_keep": "nothing: TRL does it by itself",
-    "force_use_ref_model": "nothing: it was removed from TRL",
+    "reference_free": "nothing: TRL dropped it",
+    "generate_during_eval": "nothing: TRL dropped it",
+    "label_pad_token_id": "nothing: TRL dropped it",
+    "padding_value": "nothing: TRL dropped it",
+    "use_logits_to_keep": "nothing: TRL always does it",
+    "force_use_ref_model": "nothing: TRL dropped it",
     "ref_model_init_kwargs": "model_init_kwargs",
 }
 _ANSWERS: dict[str, str] = {
@@ -149,19 +149,19 @@ _ANSWERS: dict[str, str] = {
     "max_new_tokens": "max_completion_length",
     "response_length": "max_completion_length",
     "max_length": "max_completion_length",
-    "vllm_device": 'nothing: it was removed from TRL; see vllm_mode="colocate"',
-    "vllm_dtype": "nothing: it was removed from TRL",
+    "vllm_device": 'nothing: TRL dropped it; see vllm_mode="colocate"',
+    "vllm_dtype": "nothing: TRL dropped it",
     "vllm_max_model_len": "vllm_max_model_length",
     "vllm_guided_decoding_regex": "vllm_structured_outputs_regex",
-    "vllm_enable_prefix_caching": "nothing: it was removed from TRL",
-    "vllm_init_kwargs": "nothing: it was removed from TRL",
+    "vllm_enable_prefix_caching": "nothing: TRL dropped it",
+    "vllm_init_kwargs": "nothing: TRL dropped it",
     "wandb_log_unique_prompts": "log_unique_prompts",
 }
 _REWARDS: dict[str, str] = {
     "reward_model": "reward_funcs",
     "reward_model_path": "reward_funcs",
     "reward_model_name_or_path": "reward_funcs",
-    "judge": "reward_funcs with a function that asks the judge",
+    "judge": "reward_funcs with a function that calls the judge",
 }
 _POLICY: dict[str, str] = {
     "kl_coef": "beta",
@@ -176,7 +176,7 @@ _METHOD_RENAMES: dict[str, dict[str, str]] = {
         **_ONE_LENGTH,
         "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
         "num_of_sequences": "packing",
-        "dataset_batch_size": "nothing: it was removed from TRL",
+        "dataset_batch_size": "nothing: TRL dropped it",
     },
     "dpo": {
         **_ONE_LENGTH,
@@ -197,7 +197,7 @@ _METHOD_RENAMES: dict[str, dict[str, str]] = {
     "distillation": {
         **_ANSWERS,
         "teacher": "teacher_model",
-        "lmbda": "nothing: every answer is the model's own; for a mixture with the dataset's, use hft.GKD",
+        "lmbda": "nothing: the model writes every answer; to mix in those of the dataset, use hft.GKD",
     },
     "orpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
     "cpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
@@ -210,7 +210,7 @@ _METHOD_RENAMES: dict[str, dict[str, str]] = {
         "max_seq_len": "nothing: TRL does not truncate prompts; filter the dataset instead",
         "max_length": "response_length",
         "reward_model_name_or_path": "reward_model",
-        "ref_model": "nothing: the policy is held against the model that it started from",
+        "ref_model": "nothing: the reference is the model that the policy starts from",
         "value_model_path": "value_model",
         "max_new_tokens": "response_length",
         "max_completion_length": "response_length",
@@ -222,13 +222,13 @@ _METHOD_RENAMES: dict[str, dict[str, str]] = {
         "init_kl_coef": "kl_coef",
         **dict.fromkeys(
             ("local_batch_size", "local_mini_batch_size", "micro_batch_size", "num_total_batches", "world_size"),
-            "nothing: the trainer works it out",
+            "nothing: the trainer computes it",
         ),
-        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script makes the adapter"),
+        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script creates the adapter"),
     },
 }
 
 
 def renamed(method: str, name: str) -> str | None:
-    """What ``name`` is called today in this method, or ``None`` if it is no old name."""
+    """What ``name`` is called today in this method, or ``None`` if it is not an old name."""
     return _METHOD_RENAMES.get(method, {}).get(name) or _COMMON_RENAMES.get(name)

@@ -45,7 +45,7 @@ def test_old_names_are_refused_with_todays(method: str, old: str, new: str) -> N
     told = _METHOD_RENAMES.get(method, {}).get(old, new)
     assert problem.code == "SPEC005"
     assert problem.fix == (
-        "leave it out" + told.removeprefix("nothing") if told.startswith("nothing") else f"use {told}"
+        "remove it" + told.removeprefix("nothing") if told.startswith("nothing") else f"use {told}"
     )
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from contextlib import suppress
-
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.requirements import package_name, stays_within
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -190,8 +186,8 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     wanted = spec.attn_implementation or ""
-    brought = {canonicalize_name(item.name): item for item in _requirements(spec)}
-    kernels = "kernels" in brought and _takes_only(brought[canonicalize_name("kernels")], *KERNELS)
+    brought = {package_name(text): text for text in spec.extra_dependencies}
+    kernels = "kernels" in brought and stays_within(brought["kernels"], *KERNELS)
     if "/" in wanted or (spec.model_init_kwargs or {}).get("use_kernels"):
         if not kernels:
             low, high = KERNELS
@@ -206,22 +202,6 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     elif wanted.startswith("flash_attention") and not kernels and not any("flash-attn" in name for name in brought):
         why = "flash-attn has no wheel for the pinned torch"
         yield Found("attn_implementation", why, '"sdpa", which uses the same algorithm')
-
-
-def _requirements(spec: TrainSpec) -> Iterator[Requirement]:
-    """The extra dependencies that can be read; of the others another rule tells."""
-    for text in spec.extra_dependencies:
-        with suppress(InvalidRequirement):
-            yield Requirement(text)
-
-
-def _takes_only(requirement: Requirement, low: str, high: str) -> bool:
-    """Whether every version that the requirement allows is at least ``low``, and some of them are below ``high``."""
-    if requirement.url:
-        return True
-    bounds = [item for item in requirement.specifier if item.operator in ("==", ">=", ">", "~=")]
-    floors = [Version(item.version.removesuffix(".*")) for item in bounds]
-    return any(Version(low) <= floor < Version(high) for floor in floors)
 
 
 @rule("TUNE006")
