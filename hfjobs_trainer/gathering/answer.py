@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from hfjobs_trainer.transient import is_transient, is_transient_status
+
 T = TypeVar("T")
 
 PAUSES = (0.5, 1.0)
@@ -57,14 +59,13 @@ def ask(call: Callable[[], T], deadline: float) -> Answer[T]:
 
 
 def _ask_once(call: Callable[[], T]) -> Answer[T]:
-    import httpx2
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
     try:
         return Answer(call())
     except HfHubHTTPError as error:
         status = error.response.status_code
-        if status in (408, 429) or (status >= 500 and status != _NEVER):
+        if is_transient_status(status) and status != _NEVER:
             wait = error.response.headers.get("Retry-After", "")
             return Answer(failure=f"HTTP status {status}", again=float(wait) if wait.isdecimal() else 0.0)
         return Answer(refused=status, gated=isinstance(error, GatedRepoError))
@@ -72,5 +73,4 @@ def _ask_once(call: Callable[[], T]) -> Answer[T]:
         # No list of exceptions would be complete, and messages could quote what must stay private: the kind alone.
         kind = type(error).__name__
         logger.debug("a fact could not be had: %s", kind)
-        is_broken = isinstance(error, (httpx2.HTTPError, ValueError))
-        return Answer(failure=kind, again=0.0 if is_broken else None)
+        return Answer(failure=kind, again=0.0 if is_transient(error) else None)

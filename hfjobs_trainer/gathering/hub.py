@@ -294,7 +294,7 @@ def _hardware_facts(listed: object) -> HardwareFacts | None:
 
 def _owned(account: Json) -> Json:
     if as_text(account.get("name")) is None:
-        raise ValueError("an account without a name")
+        raise KeyError("name")
     return account
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.offers import find_flavor, parse_live, snapshot
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
-from hfjobs_trainer.running.backends.hub_connection import Connection, Patience, Secret, without_request_bodies
+from hfjobs_trainer.running.backends.hub_connection import (
+    Connection,
+    Patience,
+    Secret,
+    without_progress_bars,
+    without_request_bodies,
+)
 from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
@@ -31,6 +34,7 @@ from hfjobs_trainer.running.backends.hub_nodes import (
     merge_logs,
     submit_nodes,
 )
+from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store
 from hfjobs_trainer.running.backends.hub_submission import Submission
 from hfjobs_trainer.running.events import visible_lines
 
@@ -103,22 +107,17 @@ class HubBackend:
             raise BackendError('cannot submit without a flavor: set one, such as hardware="a10g-small"')
         if not request.timeout_seconds:
             raise BackendError('cannot submit without a timeout: set one, such as timeout="2h"')
+        if any(volume.mount_path.rstrip("/") == MOUNT for volume in request.volumes):
+            raise BackendError(f"a volume is mounted at {MOUNT}, where the script will be: choose another mount_path")
         self._connection.read_token()
         secrets = self._read_secrets(request)
         namespace = request.namespace or self._home()
-        with (
-            tempfile.TemporaryDirectory(prefix="hfjobs-trainer-") as folder,
-            warnings.catch_warnings(),
-            without_request_bodies(),
-        ):
-            warnings.filterwarnings("ignore", message=".*run_uv_job' is experimental")
-            script = Path(folder, f"{request.name}.py")
-            script.write_bytes(request.script.encode())
+        with without_progress_bars(), without_request_bodies():
+            store(self._connection, namespace, [request.script])
             if request.nodes > 1:
-                jobs = submit_nodes(self._connection, request, namespace, str(script), secrets, self._duplicates)
+                jobs = submit_nodes(self._connection, request, namespace, secrets, self._duplicates)
             else:
-                submission = Submission(self._connection, request, namespace, str(script), secrets, self._duplicates)
-                jobs = [submission.create()]
+                jobs = [Submission(self._connection, request, namespace, secrets, self._duplicates).create()]
         return self._keep(namespace, jobs)
 
     def _read_secrets(self, request: JobRequest) -> dict[str, Secret]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ class Patience:
         pause: Wait before the second attempt; it doubles from one to the next.
         longest_pause: Longest of these waits.
         answer: Longest wait for an answer.
-        submission: Longest wait for one upload and creation of a job; the upload alone may retry for over 4 minutes.
+        submission: Longest wait for the upload of a script, which the client may repeat for over 4 minutes, and for the
+            creation of a job.
         search: How long a job is looked for whose creation got no answer, before it counts as not created.
         reconnects: How often in a row following a log may fail.
     """
@@ -160,11 +162,19 @@ class Connection:
         late = TimeoutError(f"no answer within {seconds:g} s")
         return Outcome(failure=Failure.of(late), timed_out=True)
 
-    def ask(self, function: Callable[[HfApi], T], seconds: float | None = None) -> Outcome[T]:
-        """Make a request that changes nothing, or nothing more when repeated, until it works or cannot."""
+    def ask(
+        self, function: Callable[[HfApi], T], seconds: float | None = None, *, repeat_late: bool = True
+    ) -> Outcome[T]:
+        """Make a request that changes nothing, or nothing more when repeated, until it works or cannot.
+
+        Args:
+            function: Makes the request.
+            seconds: Longest wait for each attempt; ``None`` for that of an answer.
+            repeat_late: Whether to repeat it also after such a wait.
+        """
         outcome = self.attempt(function, seconds)
         for failures in range(1, self.patience.attempts):
-            if outcome.failure is None or not outcome.failure.may_read_again:
+            if outcome.failure is None or not outcome.failure.is_transient or (outcome.timed_out and not repeat_late):
                 break
             self.patience.wait(failures)
             outcome = self.attempt(function, seconds)
@@ -176,6 +186,18 @@ class Connection:
         if outcome.failure is not None:
             raise outcome.failure.explain(asked)
         return outcome.get()
+
+
+@contextmanager
+def without_progress_bars() -> Generator[None]:
+    """Keep the client's progress bars off the screen; it cannot where HF_HUB_DISABLE_PROGRESS_BARS=0 asks for them."""
+    from huggingface_hub.utils import disable_progress_bars
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns in that case
+        quiet = disable_progress_bars()
+    with quiet:
+        yield
 
 
 @contextmanager

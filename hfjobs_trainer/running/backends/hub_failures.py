@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
+from hfjobs_trainer.transient import http_status, is_transient
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _BILLING_PAGE = "https://huggingface.co/settings/billing"
 _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
 _SPEND_LIMIT = re.compile(r"spend\w* limit|limit\w* \w* ?spend", re.IGNORECASE)
-_STATUS_OF_UPLOAD = re.compile(r"\b([45]\d\d) [A-Z]")
 _TEXT_LIMIT = 500
 
 
@@ -63,7 +63,7 @@ class Failure:
         kind: Name of the client's exception.
         status: HTTP status; ``None`` if there was no answer.
         text: What was said about it, without secrets.
-        is_transient: Whether it may pass: no answer, a broken one, or a server error.
+        is_transient: Whether it may pass, so that a request that changes nothing may be repeated.
     """
 
     kind: str
@@ -74,35 +74,20 @@ class Failure:
     @classmethod
     def of(cls, error: Exception, hidden: Iterable[str] = ()) -> Failure:
         """Reduce an exception of the client; what is ``hidden`` is struck out of its text."""
-        import httpx2
-        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+        from huggingface_hub.errors import HfHubHTTPError
 
-        status, text = None, str(error)
-        is_offline = isinstance(error, OfflineModeIsEnabled)
-        if isinstance(error, HfHubHTTPError):
-            status, text = error.response.status_code, error.server_message or ""
-        is_upload = isinstance(error, ConnectionError) and not is_offline  # hf_xet knows no other exception
-        if is_upload and (found := _STATUS_OF_UPLOAD.search(text)):
-            status = int(found[1])
-        # a broken answer shows when it is read
-        is_broken = isinstance(error, (httpx2.HTTPError, json.JSONDecodeError, KeyError, TimeoutError))
-        is_transient = status >= 500 or status == 408 if status else is_broken or is_upload
+        text = (error.server_message or "") if isinstance(error, HfHubHTTPError) else str(error)
         return cls(
             kind=type(error).__name__,
-            status=status,
+            status=http_status(error),
             text=strike_out(_one_line(text), hidden),
-            is_transient=is_transient and not is_offline,
+            is_transient=is_transient(error),
         )
 
     @property
     def is_refusal(self) -> bool:
         """Whether the Hub said no: then the request was not carried out. 408 says that it waited, and no more."""
         return self.status is not None and 400 <= self.status < 500 and self.status != 408
-
-    @property
-    def may_read_again(self) -> bool:
-        """Whether to try again, if the request changes nothing."""
-        return self.is_transient or self.status == 429
 
     def explain(self, asked: Asked) -> BackendError:
         """The exception of this package that says it, and what to do about it."""

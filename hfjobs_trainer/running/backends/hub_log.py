@@ -111,7 +111,7 @@ def follow_log(connection: Connection, namespace: str, name: str, asked: Asked) 
             failure = looked.failure
             has_ended = failure is None and looked.get() in TERMINAL
             readings = 0
-        if failure is not None and not failure.may_read_again:
+        if failure is not None and not failure.is_transient:
             raise failure.explain(asked)
         failures = failures + 1 if failure is not None and len(transcript) == known else 0
         if failure is not None and failures > patience.reconnects:

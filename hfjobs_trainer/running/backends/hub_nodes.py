@@ -59,11 +59,10 @@ def submit_nodes(
     connection: Connection,
     request: JobRequest,
     namespace: str,
-    script: str,
     secrets: dict[str, Secret],
     duplicates: Duplicates,
 ) -> list[JobInfo]:
-    """Create one job per node, all of them or none.
+    """Create one job per node, all of them or none; the script lies in the bucket.
 
     Returns:
         The jobs by rank.
@@ -80,7 +79,7 @@ def submit_nodes(
             labels = {GROUP_LABEL: group, RANK_LABEL: str(rank), NODES_LABEL: str(request.nodes)}
             member = dataclasses.replace(request, env={**request.env, **env}, labels={**request.labels, **labels})
             network = (group, None if rank else MAIN_ALIAS)
-            submission = Submission(connection, member, namespace, script, secrets, duplicates, network)
+            submission = Submission(connection, member, namespace, secrets, duplicates, network)
             jobs.append(submission.create())
     except BaseException as error:
         is_certain = submission is None or not submission.may_exist

@@ -1,0 +1,44 @@
+"""Whether a request that failed may work when it is made again: what gathering and running go by.
+
+Scripts, which stand alone, have a definition of their own in ``rendering/runtime/push.py``; a test keeps them together.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+# hf_xet has no other exception for what the Hub answers than ConnectionError, with the status in its text.
+_STATUS_IN_TEXT = re.compile(r"\b([45]\d\d) [A-Z]")
+
+
+def is_transient_status(status: int) -> bool:
+    """Whether an HTTP status may pass: the server failed, waited in vain, or has had too many requests."""
+    return status >= 500 or status in (408, 425, 429)
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether what the Hub's client raised may pass: such a status, no answer, or one that cannot be read."""
+    import httpx2
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return False
+    status = http_status(error)
+    if status is not None:
+        return is_transient_status(status)
+    # a broken answer shows only when it is read
+    broken = (json.JSONDecodeError, UnicodeDecodeError, KeyError)
+    return isinstance(error, (httpx2.HTTPError, ConnectionError, TimeoutError, *broken))
+
+
+def http_status(error: Exception) -> int | None:
+    """The HTTP status with which the Hub answered; ``None`` without an answer."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code
+    if isinstance(error, ConnectionError) and not isinstance(error, OfflineModeIsEnabled):
+        found = _STATUS_IN_TEXT.search(str(error))
+        return int(found[1]) if found else None
+    return None
