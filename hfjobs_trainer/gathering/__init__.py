@@ -186,7 +186,7 @@ def _stored_token() -> str | None:
 
 
 def _client_is_offline() -> bool:
-    from huggingface_hub import constants
+    from huggingface_hub import is_offline_mode
 
     # The client reads the variable when it is imported; here one that was set later counts too.
-    return constants.is_offline_mode() or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    return is_offline_mode() or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

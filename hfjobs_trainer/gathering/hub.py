@@ -28,7 +28,7 @@ from hfjobs_trainer.specs.locations import is_valid_repo_id
 from hfjobs_trainer.specs.splits import count_rows, split_names
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import DatasetInfo, HfApi, ModelInfo
+    from huggingface_hub import DatasetInfo, HfApi, ModelInfo
 
     from hfjobs_trainer.specs.groups import Dataset
 
@@ -176,18 +176,16 @@ class Hub:
 
     def _get(self, path: str, token: Token) -> object:
         # Through the client's session rather than HfApi.whoami and list_jobs_hardware, which know no timeout.
-        from huggingface_hub import constants, get_session
+        from huggingface_hub import get_session
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyright: ignore[reportUnknownVariableType]
 
-        url = path if "://" in path else (self.endpoint or constants.ENDPOINT).rstrip("/") + path
+        url = path if "://" in path else self._api(False).endpoint.rstrip("/") + path
         response = get_session().get(url, headers=build_hf_headers(token=token), timeout=self._seconds())
         hf_raise_for_status(response)
         return response.json()
 
     def _view(self, path: str, token: Token, **query: str) -> Json:
-        from huggingface_hub import constants
-
-        return as_json(self._get(viewer.viewer_url(self.endpoint or constants.ENDPOINT, path, **query), token))
+        return as_json(self._get(viewer.viewer_url(self._api(False).endpoint, path, **query), token))
 
     def _read_file(self, repo_id: str, name: str, revision: str | None, token: Token) -> Json:
         from huggingface_hub import hf_hub_url

@@ -50,10 +50,10 @@ def _from_disk(path: str) -> bytes | str:
 
 
 def _download(url: str, token: str | None, endpoint: str | None) -> bytes | str:
-    from huggingface_hub import constants, get_session
+    from huggingface_hub import HfApi, get_session
     from huggingface_hub.utils import hf_raise_for_status
 
-    hub = (endpoint or constants.ENDPOINT).rstrip("/")
+    hub = HfApi(endpoint=endpoint).endpoint.rstrip("/")
     # The token is for the Hub alone.
     headers = {"authorization": f"Bearer {token}"} if token and url.startswith(f"{hub}/") else {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
@@ -106,4 +106,19 @@ class Backend(Protocol):
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
         """Jobs that carry all of these labels, newest first."""
+        ...
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """What a backend that can go on with a run has beside the methods of ``Backend``; one that cannot lacks it."""
+
+    def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:
+        """Start the job's script again, as the same run (``HFT_RUN_ID``), so that it goes on from its last checkpoint.
+
+        Args:
+            job_id: A job that has ended.
+            timeout_seconds: When the new job is ended; ``None`` as for the first one.
+            flavor: What it runs on; ``None`` as for the first one.
+        """
         ...

@@ -74,9 +74,11 @@ class Failure:
     @classmethod
     def of(cls, error: Exception, hidden: Iterable[str] = ()) -> Failure:
         """Reduce an exception of the client; what is ``hidden`` is struck out of its text."""
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import BucketBatchError, HfHubHTTPError
 
-        text = (error.server_message or "") if isinstance(error, HfHubHTTPError) else str(error)
+        text = str(error)
+        if isinstance(error, HfHubHTTPError) and not isinstance(error, BucketBatchError):  # which says it in its text
+            text = error.server_message or ""
         return cls(
             kind=type(error).__name__,
             status=http_status(error),

@@ -6,11 +6,12 @@ So a run that is resumed, or diagnosed on another day, finds the script that it 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hfjobs_trainer.errors import HubUnavailable
 from hfjobs_trainer.running.backends.hub_connection import Connection
@@ -83,8 +84,7 @@ def _list_files(api: HfApi, bucket: str, paths: Mapping[str, bytes]) -> dict[str
 
 def _hash(files: Mapping[str, bytes]) -> dict[str, str]:
     """Hashes of the files as the bucket has them; the library that uploads to it computes them of files on disk."""
-    import hf_xet
-
+    hf_xet: Any = importlib.import_module("hf_xet")  # without types
     with tempfile.TemporaryDirectory(prefix="hfjobs-trainer-") as folder:
         places = [Path(folder, str(index)) for index in range(len(files))]
         for place, content in zip(places, files.values(), strict=True):
