@@ -1,6 +1,6 @@
-"""Whether a request that failed may work when it is made again: what gathering and running go by.
+"""Which failures of a request are transient, for gathering and running.
 
-Scripts, which stand alone, have a definition of their own in ``rendering/runtime/push.py``; a test keeps them together.
+Scripts stand alone, so they have their own definition in ``rendering/runtime/push.py``; a test keeps the two equal.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 import re
 
-# hf_xet has no other exception for what the Hub answers than ConnectionError, with the status in its text.
+# hf_xet raises ConnectionError for every error status, with the status in its text.
 _STATUS_IN_TEXT = re.compile(r"\b([45]\d\d) [A-Z]")
 
 
 def is_transient_status(status: int) -> bool:
-    """Whether an HTTP status may pass: the server failed, waited in vain, or has had too many requests."""
+    """Whether an HTTP status may go away: a server error, a timeout, or too many requests."""
     return status >= 500 or status in (408, 425, 429)
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether what the Hub's client raised may pass: such a status, no answer, or one that cannot be read."""
+    """Whether an error of the Hub's client may go away: such a status, no answer, or an unreadable one."""
     import httpx2
     from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -27,7 +27,7 @@ def is_transient(error: Exception) -> bool:
     status = http_status(error)
     if status is not None:
         return is_transient_status(status)
-    # a broken answer shows only when it is read
+    # a broken answer surfaces only when it is parsed
     broken = (json.JSONDecodeError, UnicodeDecodeError, KeyError)
     return isinstance(error, (httpx2.HTTPError, ConnectionError, TimeoutError, *broken))
 

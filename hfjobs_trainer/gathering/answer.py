@@ -1,4 +1,4 @@
-"""One question to a server: asked again while that may help, and never raising."""
+"""One request to a server, retried while that may help; never raises."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Answer(Generic[T]):
 
     Attributes:
         value: The answer itself.
-        refused: HTTP status with which the server refused it for good.
+        refused: HTTP status with which the server refused for good.
         gated: Whether it refused because the repository is gated.
-        failure: Why there is no answer though there may be one, such as ``"HTTP status 503"``; ``None`` if there is.
-        again: Shortest wait before it is worth asking again, seconds; ``None`` if that would not help.
+        failure: Why there is no answer for now, such as ``"HTTP status 503"``; ``None`` if there is one.
+        again: Shortest wait before a retry, seconds; ``None`` if that would not help.
     """
 
     value: T | None = None
@@ -41,7 +41,7 @@ class Answer(Generic[T]):
 
 
 def ask(call: Callable[[], T], deadline: float) -> Answer[T]:
-    """The answer to ``call``; where there is none that lasts, of the last of three attempts.
+    """The answer to ``call``; after transient failures, that of the last of three attempts.
 
     Args:
         call: Asks once, and raises what the Hub's client raises.
@@ -72,5 +72,5 @@ def _ask_once(call: Callable[[], T]) -> Answer[T]:
     except Exception as error:
         # No list of exceptions would be complete, and messages could quote what must stay private: the kind alone.
         kind = type(error).__name__
-        logger.debug("a fact could not be had: %s", kind)
+        logger.debug("a fact could not be read: %s", kind)
         return Answer(failure=kind, again=0.0 if is_transient(error) else None)

@@ -1,4 +1,4 @@
-"""What every backend can do: the one seam between a plan and the place where it runs."""
+"""What every backend can do: the seam between a plan and the place where it runs."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Backend(Protocol):
 
     @property
     def traits(self) -> BackendTraits:
-        """What a plan must know of the place; without it, it is planned for by the defaults of ``BackendTraits``."""
+        """What a plan must know of the place; a backend without it gets the defaults of ``BackendTraits``."""
         ...
 
     def submit(self, plan: Plan) -> JobRecord:
@@ -101,7 +101,7 @@ class Backend(Protocol):
         ...
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
-        """Price of a machine, US dollars an hour; ``None`` if it is not known."""
+        """Price of a machine, US dollars an hour; ``None`` if it is unknown."""
         ...
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
@@ -111,10 +111,10 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Resumes(Protocol):
-    """What a backend that can go on with a run has beside the methods of ``Backend``; one that cannot lacks it."""
+    """A backend that can also resume a run; one that cannot simply lacks the method."""
 
     def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:
-        """Start the job's script again, as the same run (``HFT_RUN_ID``), so that it goes on from its last checkpoint.
+        """Start the job's script again as the same run (``HFT_RUN_ID``), so that it continues its last checkpoint.
 
         Args:
             job_id: A job that has ended.

@@ -92,15 +92,15 @@ class HubBackend:
     def submit(self, plan: Plan) -> JobRecord:
         """Upload the plan's script and create one job that runs it, or one per node, all of them or none.
 
-        A ``submit-id`` label, fresh for each submission, tells whether a request whose answer was lost has been carried
+        A ``submit-id`` label, fresh for each submission, shows whether a request whose answer was lost was carried
         out, before it is repeated. A job that the Hub lists later than ``Patience.search`` runs beside the second one
         until ``status``, ``cancel`` or a wait finds and cancels it.
 
         Raises:
             AuthError: No token, a wrong one, or one without the right; or a secret that the environment does not hold.
             QuotaError: No credits left, or too many requests.
-            HubUnavailable: No answer, also after retries. The message says whether a job may exist all the same.
-            BackendError: The Hub refuses the job, or made another one than was asked for, which is then canceled.
+            HubUnavailable: No answer after retries. The message says whether a job may exist nevertheless.
+            BackendError: The Hub refuses the job, or created a different one, which is then canceled.
         """
         request = plan.request
         if request.flavor is None:
@@ -127,8 +127,8 @@ class HubBackend:
         if missing := [name for name, value in values.items() if not value]:
             raise AuthError(
                 f"no value for {', '.join(missing)}: secrets are read from the environment when a job is submitted."
-                f" Set {'it' if len(missing) == 1 else 'them'} first, as in `export {missing[0]}=...`, or take the name"
-                " out of secrets. Nothing was submitted"
+                f" Set {'it' if len(missing) == 1 else 'them'} first, as in `export {missing[0]}=...`, or remove the"
+                " name from secrets. Nothing was submitted"
             )
         return values
 
@@ -241,7 +241,7 @@ class HubBackend:
         if outcome.failure is None:
             return
         error = outcome.failure.explain(asked)
-        # other refusals than these may mean that there is nothing left to stop
+        # any other refusal may mean that there is nothing left to stop
         if type(error) is not BackendError or not _status(self._look(namespace, name)).is_terminal:
             raise error
 
@@ -295,18 +295,18 @@ class HubBackend:
         return self._connection.get(asked, lambda api: api.inspect_job(job_id=name, namespace=namespace))
 
     def _home(self) -> str:
-        """The namespace; asked for once, since the Hub limits how often that may be asked."""
+        """The namespace; asked for once, since the Hub limits the rate of that request."""
         if self._namespace is not None:
             return self._namespace
         if self._owner is None:
-            asked = Asked("find out whose token this is", "user.read")
+            asked = Asked("look up the token's owner", "user.read")
             self._owner = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
         return self._owner
 
     def _split(self, job_id: str) -> tuple[str, str]:
         found = _JOB_ID.fullmatch(job_id)
         if found is None:
-            raise JobNotFound(f"{job_id!r} is no job id: one looks like 'namespace/687f911eaea852de79c4a50a'")
+            raise JobNotFound(f"{job_id!r} is not a job id: they look like 'namespace/687f911eaea852de79c4a50a'")
         return found[1] or self._home(), found[2]
 
 

@@ -23,7 +23,7 @@ THREAD = "hfjobs-trainer-hub"
 
 
 class Secret(str):
-    """A text that shows itself in no traceback with local variables, and is in no pickle: it comes back as ``None``."""
+    """A text that hides its value in tracebacks and pickles: unpickled, it is ``None``."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class Secret(str):
 
 
 def _forget() -> None:
-    """What a secret is once it was pickled."""
+    """What a secret is once it is unpickled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Patience:
         answer: Longest wait for an answer.
         submission: Longest wait for the upload of a script, which the client may repeat for over 4 minutes, and for the
             creation of a job.
-        search: How long a job is looked for whose creation got no answer, before it counts as not created.
+        search: How long to look for a job whose creation got no answer, before it counts as not created.
         reconnects: How often in a row following a log may fail.
     """
 
@@ -68,7 +68,7 @@ class Patience:
     reconnects: int = 30
 
     def wait(self, failures: int) -> None:
-        """Wait as long as befits this many failures in a row."""
+        """Wait, the longer the more failures in a row there were."""
         time.sleep(min(self.longest_pause, self.pause * 2 ** min(failures - 1, 10)))
 
 
@@ -137,7 +137,7 @@ class Connection:
     def attempt(
         self, function: Callable[[HfApi], T], seconds: float | None = None, hidden: tuple[str, ...] = ()
     ) -> Outcome[T]:
-        """Make a request once, in a thread that can be left behind: the client knows no time limit of its own.
+        """Make a request once, in a thread that can be abandoned: the client has no time limit of its own.
 
         Args:
             function: Makes the request.
@@ -165,7 +165,7 @@ class Connection:
     def ask(
         self, function: Callable[[HfApi], T], seconds: float | None = None, *, repeat_late: bool = True
     ) -> Outcome[T]:
-        """Make a request that changes nothing, or nothing more when repeated, until it works or cannot.
+        """Make a request that may be repeated safely, until it succeeds or cannot.
 
         Args:
             function: Makes the request.

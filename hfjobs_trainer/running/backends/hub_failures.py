@@ -1,4 +1,4 @@
-"""What the Hub's client raises, reduced to what holds no secret, and said in the words of this package.
+"""Errors of the Hub's client, stripped of secrets and put in the words of this package.
 
 The client's own exceptions carry the request: its token, and the values of the secrets that it sends. They end here.
 """
@@ -45,8 +45,8 @@ class Asked:
     Attributes:
         doing: A verb and its object, such as ``"submit a job"``.
         permission: The right of a token that it takes.
-        namespace: Whose job it is; ``None`` while that is not known.
-        job_id: The job; ``None`` if it is about none.
+        namespace: Whose job it is; ``None`` while unknown.
+        job_id: The job; ``None`` if there is none.
     """
 
     doing: str
@@ -57,13 +57,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a request to the Hub brought nothing.
+    """Why a request to the Hub failed.
 
     Attributes:
         kind: Name of the client's exception.
         status: HTTP status; ``None`` if there was no answer.
-        text: What was said about it, without secrets.
-        is_transient: Whether it may pass, so that a request that changes nothing may be repeated.
+        text: The error's text, without secrets.
+        is_transient: Whether it may go away, so that a request that may be repeated should be.
     """
 
     kind: str
@@ -73,11 +73,11 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception, hidden: Iterable[str] = ()) -> Failure:
-        """Reduce an exception of the client; what is ``hidden`` is struck out of its text."""
+        """Describe an exception of the client; ``hidden`` values are struck out of its text."""
         from huggingface_hub.errors import BucketBatchError, HfHubHTTPError
 
         text = str(error)
-        if isinstance(error, HfHubHTTPError) and not isinstance(error, BucketBatchError):  # which says it in its text
+        if isinstance(error, HfHubHTTPError) and not isinstance(error, BucketBatchError):  # its text is the message
             text = error.server_message or ""
         return cls(
             kind=type(error).__name__,
@@ -88,11 +88,11 @@ class Failure:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the Hub said no: then the request was not carried out. 408 says that it waited, and no more."""
+        """Whether the Hub refused the request, so that it was not carried out; 408 only says that it waited."""
         return self.status is not None and 400 <= self.status < 500 and self.status != 408
 
     def explain(self, asked: Asked) -> BackendError:
-        """The exception of this package that says it, and what to do about it."""
+        """The exception of this package for it, with what to do about it."""
         where = f" in {asked.namespace!r}" if asked.namespace else ""
         said = f" The Hub says: {self.text}" if self.status and self.text else ""
         cause = ClientError(self.kind, self.status, self.text)
@@ -105,7 +105,7 @@ class Failure:
             if not found and _SPEND_LIMIT.search(self.text):
                 return QuotaError(f"cannot {asked.doing}{where}: a spending limit is reached.{said}", cause)
             right = found[1] if found else asked.permission
-            text = f"the token may not {asked.doing}{where}: it lacks the permission {right}. Give it that at"
+            text = f"the token may not {asked.doing}{where}: it lacks the permission {right}. Add it at"
             return AuthError(f"{text} {TOKENS_PAGE}, or use another token or namespace.{said}", cause)
         if self.status == 402:
             text = f"cannot {asked.doing}{where}: {asked.namespace!r} has no credits left. Add some at {_BILLING_PAGE}"
@@ -119,7 +119,7 @@ class Failure:
             )
             return JobNotFound(f"{text} hft.jobs().", cause)
         if self.is_transient:
-            text = f"cannot {asked.doing}{where}: the Hub did not answer as it should"
+            text = f"cannot {asked.doing}{where}: the Hub did not answer properly"
             return HubUnavailable(f"{text} ({cause}). Try again later; see https://status.huggingface.co", cause)
         return BackendError(f"cannot {asked.doing}{where}: {cause}", cause)
 

@@ -1,4 +1,4 @@
-"""A run on several nodes: as many jobs in one network group, which start together or not at all."""
+"""A run on several nodes: one job per node in one network group, all created or none."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NodeGroup:
 
     Attributes:
         namespace: Whose jobs they are.
-        members: Ids of the jobs by rank; without those that are not known.
+        members: Ids of the jobs by rank; without unknown ones.
         size: How many there should be.
     """
 
@@ -62,7 +62,7 @@ def submit_nodes(
     secrets: dict[str, Secret],
     duplicates: Duplicates,
 ) -> list[JobInfo]:
-    """Create one job per node, all of them or none; the script lies in the bucket.
+    """Create one job per node, all of them or none; the script is in the bucket.
 
     Returns:
         The jobs by rank.
@@ -93,7 +93,7 @@ def submit_nodes(
 
 
 def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence[JobInfo], *, is_certain: bool) -> str:
-    """Cancel what was created of a group, also a job whose creation got no answer; say what became of it."""
+    """Cancel what was created of a group, even a job whose creation got no answer; say what became of it."""
     listed = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: group}, namespace=namespace)])
     names = dict.fromkeys(job.id for job in [*jobs, *(listed.get() if listed.failure is None else [])])
     left = [
@@ -111,7 +111,7 @@ def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence
 def find_group(job: JobInfo, namespace: str, connection: Connection, *, patiently: bool = True) -> NodeGroup | None:
     """The group of a job; ``None`` if it is a run of its own.
 
-    Members are found by their label; those that do not show up are left out.
+    Members are found by their label; missing ones are left out.
 
     Args:
         job: Any of its members.
@@ -158,8 +158,8 @@ def has_failed(status: JobStatus) -> bool:
 def fold_statuses(statuses: Mapping[int, JobStatus], size: int) -> JobStatus:
     """One status for all nodes.
 
-    It waits (SCHEDULING) until every node runs, is final once all have ended, and of several endings tells the worst,
-    in the words of the node that failed by itself.
+    It waits (SCHEDULING) until every node runs, is final once all have ended, and of several endings shows the worst,
+    with the message of the node that failed by itself.
 
     Args:
         statuses: Of each node, by rank.

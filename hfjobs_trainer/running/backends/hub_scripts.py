@@ -1,6 +1,6 @@
-"""Scripts in the private bucket of an account's jobs, each under its digest: uploaded once, and kept.
+"""Scripts in the private bucket of an account's jobs, each under its digest: uploaded once and kept.
 
-So a run that is resumed, or diagnosed on another day, finds the script that it ran, and equal scripts are one file.
+A run that is resumed or diagnosed later finds the script that it ran, and equal scripts are one file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOUNT, FILE = "/data", "script.py"
 
 
 def folder_of(script: str) -> str:
-    """The folder of a script in the bucket, told from its text."""
+    """The folder of a script in the bucket, by the digest of its text."""
     return f"{FOLDER}/{hashlib.sha256(script.encode()).hexdigest()}"
 
 
@@ -37,7 +37,7 @@ def bucket_of(namespace: str) -> str:
 
 
 def store(connection: Connection, namespace: str, scripts: Sequence[str]) -> None:
-    """Upload scripts to the bucket, in one commit; those that are there, unchanged, are not sent again.
+    """Upload scripts to the bucket in one commit, except those that are there unchanged.
 
     Args:
         connection: The Hub.
@@ -59,7 +59,7 @@ def store(connection: Connection, namespace: str, scripts: Sequence[str]) -> Non
         if stored is None:
             connection.get(asked, lambda api: api.create_bucket(bucket, private=True, exist_ok=True))
         elif not connection.get(asked, lambda api: api.bucket_info(bucket).private):
-            told = f"the bucket {bucket} is public, and so is the script: make it private in its settings"
+            told = f"everyone can read the script: the bucket {bucket} is public. Make it private in its settings"
             warnings.warn(told, RuntimeWarning, stacklevel=2)
         upload = connection.ask(
             lambda api: api.batch_bucket_files(bucket, add=[*missing]),
@@ -73,7 +73,7 @@ def store(connection: Connection, namespace: str, scripts: Sequence[str]) -> Non
 
 
 def _list_files(api: HfApi, bucket: str, paths: Mapping[str, bytes]) -> dict[str, str] | None:
-    """Hashes of those of these files that are in the bucket; ``None`` if there is no such bucket."""
+    """Hashes of the files that are in the bucket; ``None`` if there is no bucket."""
     from huggingface_hub.errors import BucketNotFoundError
 
     try:
@@ -83,7 +83,7 @@ def _list_files(api: HfApi, bucket: str, paths: Mapping[str, bytes]) -> dict[str
 
 
 def _hash(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Hashes of the files as the bucket has them; the library that uploads to it computes them of files on disk."""
+    """Hashes of the files as the bucket states them; hf_xet computes them only for files on disk."""
     hf_xet: Any = importlib.import_module("hf_xet")  # without types
     with tempfile.TemporaryDirectory(prefix="hfjobs-trainer-") as folder:
         places = [Path(folder, str(index)) for index in range(len(files))]

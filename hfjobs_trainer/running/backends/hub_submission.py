@@ -1,6 +1,6 @@
-"""Creating a job once and only once, although the Hub's answer may be lost.
+"""Create a job once and only once, even if the Hub's answer is lost.
 
-The script is in the bucket by then (``hub_scripts``): one request asks for the job, and nothing else is repeated
+The script is in the bucket by then (``hub_scripts``): a job takes one request, and nothing else is repeated
 with it.
 """
 
@@ -34,11 +34,11 @@ class Submission:
         request: What is to run.
         namespace: User or organization that runs and pays.
         secrets: Values of the secrets by name.
-        duplicates: Told if the creation had to be repeated although a job may exist.
+        duplicates: Notified if the creation was repeated although a job may exist.
         network: Network group that the job joins, and the name it answers to in it, if any; ``None`` for no group.
 
     Attributes:
-        may_exist: Whether a request that was sent got neither its job nor a refusal: what it made may show up yet.
+        may_exist: Whether a request got neither a job nor a refusal, so that its job may yet show up.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Submission:
         try:
             return self._create()
         except KeyboardInterrupt as interrupt:
-            interrupt.add_note(f"A job may have been created all the same: look with {self._way_to_look}.")
+            interrupt.add_note(f"A job may have been created nevertheless: look with {self._way_to_look}.")
             raise
 
     def _create(self) -> JobInfo:
@@ -91,7 +91,7 @@ class Submission:
                 if found:
                     return self._choose(found)
                 self.may_exist = True
-            # what no repetition can cure may be an answer that the client cannot read
+            # an error that is not transient may be an answer that the client cannot read
             is_hopeless = found is None or outcome.timed_out or failure.is_refusal or not failure.is_transient
             if is_hopeless or attempt == self._patience.attempts:
                 raise self._explain(failure)
@@ -99,7 +99,7 @@ class Submission:
             attempt += 1
 
     def _post(self) -> Outcome[JobInfo]:
-        """What came of asking for the job once."""
+        """Ask for the job once."""
         try:
             return self._connection.attempt(self._run, self._patience.submission, tuple(self._secrets.values()))
         except KeyboardInterrupt:
@@ -107,7 +107,7 @@ class Submission:
             raise
 
     def _run(self, api: HfApi) -> JobInfo:
-        """Ask for the job, as ``run_uv_job`` does for a script that it has uploaded."""
+        """The request that ``run_uv_job`` makes for a script that it has uploaded."""
         request = self._request
         return api.run_job(
             image=request.image or UV_IMAGE,
@@ -129,7 +129,7 @@ class Submission:
         )
 
     def _volumes(self) -> list[Volume]:
-        """What the job sees as folders: those that were asked for, and the script's, which no job can change."""
+        """The volumes that were asked for, and the script's, which is read-only: other jobs share it."""
         from huggingface_hub import Volume
 
         asked = [
@@ -191,7 +191,7 @@ class Submission:
         return f'hft.Job.from_id("{job_id}").cancel() stops it. {error}'
 
     def _check(self, job: JobInfo) -> JobInfo:
-        """Compare the job with what was asked for: the Hub drops what it does not know, in silence."""
+        """Compare the job with what was asked for: the Hub silently drops what it does not know."""
         flavor = None if job.flavor is None else getattr(job.flavor, "value", job.flavor)
         got = {"flavor": flavor} | {f"label {name}": value for name, value in (job.labels or {}).items()}
         wanted = {"flavor": self._request.flavor, "label name": self._request.name}
@@ -205,8 +205,8 @@ class Submission:
         ]
         if wrong:
             left = self._cancel(job)
-            made = f"the Hub made another job than was asked for, {self._namespace}/{job.id}: {'; '.join(wrong)}."
-            became = f"It could not be canceled and may be running: {left}" if left else "It is canceled."
+            made = f"the Hub created a different job than requested, {self._namespace}/{job.id}: {'; '.join(wrong)}."
+            became = f"It could not be canceled and may be running: {left}" if left else "It was canceled."
             raise BackendError(f"{made} {became} Check huggingface_hub's version, or report this")
         return job
 
