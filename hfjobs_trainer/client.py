@@ -55,10 +55,10 @@ class Client:
     def gather(
         self, spec: TrainSpec | Script | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
     ) -> Facts:
-        """Read what the plan needs to know of model, dataset, hardware and account; what cannot be had is ``None``.
+        """Read what a plan needs to know about model, dataset, hardware and account; what stays unknown is ``None``.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is no spec.
+            SpecError: ``spec`` is a mapping that is not a valid spec.
         """
         return self._gather(_spec(spec), offline, self._traits(backend))
 
@@ -70,7 +70,7 @@ class Client:
         offline: bool = False,
         backend: str | None = None,
     ) -> Report:
-        """Find every problem of a spec, or of a mapping that carries ``method``; what is wrong is never raised."""
+        """Find every problem of a spec, or of a mapping that carries ``method``; problems are returned, not raised."""
         from hfjobs_trainer.planning.assemble import draft
         from hfjobs_trainer.planning.script import check_script
         from hfjobs_trainer.problems import Report
@@ -102,7 +102,7 @@ class Client:
         Args:
             spec: A spec, or a mapping that carries ``method``.
             facts: What is known; default: gathered now.
-            offline: Do not ask the Hub; what it would have told is then unchecked.
+            offline: Do not ask the Hub; what depends on its answers is then unchecked.
             backend: ``"hub"`` or ``"local"``; default: the client's.
             simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
                 process of its own: some seconds, without weights or GPU. Needs ``pip install "hfjobs-trainer[local]"``.
@@ -151,11 +151,11 @@ class Client:
     ) -> FlavorChoice:
         """The flavor of Hugging Face Jobs on which the run is expected to cost least, and why not the others.
 
-        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. Where the time that the run takes
-        cannot be told, it is the flavor with the lowest price an hour on which it fits.
+        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. Where the run's duration is
+        unknown, it is the flavor with the lowest hourly price on which the run fits.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is no spec.
+            SpecError: ``spec`` is a mapping that is not a valid spec.
         """
         from hfjobs_trainer.planning.choose import choose
         from hfjobs_trainer.planning.hardware.catalogue import snapshot
@@ -180,7 +180,7 @@ class Client:
             offline: Do not ask the Hub; prices are then those of the dated snapshot.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is no spec, or an ``hft.Script``, of which nothing can be estimated.
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
         """
         from hfjobs_trainer.planning.choose import compare
         from hfjobs_trainer.planning.hardware.catalogue import snapshot
@@ -210,9 +210,9 @@ class Client:
             offline: Do not ask the Hub.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is no spec, or an ``hft.Script``, of which nothing can be estimated.
-            ValueError: Nothing is known of ``gpu``, and the message names those that may be meant; or ``num_gpus`` is
-                not the count in ``gpu``.
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
+            ValueError: ``gpu`` is unknown, and the message suggests others; or ``num_gpus`` contradicts the count in
+                ``gpu``.
         """
         from hfjobs_trainer.planning.assemble import draft
         from hfjobs_trainer.planning.choose import estimate_on
@@ -255,11 +255,11 @@ class Client:
             dry_run: Return the plan and send nothing.
 
         Raises:
-            SpecError: The run would fail; all reasons at once.
-            BudgetExceeded: It is expected to cost more than ``max_usd``; the other reasons, if any, are told as well.
+            SpecError: The run would fail; lists every reason.
+            BudgetExceeded: It is expected to cost more than ``max_usd``; lists the other problems as well.
             AuthError, QuotaError: The Hub refused.
-            HubUnavailable: The Hub could not be reached, or did not answer what had to be known for the plan.
-            ValueError: ``backend`` names none.
+            HubUnavailable: The Hub could not be reached, or did not answer a question that the plan depends on.
+            ValueError: There is no backend of this name.
         """
         from hfjobs_trainer.planning.plan import Plan
         from hfjobs_trainer.planning.timeout import over_budget
@@ -346,7 +346,7 @@ class Client:
         if not isinstance(parsed, TrainSpec):
             from hfjobs_trainer.problems import Problem
 
-            why = "nobody knows what a script needs, so nothing can be estimated"
+            why = "what a script needs is unknown, so there is no estimate"
             problem = Problem("SCRIPT004", "script", why, "name the flavor: hft.hardware_table()")
             raise SpecError([problem], "Script spec")
         return parsed
@@ -358,7 +358,7 @@ class Client:
         return gather(spec, offline=offline, token=token, endpoint=endpoint, backend=traits)
 
     def _traits(self, backend: str | None) -> BackendTraits:
-        """What is known of the place called so; without a name, of the client's."""
+        """Traits of the backend of this name; by default, of the client's."""
         from hfjobs_trainer.running.backends.registry import traits_at
 
         return traits_at(self.backend if backend is None else backend)
@@ -373,8 +373,8 @@ class Client:
 
 def _unanswered(plan: Plan) -> HubUnavailable:
     about = ", ".join(plan.unanswered)
-    later = "Submit the spec again once it answers; see https://status.huggingface.co"
-    return HubUnavailable(f"nothing was submitted, since the Hub told nothing about {about}. {later}")
+    later = "Submit the spec again once it does; see https://status.huggingface.co"
+    return HubUnavailable(f"nothing was submitted: the Hub did not answer for {about}. {later}")
 
 
 def _spec(raw: TrainSpec | Script | Mapping[str, Any]) -> TrainSpec | Script:

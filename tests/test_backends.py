@@ -9,6 +9,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts.backends import HUB, INPROCESS, LOCAL, TRAITS, BackendTraits, traits_of
+from hfjobs_trainer.running.backends.base import JobRecord, Resumes
 from hfjobs_trainer.running.backends.registry import BACKENDS, open_backend, traits_at
 
 
@@ -62,6 +63,16 @@ def test_a_run_is_planned_for_and_submitted_to_a_backend_of_ones_own() -> None:
     assert plan.flavor is not None
     report = client.check(spec, facts=hft.Facts())
     assert [problem.code for problem in report.problems] == [problem.code for problem in plan.problems]
+
+
+def test_a_backend_resumes_runs_only_if_it_says_how() -> None:
+    class Resuming(hft.InProcessBackend):
+        def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:
+            return self.inspect(job_id)
+
+    assert isinstance(Resuming(), Resumes)
+    for backend in (hft.HubBackend(), hft.LocalBackend(), hft.InProcessBackend(), Plain()):
+        assert not isinstance(backend, Resumes)
 
 
 @pytest.mark.parametrize("name", ["lokal", "HUB", ""])

@@ -75,8 +75,8 @@ def requirements(script: str) -> list[str]:
 # -- what is sent
 
 
-def test_a_request_has_no_arguments_and_no_volumes() -> None:
-    # arguments that name a file, here or in the container, are what the client mistakes; /data is its own mount
+def test_a_request_has_no_arguments() -> None:
+    # those that name a file, here or in the container, are what the client mistakes
     assert {field.name for field in fields(JobRequest)} == {
         "script",
         "name",
@@ -88,6 +88,11 @@ def test_a_request_has_no_arguments_and_no_volumes() -> None:
         "namespace",
         "image",
         "nodes",
+        "volumes",
+        "attempts",
+        "ssh",
+        "expose",
+        "resource_group_id",
     }
 
 

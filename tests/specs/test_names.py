@@ -44,9 +44,7 @@ def test_old_names_are_refused_with_todays(method: str, old: str, new: str) -> N
     problem = problems_of(method, **{old: 1})[old]
     told = _METHOD_RENAMES.get(method, {}).get(old, new)
     assert problem.code == "SPEC005"
-    assert problem.fix == (
-        "remove it" + told.removeprefix("nothing") if told.startswith("nothing") else f"use {told}"
-    )
+    assert problem.fix == ("remove it" + told.removeprefix("nothing") if told.startswith("nothing") else f"use {told}")
 
 
 @pytest.mark.parametrize(("method", "old", "new"), RENAMES)

@@ -81,7 +81,7 @@ class InProcessBackend:
             message: What the status says about it.
 
         Raises:
-            BackendError: The stage is none that ends a job, or the job has ended already.
+            BackendError: The stage does not end a job, or the job has ended already.
         """
         if stage not in TERMINAL:
             raise BackendError(f"{stage} does not end a job: choose one of {', '.join(sorted(TERMINAL))}")

@@ -1,4 +1,4 @@
-"""The backends that are called by name. One that is added is a file, its traits in ``facts/backends.py``, and a row."""
+"""The backends that have a name. To add one: its file, its traits in ``facts/backends.py``, and a row here."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def _local(token: str | None, namespace: str | None, endpoint: str | None) -> Ba
 BACKENDS: Mapping[str, Callable[[str | None, str | None, str | None], Backend]] = MappingProxyType(
     {"hub": _hub, "local": _local}
 )
-"""What opens each backend, for a token, namespace and endpoint."""
+"""How to open each backend, given a token, namespace and endpoint."""
 
 
 def open_backend(
     name: str, *, token: str | None = None, namespace: str | None = None, endpoint: str | None = None
 ) -> Backend:
-    """The backend of this name; one that has no account needs none of the arguments.
+    """The backend of this name; one without an account ignores the other arguments.
 
     Raises:
-        ValueError: There is none of this name.
+        ValueError: There is no backend of this name.
     """
     if name not in BACKENDS:
         raise unknown_backend(name)
@@ -42,10 +42,10 @@ def open_backend(
 
 
 def traits_at(backend: Backend | str) -> BackendTraits:
-    """The traits of a backend, or of the one of this name; the defaults for one of another's that has none.
+    """The traits of a backend, given itself or its name; the defaults for a user's own that has none.
 
     Raises:
-        ValueError: There is none of this name.
+        ValueError: There is no backend of this name.
     """
     if isinstance(backend, str):
         return traits_of(backend)
@@ -54,10 +54,10 @@ def traits_at(backend: Backend | str) -> BackendTraits:
 
 
 def backend_of(job_id: str) -> str:
-    """Name of the backend that gave this id: ``"local/..."`` was given here, any other ``"namespace/id"`` by the Hub.
+    """Name of the backend that a job id belongs to: ``"local/..."`` to this machine, ``"namespace/id"`` to the Hub.
 
     Raises:
-        BackendError: The id does not tell.
+        BackendError: The id does not say.
     """
     prefix, slash, rest = job_id.partition("/")
     if not (slash and rest) or (prefix in TRAITS and prefix not in BACKENDS):
