@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from hfjobs_trainer.codegen.form_examples import EXAMPLES
 from hfjobs_trainer.problems import Rule, all_rules
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.registry import METHODS
@@ -112,7 +113,9 @@ def _kind(rule: Rule[object] | None) -> str:
 
 
 def _plain(code: str, text: str) -> str:
-    return f"### {code}\n\n{text}\n\n*error, script*\n"
+    pieces = {"Example": EXAMPLES[code].bad, "Use instead": EXAMPLES[code].good}
+    blocks = [f"**{heading}**\n\n```python\n{example}\n```\n" for heading, example in pieces.items()]
+    return "\n".join([f"### {code}\n", f"**{text}**\n", "*error, script*\n", *blocks])
 
 
 def _rule(rule: Rule[object]) -> str:
