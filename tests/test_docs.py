@@ -151,5 +151,6 @@ def test_the_readme_is_short_and_begins_with_what_a_reader_looks_for() -> None:
 
 
 def test_a_block_finds_the_files_that_the_page_shows_above_it() -> None:
-    page = "```yaml\n# a.yaml\nb: 1\n```\n```python\nfrom pathlib import Path\nprint(Path('a.yaml').read_text())\n```\n```text\nold\n```\n"
+    code = "from pathlib import Path\nprint(Path('a.yaml').read_text())"
+    page = f"```yaml\n# a.yaml\nb: 1\n```\n```python\n{code}\n```\n```text\nold\n```\n"
     assert "```text\n# a.yaml\nb: 1\n```" in complete("page.md", page, {})

@@ -4,7 +4,8 @@ A page is Markdown that people write. Four things in it are looked after:
 
 - Its ``python`` blocks run in order, in one namespace per page, as a reader would type them into a notebook. A comment
   ``<!-- compile only: why -->`` before a block keeps it from running. Each runs in an empty folder of its own.
-- A block whose first line is a comment with a file name, such as ``# sft.yaml``, is a file in the folders of those below.
+- A block whose first line is a comment with a file name, such as ``# sft.yaml``, is a file in the folders of the blocks
+  below it.
 - A ``text`` block right after a block that runs is what it prints.
 - What stands between ``<!-- generated: name -->`` and ``<!-- end of name -->`` comes from a function.
 """
