@@ -191,13 +191,13 @@ def folded(page: Mapping[str, Any]) -> str:
     rows = [(f"`{name}`", f"`{owner}.{key}`") for name, (owner, key) in names.FOLDED.items()]
     rows += [(f"`{name}`", f"`{field}`, where the method has one") for name, field in names.FOLDED_FIELDS.items()]
     rows += [(f'`model_init_kwargs["{key}"]`', f"`{field}`") for key, field in names.FOLDED_MODEL_INIT.items()]
-    return _table(("TRL's name", "is kept in"), rows)
+    return _table(("TRL's name", "Stored in"), rows)
 
 
 def refused(page: Mapping[str, Any]) -> str:
     """TRL's names that a spec does not take."""
     rows = [(f"`{name}`", why, fix) for name, (why, fix) in names.REFUSED.items()]
-    return _table(("TRL's name", "Why it is refused", "Instead"), rows)
+    return _table(("TRL's name", "Why it is refused", "Use instead"), rows)
 
 
 def common_arguments(page: Mapping[str, Any]) -> str:
