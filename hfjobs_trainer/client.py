@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hfjobs_trainer.errors import HubUnavailable, SpecError
+from hfjobs_trainer.facts.backends import HUB, BackendName, BackendTraits, traits_of
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Facts
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
 
-BackendName = Literal["hub", "local"]
 BackendLike: TypeAlias = "Backend | BackendName | None"
 
 
@@ -50,7 +50,8 @@ class Client:
             object.__setattr__(self, "token", Secret(self.token))
 
     def __repr__(self) -> str:
-        return f"Client(backend={_name(self.backend)!r}, namespace={self.namespace!r})"
+        where = self.backend if isinstance(self.backend, str) else self.backend.name
+        return f"Client(backend={where!r}, namespace={self.namespace!r})"
 
     def gather(
         self, spec: TrainSpec | Script | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
@@ -60,11 +61,7 @@ class Client:
         Raises:
             SpecError: ``spec`` is a mapping that is no spec.
         """
-        from hfjobs_trainer.gathering import gather
-
-        where = backend or _name(self.backend)
-        token, endpoint, _ = self._account()
-        return gather(_spec(spec), offline=offline, token=token, endpoint=endpoint, backend=where)
+        return self._gather(_spec(spec), offline, self._traits(backend))
 
     def check(
         self,
@@ -76,20 +73,20 @@ class Client:
     ) -> Report:
         """Find every problem of a spec, or of a mapping that carries ``method``; what is wrong is never raised."""
         from hfjobs_trainer.planning.assemble import check_run
-        from hfjobs_trainer.planning.script_plan import check_script
+        from hfjobs_trainer.planning.script import check_script
         from hfjobs_trainer.problems import Report
         from hfjobs_trainer.specs.parse import parse
         from hfjobs_trainer.specs.script import Script
 
-        where = backend or _name(self.backend)
-        parsed, problems, subject = parse(spec, backend=where)
+        traits = self._traits(backend)
+        parsed, problems, subject = parse(spec, backend=traits)
         if parsed is None:
             return Report(tuple(problems), (), subject)
         parsed = self._named(parsed)
-        known = facts or self.gather(parsed, offline=offline, backend=where)
+        known = facts or self._gather(parsed, offline, traits)
         if isinstance(parsed, Script):
-            return Report(*check_script(parsed, known, backend=where), subject)
-        checked = check_run(parsed, known, backend=where)
+            return Report(*check_script(parsed, known, backend=traits.name), subject)
+        checked = check_run(parsed, known, backend=traits.name)
         return Report(checked.problems, checked.unchecked, subject)
 
     def plan(
@@ -116,19 +113,19 @@ class Client:
             HFTError: ``simulate``, and the libraries for it are not installed.
         """
         from hfjobs_trainer.planning.assemble import assemble
-        from hfjobs_trainer.planning.script_plan import assemble_script
+        from hfjobs_trainer.planning.script import assemble_script
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
-        where = backend or _name(self.backend)
-        known = facts or self.gather(parsed, offline=offline, backend=where)
+        traits = self._traits(backend)
+        known = facts or self._gather(parsed, offline, traits)
         if isinstance(parsed, Script):
-            return assemble_script(parsed, known, backend=where)
+            return assemble_script(parsed, known, backend=traits.name)
         if simulate:
             from hfjobs_trainer.gathering.simulation import simulate_for
 
-            known = simulate_for(parsed, known, backend=where)
-        return assemble(parsed, known, backend=where)
+            known = simulate_for(parsed, known, backend=traits.name)
+        return assemble(parsed, known, backend=traits.name)
 
     def render(
         self,
@@ -162,11 +159,11 @@ class Client:
             SpecError: ``spec`` is a mapping that is no spec.
         """
         from hfjobs_trainer.planning.machine import choose_machine
-        from hfjobs_trainer.planning.script_plan import script_hardware
+        from hfjobs_trainer.planning.script import script_hardware
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
-        known = facts or self.gather(parsed, offline=offline, backend=backend or "hub")
+        known = facts or self._gather(parsed, offline, HUB if backend is None else traits_of(backend))
         return script_hardware(parsed, known) if isinstance(parsed, Script) else choose_machine(parsed, known)
 
     def compare_flavors(
@@ -185,7 +182,7 @@ class Client:
         from hfjobs_trainer.planning.compare import compare_flavors
 
         parsed = self._trained(spec)
-        return compare_flavors(parsed, facts or self.gather(parsed, offline=offline, backend="hub"))
+        return compare_flavors(parsed, facts or self._gather(parsed, offline, HUB))
 
     def estimate(
         self,
@@ -215,9 +212,9 @@ class Client:
         from hfjobs_trainer.planning.forecast import estimate_on
 
         parsed = self._trained(spec)
-        known = facts or self.gather(parsed, offline=offline, backend="hub")
+        known = facts or self._gather(parsed, offline, HUB)
         if gpu is None:
-            return check_run(parsed, known, backend="hub").estimate
+            return check_run(parsed, known, backend=HUB.name).estimate
         return estimate_on(parsed, known, gpu, num_gpus)
 
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
@@ -256,22 +253,23 @@ class Client:
             HubUnavailable: The Hub could not be reached, or did not answer what had to be known for the plan.
             ValueError: ``backend`` names none.
         """
-        from hfjobs_trainer.planning.budget import over_budget
         from hfjobs_trainer.planning.plan import Plan
+        from hfjobs_trainer.planning.timeout import over_budget
+        from hfjobs_trainer.running.backends.registry import traits_at
         from hfjobs_trainer.running.job import Job
 
         chosen = backend if backend is not None else self.backend
-        if backend is None and isinstance(what, Plan) and what.backend != _name(self.backend):
+        if backend is None and isinstance(what, Plan) and what.backend != self._traits(None).name:
             chosen = what.backend
-        where = _name(chosen)
-        running = self._backend(chosen)
+        running = self._open(chosen)
+        traits = traits_at(running)
         # paths and problems differ from place to place, so a plan for another one is made anew
-        plan = what if isinstance(what, Plan) and what.backend == where else None
+        plan = what if isinstance(what, Plan) and what.backend == traits.name else None
         if plan is None:
             plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
         if dry_run:
             return plan
-        if where == "hub" and plan.unanswered:
+        if traits.uses_account and plan.unanswered:
             raise _unanswered(plan)
         errors = [problem for problem in plan.problems if problem.severity == "error"]
         if errors:
@@ -293,7 +291,7 @@ class Client:
             method: Only those of this training method.
             labels: Only those that carry these labels.
         """
-        from hfjobs_trainer.planning.labels import slug
+        from hfjobs_trainer.planning.names import slug
         from hfjobs_trainer.running.job import Job
 
         wanted = {"sdk": "hfjobs-trainer", **(labels or {})}
@@ -301,7 +299,7 @@ class Client:
             wanted["group"] = slug(group)
         if method is not None:
             wanted["method"] = method
-        backend = self._backend(self.backend)
+        backend = self._open(self.backend)
         return [Job(record, backend) for record in backend.list(wanted)]
 
     def job(self, job_id: str) -> Job:
@@ -312,7 +310,7 @@ class Client:
         """
         from hfjobs_trainer.running.job import Job
 
-        return Job.from_id(job_id, backend=self._backend(self.backend))
+        return Job.from_id(job_id, backend=self._open(self.backend))
 
     def submit_fields(self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool) -> Any:
         """What ``submit_<method>`` does with its keyword arguments."""
@@ -345,28 +343,30 @@ class Client:
             raise SpecError([problem], "Script spec")
         return parsed
 
-    def _backend(self, name: Backend | str) -> Backend:
-        if not isinstance(name, str):
-            return name
-        if name == "hub":
-            from hfjobs_trainer.running.backends.hub import HubBackend
+    def _gather(self, spec: TrainSpec | Script, offline: bool, traits: BackendTraits) -> Facts:
+        from hfjobs_trainer.gathering import gather
 
-            return HubBackend(token=self.token, namespace=self.namespace, endpoint=self.endpoint)
-        if name == "local":
-            from hfjobs_trainer.running.backends.local import LocalBackend
+        token, endpoint, _ = self._account()
+        return gather(spec, offline=offline, token=token, endpoint=endpoint, backend=traits)
 
-            return LocalBackend()
-        raise ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')
+    def _traits(self, backend: str | None) -> BackendTraits:
+        """What is known of the place called so; without a name, of the client's."""
+        from hfjobs_trainer.running.backends.registry import traits_at
+
+        return traits_at(self.backend if backend is None else backend)
+
+    def _open(self, backend: Backend | str) -> Backend:
+        from hfjobs_trainer.running.backends.registry import open_backend
+
+        if not isinstance(backend, str):
+            return backend
+        return open_backend(backend, token=self.token, namespace=self.namespace, endpoint=self.endpoint)
 
 
 def _unanswered(plan: Plan) -> HubUnavailable:
     about = ", ".join(plan.unanswered)
     later = "Submit the spec again once it answers; see https://status.huggingface.co"
     return HubUnavailable(f"nothing was submitted, since the Hub told nothing about {about}. {later}")
-
-
-def _name(backend: Backend | str) -> str:
-    return backend if isinstance(backend, str) else backend.name
 
 
 def _spec(raw: TrainSpec | Script | Mapping[str, Any]) -> TrainSpec | Script:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
+from hfjobs_trainer.facts.backends import BackendTraits, traits_of
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
 from hfjobs_trainer.gathering.lengths import Count, measure
@@ -33,7 +34,7 @@ def gather(
     offline: bool = False,
     token: str | None = None,
     endpoint: str | None = None,
-    backend: str = "hub",
+    backend: str | BackendTraits = "hub",
 ) -> Facts:
     """Find out what a plan for ``spec`` needs to know; what cannot be known is ``None``.
 
@@ -46,7 +47,7 @@ def gather(
         offline: Ask the Hub nothing; so does ``HF_HUB_OFFLINE=1``.
         token: Access token; by default the one that ``hf auth login`` stored or ``HF_TOKEN`` holds.
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
-        backend: ``"hub"``, or ``"local"``, for which neither flavors nor the account are looked up.
+        backend: Where it would run; flavors and the account are looked up where an account pays (``"hub"``).
     """
     from hfjobs_trainer.gathering.script import read_script
     from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
@@ -54,7 +55,7 @@ def gather(
 
     token = (token or attempt(_stored_token) or "").strip() or None
     hub = None if offline or _client_is_offline() else Hub(endpoint, token)
-    remote = hub if backend == "hub" else None
+    remote = hub if traits_of(backend).uses_account else None
     # All questions are asked before the first answer is awaited, and the disk is read meanwhile.
     hardware = remote.ask_hardware() if remote else None
     account = remote.ask_account() if remote else None

@@ -23,7 +23,7 @@ from hfjobs_trainer.gathering.config import has_template, main_dtype, read_confi
 from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
 from hfjobs_trainer.gathering.tokenizer import download
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
-from hfjobs_trainer.planning.offers import parse_live
+from hfjobs_trainer.planning.hardware.catalogue import parse_live
 from hfjobs_trainer.specs.locations import is_valid_repo_id
 from hfjobs_trainer.specs.splits import count_rows, split_names
 

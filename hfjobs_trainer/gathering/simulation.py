@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import hfjobs_trainer
 from hfjobs_trainer.errors import HFTError
 from hfjobs_trainer.facts import Facts, SimulatedPeak, SimulationFacts
-from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.simulated import question_of, why_not
+from hfjobs_trainer.planning.memory.simulated import question_of, why_not
+from hfjobs_trainer.planning.memory.workload import Workload
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec

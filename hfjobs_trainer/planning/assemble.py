@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, HardwareFacts
-from hfjobs_trainer.planning.budget import decide_timeout
+from hfjobs_trainer.planning.arguments.decide import Resolved, resolve
+from hfjobs_trainer.planning.arguments.trackers import tracking_secrets
+from hfjobs_trainer.planning.arguments.vllm import is_colocated, uses_vllm, vllm_request
 from hfjobs_trainer.planning.compose import compose
-from hfjobs_trainer.planning.estimate import MemoryEstimate
 from hfjobs_trainer.planning.flavors import FlavorChoice, snapshot
 from hfjobs_trainer.planning.forecast import Estimate
-from hfjobs_trainer.planning.labels import basename, slug
 from hfjobs_trainer.planning.machine import choose_machine, memory_of
+from hfjobs_trainer.planning.memory.estimate import MemoryEstimate
+from hfjobs_trainer.planning.memory.vllm import choose_context, server_share, share_gpu
+from hfjobs_trainer.planning.names import basename, slug
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
-from hfjobs_trainer.planning.resolve import Resolved, resolve
-from hfjobs_trainer.planning.trackers import tracking_secrets
-from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm, vllm_request
-from hfjobs_trainer.planning.vllm_memory import choose_context, server_share, share_gpu
+from hfjobs_trainer.planning.timeout import decide_timeout
 from hfjobs_trainer.problems import RULES, Problem, Unchecked, run_rules
 from hfjobs_trainer.rendering.render import render_script
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hfjobs_trainer.facts import Facts, Flavor
-from hfjobs_trainer.planning.duration import DurationEstimate
-from hfjobs_trainer.planning.estimate import Verdict
+from hfjobs_trainer.planning.duration.estimate import DurationEstimate
 from hfjobs_trainer.planning.flavors import snapshot
+from hfjobs_trainer.planning.hardware.catalogue import by_price
+from hfjobs_trainer.planning.hardware.table import as_html, as_text
 from hfjobs_trainer.planning.layout import Layout
-from hfjobs_trainer.planning.memory import MemoryEstimate
-from hfjobs_trainer.planning.offers import by_price
+from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate
+from hfjobs_trainer.planning.memory.estimate import Verdict
 from hfjobs_trainer.planning.search import HOUR, Option, Search
-from hfjobs_trainer.planning.tables import as_html, as_text
 from hfjobs_trainer.specs.base import TrainSpec
 
 

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfjobs_trainer.facts import DatasetFacts, Facts
-from hfjobs_trainer.planning.optimizers import is_bitsandbytes
-from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.planning.plan import JobRequest
-from hfjobs_trainer.planning.resolve import Resolved, is_hub_id
-from hfjobs_trainer.planning.strategies import SHARDED, strategy_arguments
-from hfjobs_trainer.planning.trackers import TRACKERS
-from hfjobs_trainer.planning.tuning import (
+from hfjobs_trainer.planning.arguments.decide import Resolved, is_hub_id
+from hfjobs_trainer.planning.arguments.strategies import SHARDED, strategy_arguments
+from hfjobs_trainer.planning.arguments.trackers import TRACKERS
+from hfjobs_trainer.planning.arguments.tuning import (
     MERGE_DTYPE,
     adapter_is_bf16,
     adapter_to_load,
@@ -22,9 +19,12 @@ from hfjobs_trainer.planning.tuning import (
     quantization_arguments,
     trains_weights,
 )
-from hfjobs_trainer.planning.vision import PACKAGES as VISION_PACKAGES
-from hfjobs_trainer.planning.vision import chooses_targets, sees
-from hfjobs_trainer.planning.vllm import uses_vllm, vllm_server
+from hfjobs_trainer.planning.arguments.vision import PACKAGES as VISION_PACKAGES
+from hfjobs_trainer.planning.arguments.vision import chooses_targets, sees
+from hfjobs_trainer.planning.arguments.vllm import uses_vllm, vllm_server
+from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
+from hfjobs_trainer.planning.pins import pins
+from hfjobs_trainer.planning.plan import JobRequest
 from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
-from hfjobs_trainer.planning.memory import MemoryEstimate
-from hfjobs_trainer.planning.offers import by_price, find_flavor, parse_live, snapshot, suggest_flavors
-from hfjobs_trainer.planning.tables import as_html, as_text
+from hfjobs_trainer.planning.hardware.catalogue import by_price, find_flavor, parse_live, snapshot, suggest_flavors
+from hfjobs_trainer.planning.hardware.table import as_html, as_text
+from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate
 
 if TYPE_CHECKING:
-    from hfjobs_trainer.planning.duration import DurationEstimate
+    from hfjobs_trainer.planning.duration.estimate import DurationEstimate
     from hfjobs_trainer.planning.layout import Layout
     from hfjobs_trainer.planning.search import Option
 

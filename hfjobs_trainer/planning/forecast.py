@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hfjobs_trainer.facts import Facts, Flavor
-from hfjobs_trainer.planning.duration import DurationEstimate
-from hfjobs_trainer.planning.estimate import MemoryEstimate, Verdict
-from hfjobs_trainer.planning.gpus import count_gpus, find_gpu, suggest_gpus
+from hfjobs_trainer.planning.arguments.vllm import training_nodes
+from hfjobs_trainer.planning.duration.estimate import DurationEstimate
+from hfjobs_trainer.planning.duration.ranges import Range
+from hfjobs_trainer.planning.hardware.gpus import count_gpus, find_gpu, suggest_gpus
 from hfjobs_trainer.planning.layout import Layout
-from hfjobs_trainer.planning.ranges import Range
+from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
 from hfjobs_trainer.planning.search import Search
-from hfjobs_trainer.planning.vllm import training_nodes
 from hfjobs_trainer.specs.base import TrainSpec
 
 

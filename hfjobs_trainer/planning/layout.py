@@ -8,16 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.strategies import first_strategy, sharding_strategies
+from hfjobs_trainer.planning.arguments.strategies import first_strategy, sharding_strategies
 from hfjobs_trainer.specs.base import TrainSpec
 
 MOST_PER_DEVICE = 64
 """Largest batch per device that is tried: beyond it a GPU is busy already."""
 
-# Methods whose batch per device means nothing but how many rows are computed at once.
-_FREE_BATCH = frozenset({"sft", "dpo", "kto", "reward", "orpo", "cpo", "grpo", "rloo"})
-# KTO compares a row with its neighbour in the batch.
-_LEAST = {"kto": 2}
 # Arguments that tie the batch per device to how completions are generated.
 _TIES = ("generation_batch_size", "steps_per_generation", "auto_find_batch_size")
 
@@ -77,8 +73,7 @@ def layouts(spec: TrainSpec, num_gpus: int, *, nodes: int = 1, most_packed: int 
 
 def recomputes(spec: TrainSpec) -> bool:
     """Whether activations are recomputed as the spec has it, TRL's default included."""
-    if type(spec).METHOD.name == "ppo":
-        # its loop leaves it out
+    if not type(spec).TRAINING.recomputes:
         return False
     return spec.activation_checkpointing if spec.activation_checkpointing is not None else spec.gradient_checkpointing
 
@@ -111,7 +106,7 @@ def _batches(spec: TrainSpec, world: int) -> Iterator[tuple[int, int]]:
         sizes = [per_device]
     elif not free[1]:
         sizes = [share // steps]
-    elif type(spec).METHOD.name in _FREE_BATCH and not any(spec.is_set(name) for name in _TIES):
+    elif type(spec).TRAINING.free_batch and not any(spec.is_set(name) for name in _TIES):
         sizes = range(min(share, most), 0, -1)
     else:
         sizes = range(min(share, per_device), 0, -1)
@@ -123,7 +118,7 @@ def _batches(spec: TrainSpec, world: int) -> Iterator[tuple[int, int]]:
 
 def least_per_device(spec: TrainSpec) -> int:
     """The fewest rows per device that the planner takes."""
-    return _LEAST.get(type(spec).METHOD.name, 1)
+    return type(spec).TRAINING.least_per_device
 
 
 def usual_layout(spec: TrainSpec, num_gpus: int, *, nodes: int = 1) -> Layout | None:
@@ -144,7 +139,7 @@ def usual_layout(spec: TrainSpec, num_gpus: int, *, nodes: int = 1) -> Layout | 
 def may_choose_batch(spec: TrainSpec) -> bool:
     """Whether the batch per device is the planner's to choose where no ``global_batch_size`` is given."""
     given = ("per_device_train_batch_size", "gradient_accumulation_steps", *_TIES)
-    return type(spec).METHOD.name in _FREE_BATCH and not any(spec.is_set(name) for name in given)
+    return type(spec).TRAINING.free_batch and not any(spec.is_set(name) for name in given)
 
 
 def eval_batch_size(spec: TrainSpec, layout: Layout) -> int:
@@ -153,7 +148,8 @@ def eval_batch_size(spec: TrainSpec, layout: Layout) -> int:
     Where answers are generated, the batch of an evaluation must hold whole groups of them, and stays as it is.
     """
     usual = spec.per_device_eval_batch_size
-    if spec.is_set("per_device_eval_batch_size") or type(spec).METHOD.name not in _FREE_BATCH - {"grpo", "rloo"}:
+    training = type(spec).TRAINING
+    if spec.is_set("per_device_eval_batch_size") or not training.free_batch or training.answers is not None:
         return usual
     return min(usual, layout.per_device_train_batch_size)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.planning.arguments.decide import Resolved
 from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
-from hfjobs_trainer.planning.memory import MemoryEstimate
-from hfjobs_trainer.planning.offers import by_price
-from hfjobs_trainer.planning.resolve import Resolved
+from hfjobs_trainer.planning.hardware.catalogue import by_price
+from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate
+from hfjobs_trainer.planning.memory.simulated import memory_on
 from hfjobs_trainer.planning.search import Option, Search, exceeded_caps
-from hfjobs_trainer.planning.simulated import memory_on
 from hfjobs_trainer.planning.workload import workload
 from hfjobs_trainer.specs.base import TrainSpec
 

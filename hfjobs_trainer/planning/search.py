@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hfjobs_trainer.facts import Facts, Flavor
-from hfjobs_trainer.planning.architecture import count_parameters
-from hfjobs_trainer.planning.duration import DurationEstimate, Setup, estimate_duration
-from hfjobs_trainer.planning.gpus import find_gpu
+from hfjobs_trainer.planning.arguments.decide import planned_gpus, precision_of, resolve
+from hfjobs_trainer.planning.arguments.packing import PACKING_GAIN, most_packed
+from hfjobs_trainer.planning.arguments.strategies import SHARDED, first_strategy
+from hfjobs_trainer.planning.arguments.tuning import adapter_is_bf16
+from hfjobs_trainer.planning.arguments.vllm import gpus_set_aside, is_colocated, server_gpus, training_nodes
+from hfjobs_trainer.planning.duration.estimate import DurationEstimate, Setup, estimate_duration
+from hfjobs_trainer.planning.duration.work import Work, work_of
+from hfjobs_trainer.planning.hardware.gpus import find_gpu
 from hfjobs_trainer.planning.layout import Layout, eval_batch_size, layouts, syncs_each_batch
-from hfjobs_trainer.planning.memory import MemoryEstimate, Workload
-from hfjobs_trainer.planning.resolve import planned_gpus, precision_of, resolve
-from hfjobs_trainer.planning.simulated import memory_on
-from hfjobs_trainer.planning.speed import PACKING_GAIN, most_packed
-from hfjobs_trainer.planning.storage import CHECKPOINTS_KEPT, lacks_storage
-from hfjobs_trainer.planning.strategies import SHARDED, first_strategy
-from hfjobs_trainer.planning.tuning import adapter_is_bf16
-from hfjobs_trainer.planning.vllm import gpus_set_aside, is_colocated, server_gpus, training_nodes
-from hfjobs_trainer.planning.vllm_memory import group_sizes, least_share, server_shortage
-from hfjobs_trainer.planning.work import Work, work_of
+from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate, Workload
+from hfjobs_trainer.planning.memory.simulated import memory_on
+from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT, lacks_storage
+from hfjobs_trainer.planning.memory.vllm import group_sizes, least_share, server_shortage
+from hfjobs_trainer.planning.model.shape import count_parameters
 from hfjobs_trainer.planning.workload import BYTES, generated_at_once, memory_strategy, workload
 from hfjobs_trainer.specs.base import TrainSpec
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from hfjobs_trainer.planning.duration import billed_usd
+from hfjobs_trainer.planning.arguments.vllm import serves_apart
+from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.plan import Plan
-from hfjobs_trainer.planning.vllm import serves_apart
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from hfjobs_trainer.facts import Facts, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.architecture import count_parameters
+from hfjobs_trainer.planning.arguments.decide import Resolved
+from hfjobs_trainer.planning.arguments.strategies import SHARDED, Spread, first_strategy, written_spread
+from hfjobs_trainer.planning.arguments.vllm import is_colocated, uses_vllm
+from hfjobs_trainer.planning.duration.lengths import longest_row, prompt_lengths
 from hfjobs_trainer.planning.layout import recomputes
-from hfjobs_trainer.planning.lengths import longest_row, prompt_lengths
-from hfjobs_trainer.planning.memory import Workload
-from hfjobs_trainer.planning.resolve import Resolved
-from hfjobs_trainer.planning.strategies import SHARDED, Spread, first_strategy, written_spread
-from hfjobs_trainer.planning.vllm import is_colocated, uses_vllm
+from hfjobs_trainer.planning.memory.closed_form import Workload
+from hfjobs_trainer.planning.model.shape import count_parameters
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.inputs import side_models
+from hfjobs_trainer.specs.training import Answers
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 """Bytes of one weight by dtype."""
@@ -25,21 +25,10 @@ FLOAT32 = BYTES["float32"]
 # Assumed where nobody looked and nothing bounds them: a prompt of an online method, and a row that is not truncated.
 PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
 
-# Methods whose evaluation is a forward pass that asks for the loss alone (TRL 1.16: prediction_step of their trainers).
-_EVALUATING = frozenset({"sft", "dpo", "kto", "reward"})
-
-# The argument that bounds an answer, in methods that have no bound of prompt and answer together.
-_ANSWERS = {
-    "grpo": "max_completion_length",
-    "rloo": "max_completion_length",
-    "distillation": "max_completion_length",
-    "ppo": "response_length",
-}
-
 
 def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     """The numbers that the memory estimate takes."""
-    name = type(spec).METHOD.name
+    training, beta = type(spec).TRAINING, getattr(spec, "beta", None)
     arguments = spec.model_dump(include={"vllm_gpu_memory_utilization", "activation_offloading"})
     tokens, assumed = _longest_sequence(spec, facts, resolved)
     lora = spec.lora
@@ -50,7 +39,6 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
     claimed = arguments.get("vllm_gpu_memory_utilization") or 0.0
     return Workload(
         model=facts.model,
-        method=name,
         tuning="lora" if lora else "full",
         lora_r=lora.r if lora else 16,
         lora_targets=lora.target_modules if lora else None,
@@ -67,13 +55,17 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
         ),
         gradient_checkpointing=resolved.arguments.get("gradient_checkpointing", recomputes(spec)) and recomputes(spec),
         attention=spec.attn_implementation,
-        reference_model=True if _keeps_reference(spec) else None,
+        rows_per_example=training.sequences,
+        head=training.head,
+        reference_model=training.keeps_reference(adapter=lora is not None, beta=beta),
+        generates=training.answers is not None,
+        simulated_step=training.simulated_step,
         beside_bytes=_beside(spec, facts, resolved),
         generation_batch_size=generated_at_once(spec, per_device, resolved.world_size),
         vllm_gpu_memory_fraction=claimed if is_colocated(spec) else 0.0,
         lora_dora=bool(lora and lora.use_dora),
         eval_batch_size=resolved.arguments.get("per_device_eval_batch_size", spec.per_device_eval_batch_size)
-        if spec.needs_eval_dataset and name in _EVALUATING
+        if spec.needs_eval_dataset and training.evaluates_loss
         else 0,
         padded=False if resolved.arguments.get("packing") else None,
         sync_each_batch=_syncs_each_batch(resolved.arguments),
@@ -90,7 +82,7 @@ def workload(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Workload:
 
 def unknown_memory(spec: TrainSpec, facts: Facts) -> tuple[str, ...]:
     """What must be known before memory can be told, and is not; empty if ``workload`` tells it."""
-    models = {spec.model: facts.model} | {id: known for _, id, known in side_models(spec, facts)}
+    models = {spec.model: facts.model} | {side.id: known for side, known in side_models(spec, facts) if side.id}
     missing = [f"the size of {id}" for id, known in models.items() if not _parameters(known)]
     if first_strategy(spec) == "user" and written_spread(spec.hardware) is None:
         name = "deepspeed" if spec.hardware.deepspeed is not None else "fsdp"
@@ -112,14 +104,13 @@ def longest_prompt(lengths: LengthFacts | None) -> int:
 def _longest_sequence(spec: TrainSpec, facts: Facts, resolved: Resolved) -> tuple[int, tuple[str, ...]]:
     """Tokens of the longest row, with its answer where one is written; and what of it is assumed."""
     lengths, assumed = facts.dataset.lengths, list[str]()
-    bound = _ANSWERS.get(type(spec).METHOD.name)
-    if bound is not None:
+    answers = _answers(spec)
+    if answers is not None and not answers.within_max_length:
         if lengths is None:
             assumed.append(f"prompts of {PROMPT_TOKENS:,} tokens")
-        answer: int | None = getattr(spec, bound)
-        if answer is None:
+        if answers.most is None:
             assumed.append(f"answers of {UNBOUNDED_TOKENS:,} tokens")
-        return longest_prompt(lengths) + (answer or UNBOUNDED_TOKENS), tuple(assumed)
+        return longest_prompt(lengths) + (answers.most or UNBOUNDED_TOKENS), tuple(assumed)
     limit: int | None = resolved.arguments.get("max_length", getattr(spec, "max_length", None))
     if limit is None and lengths is None:
         assumed.append(f"rows of {UNBOUNDED_TOKENS:,} tokens")
@@ -139,10 +130,9 @@ def _quantization(spec: TrainSpec) -> Literal["4bit", "4bit-double", "8bit"] | N
     return "4bit-double" if spec.quantization.use_double_quant else spec.quantization.bits
 
 
-def _keeps_reference(spec: TrainSpec) -> bool:
-    """Whether GRPO or RLOO holds a second model: if ``beta`` is not 0 and there is no adapter."""
-    online = type(spec).METHOD.name in ("grpo", "rloo")
-    return online and bool(spec.model_dump(include={"beta"})["beta"]) and spec.lora is None
+def _answers(spec: TrainSpec) -> Answers | None:
+    declared = type(spec).TRAINING.answers
+    return declared(spec) if declared else None
 
 
 def generated_at_once(spec: TrainSpec, per_device: int, world_size: int) -> int | None:
@@ -159,27 +149,23 @@ def generated_at_once(spec: TrainSpec, per_device: int, world_size: int) -> int 
     whole: int | None = getattr(spec, "generation_batch_size", None)
     if whole is not None:
         return max(1, whole // world_size)
-    batches: int | None = getattr(spec, "steps_per_generation", None)
-    if batches is None:
-        batches = {"online_dpo": 2, "gkd": 1, "distillation": 1}.get(type(spec).METHOD.name)
-    return batches * per_device if batches else None
+    answers = _answers(spec)
+    if answers is None or answers.batches is None:
+        return None
+    return answers.batches * answers.per_example * per_device
 
 
 def _beside(spec: TrainSpec, facts: Facts, resolved: Resolved) -> float:
-    """Bytes of a teacher, of reward models and a value model; one of unknown size counts nothing."""
-    frozen = BYTES.get(resolved.frozen_dtype, FLOAT32)
-    if isinstance(spec, TaughtSpec):
-        return frozen * _parameters(facts.teacher)
-    if isinstance(spec, RewardedSpec):
-        # the script loads them as it loads the model
-        width = BYTES.get(resolved.dtype, FLOAT32)
-        return width * sum(_parameters(judge) for judge in facts.reward_models)
-    if isinstance(spec, ScoredSpec):
-        reward = _parameters(facts.reward_model)
-        value = _parameters(facts.value_model) if spec.value_model else reward
-        # the value model is trained in full: weights, gradients and two moments
-        return frozen * reward + 4 * FLOAT32 * value + _kept_logits(spec, facts)
-    return 0.0
+    """Bytes of the models beside the trained one, and of logits that are kept; one of unknown size counts nothing."""
+    total = 0.0
+    for side, model in side_models(spec, facts):
+        if side.held == "trained":
+            # weights, gradients and two moments
+            total += 4 * FLOAT32 * _parameters(model)
+        else:
+            width = resolved.dtype if side.held == "model" else resolved.frozen_dtype
+            total += BYTES.get(width, FLOAT32) * _parameters(model)
+    return total + _kept_logits(spec, facts)
 
 
 def _parameters(model: ModelFacts | None) -> int:
@@ -188,7 +174,9 @@ def _parameters(model: ModelFacts | None) -> int:
 
 
 def _kept_logits(spec: TrainSpec, facts: Facts) -> float:
-    """Bytes of the logits of all answers of a step, which PPOTrainer keeps until the next."""
-    answers = spec.per_device_train_batch_size * spec.gradient_accumulation_steps
-    length = spec.model_dump(include={"response_length"})["response_length"]
-    return float(FLOAT32 * answers * length * (facts.model.vocab_size or 0))
+    """Bytes of the logits of all answers of a step, where they are kept until the next."""
+    answers = _answers(spec)
+    if answers is None or not answers.keeps_logits:
+        return 0.0
+    rows = spec.per_device_train_batch_size * spec.gradient_accumulation_steps
+    return float(FLOAT32 * rows * (answers.most or UNBOUNDED_TOKENS) * (facts.model.vocab_size or 0))

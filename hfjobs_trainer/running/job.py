@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
 from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus
+from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
 from hfjobs_trainer.running.events import Event, parse_event, read_events
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.facts.backends import BackendName
 
 # Lines of the log that come with a failure.
 TAIL_LINES = 20
@@ -62,9 +66,7 @@ class Job:
         self._backend = backend
 
     @classmethod
-    def from_id(
-        cls, job_id: str, *, backend: Backend | Literal["hub", "local"] | None = None, token: str | None = None
-    ) -> Job:
+    def from_id(cls, job_id: str, *, backend: Backend | BackendName | None = None, token: str | None = None) -> Job:
         """Find a job again, in another process or on another day.
 
         Args:
@@ -76,9 +78,9 @@ class Job:
             JobNotFound: There is no such job, or the token may not see it.
             ValueError: ``backend`` names none.
         """
-        chosen = _backend_of(job_id) if backend is None else backend
+        chosen = backend_of(job_id) if backend is None else backend
         if isinstance(chosen, str):
-            chosen = _backend_named(chosen, token)
+            chosen = open_backend(chosen, token=token)
         return cls(chosen.inspect(job_id), chosen)
 
     def __repr__(self) -> str:
@@ -221,8 +223,7 @@ class Job:
             last[event.kind] = event
         nothing = Event("", 0.0)
         end, pushed = last.get("end", nothing), last.get("pushed", nothing)
-        # A path on a rented machine is gone with it.
-        path = end.data.get("output_dir") if self._backend.name != "hub" else None
+        path = end.data.get("output_dir") if traits_at(self._backend).keeps_files else None
         trackio = folder / "trackio" if folder else None
         return JobResult(
             model=pushed.data.get("repo") or path,
@@ -241,25 +242,3 @@ def _minutes(status: JobStatus) -> int:
         return 0
     seconds = ((status.finished_at or datetime.now(UTC)) - status.started_at).total_seconds()
     return math.ceil(max(0.0, seconds) / 60)
-
-
-def _backend_of(job_id: str) -> str:
-    prefix, slash, rest = job_id.partition("/")
-    if not (slash and rest) or prefix == "inprocess":
-        raise BackendError(
-            f"{job_id!r} does not tell where the job runs: give its whole id, such as"
-            ' "namespace/687f911eaea852de79c4a50a" or "local/...", or backend=...'
-        )
-    return "local" if prefix == "local" else "hub"
-
-
-def _backend_named(name: str, token: str | None) -> Backend:
-    if name == "local":
-        from hfjobs_trainer.running.backends.local import LocalBackend
-
-        return LocalBackend()
-    if name == "hub":
-        from hfjobs_trainer.running.backends.hub import HubBackend
-
-        return HubBackend(token=token)
-    raise ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')

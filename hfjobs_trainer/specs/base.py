@@ -16,6 +16,7 @@ from hfjobs_trainer.specs.args_base import TRLArgs
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
+from hfjobs_trainer.specs.training import Training
 from hfjobs_trainer.specs.trl_args.common import CommonArgs
 from hfjobs_trainer.tokens import masked, name_of_secret, names_a_secret
 
@@ -158,6 +159,7 @@ class TrainSpec(JobSpec, CommonArgs):
         SpecError: A field is unknown, missing or of the wrong type; ``.problems`` lists all that could be told.
     """
 
+    TRAINING: ClassVar[Training]
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")

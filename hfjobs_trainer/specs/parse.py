@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast, get_args
 from pydantic import BaseModel, ValidationError
 
 from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.problems import Problem, run_rules
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
@@ -49,14 +50,13 @@ _PLACEHOLDERS: dict[str, Any] = {
 
 def build(spec: JobSpec, fields: Mapping[str, Any]) -> None:
     """Fill ``spec`` from ``fields``; raise ``SpecError`` with every problem if that cannot be."""
-    problems = _fill(spec, fields)
-    if problems:
+    if problems := _fill(spec, fields):
         label = type(spec).METHOD.label
         # where it would run is not known yet: only what is wrong everywhere
-        raise SpecError([*problems, *_rules_on_the_rest(type(spec), fields, problems, "local")], f"{label} spec")
+        raise SpecError([*problems, *_check_rest(type(spec), fields, problems, LOCAL)], f"{label} spec")
 
 
-def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | Script | None, list[Problem], str]:
+def parse(raw: object, *, backend: BackendTraits = LOCAL) -> tuple[TrainSpec | Script | None, list[Problem], str]:
     """A spec from a mapping that carries ``method``, all problems, and what to call it in a message.
 
     On problems the spec is ``None``, and what the rules say of the fields that did parse is among them. A spec that is
@@ -64,7 +64,7 @@ def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | Script | 
 
     Args:
         raw: A spec, or a mapping that carries ``method``.
-        backend: Where it would run: problems of a remote run are told for any other than ``"local"``.
+        backend: Where it would run: problems of a remote run are told where a machine is rented.
     """
     if isinstance(raw, TrainSpec | Script):
         return raw, [], f"{type(raw).METHOD.label} spec"
@@ -87,7 +87,7 @@ def parse(raw: object, *, backend: str = "local") -> tuple[TrainSpec | Script | 
     problems = _fill(spec, fields)
     if not problems:
         return spec, [], subject
-    return None, [*problems, *_rules_on_the_rest(spec_class, fields, problems, backend)], subject
+    return None, [*problems, *_check_rest(spec_class, fields, problems, backend)], subject
 
 
 def merged(spec: JobSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,8 +128,8 @@ def _fill(spec: JobSpec, fields: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _rules_on_the_rest(
-    spec: type[S], fields: Mapping[str, Any], problems: list[Problem], backend: str
+def _check_rest(
+    spec: type[S], fields: Mapping[str, Any], problems: list[Problem], place: BackendTraits
 ) -> list[Problem]:
     broken = {problem.path.split(".")[0] for problem in problems}
     data, _ = _sort_names(spec, {name: value for name, value in fields.items() if name not in broken})
@@ -147,9 +147,9 @@ def _rules_on_the_rest(
     for name in broken:
         # not the placeholder or default: what a rule would say of that is no problem of the user's
         values.pop(name, None)
-    context = Context(remaining, backend=backend)
+    context = Context(remaining, backend=place.name)
     found, _ = run_rules(context, method=spec.METHOD.name, stage="spec", skip_paths=broken)
-    return [problem for problem in found if problem.scope == "script" or backend != "local"]
+    return [problem for problem in found if problem.scope == "script" or place.rents]
 
 
 # -- names

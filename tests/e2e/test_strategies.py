@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 
 import hfjobs_trainer as hft
 from examples import tiny
-from hfjobs_trainer.planning.strategies import strategy_arguments
+from hfjobs_trainer.planning.arguments.strategies import strategy_arguments
 from hfjobs_trainer.rendering.runtime.sharding import sharding
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 from tests.e2e.methods import Finished, Inputs, environment, render_to, run_script

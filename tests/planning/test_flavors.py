@@ -19,7 +19,7 @@ from hfjobs_trainer.planning.flavors import (
     snapshot,
     suggest_flavors,
 )
-from hfjobs_trainer.planning.offers import USABLE_PER_NOMINAL
+from hfjobs_trainer.planning.hardware.catalogue import USABLE_PER_NOMINAL
 from tests.planning.known_models import QWEN_05B
 
 

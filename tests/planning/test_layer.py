@@ -11,9 +11,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.architecture import adapted_linears, count_parameters, shape_of
-from hfjobs_trainer.planning.layer import saved_bytes
-from hfjobs_trainer.planning.memory import Workload
+from hfjobs_trainer.planning.memory.closed_form import Workload
+from hfjobs_trainer.planning.memory.layer import saved_bytes
+from hfjobs_trainer.planning.model.shape import adapted_linears, count_parameters, shape_of
 
 SIZES: dict[str, int] = {
     "hidden_size": 256,

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from hfjobs_trainer.planning.module_names import MODEL_TYPES, adaptable, unmatched, weight_modules
+from hfjobs_trainer.planning.model.modules import MODEL_TYPES, adaptable, unmatched, weight_modules
 
 LAYERS = 2
 SMALL = {"hidden_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "vocab_size": 64}

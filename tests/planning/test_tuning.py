@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.planning.tuning import trains_weights
+from hfjobs_trainer.planning.arguments.tuning import trains_weights
 from hfjobs_trainer.specs.registry import METHODS
 from tests.planning.known_models import QWEN_05B
 

@@ -112,10 +112,14 @@ def test_recomputing_activations_lowers_the_peak() -> None:
 
 
 def test_each_method_holds_what_it_says() -> None:
-    sft, copied = measure(request(), 2), measure(request(method="dpo", reference_model=True), 2)
+    sft, copied = measure(request(), 2), measure(request(step="preference", reference_model=True), 2)
     assert copied.static["reference_model"] == sft.static["weights"]
     assert max(copied.peaks.values()) > max(sft.peaks.values()) + sft.static["weights"]
-    for fields in ({"method": "kto", "tuning": "lora"}, {"method": "grpo"}, {"method": "reward", "logits": "none"}):
+    for fields in (
+        {"step": "unpaired", "tuning": "lora"},
+        {"step": "policy_gradient"},
+        {"step": "scores", "logits": "none"},
+    ):
         assert set(measure(request(**fields), 2).peaks) >= {"forward", "backward", "step"}, fields
 
 

@@ -19,7 +19,7 @@ from hfjobs_trainer.simulating.request import BadRequestError, parse_request
         ({"sequence_length": True}, "sequence_length: must be a whole number"),
         ({"per_device_train_batch_size": 10**30}, "per_device_train_batch_size: must be a whole number"),
         ({"lora_dropout": float("nan")}, "lora_dropout: must lie in"),
-        ({"method": "__import__('os')"}, "method: must be one of"),
+        ({"step": "__import__('os')"}, "step: must be one of"),
         ({"dtype": "Tensor"}, "dtype: must be one of"),
         ({"padded": "yes"}, "padded: must be true or false"),
         ({"shell": "rm"}, "shell: no such field"),

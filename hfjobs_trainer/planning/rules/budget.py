@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.budget import binding_limit, caps
+from hfjobs_trainer.planning.arguments.vllm import uses_vllm
+from hfjobs_trainer.planning.duration.work import unknown_work
 from hfjobs_trainer.planning.machine import find_alternative
 from hfjobs_trainer.planning.rules.job import MIN_SECONDS
 from hfjobs_trainer.planning.search import Option, exceeded_caps
-from hfjobs_trainer.planning.vllm import uses_vllm
-from hfjobs_trainer.planning.work import unknown_work
+from hfjobs_trainer.planning.timeout import binding_limit, caps
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.context import Context

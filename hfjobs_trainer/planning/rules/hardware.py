@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
-from hfjobs_trainer.planning.estimate import Verdict
+from hfjobs_trainer.planning.arguments.strategies import sharding_strategies
+from hfjobs_trainer.planning.arguments.vllm import gpus_set_aside, training_nodes
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot, suggest_flavors
-from hfjobs_trainer.planning.storage import CHECKPOINTS_KEPT
-from hfjobs_trainer.planning.strategies import sharding_strategies
-from hfjobs_trainer.planning.vllm import gpus_set_aside, training_nodes
+from hfjobs_trainer.planning.memory.estimate import Verdict
+from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT
 from hfjobs_trainer.planning.workload import unknown_memory
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec

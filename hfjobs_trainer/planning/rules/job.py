@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.budget import binding_limit
-from hfjobs_trainer.planning.labels import is_label_key, is_label_value, slug
+from hfjobs_trainer.planning.duration.work import unknown_work
+from hfjobs_trainer.planning.names import is_label_key, is_label_value, slug
 from hfjobs_trainer.planning.search import over_cap
-from hfjobs_trainer.planning.work import unknown_work
+from hfjobs_trainer.planning.timeout import binding_limit
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from hfjobs_trainer.planning.arguments.vllm import most_server_gpus, server_gpus, serves_apart, training_nodes
 from hfjobs_trainer.planning.rules.vllm import METHODS
-from hfjobs_trainer.planning.vllm import most_server_gpus, server_gpus, serves_apart, training_nodes
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context

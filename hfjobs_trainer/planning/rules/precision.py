@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.resolve import precision_of
-from hfjobs_trainer.planning.tuning import adapter_is_bf16, trains_weights
+from hfjobs_trainer.planning.arguments.decide import precision_of
+from hfjobs_trainer.planning.arguments.tuning import adapter_is_bf16, trains_weights
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.arguments.strategies import SHARDED, SHARDS_WEIGHTS, updates_parts, zero3_obstacles
+from hfjobs_trainer.planning.arguments.vllm import training_nodes
 from hfjobs_trainer.planning.flavors import find_flavor, snapshot
-from hfjobs_trainer.planning.strategies import SHARDED, SHARDS_WEIGHTS, updates_parts, zero3_obstacles
-from hfjobs_trainer.planning.vllm import training_nodes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context

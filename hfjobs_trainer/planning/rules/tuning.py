@@ -10,8 +10,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from hfjobs_trainer.planning.resolve import precision_of
-from hfjobs_trainer.planning.tuning import adapter_is_bf16, merges
+from hfjobs_trainer.planning.arguments.decide import precision_of
+from hfjobs_trainer.planning.arguments.tuning import adapter_is_bf16, merges
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hfjobs_trainer.planning.vision import has_images
+from hfjobs_trainer.planning.arguments.vision import has_images
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.registry import Method

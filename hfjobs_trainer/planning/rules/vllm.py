@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hfjobs_trainer.planning.architecture import shape_of
-from hfjobs_trainer.planning.vllm import (
+from hfjobs_trainer.planning.arguments.vllm import (
     gpus_set_aside,
     is_colocated,
     server_gpus,
@@ -14,7 +13,8 @@ from hfjobs_trainer.planning.vllm import (
     starts_server,
     uses_vllm,
 )
-from hfjobs_trainer.planning.vllm_memory import server_shortage, weights_shortage
+from hfjobs_trainer.planning.memory.vllm import server_shortage, weights_shortage
+from hfjobs_trainer.planning.model.shape import shape_of
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.context import Context
 

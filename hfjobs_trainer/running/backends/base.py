@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.plan import Plan
 
 Stage = Literal["SCHEDULING", "RUNNING", "COMPLETED", "ERROR", "CANCELED", "DELETED"]
@@ -71,7 +72,12 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """``"hub"``, ``"local"`` or ``"inprocess"``."""
+        """``"hub"``, ``"local"``, ``"inprocess"`` or a name of your own."""
+        ...
+
+    @property
+    def traits(self) -> BackendTraits:
+        """What a plan must know of the place; without it, it is planned for by the defaults of ``BackendTraits``."""
         ...
 
     def submit(self, plan: Plan) -> JobRecord:

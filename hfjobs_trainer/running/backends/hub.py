@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
-from hfjobs_trainer.planning.offers import find_flavor, parse_live, snapshot
+from hfjobs_trainer.facts.backends import HUB, BackendTraits
+from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.backends.hub_connection import Connection, Patience, Secret, without_request_bodies
 from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
@@ -72,7 +73,12 @@ class HubBackend:
     @property
     def name(self) -> str:
         """``"hub"``."""
-        return "hub"
+        return self.traits.name
+
+    @property
+    def traits(self) -> BackendTraits:
+        """What a plan must know of the place."""
+        return HUB
 
     @property
     def account(self) -> tuple[Secret | None, str | None, str | None]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, JobNotFound
+from hfjobs_trainer.facts.backends import INPROCESS, BackendTraits
 from hfjobs_trainer.running.backends.base import TERMINAL, JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.events import visible_lines
 
@@ -46,7 +47,12 @@ class InProcessBackend:
     @property
     def name(self) -> str:
         """``"inprocess"``."""
-        return "inprocess"
+        return self.traits.name
+
+    @property
+    def traits(self) -> BackendTraits:
+        """What a plan must know of the place."""
+        return INPROCESS
 
     def submit(self, plan: Plan) -> JobRecord:
         """Keep the plan; its job counts as running from now on."""

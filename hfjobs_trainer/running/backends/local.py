@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from hfjobs_trainer.errors import BackendError, JobNotFound
+from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.running.backends import processes, supervise
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
@@ -75,7 +76,12 @@ class LocalBackend:
     @property
     def name(self) -> str:
         """``"local"``."""
-        return "local"
+        return self.traits.name
+
+    @property
+    def traits(self) -> BackendTraits:
+        """What a plan must know of the place."""
+        return LOCAL
 
     def submit(self, plan: Plan) -> JobRecord:
         """Start the plan's script in the background.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.context import Context
-from hfjobs_trainer.specs.extras import CallingSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import CallingSpec, TaughtSpec, teacher
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Answers, Training, one_pass
 from hfjobs_trainer.specs.trl_args.distillation import DistillationArgs
 
 if TYPE_CHECKING:
@@ -17,9 +18,31 @@ if TYPE_CHECKING:
     from hfjobs_trainer.submitters import DistillationFields
 
 
+def _answers(spec: Distillation) -> Answers:
+    return Answers("max_completion_length", spec.max_completion_length, batches=1)
+
+
 @method("distillation", label="Distillation", trainer="DistillationTrainer", config="DistillationConfig")
 class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
     """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=1,
+        head="fused",
+        reference="none",
+        passes=one_pass,
+        answers=_answers,
+        side_models=teacher,
+        free_batch=False,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=False,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=True,
+        simulated_step=None,
+    )
 
     method: Literal["distillation"] = "distillation"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Passes, Training, reference_passes
 from hfjobs_trainer.specs.trl_args.dpo import DPOArgs
 
 if TYPE_CHECKING:
@@ -20,9 +21,31 @@ REFERENCED = ["dpo", "kto"]
 """Methods that may compute the log probabilities of their reference ahead, in TRL's same words."""
 
 
+def _passes(spec: DPO) -> Passes:
+    return Passes(frozen=reference_passes(spec))
+
+
 @method("dpo", label="DPO", trainer="DPOTrainer", config="DPOConfig")
 class DPO(DPOArgs, TrainSpec):
     """Direct preference optimisation with ``trl.DPOTrainer`` on pairs of a chosen and a rejected answer."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=2,
+        head="fused",
+        reference="kept",
+        passes=_passes,
+        answers=None,
+        side_models=None,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=True,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=True,
+        simulated_step="preference",
+    )
 
     method: Literal["dpo"] = "dpo"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.inputs import data_inputs
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Training, one_pass
 from hfjobs_trainer.specs.trl_args.orpo import ORPOArgs
 
 if TYPE_CHECKING:
@@ -28,6 +29,24 @@ if TYPE_CHECKING:
 )
 class ORPO(ORPOArgs, TrainSpec):
     """Odds ratio preference optimisation with TRL's experimental ``ORPOTrainer``: pairs, and no reference model."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=2,
+        head="full",
+        reference="none",
+        passes=one_pass,
+        answers=None,
+        side_models=None,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=False,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=False,
+        reads_images=False,
+        simulated_step=None,
+    )
 
     method: Literal["orpo"] = "orpo"
 

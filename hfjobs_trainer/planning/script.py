@@ -7,14 +7,14 @@ from typing import Any
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, ScriptFacts
+from hfjobs_trainer.planning.arguments.trackers import TRACKERS, resolve_tracking
 from hfjobs_trainer.planning.assemble import request_of
-from hfjobs_trainer.planning.budget import decide_timeout
 from hfjobs_trainer.planning.compose import job_table
 from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.script_header import ScriptHeader, read_header
-from hfjobs_trainer.planning.trackers import TRACKERS, resolve_tracking
+from hfjobs_trainer.planning.timeout import decide_timeout
 from hfjobs_trainer.problems import Problem, Unchecked, run_rules
 from hfjobs_trainer.rendering.render import render_wrapper
 from hfjobs_trainer.rendering.run import Header

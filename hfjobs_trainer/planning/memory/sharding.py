@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hfjobs_trainer.planning.architecture import Shape
+from hfjobs_trainer.planning.model.shape import Shape
 
 # Layers that are whole on each GPU at a time: the one that computes and the one that is fetched meanwhile.
 LIVE_LAYERS = 2

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hfjobs_trainer.facts import Flavor
+from hfjobs_trainer.planning.arguments.strategies import SHARDS_WEIGHTS
 from hfjobs_trainer.planning.layout import Layout
-from hfjobs_trainer.planning.memory import MemoryEstimate
-from hfjobs_trainer.planning.strategies import SHARDS_WEIGHTS
+from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate
 
 # Host memory beyond the weights that a training process needs for Python, torch and the data set's pages, GB.
 PROCESS_RAM_GB = 3.0

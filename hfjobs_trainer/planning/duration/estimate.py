@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.pace import EXPECTED, FAST, SLOW, Pace, Setup
-from hfjobs_trainer.planning.ranges import Range, format_seconds
-from hfjobs_trainer.planning.work import Work, unknown_work, work_of
+from hfjobs_trainer.planning.duration.pace import EXPECTED, FAST, SLOW, Pace, Setup
+from hfjobs_trainer.planning.duration.ranges import Range, format_seconds
+from hfjobs_trainer.planning.duration.work import Work, unknown_work, work_of
 
 __all__ = [
     "DurationEstimate",

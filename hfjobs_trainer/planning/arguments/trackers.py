@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hfjobs_trainer.planning.labels import basename, slug
+from hfjobs_trainer.planning.names import basename, slug
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.groups import Tracking

@@ -5,30 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.architecture import Shape, adapted_linears, shape_of
-from hfjobs_trainer.planning.gpus import Tuning
-from hfjobs_trainer.planning.memory import PACKED_BYTES, Workload
-from hfjobs_trainer.planning.optimizers import state_bytes
+from hfjobs_trainer.planning.hardware.gpus import Tuning
+from hfjobs_trainer.planning.memory.closed_form import PACKED_BYTES, Workload
+from hfjobs_trainer.planning.model.optimizers import state_bytes
+from hfjobs_trainer.planning.model.shape import Shape, adapted_linears, shape_of
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 
 # torch optimizers that, unfused, run through their values once per operation: about twice the traffic. Assumed.
 FOREACH = frozenset({"adamw_torch", "adagrad", "rmsprop"})
-
-
-@dataclass(frozen=True, slots=True)
-class Passes:
-    """How often a sequence passes the model in training, by method.
-
-    Attributes:
-        sequences: Sequences that one example of the batch becomes: 2 for pairs.
-        trained: Forward and backward passes of each sequence; PPO makes several.
-        frozen: Forward passes without a backward one: reference model, log probabilities of before.
-    """
-
-    sequences: int = 1
-    trained: float = 1.0
-    frozen: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +114,7 @@ def arithmetic_of(workload: Workload) -> Arithmetic | None:
         tuning="full" if not adapts else "lora" if workload.quantization is None else "qlora",
         layers=shape.layers,
         body=active,
-        head=0.0 if workload.method == "reward" or workload.head == "none" else float(shape.embedding),
+        head=0.0 if workload.head == "none" else float(shape.embedding),
         attention=float(shape.layers * shape.query),
         parameters=float(shape.parameters),
         read_bytes=computes * shape.parameters,

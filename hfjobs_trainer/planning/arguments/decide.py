@@ -7,15 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hfjobs_trainer.facts import Facts, Flavor
-from hfjobs_trainer.planning.labels import basename, file_name
+from hfjobs_trainer.planning.arguments.packing import speed_arguments
+from hfjobs_trainer.planning.arguments.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
+from hfjobs_trainer.planning.arguments.trackers import resolve_tracking, tracking_arguments
+from hfjobs_trainer.planning.arguments.tuning import ALL_LINEAR, merges, trains_weights
+from hfjobs_trainer.planning.arguments.vision import chooses_targets, vision_arguments
+from hfjobs_trainer.planning.arguments.vllm import (
+    gpus_set_aside,
+    image_decision,
+    server_gpus,
+    training_nodes,
+    vllm_arguments,
+)
 from hfjobs_trainer.planning.layout import Layout, eval_batch_size, may_keep_activations, syncs_each_batch, usual_layout
+from hfjobs_trainer.planning.names import basename, file_name
 from hfjobs_trainer.planning.plan import Decision
-from hfjobs_trainer.planning.speed import speed_arguments
-from hfjobs_trainer.planning.strategies import SHARDED, TIMEOUT_SECONDS, first_strategy
-from hfjobs_trainer.planning.trackers import resolve_tracking, tracking_arguments
-from hfjobs_trainer.planning.tuning import ALL_LINEAR, merges, trains_weights
-from hfjobs_trainer.planning.vision import chooses_targets, vision_arguments
-from hfjobs_trainer.planning.vllm import gpus_set_aside, image_decision, server_gpus, training_nodes, vllm_arguments
 from hfjobs_trainer.specs.base import DType, TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from hfjobs_trainer.facts import LengthFacts
-from hfjobs_trainer.planning.lengths import FEWEST_CHARACTERS, MOST_CHARACTERS, USUAL_CHARACTERS
-from hfjobs_trainer.planning.ranges import Range
+from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, MOST_CHARACTERS, USUAL_CHARACTERS
+from hfjobs_trainer.planning.duration.ranges import Range
 
 # Share of the longest length allowed that a row has on average, where nobody looked at the rows: published data sets
 # for instruction tuning lie anywhere between a tenth of TRL's default of 1,024 and far above it.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.stack import TRL, Stack
+from hfjobs_trainer.planning.memory.stack import TRL, Stack
+from hfjobs_trainer.specs.training import Head, Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,6 @@ class Workload:
 
     Attributes:
         model: The base model.
-        method: Training method; decides the three fields below that may be ``None``.
         tuning: Whether all weights are trained, or a LoRA adapter.
         lora_r, lora_targets, lora_dropout, modules_to_save: As in ``LoraConfig``; ``lora_targets`` is its
             ``target_modules``.
@@ -32,11 +32,12 @@ class Workload:
         padded: Whether rows of a batch differ in length, so that attention is given a mask; ``None``: if there are
             several. Only the simulation tells the difference.
         attention: ``attn_implementation``; all but ``"eager"`` never hold the whole matrix of scores.
-        rows_per_example: Rows that one example becomes; ``None``: by method, 2 for pairs.
+        rows_per_example: Rows of a batch that one example becomes: 2 for pairs.
         head: ``"fused"`` never holds all logits (TRL 1.16's stable trainers), ``"full"`` does, ``"none"`` is a reward
-            model; ``None``: by method.
-        reference_model: Whether a second copy of the model is kept; ``None``: for DPO, KTO, OnlineDPO and PPO without
-            LoRA. GRPO and RLOO keep one if ``beta`` is not 0 and there is no adapter.
+            model.
+        reference_model: Whether a second, frozen copy of the model is kept.
+        generates: Whether answers are generated in the training loop.
+        simulated_step: Key of the training step in ``simulating``; ``None`` if it is not simulated.
         beside_bytes: What is held throughout beside the model, such as a teacher.
         generation_batch_size: Sequences that one GPU generates at once; ``None``: batch times accumulation steps, as
             GRPO and RLOO do.
@@ -59,7 +60,6 @@ class Workload:
     """
 
     model: ModelFacts
-    method: str = "sft"
     tuning: Literal["full", "lora"] = "full"
     lora_r: int = 16
     lora_targets: Sequence[str] | str | None = None
@@ -74,9 +74,11 @@ class Workload:
     gradient_accumulation_steps: int = 1
     gradient_checkpointing: bool = True
     attention: str | None = None
-    rows_per_example: int | None = None
-    head: Literal["fused", "full", "none"] | None = None
-    reference_model: bool | None = None
+    rows_per_example: int = 1
+    head: Head = "fused"
+    reference_model: bool = False
+    generates: bool = False
+    simulated_step: str | None = "next_token"
     beside_bytes: float = 0.0
     generation_batch_size: int | None = None
     vllm_gpu_memory_fraction: float = 0.0
@@ -93,3 +95,21 @@ class Workload:
     unknown: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     stack: Stack = TRL
+
+    @classmethod
+    def of(cls, training: Training, *, beta: float = 0.0, **fields: Any) -> Self:
+        """The workload of a method: what its training step decides, and ``fields``, which win.
+
+        Args:
+            training: The method's own declaration, such as ``hft.DPO.TRAINING``.
+            beta: Weight of the divergence from the reference, where the method has one.
+            **fields: Fields of the workload.
+        """
+        decided: dict[str, Any] = {
+            "rows_per_example": training.sequences,
+            "head": training.head,
+            "reference_model": training.keeps_reference(adapter=fields.get("tuning") == "lora", beta=beta),
+            "generates": training.answers is not None,
+            "simulated_step": training.simulated_step,
+        }
+        return cls(**decided | fields)

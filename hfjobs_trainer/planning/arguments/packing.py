@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hfjobs_trainer.facts import Facts
-from hfjobs_trainer.planning.lengths import tokens_per_row
-from hfjobs_trainer.planning.vision import sees
+from hfjobs_trainer.planning.arguments.vision import sees
+from hfjobs_trainer.planning.duration.lengths import tokens_per_row
 from hfjobs_trainer.specs.base import TrainSpec
 
 PACKED_TOKENS = 4096
@@ -68,7 +68,7 @@ def may_pack(spec: TrainSpec, facts: Facts) -> bool:
     fewer steps: only where the user has counted nothing in steps or batches, and where enough steps are left.
     """
     given = ("packing", "padding_free", "packing_strategy", *_COUNTED)
-    if type(spec).METHOD.name != "sft" or any(spec.is_set(name) for name in given):
+    if not type(spec).TRAINING.packs or any(spec.is_set(name) for name in given):
         return False
     if facts.model.model_type not in KEEPS_ROWS_APART:
         return False

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hfjobs_trainer.planning.architecture import Shape
-from hfjobs_trainer.planning.demand import Workload
+from hfjobs_trainer.planning.memory.workload import Workload
+from hfjobs_trainer.planning.model.shape import Shape
 
 
 def saved_bytes(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from hfjobs_trainer.planning.optimizers import is_bitsandbytes
+from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Hardware
 

@@ -5,32 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hfjobs_trainer.facts import Facts, ModelFacts
-from hfjobs_trainer.planning.architecture import shape_of
-from hfjobs_trainer.planning.arithmetic import BYTES, Arithmetic, Passes, active_body, arithmetic_of
-from hfjobs_trainer.planning.lengths import prompt_lengths
-from hfjobs_trainer.planning.ranges import Range
-from hfjobs_trainer.planning.resolve import Resolved
-from hfjobs_trainer.planning.rows import RowLengths, row_lengths
-from hfjobs_trainer.planning.tuning import merges
-from hfjobs_trainer.planning.vllm import uses_vllm
+from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.planning.arguments.decide import Resolved
+from hfjobs_trainer.planning.arguments.tuning import merges
+from hfjobs_trainer.planning.arguments.vllm import uses_vllm
+from hfjobs_trainer.planning.duration.arithmetic import BYTES, Arithmetic, active_body, arithmetic_of
+from hfjobs_trainer.planning.duration.lengths import prompt_lengths
+from hfjobs_trainer.planning.duration.ranges import Range
+from hfjobs_trainer.planning.duration.rows import RowLengths, row_lengths
+from hfjobs_trainer.planning.model.shape import shape_of
 from hfjobs_trainer.planning.workload import PROMPT_TOKENS, UNBOUNDED_TOKENS, workload
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import side_models
+from hfjobs_trainer.specs.training import Answers, Passes
 
 # Share of the longest answer allowed that an answer has on average: some end early, some are cut off.
 ANSWER_SHARE = Range(0.15, 0.5, 1.0)
-# The argument that bounds an answer, by method.
-_ANSWERS = {
-    "grpo": "max_completion_length",
-    "rloo": "max_completion_length",
-    "distillation": "max_completion_length",
-    "gkd": "max_new_tokens",
-    "online_dpo": "max_new_tokens",
-    "ppo": "response_length",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +51,10 @@ class Work:
     """The work of a run, independent of the machine.
 
     Attributes:
-        method: Training method.
         arithmetic: What one token costs.
         passes: How often a sequence passes the model.
+        sequences: Sequences that one example of the batch becomes: 2 for pairs.
+        recomputes: Whether the trainer honours ``gradient_checkpointing``.
         rows: Training rows, those held out left out; ``None`` if only ``max_steps`` says how long the run is.
         examples_per_row: Examples of the batch that one row becomes in an epoch: the answers to a prompt.
         lengths: Tokens of one sequence: prompt and answer together where answers are generated.
@@ -71,8 +63,6 @@ class Work:
         max_length: Tokens of a packed sequence; ``None`` without packing.
         epochs: Passes over the rows.
         max_steps: Optimizer steps, where the spec says; it wins over ``epochs``.
-        batch_factor: Batches of accumulated gradients per optimizer step beyond ``gradient_accumulation_steps``: PPO's
-            mini-batches.
         half_precision: Whether the arithmetic is bf16 or fp16.
         generation: Answers written during training; ``None`` without.
         eval_rows: Examples of one evaluation, as many of a prompt as it gets answers; 0 without, ``None`` if unknown.
@@ -89,18 +79,18 @@ class Work:
         assumed: What is guessed.
     """
 
-    method: str
     arithmetic: Arithmetic
     passes: Passes
     rows: float | None
     lengths: RowLengths
+    sequences: int = 1
+    recomputes: bool = True
     examples_per_row: float = 1.0
     packed: bool = False
     padded: bool = True
     max_length: float | None = None
     epochs: float = 1.0
     max_steps: int | None = None
-    batch_factor: int = 1
     half_precision: bool = True
     generation: Generation | None = None
     eval_rows: float | None = 0.0
@@ -137,18 +127,19 @@ def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
     arithmetic = arithmetic_of(asked)
     if arithmetic is None or unknown_work(spec, facts):
         return None
-    name, assumed = type(spec).METHOD.name, list(arithmetic.assumed)
+    training, assumed = type(spec).TRAINING, list(arithmetic.assumed)
+    answers = training.answers(spec) if training.answers else None
     values = spec.model_dump()
     arithmetic = _with_others(spec, facts, resolved, arithmetic, assumed)
     rows = _rows(spec.dataset, facts)
-    lengths, generation = _lengths(spec, facts, values, resolved, assumed)
+    lengths, generation = _lengths(spec, facts, values, resolved, answers, assumed)
     total, held = rows, 0.0
     if rows is not None and spec.eval_fraction is not None:
         held = float(-int(-(rows * spec.eval_fraction) // 1))
         rows -= held
     eval_rows = _eval_rows(spec, facts, held, assumed)
-    if eval_rows and name in ("grpo", "rloo"):
-        eval_rows *= values["num_generations_eval"] or values["num_generations"]
+    if eval_rows and answers is not None:
+        eval_rows *= answers.eval_group
     packed = bool(resolved.arguments.get("packing", values.get("packing")))
     limit = resolved.arguments.get("max_length", values.get("max_length"))
     if facts.model.is_vision:
@@ -157,18 +148,18 @@ def work_of(spec: TrainSpec, facts: Facts, resolved: Resolved) -> Work | None:
     saved = arithmetic.parameters * BYTES[asked.dtype] if arithmetic.tuning == "full" else trained_bytes
     pushed = arithmetic.parameters * 2 if merges(spec) else saved
     return Work(
-        method=name,
         arithmetic=arithmetic,
-        passes=_passes(name, values, spec),
+        passes=training.passes(spec),
+        sequences=training.sequences,
+        recomputes=training.recomputes,
         rows=rows,
         lengths=lengths,
-        examples_per_row=_examples_per_row(name, values),
+        examples_per_row=float(answers.group * answers.rounds) if answers else 1.0,
         packed=packed,
         padded=not packed and not values.get("padding_free"),
         max_length=limit if packed else None,
-        epochs=_epochs(spec, rows),
+        epochs=_epochs(spec, rows, answers),
         max_steps=_max_steps(spec),
-        batch_factor=int(values["num_mini_batches"]) if name == "ppo" else 1,
         half_precision=resolved.precision != "fp32",
         generation=generation,
         eval_rows=eval_rows,
@@ -190,10 +181,10 @@ def _max_steps(spec: TrainSpec) -> int | None:
     return spec.max_steps if spec.max_steps > 0 else None
 
 
-def _epochs(spec: TrainSpec, rows: float | None) -> float:
-    """Passes over the rows; PPO may be told its answers instead."""
-    episodes = getattr(spec, "total_episodes", None)
-    return episodes / rows if episodes and rows else float(spec.num_train_epochs)
+def _epochs(spec: TrainSpec, rows: float | None, answers: Answers | None) -> float:
+    """Passes over the rows; the spec may count the answers instead."""
+    total = answers.total if answers else None
+    return total / rows if total and rows else float(spec.num_train_epochs)
 
 
 def _rows(dataset: Dataset, facts: Facts) -> float | None:
@@ -218,57 +209,19 @@ def _eval_rows(spec: TrainSpec, facts: Facts, held: float, assumed: list[str]) -
     return float(min(size for size in (known, taken) if size is not None))
 
 
-def _examples_per_row(name: str, values: dict[str, Any]) -> float:
-    """GRPO and RLOO count answers in their batches, and go through them several times."""
-    return float(values["num_generations"] * values["num_iterations"]) if name in ("grpo", "rloo") else 1.0
-
-
-def _passes(name: str, values: dict[str, Any], spec: TrainSpec) -> Passes:
-    """Passes per sequence, as the trainers of TRL 1.16 make them."""
-    if name in ("dpo", "kto"):
-        reference = 1.0
-        if values["precompute_ref_log_probs"]:
-            reference = 1.0 / max(1.0, spec.num_train_epochs) if _max_steps(spec) is None else 0.0
-        # KTO pairs each prompt with another's answer as well: one forward pass of the model, one of the reference
-        mismatched = 1.0 + reference if name == "kto" and values["loss_type"] == "kto" else 0.0
-        return Passes(2 if name == "dpo" else 1, 1.0, reference + mismatched)
-    if name in ("reward", "orpo", "cpo"):
-        return Passes(2)
-    if name in ("grpo", "rloo"):
-        several = values["num_iterations"] > 1 or values["steps_per_generation"] is not None
-        before = name == "rloo" or several or uses_vllm(spec)
-        scored = float(before) + float(bool(values["beta"]))
-        return Passes(1, 1.0, scored / values["num_iterations"])
-    if name == "online_dpo":
-        return Passes(2, 1.0, 1.0)
-    if name == "ppo":
-        return Passes(1, float(values["num_ppo_epochs"]), 2.0)
-    return Passes()
-
-
 def _with_others(
     spec: TrainSpec, facts: Facts, resolved: Resolved, arithmetic: Arithmetic, assumed: list[str]
 ) -> Arithmetic:
     """Add the forward passes of a teacher, a reward and a value model; unknown ones count as large as the model."""
-    others: list[tuple[str, ModelFacts | None, float]] = []
-    if isinstance(spec, TaughtSpec):
-        others = [("teacher", facts.teacher, 1.0)]
-    elif isinstance(spec, ScoredSpec):
-        value = facts.value_model if spec.value_model else facts.reward_model
-        # the value model is trained in full at each of PPO's epochs: three passes, and one that foresees the scores
-        epochs = float(spec.model_dump(include={"num_ppo_epochs"})["num_ppo_epochs"])
-        others = [("reward model", facts.reward_model, 1.0), ("value model", value, 1.0 + 3 * epochs)]
-    else:
-        others = [("reward model", known, 1.0) for _, _, known in side_models(spec, facts)]
     width = BYTES.get(resolved.frozen_dtype, 2.0)
-    for what, model, passes in others:
-        shape = shape_of(model) if model is not None else None
+    for side, model in side_models(spec, facts):
+        shape, passes = shape_of(model) if model is not None else None, side.passes
         if shape is None or model is None:
-            assumed.append(f"a {what} of the model's size")
+            assumed.append(f"a {side.role} of the model's size")
             model, shape = facts.model, shape_of(facts.model)
         if shape is None:
             continue
-        head = float(shape.embedding) if what == "teacher" else 0.0
+        head = float(shape.embedding) if side.head else 0.0
         arithmetic = replace(
             arithmetic,
             other_body=arithmetic.other_body + passes * (active_body(model, shape) + head),
@@ -280,47 +233,41 @@ def _with_others(
 
 
 def _lengths(
-    spec: TrainSpec, facts: Facts, values: dict[str, Any], resolved: Resolved, assumed: list[str]
+    spec: TrainSpec,
+    facts: Facts,
+    values: dict[str, Any],
+    resolved: Resolved,
+    answers: Answers | None,
+    assumed: list[str],
 ) -> tuple[RowLengths, Generation | None]:
     """Tokens of a sequence, and what is generated of it."""
-    name, known = type(spec).METHOD.name, facts.dataset.lengths
-    bound = _ANSWERS.get(name)
+    known = facts.dataset.lengths
     limit = resolved.arguments.get("max_length", values.get("max_length"))
-    if bound is None:
+    if answers is None:
         # rows that packing splits lose nothing
         splits = values.get("packing") and values.get("packing_strategy") != "bfd"
         lengths = row_lengths(known, None if splits else limit, limit or UNBOUNDED_TOKENS)
         if lengths.assumed:
             assumed.append(lengths.assumed)
         return lengths, None
-    most = float(values[bound] or UNBOUNDED_TOKENS)
+    most = float(answers.most or UNBOUNDED_TOKENS)
     prompts = row_lengths(prompt_lengths(known), None, PROMPT_TOKENS)
     if prompts.assumed:
         assumed.append(prompts.assumed.replace("rows", "prompts", 1))
     answer = ANSWER_SHARE * most
-    assumed.append(f"answers of {ANSWER_SHARE.expected:.0%} of {bound}={most:,.0f} tokens")
+    assumed.append(f"answers of {ANSWER_SHARE.expected:.0%} of {answers.bound}={most:,.0f} tokens")
+    if answers.assumed:
+        assumed.append(answers.assumed)
     whole = RowLengths(prompts.mean + answer, prompts.spread, None)
-    answers, together = _answers_per_example(name, values, assumed)
     generation = Generation(
-        answers=answers,
+        answers=answers.per_example * answers.share,
         prompt=prompts.mean,
         answer=answer,
         most=most,
         vllm=uses_vllm(spec),
-        steps_together=together,
+        steps_together=answers.batches,
     )
     return whole, generation
-
-
-def _answers_per_example(name: str, values: dict[str, Any], assumed: list[str]) -> tuple[float, int | None]:
-    """Answers generated per example of the batch, and batches that are generated at once (``None``: a whole step's)."""
-    if name in ("grpo", "rloo"):
-        return 1.0 / values["num_iterations"], values["steps_per_generation"]
-    if name == "gkd":
-        if values["lmbda"] < 1:
-            assumed.append(f"{values['lmbda']:.0%} of the batches are answered by the model (lmbda)")
-        return float(values["lmbda"]), 1
-    return (2.0, 1) if name == "online_dpo" else (1.0, 1) if name == "distillation" else (1.0, None)
 
 
 def _download_bytes(spec: TrainSpec, facts: Facts, arithmetic: Arithmetic) -> float:

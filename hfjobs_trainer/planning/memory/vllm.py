@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hfjobs_trainer.facts import Facts, Flavor, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.architecture import shape_of
-from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
-from hfjobs_trainer.planning.memory import PACKED_BYTES
+from hfjobs_trainer.planning.arguments.vllm import is_colocated, is_shared_by, server_gpus, starts_server
+from hfjobs_trainer.planning.memory.closed_form import PACKED_BYTES
+from hfjobs_trainer.planning.memory.estimate import GIB, MemoryEstimate
+from hfjobs_trainer.planning.model.shape import shape_of
 from hfjobs_trainer.planning.plan import Decision
-from hfjobs_trainer.planning.vllm import is_colocated, is_shared_by, server_gpus, starts_server
 from hfjobs_trainer.planning.workload import UNBOUNDED_TOKENS, longest_prompt
 from hfjobs_trainer.specs.base import TrainSpec
 

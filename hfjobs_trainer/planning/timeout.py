@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hfjobs_trainer.errors import BudgetExceeded
-from hfjobs_trainer.planning.duration import DurationEstimate
+from hfjobs_trainer.planning.duration.estimate import DurationEstimate
 from hfjobs_trainer.planning.plan import Decision, Plan
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.durations import format_duration

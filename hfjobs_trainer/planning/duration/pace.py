@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.gpus import Gpu, Tuning
-from hfjobs_trainer.planning.work import Generation, Work
+from hfjobs_trainer.planning.duration.work import Generation, Work
+from hfjobs_trainer.planning.hardware.gpus import Gpu, Tuning
 
 Cases = tuple[float, float, float]
 """A constant of the model: where things go fast, as expected, slowly."""
@@ -133,7 +133,7 @@ class Pace:
             self.fraction = mean / self.real
             rows = None if rows is None else rows * self.fraction
         elif work.padded:
-            together = setup.per_device_train_batch_size * work.passes.sequences
+            together = setup.per_device_train_batch_size * work.sequences
             if setup.gradient_accumulation_steps == 1:
                 # all wait for the GPU that has the longest row
                 together *= setup.num_gpus
@@ -141,14 +141,14 @@ class Pace:
             self.width = longest if lengths.limit is None else min(longest, lengths.limit)
         else:
             self.width = mean
-        self.micro_batches = setup.gradient_accumulation_steps * work.batch_factor
+        self.micro_batches = setup.gradient_accumulation_steps * work.passes.mini_batches
         self.examples = setup.per_device_train_batch_size * setup.num_gpus * self.micro_batches
         self.epochs, self.steps = self._steps(rows)
         # examples of a step: fewer than it could hold where the rows do not fill it
         self.filled = float(self.examples)
         if rows is not None and work.max_steps is None:
             self.filled = min(self.filled, work.epochs * rows * work.examples_per_row / max(1, self.steps))
-        self.tokens = self.steps * self.filled * self.real * work.passes.sequences
+        self.tokens = self.steps * self.filled * self.real * work.sequences
 
     def _steps(self, rows: float | None) -> tuple[float, int]:
         """Passes over the rows and optimizer steps, as transformers 5.23 counts them."""
@@ -164,20 +164,20 @@ class Pace:
         """Seconds of all optimizer steps."""
         work, setup, costs = self.work, self.setup, self.work.arithmetic
         share = self.filled / self.examples
-        batch = setup.per_device_train_batch_size * work.passes.sequences
+        batch = setup.per_device_train_batch_size * work.sequences
         micro = self._pass(batch * share * self.width)
         optimizer = costs.optimizer_bytes / self.memory
         if setup.strategy.startswith(("fsdp", "zero")):
             optimizer /= setup.num_gpus
         # PPO updates the weights several times with the answers of one step
-        updates = work.passes.trained * work.batch_factor
+        updates = work.passes.trained * work.passes.mini_batches
         step = self.micro_batches * (micro + self._fetch(micro)) + updates * (self._exchange(micro) + optimizer)
         return self.steps * step
 
     def _pass(self, tokens: float) -> float:
         """Seconds of one batch on one GPU: its forward and backward passes, and those of other models."""
         work, costs, context = self.work, self.work.arithmetic, self.width
-        recomputes = self.setup.gradient_checkpointing and work.method != "ppo"
+        recomputes = self.setup.gradient_checkpointing and work.recomputes
         trained, frozen = work.passes.trained, work.passes.frozen
         passes = trained * (3 if recomputes else 2) + frozen
         flops = trained * costs.training(context, recomputes=recomputes) + frozen * costs.forward(context)
@@ -265,7 +265,7 @@ class Pace:
             return 0.0
         times = self._times(work.eval_every) + work.eval_first
         batches = math.ceil(work.eval_rows * self.fraction / (work.eval_batch_size * setup.num_gpus))
-        costs, tokens = work.arithmetic, work.eval_batch_size * work.passes.sequences * self.width
+        costs, tokens = work.arithmetic, work.eval_batch_size * work.sequences * self.width
         passes = 1.0 + work.passes.frozen
         each = max(
             tokens * (passes * costs.forward(self.width) + costs.others(self.width)) / self.flops,
@@ -303,4 +303,4 @@ class Pace:
         work = self.work
         tokens = (work.lengths.mean.low, work.lengths.mean.expected, work.lengths.mean.high)[self.case]
         processes = max(1, min(work.processes, self.setup.vcpu))
-        return work.prepared_rows * work.passes.sequences * tokens / (TOKENIZE[self.case] * processes)
+        return work.prepared_rows * work.sequences * tokens / (TOKENIZE[self.case] * processes)

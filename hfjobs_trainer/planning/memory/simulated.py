@@ -7,14 +7,14 @@ from dataclasses import fields, replace
 from typing import Any
 
 from hfjobs_trainer.facts import ModelFacts, SimulatedPeak, SimulationFacts
-from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.estimate import MemoryEstimate
-from hfjobs_trainer.planning.memory import estimate_memory
-from hfjobs_trainer.planning.stack import TRL
+from hfjobs_trainer.planning.memory.closed_form import estimate_memory
+from hfjobs_trainer.planning.memory.estimate import MemoryEstimate
+from hfjobs_trainer.planning.memory.stack import TRL
+from hfjobs_trainer.planning.memory.workload import Workload
 
-# Methods whose step is simulated, and those of them that ask a frozen copy of the model unless there is an adapter.
-METHODS = ("sft", "dpo", "kto", "reward", "grpo", "rloo")
-_REFERENCE = ("dpo", "kto")
+STEPS = ("next_token", "preference", "unpaired", "scores", "policy_gradient")
+"""Training steps that ``simulating`` knows."""
+
 # What the model's facts tell beyond the numbers of its config.json.
 _NOT_NUMBERS = frozenset(
     {"path", "exists", "private", "gated", "sha", "num_parameters", "dtype", "is_vision", "has_chat_template"}
@@ -30,7 +30,7 @@ def why_not(workload: Workload) -> str | None:
     """Why a workload cannot be simulated; ``None`` if it can be tried."""
     w = workload
     reasons = {
-        f"the step of {w.method} is not simulated": w.method not in METHODS,
+        "the training step of this method is not simulated": w.simulated_step not in STEPS,
         f"{w.strategy} spreads the model over several GPUs": w.strategy != "ddp",
         "its model is unknown": w.model.hidden_size is None or w.model.num_hidden_layers is None,
         "its model takes images": bool(w.model.is_vision),
@@ -43,7 +43,7 @@ def why_not(workload: Workload) -> str | None:
         "selective recomputation is not simulated": w.stack.selective,
         "gradients are freed as they come": w.stack.frees_gradients,
         f"a loss of {w.stack.logit_bytes:g} bytes per logit is not simulated": _logits(w) is None,
-        "all logits are held only in SFT": w.head == "full" and w.method != "sft",
+        "all logits are held only in SFT": w.head == "full" and w.simulated_step != "next_token",
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -57,15 +57,13 @@ def question_of(workload: Workload) -> str:
         if item.name not in _NOT_NUMBERS and getattr(w.model, item.name) is not None
     }
     logits = "fused" if w.head != "full" else _logits(w)
-    if w.method == "reward":
+    if w.head == "none":
         logits = "none"
-    # GRPO and RLOO ask theirs while they generate: it is held, and costs no more
-    reference = w.tuning == "full" and w.method in _REFERENCE if w.reference_model is None else w.reference_model
     widths = {None: None, 2: "bfloat16", 4: "float32"}
     question: dict[str, Any] = {
         "model": model,
         "num_parameters": w.model.num_parameters,
-        "method": w.method,
+        "step": w.simulated_step,
         "tuning": w.tuning,
         "quantization": w.quantization,
         "dtype": w.dtype,
@@ -79,7 +77,8 @@ def question_of(workload: Workload) -> str:
         "attention": "eager" if w.attention == "eager" else "flash" if _is_flash(w) else None,
         "padded": _is_padded(w),
         "logits": logits,
-        "reference_model": bool(reference),
+        # GRPO and RLOO ask theirs while they generate: it is held, and costs no more
+        "reference_model": w.reference_model,
     }
     if w.stack.adamw_temporaries > 1:
         question["adamw_temporaries"] = w.stack.adamw_temporaries
@@ -112,8 +111,8 @@ def _is_padded(workload: Workload) -> bool:
     """
     if workload.padded is not None:
         return workload.padded
-    pairs = workload.method in ("dpo", "reward")
-    return (workload.per_device_train_batch_size > 1 or pairs) and workload.attention not in _UNPADDED
+    rows = workload.per_device_train_batch_size * workload.rows_per_example
+    return rows > 1 and workload.attention not in _UNPADDED
 
 
 def memory_on(workload: Workload, facts: SimulationFacts | None, num_gpus: int) -> MemoryEstimate | None:

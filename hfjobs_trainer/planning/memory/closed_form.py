@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from hfjobs_trainer.planning.architecture import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
-from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
-from hfjobs_trainer.planning.layer import kept_products, saved_bytes, working_bytes
-from hfjobs_trainer.planning.optimizers import is_paged, state_bytes, step_bytes
-from hfjobs_trainer.planning.sharding import Holding, spread
+from hfjobs_trainer.planning.memory.estimate import GIB, MemoryEstimate
+from hfjobs_trainer.planning.memory.layer import kept_products, saved_bytes, working_bytes
+from hfjobs_trainer.planning.memory.sharding import Holding, spread
+from hfjobs_trainer.planning.memory.workload import Workload
+from hfjobs_trainer.planning.model.optimizers import is_paged, state_bytes, step_bytes
+from hfjobs_trainer.planning.model.shape import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
 
 __all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory"]
 
@@ -42,14 +42,6 @@ GPTQ_BYTES, GPTQ_UNPACKING = 0.53, 10.0
 # Saved tensors that wait on the GPU while others are on their way to the host (TRL 1.16:
 # models/activation_offloading.py, max_fwd_stash_size).
 OFFLOAD_STASH = 5
-
-# Rows of a batch that one example becomes, where it is not one: chosen and rejected are concatenated.
-_ROWS = {"dpo": 2, "reward": 2, "orpo": 2, "cpo": 2, "online_dpo": 2}
-# Methods whose trainer generates completions in the training loop.
-_GENERATING = frozenset({"grpo", "rloo", "distillation", "online_dpo", "gkd", "ppo"})
-# Methods whose loss is computed from all logits, and those that keep a copy of the model unless it has an adapter.
-_FULL_HEAD = frozenset({"orpo", "cpo", "online_dpo", "gkd", "ppo"})
-_REFERENCE = frozenset({"dpo", "kto", "online_dpo", "ppo"})
 
 
 class _Moment(NamedTuple):
@@ -101,11 +93,10 @@ class _Step:
         self.residual = self.compute if self.sharded else self.weight_bytes
         # autocast turns float32 weights into half-precision copies for every matrix product
         self.casts = amp and self.weight_bytes == 4 and not self.sharded
-        rows = workload.rows_per_example or _ROWS.get(workload.method, 1)
+        rows = workload.rows_per_example
         self.tokens = rows * workload.per_device_train_batch_size * workload.sequence_length
         self.eval_tokens = rows * workload.eval_batch_size * workload.sequence_length
-        usual = "none" if workload.method == "reward" else "full" if workload.method in _FULL_HEAD else "fused"
-        self.head = workload.head or usual
+        self.head = workload.head
         self.adapted = {} if self.full else _adapted(shape, _hashable(workload.lora_targets), workload.model.model_type)
         targets = workload.lora_targets
         self.expert_lora = not self.full and adapts_experts(shape, targets, workload.model.model_type)
@@ -149,16 +140,13 @@ class _Step:
         embedding = shape.embedding if self.trains_embedding else 0
         states = state_bytes(w.optim, trained=self.trained, gradients=like, embedding=embedding)
         stepping = step_bytes(w.optim, gradients=gradients, embedding=embedding, copies=w.stack.adamw_temporaries)
-        reference = w.reference_model
-        if reference is None:
-            reference = self.full and w.method in _REFERENCE
         if w.stack.frees_gradients:
             gradients, stepping = min(gradients, float(self.weight_bytes * shape.embedding)), 0.0
         whole = Holding(
             weights=weights,
             adapter=adapter,
             optimizer_states=states,
-            reference_model=weights if reference else 0.0,
+            reference_model=weights if w.reference_model else 0.0,
             gradients=gradients,
             stepping=stepping,
         )
@@ -264,7 +252,7 @@ class _Step:
             ),
             _Moment("the optimizer's step", held.gradients, buffers=held.stepping),
         ]
-        if w.method in _GENERATING and not w.vllm_gpu_memory_fraction:
+        if w.generates and not w.vllm_gpu_memory_fraction:
             cache, sampling = self._generation()
             gathered = all_copies if self.full else layer_copies
             found.append(_Moment("generation", 0.0, 0.0, sampling, cache, gathered + around))

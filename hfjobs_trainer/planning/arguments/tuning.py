@@ -11,10 +11,6 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import LoRA, Quantization
 from hfjobs_trainer.specs.locations import is_local_path
 
-# Methods whose trainer turns an adapter on quantized weights into bfloat16 (TRL 1.16: trainer/sft_trainer.py and the
-# others; GKD's is a subclass of SFT's).
-_BF16_ADAPTERS = frozenset({"sft", "dpo", "kto", "grpo", "rloo", "reward", "distillation", "gkd"})
-
 # Fields of hft.LoRA that peft.LoraConfig does not have.
 _OURS = {"adapter", "adapter_revision", "merge_first"}
 
@@ -98,7 +94,7 @@ def trains_weights(spec: TrainSpec) -> bool:
 
 def adapter_is_bf16(spec: TrainSpec) -> bool:
     """Whether the adapter is trained in bfloat16, whatever the precision of the arithmetic."""
-    return spec.quantization is not None and type(spec).METHOD.name in _BF16_ADAPTERS
+    return spec.quantization is not None and type(spec).TRAINING.bf16_adapter
 
 
 def merges(spec: TrainSpec) -> str:
