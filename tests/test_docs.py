@@ -135,3 +135,22 @@ def test_a_part_sees_what_was_defined_above_it() -> None:
 def test_a_part_that_nobody_makes_is_named() -> None:
     with pytest.raises(hft.HFTError, match=r"page\.md asks for the generated part 'nothing'"):
         complete("page.md", "<!-- generated: nothing -->\n<!-- end of nothing -->\n", {})
+
+
+def test_the_readme_is_short_and_begins_with_what_a_reader_looks_for() -> None:
+    text = TEXTS["README.md"]
+    assert len(text.split()) <= 2000
+    first_screen = "\n".join(text.splitlines()[:25])
+    assert "costs money" in first_screen
+    assert "pip install" in first_screen
+    for start in ("I have a trl command", "I have YAML", "I have a GPU of my own"):
+        assert re.search(rf"\[{start}\]\(#[\w-]+\)", first_screen)
+        section = re.search(rf"^## {start}$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+        assert section
+        assert any(block.reason is None for block in blocks(start, section[1]) if block.language == "python")
+
+
+def test_a_block_finds_the_files_that_the_page_shows_above_it() -> None:
+    code = "from pathlib import Path\nprint(Path('a.yaml').read_text())"
+    page = f"```yaml\n# a.yaml\nb: 1\n```\n```python\n{code}\n```\n```text\nold\n```\n"
+    assert "```text\n# a.yaml\nb: 1\n```" in complete("page.md", page, {})
