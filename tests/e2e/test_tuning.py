@@ -28,18 +28,6 @@ TOKENS = torch.tensor([[5, 17, 80, 33, 9]])
 
 
 @pytest.fixture(scope="module")
-def inputs(tiny_model: Path, tiny_reward_model: Path, tiny_data: Callable[[tiny.Format], Path]) -> Inputs:
-    return Inputs(tiny_model, tiny_model, tiny_reward_model, tiny_data)
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    process = Warm(tmp_path_factory.mktemp("warm"))
-    yield process
-    process.close()
-
-
-@pytest.fixture(scope="module")
 def trained(inputs: Inputs, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """An adapter of SFT, and the model it was merged into."""
     return warm.run(
