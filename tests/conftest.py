@@ -17,6 +17,8 @@ MADE_WITH_TORCH = {"tiny_model", "tiny_reward_model", "vlm", "warm"}
 
 # Tests run beside each other, a process per core: a training that takes all of them would be slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Environments that uv makes for scripts are used more than once: what they import is compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(tryfirst=True)

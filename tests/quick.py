@@ -47,7 +47,10 @@ def run(folder: Path, arguments: list[str]) -> int:
     """The exit status of pytest, or 1 if torch was wanted."""
     python = interpreter(folder)
     # an environment that uv makes for a script is not this one, but its processes inherit the variable
-    paths = {"PYTHONPATH": folder / "instead", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    paths = {
+        "PYTHONPATH": f"{folder}/instead",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     pytest_ = [python, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "not torch", *arguments]
     done = subprocess.run(pytest_, cwd=ROOT, env={**os.environ, **paths}, check=False)
     wanted = folder / "instead" / "wanted.txt"

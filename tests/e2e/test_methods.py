@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors import safe_open
 
-from examples import tiny
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 from hfjobs_trainer.specs.registry import METHODS
 from tests.e2e.methods import EXPERIMENTAL, GROUP, STABLE, STEPS, Finished, Inputs, Warm, run_script

@@ -1,7 +1,7 @@
 """Runs scripts one after the other, each in forks of a process that has imported what they all import.
 
 A script runs unchanged, as ``__main__`` of a process of its own; only the seconds of importing torch and TRL are spent
-once. Several processes find each other as those of torchrun do: by the environment, and a store that somebody else keeps.
+once. Several processes find each other as torchrun's do: by the environment, and by a store that somebody else keeps.
 Requests come as lines of JSON on stdin, ``{"script", "folder", "env", "processes"}``; the answer to each is its exit
 status.
 """

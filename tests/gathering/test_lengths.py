@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
-import transformers
 from gathering.test_gather import TOKEN, make_repo
 from gathering.test_local_dataset import FILES, GARBAGE, lines, write_gzip
 from hubsim import Hub
@@ -117,6 +115,8 @@ UNKNOWN = {"wrapped.json", "wrapped-and-indented.json"}
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_kind_of_file_is_sampled(tmp_path: Path, name: str) -> None:
+    import datasets
+
     path = tmp_path / name
     FILES[name](path)
     builder = "csv" if ".csv" in name else "parquet" if ".parquet" in name else "json"
@@ -132,6 +132,8 @@ def test_every_kind_of_file_is_sampled(tmp_path: Path, name: str) -> None:
 
 
 def save(path: Path, texts: Sequence[str]) -> str:
+    import datasets
+
     datasets.DatasetDict(train=datasets.Dataset.from_dict({"text": list(texts)})).save_to_disk(path, num_shards=None)
     return str(path)
 
@@ -142,6 +144,8 @@ def write_lines(path: Path, texts: Sequence[str]) -> str:
 
 
 def write_parquet(path: Path, texts: Sequence[str]) -> str:
+    import datasets
+
     datasets.Dataset.from_dict({"text": list(texts)}).to_parquet(str(path), batch_size=500)
     return str(path)
 
@@ -292,6 +296,8 @@ def long_roles(real: Any, messages: Sequence[Mapping[str, str]]) -> int:
 def test_tokens_are_those_that_training_sees(
     tiny_model: Path, tiny_data: Callable[[tiny.Format], Path], format: tiny.Format
 ) -> None:
+    import transformers
+
     measured = of_dataset(str(tiny_data(format)), model=str(tiny_model))
     real = transformers.AutoTokenizer.from_pretrained(tiny_model)
     counted: list[int] = []
@@ -308,6 +314,8 @@ def test_tokens_are_those_that_training_sees(
 
 
 def test_a_message_takes_what_chatml_adds(tiny_model: Path) -> None:
+    import transformers
+
     real = transformers.AutoTokenizer.from_pretrained(tiny_model)
     for role in ("user", "assistant", "system"):
         message = {"role": role, "content": ""}
@@ -338,6 +346,8 @@ def test_a_tokenizer_that_is_too_large_is_not_read(
 
 
 def test_long_texts_are_counted_in_part(tiny_model: Path, tmp_path: Path) -> None:
+    import transformers
+
     data = write_lines(tmp_path / "data.jsonl", ["sea " * 50_000] * 20)
     measured = of_dataset(data, model=str(tiny_model))
     count = tokenizer.Tokenizer(tiny_model / "tokenizer.json")
@@ -489,6 +499,8 @@ def test_the_address_of_the_viewer() -> None:
 def test_a_tokenizer_is_downloaded_once_and_found_offline(
     hub: Hub, tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    import transformers
+
     make_repo(hub, "models", "acme/counts", {"tokenizer.json": (tiny_model / "tokenizer.json").read_text()})
     make_data(hub, "acme/data", {"train.jsonl": ["the sea is blue"] * 5})
     measured = of_dataset("acme/data", hub, model="acme/counts")
