@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,11 @@ PYTHON = [block for page, text in TEXTS.items() for block in blocks(page, text) 
 YAML = [block for page, text in TEXTS.items() for block in blocks(page, text) if block.language == "yaml"]
 LINKS = [(page, link) for page, text in TEXTS.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)]
 LOCAL_LINKS = [(page, link) for page, link in LINKS if not link.startswith("https://")]
+
+
+@functools.cache
+def definitions() -> dict[str, Any]:
+    return schema()["$defs"]
 
 
 def anchors(text: str) -> set[str]:
@@ -86,7 +92,7 @@ def test_yaml_is_a_spec_and_fits_the_schema(block: Block, tmp_path: Path) -> Non
     file = tmp_path / "spec.yaml"
     file.write_text(block.code, encoding="utf-8")
     spec = hft.load(file)
-    known = schema()["$defs"][type(spec).__name__]
+    known = definitions()[type(spec).__name__]
     written = yaml.safe_load(block.code).keys()
     assert set(known["required"]) <= written <= known["properties"].keys()
 
@@ -94,9 +100,10 @@ def test_yaml_is_a_spec_and_fits_the_schema(block: Block, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_schema_knows_what_a_spec_is_saved_as(name: str) -> None:
     saved = EXAMPLES[name]().to_dict()
-    definitions = schema()["$defs"]
     known = next(
-        entry for entry in definitions.values() if entry["properties"].get("method", {}).get("const") == saved["method"]
+        entry
+        for entry in definitions().values()
+        if entry["properties"].get("method", {}).get("const") == saved["method"]
     )
     assert set(known["required"]) <= saved.keys() <= known["properties"].keys()
 

@@ -47,6 +47,7 @@ def interpreter(folder: Path, script: str) -> str:
     return str(path)
 
 
+@pytest.mark.torch
 def test_a_child_answers_and_the_client_imports_no_torch() -> None:
     root = Path(__file__).parents[2]
     path = os.pathsep.join([str(root), str(root / "tests")])
@@ -72,6 +73,7 @@ def test_a_child_answers_and_the_client_imports_no_torch() -> None:
     assert "fsdp2" in spread["unsupported"]
 
 
+@pytest.mark.torch
 def test_missing_libraries_are_one_error_that_says_what_to_type(tmp_path: Path) -> None:
     bare = interpreter(tmp_path, f'exec {sys.executable} -S "$@"')
     with pytest.raises(MissingLibrariesError, match=r'torch.*pip install "hfjobs-trainer\[local\]"'):

@@ -140,6 +140,7 @@ def test_the_optimizer_is_told_only_where_it_is_the_default() -> None:
     assert "optim" not in decided(sft(optim="adamw_torch_fused"))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("model_type", sorted(KEEPS_ROWS_APART))
 def test_packed_rows_do_not_see_each_other(model_type: str) -> None:
     import torch

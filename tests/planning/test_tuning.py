@@ -180,6 +180,7 @@ def test_what_is_pushed(merge: Any, pushes: list[str]) -> None:
     assert ("trainer.save_model(_internal_call=True)" in main) is (merge is True)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("task", "options", "trains"),
     [

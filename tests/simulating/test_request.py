@@ -41,11 +41,13 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         parse_request({"model": MODEL, "dtype": "int3", "lora_r": -1})
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("line", ["", "null", "[1", '"text"', "[" * 100_000])
 def test_any_line_has_an_answer(line: str) -> None:
     assert set(answer(line)) == {"unsupported"}
 
 
+@pytest.mark.torch
 def test_a_model_type_with_a_path_loads_nothing() -> None:
     said = answer(json.dumps({"model": MODEL | {"model_type": "../../etc/passwd", "_name_or_path": "evil/repo"}}))
     # an unknown type is taken for a Llama of these numbers

@@ -323,6 +323,7 @@ def test_ours_is_read_as_before(tmp_path: Path) -> None:
     assert listed == hft.SFT(model="m/m", dataset=["a/b", "c/d"])
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto", "reward", "grpo", "rloo", "distillation"])
 def test_every_argument_of_trls_parser_is_known(method: str) -> None:
     """Each is a field, has an owner, or is answered in words: none is called unknown."""
