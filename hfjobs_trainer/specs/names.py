@@ -5,6 +5,7 @@ Renames were read off TRL 1.16.0 and transformers 5.23.0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from hfjobs_trainer.specs.groups import HubStrategy, Reporter
@@ -69,7 +70,7 @@ REFUSED: dict[str, tuple[str, str]] = {
 }
 """Names of TRL that a spec does not take: why, and what to do instead."""
 
-_COMMON_RENAMES: dict[str, str] = {
+COMMON_RENAMES: dict[str, str] = {
     "max_seq_length": "max_length",
     "max_seq_len": "max_length",
     "tokenizer": "nothing: the tokenizer is loaded with the model",
@@ -128,12 +129,12 @@ _COMMON_RENAMES: dict[str, str] = {
     "fsdp_transformer_layer_cls_to_wrap": 'fsdp_config={"transformer_layer_cls_to_wrap": [...]}',
 }
 
-_ONE_LENGTH: dict[str, str] = dict.fromkeys(
+ONE_LENGTH: dict[str, str] = dict.fromkeys(
     ("max_prompt_length", "max_completion_length", "max_target_length"),
     "max_length, which covers prompt and completion",
 )
-_NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialising the logits"}
-_PAIRS: dict[str, str] = {
+NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialising the logits"}
+PAIRS: dict[str, str] = {
     "reference_free": "nothing: TRL dropped it",
     "generate_during_eval": "nothing: TRL dropped it",
     "label_pad_token_id": "nothing: TRL dropped it",
@@ -142,7 +143,7 @@ _PAIRS: dict[str, str] = {
     "force_use_ref_model": "nothing: TRL dropped it",
     "ref_model_init_kwargs": "model_init_kwargs",
 }
-_ANSWERS: dict[str, str] = {
+ANSWERS: dict[str, str] = {
     "max_seq_length": "max_completion_length",
     "max_seq_len": "max_completion_length",
     "max_prompt_length": "nothing: TRL no longer truncates prompts; filter the dataset instead",
@@ -157,13 +158,13 @@ _ANSWERS: dict[str, str] = {
     "vllm_init_kwargs": "nothing: TRL dropped it",
     "wandb_log_unique_prompts": "log_unique_prompts",
 }
-_REWARDS: dict[str, str] = {
+REWARDS: dict[str, str] = {
     "reward_model": "reward_funcs",
     "reward_model_path": "reward_funcs",
     "reward_model_name_or_path": "reward_funcs",
     "judge": "reward_funcs with a function that calls the judge",
 }
-_POLICY: dict[str, str] = {
+POLICY: dict[str, str] = {
     "kl_coef": "beta",
     "cliprange": "epsilon",
     "num_ppo_epochs": "num_iterations",
@@ -171,64 +172,12 @@ _POLICY: dict[str, str] = {
     "total_episodes": "max_steps",
 }
 
-_METHOD_RENAMES: dict[str, dict[str, str]] = {
-    "sft": {
-        **_ONE_LENGTH,
-        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
-        "num_of_sequences": "packing",
-        "dataset_batch_size": "nothing: TRL dropped it",
-    },
-    "dpo": {
-        **_ONE_LENGTH,
-        **_PAIRS,
-        **_NO_LIGER,
-        "rpo_alpha": 'loss_type=["sigmoid", "sft"] with loss_weights=[1.0, ...]',
-    },
-    "kto": {**_ONE_LENGTH, **_PAIRS, **_NO_LIGER},
-    "reward": _ONE_LENGTH,
-    "grpo": {**_ANSWERS, **_REWARDS, **_POLICY, **_NO_LIGER},
-    "rloo": {
-        **_ANSWERS,
-        **_REWARDS,
-        **_POLICY,
-        "rloo_k": "num_generations",
-        "normalize_reward": "normalize_advantages",
-    },
-    "distillation": {
-        **_ANSWERS,
-        "teacher": "teacher_model",
-        "lmbda": "nothing: the model writes every answer; to mix in those of the dataset, use hft.GKD",
-    },
-    "orpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
-    "cpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
-    "online_dpo": {**_REWARDS, "max_completion_length": "max_new_tokens", "response_length": "max_new_tokens"},
-    "gkd": {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"},
-    "ppo": {
-        "sft_model_path": "model",
-        "reward_funcs": "reward_model, or hft.GRPO for functions",
-        "max_seq_length": "nothing: TRL does not truncate prompts; filter the dataset instead",
-        "max_seq_len": "nothing: TRL does not truncate prompts; filter the dataset instead",
-        "max_length": "response_length",
-        "reward_model_name_or_path": "reward_model",
-        "ref_model": "nothing: the reference is the model that the policy starts from",
-        "value_model_path": "value_model",
-        "max_new_tokens": "response_length",
-        "max_completion_length": "response_length",
-        "beta": "kl_coef",
-        "epsilon": "cliprange",
-        "num_iterations": "num_ppo_epochs",
-        "ppo_epochs": "num_ppo_epochs",
-        "mini_batch_size": "num_mini_batches",
-        "init_kl_coef": "kl_coef",
-        **dict.fromkeys(
-            ("local_batch_size", "local_mini_batch_size", "micro_batch_size", "num_total_batches", "world_size"),
-            "nothing: the trainer computes it",
-        ),
-        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script creates the adapter"),
-    },
-}
 
+def renamed(former: Mapping[str, str], name: str) -> str | None:
+    """What ``name`` is called today, or ``None`` if it is not a former name.
 
-def renamed(method: str, name: str) -> str | None:
-    """What ``name`` is called today in this method, or ``None`` if it is not an old name."""
-    return _METHOD_RENAMES.get(method, {}).get(name) or _COMMON_RENAMES.get(name)
+    Args:
+        former: Former names of one method's arguments, and today's: ``FORMER_NAMES`` of its spec class.
+        name: What was typed.
+    """
+    return former.get(name) or COMMON_RENAMES.get(name)

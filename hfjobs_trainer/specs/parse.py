@@ -188,7 +188,7 @@ def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[st
                 problems.append(Problem("SPEC006", name, why, "remove it"))
         elif name in names.REFUSED:
             problems.append(Problem("SPEC006", name, *names.REFUSED[name]))
-        elif today := names.renamed(method.name, name):
+        elif today := names.renamed(spec.FORMER_NAMES, name):
             gone = today.startswith("nothing")
             fix = "remove it" + today.removeprefix("nothing") if gone else f"use {today}"
             problems.append(Problem("SPEC005", name, unknown, fix))

@@ -87,7 +87,8 @@ def test_a_registered_copy_is_found_by_its_name() -> None:
     try:
         assert hft.METHODS["copied_sft"] is Copied
         assert "copied_sft" in list(hft.METHODS)
-        report = hft.check({"method": "copied_sft", "model": "org/model", "dataset": "org/data"}, facts=FACTS)
+        fields = {"model": "org/model", "dataset": "org/data", "hub_model_id": "me/model"}
+        report = hft.check({"method": "copied_sft", **fields}, facts=FACTS)
         assert report.ok, str(report)
     finally:
         registry.forget("copied_sft")

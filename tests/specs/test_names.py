@@ -9,7 +9,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.names import _COMMON_RENAMES, _METHOD_RENAMES
+from hfjobs_trainer.specs.names import COMMON_RENAMES
 from hfjobs_trainer.specs.registry import METHODS
 from tests.specs.building import problems_of, sft
 
@@ -33,7 +33,7 @@ def test_typos_have_a_suggestion(method: str, typed: str, meant: str) -> None:
 
 
 def renames(method: str) -> dict[str, str]:
-    return _COMMON_RENAMES | _METHOD_RENAMES.get(method, {})
+    return COMMON_RENAMES | dict(METHODS[method].FORMER_NAMES)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.extras import CallingSpec, TaughtSpec, teacher
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Training, one_pass
@@ -40,6 +42,12 @@ class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
         reads_images=True,
         simulated_step=None,
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.ANSWERS,
+        "teacher": "teacher_model",
+        "lmbda": "nothing: the model writes every answer; to mix in those of the dataset, use hft.GKD",
+    }
 
     method: Literal["distillation"] = "distillation"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, Training, reference_passes
@@ -43,6 +44,13 @@ class DPO(DPOArgs, TrainSpec):
         reads_images=True,
         simulated_step="preference",
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.ONE_LENGTH,
+        **names.PAIRS,
+        **names.NO_LIGER,
+        "rpo_alpha": 'loss_type=["sigmoid", "sft"] with loss_weights=[1.0, ...]',
+    }
 
     method: Literal["dpo"] = "dpo"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
@@ -51,6 +51,8 @@ class GKD(GKDArgs, TaughtSpec):
         reads_images=False,
         simulated_step=None,
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"}
 
     method: Literal["gkd"] = "gkd"
 

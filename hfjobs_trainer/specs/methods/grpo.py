@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec, group_answers, judges
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, Training
@@ -45,6 +46,8 @@ class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
         reads_images=True,
         simulated_step="policy_gradient",
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {**names.ANSWERS, **names.REWARDS, **names.POLICY, **names.NO_LIGER}
 
     method: Literal["grpo"] = "grpo"
 

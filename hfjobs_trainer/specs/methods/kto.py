@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import need_columns, training_inputs
 from hfjobs_trainer.specs.registry import method
@@ -47,6 +48,8 @@ class KTO(KTOArgs, TrainSpec):
         reads_images=True,
         simulated_step="unpaired",
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}
 
     method: Literal["kto"] = "kto"
 

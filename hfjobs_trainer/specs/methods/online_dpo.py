@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.extras import RewardedSpec, judges
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Passes, Training
@@ -53,6 +55,16 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
     )
 
     LOGS_FROM_REWARDS: ClassVar[bool] = False
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.REWARDS,
+        "max_completion_length": "max_new_tokens",
+        "response_length": "max_new_tokens",
+    }
+        **names.REWARDS,
+        "max_completion_length": "max_new_tokens",
+        "response_length": "max_new_tokens",
+    }
 
     method: Literal["online_dpo"] = "online_dpo"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs.base import TrainSpec
@@ -43,6 +44,8 @@ class ORPO(ORPOArgs, TrainSpec):
         reads_images=False,
         simulated_step=None,
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"max_prompt_length": "max_length, which covers prompt and completion"}
 
     method: Literal["orpo"] = "orpo"
 

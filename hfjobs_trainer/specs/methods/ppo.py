@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, need, rule
@@ -80,6 +80,30 @@ class PPO(PPOArgs, ScoredSpec):
         reads_images=False,
         simulated_step=None,
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        "sft_model_path": "model",
+        "reward_funcs": "reward_model, or hft.GRPO for functions",
+        "max_seq_length": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "max_seq_len": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "max_length": "response_length",
+        "reward_model_name_or_path": "reward_model",
+        "ref_model": "nothing: the reference is the model that the policy starts from",
+        "value_model_path": "value_model",
+        "max_new_tokens": "response_length",
+        "max_completion_length": "response_length",
+        "beta": "kl_coef",
+        "epsilon": "cliprange",
+        "num_iterations": "num_ppo_epochs",
+        "ppo_epochs": "num_ppo_epochs",
+        "mini_batch_size": "num_mini_batches",
+        "init_kl_coef": "kl_coef",
+        **dict.fromkeys(
+            ("local_batch_size", "local_mini_batch_size", "micro_batch_size", "num_total_batches", "world_size"),
+            "nothing: the trainer computes it",
+        ),
+        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script creates the adapter"),
+    }
 
     method: Literal["ppo"] = "ppo"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Training, one_pass
@@ -36,6 +38,8 @@ class Reward(RewardArgs, TrainSpec):
         reads_images=False,
         simulated_step="scores",
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = names.ONE_LENGTH
 
     method: Literal["reward"] = "reward"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.extras import RewardedSpec, group_answers, judges
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, Training
@@ -40,6 +42,14 @@ class RLOO(RLOOArgs, RewardedSpec):
         reads_images=True,
         simulated_step="policy_gradient",
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.ANSWERS,
+        **names.REWARDS,
+        **names.POLICY,
+        "rloo_k": "num_generations",
+        "normalize_reward": "normalize_advantages",
+    }
 
     method: Literal["rloo"] = "rloo"
 

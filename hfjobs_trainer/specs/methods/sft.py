@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import data_inputs, need_columns
 from hfjobs_trainer.specs.registry import method
@@ -40,6 +41,13 @@ class SFT(SFTArgs, TrainSpec):
         reads_images=True,
         simulated_step="next_token",
     )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.ONE_LENGTH,
+        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
+        "num_of_sequences": "packing",
+        "dataset_batch_size": "nothing: TRL dropped it",
+    }
 
     method: Literal["sft"] = "sft"
 
