@@ -12,11 +12,12 @@ import pytest
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen.rules import area
 from hfjobs_trainer.facts import Facts
-from hfjobs_trainer.planning.check import all_rules, method_names, rules_for, run_rules
+from hfjobs_trainer.planning.check import all_rules, rules_for, run_rules
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import RULES, Found, rule
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.methods.dpo import DPO
+from hfjobs_trainer.specs.registry import lineage
 
 SHARED, OWN = "hfjobs_trainer.planning.rules.", "hfjobs_trainer.specs.methods."
 
@@ -42,7 +43,7 @@ def extended() -> type[DPO]:
 
 
 def test_a_method_keeps_the_rules_of_those_it_extends(extended: type[DPO]) -> None:
-    assert method_names(extended) == {"extended", "dpo"}
+    assert lineage(extended) == ("extended", "dpo")
     codes = [item.code for item in rules_for(extended)]
     assert codes == [item.code for item in rules_for(DPO)]
     assert {"DPO001", "DPO004", "DATA001"} <= set(codes)

@@ -61,10 +61,6 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         "max_completion_length": "max_new_tokens",
         "response_length": "max_new_tokens",
     }
-        **names.REWARDS,
-        "max_completion_length": "max_new_tokens",
-        "response_length": "max_new_tokens",
-    }
 
     method: Literal["online_dpo"] = "online_dpo"
 
