@@ -9,7 +9,7 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.rules import load_rules
 from hfjobs_trainer.problems import RULES, MissingFact, Problem, Rule, Stage, Unchecked
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.registry import METHODS
+from hfjobs_trainer.specs.registry import METHODS, method_names
 from hfjobs_trainer.specs.unparsed import Unparsed, provide_check
 
 
@@ -29,11 +29,6 @@ def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
     for _, rule in sorted(RULES.items()):
         if not methods.isdisjoint(rule.methods) if rule.methods else trains or rule.scripts:
             yield rule
-
-
-def method_names(spec: type[JobSpec]) -> frozenset[str]:
-    """The name of the class's method, and those of the methods that it extends."""
-    return frozenset(base.METHOD.name for base in spec.__mro__ if issubclass(base, JobSpec) and "METHOD" in vars(base))
 
 
 def run_rules(

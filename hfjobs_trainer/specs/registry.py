@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 
 _PACKAGE = "hfjobs_trainer.specs.methods"
 _registered: dict[str, type[TrainSpec]] = {}
@@ -81,6 +81,12 @@ def method(
         return spec
 
     return register
+
+
+def method_names(spec: type[JobSpec]) -> frozenset[str]:
+    """The name of the class's method, and those of the methods that it extends."""
+    records = (vars(base).get("METHOD") for base in spec.__mro__)
+    return frozenset(record.name for record in records if isinstance(record, Method))
 
 
 @cache

@@ -12,11 +12,12 @@ import pytest
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen.rules import area
 from hfjobs_trainer.facts import Facts
-from hfjobs_trainer.planning.check import all_rules, method_names, rules_for, run_rules
+from hfjobs_trainer.planning.check import all_rules, rules_for, run_rules
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import RULES, Found, rule
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.methods.dpo import DPO
+from hfjobs_trainer.specs.registry import method_names
 
 SHARED, OWN = "hfjobs_trainer.planning.rules.", "hfjobs_trainer.specs.methods."
 

@@ -303,8 +303,11 @@ def processes_have_processors(context: Context[TrainSpec]) -> Iterator[Found]:
     if flavor is None or not flavor.vcpu:
         return
     gpus = max(1, context.num_gpus // training_nodes(spec))
-    for name, each in (("dataset_num_proc", 1), ("dataloader_num_workers", gpus)):
-        processes: int = (getattr(spec, name, None) or 0) * each
+    for name, asked, each in (
+        ("dataset_num_proc", context.field("dataset_num_proc", int), 1),
+        ("dataloader_num_workers", spec.dataloader_num_workers, gpus),
+    ):
+        processes = (asked or 0) * each
         if processes > MOST_PER_PROCESSOR * flavor.vcpu:
             which = f" for {gpus} GPUs" if each > 1 else ""
             why = f"starts {processes} processes{which}, {flavor.name} has {flavor.vcpu} processors"

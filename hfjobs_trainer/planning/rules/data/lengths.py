@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.lengths import FEWEST_CHARACTERS, share_above
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import training_inputs
+from hfjobs_trainer.specs.registry import method_names
 
 # The share that is let pass: the longest few rows are hardly ever worth the memory that they take.
 _TOLERATED = 0.05
@@ -45,8 +45,9 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec, data = context.spec, training_inputs(context.spec, context.facts)[0]
-    limit, method = _field(spec, "max_length"), type(spec).METHOD.name
-    splits = method == "sft" and _field(spec, "packing") and _field(spec, "packing_strategy") in _SPLITTING
+    limit, methods = context.field("max_length", int), method_names(type(spec))
+    packs = "sft" in methods and context.field("packing", bool)
+    splits = packs and context.field("packing_strategy", str) in _SPLITTING
     if limit is None or splits or data.exists is False or {"image", "images"} & set(data.columns or ()):
         return
     lengths = data.facts.lengths
@@ -56,12 +57,7 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
     known = need(lengths, f"how many tokens the rows of {data.id} have")
     share = share_above(known, limit)
     if known.unit == "tokens" and share > _TOLERATED:
-        fate = "are left out" if method == "reward" else "lose their end"
+        fate = "are left out" if "reward" in methods else "lose their end"
         longest = _STEP * math.ceil(known.p95 / _STEP)
         why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and {fate}"
         yield Found("max_length", why, f"max_length={longest}, which 95% of them fit in, if memory allows")
-
-
-def _field(spec: TrainSpec, name: str) -> Any:
-    # a spec of which this field did not parse lacks it, and the rule then says nothing
-    return getattr(spec, name)
