@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         SpecError,
     )
     from hfjobs_trainer.facts import Facts
+    from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.problems import Problem, Report
     from hfjobs_trainer.running.backends.hub import HubBackend
@@ -234,7 +235,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def _check_parsed(spec: JobSpec, unparsed: Set[str], backend: str) -> list[Problem]:
+def _check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> list[Problem]:
     # specs stand below the rules, which are loaded once a spec is wrong
     from hfjobs_trainer.planning.check import check_parsed
 

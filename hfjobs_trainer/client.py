@@ -5,15 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hfjobs_trainer.errors import HubUnavailable, SpecError
+from hfjobs_trainer.facts.backends import HUB, BackendName, BackendTraits, traits_of
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Facts
-    from hfjobs_trainer.planning.compare import FlavorComparison
-    from hfjobs_trainer.planning.flavors import FlavorChoice, HardwareTable
-    from hfjobs_trainer.planning.forecast import Estimate
+    from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice, FlavorComparison
+    from hfjobs_trainer.planning.hardware.table import HardwareTable
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.problems import Report
     from hfjobs_trainer.running.backends.base import Backend
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
 
-BackendName = Literal["hub", "local"]
 BackendLike: TypeAlias = "Backend | BackendName | None"
 
 
@@ -50,21 +49,18 @@ class Client:
             object.__setattr__(self, "token", Secret(self.token))
 
     def __repr__(self) -> str:
-        return f"Client(backend={_name(self.backend)!r}, namespace={self.namespace!r})"
+        where = self.backend if isinstance(self.backend, str) else self.backend.name
+        return f"Client(backend={where!r}, namespace={self.namespace!r})"
 
     def gather(
         self, spec: TrainSpec | Script | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
     ) -> Facts:
-        """Read what the plan needs to know of model, dataset, hardware and account; what cannot be had is ``None``.
+        """Read what a plan needs to know about model, dataset, hardware and account; what stays unknown is ``None``.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is no spec.
+            SpecError: ``spec`` is a mapping that is not a valid spec.
         """
-        from hfjobs_trainer.gathering import gather
-
-        where = backend or _name(self.backend)
-        token, endpoint, _ = self._account()
-        return gather(_spec(spec), offline=offline, token=token, endpoint=endpoint, backend=where)
+        return self._gather(_spec(spec), offline, self._traits(backend))
 
     def check(
         self,
@@ -74,23 +70,23 @@ class Client:
         offline: bool = False,
         backend: str | None = None,
     ) -> Report:
-        """Find every problem of a spec, or of a mapping that carries ``method``; what is wrong is never raised."""
-        from hfjobs_trainer.planning.assemble import check_run
-        from hfjobs_trainer.planning.script_plan import check_script
+        """Find every problem of a spec, or of a mapping that carries ``method``; problems are returned, not raised."""
+        from hfjobs_trainer.planning.assemble import draft
+        from hfjobs_trainer.planning.script import check_script
         from hfjobs_trainer.problems import Report
         from hfjobs_trainer.specs.parse import parse
         from hfjobs_trainer.specs.script import Script
 
-        where = backend or _name(self.backend)
-        parsed, problems, subject = parse(spec, backend=where)
+        traits = self._traits(backend)
+        parsed, problems, subject = parse(spec, backend=traits)
         if parsed is None:
             return Report(tuple(problems), (), subject)
         parsed = self._named(parsed)
-        known = facts or self.gather(parsed, offline=offline, backend=where)
+        known = facts or self._gather(parsed, offline, traits)
         if isinstance(parsed, Script):
-            return Report(*check_script(parsed, known, backend=where), subject)
-        checked = check_run(parsed, known, backend=where)
-        return Report(checked.problems, checked.unchecked, subject)
+            return Report(*check_script(parsed, known, backend=traits), subject)
+        found = draft(parsed, known, backend=traits)
+        return Report(found.problems, found.unchecked, subject)
 
     def plan(
         self,
@@ -106,7 +102,7 @@ class Client:
         Args:
             spec: A spec, or a mapping that carries ``method``.
             facts: What is known; default: gathered now.
-            offline: Do not ask the Hub; what it would have told is then unchecked.
+            offline: Do not ask the Hub; what depends on its answers is then unchecked.
             backend: ``"hub"`` or ``"local"``; default: the client's.
             simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
                 process of its own: some seconds, without weights or GPU. Needs ``pip install "hfjobs-trainer[local]"``.
@@ -116,19 +112,19 @@ class Client:
             HFTError: ``simulate``, and the libraries for it are not installed.
         """
         from hfjobs_trainer.planning.assemble import assemble
-        from hfjobs_trainer.planning.script_plan import assemble_script
+        from hfjobs_trainer.planning.script import assemble_script
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
-        where = backend or _name(self.backend)
-        known = facts or self.gather(parsed, offline=offline, backend=where)
+        traits = self._traits(backend)
+        known = facts or self._gather(parsed, offline, traits)
         if isinstance(parsed, Script):
-            return assemble_script(parsed, known, backend=where)
+            return assemble_script(parsed, known, backend=traits)
         if simulate:
             from hfjobs_trainer.gathering.simulation import simulate_for
 
-            known = simulate_for(parsed, known, backend=where)
-        return assemble(parsed, known, backend=where)
+            known = simulate_for(parsed, known, backend=traits)
+        return assemble(parsed, known, backend=traits)
 
     def render(
         self,
@@ -155,19 +151,23 @@ class Client:
     ) -> FlavorChoice:
         """The flavor of Hugging Face Jobs on which the run is expected to cost least, and why not the others.
 
-        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. Where the time that the run takes
-        cannot be told, it is the flavor with the lowest price an hour on which it fits.
+        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. Where the run's duration is
+        unknown, it is the flavor with the lowest hourly price on which the run fits.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is no spec.
+            SpecError: ``spec`` is a mapping that is not a valid spec.
         """
-        from hfjobs_trainer.planning.machine import choose_machine
-        from hfjobs_trainer.planning.script_plan import script_hardware
+        from hfjobs_trainer.planning.choose import choose
+        from hfjobs_trainer.planning.hardware.catalogue import snapshot
+        from hfjobs_trainer.planning.script import choose_for_script
+        from hfjobs_trainer.planning.understand import understand
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
-        known = facts or self.gather(parsed, offline=offline, backend=backend or "hub")
-        return script_hardware(parsed, known) if isinstance(parsed, Script) else choose_machine(parsed, known)
+        known = facts or self._gather(parsed, offline, HUB if backend is None else traits_of(backend))
+        if isinstance(parsed, Script):
+            return choose_for_script(parsed, known)
+        return choose(understand(parsed, known), known.hardware or snapshot())
 
     def compare_flavors(
         self, spec: TrainSpec | Mapping[str, Any], *, facts: Facts | None = None, offline: bool = False
@@ -180,12 +180,15 @@ class Client:
             offline: Do not ask the Hub; prices are then those of the dated snapshot.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is no spec, or an ``hft.Script``, of which nothing can be estimated.
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
         """
-        from hfjobs_trainer.planning.compare import compare_flavors
+        from hfjobs_trainer.planning.choose import compare
+        from hfjobs_trainer.planning.hardware.catalogue import snapshot
+        from hfjobs_trainer.planning.understand import understand
 
         parsed = self._trained(spec)
-        return compare_flavors(parsed, facts or self.gather(parsed, offline=offline, backend="hub"))
+        known = facts or self._gather(parsed, offline, HUB)
+        return compare(understand(parsed, known), known.hardware or snapshot())
 
     def estimate(
         self,
@@ -207,18 +210,19 @@ class Client:
             offline: Do not ask the Hub.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is no spec, or an ``hft.Script``, of which nothing can be estimated.
-            ValueError: Nothing is known of ``gpu``, and the message names those that may be meant; or ``num_gpus`` is
-                not the count in ``gpu``.
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
+            ValueError: ``gpu`` is unknown, and the message suggests others; or ``num_gpus`` contradicts the count in
+                ``gpu``.
         """
-        from hfjobs_trainer.planning.assemble import check_run
-        from hfjobs_trainer.planning.forecast import estimate_on
+        from hfjobs_trainer.planning.assemble import draft
+        from hfjobs_trainer.planning.choose import estimate_on
+        from hfjobs_trainer.planning.understand import understand
 
         parsed = self._trained(spec)
-        known = facts or self.gather(parsed, offline=offline, backend="hub")
+        known = facts or self._gather(parsed, offline, HUB)
         if gpu is None:
-            return check_run(parsed, known, backend="hub").estimate
-        return estimate_on(parsed, known, gpu, num_gpus)
+            return draft(parsed, known, backend=HUB).estimate
+        return estimate_on(understand(parsed, known), gpu, num_gpus)
 
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
         """Print the table of flavors (GPU, memory, disk, price) and return it; prices are live if the Hub answers.
@@ -227,7 +231,8 @@ class Client:
             offline: Do not ask the Hub; the prices are then those of the dated snapshot.
         """
         from hfjobs_trainer.gathering import gather_hardware
-        from hfjobs_trainer.planning.flavors import hardware_table, snapshot
+        from hfjobs_trainer.planning.hardware.catalogue import snapshot
+        from hfjobs_trainer.planning.hardware.table import hardware_table
 
         token, endpoint, _ = self._account()
         live = None if offline else gather_hardware(token=token, endpoint=endpoint)
@@ -250,28 +255,29 @@ class Client:
             dry_run: Return the plan and send nothing.
 
         Raises:
-            SpecError: The run would fail; all reasons at once.
-            BudgetExceeded: It is expected to cost more than ``max_usd``; the other reasons, if any, are told as well.
+            SpecError: The run would fail; lists every reason.
+            BudgetExceeded: It is expected to cost more than ``max_usd``; lists the other problems as well.
             AuthError, QuotaError: The Hub refused.
-            HubUnavailable: The Hub could not be reached, or did not answer what had to be known for the plan.
-            ValueError: ``backend`` names none.
+            HubUnavailable: The Hub could not be reached, or did not answer a question that the plan depends on.
+            ValueError: There is no backend of this name.
         """
-        from hfjobs_trainer.planning.budget import over_budget
         from hfjobs_trainer.planning.plan import Plan
+        from hfjobs_trainer.planning.timeout import over_budget
+        from hfjobs_trainer.running.backends.registry import traits_at
         from hfjobs_trainer.running.job import Job
 
         chosen = backend if backend is not None else self.backend
-        if backend is None and isinstance(what, Plan) and what.backend != _name(self.backend):
+        if backend is None and isinstance(what, Plan) and what.backend != self._traits(None).name:
             chosen = what.backend
-        where = _name(chosen)
-        running = self._backend(chosen)
+        running = self._open(chosen)
+        traits = traits_at(running)
         # paths and problems differ from place to place, so a plan for another one is made anew
-        plan = what if isinstance(what, Plan) and what.backend == where else None
+        plan = what if isinstance(what, Plan) and what.backend == traits.name else None
         if plan is None:
             plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
         if dry_run:
             return plan
-        if where == "hub" and plan.unanswered:
+        if traits.uses_account and plan.unanswered:
             raise _unanswered(plan)
         errors = [problem for problem in plan.problems if problem.severity == "error"]
         if errors:
@@ -293,7 +299,7 @@ class Client:
             method: Only those of this training method.
             labels: Only those that carry these labels.
         """
-        from hfjobs_trainer.planning.labels import slug
+        from hfjobs_trainer.planning.names import slug
         from hfjobs_trainer.running.job import Job
 
         wanted = {"sdk": "hfjobs-trainer", **(labels or {})}
@@ -301,7 +307,7 @@ class Client:
             wanted["group"] = slug(group)
         if method is not None:
             wanted["method"] = method
-        backend = self._backend(self.backend)
+        backend = self._open(self.backend)
         return [Job(record, backend) for record in backend.list(wanted)]
 
     def job(self, job_id: str) -> Job:
@@ -312,7 +318,7 @@ class Client:
         """
         from hfjobs_trainer.running.job import Job
 
-        return Job.from_id(job_id, backend=self._backend(self.backend))
+        return Job.from_id(job_id, backend=self._open(self.backend))
 
     def submit_fields(self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool) -> Any:
         """What ``submit_<method>`` does with its keyword arguments."""
@@ -340,33 +346,35 @@ class Client:
         if not isinstance(parsed, TrainSpec):
             from hfjobs_trainer.problems import Problem
 
-            why = "nobody knows what a script needs, so nothing can be estimated"
+            why = "what a script needs is unknown, so there is no estimate"
             problem = Problem("SCRIPT004", "script", why, "name the flavor: hft.hardware_table()")
             raise SpecError([problem], "Script spec")
         return parsed
 
-    def _backend(self, name: Backend | str) -> Backend:
-        if not isinstance(name, str):
-            return name
-        if name == "hub":
-            from hfjobs_trainer.running.backends.hub import HubBackend
+    def _gather(self, spec: TrainSpec | Script, offline: bool, traits: BackendTraits) -> Facts:
+        from hfjobs_trainer.gathering import gather
 
-            return HubBackend(token=self.token, namespace=self.namespace, endpoint=self.endpoint)
-        if name == "local":
-            from hfjobs_trainer.running.backends.local import LocalBackend
+        token, endpoint, _ = self._account()
+        return gather(spec, offline=offline, token=token, endpoint=endpoint, backend=traits)
 
-            return LocalBackend()
-        raise ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')
+    def _traits(self, backend: str | None) -> BackendTraits:
+        """Traits of the backend of this name; by default, of the client's."""
+        from hfjobs_trainer.running.backends.registry import traits_at
+
+        return traits_at(self.backend if backend is None else backend)
+
+    def _open(self, backend: Backend | str) -> Backend:
+        from hfjobs_trainer.running.backends.registry import open_backend
+
+        if not isinstance(backend, str):
+            return backend
+        return open_backend(backend, token=self.token, namespace=self.namespace, endpoint=self.endpoint)
 
 
 def _unanswered(plan: Plan) -> HubUnavailable:
     about = ", ".join(plan.unanswered)
-    later = "Submit the spec again once it answers; see https://status.huggingface.co"
-    return HubUnavailable(f"nothing was submitted, since the Hub told nothing about {about}. {later}")
-
-
-def _name(backend: Backend | str) -> str:
-    return backend if isinstance(backend, str) else backend.name
+    later = "Submit the spec again once it does; see https://status.huggingface.co"
+    return HubUnavailable(f"nothing was submitted: the Hub did not answer for {about}. {later}")
 
 
 def _spec(raw: TrainSpec | Script | Mapping[str, Any]) -> TrainSpec | Script:

@@ -1,10 +1,10 @@
-"""Access tokens and keys, told from how they look."""
+"""Access tokens and keys, recognized by their form."""
 
 from __future__ import annotations
 
 import re
 
-# Every service marks its tokens with a prefix; random text without one (a commit hash, say) is no token. A password in
+# Every service marks its tokens with a prefix; random text without one (say, a commit hash) is no token. A password in
 # a URL stands between ":" and "@"; one in braces or with a "$" is the name of a variable, and "password" a placeholder.
 _NO_PASSWORD = r"(?:pass(?:word|wd)?|x+|\*+|\.+)"
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(

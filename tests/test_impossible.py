@@ -75,8 +75,8 @@ def requirements(script: str) -> list[str]:
 # -- what is sent
 
 
-def test_a_request_has_no_arguments_and_no_volumes() -> None:
-    # arguments that name a file, here or in the container, are what the client mistakes; /data is its own mount
+def test_a_request_has_no_arguments() -> None:
+    # those that name a file, here or in the container, are what the client mistakes
     assert {field.name for field in fields(JobRequest)} == {
         "script",
         "name",
@@ -88,6 +88,11 @@ def test_a_request_has_no_arguments_and_no_volumes() -> None:
         "namespace",
         "image",
         "nodes",
+        "volumes",
+        "attempts",
+        "ssh",
+        "expose",
+        "resource_group_id",
     }
 
 
@@ -161,6 +166,7 @@ def test_versions_are_those_that_are_installed_here(method: str) -> None:
     assert here.items() <= dict(text.split("==") for text in requirements(plan(method).script)).items()
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
 @pytest.mark.parametrize("method", HERE)
@@ -174,6 +180,7 @@ def test_every_import_of_a_script_exists(method: str) -> None:
             assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
 @pytest.mark.parametrize("method", HERE)

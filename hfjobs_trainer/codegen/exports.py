@@ -61,6 +61,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.specs.base import JobSpec
 {imports}
 
@@ -93,7 +94,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def _check_parsed(spec: JobSpec, unparsed: Set[str], backend: str) -> list[Problem]:
+def _check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> list[Problem]:
     # specs stand below the rules, which are loaded once a spec is wrong
     from hfjobs_trainer.planning.check import check_parsed
 

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Never
 
+from hfjobs_trainer.codegen.form_examples import EXAMPLES
 from hfjobs_trainer.planning.check import all_rules
 from hfjobs_trainer.problems import Rule
 from hfjobs_trainer.specs import load, parse
@@ -113,7 +114,9 @@ def _kind(rule: Rule[Never] | None) -> str:
 
 
 def _plain(code: str, text: str) -> str:
-    return f"### {code}\n\n{text}\n\n*error, script*\n"
+    pieces = {"Example": EXAMPLES[code].bad, "Use instead": EXAMPLES[code].good}
+    blocks = [f"**{heading}**\n\n```python\n{example}\n```\n" for heading, example in pieces.items()]
+    return "\n".join([f"### {code}\n", f"**{text}**\n", "*error, script*\n", *blocks])
 
 
 def _rule(rule: Rule[Never]) -> str:

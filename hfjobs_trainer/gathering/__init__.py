@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
+from hfjobs_trainer.facts.backends import BackendTraits, traits_of
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
 from hfjobs_trainer.gathering.lengths import Count, measure
@@ -33,20 +34,20 @@ def gather(
     offline: bool = False,
     token: str | None = None,
     endpoint: str | None = None,
-    backend: str = "hub",
+    backend: str | BackendTraits = "hub",
 ) -> Facts:
-    """Find out what a plan for ``spec`` needs to know; what cannot be known is ``None``.
+    """Find out what a plan for ``spec`` needs to know; what stays unknown is ``None``.
 
-    Local paths are read from disk, Hub ids are asked of the Hub, all at once and for 8 seconds at most; what fails for
-    a moment is asked again in that time. A file that is broken or a Hub that is away raises nothing;
-    ``Facts.unanswered`` tells what the Hub did not answer.
+    Local paths are read from disk, Hub ids are looked up on the Hub, in parallel and for 8 seconds at most; transient
+    failures are retried in that time. A broken file or an unreachable Hub raises nothing; ``Facts.unanswered`` lists
+    what the Hub did not answer for.
 
     Args:
         spec: What is to be trained.
-        offline: Ask the Hub nothing; so does ``HF_HUB_OFFLINE=1``.
+        offline: Do not ask the Hub; ``HF_HUB_OFFLINE=1`` does the same.
         token: Access token; by default the one that ``hf auth login`` stored or ``HF_TOKEN`` holds.
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
-        backend: ``"hub"``, or ``"local"``, for which neither flavors nor the account are looked up.
+        backend: Where it would run; flavors and the account are looked up where an account pays (``"hub"``).
     """
     from hfjobs_trainer.gathering.script import read_script
     from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
@@ -54,13 +55,13 @@ def gather(
 
     token = (token or attempt(_stored_token) or "").strip() or None
     hub = None if offline or _client_is_offline() else Hub(endpoint, token)
-    remote = hub if backend == "hub" else None
-    # All questions are asked before the first answer is awaited, and the disk is read meanwhile.
+    remote = hub if traits_of(backend).uses_account else None
+    # All requests start before the first answer is awaited, and the disk is read meanwhile.
     hardware = remote.ask_hardware() if remote else None
     account = remote.ask_account() if remote else None
     if isinstance(spec, Script):
-        asks_nobody = offline or _client_is_offline()
-        script = read_script(spec, offline=asks_nobody, token=token, endpoint=endpoint)
+        is_offline = offline or _client_is_offline()
+        script = read_script(spec, offline=is_offline, token=token, endpoint=endpoint)
         return Facts(
             script=script,
             hardware=hardware() if hardware else None,
@@ -96,7 +97,7 @@ def gather(
 
 
 def gather_hardware(*, token: str | None = None, endpoint: str | None = None) -> HardwareFacts | None:
-    """The flavors on offer now, with prices; ``None`` if the Hub does not say within seconds, or may not be asked.
+    """The flavors on offer now, with prices; ``None`` if the Hub does not answer within seconds, or is not to be asked.
 
     Args:
         token: Not needed: the list is public.
@@ -108,7 +109,7 @@ def gather_hardware(*, token: str | None = None, endpoint: str | None = None) ->
 def _unanswered(hub: Hub | None, offline: bool) -> tuple[str, ...]:
     if hub is not None:
         return tuple(hub.unanswered)
-    return () if offline else ("anything (HF_HUB_OFFLINE is set)",)
+    return () if offline else ("anything (not asked: HF_HUB_OFFLINE is set)",)
 
 
 def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], ModelFacts]:
@@ -172,7 +173,7 @@ def _one_dataset(
 
 
 def _first(dataset: Dataset, facts: DatasetFacts) -> int | None:
-    """How many rows are taken from the first on; ``None`` if all are."""
+    """How many rows from the first on are used; ``None`` for all."""
     sliced = facts.num_rows if "[" in dataset.split else None
     bounds = [bound for bound in (dataset.num_samples, sliced) if bound is not None]
     return min(bounds, default=None)
@@ -185,7 +186,7 @@ def _stored_token() -> str | None:
 
 
 def _client_is_offline() -> bool:
-    from huggingface_hub import constants
+    from huggingface_hub import is_offline_mode
 
     # The client reads the variable when it is imported; here one that was set later counts too.
-    return constants.is_offline_mode() or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    return is_offline_mode() or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

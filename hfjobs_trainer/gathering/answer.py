@@ -1,4 +1,4 @@
-"""One question to a server: asked again while that may help, and never raising."""
+"""One request to a server, retried while that may help; never raises."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from hfjobs_trainer.transient import is_transient, is_transient_status
 
 T = TypeVar("T")
 
@@ -25,10 +27,10 @@ class Answer(Generic[T]):
 
     Attributes:
         value: The answer itself.
-        refused: HTTP status with which the server refused it for good.
+        refused: HTTP status with which the server refused for good.
         gated: Whether it refused because the repository is gated.
-        failure: Why there is no answer though there may be one, such as ``"HTTP status 503"``; ``None`` if there is.
-        again: Shortest wait before it is worth asking again, seconds; ``None`` if that would not help.
+        failure: Why there is no answer for now, such as ``"HTTP status 503"``; ``None`` if there is one.
+        again: Shortest wait before a retry, seconds; ``None`` if that would not help.
     """
 
     value: T | None = None
@@ -39,7 +41,7 @@ class Answer(Generic[T]):
 
 
 def ask(call: Callable[[], T], deadline: float) -> Answer[T]:
-    """The answer to ``call``; where there is none that lasts, of the last of three attempts.
+    """The answer to ``call``; after transient failures, that of the last of three attempts.
 
     Args:
         call: Asks once, and raises what the Hub's client raises.
@@ -57,20 +59,18 @@ def ask(call: Callable[[], T], deadline: float) -> Answer[T]:
 
 
 def _ask_once(call: Callable[[], T]) -> Answer[T]:
-    import httpx2
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
     try:
         return Answer(call())
     except HfHubHTTPError as error:
         status = error.response.status_code
-        if status in (408, 429) or (status >= 500 and status != _NEVER):
+        if is_transient_status(status) and status != _NEVER:
             wait = error.response.headers.get("Retry-After", "")
             return Answer(failure=f"HTTP status {status}", again=float(wait) if wait.isdecimal() else 0.0)
         return Answer(refused=status, gated=isinstance(error, GatedRepoError))
     except Exception as error:
         # No list of exceptions would be complete, and messages could quote what must stay private: the kind alone.
         kind = type(error).__name__
-        logger.debug("a fact could not be had: %s", kind)
-        is_broken = isinstance(error, (httpx2.HTTPError, ValueError))
-        return Answer(failure=kind, again=0.0 if is_broken else None)
+        logger.debug("a fact could not be read: %s", kind)
+        return Answer(failure=kind, again=0.0 if is_transient(error) else None)

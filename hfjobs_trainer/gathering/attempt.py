@@ -1,4 +1,4 @@
-"""How facts are had: an attempt that may fail, for whatever reason, without stopping anything."""
+"""How facts are read: an attempt may fail for any reason without stopping anything."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ logger = logging.getLogger("hfjobs_trainer")
 def attempt(read: Callable[[], T]) -> T | None:
     """What ``read`` returns, or ``None`` if it fails: the fact is then unknown.
 
-    Files and answers of others can be broken in any way, so that no list of exceptions would be complete. Only the kind
+    Files and answers can be broken in any way, so no list of exceptions would be complete. Only the kind
     of the failure is logged, at level DEBUG: messages could quote what must stay private.
     """
     try:
         return read()
     except Exception as error:
-        logger.debug("a fact could not be had: %s", type(error).__name__)
+        logger.debug("a fact could not be read: %s", type(error).__name__)
         return None

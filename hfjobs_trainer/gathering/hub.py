@@ -1,8 +1,8 @@
 """Facts that the Hub knows: models, datasets, the hardware on offer, the account.
 
-Every question is asked in a thread of its own and the answers are awaited until one common deadline: a Hub that is slow
-or away costs a few seconds, never the plan. What fails for a moment is asked again until then, and what the Hub refuses
-is asked without the token.
+Every request runs in a thread of its own, and the answers are awaited until one common deadline: a slow or unreachable
+Hub costs a few seconds, never the plan. Transient failures are retried until then, and what the Hub refuses is asked
+again without the token.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from hfjobs_trainer.gathering.config import has_template, main_dtype, read_confi
 from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
 from hfjobs_trainer.gathering.tokenizer import download
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
-from hfjobs_trainer.planning.offers import parse_live
+from hfjobs_trainer.planning.hardware.catalogue import parse_live
 from hfjobs_trainer.specs.locations import is_valid_repo_id
 from hfjobs_trainer.specs.splits import count_rows, split_names
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import DatasetInfo, HfApi, ModelInfo
+    from huggingface_hub import DatasetInfo, HfApi, ModelInfo
 
     from hfjobs_trainer.specs.groups import Dataset
 
@@ -46,13 +46,13 @@ _TEMPLATE_FILES = {"chat_template.jinja", "chat_template.json"}
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A Hub, who asks it, and until when answers are awaited.
+    """A Hub, who asks it, and the deadline for its answers.
 
     Attributes:
         endpoint: Address of the Hub; ``None`` for the client's default.
         token: Token of the one who asks; ``None`` to ask anonymously.
         deadline: Time of ``time.monotonic`` after which an answer counts as missing, seconds.
-        unanswered: Filled with what the Hub was asked about and did not answer, and why: the account, and repositories.
+        unanswered: Filled with what the Hub did not answer for, and why: the account, and repositories.
     """
 
     endpoint: str | None = None
@@ -61,7 +61,7 @@ class Hub:
     unanswered: list[str] = field(default_factory=list[str], repr=False, compare=False)
 
     def ask_model(self, repo_id: str, revision: str | None) -> Callable[[], ModelFacts]:
-        """Ask for a model; the function that is returned waits for the answers and puts them together."""
+        """Request a model; the returned function waits for the answers and combines them."""
         if not is_valid_repo_id(repo_id):
             return lambda: ModelFacts(exists=False)
         info = self._ask(lambda token: self._api(token).model_info(repo_id, revision=revision, timeout=self._seconds()))
@@ -70,7 +70,7 @@ class Hub:
         return lambda: _model_facts(self._noted(repo_id, info()), config(), tokenizer())
 
     def ask_adapter(self, repo_id: str, revision: str | None) -> Callable[[], ModelFacts]:
-        """Ask for an adapter; the function that is returned waits for the answers and puts them together."""
+        """Request an adapter; the returned function waits for the answers and combines them."""
         if not is_valid_repo_id(repo_id):
             return lambda: ModelFacts(exists=False)
         model = self.ask_model(repo_id, revision)
@@ -78,7 +78,7 @@ class Hub:
         return lambda: replace(model(), task_type=as_text((config().value or {}).get("task_type")))
 
     def ask_tokenizer(self, repo_id: str, revision: str | None) -> Callable[[], Path | None]:
-        """Have a model's ``tokenizer.json`` in the client's cache; the function that is returned waits for it.
+        """Get a model's ``tokenizer.json`` into the client's cache; the returned function waits for it.
 
         It is downloaded if it is not there yet and is small enough, and stays there for the next time.
         """
@@ -90,7 +90,7 @@ class Hub:
     def ask_dataset(
         self, dataset: Dataset, columns: Iterable[str] = ()
     ) -> Callable[[], tuple[DatasetFacts, list[Json]]]:
-        """Ask for a dataset; the function that is returned waits for the answers.
+        """Request a dataset; the returned function waits for the answers.
 
         Its second value are the first rows of the (first) split, up to 100 of them and as far as ``columns`` are whole
         there; none where the dataset viewer does not show what the spec asks for.
@@ -101,7 +101,7 @@ class Hub:
         info = self._ask(
             lambda token: self._api(token).dataset_info(repo_id, revision=revision, timeout=self._seconds())
         )
-        # it knows the main branch only, and files as the card declares them
+        # the viewer shows only the main branch, and files as the card declares them
         is_shown = revision in (None, "main") and dataset.data_dir is None and dataset.data_files is None
         size = self._ask(lambda token: self._view("/size", token, dataset=repo_id) if is_shown else _NOTHING)
         split = next(iter(split_names(dataset.split)), None)
@@ -125,12 +125,12 @@ class Hub:
         return answer
 
     def ask_hardware(self) -> Callable[[], HardwareFacts | None]:
-        """Ask which flavors there are; the function that is returned gives ``None`` if that stays unknown."""
+        """Request the flavors; the returned function gives ``None`` if they stay unknown."""
         answer = self._ask(lambda _: _hardware_facts(self._get("/api/jobs/hardware", False)))
         return lambda: answer().value
 
     def ask_account(self) -> Callable[[], AccountFacts]:
-        """Ask whose token it is; without a token nothing is asked."""
+        """Request the owner of the token; without a token, nothing is requested."""
         token = self.token
         if not token:
             return lambda: AccountFacts(has_token=False)
@@ -175,19 +175,17 @@ class Hub:
         return HfApi(endpoint=self.endpoint, token=token)
 
     def _get(self, path: str, token: Token) -> object:
-        # Through the client's session rather than HfApi.whoami and list_jobs_hardware, which know no timeout.
-        from huggingface_hub import constants, get_session
+        # Through the client's session rather than HfApi.whoami and list_jobs_hardware, which have no timeout.
+        from huggingface_hub import get_session
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyright: ignore[reportUnknownVariableType]
 
-        url = path if "://" in path else (self.endpoint or constants.ENDPOINT).rstrip("/") + path
+        url = path if "://" in path else self._api(False).endpoint.rstrip("/") + path
         response = get_session().get(url, headers=build_hf_headers(token=token), timeout=self._seconds())
         hf_raise_for_status(response)
         return response.json()
 
     def _view(self, path: str, token: Token, **query: str) -> Json:
-        from huggingface_hub import constants
-
-        return as_json(self._get(viewer.viewer_url(self.endpoint or constants.ENDPOINT, path, **query), token))
+        return as_json(self._get(viewer.viewer_url(self._api(False).endpoint, path, **query), token))
 
     def _read_file(self, repo_id: str, name: str, revision: str | None, token: Token) -> Json:
         from huggingface_hub import hf_hub_url
@@ -294,7 +292,7 @@ def _hardware_facts(listed: object) -> HardwareFacts | None:
 
 def _owned(account: Json) -> Json:
     if as_text(account.get("name")) is None:
-        raise ValueError("an account without a name")
+        raise KeyError("name")
     return account
 
 

@@ -14,7 +14,7 @@ from hfjobs_trainer.gathering.config import has_template, main_dtype, read_confi
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
 
 ADAPTER_CONFIG = "adapter_config.json"
-"""File by which PEFT knows an adapter."""
+"""File by which PEFT recognizes an adapter."""
 
 # The format's own limit.
 _MAX_HEADER_BYTES = 100_000_000
@@ -55,7 +55,7 @@ def read_json(path: Path) -> Json:
     """The JSON object in a file, empty if it holds something else.
 
     Raises:
-        OSError, ValueError: It cannot be read, or is no JSON.
+        OSError, ValueError: It cannot be read, or is not JSON.
     """
     return as_json(json.loads(path.read_text(encoding="utf-8")))
 
@@ -93,7 +93,7 @@ def _read_header(path: Path) -> Json:
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > _MAX_HEADER_BYTES:
-            raise ValueError(f"{path.name} is no safetensors file")
+            raise ValueError(f"{path.name} is not a safetensors file")
         return as_json(json.loads(stream.read(length)))
 
 

@@ -50,7 +50,7 @@ def _count_rows(rows: Sequence[int | None], fractions: Sequence[float | None]) -
         return sum(known)
     if len(shares) < len(rows):
         return None
-    # as many as can be had in these proportions without repeating any
+    # as many as these proportions allow without repeating any
     weights = [share / sum(shares) for share in shares]
     total = min(count / weight for count, weight in zip(known, weights, strict=True))
     return sum(round(weight * total) for weight in weights)

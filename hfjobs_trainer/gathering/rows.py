@@ -103,7 +103,7 @@ def _group_bytes(group: Any, columns: set[str]) -> int:
 
 
 def _few_bytes(batches: Iterable[Any], limit: int = MAX_BYTES) -> list[Json]:
-    """The rows of ``batches``, of which none is looked at once ``limit`` bytes are reached."""
+    """The rows of ``batches``, until ``limit`` bytes are reached."""
     rows: list[Json] = []
     for batch in batches:
         rows += batch.to_pylist()

@@ -21,7 +21,7 @@ _GITHUB_PAGE = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:blob|raw)/(.+)"
 
 
 def read_script(spec: Script, *, offline: bool, token: str | None, endpoint: str | None) -> ScriptFacts:
-    """Read a script, once; what went wrong is told by ``problem``."""
+    """Read a script once; ``problem`` says what went wrong."""
     files = {item: str(Path(item).absolute()) for item in spec.script_args if _is_file(item)}
     if not spec.is_remote:
         return _facts(_from_disk(spec.script), files)
@@ -38,7 +38,7 @@ def _facts(read: bytes | str, files: dict[str, str]) -> ScriptFacts:
     try:
         text = read.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
-        return ScriptFacts(problem="it is no UTF-8 text", local_files=files)
+        return ScriptFacts(problem="it is not UTF-8 text", local_files=files)
     return ScriptFacts(text, hashlib.sha256(read).hexdigest(), None, files)
 
 
@@ -50,10 +50,10 @@ def _from_disk(path: str) -> bytes | str:
 
 
 def _download(url: str, token: str | None, endpoint: str | None) -> bytes | str:
-    from huggingface_hub import constants, get_session
+    from huggingface_hub import HfApi, get_session
     from huggingface_hub.utils import hf_raise_for_status
 
-    hub = (endpoint or constants.ENDPOINT).rstrip("/")
+    hub = HfApi(endpoint=endpoint).endpoint.rstrip("/")
     # The token is for the Hub alone.
     headers = {"authorization": f"Bearer {token}"} if token and url.startswith(f"{hub}/") else {}
 

@@ -35,7 +35,7 @@ class Table:
 
 
 def read_table(paths: Sequence[Path]) -> Table:
-    """The table that these files make up together; what cannot be told is ``None``."""
+    """The table that these files make up together; what is unknown is ``None``."""
     tables = [attempt(lambda path=path: _read_file(path)) or Table() for path in paths]
     columns = [table.columns for table in tables if table.columns is not None]
     rows = [table.num_rows for table in tables if table.num_rows is not None]
@@ -138,7 +138,7 @@ def _read_csv(path: Path) -> Table:
         columns = tuple(header) if header else None
         if columns is None or _size(path) > MAX_CSV_BYTES:
             return Table(columns)
-        # A quoted line break is no end of a row; an empty line is no row.
+        # A quoted line break does not end a row; an empty line is not a row.
         return Table(columns, attempt(lambda: sum(bool(row) for row in reader)))
 
 

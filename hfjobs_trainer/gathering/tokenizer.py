@@ -51,9 +51,7 @@ def download(
     Raises:
         HfHubHTTPError, OSError: The Hub refuses it, or the cache cannot be written.
     """
-    import huggingface_hub
-
-    client: Any = huggingface_hub
+    client: Any = importlib.import_module("huggingface_hub")  # in part without types
     bar: Any = client.utils.tqdm
 
     def stay_silent(self: object, *arguments: Any, **options: Any) -> None:

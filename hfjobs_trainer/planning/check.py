@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from typing import Never, cast
 
+from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.rules import load_rules
+from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.problems import RULES, MissingFact, Problem, Rule, Stage, Unchecked
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.registry import METHODS, method_names
+from hfjobs_trainer.specs.registry import METHODS, lineage
 from hfjobs_trainer.specs.unparsed import Unparsed, provide_check
+
+STAGES: tuple[Stage, ...] = ("spec", "run")
 
 
 def all_rules() -> Mapping[str, Rule[Never]]:
@@ -24,7 +30,7 @@ def all_rules() -> Mapping[str, Rule[Never]]:
 def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
     """The rules that concern a spec class, in the order of their codes; loads no other method than its own."""
     load_rules()
-    methods = method_names(spec)
+    methods = frozenset(lineage(spec))
     trains = issubclass(spec, TrainSpec)
     for _, rule in sorted(RULES.items()):
         if not methods.isdisjoint(rule.methods) if rule.methods else trains or rule.scripts:
@@ -60,10 +66,28 @@ def run_rules(
     return problems, unchecked
 
 
-def check_parsed(spec: JobSpec, unparsed: Set[str], backend: str) -> list[Problem]:
+def check(context: Context[JobSpec]) -> tuple[tuple[Problem, ...], tuple[Unchecked, ...]]:
+    """What is wrong, and which rules lacked a fact; where no machine is rented, only what concerns the script."""
+    problems: list[Problem] = []
+    unchecked: list[Unchecked] = []
+    for stage in STAGES:
+        found, lacking = run_rules(context, stage)
+        problems += found
+        unchecked += lacking
+    if context.backend.rents:
+        return tuple(problems), tuple(unchecked)
+    here = tuple(problem for problem in problems if problem.scope == "script")
+    return here, tuple(item for item in unchecked if RULES[item.code].scope == "script")
+
+
+def check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> list[Problem]:
     """What the rules say of the fields that did parse; see ``specs.unparsed``."""
-    problems, _ = run_rules(Context(spec, backend=backend), "spec", unparsed)
-    return [problem for problem in problems if problem.scope == "script" or backend != "local"]
+    understood = None
+    if isinstance(spec, TrainSpec):
+        with suppress(Unparsed):
+            understood = understand(spec, Facts())
+    problems, _ = run_rules(Context(spec, backend=backend, understood=understood), "spec", unparsed)
+    return [problem for problem in problems if problem.scope == "script" or backend.rents]
 
 
 provide_check(check_parsed)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor
-    from hfjobs_trainer.planning.flavors import FlavorChoice
-    from hfjobs_trainer.planning.forecast import Estimate
+    from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
+    from hfjobs_trainer.planning.run import Run
     from hfjobs_trainer.problems import Problem, Unchecked
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
@@ -30,6 +30,32 @@ class Decision:
     why: str
 
 
+Decide = Callable[[str, Any, str], Any]
+"""Records a decision (path, value, why) and returns its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A bucket or repository that a job sees as a folder, in the words of ``huggingface_hub.Volume``.
+
+    Attributes:
+        type: What it is.
+        source: Its id, such as ``"me/bucket"``.
+        mount_path: The folder in the job, such as ``"/checkpoints"``; ``/data`` is the script's.
+        revision: Branch, tag or commit of a repository; ``None`` for the main branch.
+        read_only: Whether the job may only read it; ``None`` for the default of the Hub, with which it may write to a
+            bucket and to nothing else.
+        path: Folder within it; ``None`` for all of it.
+    """
+
+    type: Literal["bucket", "model", "dataset", "space"]
+    source: str
+    mount_path: str
+    revision: str | None = None
+    read_only: bool | None = None
+    path: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class JobRequest:
     """What a backend is asked to run; secrets by name only.
@@ -45,6 +71,11 @@ class JobRequest:
         namespace: User or organization that runs and pays; ``None`` for the token's owner.
         image: Docker image; ``None`` for the default of ``run_uv_job``.
         nodes: Machines that run the script together, each as a job of its own.
+        volumes: What the job sees as folders, on Hugging Face Jobs; so are those that follow.
+        attempts: How often the job is started at most, if it fails.
+        ssh: Whether it can be reached by SSH.
+        expose: Ports that can be reached through the proxy of Jobs, by those who may see the job.
+        resource_group_id: Resource group of the organization that pays; ``None`` for none.
     """
 
     script: str
@@ -57,6 +88,11 @@ class JobRequest:
     namespace: str | None = None
     image: str | None = None
     nodes: int = 1
+    volumes: tuple[Volume, ...] = ()
+    attempts: int = 1
+    ssh: bool = False
+    expose: tuple[int, ...] = ()
+    resource_group_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +112,7 @@ class Plan:
         prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
         unanswered: What the Hub did not answer when it was asked, and why; ``submit`` to the Hub then raises
             ``HubUnavailable``.
+        run: The spec, understood; ``None`` of a script that exists already.
     """
 
     spec: TrainSpec | Script
@@ -89,6 +126,7 @@ class Plan:
     unchecked: tuple[Unchecked, ...] = ()
     prices: str = ""
     unanswered: tuple[str, ...] = ()
+    run: Run | None = field(default=None, repr=False, compare=False)
 
     @property
     def script(self) -> str:

@@ -60,7 +60,7 @@ class Event:
 
 
 def read_events(lines: Iterable[str]) -> Iterator[Event]:
-    """Find the events in a log; every other line is passed over in silence."""
+    """Find the events in a log; every other line is skipped."""
     for line in lines:
         for part in re.split(r"[\r\n]", line):
             event = parse_event(part)

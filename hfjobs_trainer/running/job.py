@@ -1,4 +1,4 @@
-"""A submitted run: where it is, what it says, how it ended."""
+"""A submitted run: its status, its log, its result."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
 from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus
+from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
 from hfjobs_trainer.running.events import Event, parse_event, read_events
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.facts.backends import BackendName
 
 # Lines of the log that come with a failure.
 TAIL_LINES = 20
-# Pauses between two looks at a job's status, seconds: short at first, since what fails early should be known early.
+# Pauses between two checks of a job's status, seconds: short at first, so that an early failure is seen early.
 FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH = 0.2, 5.0, 1.3
-# How many of these looks in a row may fail while the end is waited for: as many as when a log is followed.
+# How many of these checks in a row may fail while waiting for the end: as many as when following a log.
 TOLERATED_FAILURES = 30
 
 
@@ -62,23 +66,21 @@ class Job:
         self._backend = backend
 
     @classmethod
-    def from_id(
-        cls, job_id: str, *, backend: Backend | Literal["hub", "local"] | None = None, token: str | None = None
-    ) -> Job:
+    def from_id(cls, job_id: str, *, backend: Backend | BackendName | None = None, token: str | None = None) -> Job:
         """Find a job again, in another process or on another day.
 
         Args:
             job_id: ``"namespace/id"`` on Hugging Face Jobs, ``"local/..."`` on this machine.
-            backend: Where it runs, a ``Backend`` or its name; by default told from the id.
+            backend: Where it runs, a ``Backend`` or its name; by default, the one that the id implies.
             token: Hugging Face token; by default the one of the environment or of ``hf auth login``.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
-            ValueError: ``backend`` names none.
+            ValueError: There is no backend of this name.
         """
-        chosen = _backend_of(job_id) if backend is None else backend
+        chosen = backend_of(job_id) if backend is None else backend
         if isinstance(chosen, str):
-            chosen = _backend_named(chosen, token)
+            chosen = open_backend(chosen, token=token)
         return cls(chosen.inspect(job_id), chosen)
 
     def __repr__(self) -> str:
@@ -129,18 +131,18 @@ class Job:
     def wait(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> Job:
         """Wait until the job has ended, well or not: ``job.wait().raise_for_status()``.
 
-        Outages of the Hub are waited out, up to 30 looks in a row, each of which repeats its request some times itself.
+        Outages of the Hub are waited out: up to 30 checks in a row may fail, each after retries of its own.
 
         Args:
             timeout: How long to wait at most, seconds; ``None`` for as long as it takes.
-            poll: Longest pause between two looks, seconds; the first looks follow each other faster.
+            poll: Longest pause between two checks, seconds; the first ones follow each other faster.
 
         Returns:
             This job.
 
         Raises:
-            TimeoutError: The time has passed, a last look that is under way not counted. The job goes on.
-            HubUnavailable: The outage lasts. The job goes on.
+            TimeoutError: The time has passed; a check under way is finished first. The job keeps running.
+            HubUnavailable: The outage lasts. The job keeps running.
         """
         self.wait_for_end(timeout, poll)
         return self
@@ -153,7 +155,7 @@ class Job:
         while True:
             try:
                 status = self.status()
-            except (HubUnavailable, QuotaError):  # too many requests, the latter: looking costs no credits
+            except (HubUnavailable, QuotaError):  # the latter means too many requests here: checking costs no credits
                 failures += 1
                 if failures > TOLERATED_FAILURES:
                     raise
@@ -164,7 +166,7 @@ class Job:
             left = pause if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(
-                    f"job {self.id} is still in {stage} after {timeout:g} s; it goes on: wait again, or stop it"
+                    f"job {self.id} is still in {stage} after {timeout:g} s; it keeps running: wait again, or stop it"
                     " with job.cancel()"
                 )
             time.sleep(min(pause, left))
@@ -183,7 +185,7 @@ class Job:
         if not status.is_terminal or status.succeeded:
             return
         tail: deque[str] = deque(maxlen=TAIL_LINES)
-        with contextlib.suppress(BackendError):  # that it failed is known all the same
+        with contextlib.suppress(BackendError):  # the failure itself is known
             tail.extend(line for line in self.logs() if line.strip() and parse_event(line) is None)
         raise JobFailed(self.id, status, tail)
 
@@ -192,7 +194,7 @@ class Job:
         self._backend.cancel(self.id)
 
     def cost(self) -> float | None:
-        """What the job has cost so far, US dollars, all nodes together; ``None`` if the machine's price is not known.
+        """What the job has cost so far, US dollars, all nodes together; ``None`` if the machine's price is unknown.
 
         The price is today's, and each started minute of a running node counts as a whole one (huggingface/hub-docs:
         docs/hub/jobs-pricing.md says that jobs are billed by the minute while they start or run).
@@ -209,20 +211,19 @@ class Job:
 
         Raises:
             JobFailed: It ended without success.
-            TimeoutError: The time has passed. The job goes on.
-            HubUnavailable: An outage lasts, as for ``wait``; or the log, too, could not be read for 30 times in a row.
+            TimeoutError: The time has passed. The job keeps running.
+            HubUnavailable: An outage lasts, as for ``wait``; or the log could not be read 30 times in a row.
         """
         self._raise_unless_well(self.wait_for_end(timeout))
         folder = Path(self._record.folder) if self._record.folder else None
         metrics: dict[str, float | None] = {}
         last: dict[str, Event] = {}
-        for event in self.events(follow=True):  # which waits outages out, and sees to it that the log is whole
+        for event in self.events(follow=True):  # waits outages out, and reads the whole log
             metrics |= event.metrics
             last[event.kind] = event
         nothing = Event("", 0.0)
         end, pushed = last.get("end", nothing), last.get("pushed", nothing)
-        # A path on a rented machine is gone with it.
-        path = end.data.get("output_dir") if self._backend.name != "hub" else None
+        path = end.data.get("output_dir") if traits_at(self._backend).keeps_files else None
         trackio = folder / "trackio" if folder else None
         return JobResult(
             model=pushed.data.get("repo") or path,
@@ -241,25 +242,3 @@ def _minutes(status: JobStatus) -> int:
         return 0
     seconds = ((status.finished_at or datetime.now(UTC)) - status.started_at).total_seconds()
     return math.ceil(max(0.0, seconds) / 60)
-
-
-def _backend_of(job_id: str) -> str:
-    prefix, slash, rest = job_id.partition("/")
-    if not (slash and rest) or prefix == "inprocess":
-        raise BackendError(
-            f"{job_id!r} does not tell where the job runs: give its whole id, such as"
-            ' "namespace/687f911eaea852de79c4a50a" or "local/...", or backend=...'
-        )
-    return "local" if prefix == "local" else "hub"
-
-
-def _backend_named(name: str, token: str | None) -> Backend:
-    if name == "local":
-        from hfjobs_trainer.running.backends.local import LocalBackend
-
-        return LocalBackend()
-    if name == "hub":
-        from hfjobs_trainer.running.backends.hub import HubBackend
-
-        return HubBackend(token=token)
-    raise ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')

@@ -37,7 +37,7 @@ def watch(job: Job) -> JobStatus:
 
 
 class Progress:
-    """The bar, fed with events; of use whether they come as they happen or all at once.
+    """The bar, fed with events, whether they come as they happen or together.
 
     Args:
         title: Stands before the bar.
@@ -74,7 +74,7 @@ class Progress:
             self.bar.set_description_str(self.title, refresh=False)
         self.metrics |= event.metrics
         told = [f"{name} {value:.4g}" for name in SHOWN_METRICS if (value := self.metrics.get(name)) is not None]
-        # By the script's clock, from its first report on: all may come at once, and it may have continued a checkpoint.
+        # By the script's clock, from its first report on: reports may come together, and a resumed run starts late.
         since, done = self.anchor = self.anchor or (event.time, step)
         if done < step < max_steps:
             told.append(f"eta {duration((event.time - since) / (step - done) * (max_steps - step))}")
@@ -82,7 +82,7 @@ class Progress:
         self.bar.update(step - self.bar.n)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar as it is."""
         self.bar.refresh()
         self.bar.close()
 
@@ -98,7 +98,7 @@ def describe(job: Job, status: JobStatus) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``"45s"``, ``"3m 20s"``, ``"2h 05m"``."""
+    """Seconds in a readable form: ``"45s"``, ``"3m 20s"``, ``"2h 05m"``."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
     if minutes >= 60:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.problems import Problem
     from hfjobs_trainer.specs.base import JobSpec
 
-Check = Callable[["JobSpec", "Set[str]", str], "list[Problem]"]
+Check = Callable[["JobSpec", "Set[str]", "BackendTraits"], "list[Problem]"]
 """Is given a spec, the fields that did not parse and the backend, and returns the problems of the other fields."""
 
 _checks: list[Check] = []
@@ -28,12 +29,12 @@ def provide_check(check: Check) -> None:
     _checks[:] = [check]
 
 
-def check_parsed(spec: JobSpec, unparsed: Set[str], backend: str) -> list[Problem]:
+def check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> list[Problem]:
     """Problems of the fields that did parse.
 
     Args:
         spec: A spec without the fields that did not: to ask for one of them raises ``Unparsed``.
         unparsed: Names of those fields.
-        backend: Where it would run: problems of a remote run are told for any other than ``"local"``.
+        backend: Where it would run: problems of a remote run are told where a machine is rented.
     """
     return [problem for check in _checks for problem in check(spec, unparsed, backend)]

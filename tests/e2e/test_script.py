@@ -329,7 +329,7 @@ def test_reading(server: Any, tmp_path: Path) -> None:
         return found.problem or ""
 
     assert problem_of(f"{url}/none.py") == "HTTP status 404"
-    assert problem_of(f"{url}/latin.py") == "it is no UTF-8 text"
+    assert problem_of(f"{url}/latin.py") == "it is not UTF-8 text"
     assert problem_of(f"{url}/latin.py", offline=True) == "the plan is made offline"
     assert problem_of("http://127.0.0.1:9/x.py").startswith("the download failed")
     assert problem_of(str(tmp_path / "none.py")) == "No such file or directory"

@@ -67,7 +67,7 @@ def test_a_script_of_an_unknown_owner_is_not_submitted(
     plan = client.plan(script)
     assert [str(item) for item in plan.unchecked] == ["SEC004 needs whose token it is"]
     for what in (script, plan):
-        with pytest.raises(hft.HubUnavailable, match=r"nothing was submitted.* about your token \("):
+        with pytest.raises(hft.HubUnavailable, match=r"nothing was submitted.* for your token \("):
             client.submit(what)
     assert isinstance(client.submit(script, dry_run=True), hft.Plan)
     assert not hub.requests("/api/jobs/alice", "POST")
@@ -88,8 +88,8 @@ def test_a_training_run_of_which_something_is_not_known_is_not_submitted(
     with pytest.raises(hft.HubUnavailable) as raised:
         client.submit(sft())
     assert str(raised.value) == (
-        f"nothing was submitted, since the Hub told nothing about {what}. "
-        "Submit the spec again once it answers; see https://status.huggingface.co"
+        f"nothing was submitted: the Hub did not answer for {what}. "
+        "Submit the spec again once it does; see https://status.huggingface.co"
     )
 
 

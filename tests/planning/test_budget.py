@@ -12,9 +12,9 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts
-from hfjobs_trainer.planning.budget import LEAST_SECONDS
 from hfjobs_trainer.planning.machine import find_alternative
 from hfjobs_trainer.planning.search import exceeded_caps
+from hfjobs_trainer.planning.timeout import LEAST_SECONDS
 from hfjobs_trainer.specs.durations import format_duration
 from tests.planning.known_models import LLAMA_8B, QWEN_05B
 from tests.planning.test_machine import CHATS, ME, facts, sft

@@ -11,8 +11,9 @@ from planning.known_models import LLAMA_8B, QWEN_05B, QWEN_7B
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.arithmetic import Arithmetic, arithmetic_of
-from hfjobs_trainer.planning.duration import (
+from hfjobs_trainer.planning.arguments.decide import resolve
+from hfjobs_trainer.planning.duration.arithmetic import Arithmetic, arithmetic_of
+from hfjobs_trainer.planning.duration.estimate import (
     DurationEstimate,
     Range,
     Setup,
@@ -23,10 +24,9 @@ from hfjobs_trainer.planning.duration import (
     unknown_work,
     work_of,
 )
-from hfjobs_trainer.planning.gpus import Gpu, find_gpu
-from hfjobs_trainer.planning.memory import Workload
-from hfjobs_trainer.planning.resolve import resolve
-from hfjobs_trainer.planning.rows import row_lengths
+from hfjobs_trainer.planning.duration.rows import row_lengths
+from hfjobs_trainer.planning.hardware.gpus import Gpu, find_gpu
+from hfjobs_trainer.planning.memory.closed_form import Workload
 
 BASE: dict[str, Any] = {"model": "me/model", "dataset": "me/data"}
 FIXED = LengthFacts("tokens", sampled=500, mean=1024.0, quantiles=(1024.0,) * 20)

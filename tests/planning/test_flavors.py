@@ -11,7 +11,8 @@ from huggingface_hub import JobHardwareInfo
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts, HardwareFacts
-from hfjobs_trainer.planning.flavors import (
+from hfjobs_trainer.planning.hardware.catalogue import (
+    USABLE_PER_NOMINAL,
     HardwareTable,
     find_flavor,
     hardware_table,
@@ -19,7 +20,6 @@ from hfjobs_trainer.planning.flavors import (
     snapshot,
     suggest_flavors,
 )
-from hfjobs_trainer.planning.offers import USABLE_PER_NOMINAL
 from tests.planning.known_models import QWEN_05B
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.planning.arguments.strategies import SHARDED
 from hfjobs_trainer.planning.layout import (
     Layout,
     eval_batch_size,
@@ -19,7 +20,6 @@ from hfjobs_trainer.planning.layout import (
     syncs_each_batch,
     usual_layout,
 )
-from hfjobs_trainer.planning.strategies import SHARDED
 from tests.planning.test_duration import METHODS
 
 GPUS = some.sampled_from([1, 2, 3, 4, 8])

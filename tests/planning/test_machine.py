@@ -10,7 +10,7 @@ import pytest
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
 from hfjobs_trainer.facts.dataset import LengthFacts
-from hfjobs_trainer.planning.flavors import FlavorChoice, find_flavor, snapshot
+from hfjobs_trainer.planning.hardware.catalogue import FlavorChoice, find_flavor, snapshot
 from tests.planning.known_models import LLAMA_8B, LLAMA_70B, QWEN_05B, QWEN_7B
 
 LENGTHS = LengthFacts("tokens", 100, 900.0, tuple(90.0 * step for step in range(1, 21)))

@@ -9,8 +9,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.flavors import snapshot
-from hfjobs_trainer.planning.speed import (
+from hfjobs_trainer.planning.arguments.packing import (
     KEEPS_ROWS_APART,
     LEAST_STEPS,
     PACKED_TOKENS,
@@ -18,6 +17,7 @@ from hfjobs_trainer.planning.speed import (
     may_pack,
     most_packed,
 )
+from hfjobs_trainer.planning.hardware.catalogue import snapshot
 from tests.planning.known_models import QWEN_05B
 
 SHORT = LengthFacts("tokens", 100, 200.0, tuple(20.0 * step for step in range(1, 21)))
@@ -140,6 +140,7 @@ def test_the_optimizer_is_told_only_where_it_is_the_default() -> None:
     assert "optim" not in decided(sft(optim="adamw_torch_fused"))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("model_type", sorted(KEEPS_ROWS_APART))
 def test_packed_rows_do_not_see_each_other(model_type: str) -> None:
     import torch

@@ -8,9 +8,9 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.planning.arguments.strategies import SHARDED
 from hfjobs_trainer.planning.layout import layouts
-from hfjobs_trainer.planning.memory import MemoryEstimate, Workload, estimate_memory
-from hfjobs_trainer.planning.strategies import SHARDED
+from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate, Workload, estimate_memory
 from tests.planning.known_models import LLAMA_8B, LLAMA_70B, QWEN_05B, QWEN_7B
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.planning.tuning import trains_weights
+from hfjobs_trainer.planning.arguments.tuning import trains_weights
 from hfjobs_trainer.specs.registry import METHODS
 from tests.planning.known_models import QWEN_05B
 
@@ -180,6 +180,7 @@ def test_what_is_pushed(merge: Any, pushes: list[str]) -> None:
     assert ("trainer.save_model(_internal_call=True)" in main) is (merge is True)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("task", "options", "trains"),
     [

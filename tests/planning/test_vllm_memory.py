@@ -9,8 +9,8 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
+from hfjobs_trainer.planning.memory.vllm import WORKING_GIB, least_share, needed_tokens, vllm_need
 from hfjobs_trainer.planning.plan import Plan
-from hfjobs_trainer.planning.vllm_memory import WORKING_GIB, least_share, needed_tokens, vllm_need
 from tests.planning.known_models import LLAMA_70B, QWEN_7B, QWEN_14B
 
 QLORA: dict[str, Any] = {"lora": {}, "quantization": "4bit"}

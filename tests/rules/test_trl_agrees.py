@@ -233,6 +233,7 @@ def test_a_prompt_without_a_completion_is_refused(
         trl.SFTTrainer(str(tiny_model), args=args, train_dataset=rows)
 
 
+@pytest.mark.torch
 def test_attention_is_transformers() -> None:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
     from transformers.utils import import_utils

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import datasets
 import pytest
 from rules.case import base
 
@@ -737,6 +736,8 @@ def test_the_prompts_of_a_mixture_are_counted_together(rows: int, refused: bool)
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 10, 50])
 @pytest.mark.parametrize("fraction", [0.001, 0.3, 0.5, 0.9, 0.95, 0.99])
 def test_a_fraction_is_refused_where_datasets_refuses_it(rows: int, fraction: float) -> None:
+    import datasets
+
     known = Facts(dataset=DatasetFacts(num_rows=rows))
     found = said("DATA012", {"eval_fraction": fraction}, known)
     data = datasets.Dataset.from_dict({"text": ["a"] * rows})

@@ -23,6 +23,7 @@ from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import Patience
 from hfjobs_trainer.running.backends.hub_nodes import fold_statuses
 from hfjobs_trainer.running.job import Job
+from tests.running.hub_runs import QUICK
 from tests.running.places import event_line
 
 REQUEST = JobRequest(
@@ -33,17 +34,6 @@ REQUEST = JobRequest(
     labels={"sdk": "hfjobs-trainer", "method": "sft"},
     nodes=2,
 )
-QUICK = Patience(attempts=3, pause=0.02, longest_pause=0.1, answer=10, submission=20, search=0.3, reconnects=5)
-
-
-@pytest.fixture
-def connect(hub: hubsim.Hub) -> Callable[[], HubBackend]:
-    return lambda: HubBackend("hf_alice_write", "alice", hub.endpoint, QUICK)
-
-
-@pytest.fixture
-def backend(connect: Callable[[], HubBackend]) -> HubBackend:
-    return connect()
 
 
 def submit(backend: HubBackend, **changes: Any) -> Job:

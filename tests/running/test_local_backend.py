@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 
 from hfjobs_trainer.errors import BackendError, JobFailed, JobNotFound
-from hfjobs_trainer.running.backends import find_uv, processes
+from hfjobs_trainer.running.backends import processes
 from hfjobs_trainer.running.backends.local import LocalBackend, default_root
 from hfjobs_trainer.running.events import read_events
 from hfjobs_trainer.running.job import Job
@@ -289,29 +289,6 @@ def test_a_script_that_cannot_start_leaves_nothing(place: LocalPlace, tmp_path: 
     assert list(place.root.iterdir()) == []
 
 
-def test_no_uv_is_told_with_the_remedy(place: LocalPlace, tmp_path: Path):
-    code = f"""
-        import sys
-        sys.path.append({str(REPOSITORY)!r})
-        from hfjobs_trainer.errors import BackendError
-        from hfjobs_trainer.running.backends.local import LocalBackend
-        from tests.running.places import plan_of
-        try:
-            LocalBackend({str(place.root)!r}).submit(plan_of("print()"))
-        except BackendError as error:
-            print(error)
-    """
-    # An interpreter without packages, in a folder without uv.
-    python = tmp_path / "python"
-    python.symlink_to(sys.executable)
-    told = subprocess.check_output(
-        [python, "-I", "-S", "-c", textwrap.dedent(code)], env={"PATH": str(tmp_path)}, text=True
-    )
-    assert "type `pip install uv`" in told
-    assert 'LocalBackend(python="current")' in told
-    assert not place.root.exists()
-
-
 def test_a_secret_reaches_the_script_and_no_file(place: LocalPlace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WANDB_API_KEY", "s3cr3t-value")
     script = "import os\nprint(len(os.environ['WANDB_API_KEY']))"
@@ -389,47 +366,8 @@ def test_runs_lie_in_the_home_of_the_package(tmp_path: Path, monkeypatch: pytest
     assert default_root() == Path.home() / ".cache" / "hfjobs_trainer" / "runs"
 
 
-@pytest.mark.parametrize(
-    ("environ", "told"),
-    [
-        ({"PIP_FIND_LINKS": "/a /b"}, {"UV_FIND_LINKS": "/a,/b"}),
-        ({"PIP_FIND_LINKS": "/a", "UV_FIND_LINKS": "/c"}, {}),
-    ],
-)
-def test_uv_is_told_of_the_local_wheels_that_pip_knows(environ: dict[str, str], told: dict[str, str]):
-    assert find_uv.find_links(environ) == told
-
-
-def test_uv_is_told_what_pip_was_configured_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "pip.conf").write_text("[global]\nfind-links =\n    /wheels/a\n    /wheels/b\n")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    monkeypatch.delenv("UV_FIND_LINKS", raising=False)
-    find_uv.configured_find_links.cache_clear()
-    try:
-        assert find_uv.find_links() == {"UV_FIND_LINKS": "/wheels/a,/wheels/b"}
-    finally:
-        find_uv.configured_find_links.cache_clear()
-
-
 def test_the_supervisor_is_there_at_once():
     code = "import sys, hfjobs_trainer.running.backends.supervise\nprint(*sys.modules)"
     with in_another_process(code) as process:
         loaded, _ = process.communicate()
     assert not {"pydantic", "huggingface_hub", "jinja2", "httpx", "tqdm"} & set(loaded.split())
-
-
-def test_uv_runs_the_script_with_the_versions_that_its_header_pins(tmp_path: Path):
-    script = """
-        # /// script
-        # requires-python = ">=3.11"
-        # dependencies = ["iniconfig==2.1.0"]
-        # ///
-        import importlib.util
-        from importlib.metadata import version
-        print(version("iniconfig"), importlib.util.find_spec("pytest"))
-    """
-    backend = LocalBackend(tmp_path / "runs")
-    plan = plan_of(textwrap.dedent(script), env={"UV_TORCH_BACKEND": "auto"})
-    job = Job(backend.submit(plan), backend).wait(120).raise_for_status()
-    assert list(job.logs())[-1] == "2.1.0 None"

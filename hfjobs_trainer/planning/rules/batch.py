@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.layout import least_per_device
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -57,7 +56,7 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     if not spec.is_set(_PER_DEVICE) and _PER_DEVICE not in context.arguments:
         # no batch could be formed, not even of the fewest rows
-        per_device = least_per_device(spec)
+        per_device = context.run.batch.least
         on = _spread(per_device, gpus)
     if wanted % (per_device * gpus):
         down, up = wanted - wanted % (per_device * gpus), wanted + -wanted % (per_device * gpus)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.budget import binding_limit, caps
+from hfjobs_trainer.planning.choose import exceeded_caps, find_alternative
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.machine import find_alternative
+from hfjobs_trainer.planning.estimate import Estimate
 from hfjobs_trainer.planning.rules.job import MIN_SECONDS
-from hfjobs_trainer.planning.search import Option, exceeded_caps
-from hfjobs_trainer.planning.vllm import uses_vllm
-from hfjobs_trainer.planning.work import unknown_work
+from hfjobs_trainer.planning.timeout import binding_limit, caps
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
@@ -19,26 +17,26 @@ from hfjobs_trainer.specs.durations import format_duration
 GENERATION_SHARE, LONG_SECONDS = 0.5, 7200
 
 
-def _wanted(context: Context[TrainSpec], cap: float | None) -> Option | None:
+def _wanted(context: Context[TrainSpec], cap: float | None) -> Estimate | None:
     """What the cap is held against: the machine that was named, else the cheapest that would do; ``None``: no cap."""
     if cap is None or context.choice is None:
         return None
     choice = context.choice
     if choice.flavor is None:
         return choice.cheapest
-    missing = " and ".join(unknown_work(context.spec, context.facts))
+    missing = " and ".join(context.run.unknown_work)
     need(choice.duration, missing or "the speed of the machine")
-    return Option(choice.flavor, layout=choice.layout, memory=choice.estimate, duration=choice.duration)
+    return choice.estimate
 
 
 def _cheaper(context: Context[TrainSpec], cap: float) -> str:
     """The cheapest machine that would do, with the caps as they are, or raised where it exceeds them."""
     spec = context.spec
-    found = find_alternative(spec, context.facts)
+    found = find_alternative(context.run, context.hardware)
     if found is None or found.duration is None:
         return f"max_usd above {cap:g}"
-    raised = {name: _above(need) for name, need in exceeded_caps(spec, found.duration).items()}
-    given = {"flavor": found.flavor.name} | spec.hardware.model_dump(exclude_unset=True, exclude={"flavor"})
+    raised = {name: _above(need) for name, need in exceeded_caps(spec.hardware, found.duration).items()}
+    given = {"flavor": found.machine.name} | spec.hardware.model_dump(exclude_unset=True, exclude={"flavor"})
     told = {name: f'"{value}"' if isinstance(value, str) else repr(value) for name, value in given.items()}
     hardware = ", ".join(f"{name}={text}" for name, text in (told | raised).items())
     takes = f"about ${found.duration.usd.expected:.2f}, {found.duration.seconds.as_duration()}"
@@ -80,7 +78,7 @@ def run_costs_no_more_than_allowed(context: Context[TrainSpec]) -> Iterator[Foun
     if cap is None or option is None or option.duration is None or option.duration.usd.expected <= cap:
         return
     usd, time = option.duration.usd.expected, option.duration.seconds.as_duration()
-    why = f"the run is expected to cost ${usd:.2f} on {option.flavor.name} ({time}), above max_usd={cap:g}"
+    why = f"the run is expected to cost ${usd:.2f} on {option.machine.name} ({time}), above max_usd={cap:g}"
     yield Found("hardware.max_usd", why, _cheaper(context, cap))
 
 
@@ -109,10 +107,10 @@ def run_takes_no_longer_than_allowed(context: Context[TrainSpec]) -> Iterator[Fo
     if cap is None or option is None or option.duration is None or option.duration.seconds.expected <= cap * 3600:
         return
     time = option.duration.seconds.as_duration()
-    why = f"the run is expected to take {time} on {option.flavor.name}, above max_hours={cap:g}"
+    why = f"the run is expected to take {time} on {option.machine.name}, above max_hours={cap:g}"
     hours = option.duration.seconds.expected / 3600
-    found = None if context.spec.hardware.flavor == "auto" else find_alternative(context.spec, context.facts)
-    other = 'flavor="auto", or ' if found is not None and found.why_not is None else ""
+    found = None if context.spec.hardware.flavor == "auto" else find_alternative(context.run, context.hardware)
+    other = 'flavor="auto", or ' if found is not None and found.reason is None else ""
     yield Found("hardware.max_hours", why, f"{other}max_hours={_above(hours)}")
 
 
@@ -145,13 +143,13 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
     if path == "timeout":
         longer = format_duration(-int(-duration.seconds.high // 60) * 60)
         ends, fix = "the job is ended", f'timeout="{longer}" or more, or leave it out'
-    elif exceeded_caps(spec, duration):
+    elif exceeded_caps(spec.hardware, duration):
         # other rules tell of a cap that even the expected run exceeds
         return
     else:
         cap = path.removeprefix("hardware.")
         value = _cap(spec, cap)
-        wanted = exceeded_caps(spec, duration, "high") or {cap: value}
+        wanted = exceeded_caps(spec.hardware, duration, "high") or {cap: value}
         ends = f"{cap}={value:g} ends the job"
         fix = ", ".join(f"{name}={_above(need)}" for name, need in wanted.items()) + ", or fewer steps"
     perhaps = "" if duration.seconds.expected > limit else ": it may not come to its end"
@@ -187,7 +185,7 @@ def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     duration = context.duration
-    if duration is None or uses_vllm(context.spec) or "generation" not in duration.parts:
+    if duration is None or context.run.vllm is not None or "generation" not in duration.parts:
         return
     share = duration.parts["generation"].expected / duration.seconds.expected
     if share > GENERATION_SHARE and duration.seconds.expected > LONG_SECONDS:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.arguments.strategies import SHARDED, SHARDS_WEIGHTS, updates_parts
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.strategies import SHARDED, SHARDS_WEIGHTS, updates_parts, zero3_obstacles
-from hfjobs_trainer.planning.vllm import training_nodes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -38,7 +37,7 @@ def spreading_needs_several_gpus(context: Context[TrainSpec]) -> Iterator[Found]
     if hardware.strategy not in SHARDED:
         return
     flavor = context.named_flavor
-    alone = training_nodes(context.spec) == 1
+    alone = context.run.nodes == 1
     if flavor is not None and flavor.num_gpus <= (1 if alone else 0):
         why = f"{flavor.name} has {'one GPU' if flavor.num_gpus else 'no GPU'}, so there is nothing to spread over"
         yield Found(_PATH, why, '"auto", or a flavor with several GPUs')
@@ -101,7 +100,7 @@ def the_optimizer_works_on_parts(context: Context[TrainSpec]) -> Iterator[Found]
         ```
     """
     spec = context.spec
-    if not updates_parts(spec, spec.hardware.strategy):
+    if not updates_parts(spec.optim, spec.hardware.strategy):
         why = f"{spec.optim} is bitsandbytes', which cannot work on FSDP2's parts"
         yield Found("optim", why, '"adamw_torch_fused"')
 
@@ -128,7 +127,9 @@ def checkpointing_fits_zero3(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=..., lora=hft.LoRA(), hardware=hft.Hardware(strategy="zero3"))
         ```
     """
-    for name in zero3_obstacles(context.spec, context.spec.hardware.strategy):
+    if context.spec.hardware.strategy != "zero3":
+        return
+    for name in context.run.zero3_obstacles:
         if name == "lora.merge_first":
             why = "zero3 leaves each process a part of the weights, into which no adapter can be merged"
             yield Found(name, why, 'strategy="zero2" or "fsdp2"')

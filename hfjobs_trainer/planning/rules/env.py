@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.pins import pins
+from hfjobs_trainer.planning.requirements import package_name, read_requirement
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.script import Script
@@ -46,14 +44,14 @@ def extra_dependencies_fit(context: Context[JobSpec]) -> Iterator[Found]:
     for index, text in enumerate(spec.extra_dependencies):
         path = f"extra_dependencies.{index}"
         try:
-            requirement = Requirement(text)
-        except InvalidRequirement as error:
+            requirement = read_requirement(text)
+        except ValueError as error:
             reason = str(error).splitlines()[0]
             yield Found(
                 path, f"is no requirement as pip takes them: {reason}", '"name", "name>=1.2" or "name @ https://..."'
             )
             continue
-        pinned = tested.get(canonicalize_name(requirement.name))
+        pinned = tested.get(package_name(text))
         if pinned is not None and (requirement.url or not requirement.specifier.contains(pinned, prereleases=True)):
             why = f"{requirement.name} is pinned to {pinned}, with which the script was tested"
             yield Found(path, why, "leave it out")

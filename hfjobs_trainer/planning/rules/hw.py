@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.flavors import suggest_flavors
+from hfjobs_trainer.planning.hardware.catalogue import suggest_flavors
+from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT
 from hfjobs_trainer.planning.rules.mem import unknown_sizes, ways_to_less_memory
-from hfjobs_trainer.planning.storage import CHECKPOINTS_KEPT
-from hfjobs_trainer.planning.vllm import gpus_set_aside, training_nodes
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 
 _PATH = "hardware.flavor"
 # Processes for each of the machine's processors, beyond which they only wait for each other: some wait for the disk.
@@ -104,14 +103,14 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     sizes = {
         flavor.name: flavor.num_gpus * (flavor.usable_gpu_memory_gib or 0.0) for flavor in context.hardware.flavors
     }
-    small = [name for name, why in reasons.items() if why.startswith("needs ")]
-    dear = [name for name, why in reasons.items() if "max_usd_per_hour" in why]
+    small = [name for name, why in reasons.items() if why.kind in ("memory", "storage")]
+    dear = [name for name, why in reasons.items() if why.kind == "price"]
     closest = max(small, key=lambda name: sizes[name]) if small else dear[0] if dear else list(reasons)[-1]
     fixes = [f"max_usd_per_hour above {spec.hardware.max_usd_per_hour:g}"] if dear else []
     if small:
-        fixes += _less_disk(spec) if "checkpoints" in reasons[closest] else ways_to_less_memory(spec)
+        fixes += _less_disk(spec) if reasons[closest].kind == "storage" else ways_to_less_memory(context)
     if not fixes:
-        fixes = ["another global_batch_size"] if "global_batch_size" in reasons[closest] else ["fewer GPUs"]
+        fixes = ["another global_batch_size"] if reasons[closest].kind == "batch" else ["fewer GPUs"]
     yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", ", or ".join(fixes))
 
 
@@ -195,14 +194,14 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     if flavor is not None and hardware.strategy == "single" and flavor.num_gpus > 1:
         why = f"{flavor.num_gpus - 1} of the {flavor.num_gpus} GPUs of {flavor.name} would idle"
         yield Found(path, why, '"auto", or a flavor with one GPU')
-    if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == training_nodes(context.spec) == 1:
+    if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == context.run.nodes == 1:
         yield Found(path, f"{flavor.name} has one GPU only", '"auto", or a flavor with several GPUs')
     if hardware.strategy == "user" and not (hardware.fsdp or hardware.fsdp_config or hardware.deepspeed):
         yield Found(path, "neither fsdp nor deepspeed is given", '"auto", or fsdp=..., or deepspeed={...}')
 
 
 @rule("HW007", scope="remote", scripts=True)
-def flavor_has_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
+def flavor_has_the_gpus(context: Context[JobSpec]) -> Iterator[Found]:
     """The named flavor has as many GPUs as the run is to use.
 
     What it does:
@@ -229,7 +228,8 @@ def flavor_has_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     if flavor is None or not flavor.num_gpus or wanted is None:
         return
     # the server's own rule tells of a machine that has no GPU beside it
-    taken = gpus_set_aside(context.spec)
+    vllm = context.run.vllm if isinstance(context.spec, TrainSpec) else None
+    taken = vllm.gpus_set_aside if vllm is not None else 0
     left = flavor.num_gpus - taken
     if 0 < left < wanted:
         of = f"{left}, beside {taken} of the vLLM server" if taken else str(left)
@@ -264,7 +264,7 @@ def host_and_disk_are_large_enough(context: Context[TrainSpec]) -> Iterator[Foun
     if context.named_flavor is None or choice is None or choice.flavor is None:
         return
     if choice.shortage is not None:
-        fixes = [*_less_disk(context.spec), "a larger flavor"] if "checkpoints" in choice.shortage else []
+        fixes = [*_less_disk(context.spec), "a larger flavor"] if choice.shortage.kind == "storage" else []
         fix = ", or ".join(fixes or ["a larger flavor", '"auto"'])
         yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", fix)
 
@@ -302,7 +302,7 @@ def processes_have_processors(context: Context[TrainSpec]) -> Iterator[Found]:
     flavor, spec = context.flavor, context.spec
     if flavor is None or not flavor.vcpu:
         return
-    gpus = max(1, context.num_gpus // training_nodes(spec))
+    gpus = max(1, context.num_gpus // context.run.nodes)
     for name, asked, each in (
         ("dataset_num_proc", context.field("dataset_num_proc", int), 1),
         ("dataloader_num_workers", spec.dataloader_num_workers, gpus),

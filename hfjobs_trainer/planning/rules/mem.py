@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from hfjobs_trainer.facts import Flavor
+from hfjobs_trainer.planning.arguments.strategies import sharding_strategies
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.estimate import Verdict
-from hfjobs_trainer.planning.strategies import sharding_strategies
-from hfjobs_trainer.planning.workload import unknown_memory
+from hfjobs_trainer.planning.memory.estimate import Verdict
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -20,13 +19,14 @@ _ANY_STRATEGY = "adamw_torch_fused"
 
 def unknown_sizes(context: Context[TrainSpec]) -> str:
     """What is not known of which memory depends."""
-    return " and ".join(unknown_memory(context.spec, context.facts))
+    return " and ".join(context.run.unknown)
 
 
-def ways_to_less_memory(spec: TrainSpec) -> list[str]:
+def ways_to_less_memory(context: Context[TrainSpec]) -> list[str]:
     """What would need less memory; a batch that the user left open is as small as it can be already."""
+    spec, run = context.spec, context.run
     ways = ["lora=hft.LoRA()"] if spec.lora is None else [] if spec.quantization else ['quantization="4bit"']
-    if not sharding_strategies(spec) and sharding_strategies(spec.replace(optim=_ANY_STRATEGY)):
+    if not sharding_strategies(run) and sharding_strategies(run, optim=_ANY_STRATEGY):
         ways.append(f'optim="{_ANY_STRATEGY}"')
     if spec.is_set("per_device_train_batch_size") and spec.per_device_train_batch_size > 1:
         ways.append("a smaller per_device_train_batch_size")
@@ -54,8 +54,8 @@ def _peak(context: Context[TrainSpec], verdict: Verdict) -> _Peak | None:
     return _Peak(flavor, usable, memory.headroom_gib(usable, flavor.num_gpus), memory.margin_gib)
 
 
-def _smaller(spec: TrainSpec) -> str:
-    return ", or ".join([*ways_to_less_memory(spec)[:-1], 'hardware="auto"'])
+def _smaller(context: Context[TrainSpec]) -> str:
+    return ", or ".join([*ways_to_less_memory(context)[:-1], 'hardware="auto"'])
 
 
 @rule("MEM001", stage="run", scope="remote")
@@ -81,7 +81,7 @@ def run_fits_in_memory(context: Context[TrainSpec]) -> Iterator[Found]:
     if peak := _peak(context, "does not fit"):
         needs, has = f"needs about {peak.usable - peak.spare:.1f} GiB", f"has {peak.usable:.1f} GiB"
         why = f"does not fit: {needs}, a GPU of {peak.flavor.name} {has}"
-        yield Found(_PATH, why, _smaller(context.spec))
+        yield Found(_PATH, why, _smaller(context))
 
 
 @rule("MEM002", stage="run", scope="remote", severity="warning")
@@ -109,4 +109,4 @@ def run_fits_with_a_margin(context: Context[TrainSpec]) -> Iterator[Found]:
         above = f"{-peak.spare:.1f} GiB above its {peak.usable:.1f} GiB"
         left = f"{peak.spare:.1f} GiB free" if peak.spare >= 0 else above
         why = f"is tight: {left} at the estimated peak, {peak.margin:.1f} GiB are advised"
-        yield Found(_PATH, f"{peak.flavor.name} {why}", _smaller(context.spec))
+        yield Found(_PATH, f"{peak.flavor.name} {why}", _smaller(context))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.hardware.machine import most_server_gpus, server_gpus
 from hfjobs_trainer.planning.rules.vllm import METHODS
-from hfjobs_trainer.planning.vllm import most_server_gpus, server_gpus, serves_apart, training_nodes
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.script import Script
@@ -40,7 +40,7 @@ def this_machine_is_one_node(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     nodes = context.spec.hardware.nodes
-    if nodes > 1 and context.backend == "local":
+    if nodes > 1 and not context.backend.rents:
         yield Found(_PATH, f"this machine is one node, not {nodes}", 'nodes=1, or backend="hub"')
 
 
@@ -66,7 +66,7 @@ def the_model_reaches_every_node(context: Context[TrainSpec]) -> Iterator[Found]
         ```
     """
     spec = context.spec
-    nodes = training_nodes(spec)
+    nodes = context.run.nodes
     if nodes == 1:
         return
     if spec.hardware.strategy == "single":
@@ -100,7 +100,7 @@ def the_best_model_is_on_every_node(context: Context[TrainSpec]) -> Iterator[Fou
         ```
     """
     spec = context.spec
-    if training_nodes(spec) > 1 and spec.load_best_model_at_end and not spec.save_on_each_node:
+    if context.run.nodes > 1 and spec.load_best_model_at_end and not spec.save_on_each_node:
         why = "the best checkpoint would be on the disk of the first node only, and every node loads it"
         yield Found("load_best_model_at_end", why, "save_on_each_node=True, also where they share a disk")
 
@@ -155,11 +155,11 @@ def the_vllm_server_uses_its_node(context: Context[Generating]) -> Iterator[Foun
                  hardware=hft.Hardware(flavor="a100x4", nodes=2))
         ```
     """
-    spec = context.spec
-    if not serves_apart(spec):
+    vllm = context.run.vllm
+    if vllm is None or not vllm.apart:
         return
     flavor, model = need(context.flavor, "the flavor, for its number of GPUs"), context.facts.model
-    gpus = server_gpus(spec, model, flavor)
+    gpus = server_gpus(vllm, model, flavor)
     if gpus >= flavor.num_gpus:
         return
     idle = f"{flavor.num_gpus - gpus} of the {flavor.num_gpus} GPUs of the last node, which serves, would idle"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.resolve import precision_of
-from hfjobs_trainer.planning.tuning import adapter_is_bf16, trains_weights
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -67,11 +66,11 @@ def gpu_computes_in_the_precision(context: Context[TrainSpec]) -> Iterator[Found
     why = f"the {flavor.gpu} of {flavor.name} has no bfloat16 arithmetic"
     other = 'hardware="l4x1", or another flavor with a newer GPU'
     if spec.bf16:
-        yield Found("bf16", why, other if adapter_is_bf16(spec) else f"fp16=True, or {other}")
+        yield Found("bf16", why, other if context.run.bf16_adapter else f"fp16=True, or {other}")
     if spec.bf16_full_eval:
         yield Found("bf16_full_eval", why, f"fp16_full_eval=True, or {other}")
     if spec.dtype == "bfloat16":
-        dtype = '"float32"' if trains_weights(spec) else '"float16"'
+        dtype = '"float32"' if context.run.trains_weights else '"float16"'
         yield Found("dtype", why, f"dtype={dtype}, or {other}")
     if spec.tf32:
         yield Found("tf32", f"the {flavor.gpu} of {flavor.name} has no TF32", f"leave out tf32, or {other}")
@@ -101,8 +100,8 @@ def fp16_trains_float32_weights(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    precision, _ = precision_of(spec, context.flavor)
-    if precision != "fp16" or spec.dtype is None or not trains_weights(spec):
+    precision = settle_precision(context.run, context.flavor)
+    if precision.mixed != "fp16" or spec.dtype is None or not context.run.trains_weights:
         return
     dtype = spec.dtype
     if dtype == "auto":

@@ -7,20 +7,12 @@ from typing import cast
 
 from hfjobs_trainer.facts import DatasetFacts, ModelFacts
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.resolve import resolve
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.tokens import name_of_secret, names_a_secret, token_kind
 
 _TOKEN = "HF_TOKEN"
-
-
-def _reasons(context: Context[JobSpec]) -> tuple[str, ...]:
-    """Why the script needs the token; the reasons that are known. Nobody knows those of a script of the user's own."""
-    if not isinstance(context.spec, TrainSpec):
-        return ()
-    return resolve(context.spec, context.facts, context.flavor, backend=context.backend).needs_token
 
 
 @rule("SEC001", scripts=True)
@@ -129,7 +121,7 @@ def token_is_needed(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=..., report_to="none")
         ```
     """
-    if _TOKEN not in context.spec.secrets or _reasons(context):
+    if _TOKEN not in context.spec.secrets or context.needs_token:
         return
     facts = context.facts
     subjects: list[tuple[str, ModelFacts | DatasetFacts]] = [
@@ -168,7 +160,7 @@ def token_is_there_and_works(context: Context[JobSpec]) -> Iterator[Found]:
         ```
     """
     account = context.facts.account
-    reasons = " and ".join(_reasons(context))
+    reasons = " and ".join(context.needs_token)
     for_what = f"starting the job needs one{f', and so does the script: {reasons}' if reasons else ''}"
     login = "hf auth login, or set HF_TOKEN in your environment"
     if account.has_token is False:
@@ -207,7 +199,7 @@ def foreign_code_sees_no_token(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     trusts = spec.trust_remote_code or bool((spec.model_init_kwargs or {}).get("trust_remote_code"))
-    if trusts and (_TOKEN in spec.secrets or _reasons(context)):
+    if trusts and (_TOKEN in spec.secrets or context.needs_token):
         why = f"code of {spec.model} would run beside your HF_TOKEN"
         fix = "a fine-grained token that may write to one repository only, and model_revision of a commit you read"
         yield Found("trust_remote_code", why, fix)

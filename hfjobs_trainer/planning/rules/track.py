@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.labels import slug
-from hfjobs_trainer.planning.trackers import SPACE_NAME
+from hfjobs_trainer.planning.names import slug
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.requirements import package_names
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -245,11 +245,8 @@ def features_have_their_packages(context: Context[TrainSpec]) -> Iterator[Found]
         ```
     """
     spec = context.spec
-    have = {
-        re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0].lower().replace("_", "-") for text in spec.extra_dependencies
-    }
     package = next((package for start, package in _OPTIMIZERS if spec.optim.startswith(start)), None)
-    if package is not None and package not in have:
+    if package is not None and package not in package_names(spec.extra_dependencies):
         why = f'"{spec.optim}" needs the package {package}, which the script does not install'
         yield Found("optim", why, f'extra_dependencies=["{package}"]')
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from contextlib import suppress
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import Version
-
+from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.resolve import precision_of
-from hfjobs_trainer.planning.tuning import adapter_is_bf16, merges
+from hfjobs_trainer.planning.requirements import package_name, stays_within
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -124,7 +119,7 @@ def a_merged_start_is_merged_at_the_end(context: Context[TrainSpec]) -> Iterator
     spec = context.spec
     if spec.lora is None or not spec.lora.merge_first:
         return
-    if merges(spec) != "only":
+    if context.run.merges != "only":
         why = "the new adapter alone would not fit the published model, into which the first was not merged"
         yield Found("output.merge_adapter", why, "merge_adapter=True, or lora without merge_first")
     if spec.quantization is not None:
@@ -160,7 +155,7 @@ def merging_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("output.merge_adapter", "there is no adapter to merge", "lora=hft.LoRA(...), or leave it out")
     if type(spec).METHOD.loads_models:
         yield Found("output.merge_adapter", f"{type(spec).METHOD.label} saves its policy as it is", "leave it out")
-    if merges(spec) == "only" and spec.output.hub_strategy not in (None, "end"):
+    if context.run.merges == "only" and spec.output.hub_strategy not in (None, "end"):
         why = "adapters would be pushed into the merged model's repository while it trains"
         yield Found("output.hub_strategy", why, 'hub_strategy="end", or merge_adapter="both"')
 
@@ -191,8 +186,8 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     wanted = spec.attn_implementation or ""
-    brought = {canonicalize_name(item.name): item for item in _requirements(spec)}
-    kernels = "kernels" in brought and _takes_only(brought[canonicalize_name("kernels")], *KERNELS)
+    brought = {package_name(text): text for text in spec.extra_dependencies}
+    kernels = "kernels" in brought and stays_within(brought["kernels"], *KERNELS)
     if "/" in wanted or (spec.model_init_kwargs or {}).get("use_kernels"):
         if not kernels:
             low, high = KERNELS
@@ -207,22 +202,6 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     elif wanted.startswith("flash_attention") and not kernels and not any("flash-attn" in name for name in brought):
         why = "flash-attn has no wheel for the pinned torch"
         yield Found("attn_implementation", why, '"sdpa", which uses the same algorithm')
-
-
-def _requirements(spec: TrainSpec) -> Iterator[Requirement]:
-    """The extra dependencies that can be read; of the others another rule tells."""
-    for text in spec.extra_dependencies:
-        with suppress(InvalidRequirement):
-            yield Requirement(text)
-
-
-def _takes_only(requirement: Requirement, low: str, high: str) -> bool:
-    """Whether every version that the requirement allows is at least ``low``, and some of them are below ``high``."""
-    if requirement.url:
-        return True
-    bounds = [item for item in requirement.specifier if item.operator in ("==", ">=", ">", "~=")]
-    floors = [Version(item.version.removesuffix(".*")) for item in bounds]
-    return any(Version(low) <= floor < Version(high) for floor in floors)
 
 
 @rule("TUNE006")
@@ -292,12 +271,12 @@ def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Fou
         hft.SFT(model=..., dataset=..., lora=hft.LoRA(), quantization="4bit", hardware="l4x1")
         ```
     """
-    spec, flavor = context.spec, context.flavor
-    precision, is_set = precision_of(spec, flavor)
-    if precision != "fp16" or not adapter_is_bf16(spec):
+    flavor = context.flavor
+    precision = settle_precision(context.run, flavor)
+    if precision.mixed != "fp16" or not context.run.bf16_adapter:
         return
     why = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
-    if is_set:
+    if precision.is_set:
         fix = "leave out fp16" if flavor is None or flavor.bf16 else 'leave out fp16, and hardware="l4x1"'
         yield Found("fp16", why, fix)
     else:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.planning.arguments.vision import has_images
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.vision import has_images
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.registry import method_names
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.dpo import DPO
     from hfjobs_trainer.specs.methods.kto import KTO
     from hfjobs_trainer.specs.methods.sft import SFT
-
-READERS = ("sft", "dpo", "kto", "grpo", "rloo", "distillation")
-"""Methods that train on images."""
 
 
 def _need_images(context: Context[TrainSpec]) -> bool:
@@ -50,7 +46,7 @@ def images_are_seen(context: Context[TrainSpec]) -> Iterator[Found]:
     if context.facts.dataset.exists is False or not _need_images(context):
         return
     drop = "or drop them: dataset=hft.Dataset(..., keep_columns=[...])"
-    if method_names(type(context.spec)).isdisjoint(READERS):
+    if not context.spec.TRAINING.reads_images:
         label = type(context.spec).METHOD.label
         yield Found("dataset", f"has images, which {label} does not read", f"another method, {drop}")
     elif not need(context.facts.model.is_vision, f"whether {context.spec.model} is a vision model"):

@@ -1,13 +1,14 @@
-"""What every backend can do: the one seam between a plan and the place where it runs."""
+"""What every backend can do: the seam between a plan and the place where it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.plan import Plan
 
 Stage = Literal["SCHEDULING", "RUNNING", "COMPLETED", "ERROR", "CANCELED", "DELETED"]
@@ -71,7 +72,12 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """``"hub"``, ``"local"`` or ``"inprocess"``."""
+        """``"hub"``, ``"local"``, ``"inprocess"`` or a name of your own."""
+        ...
+
+    @property
+    def traits(self) -> BackendTraits:
+        """What a plan must know of the place; a backend without it gets the defaults of ``BackendTraits``."""
         ...
 
     def submit(self, plan: Plan) -> JobRecord:
@@ -95,9 +101,24 @@ class Backend(Protocol):
         ...
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
-        """Price of a machine, US dollars an hour; ``None`` if it is not known."""
+        """Price of a machine, US dollars an hour; ``None`` if it is unknown."""
         ...
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
         """Jobs that carry all of these labels, newest first."""
+        ...
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A backend that can also resume a run; one that cannot simply lacks the method."""
+
+    def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:
+        """Start the job's script again as the same run (``HFT_RUN_ID``), so that it continues its last checkpoint.
+
+        Args:
+            job_id: A job that has ended.
+            timeout_seconds: When the new job is ended; ``None`` as for the first one.
+            flavor: What it runs on; ``None`` as for the first one.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Where uv is on this machine, and what it must be told that pip knows."""
+"""Where uv is on this machine, and the local wheels that pip is configured with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hfjobs_trainer.errors import BackendError
 
-# Longest that pip may take to tell its configuration, seconds; without it, uv does what it does by itself.
+# Longest wait for pip's configuration, seconds; without it, uv uses its own.
 PIP_SECONDS = 30.0
 
 
@@ -39,10 +39,10 @@ def find_uv() -> str:
 
 
 def find_links(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What uv must be told of local wheels (a CPU build of torch, say), since it does not read pip's configuration.
+    """Where uv finds local wheels (a CPU build of torch, say): it does not read pip's configuration.
 
     Returns:
-        ``UV_FIND_LINKS`` and its value; empty if it is set already or pip knows of no such folder.
+        ``UV_FIND_LINKS`` and its value; empty if it is set already or pip has no such folder.
     """
     if environ.get("UV_FIND_LINKS"):
         return {}

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
-from hfjobs_trainer.planning.offers import find_flavor, parse_live, snapshot
+from hfjobs_trainer.facts.backends import HUB, BackendTraits
+from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
-from hfjobs_trainer.running.backends.hub_connection import Connection, Patience, Secret, without_request_bodies
+from hfjobs_trainer.running.backends.hub_connection import (
+    Connection,
+    Patience,
+    Secret,
+    without_progress_bars,
+    without_request_bodies,
+)
 from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
@@ -30,6 +34,7 @@ from hfjobs_trainer.running.backends.hub_nodes import (
     merge_logs,
     submit_nodes,
 )
+from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store
 from hfjobs_trainer.running.backends.hub_submission import Submission
 from hfjobs_trainer.running.events import visible_lines
 
@@ -72,7 +77,12 @@ class HubBackend:
     @property
     def name(self) -> str:
         """``"hub"``."""
-        return "hub"
+        return self.traits.name
+
+    @property
+    def traits(self) -> BackendTraits:
+        """What a plan must know of the place."""
+        return HUB
 
     @property
     def account(self) -> tuple[Secret | None, str | None, str | None]:
@@ -82,37 +92,32 @@ class HubBackend:
     def submit(self, plan: Plan) -> JobRecord:
         """Upload the plan's script and create one job that runs it, or one per node, all of them or none.
 
-        A ``submit-id`` label, fresh for each submission, tells whether a request whose answer was lost has been carried
+        A ``submit-id`` label, fresh for each submission, shows whether a request whose answer was lost was carried
         out, before it is repeated. A job that the Hub lists later than ``Patience.search`` runs beside the second one
         until ``status``, ``cancel`` or a wait finds and cancels it.
 
         Raises:
             AuthError: No token, a wrong one, or one without the right; or a secret that the environment does not hold.
             QuotaError: No credits left, or too many requests.
-            HubUnavailable: No answer, also after retries. The message says whether a job may exist all the same.
-            BackendError: The Hub refuses the job, or made another one than was asked for, which is then canceled.
+            HubUnavailable: No answer after retries. The message says whether a job may exist nevertheless.
+            BackendError: The Hub refuses the job, or created a different one, which is then canceled.
         """
         request = plan.request
         if request.flavor is None:
             raise BackendError('cannot submit without a flavor: set one, such as hardware="a10g-small"')
         if not request.timeout_seconds:
             raise BackendError('cannot submit without a timeout: set one, such as timeout="2h"')
+        if any(volume.mount_path.rstrip("/") == MOUNT for volume in request.volumes):
+            raise BackendError(f"a volume is mounted at {MOUNT}, where the script will be: choose another mount_path")
         self._connection.read_token()
         secrets = self._read_secrets(request)
         namespace = request.namespace or self._home()
-        with (
-            tempfile.TemporaryDirectory(prefix="hfjobs-trainer-") as folder,
-            warnings.catch_warnings(),
-            without_request_bodies(),
-        ):
-            warnings.filterwarnings("ignore", message=".*run_uv_job' is experimental")
-            script = Path(folder, f"{request.name}.py")
-            script.write_bytes(request.script.encode())
+        with without_progress_bars(), without_request_bodies():
+            store(self._connection, namespace, [request.script])
             if request.nodes > 1:
-                jobs = submit_nodes(self._connection, request, namespace, str(script), secrets, self._duplicates)
+                jobs = submit_nodes(self._connection, request, namespace, secrets, self._duplicates)
             else:
-                submission = Submission(self._connection, request, namespace, str(script), secrets, self._duplicates)
-                jobs = [submission.create()]
+                jobs = [Submission(self._connection, request, namespace, secrets, self._duplicates).create()]
         return self._keep(namespace, jobs)
 
     def _read_secrets(self, request: JobRequest) -> dict[str, Secret]:
@@ -122,8 +127,8 @@ class HubBackend:
         if missing := [name for name, value in values.items() if not value]:
             raise AuthError(
                 f"no value for {', '.join(missing)}: secrets are read from the environment when a job is submitted."
-                f" Set {'it' if len(missing) == 1 else 'them'} first, as in `export {missing[0]}=...`, or take the name"
-                " out of secrets. Nothing was submitted"
+                f" Set {'it' if len(missing) == 1 else 'them'} first, as in `export {missing[0]}=...`, or remove the"
+                " name from secrets. Nothing was submitted"
             )
         return values
 
@@ -236,7 +241,7 @@ class HubBackend:
         if outcome.failure is None:
             return
         error = outcome.failure.explain(asked)
-        # other refusals than these may mean that there is nothing left to stop
+        # any other refusal may mean that there is nothing left to stop
         if type(error) is not BackendError or not _status(self._look(namespace, name)).is_terminal:
             raise error
 
@@ -290,18 +295,18 @@ class HubBackend:
         return self._connection.get(asked, lambda api: api.inspect_job(job_id=name, namespace=namespace))
 
     def _home(self) -> str:
-        """The namespace; asked for once, since the Hub limits how often that may be asked."""
+        """The namespace; asked for once, since the Hub limits the rate of that request."""
         if self._namespace is not None:
             return self._namespace
         if self._owner is None:
-            asked = Asked("find out whose token this is", "user.read")
+            asked = Asked("look up the token's owner", "user.read")
             self._owner = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
         return self._owner
 
     def _split(self, job_id: str) -> tuple[str, str]:
         found = _JOB_ID.fullmatch(job_id)
         if found is None:
-            raise JobNotFound(f"{job_id!r} is no job id: one looks like 'namespace/687f911eaea852de79c4a50a'")
+            raise JobNotFound(f"{job_id!r} is not a job id: they look like 'namespace/687f911eaea852de79c4a50a'")
         return found[1] or self._home(), found[2]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ THREAD = "hfjobs-trainer-hub"
 
 
 class Secret(str):
-    """A text that shows itself in no traceback with local variables, and is in no pickle: it comes back as ``None``."""
+    """A text that hides its value in tracebacks and pickles: unpickled, it is ``None``."""
 
     __slots__ = ()
 
@@ -40,7 +41,7 @@ class Secret(str):
 
 
 def _forget() -> None:
-    """What a secret is once it was pickled."""
+    """What a secret is once it is unpickled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,9 @@ class Patience:
         pause: Wait before the second attempt; it doubles from one to the next.
         longest_pause: Longest of these waits.
         answer: Longest wait for an answer.
-        submission: Longest wait for one upload and creation of a job; the upload alone may retry for over 4 minutes.
-        search: How long a job is looked for whose creation got no answer, before it counts as not created.
+        submission: Longest wait for the upload of a script, which the client may repeat for over 4 minutes, and for the
+            creation of a job.
+        search: How long to look for a job whose creation got no answer, before it counts as not created.
         reconnects: How often in a row following a log may fail.
     """
 
@@ -66,7 +68,7 @@ class Patience:
     reconnects: int = 30
 
     def wait(self, failures: int) -> None:
-        """Wait as long as befits this many failures in a row."""
+        """Wait, the longer the more failures in a row there were."""
         time.sleep(min(self.longest_pause, self.pause * 2 ** min(failures - 1, 10)))
 
 
@@ -135,7 +137,7 @@ class Connection:
     def attempt(
         self, function: Callable[[HfApi], T], seconds: float | None = None, hidden: tuple[str, ...] = ()
     ) -> Outcome[T]:
-        """Make a request once, in a thread that can be left behind: the client knows no time limit of its own.
+        """Make a request once, in a thread that can be abandoned: the client has no time limit of its own.
 
         Args:
             function: Makes the request.
@@ -160,11 +162,19 @@ class Connection:
         late = TimeoutError(f"no answer within {seconds:g} s")
         return Outcome(failure=Failure.of(late), timed_out=True)
 
-    def ask(self, function: Callable[[HfApi], T], seconds: float | None = None) -> Outcome[T]:
-        """Make a request that changes nothing, or nothing more when repeated, until it works or cannot."""
+    def ask(
+        self, function: Callable[[HfApi], T], seconds: float | None = None, *, repeat_late: bool = True
+    ) -> Outcome[T]:
+        """Make a request that may be repeated safely, until it succeeds or cannot.
+
+        Args:
+            function: Makes the request.
+            seconds: Longest wait for each attempt; ``None`` for that of an answer.
+            repeat_late: Whether to repeat it also after such a wait.
+        """
         outcome = self.attempt(function, seconds)
         for failures in range(1, self.patience.attempts):
-            if outcome.failure is None or not outcome.failure.may_read_again:
+            if outcome.failure is None or not outcome.failure.is_transient or (outcome.timed_out and not repeat_late):
                 break
             self.patience.wait(failures)
             outcome = self.attempt(function, seconds)
@@ -176,6 +186,18 @@ class Connection:
         if outcome.failure is not None:
             raise outcome.failure.explain(asked)
         return outcome.get()
+
+
+@contextmanager
+def without_progress_bars() -> Generator[None]:
+    """Keep the client's progress bars off the screen; it cannot where HF_HUB_DISABLE_PROGRESS_BARS=0 asks for them."""
+    from huggingface_hub.utils import disable_progress_bars
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns in that case
+        quiet = disable_progress_bars()
+    with quiet:
+        yield
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A second job of one submission: where it can come from, and how it ends."""
+"""A second job of one submission: how it can arise, and how it is ended."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SUBMIT_LABEL = "submit-id"
 
 
 class Duplicates:
-    """Jobs that may yet show up beside those that count, of creations that this backend had to repeat.
+    """Second jobs that may yet show up, of creations that this backend had to repeat.
 
-    A creation without an answer is repeated once no job of it is listed within ``Patience.search``. By how much the
-    Hub's list lags is documented nowhere, so both may run: hence it is looked for whenever the run is looked at.
+    A creation without an answer is repeated once no job of it is listed within ``Patience.search``. The lag of
+    the Hub's list is undocumented, so both may run: every look at the run looks for the second one too.
 
     Args:
         connection: The Hub.
@@ -31,11 +31,11 @@ class Duplicates:
         self._repeated: dict[str, str] = {}
 
     def expect(self, namespace: str, job: JobInfo) -> None:
-        """Look for others than this job from now on."""
+        """From now on, look for others than this job."""
         self._repeated[f"{namespace}/{job.id}"] = (job.labels or {})[SUBMIT_LABEL]
 
     def cancel(self, namespace: str, names: Iterable[str]) -> None:
-        """Cancel what has shown up beside these jobs; what fails is tried at the next look."""
+        """Cancel second jobs that have shown up; a failure is retried at the next look."""
         for name in names:
             submit_id = self._repeated.get(f"{namespace}/{name}")
             if submit_id is None:

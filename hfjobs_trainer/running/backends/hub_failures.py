@@ -1,4 +1,4 @@
-"""What the Hub's client raises, reduced to what holds no secret, and said in the words of this package.
+"""Errors of the Hub's client, stripped of secrets and put in the words of this package.
 
 The client's own exceptions carry the request: its token, and the values of the secrets that it sends. They end here.
 """
@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
+from hfjobs_trainer.transient import http_status, is_transient
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _BILLING_PAGE = "https://huggingface.co/settings/billing"
 _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
 _SPEND_LIMIT = re.compile(r"spend\w* limit|limit\w* \w* ?spend", re.IGNORECASE)
-_STATUS_OF_UPLOAD = re.compile(r"\b([45]\d\d) [A-Z]")
 _TEXT_LIMIT = 500
 
 
@@ -45,8 +45,8 @@ class Asked:
     Attributes:
         doing: A verb and its object, such as ``"submit a job"``.
         permission: The right of a token that it takes.
-        namespace: Whose job it is; ``None`` while that is not known.
-        job_id: The job; ``None`` if it is about none.
+        namespace: Whose job it is; ``None`` while unknown.
+        job_id: The job; ``None`` if there is none.
     """
 
     doing: str
@@ -57,13 +57,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a request to the Hub brought nothing.
+    """Why a request to the Hub failed.
 
     Attributes:
         kind: Name of the client's exception.
         status: HTTP status; ``None`` if there was no answer.
-        text: What was said about it, without secrets.
-        is_transient: Whether it may pass: no answer, a broken one, or a server error.
+        text: The error's text, without secrets.
+        is_transient: Whether it may go away, so that a request that may be repeated should be.
     """
 
     kind: str
@@ -73,39 +73,26 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception, hidden: Iterable[str] = ()) -> Failure:
-        """Reduce an exception of the client; what is ``hidden`` is struck out of its text."""
-        import httpx2
-        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+        """Describe an exception of the client; ``hidden`` values are struck out of its text."""
+        from huggingface_hub.errors import BucketBatchError, HfHubHTTPError
 
-        status, text = None, str(error)
-        is_offline = isinstance(error, OfflineModeIsEnabled)
-        if isinstance(error, HfHubHTTPError):
-            status, text = error.response.status_code, error.server_message or ""
-        is_upload = isinstance(error, ConnectionError) and not is_offline  # hf_xet knows no other exception
-        if is_upload and (found := _STATUS_OF_UPLOAD.search(text)):
-            status = int(found[1])
-        # a broken answer shows when it is read
-        is_broken = isinstance(error, (httpx2.HTTPError, json.JSONDecodeError, KeyError, TimeoutError))
-        is_transient = status >= 500 or status == 408 if status else is_broken or is_upload
+        text = str(error)
+        if isinstance(error, HfHubHTTPError) and not isinstance(error, BucketBatchError):  # its text is the message
+            text = error.server_message or ""
         return cls(
             kind=type(error).__name__,
-            status=status,
+            status=http_status(error),
             text=strike_out(_one_line(text), hidden),
-            is_transient=is_transient and not is_offline,
+            is_transient=is_transient(error),
         )
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the Hub said no: then the request was not carried out. 408 says that it waited, and no more."""
+        """Whether the Hub refused the request, so that it was not carried out; 408 only says that it waited."""
         return self.status is not None and 400 <= self.status < 500 and self.status != 408
 
-    @property
-    def may_read_again(self) -> bool:
-        """Whether to try again, if the request changes nothing."""
-        return self.is_transient or self.status == 429
-
     def explain(self, asked: Asked) -> BackendError:
-        """The exception of this package that says it, and what to do about it."""
+        """The exception of this package for it, with what to do about it."""
         where = f" in {asked.namespace!r}" if asked.namespace else ""
         said = f" The Hub says: {self.text}" if self.status and self.text else ""
         cause = ClientError(self.kind, self.status, self.text)
@@ -118,7 +105,7 @@ class Failure:
             if not found and _SPEND_LIMIT.search(self.text):
                 return QuotaError(f"cannot {asked.doing}{where}: a spending limit is reached.{said}", cause)
             right = found[1] if found else asked.permission
-            text = f"the token may not {asked.doing}{where}: it lacks the permission {right}. Give it that at"
+            text = f"the token may not {asked.doing}{where}: it lacks the permission {right}. Add it at"
             return AuthError(f"{text} {TOKENS_PAGE}, or use another token or namespace.{said}", cause)
         if self.status == 402:
             text = f"cannot {asked.doing}{where}: {asked.namespace!r} has no credits left. Add some at {_BILLING_PAGE}"
@@ -132,7 +119,7 @@ class Failure:
             )
             return JobNotFound(f"{text} hft.jobs().", cause)
         if self.is_transient:
-            text = f"cannot {asked.doing}{where}: the Hub did not answer as it should"
+            text = f"cannot {asked.doing}{where}: the Hub did not answer properly"
             return HubUnavailable(f"{text} ({cause}). Try again later; see https://status.huggingface.co", cause)
         return BackendError(f"cannot {asked.doing}{where}: {cause}", cause)
 

@@ -1,4 +1,4 @@
-"""Following a job's log to its true end, through broken streams, without a line too few or twice."""
+"""Follow a job's log to its end through broken streams, each line once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LAST_READINGS = 3
 
 
 class Transcript:
-    """The lines of a log that were shown, told from those that another stream or reading of it brings.
+    """The lines of a log shown so far, to tell new ones apart in another stream or reading.
 
     Attributes:
         is_lost: Whether a stream began again where it cannot be followed: then only whole readings help.
@@ -59,7 +59,7 @@ class Transcript:
             return []  # cut short
         if log[0] == shown[0]:
             return _surplus(log, shown)  # a stream had left out lines in the middle
-        # only the end of the log is kept: it goes on after the longest part of it that was shown
+        # only the end of the log is kept: it continues after the longest part that was shown
         lengths = (n for n in range(min(len(log), len(shown)), 0, -1) if log[n - 1] == shown[-1])
         known = next((n for n in lengths if shown[-n:] == log[:n]), 0)
         return _surplus(log, shown) if not known and shown[-1] in log else log[known:]
@@ -111,7 +111,7 @@ def follow_log(connection: Connection, namespace: str, name: str, asked: Asked) 
             failure = looked.failure
             has_ended = failure is None and looked.get() in TERMINAL
             readings = 0
-        if failure is not None and not failure.may_read_again:
+        if failure is not None and not failure.is_transient:
             raise failure.explain(asked)
         failures = failures + 1 if failure is not None and len(transcript) == known else 0
         if failure is not None and failures > patience.reconnects:

@@ -1,4 +1,4 @@
-"""A run on several nodes: as many jobs in one network group, which start together or not at all."""
+"""A run on several nodes: one job per node in one network group, all created or none."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NodeGroup:
 
     Attributes:
         namespace: Whose jobs they are.
-        members: Ids of the jobs by rank; without those that are not known.
+        members: Ids of the jobs by rank; without unknown ones.
         size: How many there should be.
     """
 
@@ -59,11 +59,10 @@ def submit_nodes(
     connection: Connection,
     request: JobRequest,
     namespace: str,
-    script: str,
     secrets: dict[str, Secret],
     duplicates: Duplicates,
 ) -> list[JobInfo]:
-    """Create one job per node, all of them or none.
+    """Create one job per node, all of them or none; the script is in the bucket.
 
     Returns:
         The jobs by rank.
@@ -80,7 +79,7 @@ def submit_nodes(
             labels = {GROUP_LABEL: group, RANK_LABEL: str(rank), NODES_LABEL: str(request.nodes)}
             member = dataclasses.replace(request, env={**request.env, **env}, labels={**request.labels, **labels})
             network = (group, None if rank else MAIN_ALIAS)
-            submission = Submission(connection, member, namespace, script, secrets, duplicates, network)
+            submission = Submission(connection, member, namespace, secrets, duplicates, network)
             jobs.append(submission.create())
     except BaseException as error:
         is_certain = submission is None or not submission.may_exist
@@ -94,7 +93,7 @@ def submit_nodes(
 
 
 def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence[JobInfo], *, is_certain: bool) -> str:
-    """Cancel what was created of a group, also a job whose creation got no answer; say what became of it."""
+    """Cancel what was created of a group, even a job whose creation got no answer; say what became of it."""
     listed = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: group}, namespace=namespace)])
     names = dict.fromkeys(job.id for job in [*jobs, *(listed.get() if listed.failure is None else [])])
     left = [
@@ -112,7 +111,7 @@ def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence
 def find_group(job: JobInfo, namespace: str, connection: Connection, *, patiently: bool = True) -> NodeGroup | None:
     """The group of a job; ``None`` if it is a run of its own.
 
-    Members are found by their label; those that do not show up are left out.
+    Members are found by their label; missing ones are left out.
 
     Args:
         job: Any of its members.
@@ -159,8 +158,8 @@ def has_failed(status: JobStatus) -> bool:
 def fold_statuses(statuses: Mapping[int, JobStatus], size: int) -> JobStatus:
     """One status for all nodes.
 
-    It waits (SCHEDULING) until every node runs, is final once all have ended, and of several endings tells the worst,
-    in the words of the node that failed by itself.
+    It waits (SCHEDULING) until every node runs, is final once all have ended, and of several endings shows the worst,
+    with the message of the node that failed by itself.
 
     Args:
         statuses: Of each node, by rank.

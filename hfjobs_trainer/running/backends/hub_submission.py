@@ -1,47 +1,29 @@
-"""Creating a job once and only once, although the Hub's answer may be lost."""
+"""Create a job once and only once, even if the Hub's answer is lost.
+
+The script is in the bucket by then (``hub_scripts``): a job takes one request, and nothing else is repeated
+with it.
+"""
 
 from __future__ import annotations
 
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, KeysView
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, HubUnavailable
 from hfjobs_trainer.running.backends.hub_connection import Connection, Outcome, Secret
 from hfjobs_trainer.running.backends.hub_duplicates import SUBMIT_LABEL, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
+from hfjobs_trainer.running.backends.hub_scripts import FILE, MOUNT, bucket_of, folder_of
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, JobInfo
+    from huggingface_hub import HfApi, JobInfo, Volume
 
     from hfjobs_trainer.planning.plan import JobRequest
 
-
-class WithdrawableLabels(dict[str, str]):
-    """Labels that tell whether they were read, and cannot be read once they are withdrawn.
-
-    The client reads them between the upload and the creation of the job: while nobody has read them, no job was asked
-    for; and an upload which was given up, and is still under way, creates no job afterwards.
-    """
-
-    is_withdrawn = False
-    were_read = False
-
-    def __iter__(self) -> Iterator[str]:
-        self._check()
-        return super().__iter__()
-
-    def keys(self) -> KeysView[str]:  # pyright: ignore[reportIncompatibleMethodOverride] - dict's own type is private
-        """Their names, unless they are withdrawn."""
-        self._check()
-        return super().keys()
-
-    def _check(self) -> None:
-        self.were_read = True  # before the look, so that who withdraws them and finds them unread can rely on it
-        if self.is_withdrawn:
-            raise RuntimeError("this submission was given up")
+UV_IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"
+"""Image of a job whose request names none: that of the client's ``run_uv_job``."""
 
 
 class Submission:
@@ -51,13 +33,12 @@ class Submission:
         connection: The Hub.
         request: What is to run.
         namespace: User or organization that runs and pays.
-        script: The script's file.
         secrets: Values of the secrets by name.
-        duplicates: Told if the creation had to be repeated although a job may exist.
+        duplicates: Notified if the creation was repeated although a job may exist.
         network: Network group that the job joins, and the name it answers to in it, if any; ``None`` for no group.
 
     Attributes:
-        may_exist: Whether a request that was sent got neither its job nor a refusal: what it made may show up yet.
+        may_exist: Whether a request got neither a job nor a refusal, so that its job may yet show up.
     """
 
     def __init__(
@@ -65,7 +46,6 @@ class Submission:
         connection: Connection,
         request: JobRequest,
         namespace: str,
-        script: str,
         secrets: dict[str, Secret],
         duplicates: Duplicates,
         network: tuple[str, str | None] | None = None,
@@ -74,7 +54,6 @@ class Submission:
         self._patience = connection.patience
         self._request = request
         self._namespace = namespace
-        self._script = script
         self._secrets = secrets
         self._duplicates = duplicates
         self.may_exist = False
@@ -93,13 +72,13 @@ class Submission:
         try:
             return self._create()
         except KeyboardInterrupt as interrupt:
-            interrupt.add_note(f"A job may have been created all the same: look with {self._way_to_look}.")
+            interrupt.add_note(f"A job may have been created nevertheless: look with {self._way_to_look}.")
             raise
 
     def _create(self) -> JobInfo:
         attempt = 1
         while True:
-            outcome, was_sent = self._post()
+            outcome = self._post()
             failure = outcome.failure
             if failure is None:
                 created = outcome.get()
@@ -107,46 +86,71 @@ class Submission:
                 earlier = (self._find() or []) if self.may_exist else []
                 return self._choose([created, *earlier])
             found: list[JobInfo] | None = []
-            if was_sent and not failure.is_refusal:
+            if not failure.is_refusal:
                 found = self._search()
                 if found:
                     return self._choose(found)
                 self.may_exist = True
-            # what no repetition can cure may be an answer that the client cannot read
-            is_hopeless = found is None or outcome.timed_out or not failure.is_transient
+            # an error that is not transient may be an answer that the client cannot read
+            is_hopeless = found is None or outcome.timed_out or failure.is_refusal or not failure.is_transient
             if is_hopeless or attempt == self._patience.attempts:
                 raise self._explain(failure)
             self._patience.wait(attempt)
             attempt += 1
 
-    def _post(self) -> tuple[Outcome[JobInfo], bool]:
-        """What came of one creation, and whether its request may have been sent."""
-        request = self._request
-        labels = WithdrawableLabels(self._labels)
-
-        def run(api: HfApi) -> JobInfo:
-            return api.run_uv_job(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped decorator
-                self._script,
-                flavor=request.flavor,
-                timeout=request.timeout_seconds,
-                env=dict(request.env),
-                secrets=dict(self._secrets),
-                labels=labels,
-                name=request.name,
-                namespace=self._namespace,
-                image=request.image,
-                network_group=self._group,
-                network_aliases=[self._alias] if self._alias else None,
-            )
-
+    def _post(self) -> Outcome[JobInfo]:
+        """Ask for the job once."""
         try:
-            outcome = self._connection.attempt(run, self._patience.submission, tuple(self._secrets.values()))
+            return self._connection.attempt(self._run, self._patience.submission, tuple(self._secrets.values()))
         except KeyboardInterrupt:
-            labels.is_withdrawn = True
-            self.may_exist = self.may_exist or labels.were_read
+            self.may_exist = True
             raise
-        labels.is_withdrawn = outcome.timed_out
-        return outcome, labels.were_read
+
+    def _run(self, api: HfApi) -> JobInfo:
+        """The request that ``run_uv_job`` makes for a script that it has uploaded."""
+        request = self._request
+        return api.run_job(
+            image=request.image or UV_IMAGE,
+            command=["uv", "run", f"{MOUNT}/{FILE}"],
+            env=dict(request.env),
+            secrets=dict(self._secrets),
+            flavor=request.flavor,
+            timeout=request.timeout_seconds,
+            attempts=request.attempts if request.attempts > 1 else None,
+            name=request.name,
+            labels=self._labels,
+            volumes=self._volumes(),
+            expose=list(request.expose) or None,
+            ssh=request.ssh,
+            network_group=self._group,
+            network_aliases=[self._alias] if self._alias else None,
+            resource_group_id=request.resource_group_id,
+            namespace=self._namespace,
+        )
+
+    def _volumes(self) -> list[Volume]:
+        """The volumes that were asked for, and the script's, which is read-only: other jobs share it."""
+        from huggingface_hub import Volume
+
+        asked = [
+            Volume(
+                type=volume.type,
+                source=volume.source,
+                mount_path=volume.mount_path,
+                revision=volume.revision,
+                read_only=volume.read_only,
+                path=volume.path,
+            )
+            for volume in self._request.volumes
+        ]
+        script = Volume(
+            type="bucket",
+            source=bucket_of(self._namespace),
+            mount_path=MOUNT,
+            path=folder_of(self._request.script),
+            read_only=True,
+        )
+        return [*asked, script]
 
     def _search(self) -> list[JobInfo] | None:
         """Jobs of this submission; empty if none shows up in good time, ``None`` if the Hub does not even list them."""
@@ -187,7 +191,7 @@ class Submission:
         return f'hft.Job.from_id("{job_id}").cancel() stops it. {error}'
 
     def _check(self, job: JobInfo) -> JobInfo:
-        """Compare the job with what was asked for: the Hub drops what it does not know, in silence."""
+        """Compare the job with what was asked for: the Hub silently drops what it does not know."""
         flavor = None if job.flavor is None else getattr(job.flavor, "value", job.flavor)
         got = {"flavor": flavor} | {f"label {name}": value for name, value in (job.labels or {}).items()}
         wanted = {"flavor": self._request.flavor, "label name": self._request.name}
@@ -201,8 +205,8 @@ class Submission:
         ]
         if wrong:
             left = self._cancel(job)
-            made = f"the Hub made another job than was asked for, {self._namespace}/{job.id}: {'; '.join(wrong)}."
-            became = f"It could not be canceled and may be running: {left}" if left else "It is canceled."
+            made = f"the Hub created a different job than requested, {self._namespace}/{job.id}: {'; '.join(wrong)}."
+            became = f"It could not be canceled and may be running: {left}" if left else "It was canceled."
             raise BackendError(f"{made} {became} Check huggingface_hub's version, or report this")
         return job
 
@@ -216,4 +220,4 @@ class Submission:
             look = f"Whether a job was created is not known: before you submit again, look with {self._way_to_look}."
             kind = type(error) if failure.is_refusal else HubUnavailable
             return kind(f"{error} {look}", error.cause)
-        return HubUnavailable(f"{error} No job was created.", error.cause) if failure.is_transient else error
+        return HubUnavailable(f"{error} No job was created.", error.cause) if type(error) is HubUnavailable else error

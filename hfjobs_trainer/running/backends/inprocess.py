@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, JobNotFound
+from hfjobs_trainer.facts.backends import INPROCESS, BackendTraits
 from hfjobs_trainer.running.backends.base import TERMINAL, JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.events import visible_lines
 
@@ -46,7 +47,12 @@ class InProcessBackend:
     @property
     def name(self) -> str:
         """``"inprocess"``."""
-        return "inprocess"
+        return self.traits.name
+
+    @property
+    def traits(self) -> BackendTraits:
+        """What a plan must know of the place."""
+        return INPROCESS
 
     def submit(self, plan: Plan) -> JobRecord:
         """Keep the plan; its job counts as running from now on."""
@@ -75,7 +81,7 @@ class InProcessBackend:
             message: What the status says about it.
 
         Raises:
-            BackendError: The stage is none that ends a job, or the job has ended already.
+            BackendError: The stage does not end a job, or the job has ended already.
         """
         if stage not in TERMINAL:
             raise BackendError(f"{stage} does not end a job: choose one of {', '.join(sorted(TERMINAL))}")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from hfjobs_trainer.errors import BackendError, JobNotFound
+from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.running.backends import processes, supervise
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 Interpreter = Literal["uv", "current"]
 PREFIX = "local/"
-# How often a log that is followed is looked at, seconds.
+# Between two looks at a log that is followed, seconds.
 POLL_SECONDS = 0.2
-# What a script is given between SIGTERM and SIGKILL, seconds.
+# Between SIGTERM and SIGKILL, seconds.
 GRACE_SECONDS = 10.0
 
 
@@ -42,10 +43,10 @@ class LocalBackend:
     metrics locally, ``trackio/``. It is the script's working directory, so that a relative ``output_dir`` lands there.
 
     Args:
-        root: Where the run folders lie; by default ``$HFT_HOME/runs``, else ``~/.cache/hfjobs_trainer/runs``.
+        root: Where the run folders are; by default ``$HFT_HOME/runs``, else ``~/.cache/hfjobs_trainer/runs``.
         python: ``"uv"`` runs the script in an environment of its own, made from the versions that its header pins;
             ``"current"`` runs it with the interpreter and the packages of this process.
-        grace_seconds: What a script is given to end by itself once it was cancelled or its time is up.
+        grace_seconds: How long a script may take to end by itself once it is cancelled or out of time.
 
     Raises:
         BackendError: This is Windows, outside WSL.
@@ -59,7 +60,7 @@ class LocalBackend:
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         try:
-            import fcntl as _  # noqa: F401 - which Windows lacks; the package can be imported there all the same
+            import fcntl as _  # noqa: F401 - Windows lacks it; the package can still be imported there
         except ImportError as error:
             why = "the local backend needs Linux or macOS; on Windows, use it inside WSL"
             raise BackendError(why, error) from error
@@ -75,10 +76,15 @@ class LocalBackend:
     @property
     def name(self) -> str:
         """``"local"``."""
-        return "local"
+        return self.traits.name
+
+    @property
+    def traits(self) -> BackendTraits:
+        """What a plan must know of the place."""
+        return LOCAL
 
     def submit(self, plan: Plan) -> JobRecord:
-        """Start the plan's script in the background.
+        """Start the plan's script in the background; what the request asks of Hugging Face Jobs alone is not used.
 
         Raises:
             BackendError: A secret is not set, uv is missing, the folder cannot be written, or the script cannot be
@@ -107,7 +113,7 @@ class LocalBackend:
         return _read_record(self._folder(job_id))
 
     def status(self, job_id: str) -> JobStatus:
-        """Where the job is now; ERROR also when its supervisor has died without a word."""
+        """Where the job is now; ERROR also if its supervisor has died unexpectedly."""
         folder = self._folder(job_id)
         status = _status(folder)
         if status.is_terminal or _supervisor(folder) is not None:
@@ -131,7 +137,7 @@ class LocalBackend:
             processes.signal_process(pid, signal.SIGTERM)
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
-        """Nobody is paid for this machine."""
+        """This machine costs nothing."""
         return 0.0
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
@@ -199,7 +205,7 @@ class LocalBackend:
             )
         told = started.stdout.decode("utf-8", "replace").strip()
         if told != supervise.STARTED:
-            raise BackendError(f"the script could not be started: {told or 'the supervisor died at once'}")
+            raise BackendError(f"the script could not be started: {told or 'its supervisor exited immediately'}")
         return _record(folder, record)
 
     def _folder(self, job_id: str) -> Path:
@@ -230,7 +236,7 @@ class LocalBackend:
 
 
 def default_root() -> Path:
-    """Where run folders lie unless told otherwise."""
+    """Where run folders are by default."""
     home = os.environ.get("HFT_HOME")
     return (Path(home) if home else Path("~/.cache/hfjobs_trainer")).expanduser() / "runs"
 
@@ -240,7 +246,7 @@ def check_secrets(request: JobRequest) -> None:
     missing = [name for name in request.secrets if name != "HF_TOKEN" and not os.environ.get(name)]
     if missing:
         raise BackendError(
-            f"not set in the environment: {', '.join(missing)}. Type `export {missing[0]}=...` first, or take it out of"
+            f"not set in the environment: {', '.join(missing)}. Type `export {missing[0]}=...` first, or remove it from"
             " the spec's secrets"
         )
 
@@ -269,7 +275,7 @@ def _status(folder: Path) -> JobStatus:
 
 @contextlib.contextmanager
 def _damage_told(folder: Path) -> Generator[None]:
-    """Say of files that cannot be read that they are damaged."""
+    """Report unreadable files as damaged."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

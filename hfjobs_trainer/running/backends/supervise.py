@@ -2,7 +2,7 @@
 
 It is started detached, so that it outlives whoever submitted the run. ``python -m`` this module with a folder and the
 descriptor of its lock reads ``record.json``, writes ``log.txt``, ``events.jsonl`` and ``status.json`` there, and
-says on stdout whether the script has started. It imports little beyond the standard library, to be there at once.
+says on stdout whether the script has started. It imports little beyond the standard library, to start fast.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 def main() -> None:
     """Detach, start the script, report, and stay with it to its end."""
     if os.fork():
-        # Nobody has to wait for the one that stays, and none becomes a zombie of the submitter.
+        # The submitter need not wait for the one that stays, and gets no zombie.
         os._exit(0)
     folder, lock = Path(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(lock, False)
@@ -50,14 +50,14 @@ def main() -> None:
     except OSError as error:
         print(error, flush=True)
         sys.exit(1)
-    with contextlib.suppress(BrokenPipeError):  # the submitter is gone already: the run goes on
+    with contextlib.suppress(BrokenPipeError):  # the submitter is gone already: the run continues
         print(STARTED, flush=True)
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
     try:
         run.attend()
-    except Exception as error:  # whatever it was, nothing may go on running unattended
+    except Exception as error:  # whatever it was, nothing may run unattended
         run.kill()
         run.finish("ERROR", f"the supervisor failed: {type(error).__name__}: {error}")
 
@@ -178,7 +178,7 @@ class Run:
     def wait(self, seconds: float | None) -> None:
         """Sleep until there is output, a signal, or the time has passed; copy the output."""
         waiting_for = [self.signals.wake] if self.output is None else [self.signals.wake, self.output]
-        # Where orphans are not handed to us, nobody tells when they end.
+        # Where orphans are not handed to us, their end goes unreported.
         if self.exit_code is not None:
             seconds = min(0.1, seconds or 0.1)
         ready, _, _ = select.select(waiting_for, [], [], None if seconds is None else max(0.0, seconds))
@@ -219,7 +219,7 @@ class Run:
         return processes.descendants(os.getpid(), group=self.process.pid)
 
     def kill(self) -> None:
-        """End the script and everything that it started, at once."""
+        """Kill the script and everything that it started."""
         for pid in self.survivors():
             processes.signal_process(pid, signal.SIGKILL)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Passes, Training, reference_passes
 from hfjobs_trainer.specs.trl_args.dpo import DPOArgs
 
 if TYPE_CHECKING:
@@ -17,9 +19,38 @@ if TYPE_CHECKING:
     from hfjobs_trainer.submitters import DPOFields
 
 
+def _passes(spec: DPO) -> Passes:
+    return Passes(frozen=reference_passes(spec))
+
+
 @method("dpo", label="DPO", trainer="DPOTrainer", config="DPOConfig")
 class DPO(DPOArgs, TrainSpec):
     """Direct preference optimisation with ``trl.DPOTrainer`` on pairs of a chosen and a rejected answer."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=2,
+        head="fused",
+        reference="kept",
+        passes=_passes,
+        answers=None,
+        side_models=None,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=True,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=True,
+        simulated_step="preference",
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.ONE_LENGTH,
+        **names.PAIRS,
+        **names.NO_LIGER,
+        "rpo_alpha": 'loss_type=["sigmoid", "sft"] with loss_weights=[1.0, ...]',
+    }
 
     method: Literal["dpo"] = "dpo"
 

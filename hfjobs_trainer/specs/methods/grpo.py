@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec
+from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec, group_answers, judges
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Passes, Training
 from hfjobs_trainer.specs.trl_args.grpo import GRPOArgs
 
 if TYPE_CHECKING:
@@ -17,9 +19,35 @@ if TYPE_CHECKING:
     from hfjobs_trainer.submitters import GRPOFields
 
 
+def _passes(spec: GRPO) -> Passes:
+    # the policy of before is asked only where it may differ from the one that is trained
+    before = spec.num_iterations > 1 or spec.steps_per_generation is not None or spec.use_vllm
+    return Passes(frozen=(float(before) + float(bool(spec.beta))) / spec.num_iterations)
+
+
 @method("grpo", label="GRPO", trainer="GRPOTrainer", config="GRPOConfig")
 class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
     """Group relative policy optimisation with ``trl.GRPOTrainer``: the model's own answers, scored by rewards."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=1,
+        head="fused",
+        reference="beta",
+        passes=_passes,
+        answers=group_answers,
+        side_models=judges,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=False,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=True,
+        simulated_step="policy_gradient",
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {**names.ANSWERS, **names.REWARDS, **names.POLICY, **names.NO_LIGER}
 
     method: Literal["grpo"] = "grpo"
 

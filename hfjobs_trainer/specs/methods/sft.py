@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import data_inputs, need_columns
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Training, one_pass
 from hfjobs_trainer.specs.trl_args.sft import SFTArgs
 
 if TYPE_CHECKING:
@@ -21,6 +23,31 @@ if TYPE_CHECKING:
 @method("sft", label="SFT", trainer="SFTTrainer", config="SFTConfig")
 class SFT(SFTArgs, TrainSpec):
     """Supervised fine-tuning with ``trl.SFTTrainer`` on texts, conversations, or prompts with completions."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=1,
+        head="fused",
+        reference="none",
+        passes=one_pass,
+        answers=None,
+        side_models=None,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=True,
+        packs=True,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=True,
+        simulated_step="next_token",
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.ONE_LENGTH,
+        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
+        "num_of_sequences": "packing",
+        "dataset_batch_size": "nothing: TRL dropped it",
+    }
 
     method: Literal["sft"] = "sft"
 

@@ -120,7 +120,7 @@ def local_files_exist(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.submit_sft(model="./my-model", dataset="data/train.jsonl", backend="local")
         ```
     """
-    if context.backend != "local":
+    if not context.backend.absolute_paths:
         return
     local = [item for item in inputs(context.spec, context.facts) if item.is_local]
     for item in local:

@@ -6,11 +6,10 @@ import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.lengths import FEWEST_CHARACTERS, share_above
+from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, share_above
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import training_inputs
-from hfjobs_trainer.specs.registry import method_names
 
 # The share that is let pass: the longest few rows are hardly ever worth the memory that they take.
 _TOLERATED = 0.05
@@ -45,8 +44,8 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec, data = context.spec, training_inputs(context.spec, context.facts)[0]
-    limit, methods = context.field("max_length", int), method_names(type(spec))
-    packs = "sft" in methods and context.field("packing", bool)
+    limit, training = context.field("max_length", int), type(spec).TRAINING
+    packs = training.packs and context.field("packing", bool)
     splits = packs and context.field("packing_strategy", str) in _SPLITTING
     if limit is None or splits or data.exists is False or {"image", "images"} & set(data.columns or ()):
         return
@@ -57,7 +56,7 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
     known = need(lengths, f"how many tokens the rows of {data.id} have")
     share = share_above(known, limit)
     if known.unit == "tokens" and share > _TOLERATED:
-        fate = "are left out" if "reward" in methods else "lose their end"
+        fate = "are left out" if training.drops_long_rows else "lose their end"
         longest = _STEP * math.ceil(known.p95 / _STEP)
         why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and {fate}"
         yield Found("max_length", why, f"max_length={longest}, which 95% of them fit in, if memory allows")

@@ -69,7 +69,7 @@ def _sizes(context: Context[GRPO | RLOO]) -> tuple[int, int]:
 
 def _need_gpus(context: Context[GRPO | RLOO]) -> None:
     """End the rule as unchecked where more GPUs than one may be meant."""
-    if context.backend != "local":
+    if context.backend.rents:
         need(context.flavor, "the flavor, for its number of GPUs")
 
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.requirements import package_name, package_names
 from hfjobs_trainer.planning.rules.grpo import CODED
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.rendering.paste import runtime_block
@@ -62,21 +63,16 @@ def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]
         hft.GRPO(model=..., dataset=..., reward_funcs=similarity, extra_dependencies=["rapidfuzz"])
         ```
     """
-    extra = {_plain(re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]) for text in context.spec.extra_dependencies}
+    extra = package_names(context.spec.extra_dependencies)
     for path, function in _code(context.spec):
         unknown = sorted(function.modules - sys.stdlib_module_names - INSTALLED - {""})
         # what a package calls its module cannot be told from its name, so one extra package is taken for one module
-        missing = [
-            name for name in unknown if not any(_plain(name) in known or known in _plain(name) for known in extra)
-        ]
+        plain = {name: package_name(name) for name in unknown}
+        missing = [name for name in unknown if not any(plain[name] in known or known in plain[name] for known in extra)]
         if len(missing) > max(0, len(extra) - (len(unknown) - len(missing))):
             why = f"{function.name} imports {', '.join(missing)}, which the script would not install"
             names = ", ".join(f'"{name}"' for name in [*context.spec.extra_dependencies, *missing])
             yield Found(path, why, f"extra_dependencies=[{names}], with the names of the packages")
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "_").replace(".", "_")
 
 
 @cache

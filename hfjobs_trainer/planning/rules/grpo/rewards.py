@@ -14,7 +14,6 @@ from hfjobs_trainer.specs.columns import closest_column
 from hfjobs_trainer.specs.extras import RewardedSpec
 from hfjobs_trainer.specs.inputs import data_inputs, need_columns
 from hfjobs_trainer.specs.locations import is_local_path
-from hfjobs_trainer.specs.registry import method_names
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ def rewards_find_their_columns(context: Context[RewardedSpec]) -> Iterator[Found
         ```
     """
     wanted: list[tuple[str, str]] = []
-    passed = _PASSED if "online_dpo" in method_names(type(context.spec)) else _PASSED | _LOGGERS
+    passed = _PASSED if not context.spec.LOGS_FROM_REWARDS else _PASSED | _LOGGERS
     for item in context.spec.reward_funcs:
         if isinstance(item, RewardFunction):
             wanted += [(item.name, name) for name in _required(item) if name not in passed]

@@ -1,0 +1,69 @@
+"""What a plan must know of the place where it will run, for the places that this package brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+BackendName = Literal["hub", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendTraits:
+    """What a plan must know of a place to run.
+
+    A backend of one's own has these traits as its attribute ``traits``; the defaults are those of one that has none.
+
+    Attributes:
+        name: Name of the backend, and of the place in a plan.
+        rents: A machine is rented for the run: a flavor is chosen and paid for, its time is limited, the environment is
+            not the user's own, and rules of scope ``"remote"`` apply. Otherwise it runs on this machine, one node.
+        absolute_paths: The run sees this machine's disk, from a folder of its own: local paths are checked, and become
+            absolute in the script.
+        uses_account: A Hub account runs and pays: it is asked for, with the prices, and nothing is submitted that the
+            Hub did not answer for.
+        keeps_files: What the run writes can be read when it has ended; otherwise metrics and model go to the Hub.
+        env: Environment variables of every run, as pairs; the spec's own win.
+    """
+
+    name: str
+    rents: bool = True
+    absolute_paths: bool = False
+    uses_account: bool = False
+    keeps_files: bool = True
+    env: tuple[tuple[str, str], ...] = ()
+
+
+HUB = BackendTraits(
+    "hub",
+    uses_account=True,
+    keeps_files=False,
+    # torch's version is pinned, its CUDA build is for the machine to choose: `uv pip` reads this, `uv run` does not
+    # (astral-sh/uv#18157), so that the script checks its GPUs itself
+    env=(("UV_TORCH_BACKEND", "auto"),),
+)
+LOCAL = BackendTraits("local", rents=False, absolute_paths=True)
+INPROCESS = BackendTraits("inprocess")
+
+TRAITS: Mapping[str, BackendTraits] = MappingProxyType({traits.name: traits for traits in (HUB, LOCAL, INPROCESS)})
+"""The traits of each backend of this package, by name."""
+
+
+def traits_of(backend: str | BackendTraits) -> BackendTraits:
+    """The traits of the backend of this name; what are traits already stay what they are.
+
+    Raises:
+        ValueError: This package has no backend of this name.
+    """
+    if isinstance(backend, BackendTraits):
+        return backend
+    if backend not in TRAITS:
+        raise unknown_backend(backend)
+    return TRAITS[backend]
+
+
+def unknown_backend(name: str) -> ValueError:
+    """The error for a name that no backend has."""
+    return ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')
