@@ -90,6 +90,17 @@ class Context(Generic[S]):
         """The flavor that the user named; ``None`` for "auto" and for one that is not on offer."""
         return find_flavor(self.spec.hardware.flavor, self.hardware)
 
+    def field(self, name: str, kind: type[T]) -> T | None:
+        """A field that only some methods have; ``None`` for the others, and where it has no value.
+
+        Raises:
+            TypeError: It is not of this type.
+        """
+        value = getattr(self.spec, name) if name in type(self.spec).model_fields else None
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name} is {value!r}, and a {kind.__name__} is expected")
+        return value
+
     def argument(self, name: str, otherwise: T) -> T:
         """The value that TRL's config will get: the resolved one, or ``otherwise``, the spec's own.
 

@@ -43,6 +43,11 @@ def _cheaper(context: Context[TrainSpec], cap: float) -> str:
     return f"hardware=hft.Hardware({hardware}) ({takes}){', or fewer steps' if raised else ''}"
 
 
+def _cap(spec: JobSpec, name: str) -> float:
+    """The cap of this name; 0 where there is none."""
+    return {"max_usd": spec.hardware.max_usd, "max_hours": spec.hardware.max_hours}[name] or 0.0
+
+
 def _above(usd: float) -> str:
     return f"{-int(-usd * 1.05 // 1)}" if usd >= 10 else f"{usd * 1.05 + 0.005:.2f}"
 
@@ -143,7 +148,7 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
         return
     else:
         cap = path.removeprefix("hardware.")
-        value = getattr(spec.hardware, cap)
+        value = _cap(spec, cap)
         wanted = exceeded_caps(spec.hardware, duration, "high") or {cap: value}
         ends = f"{cap}={value:g} ends the job"
         fix = ", ".join(f"{name}={_above(need)}" for name, need in wanted.items()) + ", or fewer steps"
@@ -225,7 +230,7 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
             needed = -(-spec.timeout // 60) * price / 60
             costs = f" at ${price:.2f}/h is ${needed:.2f}"
         left, enough = format_duration(seconds), -int(-round(needed * 100, 6) // 1) / 100
-        why = f"{given}{costs}, above {cap}={getattr(spec.hardware, cap):g}, which ends the job after {left}"
+        why = f"{given}{costs}, above {cap}={_cap(spec, cap):g}, which ends the job after {left}"
         shorter = f'timeout="{left}" at most, or ' if seconds >= MIN_SECONDS else ""
         yield Found(f"hardware.{cap}", why, f"{shorter}{cap}={enough:.10g}")
     if price is None and spec.hardware.max_usd is not None:

@@ -160,8 +160,9 @@ def one_strategy(context: Context[TrainSpec]) -> Iterator[Found]:
     hardware = context.spec.hardware
     if hardware.strategy in ("user", "auto"):
         return
-    for name in ("fsdp", "fsdp_config", "deepspeed"):
-        if getattr(hardware, name):
+    own = (("fsdp", hardware.fsdp), ("fsdp_config", hardware.fsdp_config), ("deepspeed", hardware.deepspeed))
+    for name, given in own:
+        if given:
             yield Found(f"hardware.{name}", f'contradicts strategy="{hardware.strategy}"', 'strategy="user"')
 
 

@@ -43,7 +43,6 @@ def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="username/train", timeout="1h")
         ```
     """
-    spec = context.spec
     for item in inputs(context.spec, context.facts):
         if item.is_local and item.exists is False:
             yield Found(item.id_path, f"{item.id} is a path, and leads nowhere on this machine", "check the path")
@@ -51,7 +50,7 @@ def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
             why = f"{item.id} is on this machine, where a job cannot read it"
             yield Found(item.id_path, why, _push(item, _owner(context)))
     path = "chat_template_path"
-    text = getattr(spec, path, None)
+    text = context.field(path, str)
     if text is not None and (is_local_path(text) or text.endswith(".jinja")):
         fix = f"hf upload {_owner(context)}/{_repo(text)} {text} --private, then {path} with that id"
         yield Found(path, f"{text} is on this machine, where a job cannot read it", fix)
@@ -123,7 +122,7 @@ def repository_names_are_valid(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    for item in inputs(context.spec, context.facts):
+    for item in inputs(spec, context.facts):
         if not item.is_local and not is_valid_repo_id(item.id):
             fix = f"namespace/name, or ./{item.id} for a folder here"
             yield Found(item.id_path, f'"{item.id}" is no id of a repository', fix)

@@ -10,7 +10,7 @@ from hfjobs_trainer.planning.hardware.catalogue import suggest_flavors
 from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT
 from hfjobs_trainer.planning.rules.mem import unknown_sizes, ways_to_less_memory
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 
 _PATH = "hardware.flavor"
 # Processes for each of the machine's processors, beyond which they only wait for each other: some wait for the disk.
@@ -201,7 +201,7 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
 
 
 @rule("HW007", scope="remote", scripts=True)
-def flavor_has_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
+def flavor_has_the_gpus(context: Context[JobSpec]) -> Iterator[Found]:
     """The named flavor has as many GPUs as the run is to use.
 
     What it does:
@@ -228,8 +228,8 @@ def flavor_has_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     if flavor is None or not flavor.num_gpus or wanted is None:
         return
     # the server's own rule tells of a machine that has no GPU beside it
-    run = context.understood
-    taken = run.vllm.gpus_set_aside if run is not None and run.vllm is not None else 0
+    vllm = context.run.vllm if isinstance(context.spec, TrainSpec) else None
+    taken = vllm.gpus_set_aside if vllm is not None else 0
     left = flavor.num_gpus - taken
     if 0 < left < wanted:
         of = f"{left}, beside {taken} of the vLLM server" if taken else str(left)
@@ -303,8 +303,11 @@ def processes_have_processors(context: Context[TrainSpec]) -> Iterator[Found]:
     if flavor is None or not flavor.vcpu:
         return
     gpus = max(1, context.num_gpus // context.run.nodes)
-    for name, each in (("dataset_num_proc", 1), ("dataloader_num_workers", gpus)):
-        processes: int = (getattr(spec, name, None) or 0) * each
+    for name, asked, each in (
+        ("dataset_num_proc", context.field("dataset_num_proc", int), 1),
+        ("dataloader_num_workers", spec.dataloader_num_workers, gpus),
+    ):
+        processes = (asked or 0) * each
         if processes > MOST_PER_PROCESSOR * flavor.vcpu:
             which = f" for {gpus} GPUs" if each > 1 else ""
             why = f"starts {processes} processes{which}, {flavor.name} has {flavor.vcpu} processors"

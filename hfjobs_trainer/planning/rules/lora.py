@@ -72,7 +72,7 @@ def _targets(context: Context[TrainSpec]) -> list[str] | str | None:
 def _modules(context: Context[TrainSpec]) -> tuple[str, tuple[str, ...]]:
     """The model's type and the paths of its modules; ends the rule if they are not known."""
     model, what = context.facts.model, f"the names of the modules of {context.spec.model}"
-    own_code = getattr(context.spec, "trust_remote_code", False)
+    own_code = context.spec.trust_remote_code
     model_type = need(None if own_code else model.model_type, what)
     layers = need(model.num_hidden_layers, what)
     return model_type, need(weight_modules(model_type, layers), what)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Dataset
 
 
-def _mixtures(context: Context[Any]) -> Iterator[tuple[str, Dataset]]:
-    for path in ("dataset", "eval_dataset"):
-        dataset = getattr(context.spec, path)
-        if dataset is not None:
-            yield path, dataset
+def _mixtures(spec: TrainSpec) -> Iterator[tuple[str, Dataset]]:
+    yield "dataset", spec.dataset
+    if spec.eval_dataset is not None:
+        yield "eval_dataset", spec.eval_dataset
 
 
 @rule("MIX001")
-def fractions_for_all_or_none(context: Context[Any]) -> Iterator[Found]:
+def fractions_for_all_or_none(context: Context[TrainSpec]) -> Iterator[Found]:
     """A mixture gives a fraction to each of its datasets, or to none.
 
     What it does:
@@ -40,7 +39,7 @@ def fractions_for_all_or_none(context: Context[Any]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=[hft.Dataset(id="me/chat", fraction=0.7), hft.Dataset(id="me/code", fraction=0.3)])
         ```
     """
-    for path, dataset in _mixtures(context):
+    for path, dataset in _mixtures(context.spec):
         without = [part.id for part in dataset.parts if part.fraction is None]
         if not dataset.mixed_with and not without:
             yield Found(f"{path}.fraction", "is a share of a mixture, and there is one dataset", "num_samples=...")
@@ -50,7 +49,7 @@ def fractions_for_all_or_none(context: Context[Any]) -> Iterator[Found]:
 
 
 @rule("MIX002")
-def no_fractions_of_a_stream(context: Context[Any]) -> Iterator[Found]:
+def no_fractions_of_a_stream(context: Context[TrainSpec]) -> Iterator[Found]:
     """Streams are mixed with streams, and without fractions.
 
     What it does:
@@ -72,7 +71,7 @@ def no_fractions_of_a_stream(context: Context[Any]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=[web, chat], max_steps=1000)
         ```
     """
-    for path, dataset in _mixtures(context):
+    for path, dataset in _mixtures(context.spec):
         streamed = [part.id for part in dataset.parts if part.streaming]
         if streamed and any(part.fraction is not None for part in dataset.parts):
             why = "needs the number of rows, which a streamed dataset does not tell"
@@ -83,7 +82,7 @@ def no_fractions_of_a_stream(context: Context[Any]) -> Iterator[Found]:
 
 
 @rule("MIX003")
-def one_level_of_mixing(context: Context[Any]) -> Iterator[Found]:
+def one_level_of_mixing(context: Context[TrainSpec]) -> Iterator[Found]:
     """A mixture is one list of datasets.
 
     What it does:
@@ -104,7 +103,7 @@ def one_level_of_mixing(context: Context[Any]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=["me/a", "me/b", "me/c"])
         ```
     """
-    for path, dataset in _mixtures(context):
+    for path, dataset in _mixtures(context.spec):
         for index, part in enumerate(dataset.mixed_with):
             if part.mixed_with:
                 why = f"{part.id} is a mixture of its own"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.hardware.machine import most_server_gpus, server_gpus
@@ -11,6 +11,9 @@ from hfjobs_trainer.planning.rules.vllm import METHODS
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.script import Script
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.planning.rules.vllm import Generating
 
 _PATH = "hardware.nodes"
 
@@ -129,7 +132,7 @@ def scripts_run_on_one_node(context: Context[Script]) -> Iterator[Found]:
 
 
 @rule("NODE005", stage="run", methods=METHODS, scope="remote", severity="warning")
-def the_vllm_server_uses_its_node(context: Context[Any]) -> Iterator[Found]:
+def the_vllm_server_uses_its_node(context: Context[Generating]) -> Iterator[Found]:
     """A node that serves the model has no idle GPUs.
 
     What it does:

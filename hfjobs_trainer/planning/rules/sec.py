@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
+from hfjobs_trainer.facts import DatasetFacts, ModelFacts
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
@@ -83,18 +84,18 @@ def no_tokens_in_the_spec(context: Context[TrainSpec | Script]) -> Iterator[Foun
             yield Found("script", f"the script contains {kind}, and all who see the job can read it", fix)
 
 
-def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
     """Every text below ``value`` and its path; of a key, the path of the mapping, since the key may be the secret."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, dict):
-        for key, item in cast("dict[str, Any]", value).items():
+        for key, item in cast("dict[str, object]", value).items():
             inner = f"{path}.{key}" if path else key
             if path:
                 yield path, key
             yield from _texts(item, path if path and token_kind(key) else inner)
     elif isinstance(value, list):
-        for index, item in enumerate(cast("list[Any]", value)):
+        for index, item in enumerate(cast("list[object]", value)):
             yield from _texts(item, f"{path}.{index}")
 
 
@@ -123,9 +124,14 @@ def token_is_needed(context: Context[TrainSpec]) -> Iterator[Found]:
     if _TOKEN not in context.spec.secrets or context.needs_token:
         return
     facts = context.facts
-    for what, subject in (("model", facts.model), ("dataset", facts.dataset), ("eval_dataset", facts.eval_dataset)):
-        if subject is not None and subject.path is None:
-            name = context.spec.model if what == "model" else getattr(context.spec, what).id
+    subjects: list[tuple[str, ModelFacts | DatasetFacts]] = [
+        (context.spec.model, facts.model),
+        (context.spec.dataset.id, facts.dataset),
+    ]
+    if context.spec.eval_dataset is not None and facts.eval_dataset is not None:
+        subjects.append((context.spec.eval_dataset.id, facts.eval_dataset))
+    for name, subject in subjects:
+        if subject.path is None:
             need(subject.private if subject.private is not None else subject.gated, f"whether {name} is private")
     why = "nothing in this run needs HF_TOKEN, and every package in the job could read it"
     fix = "leave it out; or use a fine-grained token with the rights that your code needs"

@@ -6,10 +6,10 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.extras import CallingSpec
 from hfjobs_trainer.specs.rewards import RewardFunction
 
 # How transformers 5.23 reads a docstring, and what it can say in JSON: utils/chat_template_utils.py.
@@ -19,7 +19,7 @@ _JSON = frozenset({"int", "float", "str", "bool", "list", "tuple", "dict"})
 
 
 @rule("TOOL001", methods=["grpo", "distillation"])
-def tools_are_described(context: Context[Any]) -> Iterator[Found]:  # noqa: D417 - as for every rule
+def tools_are_described(context: Context[CallingSpec]) -> Iterator[Found]:  # noqa: D417 - as for every rule
     """The model is told what a tool does.
 
     What it does:
@@ -79,7 +79,7 @@ def tools_are_described(context: Context[Any]) -> Iterator[Found]:  # noqa: D417
 
 
 @rule("TOOL002", methods=["distillation"])
-def tools_of_a_distillation_are_synchronous(context: Context[Any]) -> Iterator[Found]:
+def tools_of_a_distillation_are_synchronous(context: Context[CallingSpec]) -> Iterator[Found]:
     """Tools of a distillation are synchronous.
 
     What it does:

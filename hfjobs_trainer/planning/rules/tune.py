@@ -85,8 +85,8 @@ def an_adapter_brings_its_configuration(context: Context[TrainSpec]) -> Iterator
             why = "is fixed in the adapter that is trained on"
             yield Found(f"lora.{name}", why, "leave it out, or merge_first=True for a new adapter")
     if lora.adapter is None:
-        for name in ("merge_first", "adapter_revision"):
-            if getattr(lora, name):
+        for name, given in (("merge_first", lora.merge_first), ("adapter_revision", lora.adapter_revision)):
+            if given:
                 yield Found(f"lora.{name}", "there is no adapter to start from", 'adapter="me/sft-adapter"')
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.arguments.vision import has_images
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.registry import Method
+from hfjobs_trainer.specs.base import TrainSpec
 
-READERS = ("sft", "dpo", "kto", "grpo", "rloo", "distillation")
-"""Methods that train on images."""
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.methods.dpo import DPO
+    from hfjobs_trainer.specs.methods.kto import KTO
+    from hfjobs_trainer.specs.methods.sft import SFT
 
 
-def _need_images(context: Context[Any]) -> bool:
+def _need_images(context: Context[TrainSpec]) -> bool:
     known = has_images(context.spec.dataset, context.facts.dataset)
     return need(known, f"the columns of {context.spec.dataset.id}")
 
 
 @rule("VIS001")
-def images_are_seen(context: Context[Any]) -> Iterator[Found]:
+def images_are_seen(context: Context[TrainSpec]) -> Iterator[Found]:
     """Images are for vision models, and for methods that read them.
 
     What it does:
@@ -43,17 +45,17 @@ def images_are_seen(context: Context[Any]) -> Iterator[Found]:
     """
     if context.facts.dataset.exists is False or not _need_images(context):
         return
-    method: Method = context.spec.METHOD
     drop = "or drop them: dataset=hft.Dataset(..., keep_columns=[...])"
     if not context.spec.TRAINING.reads_images:
-        yield Found("dataset", f"has images, which {method.label} does not read", f"another method, {drop}")
+        label = type(context.spec).METHOD.label
+        yield Found("dataset", f"has images, which {label} does not read", f"another method, {drop}")
     elif not need(context.facts.model.is_vision, f"whether {context.spec.model} is a vision model"):
         why = f"is a text model, and {context.spec.dataset.id} has images"
         yield Found("model", why, f"a vision model, {drop}")
 
 
 @rule("VIS002", methods=["sft"])
-def images_are_not_packed(context: Context[Any]) -> Iterator[Found]:
+def images_are_not_packed(context: Context[SFT]) -> Iterator[Found]:
     """Rows with images are not joined.
 
     What it does:
@@ -72,14 +74,15 @@ def images_are_not_packed(context: Context[Any]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-VL-3B-Instruct", dataset="trl-lib/llava-instruct-mix")
         ```
     """
-    joins = [name for name in ("packing", "padding_free") if getattr(context.spec, name)]
+    spec = context.spec
+    joins = [name for name, given in (("packing", spec.packing), ("padding_free", spec.padding_free)) if given]
     if joins and _need_images(context):
         for name in joins:
             yield Found(name, "rows with images cannot be joined", "leave it out")
 
 
 @rule("VIS003", methods=["sft", "dpo", "kto"], severity="warning")
-def images_are_not_cut(context: Context[Any]) -> Iterator[Found]:
+def images_are_not_cut(context: Context[SFT | DPO | KTO]) -> Iterator[Found]:
     """Rows with images are not cut.
 
     What it does:
@@ -106,7 +109,7 @@ def images_are_not_cut(context: Context[Any]) -> Iterator[Found]:
 
 
 @rule("VIS004", methods=["sft", "dpo", "kto"])
-def options_allow_images(context: Context[Any]) -> Iterator[Found]:
+def options_allow_images(context: Context[SFT | DPO | KTO]) -> Iterator[Found]:
     """Some options are for texts only.
 
     What it does:
@@ -129,11 +132,11 @@ def options_allow_images(context: Context[Any]) -> Iterator[Found]:
     """
     spec = context.spec
     cuts = (
-        getattr(spec, "truncation_mode", None) == "keep_end"
+        context.field("truncation_mode", str) == "keep_end"
         and spec.is_set("max_length")
         and spec.max_length is not None
     )
-    ahead = bool(getattr(spec, "precompute_ref_log_probs", False))
+    ahead = context.field("precompute_ref_log_probs", bool)
     if not (cuts or ahead) or not _need_images(context):
         return
     if cuts:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.memory.vllm import server_shortage, weights_shortage
 from hfjobs_trainer.problems import Found, need, rule
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.methods.distillation import Distillation
+    from hfjobs_trainer.specs.methods.grpo import GRPO
+    from hfjobs_trainer.specs.methods.online_dpo import OnlineDPO
+    from hfjobs_trainer.specs.methods.rloo import RLOO
+
+    Generating = GRPO | RLOO | OnlineDPO | Distillation
 
 METHODS = ["grpo", "rloo", "online_dpo", "distillation"]
 """The methods that can have vLLM generate."""
 
 
 @rule("VLLM001", stage="run", methods=METHODS)
-def tensor_parallel_size_divides_the_gpus(context: Context[Any]) -> Iterator[Found]:
+def tensor_parallel_size_divides_the_gpus(context: Context[Generating]) -> Iterator[Found]:
     """The training processes form whole groups of vLLM's.
 
     What it does:
@@ -50,7 +58,7 @@ def tensor_parallel_size_divides_the_gpus(context: Context[Any]) -> Iterator[Fou
 
 
 @rule("VLLM002", methods=METHODS)
-def no_eight_bits_beside_vllm(context: Context[Any]) -> Iterator[Found]:
+def no_eight_bits_beside_vllm(context: Context[Generating]) -> Iterator[Found]:
     """A vLLM in the training processes cannot read weights of 8 bits.
 
     What it does:
@@ -77,7 +85,7 @@ def no_eight_bits_beside_vllm(context: Context[Any]) -> Iterator[Found]:
 
 
 @rule("VLLM003", methods=METHODS)
-def answers_fit_the_context(context: Context[Any]) -> Iterator[Found]:
+def answers_fit_the_context(context: Context[Generating]) -> Iterator[Found]:
     """The context of vLLM holds the prompt and the answer.
 
     What it does:
@@ -98,15 +106,14 @@ def answers_fit_the_context(context: Context[Any]) -> Iterator[Found]:
                  max_completion_length=1024)
         ```
     """
-    spec = context.spec
-    room, answer = getattr(spec, "vllm_max_model_length", None), getattr(spec, "max_completion_length", None)
+    room, answer = context.field("vllm_max_model_length", int), context.field("max_completion_length", int)
     if context.run.vllm is not None and room and answer and answer >= room:
         why = f"an answer of up to {answer} tokens leaves no room for its prompt in a context of {room}"
         yield Found("vllm_max_model_length", why, f"vllm_max_model_length={2 * answer}, for prompts as long as answers")
 
 
 @rule("VLLM004", stage="run", methods=METHODS, scope="remote")
-def server_has_gpus_of_its_own(context: Context[Any]) -> Iterator[Found]:
+def server_has_gpus_of_its_own(context: Context[Generating]) -> Iterator[Found]:
     """A server for the answers needs GPUs beside those that train.
 
     What it does:
@@ -147,7 +154,7 @@ def server_has_gpus_of_its_own(context: Context[Any]) -> Iterator[Found]:
 
 
 @rule("VLLM007", stage="run", methods=METHODS, scope="remote")
-def vllm_holds_the_model(context: Context[Any]) -> Iterator[Found]:
+def vllm_holds_the_model(context: Context[Generating]) -> Iterator[Found]:
     """The GPUs of vLLM hold the model.
 
     What it does:
@@ -194,7 +201,7 @@ def vllm_holds_the_model(context: Context[Any]) -> Iterator[Found]:
 
 
 @rule("VLLM005", methods=METHODS, severity="warning")
-def revision_reaches_vllm(context: Context[Any]) -> Iterator[Found]:
+def revision_reaches_vllm(context: Context[Generating]) -> Iterator[Found]:
     """A vLLM in the training processes starts from the default branch of the model.
 
     What it does:
@@ -221,7 +228,7 @@ def revision_reaches_vllm(context: Context[Any]) -> Iterator[Found]:
 
 
 @rule("VLLM006", methods=METHODS)
-def vllm_needs_a_gpu(context: Context[Any]) -> Iterator[Found]:
+def vllm_needs_a_gpu(context: Context[Generating]) -> Iterator[Found]:
     """Generation with vLLM needs GPUs.
 
     What it does:

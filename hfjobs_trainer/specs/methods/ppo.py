@@ -169,8 +169,12 @@ def trainer_can_do_it(context: Context[PPO]) -> Iterator[Found]:
     spec = context.spec
     if spec.resume_from_checkpoint is not None:
         yield Found("resume_from_checkpoint", "PPOTrainer cannot resume", "model=, with the checkpoint's folder")
-    for name in ("load_best_model_at_end", "auto_find_batch_size", "eval_on_start"):
-        if getattr(spec, name):
+    for name, given in (
+        ("load_best_model_at_end", spec.load_best_model_at_end),
+        ("auto_find_batch_size", spec.auto_find_batch_size),
+        ("eval_on_start", spec.eval_on_start),
+    ):
+        if given:
             yield Found(name, "PPOTrainer has a loop of its own, which ignores it", "leave it out")
     if spec.save_strategy == "best":
         yield Found("save_strategy", "PPOTrainer compares no checkpoints", 'save_strategy="steps"')

@@ -210,11 +210,11 @@ def options_fit_the_source(context: Context[TrainSpec]) -> Iterator[Found]:
 
 
 def _options_of_a_path(path: str, dataset: Dataset) -> Iterator[Found]:
-    for name in ("config", "revision"):
-        if getattr(dataset, name) is not None:
+    for name, given in (("config", dataset.config), ("revision", dataset.revision)):
+        if given is not None:
             yield Found(f"{path}.{name}", "only datasets on the Hub have one", f"leave out {name}")
-    for name in ("data_dir", "data_files"):
-        if getattr(dataset, name) is not None:
+    for name, given in (("data_dir", dataset.data_dir), ("data_files", dataset.data_files)):
+        if given is not None:
             yield Found(f"{path}.{name}", f"{dataset.id} is a local path", "name the file itself as id")
     if data_suffix(dataset.id) is None:
         if dataset.streaming:

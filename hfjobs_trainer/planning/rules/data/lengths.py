@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, share_above
@@ -45,8 +44,9 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec, data = context.spec, training_inputs(context.spec, context.facts)[0]
-    limit, training = _field(spec, "max_length"), type(spec).TRAINING
-    splits = training.packs and _field(spec, "packing") and _field(spec, "packing_strategy") in _SPLITTING
+    limit, training = context.field("max_length", int), type(spec).TRAINING
+    packs = training.packs and context.field("packing", bool)
+    splits = packs and context.field("packing_strategy", str) in _SPLITTING
     if limit is None or splits or data.exists is False or {"image", "images"} & set(data.columns or ()):
         return
     lengths = data.facts.lengths
@@ -60,8 +60,3 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         longest = _STEP * math.ceil(known.p95 / _STEP)
         why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and {fate}"
         yield Found("max_length", why, f"max_length={longest}, which 95% of them fit in, if memory allows")
-
-
-def _field(spec: TrainSpec, name: str) -> Any:
-    # a spec of which this field did not parse lacks it, and the rule then says nothing
-    return getattr(spec, name)

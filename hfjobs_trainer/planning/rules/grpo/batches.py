@@ -12,10 +12,11 @@ from hfjobs_trainer.problems import Found, need, rule
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.grpo import GRPO
+    from hfjobs_trainer.specs.methods.rloo import RLOO
 
 
 @rule("GRPO001", stage="run", methods=GROUPED)
-def generation_batch_holds_whole_groups(context: Context[GRPO]) -> Iterator[Found]:
+def generation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """The generation batch holds whole groups of answers.
 
     What it does:
@@ -58,7 +59,7 @@ def generation_batch_holds_whole_groups(context: Context[GRPO]) -> Iterator[Foun
         yield Found("num_generations", f"{why} x {machine} x {steps} step{'s' if steps > 1 else ''}", fix)
 
 
-def _sizes(context: Context[GRPO]) -> tuple[int, int]:
+def _sizes(context: Context[GRPO | RLOO]) -> tuple[int, int]:
     """Batch of a device, and batches that are generated at once."""
     spec = context.spec
     per_device = context.argument("per_device_train_batch_size", spec.per_device_train_batch_size)
@@ -66,7 +67,7 @@ def _sizes(context: Context[GRPO]) -> tuple[int, int]:
     return per_device, spec.steps_per_generation or accumulated
 
 
-def _need_gpus(context: Context[GRPO]) -> None:
+def _need_gpus(context: Context[GRPO | RLOO]) -> None:
     """End the rule as unchecked where more GPUs than one may be meant."""
     if context.backend.rents:
         need(context.flavor, "the flavor, for its number of GPUs")
@@ -81,7 +82,7 @@ def _divisor(batch: int, wanted: int) -> str:
 
 
 @rule("GRPO002", stage="run", methods=GROUPED)
-def evaluation_batch_holds_whole_groups(context: Context[GRPO]) -> Iterator[Found]:
+def evaluation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """The evaluation batch holds whole groups of answers.
 
     What it does:
@@ -120,7 +121,7 @@ def evaluation_batch_holds_whole_groups(context: Context[GRPO]) -> Iterator[Foun
 
 
 @rule("GRPO003", methods=GROUPED)
-def generation_batch_is_fixed(context: Context[GRPO]) -> Iterator[Found]:
+def generation_batch_is_fixed(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """The generation batch is fixed, and said once.
 
     What it does:
@@ -150,7 +151,7 @@ def generation_batch_is_fixed(context: Context[GRPO]) -> Iterator[Found]:
 
 
 @rule("GRPO004", methods=GROUPED)
-def synced_reference_exists(context: Context[GRPO]) -> Iterator[Found]:
+def synced_reference_exists(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """Only a reference model that exists can follow the policy.
 
     What it does:
@@ -181,7 +182,7 @@ def synced_reference_exists(context: Context[GRPO]) -> Iterator[Found]:
 
 
 @rule("GRPO008", stage="run", methods=GROUPED)
-def prompts_fill_a_generation_batch(context: Context[GRPO]) -> Iterator[Found]:
+def prompts_fill_a_generation_batch(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """There are enough prompts for one generation batch.
 
     What it does:

@@ -9,18 +9,15 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.requirements import package_name, package_names
 from hfjobs_trainer.planning.rules.grpo import CODED
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.rendering.paste import runtime_block
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec
 from hfjobs_trainer.specs.rewards import INSTALLED, RewardFunction
-
-if TYPE_CHECKING:
-    from hfjobs_trainer.specs.methods.grpo import GRPO
-
 
 # Names that a script's own part gives to things, beside those of the runtime blocks and imports.
 _SCRIPT_NAMES = frozenset({"main", "MODEL", "DATASET", "EVAL_DATASET"})
@@ -35,14 +32,16 @@ _MAIN_NAMES = frozenset(
 )
 
 
-def _code(context: Context[GRPO]) -> list[tuple[str, RewardFunction]]:
+def _code(spec: TrainSpec) -> Iterator[tuple[str, RewardFunction]]:
     """The rewards and the tools that are functions, each with the field that it was given in."""
-    fields = [(path, item) for path in ("reward_funcs", "tools") for item in getattr(context.spec, path, ())]
-    return [(path, item) for path, item in fields if isinstance(item, RewardFunction)]
+    if isinstance(spec, RewardedSpec):
+        yield from (("reward_funcs", item) for item in spec.reward_funcs if isinstance(item, RewardFunction))
+    if isinstance(spec, CallingSpec):
+        yield from (("tools", item) for item in spec.tools)
 
 
 @rule("GRPO012", methods=CODED)
-def reward_imports_are_installed(context: Context[GRPO]) -> Iterator[Found]:
+def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     """Modules that a reward function imports are installed.
 
     What it does:
@@ -65,7 +64,7 @@ def reward_imports_are_installed(context: Context[GRPO]) -> Iterator[Found]:
         ```
     """
     extra = package_names(context.spec.extra_dependencies)
-    for path, function in _code(context):
+    for path, function in _code(context.spec):
         unknown = sorted(function.modules - sys.stdlib_module_names - INSTALLED - {""})
         # what a package calls its module cannot be told from its name, so one extra package is taken for one module
         plain = {name: package_name(name) for name in unknown}
@@ -98,7 +97,7 @@ def script_names() -> frozenset[str]:
 
 
 @rule("GRPO013", methods=CODED)
-def reward_names_are_free(context: Context[GRPO]) -> Iterator[Found]:
+def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     """A reward function's name is not taken in the script.
 
     What it does:
@@ -122,9 +121,10 @@ def reward_names_are_free(context: Context[GRPO]) -> Iterator[Found]:
     """
     seen: set[str] = set()
     imported: dict[str, str] = {}
-    rewards = {item for item in getattr(context.spec, "reward_funcs", ()) if isinstance(item, str)}
-    names = {item.name for _, item in _code(context)}
-    for path, function in _code(context):
+    given = context.spec.reward_funcs if isinstance(context.spec, RewardedSpec) else []
+    rewards = {item for item in given if isinstance(item, str)}
+    names = {item.name for _, item in _code(context.spec)}
+    for path, function in _code(context.spec):
         name = function.name
         if name in seen:
             yield Found(path, f"two functions are called {name}", "give each a name of its own")

@@ -11,12 +11,15 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.rules.grpo import REWARDED
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.columns import closest_column
+from hfjobs_trainer.specs.extras import RewardedSpec
 from hfjobs_trainer.specs.inputs import data_inputs, need_columns
 from hfjobs_trainer.specs.locations import is_local_path
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.grpo import GRPO
+    from hfjobs_trainer.specs.methods.online_dpo import OnlineDPO
+    from hfjobs_trainer.specs.methods.rloo import RLOO
 
 # What TRL passes to every reward beside the columns of the dataset, and what to those of some methods only.
 _PASSED = frozenset({"prompts", "completions", "completion_ids", "trainer_state"})
@@ -24,12 +27,12 @@ _LOGGERS = frozenset({"log_extra", "log_metric"})
 _COLUMNS_OF_BUILTINS = {"accuracy_reward": ("solution",), "reasoning_accuracy_reward": ("solution",)}
 
 
-def _functions(context: Context[GRPO]) -> list[RewardFunction]:
+def _functions(context: Context[RewardedSpec]) -> list[RewardFunction]:
     return [item for item in context.spec.reward_funcs if isinstance(item, RewardFunction)]
 
 
 @rule("GRPO010", methods=REWARDED)
-def built_in_reward_exists(context: Context[GRPO]) -> Iterator[Found]:
+def built_in_reward_exists(context: Context[RewardedSpec]) -> Iterator[Found]:
     """A reward's name is one that TRL knows.
 
     What it does:
@@ -58,7 +61,7 @@ def built_in_reward_exists(context: Context[GRPO]) -> Iterator[Found]:
 
 
 @rule("GRPO011", methods=REWARDED)
-def reward_takes_any_keyword(context: Context[GRPO]) -> Iterator[Found]:
+def reward_takes_any_keyword(context: Context[RewardedSpec]) -> Iterator[Found]:
     """A reward function takes what TRL passes.
 
     What it does:
@@ -112,7 +115,7 @@ def _required(function: RewardFunction) -> list[str]:
 
 
 @rule("GRPO016", methods=["online_dpo"])
-def rewards_of_online_dpo_are_synchronous(context: Context[GRPO]) -> Iterator[Found]:
+def rewards_of_online_dpo_are_synchronous(context: Context[RewardedSpec]) -> Iterator[Found]:
     """Rewards of online DPO are synchronous.
 
     What it does:
@@ -139,7 +142,7 @@ def rewards_of_online_dpo_are_synchronous(context: Context[GRPO]) -> Iterator[Fo
 
 
 @rule("GRPO014", methods=REWARDED)
-def rewards_find_their_columns(context: Context[GRPO]) -> Iterator[Found]:
+def rewards_find_their_columns(context: Context[RewardedSpec]) -> Iterator[Found]:
     """The dataset has the columns that the rewards ask for.
 
     What it does:
@@ -189,7 +192,7 @@ def rewards_find_their_columns(context: Context[GRPO]) -> Iterator[Found]:
 
 
 @rule("GRPO006", methods=REWARDED)
-def rewards_see_their_columns(context: Context[GRPO]) -> Iterator[Found]:
+def rewards_see_their_columns(context: Context[GRPO | RLOO | OnlineDPO]) -> Iterator[Found]:
     """Rewards see the columns of the dataset.
 
     What it does:
@@ -214,7 +217,7 @@ def rewards_see_their_columns(context: Context[GRPO]) -> Iterator[Found]:
 
 
 @rule("GRPO007", methods=REWARDED)
-def one_weight_per_reward(context: Context[GRPO]) -> Iterator[Found]:
+def one_weight_per_reward(context: Context[GRPO | RLOO | OnlineDPO]) -> Iterator[Found]:
     """Each reward has its weight.
 
     What it does:
