@@ -128,6 +128,7 @@ def test_an_official_script_of_trl_trains_from_its_url(
     assert b"train/loss" in rows
 
 
+@pytest.mark.torch
 def test_any_script_runs_as_it_is(server: Any, tmp_path: Path) -> None:
     served, folder, url = server
     (folder / "plain.py").write_text(HOSTILE, "utf-8")
@@ -268,6 +269,7 @@ def test_two_processes_train_one_model(
     assert [event.data["world_size"] for event in job.events() if event.kind == "start"] == [2]
 
 
+@pytest.mark.torch
 def test_arguments_that_name_local_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.py").write_text("import sys\nprint('got', open(sys.argv[1]).read(), sys.argv[2])\n", "utf-8")

@@ -122,6 +122,7 @@ def test_a_failing_process_ends_the_run_with_its_own_traceback(inputs: Inputs, t
     assert not [line for line in done.stdout.splitlines() if '"hft.end"' in line]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("strategy", "version"), [("fsdp1", 1), ("fsdp2", 2)])
 @pytest.mark.filterwarnings("ignore:FSDP1:FutureWarning")
 def test_accelerate_takes_the_configuration_of_fsdp(
@@ -142,6 +143,7 @@ def test_accelerate_takes_the_configuration_of_fsdp(
     assert os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"].lower() == "true"
 
 
+@pytest.mark.torch
 def test_a_launcher_with_a_strategy_keeps_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_launcher_with_a_strategy_keeps_it(
     assert json.loads(line)["used"] == "the launcher's"
 
 
+@pytest.mark.torch
 def test_gpus_get_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
     monkeypatch.setenv("WORLD_SIZE", "2")
