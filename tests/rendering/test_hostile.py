@@ -320,7 +320,7 @@ texts = st.one_of(
 
 
 @pytest.mark.parametrize("method", BASES)
-@settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=st.data(), text=texts)
 def test_any_text_anywhere(
     tmp_path_factory: pytest.TempPathFactory, method: str, data: st.DataObject, text: str

@@ -9,6 +9,8 @@ import pytest
 
 from hfjobs_trainer.rendering.runtime.device import accumulation_steps, prepare_machine, settle_dtype
 
+pytestmark = pytest.mark.torch
+
 AMPERE, TURING = True, False
 
 

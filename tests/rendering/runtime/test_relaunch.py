@@ -80,6 +80,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return commands
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("gpus", "told", "processes"), [(0, None, 4), (8, None, 4), (2, None, 2), (1, "3", 3)])
 def test_processes_are_the_visible_gpus_within_the_plan(
     launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, gpus: int, told: str | None, processes: int
@@ -93,6 +94,7 @@ def test_processes_are_the_visible_gpus_within_the_plan(
     assert launched[0][-2:] == ["train.py", "--flag"]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("visible", "first"), [(None, "0"), ("2,3", "2"), ("GPU-8f6a,GPU-77c1", "GPU-8f6a")])
 def test_a_single_process_sees_a_single_gpu(
     launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, visible: str | None, first: str
@@ -109,6 +111,7 @@ def test_a_single_process_sees_a_single_gpu(
     assert os.environ["CUDA_VISIBLE_DEVICES"] == first
 
 
+@pytest.mark.torch
 def test_a_worker_is_not_relaunched(launched: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
 
