@@ -25,7 +25,7 @@ from hfjobs_trainer.planning.tuning import (
 from hfjobs_trainer.planning.vision import PACKAGES as VISION_PACKAGES
 from hfjobs_trainer.planning.vision import chooses_targets, sees
 from hfjobs_trainer.planning.vllm import uses_vllm, vllm_server
-from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
+from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
@@ -42,7 +42,7 @@ _VISION_CLASS = "AutoModelForImageTextToText"
 _TORCHAO = ("adamw_torch_4bit", "adamw_torch_8bit")
 
 
-def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobRequest, *, backend: str) -> Run:
+def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobRequest, *, backend: str) -> Page:
     """Everything that the renderer needs, and nothing it would have to decide.
 
     On the local backend, relative paths become absolute, since the script runs in its run folder.
@@ -64,7 +64,7 @@ def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobReque
     }
     if method.loads_models:
         model_init["trust_remote_code"] = arguments.pop("trust_remote_code", None)
-    return Run(
+    return Page(
         method=method.name,
         label=method.label,
         module=method.module,

@@ -10,7 +10,7 @@ from hfjobs_trainer.facts import Flavor, ModelFacts
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.pins import pinned_image
 from hfjobs_trainer.planning.plan import Decision, JobRequest
-from hfjobs_trainer.rendering.run import Server
+from hfjobs_trainer.rendering.page import Server
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 
 SERVER_SECONDS = 900

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hfjobs_trainer.rendering.literals import json_block, toml_key, toml_string, toml_value
-from hfjobs_trainer.rendering.run import Header
+from hfjobs_trainer.rendering.page import Header
 
 
 def write_header(header: Header) -> str:

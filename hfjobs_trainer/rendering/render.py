@@ -1,4 +1,4 @@
-"""The Jinja environment: a run in, the text of a script out.
+"""The Jinja environment: a page in, the text of a script out.
 
 Values reach a template only through the literal writers. ``finalize`` turns whatever a template prints into a Python
 literal, unless it is ``Markup``, which only this module makes, of text that is source already.
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from hfjobs_trainer.errors import RenderError
 from hfjobs_trainer.rendering import literals
 from hfjobs_trainer.rendering.header import write_header
+from hfjobs_trainer.rendering.page import Page, Reward
 from hfjobs_trainer.rendering.paste import Block, import_lines, runtime_blocks
-from hfjobs_trainer.rendering.run import Reward, Run
-from hfjobs_trainer.rendering.script import ScriptRun
+from hfjobs_trainer.rendering.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -31,8 +31,8 @@ def template_folder() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "templates"
 
 
-def render_script(run: Run) -> str:
-    """The script of a run, formatted.
+def render_script(page: Page) -> str:
+    """The script of a page, formatted.
 
     Raises:
         RenderError: A template is wrong, which is a defect of this package.
@@ -40,22 +40,22 @@ def render_script(run: Run) -> str:
     from markupsafe import Markup
 
     def blocks(extra: Sequence[str]) -> list[Block]:
-        return runtime_blocks([*_needed(run), *extra])
+        return runtime_blocks([*_needed(page), *extra])
 
     def top_imports(extra: Sequence[str]) -> Markup:
-        return Markup(import_lines([block.imports for block in blocks(extra)], ["import time"], run.imports))
+        return Markup(import_lines([block.imports for block in blocks(extra)], ["import time"], page.imports))
 
     def heavy_imports(more: Sequence[str]) -> Markup:
-        return Markup(indent(import_lines(_heavy_imports(run), more, width=84), "    "))
+        return Markup(indent(import_lines(_heavy_imports(page), more, width=84), "    "))
 
     # what a method's template asks for beside the rest, in `blocks` and in `needs`
     def runtime(extra: Sequence[str]) -> Markup:
         return Markup("\n\n\n".join(block.source for block in blocks(extra)))
 
-    header = Markup(write_header(run.header))
+    header = Markup(write_header(page.header))
     return _fill(
-        f"{run.method}.py.j2",
-        run=run,
+        f"{page.method}.py.j2",
+        page=page,
         header=header,
         imports=top_imports,
         runtime=runtime,
@@ -63,7 +63,7 @@ def render_script(run: Run) -> str:
     )
 
 
-def render_wrapper(run: ScriptRun) -> str:
+def render_wrapper(page: Wrapper) -> str:
     """The wrapper of a script that exists already, formatted.
 
     Raises:
@@ -71,14 +71,14 @@ def render_wrapper(run: ScriptRun) -> str:
     """
     from markupsafe import Markup
 
-    blocks = runtime_blocks(run.blocks)
+    blocks = runtime_blocks(page.blocks)
     try:
-        header = Markup(write_header(run.header))
+        header = Markup(write_header(page.header))
     except (TypeError, ValueError) as error:
-        raise RenderError(f"header of {run.origin}: {error}") from error
+        raise RenderError(f"header of {page.origin}: {error}") from error
     imports = Markup(import_lines([block.imports for block in blocks], ["import time"]))
     runtime = Markup("\n\n\n".join(block.source for block in blocks))
-    return _fill("script.py.j2", run=run, header=header, imports=imports, runtime=runtime)
+    return _fill("script.py.j2", page=page, header=header, imports=imports, runtime=runtime)
 
 
 def _fill(name: str, **values: Any) -> str:
@@ -91,47 +91,47 @@ def _fill(name: str, **values: Any) -> str:
         raise RenderError(f"template {name}{f', line {line}' if line else ''}: {error}") from error
 
 
-def _needed(run: Run) -> list[str]:
+def _needed(page: Page) -> list[str]:
     names = ["relaunch", "device", "events", "conclude"]
-    if run.tracking is not None:
-        names.append("tracking" if run.tracker == "trackio" else f"track_{run.tracker}")
-    if run.nodes > 1:
+    if page.tracking is not None:
+        names.append("tracking" if page.tracker == "trackio" else f"track_{page.tracker}")
+    if page.nodes > 1:
         names.append("nodes")
-    if run.sharding:
+    if page.sharding:
         names.append("sharding")
-    if run.server is not None:
-        names.append("vllm_node" if run.server.apart else "vllm_server")
-    if run.merge:
+    if page.server is not None:
+        names.append("vllm_node" if page.server.apart else "vllm_server")
+    if page.merge:
         names.append("merge")
-    if run.pushes:
+    if page.pushes:
         names.append("push")
-    if any(data.mixed_with and data.fraction is not None for data in (run.dataset, run.eval_dataset) if data):
+    if any(data.mixed_with and data.fraction is not None for data in (page.dataset, page.eval_dataset) if data):
         names.append("mixture")
     return names
 
 
-def _heavy_imports(run: Run) -> list[str]:
+def _heavy_imports(page: Page) -> list[str]:
     """What ``main`` imports once it is known that this process trains."""
-    data = [part for item in (run.dataset, run.eval_dataset) if item is not None for part in item.parts]
-    lines = [f"from {run.module} import {run.config}, {run.trainer}"]
+    data = [part for item in (page.dataset, page.eval_dataset) if item is not None for part in item.parts]
+    lines = [f"from {page.module} import {page.config}, {page.trainer}"]
     if any(item.mixed_with for item in data):
         lines.append("from datasets import concatenate_datasets")
     if any(item.builder == "disk" for item in data):
         lines.append("from datasets import DatasetDict, load_from_disk")
     if any(item.builder != "disk" for item in data):
         lines.append("from datasets import load_dataset")
-    if run.lora is not None:
+    if page.lora is not None:
         lines.append("from peft import LoraConfig")
-    if run.adapter is not None:
+    if page.adapter is not None:
         lines.append("from peft import PeftModel")
-    if run.adapter is not None or run.merge:
-        lines.append(f"from transformers import {run.model_class}")
-    if run.quantization is not None:
+    if page.adapter is not None or page.merge:
+        lines.append(f"from transformers import {page.model_class}")
+    if page.quantization is not None:
         lines.append("from transformers import BitsAndBytesConfig")
-    if any(reward.kind == "model" for reward in run.rewards):
+    if any(reward.kind == "model" for reward in page.rewards):
         lines.append("from transformers import AutoModelForSequenceClassification")
     lines += [
-        f"from trl.rewards import {reward.name}" for reward in run.rewards if reward.kind in {"builtin", "factory"}
+        f"from trl.rewards import {reward.name}" for reward in page.rewards if reward.kind in {"builtin", "factory"}
     ]
     return lines
 

@@ -1,4 +1,4 @@
-"""The run: all that the renderer may know."""
+"""The page: all that the renderer may know."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Page:
     """Everything that is rendered.
 
     Attributes:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hfjobs_trainer.rendering.run import Header
+from hfjobs_trainer.rendering.page import Header
 
 
 @dataclass(frozen=True, slots=True)
-class ScriptRun:
+class Wrapper:
     """Everything that is rendered around a script.
 
     Attributes:
