@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from hfjobs_trainer.facts import DatasetFacts, Facts
@@ -175,10 +176,11 @@ def _loading(revision: str | None, spec: TrainSpec) -> dict[str, Any]:
 
 def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
     location = (local.path if local else None) or dataset.id
-    others = zip(dataset.mixed_with, local.mixed_with if local else [None] * len(dataset.mixed_with), strict=True)
+    # what is not known of a part is not known: its location is the one in the spec
+    known = [*(local.mixed_with if local else ()), *repeat(None, len(dataset.mixed_with))]
     common: dict[str, Any] = {
         **dataset.model_dump(include={"split", "columns", "keep_columns", "num_samples", "streaming", "fraction"}),
-        "mixed_with": tuple(_data(other, facts) for other, facts in others),
+        "mixed_with": tuple(map(_data, dataset.mixed_with, known)),
     }
     if is_hub_id(dataset.id):
         arguments: dict[str, Any] = {

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from hfjobs_trainer.errors import RenderError
 from hfjobs_trainer.rendering import literals
-from hfjobs_trainer.rendering.header import write_header
+from hfjobs_trainer.rendering.layout import lay_out
 from hfjobs_trainer.rendering.page import Page, Reward
-from hfjobs_trainer.rendering.paste import Block, import_lines, runtime_blocks
+from hfjobs_trainer.rendering.paste import block_names, import_lines
 from hfjobs_trainer.rendering.wrapper import Wrapper
 
 if TYPE_CHECKING:
@@ -37,30 +37,24 @@ def render_script(page: Page) -> str:
     Raises:
         RenderError: A template is wrong, which is a defect of this package.
     """
+    parts = fill_page(page)
+    nodes = "relaunch_nodes" if page.nodes > 1 else "relaunch_several" if page.downloads else "relaunch"
+    return lay_out(page.header, *parts, page.imports, _choices(page.method, page.tracker, nodes))
+
+
+def fill_page(page: Page) -> tuple[str, str, str]:
+    """The docstring of a page's script, its own code, and what starts it: all but the runtime.
+
+    Raises:
+        RenderError: As for ``render_script``.
+    """
     from markupsafe import Markup
 
-    def blocks(extra: Sequence[str]) -> list[Block]:
-        return runtime_blocks([*_needed(page), *extra])
-
-    def top_imports(extra: Sequence[str]) -> Markup:
-        return Markup(import_lines([block.imports for block in blocks(extra)], ["import time"], page.imports))
-
+    # what a method's template imports beside the rest, in `needs`
     def heavy_imports(more: Sequence[str]) -> Markup:
         return Markup(indent(import_lines(_heavy_imports(page), more, width=84), "    "))
 
-    # what a method's template asks for beside the rest, in `blocks` and in `needs`
-    def runtime(extra: Sequence[str]) -> Markup:
-        return Markup("\n\n\n".join(block.source for block in blocks(extra)))
-
-    header = Markup(write_header(page.header))
-    return _fill(
-        f"{page.method}.py.j2",
-        page=page,
-        header=header,
-        imports=top_imports,
-        runtime=runtime,
-        heavy_imports=heavy_imports,
-    )
+    return _fill(f"{page.method}.py.j2", page=page, heavy_imports=heavy_imports)
 
 
 def render_wrapper(page: Wrapper) -> str:
@@ -69,45 +63,30 @@ def render_wrapper(page: Wrapper) -> str:
     Raises:
         RenderError: As for ``render_script``, or the script's header has values that no header can be written with.
     """
-    from markupsafe import Markup
-
-    blocks = runtime_blocks(page.blocks)
+    parts = _fill("script.py.j2", page=page)
     try:
-        header = Markup(write_header(page.header))
+        return lay_out(page.header, *parts, [], _choices(page.method, page.tracker, "relaunch"))
     except (TypeError, ValueError) as error:
         raise RenderError(f"header of {page.origin}: {error}") from error
-    imports = Markup(import_lines([block.imports for block in blocks], ["import time"]))
-    runtime = Markup("\n\n\n".join(block.source for block in blocks))
-    return _fill("script.py.j2", page=page, header=header, imports=imports, runtime=runtime)
 
 
-def _fill(name: str, **values: Any) -> str:
+def _choices(method: str, tracker: str, relaunch: str) -> list[str]:
+    """Blocks that are this script's own, of those that do the same in another way."""
+    return [name for name in (f"evaluate_{method}", f"track_{tracker}", relaunch) if name in block_names()]
+
+
+def _fill(name: str, **values: Any) -> tuple[str, str, str]:
+    """A template's docstring, program and start, between which it has a NUL, as no source can."""
     from jinja2 import TemplateError
+    from markupsafe import Markup
 
     try:
-        return _environment().get_template(name).render(**values)
+        text = _environment().get_template(name).render(**values, part=Markup("\0"))
     except (TemplateError, TypeError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise RenderError(f"template {name}{f', line {line}' if line else ''}: {error}") from error
-
-
-def _needed(page: Page) -> list[str]:
-    names = ["relaunch", "device", "events", "conclude"]
-    if page.tracking is not None:
-        names.append("tracking" if page.tracker == "trackio" else f"track_{page.tracker}")
-    if page.nodes > 1:
-        names.append("nodes")
-    if page.sharding:
-        names.append("sharding")
-    if page.server is not None:
-        names.append("vllm_node" if page.server.apart else "vllm_server")
-    if page.merge:
-        names.append("merge")
-    if page.pushes:
-        names.append("push")
-    if any(data.mixed_with and data.fraction is not None for data in (page.dataset, page.eval_dataset) if data):
-        names.append("mixture")
-    return names
+    docstring, program, start = text.split("\0")
+    return docstring, program, start
 
 
 def _heavy_imports(page: Page) -> list[str]:

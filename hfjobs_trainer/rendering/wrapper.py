@@ -43,11 +43,3 @@ class Wrapper:
     def method(self) -> str:
         """Name of its template."""
         return "script"
-
-    @property
-    def blocks(self) -> list[str]:
-        """Runtime blocks that it calls."""
-        names = ["relaunch", "device", "script"]
-        if self.tracking is not None:
-            names.append("tracking" if self.tracker == "trackio" else f"track_{self.tracker}")
-        return names
