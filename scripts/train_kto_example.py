@@ -302,10 +302,10 @@ def push(trainer: Any, **card: Any) -> None:
     if trainer.is_world_process_zero():
         repo, branch = trainer.hub_model_id, trainer.args.hub_revision
         trainer.create_model_card(model_name=repo.split("/")[-1], **card)
-        upload(trainer, Path(trainer.args.output_dir).absolute(), repo, branch)
+        commit_folder(trainer, Path(trainer.args.output_dir).absolute(), repo, branch)
 
 
-def upload(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
+def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
     """Upload a saved model, again after each failure that may pass."""
     from huggingface_hub import HfApi
 

@@ -17,10 +17,10 @@ def push(trainer: Any, **card: Any) -> None:
     if trainer.is_world_process_zero():
         repo, branch = trainer.hub_model_id, trainer.args.hub_revision
         trainer.create_model_card(model_name=repo.split("/")[-1], **card)
-        upload(trainer, Path(trainer.args.output_dir).absolute(), repo, branch)
+        commit_folder(trainer, Path(trainer.args.output_dir).absolute(), repo, branch)
 
 
-def push_merged(trainer: Any, folder: Path | None, suffix: str, **card: Any) -> None:
+def upload(trainer: Any, folder: Path | None, suffix: str = "", **card: Any) -> None:
     """Upload a model with its adapter merged in.
 
     Args:
@@ -37,10 +37,10 @@ def push_merged(trainer: Any, folder: Path | None, suffix: str, **card: Any) -> 
     text = Path(args.output_dir, "README.md").read_text("utf-8")
     text = text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
     (folder / "README.md").write_text(text, "utf-8")
-    upload(trainer, folder, repo, None if suffix else args.hub_revision)
+    commit_folder(trainer, folder, repo, None if suffix else args.hub_revision)
 
 
-def upload(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
+def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
     """Upload a saved model, again after each failure that may pass."""
     from huggingface_hub import HfApi
 

@@ -92,7 +92,7 @@ def main() -> None:
         raised = None
         try:
             if beside:
-                block.push_merged(trainer, merged, suffix="-merged", dataset_name="me/colours")
+                block.upload(trainer, merged, suffix="-merged", dataset_name="me/colours")
             else:
                 block.push(trainer, dataset_name="me/colours")
         except Exception as error:
