@@ -101,7 +101,7 @@ def _pages(method: Method) -> Iterator[Page]:
         arguments={"per_device_train_batch_size": 1},
         teacher=model,
         reward_model=model,
-        value_model=model,
+        value_model=replace(model, dtype_is_set=True),
         lora={"r": 1},
         quantization=some,
         bf16_adapter=True,

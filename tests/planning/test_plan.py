@@ -182,8 +182,8 @@ def test_here_and_there_differ_in_what_they_must() -> None:
     assert "tracking.space_id" not in decided(here)
     assert here.problems == here.unchecked == ()
     assert here.request.labels == there.request.labels
-    assert "gpus=2," in there.script
-    assert "gpus=0," in here.script
+    assert "require_gpus(machine, planned=2)" in there.script
+    assert "require_gpus" not in here.script
 
 
 def test_local_paths_become_absolute_here_only() -> None:
