@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hfjobs_trainer.specs.training import Training
 
 if TYPE_CHECKING:
-    from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+    from hfjobs_trainer.specs.base import TrainSpec
 
 _PACKAGE = "hfjobs_trainer.specs.methods"
 _registered: dict[str, type[TrainSpec]] = {}
@@ -33,6 +33,7 @@ class Method:
         lora_task: PEFT's task type of its adapters.
         device_map: Whether the trainer would spread a model over all GPUs by itself, unless it is told not to.
         loads_models: Whether the script loads the models itself, because the trainer takes no ids.
+        extends: Names of the methods whose spec classes it extends, the nearest first.
     """
 
     name: str
@@ -44,68 +45,10 @@ class Method:
     lora_task: str = "CAUSAL_LM"
     device_map: bool = False
     loads_models: bool = False
+    extends: tuple[str, ...] = ()
 
     @property
-    def experimental(self) -> bool:
-        """Whether TRL may change it at any release, and warns of that when it is imported."""
-        return self.module.startswith("trl.experimental")
-
-    def trl_argument_names(self, spec: type[TrainSpec]) -> frozenset[str]:
-        """Fields of the spec class that are arguments of TRL's config."""
-        from hfjobs_trainer.specs.args_base import TRLArgs
-        from hfjobs_trainer.specs.trl_args.common import CommonArgs
-
-        tables = [
-            c
-            for c in spec.__mro__
-            if issubclass(c, TRLArgs) and c.__module__.startswith(CommonArgs.__module__.rsplit(".", 1)[0])
-        ]
-        return frozenset(name for table in tables for name in table.model_fields)
-
-
-def method(
-    name: str,
-    *,
-    label: str,
-    trainer: str,
-    config: str,
-    module: str = "trl",
-    family: str = "default",
-    lora_task: str = "CAUSAL_LM",
-    device_map: bool = False,
-    loads_models: bool = False,
-) -> Callable[[S], S]:
-    """Register a spec class as the training method ``name``; the keywords are those of ``Method``.
-
-    A subclass of a method under a name of its own is that method again, with its training step, rules and template.
-
-    Raises:
-        TypeError: The class, and those that it extends, do not declare ``TRAINING``.
-    """
-
-    def register(spec: S) -> S:
-        if not isinstance(getattr(spec, "TRAINING", None), Training):
-            raise TypeError(f"method {name!r}: {spec.__name__} must declare TRAINING, a specs.training.Training")
-        spec.METHOD = Method(name, label, trainer, config, module, family, lora_task, device_map, loads_models)
-        _registered[name] = spec
-        return spec
-
-    return register
-
-
-@cache
-def _names() -> tuple[str, ...]:
-    folder = importlib.import_module(_PACKAGE).__path__
-    return tuple(info.name for info in pkgutil.iter_modules(folder))
-
-
-def lineage(spec: type[JobSpec]) -> tuple[str, ...]:
-    """The name of a spec class's method, and those of the methods that it extends, its own first."""
-    known: list[Method] = [vars(base)["METHOD"] for base in spec.__mro__ if "METHOD" in vars(base)]
-    return tuple(dict.fromkeys(method.name for method in known))
-
-
-def forget(name: str) -> None:
+    def forget(name: str) -> None:
     """Take back a registration of one's own, as tests do; the package's own methods are found again."""
     _registered.pop(name, None)
 

@@ -17,7 +17,6 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import RULES, Found, rule
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.methods.dpo import DPO
-from hfjobs_trainer.specs.registry import lineage
 
 SHARED, OWN = "hfjobs_trainer.planning.rules.", "hfjobs_trainer.specs.methods."
 
@@ -43,7 +42,7 @@ def extended() -> type[DPO]:
 
 
 def test_a_method_keeps_the_rules_of_those_it_extends(extended: type[DPO]) -> None:
-    assert lineage(extended) == ("extended", "dpo")
+    assert extended.METHOD.lineage == ("extended", "dpo")
     codes = [item.code for item in rules_for(extended)]
     assert codes == [item.code for item in rules_for(DPO)]
     assert {"DPO001", "DPO004", "DATA001"} <= set(codes)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hfjobs_trainer.rendering.runtime import relaunch_several
 from hfjobs_trainer.rendering.runtime.relaunch import relaunch
 
 ROOT = Path(__file__).parents[3]
@@ -133,8 +134,18 @@ def test_models_are_fetched_before_the_processes_start(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
 
-    relaunch(gpus=0, models={"me/model": "v1", str(tiny_model): None})
+    relaunch_several.relaunch(gpus=0, models={"me/model": "v1", str(tiny_model): None})
 
     assert asked == [("me/model", "v1")]
     assert len(launched) == 1
     assert "me/model was not downloaded ahead: OSError('no network')" in capsys.readouterr().out
+
+
+def test_a_single_process_fetches_for_itself(launched: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HFT_NUM_PROCESSES", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", None)
+
+    relaunch_several.relaunch(gpus=0, models={"me/model": None})
+
+    assert launched == []
