@@ -78,7 +78,7 @@ def _choices(lineage: Sequence[str], tracker: str, relaunch: str) -> list[str]:
 
 
 def _fill(*names: str, **values: Any) -> tuple[str, str, str]:
-    """The first template that there is: its docstring, program and start, between which it has a NUL, as no source can."""
+    """Docstring, program and start of the first template that exists; between them it has a NUL, as no source can."""
     from jinja2 import TemplateError
     from markupsafe import Markup
 

@@ -48,7 +48,67 @@ class Method:
     extends: tuple[str, ...] = ()
 
     @property
-    def forget(name: str) -> None:
+    def lineage(self) -> tuple[str, ...]:
+        """Its name, and those of the methods that it extends."""
+        return (self.name, *self.extends)
+
+    @property
+    def experimental(self) -> bool:
+        """Whether TRL may change it at any release, and warns of that when it is imported."""
+        return self.module.startswith("trl.experimental")
+
+    def trl_argument_names(self, spec: type[TrainSpec]) -> frozenset[str]:
+        """Fields of the spec class that are arguments of TRL's config."""
+        from hfjobs_trainer.specs.args_base import TRLArgs
+        from hfjobs_trainer.specs.trl_args.common import CommonArgs
+
+        tables = [
+            c
+            for c in spec.__mro__
+            if issubclass(c, TRLArgs) and c.__module__.startswith(CommonArgs.__module__.rsplit(".", 1)[0])
+        ]
+        return frozenset(name for table in tables for name in table.model_fields)
+
+
+def method(
+    name: str,
+    *,
+    label: str,
+    trainer: str,
+    config: str,
+    module: str = "trl",
+    family: str = "default",
+    lora_task: str = "CAUSAL_LM",
+    device_map: bool = False,
+    loads_models: bool = False,
+) -> Callable[[S], S]:
+    """Register a spec class as the training method ``name``; the keywords are those of ``Method``.
+
+    A subclass of a method under a name of its own is that method again, with its training step, rules and template.
+
+    Raises:
+        TypeError: The class, and those that it extends, do not declare ``TRAINING``.
+    """
+
+    def register(spec: S) -> S:
+        if not isinstance(getattr(spec, "TRAINING", None), Training):
+            raise TypeError(f"method {name!r}: {spec.__name__} must declare TRAINING, a specs.training.Training")
+        extended: list[Method] = [vars(base)["METHOD"] for base in spec.__mro__[1:] if "METHOD" in vars(base)]
+        extends = tuple(dict.fromkeys(base.name for base in extended))
+        spec.METHOD = Method(name, label, trainer, config, module, family, lora_task, device_map, loads_models, extends)
+        _registered[name] = spec
+        return spec
+
+    return register
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    folder = importlib.import_module(_PACKAGE).__path__
+    return tuple(info.name for info in pkgutil.iter_modules(folder))
+
+
+def forget(name: str) -> None:
     """Take back a registration of one's own, as tests do; the package's own methods are found again."""
     _registered.pop(name, None)
 
