@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.memory import Workload
-from hfjobs_trainer.planning.stack import TRL, Stack
+from hfjobs_trainer.planning.memory.closed_form import Workload
+from hfjobs_trainer.planning.memory.stack import TRL, Stack
+from hfjobs_trainer.specs.registry import METHODS
 
 Metric = Literal["allocated", "reserved", "device"]
 
@@ -132,9 +133,11 @@ def _workload(row: dict[str, str]) -> Workload:
     quantization = _quantization(row)
     lean, fused = row["fused_ce"] in ("liger", "unsloth"), row["fused_ce"] in ("liger", "unsloth", "cce")
     targets, modules, dora = _lora(row)
-    return Workload(
+    # pretraining and what no trainer is known of take the step of SFT
+    method = METHODS.get(row["method"].split("(")[0], METHODS["sft"])
+    return Workload.of(
+        method.TRAINING,
         model=_model(row),
-        method={"pretrain": "sft"}.get(method := row["method"].split("(")[0], method),
         tuning="full" if row["tuning"] == "full" else "lora",
         lora_r=int(_number(row["lora_r"]) or 8),
         lora_targets=targets,

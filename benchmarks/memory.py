@@ -23,8 +23,8 @@ from benchmarks.measurements import Measurement, read_measurements
 from benchmarks.simulation import predict as simulate_rows
 from benchmarks.simulation import reasons as simulation_reasons
 from hfjobs_trainer.errors import HFTError
-from hfjobs_trainer.planning.estimate import GIB, MARGIN_FACTOR, MARGIN_GIB, SIMULATED_FACTOR, MemoryEstimate
-from hfjobs_trainer.planning.memory import estimate_memory
+from hfjobs_trainer.planning.memory.closed_form import estimate_memory
+from hfjobs_trainer.planning.memory.estimate import GIB, MARGIN_FACTOR, MARGIN_GIB, SIMULATED_FACTOR, MemoryEstimate
 
 Predictions = dict[str, float | None]
 """Predicted peak in GiB by row, in the metric of that row's measurement."""

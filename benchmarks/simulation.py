@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from benchmarks.measurements import Measurement
 from hfjobs_trainer.facts import SimulatedPeak
 from hfjobs_trainer.gathering.simulation import simulate
-from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.estimate import GIB, MemoryEstimate
-from hfjobs_trainer.planning.optimizers import is_paged
-from hfjobs_trainer.planning.simulated import question_of, why_not
+from hfjobs_trainer.planning.memory.estimate import GIB, MemoryEstimate
+from hfjobs_trainer.planning.memory.simulated import question_of, why_not
+from hfjobs_trainer.planning.memory.workload import Workload
+from hfjobs_trainer.planning.model.optimizers import is_paged
 
 _KNOWN: dict[str, SimulatedPeak] = {}
 

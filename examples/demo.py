@@ -1,8 +1,7 @@
-"""The main job on the embedded default: two models, really trained on this machine, from spec to saved model.
+"""Train two tiny models on this machine, SFT and then DPO, from the spec to the saved model.
 
-Run with ``python -m examples.demo [folder]`` (``make demo``). It needs neither a GPU nor an account nor a network: the
-model is random and tiny, and the datasets are written on the spot. Everything it leaves lies in the folder, by default
-``demo-runs``.
+Run with ``python -m examples.demo [folder]`` (``make demo``). It needs no GPU, no account and no network: the model is
+random and tiny, and the datasets are generated. Everything that it writes is in the folder, by default ``demo-runs``.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def sft_spec(folder: Path) -> hft.SFT:
 
 
 def dpo_spec(folder: Path, model: str) -> hft.DPO:
-    """Teach it to prefer the plain answer to the unsure one."""
+    """Teach it to prefer the plain answer to the hesitant one."""
     return hft.DPO(
         model=model,
         dataset=str(tiny.write_dataset(folder / "preferences.jsonl", "preference_chat", n=256)),
@@ -78,7 +77,7 @@ def losses(job: hft.Job) -> tuple[float, float]:
 
 
 def answer(model: str | Path, question: str = QUESTION) -> str:
-    """What a model says when it is asked."""
+    """The model's answer to a question."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     network, tokenizer = AutoModelForCausalLM.from_pretrained(model).eval(), AutoTokenizer.from_pretrained(model)
@@ -94,7 +93,7 @@ def heading(text: str) -> None:
 
 
 def report(job: hft.Job, model: str) -> None:
-    """What a run changed, and where everything lies."""
+    """Print what the run changed, and where its files are."""
     before, after = losses(job)
     result = job.result()
     print(f"  loss     {before:.3f} before, {after:.3f} after {result.steps} steps")
@@ -104,7 +103,7 @@ def report(job: hft.Job, model: str) -> None:
 
 
 def short(path: str | Path) -> str:
-    """The path as one would type it here."""
+    """The path, relative to the current folder where it is in it."""
     return str(path).removeprefix(f"{Path.cwd()}/")
 
 

@@ -1,7 +1,7 @@
-"""Models and datasets small enough to train on a laptop's processor in seconds, made on the spot with no network.
+"""Models and datasets small enough to train on a laptop's CPU in seconds, generated without a network.
 
-The models are random, but their architecture, their tokenizer and their chat template are real: whatever trains them
-would train a large one. The rows ask for the colours of a few things, so a model that learns them shows a falling loss.
+The models are random, but their architecture, tokenizer and chat template are real: what trains them would train a
+large one. The rows ask for the colours of a few things, so that the loss of a model that learns them falls.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Every name is loaded when it is first used, so that importing the package costs 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
         SpecError,
     )
     from hfjobs_trainer.facts import Facts
+    from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.problems import Problem, Report
     from hfjobs_trainer.running.backends.hub import HubBackend
     from hfjobs_trainer.running.backends.inprocess import InProcessBackend
     from hfjobs_trainer.running.backends.local import LocalBackend
     from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.specs.base import JobSpec
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
     from hfjobs_trainer.specs.load import load
     from hfjobs_trainer.specs.methods.cpo import CPO
@@ -220,6 +223,9 @@ def __getattr__(name: str) -> Any:
         hint = instead(name)
         why = f"module {__name__!r} has no attribute {name!r}" + (f": {hint}" if hint else "")
         raise AttributeError(why, name=name) from None
+    from hfjobs_trainer.specs.unparsed import provide_check
+
+    provide_check(_check_parsed)
     value = getattr(import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
@@ -227,3 +233,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> list[Problem]:
+    # specs stand below the rules, which are loaded once a spec is wrong
+    from hfjobs_trainer.planning.check import check_parsed
+
+    return check_parsed(spec, unparsed, backend)

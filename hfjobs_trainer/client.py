@@ -12,9 +12,8 @@ from hfjobs_trainer.facts.backends import HUB, BackendName, BackendTraits, trait
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Facts
-    from hfjobs_trainer.planning.compare import FlavorComparison
-    from hfjobs_trainer.planning.flavors import FlavorChoice, HardwareTable
-    from hfjobs_trainer.planning.forecast import Estimate
+    from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice, FlavorComparison
+    from hfjobs_trainer.planning.hardware.table import HardwareTable
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.problems import Report
     from hfjobs_trainer.running.backends.base import Backend
@@ -72,8 +71,8 @@ class Client:
         backend: str | None = None,
     ) -> Report:
         """Find every problem of a spec, or of a mapping that carries ``method``; problems are returned, not raised."""
-        from hfjobs_trainer.planning.assemble import check_run
-        from hfjobs_trainer.planning.script_plan import check_script
+        from hfjobs_trainer.planning.assemble import draft
+        from hfjobs_trainer.planning.script import check_script
         from hfjobs_trainer.problems import Report
         from hfjobs_trainer.specs.parse import parse
         from hfjobs_trainer.specs.script import Script
@@ -85,9 +84,9 @@ class Client:
         parsed = self._named(parsed)
         known = facts or self._gather(parsed, offline, traits)
         if isinstance(parsed, Script):
-            return Report(*check_script(parsed, known, backend=traits.name), subject)
-        checked = check_run(parsed, known, backend=traits.name)
-        return Report(checked.problems, checked.unchecked, subject)
+            return Report(*check_script(parsed, known, backend=traits), subject)
+        found = draft(parsed, known, backend=traits)
+        return Report(found.problems, found.unchecked, subject)
 
     def plan(
         self,
@@ -113,19 +112,19 @@ class Client:
             HFTError: ``simulate``, and the libraries for it are not installed.
         """
         from hfjobs_trainer.planning.assemble import assemble
-        from hfjobs_trainer.planning.script_plan import assemble_script
+        from hfjobs_trainer.planning.script import assemble_script
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
         traits = self._traits(backend)
         known = facts or self._gather(parsed, offline, traits)
         if isinstance(parsed, Script):
-            return assemble_script(parsed, known, backend=traits.name)
+            return assemble_script(parsed, known, backend=traits)
         if simulate:
             from hfjobs_trainer.gathering.simulation import simulate_for
 
-            known = simulate_for(parsed, known, backend=traits.name)
-        return assemble(parsed, known, backend=traits.name)
+            known = simulate_for(parsed, known, backend=traits)
+        return assemble(parsed, known, backend=traits)
 
     def render(
         self,
@@ -158,13 +157,17 @@ class Client:
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec.
         """
-        from hfjobs_trainer.planning.machine import choose_machine
-        from hfjobs_trainer.planning.script_plan import script_hardware
+        from hfjobs_trainer.planning.choose import choose
+        from hfjobs_trainer.planning.hardware.catalogue import snapshot
+        from hfjobs_trainer.planning.script import choose_for_script
+        from hfjobs_trainer.planning.understand import understand
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(_spec(spec))
         known = facts or self._gather(parsed, offline, HUB if backend is None else traits_of(backend))
-        return script_hardware(parsed, known) if isinstance(parsed, Script) else choose_machine(parsed, known)
+        if isinstance(parsed, Script):
+            return choose_for_script(parsed, known)
+        return choose(understand(parsed, known), known.hardware or snapshot())
 
     def compare_flavors(
         self, spec: TrainSpec | Mapping[str, Any], *, facts: Facts | None = None, offline: bool = False
@@ -179,10 +182,13 @@ class Client:
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
         """
-        from hfjobs_trainer.planning.compare import compare_flavors
+        from hfjobs_trainer.planning.choose import compare
+        from hfjobs_trainer.planning.hardware.catalogue import snapshot
+        from hfjobs_trainer.planning.understand import understand
 
         parsed = self._trained(spec)
-        return compare_flavors(parsed, facts or self._gather(parsed, offline, HUB))
+        known = facts or self._gather(parsed, offline, HUB)
+        return compare(understand(parsed, known), known.hardware or snapshot())
 
     def estimate(
         self,
@@ -208,14 +214,15 @@ class Client:
             ValueError: ``gpu`` is unknown, and the message suggests others; or ``num_gpus`` contradicts the count in
                 ``gpu``.
         """
-        from hfjobs_trainer.planning.assemble import check_run
-        from hfjobs_trainer.planning.forecast import estimate_on
+        from hfjobs_trainer.planning.assemble import draft
+        from hfjobs_trainer.planning.choose import estimate_on
+        from hfjobs_trainer.planning.understand import understand
 
         parsed = self._trained(spec)
         known = facts or self._gather(parsed, offline, HUB)
         if gpu is None:
-            return check_run(parsed, known, backend=HUB.name).estimate
-        return estimate_on(parsed, known, gpu, num_gpus)
+            return draft(parsed, known, backend=HUB).estimate
+        return estimate_on(understand(parsed, known), gpu, num_gpus)
 
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
         """Print the table of flavors (GPU, memory, disk, price) and return it; prices are live if the Hub answers.
@@ -224,7 +231,8 @@ class Client:
             offline: Do not ask the Hub; the prices are then those of the dated snapshot.
         """
         from hfjobs_trainer.gathering import gather_hardware
-        from hfjobs_trainer.planning.flavors import hardware_table, snapshot
+        from hfjobs_trainer.planning.hardware.catalogue import snapshot
+        from hfjobs_trainer.planning.hardware.table import hardware_table
 
         token, endpoint, _ = self._account()
         live = None if offline else gather_hardware(token=token, endpoint=endpoint)
@@ -253,8 +261,8 @@ class Client:
             HubUnavailable: The Hub could not be reached, or did not answer a question that the plan depends on.
             ValueError: There is no backend of this name.
         """
-        from hfjobs_trainer.planning.budget import over_budget
         from hfjobs_trainer.planning.plan import Plan
+        from hfjobs_trainer.planning.timeout import over_budget
         from hfjobs_trainer.running.backends.registry import traits_at
         from hfjobs_trainer.running.job import Job
 
@@ -291,7 +299,7 @@ class Client:
             method: Only those of this training method.
             labels: Only those that carry these labels.
         """
-        from hfjobs_trainer.planning.labels import slug
+        from hfjobs_trainer.planning.names import slug
         from hfjobs_trainer.running.job import Job
 
         wanted = {"sdk": "hfjobs-trainer", **(labels or {})}

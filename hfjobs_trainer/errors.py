@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.base import JobStatus
 
 
+def describe(problems: Sequence[Problem], subject: str) -> str:
+    """All problems as one message, the errors first."""
+    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
+    errors = sum(problem.severity == "error" for problem in problems)
+    count = (
+        f"{errors or len(problems)} {'problem' if errors else 'warning'}{'' if (errors or len(problems)) == 1 else 's'}"
+    )
+    tail = "; nothing was submitted" if errors else ""
+    return "\n".join([f"{count} in this {subject}{tail}", *(f"  {problem}" for problem in ordered)])
+
+
 class HFTError(Exception):
     """Base of every exception that this package raises on purpose."""
 
@@ -37,8 +48,6 @@ class SpecError(HFTError, ValueError):
     def __init__(self, problems: Sequence[Problem], subject: str = "spec") -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
         self.subject = subject
-        from hfjobs_trainer.problems import describe
-
         super().__init__(describe(self.problems, subject))
 
     def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Problem, ...], str]]:
@@ -87,8 +96,6 @@ class BudgetExceeded(HFTError):
         self.estimate, self.cap = estimate, cap
         self.problems: tuple[Problem, ...] = tuple(problems)
         self.subject = subject
-        from hfjobs_trainer.problems import describe
-
         super().__init__(describe(self.problems, subject))
 
     def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[float, float, tuple[Problem, ...], str]]:

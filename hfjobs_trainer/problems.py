@@ -7,25 +7,18 @@ that is not known, the rule is listed as unchecked, never silently passed.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from types import MappingProxyType
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, Never, TypeVar
 
-from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.errors import SpecError, describe
 from hfjobs_trainer.tokens import masked
 
 Severity = Literal["error", "warning"]
 Stage = Literal["spec", "run"]
 Scope = Literal["script", "remote"]
 T = TypeVar("T")
-C = TypeVar("C")
-
-# Rules register when their module is imported; these hold them all.
-RULE_PACKAGES = ("hfjobs_trainer.planning.rules", "hfjobs_trainer.specs.methods")
+C = TypeVar("C", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +89,8 @@ class Rule(Generic[C]):
     """A check with a stable code and a documented reason.
 
     ``stage`` says when it runs: ``"spec"`` rules see the spec and the facts, ``"run"`` rules also the chosen hardware
-    and the resolved values. ``methods`` limits it to some training methods; empty means all.
+    and the resolved values. ``methods`` limits it to some training methods and to those that extend them; empty means
+    all.
     ``scripts`` says that it also concerns ``hft.Script``, which has the fields of a job and nothing else.
     """
 
@@ -114,7 +108,8 @@ class Rule(Generic[C]):
         return self.check.__doc__ or ""
 
 
-RULES: dict[str, Rule[Any]] = {}
+RULES: dict[str, Rule[Never]] = {}
+"""Every rule whose module is loaded, by code. What a rule may be given, its ``methods`` say."""
 
 
 def rule(
@@ -143,48 +138,6 @@ def rule(
     return register
 
 
-@cache
-def all_rules() -> Mapping[str, Rule[Any]]:
-    """Every rule of the package by code, in the order of the codes."""
-    for package in RULE_PACKAGES:
-        module = importlib.import_module(package)
-        for info in pkgutil.iter_modules(module.__path__):
-            importlib.import_module(f"{package}.{info.name}")
-    return MappingProxyType(dict(sorted(RULES.items())))
-
-
-def run_rules(
-    context: object, *, method: str, stage: Stage, skip_paths: Iterable[str] = ()
-) -> tuple[list[Problem], list[Unchecked]]:
-    """Apply every rule of ``stage`` that concerns ``method``.
-
-    Args:
-        context: Handed to each rule.
-        method: Name of the training method, such as ``"dpo"``.
-        stage: Which rules to run.
-        skip_paths: Fields that did not parse and that the spec lacks: a rule that looks at one of them says nothing.
-    """
-    problems: list[Problem] = []
-    unchecked: list[Unchecked] = []
-    skipped = {path.split(".")[0] for path in skip_paths}
-    for rule_ in all_rules().values():
-        if rule_.stage != stage or (rule_.methods and method not in rule_.methods):
-            continue
-        if method == "script" and not (rule_.scripts or rule_.methods):
-            continue
-        try:
-            # one by one: what was found before a fact was missed counts
-            for found in rule_.check(context):
-                if found.path.split(".")[0] not in skipped:
-                    problems.append(Problem(rule_.code, *found, severity=rule_.severity, scope=rule_.scope))  # noqa: PERF401
-        except MissingFact as missing:
-            unchecked.append(Unchecked(rule_.code, str(missing)))
-        except AttributeError:
-            if not skipped:
-                raise
-    return problems, unchecked
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
     """The answer of ``hft.check``: every problem, and every rule that lacked a fact."""
@@ -209,14 +162,3 @@ class Report:
     def __str__(self) -> str:
         lines = [describe(self.problems, self.subject)] if self.problems else [f"no problems in this {self.subject}"]
         return "\n".join([*lines, *(f"  unchecked: {item}" for item in self.unchecked)])
-
-
-def describe(problems: Sequence[Problem], subject: str) -> str:
-    """All problems as one message, the errors first."""
-    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
-    errors = sum(problem.severity == "error" for problem in problems)
-    count = (
-        f"{errors or len(problems)} {'problem' if errors else 'warning'}{'' if (errors or len(problems)) == 1 else 's'}"
-    )
-    tail = "; nothing was submitted" if errors else ""
-    return "\n".join([f"{count} in this {subject}{tail}", *(f"  {problem}" for problem in ordered)])

@@ -12,8 +12,20 @@ from examples import tiny
 
 pytest_plugins = ["hubsim.fixtures"]
 
+# What a test asks for and is made with torch.
+MADE_WITH_TORCH = {"tiny_model", "tiny_reward_model", "vlm", "warm"}
+
 # Tests run beside each other, a process per core: a training that takes all of them would be slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Environments that uv makes for scripts are used more than once: what they import is compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and MADE_WITH_TORCH & set(item.fixturenames):
+            item.add_marker(pytest.mark.torch)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from hfjobs_trainer.codegen.examples import EXAMPLES
 from hfjobs_trainer.codegen.pages import Block, blocks, complete, run
 from hfjobs_trainer.codegen.references import EXAMPLE_FACTS, PARTS, schema
 from hfjobs_trainer.facts import DatasetFacts
-from hfjobs_trainer.problems import all_rules
+from hfjobs_trainer.planning.check import all_rules
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -28,6 +29,11 @@ PYTHON = [block for page, text in TEXTS.items() for block in blocks(page, text) 
 YAML = [block for page, text in TEXTS.items() for block in blocks(page, text) if block.language == "yaml"]
 LINKS = [(page, link) for page, text in TEXTS.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)]
 LOCAL_LINKS = [(page, link) for page, link in LINKS if not link.startswith("https://")]
+
+
+@functools.cache
+def definitions() -> dict[str, Any]:
+    return schema()["$defs"]
 
 
 def anchors(text: str) -> set[str]:
@@ -86,7 +92,7 @@ def test_yaml_is_a_spec_and_fits_the_schema(block: Block, tmp_path: Path) -> Non
     file = tmp_path / "spec.yaml"
     file.write_text(block.code, encoding="utf-8")
     spec = hft.load(file)
-    known = schema()["$defs"][type(spec).__name__]
+    known = definitions()[type(spec).__name__]
     written = yaml.safe_load(block.code).keys()
     assert set(known["required"]) <= written <= known["properties"].keys()
 
@@ -94,9 +100,10 @@ def test_yaml_is_a_spec_and_fits_the_schema(block: Block, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_schema_knows_what_a_spec_is_saved_as(name: str) -> None:
     saved = EXAMPLES[name]().to_dict()
-    definitions = schema()["$defs"]
     known = next(
-        entry for entry in definitions.values() if entry["properties"].get("method", {}).get("const") == saved["method"]
+        entry
+        for entry in definitions().values()
+        if entry["properties"].get("method", {}).get("const") == saved["method"]
     )
     assert set(known["required"]) <= saved.keys() <= known["properties"].keys()
 
@@ -135,3 +142,22 @@ def test_a_part_sees_what_was_defined_above_it() -> None:
 def test_a_part_that_nobody_makes_is_named() -> None:
     with pytest.raises(hft.HFTError, match=r"page\.md asks for the generated part 'nothing'"):
         complete("page.md", "<!-- generated: nothing -->\n<!-- end of nothing -->\n", {})
+
+
+def test_the_readme_is_short_and_begins_with_what_a_reader_looks_for() -> None:
+    text = TEXTS["README.md"]
+    assert len(text.split()) <= 2000
+    first_screen = "\n".join(text.splitlines()[:25])
+    assert "costs money" in first_screen
+    assert "pip install" in first_screen
+    for start in ("I have a trl command", "I have YAML", "I have a GPU of my own"):
+        assert re.search(rf"\[{start}\]\(#[\w-]+\)", first_screen)
+        section = re.search(rf"^## {start}$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+        assert section
+        assert any(block.reason is None for block in blocks(start, section[1]) if block.language == "python")
+
+
+def test_a_block_finds_the_files_that_the_page_shows_above_it() -> None:
+    code = "from pathlib import Path\nprint(Path('a.yaml').read_text())"
+    page = f"```yaml\n# a.yaml\nb: 1\n```\n```python\n{code}\n```\n```text\nold\n```\n"
+    assert "```text\n# a.yaml\nb: 1\n```" in complete("page.md", page, {})

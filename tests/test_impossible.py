@@ -166,6 +166,7 @@ def test_versions_are_those_that_are_installed_here(method: str) -> None:
     assert here.items() <= dict(text.split("==") for text in requirements(plan(method).script)).items()
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
 @pytest.mark.parametrize("method", HERE)
@@ -179,6 +180,7 @@ def test_every_import_of_a_script_exists(method: str) -> None:
             assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
 @pytest.mark.parametrize("method", HERE)

@@ -11,6 +11,7 @@ import pytest
 from examples import tiny
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("arch", ["qwen2", "llama"])
 def test_a_tiny_model_loads_as_its_architecture_and_speaks_chat(tmp_path: Path, arch: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -27,6 +28,7 @@ def test_a_tiny_model_loads_as_its_architecture_and_speaks_chat(tmp_path: Path, 
     assert tokenizer.decode(said) == "The rose is red.<|im_end|>"
 
 
+@pytest.mark.torch
 def test_equal_seeds_give_equal_weights(tmp_path: Path) -> None:
     weights = [
         (tiny.make_model(tmp_path / name, seed=seed) / "model.safetensors").read_bytes()
@@ -35,6 +37,7 @@ def test_equal_seeds_give_equal_weights(tmp_path: Path) -> None:
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.torch
 def test_a_base_model_has_no_chat_template(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
@@ -53,6 +56,7 @@ def test_every_format_is_written_as_json_lines(tiny_data: Callable[[tiny.Format]
     assert [json.loads(line) for line in lines] == tiny.dataset_rows(format, 32)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("format", tiny.FORMATS)
 def test_trl_takes_the_chat_formats_for_conversations(format: tiny.Format) -> None:
     from trl import is_conversational

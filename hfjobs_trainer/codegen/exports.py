@@ -56,10 +56,13 @@ Every name is loaded when it is first used, so that importing the package costs 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hfjobs_trainer.facts.backends import BackendTraits
+    from hfjobs_trainer.specs.base import JobSpec
 {imports}
 
 __version__ = "0.1.0"
@@ -79,6 +82,9 @@ def __getattr__(name: str) -> Any:
         hint = instead(name)
         why = f"module {{__name__!r}} has no attribute {{name!r}}" + (f": {{hint}}" if hint else "")
         raise AttributeError(why, name=name) from None
+    from hfjobs_trainer.specs.unparsed import provide_check
+
+    provide_check(_check_parsed)
     value = getattr(import_module(f"{{__name__}}.{{module}}"), name)
     globals()[name] = value
     return value
@@ -86,6 +92,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> list[Problem]:
+    # specs stand below the rules, which are loaded once a spec is wrong
+    from hfjobs_trainer.planning.check import check_parsed
+
+    return check_parsed(spec, unparsed, backend)
 '''
 
 

@@ -1,9 +1,11 @@
 """Documents whose code runs: Markdown pages, the output of their examples, and the parts that are generated.
 
-A page is Markdown that people write. Three things in it are looked after:
+A page is Markdown that people write. Four things in it are looked after:
 
 - Its ``python`` blocks run in order, in one namespace per page, as a reader would type them into a notebook. A comment
-  ``<!-- compile only: why -->`` before a block keeps it from running.
+  ``<!-- compile only: why -->`` before a block keeps it from running. Each runs in an empty folder of its own.
+- A block whose first line is a comment with a file name, such as ``# sft.yaml``, is a file in the folders of the blocks
+  below it.
 - A ``text`` block right after a block that runs is what it prints.
 - What stands between ``<!-- generated: name -->`` and ``<!-- end of name -->`` comes from a function.
 """
@@ -14,8 +16,10 @@ import contextlib
 import io
 import linecache
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.errors import HFTError
@@ -23,6 +27,7 @@ from hfjobs_trainer.errors import HFTError
 _BLOCK = re.compile(
     r"^(?:<!-- compile only: (?P<reason>.+?) -->\n+)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+_FILE = re.compile(r"# (?P<name>[\w-]+\.\w+)\n")
 # Between the code that runs and the block that shows what it prints.
 _GAP = re.compile(r"```\n+```text\n")
 _REGION = re.compile(r"^<!-- generated: (?P<name>\w+) -->\n.*?^<!-- end of (?P=name) -->$", re.MULTILINE | re.DOTALL)
@@ -42,6 +47,7 @@ class Block:
         code: Its text.
         reason: Why it is compiled only; ``None`` if it runs.
         start, end: Where its code begins and ends in the page.
+        files: Name and text of each file that the page shows above it.
     """
 
     page: str
@@ -51,6 +57,7 @@ class Block:
     reason: str | None
     start: int
     end: int
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,8 +75,10 @@ class Block:
 
 def blocks(page: str, text: str) -> list[Block]:
     """Return the fenced blocks of a page, in order."""
-    return [
-        Block(
+    found: list[Block] = []
+    files: dict[str, str] = {}
+    for match in _BLOCK.finditer(text):
+        block = Block(
             page=page,
             line=text.count("\n", 0, match.start("code")) + 1,
             language=match["language"],
@@ -77,17 +86,22 @@ def blocks(page: str, text: str) -> list[Block]:
             reason=match["reason"],
             start=match.start("code"),
             end=match.end("code"),
+            files=tuple(files.items()),
         )
-        for match in _BLOCK.finditer(text)
-    ]
+        if file := _FILE.match(block.code):
+            files[file["name"]] = block.code
+        found.append(block)
+    return found
 
 
 def run(block: Block, namespace: dict[str, Any]) -> str:
-    """Run a block in a namespace, and return what it printed."""
+    """Run a block in a namespace and an empty folder, and return what it printed."""
     # so that the source of a function that a block defines can be found, as in a notebook
     linecache.cache[block.name] = (len(block.code), None, block.code.splitlines(keepends=True), block.name)
     output = io.StringIO()
-    with contextlib.redirect_stdout(output):
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.redirect_stdout(output):
+        for name, text in block.files:
+            Path(name).write_text(text, encoding="utf-8")
         exec(block.compile(), namespace)  # noqa: S102 - our own pages
     return output.getvalue()
 

@@ -18,7 +18,7 @@ from hfjobs_trainer.codegen.pages import Part, complete
 from hfjobs_trainer.codegen.proofs import proofs
 from hfjobs_trainer.codegen.source import members_of, type_text
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
-from hfjobs_trainer.planning.flavors import snapshot
+from hfjobs_trainer.planning.hardware.catalogue import snapshot
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import METHODS
@@ -30,9 +30,12 @@ FOLDER = "references"
 PAGES = (
     "README.md",
     f"{FOLDER}/hardware_guide.md",
+    f"{FOLDER}/how_it_works.md",
+    f"{FOLDER}/running.md",
+    f"{FOLDER}/tested.md",
+    f"{FOLDER}/trackio_guide.md",
     f"{FOLDER}/training_methods.md",
     f"{FOLDER}/training_patterns.md",
-    f"{FOLDER}/trackio_guide.md",
     f"{FOLDER}/troubleshooting.md",
 )
 """Pages that people write and this generator completes."""
@@ -77,9 +80,21 @@ def generate() -> dict[str, str]:
 # -- plans and hardware
 
 
+def price_range(page: Mapping[str, Any]) -> str:
+    """What the machines with GPUs cost, from the cheapest to the dearest."""
+    prices = sorted(flavor.usd_per_hour for flavor in snapshot().flavors if flavor.num_gpus)
+    machines = f"A machine with GPUs costs ${prices[0]:.2f} to ${prices[-1]:.2f} an hour"
+    return f"{machines} ({snapshot().source}): [all flavors]({FOLDER}/hardware_guide.md#all-flavors)."
+
+
 def plan(page: Mapping[str, Any]) -> str:
     """The plan of the page's ``spec``, as it is printed."""
     return _text(str(hft.plan(page["spec"], facts=EXAMPLE_FACTS)))
+
+
+def own_gpu(page: Mapping[str, Any]) -> str:
+    """What the README's run needs on a GPU of one's own."""
+    return _text(str(hft.estimate(page["spec"], gpu="RTX 4090", facts=EXAMPLE_FACTS)))
 
 
 def choice(page: Mapping[str, Any]) -> str:
@@ -176,13 +191,13 @@ def folded(page: Mapping[str, Any]) -> str:
     rows = [(f"`{name}`", f"`{owner}.{key}`") for name, (owner, key) in names.FOLDED.items()]
     rows += [(f"`{name}`", f"`{field}`, where the method has one") for name, field in names.FOLDED_FIELDS.items()]
     rows += [(f'`model_init_kwargs["{key}"]`', f"`{field}`") for key, field in names.FOLDED_MODEL_INIT.items()]
-    return _table(("TRL's name", "is kept in"), rows)
+    return _table(("TRL's name", "Stored in"), rows)
 
 
 def refused(page: Mapping[str, Any]) -> str:
     """TRL's names that a spec does not take."""
     rows = [(f"`{name}`", why, fix) for name, (why, fix) in names.REFUSED.items()]
-    return _table(("TRL's name", "Why it is refused", "Instead"), rows)
+    return _table(("TRL's name", "Why it is refused", "Use instead"), rows)
 
 
 def common_arguments(page: Mapping[str, Any]) -> str:
@@ -323,7 +338,9 @@ def _summary(documented: type[Any]) -> str:
 
 
 PARTS: dict[str, Part] = {
+    "price_range": price_range,
     "plan": plan,
+    "own_gpu": own_gpu,
     "choice": choice,
     "comparison": comparison,
     "flavors": flavors,

@@ -6,9 +6,11 @@ import inspect
 import re
 import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Never
 
-from hfjobs_trainer.problems import Rule, all_rules
+from hfjobs_trainer.codegen.form_examples import EXAMPLES
+from hfjobs_trainer.planning.check import all_rules
+from hfjobs_trainer.problems import Rule
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
@@ -92,7 +94,7 @@ def area(code: str) -> str:
     return code.rstrip("0123456789")
 
 
-def _contents(sections: dict[str, str], rules: Mapping[str, Rule[Any]], plain: dict[str, str]) -> str:
+def _contents(sections: dict[str, str], rules: Mapping[str, Rule[Never]], plain: dict[str, str]) -> str:
     lines = ["| Code | Rule | |", "|---|---|---|"]
     for name in AREAS:
         for code in sorted(code for code in sections if area(code) == name):
@@ -103,19 +105,21 @@ def _contents(sections: dict[str, str], rules: Mapping[str, Rule[Any]], plain: d
     return "\n".join([*lines, ""])
 
 
-def _title(rule: Rule[object]) -> str:
+def _title(rule: Rule[Never]) -> str:
     return inspect.cleandoc(rule.doc).splitlines()[0]
 
 
-def _kind(rule: Rule[object] | None) -> str:
+def _kind(rule: Rule[Never] | None) -> str:
     return f"{rule.severity}, {rule.scope}" if rule else "error, script"
 
 
 def _plain(code: str, text: str) -> str:
-    return f"### {code}\n\n{text}\n\n*error, script*\n"
+    pieces = {"Example": EXAMPLES[code].bad, "Use instead": EXAMPLES[code].good}
+    blocks = [f"**{heading}**\n\n```python\n{example}\n```\n" for heading, example in pieces.items()]
+    return "\n".join([f"### {code}\n", f"**{text}**\n", "*error, script*\n", *blocks])
 
 
-def _rule(rule: Rule[object]) -> str:
+def _rule(rule: Rule[Never]) -> str:
     title, _, body = inspect.cleandoc(rule.doc).partition("\n")
     facts = [rule.severity, rule.scope]
     facts.append("checked for the chosen machine" if rule.stage == "run" else "checked before the machine is chosen")

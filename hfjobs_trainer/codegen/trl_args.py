@@ -34,7 +34,7 @@ _PLAIN_LETTERS = {"α": "alpha", "β": "beta", "ε": "epsilon", "μ": "mu", "ρ"
     "\N{NON-BREAKING HYPHEN}": "-",
 }
 _IMPORTS = """\
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 from hfjobs_trainer.specs.args_base import Steps, TRLArgs, as_list, switch
 """
@@ -229,13 +229,13 @@ def generate() -> dict[str, str]:
         raise HFTError(f"no TRL config has {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
     files = {"__init__": header + '"""Arguments of TRL\'s configs: generated from the pinned TRL."""\n'}
     doc = "Arguments that every TRL config has, with the same type and default."
-    files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums())
+    files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums(), pins().packages["trl"])
     for method, arguments in sorted(methods.items()):
         config, version = sources[method].config, pins(sources[method].family).packages["trl"]
         own = {name: argument for name, argument in arguments.items() if _differs(argument, common.get(name))}
-        name, doc = config.removesuffix("Config") + "Args", f"Arguments of TRL's {config}, beside the common ones."
+        name, doc = config.removesuffix("Config") + "Args", f"Arguments of TRL's {config}, beyond the common ones."
         start = header.replace(f"TRL {pins().packages['trl']}", f"TRL {version}")
-        files[method] = _module(start, doc, name, "CommonArgs", own, tables.ALIASES.get(method, {}))
+        files[method] = _module(start, doc, name, "CommonArgs", own, tables.ALIASES.get(method, {}), version)
     return {f"{FOLDER}/{name}.py": format_python(text) for name, text in files.items()}
 
 
@@ -255,12 +255,14 @@ def _enums() -> dict[str, str]:
 
 
 def _module(
-    header: str, doc: str, name: str, base: str, arguments: dict[str, Argument], aliases: dict[str, str]
+    header: str, doc: str, name: str, base: str, arguments: dict[str, Argument], aliases: dict[str, str], trl: str
 ) -> str:
     definitions = "\n".join(f"{alias} = {text}" for alias, text in aliases.items())
     lines = "\n".join(argument.line() for argument in arguments.values())
-    body = f'{definitions}\n\n\nclass {name}({base}):\n    """{doc}"""\n\n{lines}\n'
-    start = f'{header}"""{doc}"""\n\nfrom __future__ import annotations\n\n{_IMPORTS}'
+    version = f"    TRL_VERSION: ClassVar[str] = {trl!r}"
+    body = f'{definitions}\n\n\nclass {name}({base}):\n    """{doc}"""\n\n{version}\n\n{lines}\n'
+    # without `from __future__ import annotations`: pydantic would evaluate each text again for each class on top
+    start = f'{header}"""{doc}"""\n\n{_IMPORTS}'
     if base != "TRLArgs":
         start += f"from {FOLDER.replace('/', '.')}.common import CommonArgs, {', '.join(ENUMS)}\n"
     return f"{start}\n{body}"

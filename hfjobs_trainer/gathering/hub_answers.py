@@ -12,7 +12,7 @@ from hfjobs_trainer.gathering.answer import Answer
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
-from hfjobs_trainer.planning.offers import parse_live
+from hfjobs_trainer.planning.hardware.catalogue import parse_live
 from hfjobs_trainer.specs.splits import count_rows, split_names
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import hfjobs_trainer
 from hfjobs_trainer.errors import HFTError
 from hfjobs_trainer.facts import Facts, SimulatedPeak, SimulationFacts
-from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.simulated import question_of, why_not
+from hfjobs_trainer.facts.backends import HUB, BackendTraits
+from hfjobs_trainer.planning.memory.simulated import question_of, why_not
+from hfjobs_trainer.planning.memory.workload import Workload
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
@@ -87,7 +88,7 @@ def simulate(workloads: Sequence[Workload], *, num_workers: int = 1, python: str
     return [peak for peak in found if peak is not None]
 
 
-def simulate_for(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Facts:
+def simulate_for(spec: TrainSpec, facts: Facts, *, backend: BackendTraits = HUB) -> Facts:
     """The facts, with a simulation of the run that is planned from them.
 
     Where the simulation changes the plan, what is planned then is simulated as well, four times at most.
@@ -95,16 +96,15 @@ def simulate_for(spec: TrainSpec, facts: Facts, *, backend: str = "hub") -> Fact
     Args:
         spec: What is to be trained.
         facts: What is known.
-        backend: ``"hub"`` or ``"local"``.
+        backend: Where it will run.
 
     Raises:
         MissingLibrariesError: As for ``simulate``.
     """
-    from hfjobs_trainer.planning.assemble import check_run
-    from hfjobs_trainer.planning.workload import workload
+    from hfjobs_trainer.planning.assemble import draft
 
     for _ in range(ROUNDS):
-        planned = workload(spec, facts, check_run(spec, facts, backend=backend).resolved)
+        planned = draft(spec, facts, backend=backend).workload
         known = facts.simulation or SimulationFacts()
         if known.find(question_of(planned)) is not None:
             break

@@ -5,32 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hfjobs_trainer.facts import DatasetFacts, Facts
-from hfjobs_trainer.planning.optimizers import is_bitsandbytes
-from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.planning.plan import JobRequest
-from hfjobs_trainer.planning.resolve import Resolved, is_hub_id
-from hfjobs_trainer.planning.strategies import SHARDED, strategy_arguments
-from hfjobs_trainer.planning.trackers import TRACKERS
-from hfjobs_trainer.planning.tuning import (
+from hfjobs_trainer.facts import DatasetFacts, Facts, Flavor
+from hfjobs_trainer.facts.backends import BackendTraits
+from hfjobs_trainer.planning.arguments.decide import Decided
+from hfjobs_trainer.planning.arguments.precision import Precision
+from hfjobs_trainer.planning.arguments.strategies import SHARDED, strategy_arguments
+from hfjobs_trainer.planning.arguments.trackers import TRACKERS, tracking_secrets
+from hfjobs_trainer.planning.arguments.tuning import (
     MERGE_DTYPE,
-    adapter_is_bf16,
     adapter_to_load,
     load_options,
     lora_arguments,
-    merges,
     quantization_arguments,
-    trains_weights,
 )
-from hfjobs_trainer.planning.vision import PACKAGES as VISION_PACKAGES
-from hfjobs_trainer.planning.vision import chooses_targets, sees
-from hfjobs_trainer.planning.vllm import uses_vllm, vllm_server
-from hfjobs_trainer.rendering.run import Data, Header, Reward, Run, SideModel
-from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
+from hfjobs_trainer.planning.arguments.vision import PACKAGES as VISION_PACKAGES
+from hfjobs_trainer.planning.arguments.vllm import vllm_server
+from hfjobs_trainer.planning.hardware.machine import Machine
+from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
+from hfjobs_trainer.planning.names import slug
+from hfjobs_trainer.planning.pins import pins
+from hfjobs_trainer.planning.plan import JobRequest
+from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.rendering.run import Data, Header, Reward, SideModel
+from hfjobs_trainer.rendering.run import Run as Page
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
-from hfjobs_trainer.specs.locations import data_suffix
+from hfjobs_trainer.specs.locations import data_suffix, is_local_path
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
+
+LABEL_DIGITS = 12
+"""Hexadecimal digits of the spec's digest in a job's label."""
 
 _BUILDERS: dict[str | None, str] = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
@@ -42,117 +47,130 @@ _VISION_CLASS = "AutoModelForImageTextToText"
 _TORCHAO = ("adamw_torch_4bit", "adamw_torch_8bit")
 
 
-def compose(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobRequest, *, backend: str) -> Run:
+def compose(
+    spec: TrainSpec,
+    facts: Facts,
+    run: Run,
+    machine: Machine,
+    precision: Precision,
+    decided: Decided,
+    strategy: str,
+    request: JobRequest,
+    *,
+    absolute: bool,
+) -> Page:
     """Everything that the renderer needs, and nothing it would have to decide.
 
-    On the local backend, relative paths become absolute, since the script runs in its run folder.
+    Args:
+        spec: The spec, for what is written as it was given.
+        facts: What is known of the inputs.
+        run: The spec, understood.
+        machine: The machine.
+        precision: What the run computes in there.
+        decided: The arguments.
+        strategy: How the model is spread over the GPUs.
+        request: What the backend is asked to run.
+        absolute: Whether local paths become absolute, since the script runs in a folder of its own.
     """
-    method = type(spec).METHOD
+    method = run.method
     rewards = [_reward(item) for item in getattr(spec, "reward_funcs", ())]
     tools: Sequence[RewardFunction] = getattr(spec, "tools", ())
     functions = [item for item in (*getattr(spec, "reward_funcs", ()), *tools) if isinstance(item, RewardFunction)]
-    absolute = backend == "local"
-    arguments = dict(resolved.arguments)
+    arguments = dict(decided.arguments)
     # settled on the machine, so that the global batch is kept on whatever number of GPUs it has
-    accumulates = spec.global_batch_size is not None and not spec.is_set("gradient_accumulation_steps")
+    accumulates = run.batch.global_size is not None and not run.batch.accumulation_is_set
     if accumulates:
         arguments.pop("gradient_accumulation_steps", None)
     model_init: dict[str, Any] = {
         "revision": spec.model_revision,
         "attn_implementation": spec.attn_implementation,
-        **(spec.trl_arguments().get("model_init_kwargs") or {}),
+        **(run.given.get("model_init_kwargs") or {}),
     }
     if method.loads_models:
         model_init["trust_remote_code"] = arguments.pop("trust_remote_code", None)
-    return Run(
+    return Page(
         method=method.name,
         label=method.label,
         module=method.module,
         trainer=method.trainer,
         config=method.config,
         experimental=method.experimental,
-        header=_header(spec, facts, resolved, request),
-        model=(facts.model.path if absolute else None) or spec.model,
+        header=_header(spec, run, strategy, request),
+        model=(facts.model.path if absolute else None) or run.model_id,
         dataset=_data(spec.dataset, facts.dataset if absolute else None),
         eval_dataset=_data(spec.eval_dataset, facts.eval_dataset if absolute else None) if spec.eval_dataset else None,
         eval_fraction=spec.eval_fraction,
         eval_seed=spec.seed,
         arguments=arguments,
-        precision=resolved.precision,
-        precision_is_set=resolved.precision_is_set,
-        use_cpu=spec.use_cpu,
-        dtype=resolved.dtype,
-        dtype_is_set=spec.dtype is not None,
-        frozen=not trains_weights(spec),
+        precision=precision.mixed,
+        precision_is_set=precision.is_set,
+        use_cpu=run.use_cpu,
+        dtype=precision.dtype,
+        dtype_is_set=run.dtype is not None,
+        frozen=not run.trains_weights,
         model_init=_given(model_init) | ({"device_map": None} if method.device_map else {}),
         tokenizer=_loading(spec.model_revision, spec),
-        teacher=_teacher(spec, facts if absolute else None, resolved),
-        reward_model=_reward_model(spec, facts if absolute else None, resolved),
+        teacher=_teacher(spec, facts if absolute else None, precision),
+        reward_model=_reward_model(spec, facts if absolute else None, precision),
         value_model=_value_model(spec, facts if absolute else None),
-        global_batch_size=spec.global_batch_size if accumulates else None,
-        lora=lora_arguments(spec.lora, method.lora_task, all_linear=chooses_targets(spec, facts)),
-        adapter=adapter_to_load(spec.lora, absolute=absolute),
-        quantization=quantization_arguments(spec.quantization, spec.dtype),
-        bf16_adapter=adapter_is_bf16(spec),
-        model_class=_model_class(spec, facts),
-        load_options=load_options(spec, model_init),
-        merge=merges(spec),
-        merge_dtype=spec.dtype or MERGE_DTYPE,
-        strategy=resolved.strategy,
-        sharding=strategy_arguments(resolved.strategy),
-        downloads=_downloads(spec) if resolved.world_size > 1 or resolved.strategy in SHARDED else {},
-        server=vllm_server(spec, resolved.server_gpus, resolved.arguments.get("vllm_max_model_length")),
+        global_batch_size=run.batch.global_size if accumulates else None,
+        lora=lora_arguments(run.lora, method.lora_task, all_linear=run.adapts_all),
+        adapter=adapter_to_load(run.lora, absolute=absolute),
+        quantization=quantization_arguments(run.quantization, run.dtype),
+        bf16_adapter=run.bf16_adapter,
+        model_class=_model_class(run),
+        load_options=load_options(method.lora_task, model_init, trusts=bool(spec.trust_remote_code)),
+        merge=run.merges,
+        merge_dtype=run.dtype or MERGE_DTYPE,
+        strategy=strategy,
+        sharding=strategy_arguments(strategy),
+        downloads=_downloads(spec, run) if machine.world_size > 1 or strategy in SHARDED else {},
+        server=vllm_server(run.vllm, machine.server_gpus, decided.arguments.get("vllm_max_model_length")),
         rewards=rewards,
         tools=[_reward(tool) for tool in tools],
         imports=sorted({line for function in functions for line in function.imports}),
-        num_gpus=resolved.num_gpus,
+        num_gpus=machine.num_gpus,
         nodes=request.nodes,
-        max_gpus=1 if spec.hardware.strategy == "single" or spec.use_cpu else spec.hardware.num_gpus or 0,
-        tracker=spec.tracking.report_to,
-        tracking=resolved.tracking,
-        pushes=spec.output.pushes,
-        dataset_name=spec.dataset.id if is_hub_id(spec.dataset.id) and not spec.dataset.mixed_with else None,
+        max_gpus=1 if run.hardware.strategy == "single" or run.use_cpu else run.hardware.num_gpus or 0,
+        tracker=run.tracking.report_to,
+        tracking=decided.tracking,
+        pushes=run.output.pushes,
+        dataset_name=spec.dataset.id if not is_local_path(spec.dataset.id) and not spec.dataset.mixed_with else None,
         resume_from_checkpoint=spec.resume_from_checkpoint,
     )
 
 
-def _model_class(spec: TrainSpec, facts: Facts) -> str:
-    task = type(spec).METHOD.lora_task
-    return _VISION_CLASS if task == "CAUSAL_LM" and sees(spec, facts) else _MODEL_CLASSES[task]
+def _model_class(run: Run) -> str:
+    task = run.method.lora_task
+    return _VISION_CLASS if task == "CAUSAL_LM" and run.sees else _MODEL_CLASSES[task]
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def _downloads(spec: TrainSpec) -> dict[str, str | None]:
+def _downloads(spec: TrainSpec, run: Run) -> dict[str, str | None]:
     """Every model of the Hub that the script loads, each with its revision."""
-    models: dict[str, str | None] = {spec.model: spec.model_revision}
-    if isinstance(spec, RewardedSpec):
-        models |= dict.fromkeys(spec.reward_models)
-    if isinstance(spec, TaughtSpec):
-        models |= {spec.teacher_model: spec.teacher_model_revision}
-    if isinstance(spec, ScoredSpec):
-        models |= {spec.reward_model: spec.reward_model_revision}
-        models |= {spec.value_model: spec.value_model_revision} if spec.value_model else {}
-    return {model: revision for model, revision in models.items() if is_hub_id(model)}
+    models = {spec.model: spec.model_revision}
+    models |= {side.id: side.revision for side, _ in run.side_models if side.id is not None}
+    return {model: revision for model, revision in models.items() if not is_local_path(model)}
 
 
-def _teacher(spec: TrainSpec, local: Facts | None, resolved: Resolved) -> SideModel | None:
+def _teacher(spec: TrainSpec, local: Facts | None, precision: Precision) -> SideModel | None:
     if not isinstance(spec, TaughtSpec):
         return None
     options = {"revision": spec.teacher_model_revision, **(spec.teacher_model_init_kwargs or {})}
     dtype = options.pop("dtype", None)
     path = local.teacher.path if local and local.teacher else None
-    return SideModel(path or spec.teacher_model, dtype or resolved.frozen_dtype, dtype is not None, _given(options))
+    return SideModel(path or spec.teacher_model, dtype or precision.frozen_dtype, dtype is not None, _given(options))
 
 
-def _reward_model(spec: TrainSpec, local: Facts | None, resolved: Resolved) -> SideModel | None:
+def _reward_model(spec: TrainSpec, local: Facts | None, precision: Precision) -> SideModel | None:
     if not isinstance(spec, ScoredSpec):
         return None
     path = local.reward_model.path if local and local.reward_model else None
     options = _loading(spec.reward_model_revision, spec)
-    return SideModel(path or spec.reward_model, resolved.frozen_dtype, options=options)
+    return SideModel(path or spec.reward_model, precision.frozen_dtype, options=options)
 
 
 def _value_model(spec: TrainSpec, local: Facts | None) -> SideModel | None:
@@ -180,7 +198,7 @@ def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
         **dataset.model_dump(include={"split", "columns", "keep_columns", "num_samples", "streaming", "fraction"}),
         "mixed_with": tuple(_data(other, facts) for other, facts in others),
     }
-    if is_hub_id(dataset.id):
+    if not is_local_path(dataset.id):
         arguments: dict[str, Any] = {
             "name": dataset.config,
             **dataset.model_dump(include={"data_dir", "data_files", "split", "revision"}),
@@ -203,28 +221,28 @@ def _reward(item: str | RewardFunction) -> Reward:
     return Reward("factory", item, builtin.arguments) if builtin.arguments else Reward("builtin", item)
 
 
-def _header(spec: TrainSpec, facts: Facts, resolved: Resolved, request: JobRequest) -> Header:
-    tested = pins(type(spec).METHOD.family)
-    wanted = {package for package in tested.packages if package != "peft" or spec.lora is not None}
-    if spec.tracking.report_to != "trackio":
+def _header(spec: TrainSpec, run: Run, strategy: str, request: JobRequest) -> Header:
+    tested = pins(run.method.family)
+    wanted = {package for package in tested.packages if package != "peft" or run.lora is not None}
+    if run.tracking.report_to != "trackio":
         wanted.discard("trackio")
-        wanted |= {spec.tracking.report_to} & TRACKERS.keys()
+        wanted |= {run.tracking.report_to} & TRACKERS.keys()
     for item in getattr(spec, "reward_funcs", ()):
         if isinstance(item, str) and item in BUILTIN_REWARDS:
             wanted.update(BUILTIN_REWARDS[item].packages)
-    if spec.optim in _TORCHAO:
+    if run.optim in _TORCHAO:
         wanted.add("torchao")
-    if spec.quantization is not None or is_bitsandbytes(spec.optim):
+    if run.quantization is not None or is_bitsandbytes(run.optim):
         wanted.add("bitsandbytes")
-    if uses_vllm(spec):
+    if run.vllm is not None:
         wanted.add("vllm")
-    if sees(spec, facts):
+    if run.sees:
         wanted |= set(VISION_PACKAGES)
-    if spec.hardware.deepspeed is not None or resolved.strategy.startswith("zero"):
+    if run.hardware.deepspeed is not None or strategy.startswith("zero"):
         wanted.add("deepspeed")
-    if spec.use_liger_kernel:
+    if run.liger_kernel:
         wanted.add("liger-kernel")
-    features = {"trl": "vllm"} if uses_vllm(spec) else {}
+    features = {"trl": "vllm"} if run.vllm is not None else {}
     dependencies = sorted(tested.requirement(package, features.get(package, "")) for package in wanted)
     return Header(
         requires_python=tested.requires_python,
@@ -250,3 +268,47 @@ def job_table(request: JobRequest) -> Mapping[str, Any]:
         "labels": dict(request.labels) or None,
     }
     return {key: value for key, value in table.items() if value is not None}
+
+
+def request_of(
+    spec: JobSpec,
+    *,
+    subject: str,
+    flavor: Flavor | None,
+    timeout_seconds: int | None,
+    namespace: str | None,
+    needs_token: bool,
+    backend: BackendTraits,
+) -> JobRequest:
+    """What a backend is asked to run, but for the script.
+
+    Args:
+        spec: The spec.
+        subject: What it is about, for the job's name: a model, a script.
+        flavor: The chosen flavor.
+        timeout_seconds: When the job is ended; ``None`` for no limit.
+        namespace: User or organization that runs and pays.
+        needs_token: Whether the script needs HF_TOKEN.
+        backend: Where it will run.
+    """
+    secrets = [*spec.secrets, *tracking_secrets(spec.tracking.report_to, spec.env, backend)]
+    if needs_token and "HF_TOKEN" not in secrets:
+        secrets.append("HF_TOKEN")
+    env = {"PYTHONUNBUFFERED": "1", **dict(backend.env)}
+    method = type(spec).METHOD.name
+    labels = {"sdk": "hfjobs-trainer", "method": method, "spec": spec.digest[:LABEL_DIGITS]}
+    if spec.tracking.group:
+        labels["group"] = slug(spec.tracking.group)
+    said = (spec.tracking.name or subject).lower()
+    return JobRequest(
+        script="",
+        name=slug(said if said.startswith(method) else f"{method}-{said}", 60),
+        flavor=flavor.name if flavor else None,
+        timeout_seconds=timeout_seconds,
+        env=env | spec.env,
+        secrets=tuple(dict.fromkeys(secrets)),
+        labels=labels | spec.labels,
+        namespace=namespace,
+        image=spec.image,
+        nodes=spec.hardware.nodes,
+    )

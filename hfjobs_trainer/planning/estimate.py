@@ -1,149 +1,297 @@
-"""What one GPU holds at the worst moment of a training step, by component."""
+"""What a run needs of a machine and costs there; the choice of a flavor and the comparison of all are made of these."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Self
 
-GIB = 2**30
+from hfjobs_trainer.facts import Flavor
+from hfjobs_trainer.planning.duration.estimate import DurationEstimate
+from hfjobs_trainer.planning.duration.ranges import Range
+from hfjobs_trainer.planning.hardware.machine import NO_MACHINE, Machine
+from hfjobs_trainer.planning.hardware.table import as_html, as_text, describe_gpus
+from hfjobs_trainer.planning.layout import Layout
+from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
 
-Verdict = Literal["fits", "tight", "does not fit"]
-"""What an estimate says of a GPU."""
+HOUR = 3600.0
 
-# Of 93 published peaks of stacks like TRL's, 2 lie above what is asked for with this margin and 1 below the peak less
-# it; of 10 published runs that ran out of memory, none is said to fit (benchmarks/README.md: python -m
-# benchmarks.memory).
-MARGIN_FACTOR, MARGIN_GIB = 1.20, 0.5
-# The same of a simulated step: of 46 published peaks of such stacks, 2 lie above the simulated one and this margin
-# (python -m benchmarks.memory --level simulation).
-SIMULATED_FACTOR = 1.10
+
+ReasonKind = Literal[
+    "unknown",
+    "no gpu",
+    "gpus",
+    "bf16",
+    "price",
+    "batch",
+    "memory",
+    "server",
+    "host memory",
+    "disk",
+    "checkpoints",
+    "cap",
+    "dearer",
+]
+
+
+class Reason(str):
+    """Why a machine is not the one: a text for people, with a kind for code.
+
+    Args:
+        kind: What speaks against it: ``"unknown"`` (nobody can say), ``"no gpu"``, ``"gpus"`` (too few or too many),
+            ``"bf16"``, ``"price"`` (an hour is too dear), ``"batch"`` (it cannot be divided), ``"memory"`` (of its
+            GPUs), ``"server"`` (vLLM's GPUs), ``"host memory"``, ``"disk"`` (which does not hold the
+            weights), ``"checkpoints"`` (of which the disk does not hold all), ``"cap"`` (on the whole run), or
+            ``"dearer"`` (it would do, but another costs less).
+        text: The same in words.
+    """
+
+    __slots__ = ("kind",)
+    kind: ReasonKind
+
+    def __new__(cls, kind: ReasonKind, text: str) -> Self:  # noqa: D102 - the class says it
+        reason = super().__new__(cls, text)
+        reason.kind = kind
+        return reason
+
+    @property
+    def text(self) -> str:
+        """The words alone."""
+        return str(self)
+
+    def __str__(self) -> str:
+        return "".join(self)
+
+    def __getnewargs__(self) -> tuple[ReasonKind, str]:
+        return self.kind, self.text
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """What one GPU holds at the worst moment of a step; every component in bytes.
+class Estimate:
+    """What a run needs of a machine, and what it costs there; every part ``None`` where nobody can say.
 
     Attributes:
-        weights: The model.
-        adapter: The LoRA matrices and the modules trained beside them.
-        gradients: Gradients alive at that moment.
-        optimizer_states: The optimizer's moments.
-        activations: What autograd saved, and the working set of one layer.
-        logits: The head: its tile, its gradients, or all logits.
-        reference_model: Other models: the reference, a teacher, a reward and a value model.
-        kv_cache: Keys and values of the sequences being generated.
-        buffers: Half-precision copies of the weights, the optimizer's temporaries, DDP's gradient buckets.
-        fragmentation: What the allocator keeps and cannot reuse.
-        overhead: Outside of torch's allocator: the CUDA context, NCCL.
-        moment: When the peak is reached, such as ``"the optimizer's step"``.
-        num_gpus: GPUs among which the batch is spread.
-        strategy: How the model is spread over them: a copy on each (``"ddp"``), or in parts.
-        ddp_bytes: What each GPU would hold on top if there were several; 0 once it is included.
-        cached_bytes: What the allocator keeps on top and gives back before it fails; no part of the peak.
-        paged_bytes: Part of the optimizer's states that the driver moves to the host's memory when the GPU is full; it
-            is outside of torch's allocator.
-        gpu_fraction: Share of the GPU that another process claims, such as vLLM.
-        assumed: Numbers of the model that were guessed.
-        basis: Where the bytes of live tensors come from.
+        machine: The machine.
+        layout: Strategy, batch per device, accumulation and recomputing with which it runs there: the cheapest that
+            fits; if none does, the one that needs the least memory.
+        memory: What one GPU holds at the worst moment.
+        duration: Seconds and US dollars, each low, expected and high.
+        reason: The first reason against the machine; ``None`` if the run would do there.
     """
 
-    weights: float = 0.0
-    adapter: float = 0.0
-    gradients: float = 0.0
-    optimizer_states: float = 0.0
-    activations: float = 0.0
-    logits: float = 0.0
-    reference_model: float = 0.0
-    kv_cache: float = 0.0
-    buffers: float = 0.0
-    fragmentation: float = 0.0
-    overhead: float = 0.0
-    moment: str = ""
-    num_gpus: int = 1
-    strategy: str = "ddp"
-    ddp_bytes: float = 0.0
-    cached_bytes: float = 0.0
-    paged_bytes: float = 0.0
-    gpu_fraction: float = 0.0
-    assumed: tuple[str, ...] = ()
-    basis: Literal["closed form", "simulation"] = "closed form"
+    machine: Machine = NO_MACHINE
+    layout: Layout | None = None
+    memory: MemoryEstimate | None = None
+    duration: DurationEstimate | None = None
+    reason: Reason | None = None
 
     @property
-    def components(self) -> dict[str, float]:
-        """Bytes by component."""
-        return {name: getattr(self, name) for name in _COMPONENTS}
+    def flavor(self) -> Flavor | None:
+        """The flavor; ``None`` where none was chosen."""
+        return self.machine.flavor
 
     @property
-    def total_bytes(self) -> float:
-        """The peak, bytes: the best guess, without margin."""
-        return sum(self.components.values())
+    def gpu(self) -> str | None:
+        """Name of the GPU."""
+        return self.flavor.gpu if self.flavor else None
 
     @property
-    def total_gib(self) -> float:
-        """The peak, GiB: the best guess, without margin."""
-        return self.total_bytes / GIB
+    def num_gpus(self) -> int:
+        """GPUs of all machines that train."""
+        return self.machine.world_size
 
     @property
-    def device_gib(self) -> float:
-        """The peak that nvidia-smi shows, GiB."""
-        return (self.total_bytes + self.cached_bytes) / GIB
+    def usable_gib(self) -> float | None:
+        """Memory of one GPU that torch reports as its total, GiB."""
+        return self.machine.usable_gib
 
     @property
-    def reserved_gib(self) -> float:
-        """The peak of what torch's allocator takes, GiB: ``torch.cuda.max_memory_reserved``."""
-        return (self.total_bytes + self.cached_bytes - self.overhead - self.paged_bytes) / GIB
+    def memory_gib(self) -> float | None:
+        """Estimated peak on one GPU, GiB, without margin."""
+        return self.memory.total_gib if self.memory else None
 
     @property
-    def allocated_gib(self) -> float:
-        """The peak of live tensors, GiB: ``torch.cuda.max_memory_allocated``."""
-        return (self.total_bytes - self.overhead - self.fragmentation - self.paged_bytes) / GIB
+    def headroom_gib(self) -> float | None:
+        """What the estimated peak leaves free on one GPU, GiB, the margin included."""
+        usable = self.usable_gib
+        return self.memory.headroom_gib(usable) if self.memory is not None and usable is not None else None
 
     @property
-    def margin_gib(self) -> float:
-        """What to leave free beyond the peak, GiB, because this is an estimate: 20% and half a GiB, 10% if simulated.
-
-        Source: the comparison with published peaks in ``benchmarks/memory.py``.
-        """
-        factor = SIMULATED_FACTOR if self.basis == "simulation" else MARGIN_FACTOR
-        return self.total_gib * (factor - 1) + MARGIN_GIB
+    def is_known(self) -> bool:
+        """Whether anything could be estimated."""
+        return self.memory is not None or self.duration is not None
 
     @property
-    def dominant(self) -> str:
-        """Name of the largest component."""
-        return max(self.components.items(), key=lambda item: item[1])[0]
+    def verdict(self) -> Verdict | None:
+        """``"fits"``, ``"tight"`` or ``"does not fit"``; ``None`` if the model's or the GPU's size is unknown."""
+        usable = self.usable_gib
+        return None if self.memory is None or usable is None else self.memory.verdict(usable)
 
-    def headroom_gib(self, usable_gib: float, num_gpus: int = 1) -> float:
-        """What the peak leaves of a GPU's memory on each of ``num_gpus`` GPUs, GiB; negative if it does not fit."""
-        extra = self.ddp_bytes if num_gpus > 1 else 0.0
-        return usable_gib * (1 - self.gpu_fraction) - self.total_gib - extra / GIB
+    @property
+    def why_not(self) -> str | None:
+        """The reason in words; ``None`` if the run would do there."""
+        return self.reason
 
-    def fits(self, usable_gib: float, num_gpus: int = 1) -> bool:
-        """Whether the peak and its margin fit in ``usable_gib`` on each of ``num_gpus`` GPUs."""
-        return self.headroom_gib(usable_gib, num_gpus) >= self.margin_gib
+    @property
+    def fits(self) -> bool:
+        """Whether the peak and its margin are known to fit."""
+        usable = self.usable_gib
+        return self.memory is not None and usable is not None and self.memory.fits(usable)
 
-    def verdict(self, usable_gib: float, num_gpus: int = 1) -> Verdict:
-        """Whether the run fits in ``usable_gib`` on each of ``num_gpus`` GPUs.
+    @property
+    def seconds(self) -> Range | None:
+        """How long the job takes, seconds, starting up included."""
+        return self.duration.seconds if self.duration else None
 
-        ``"fits"``: the peak and its margin do. ``"does not fit"``: the peak is above by more than the margin, even with
-        paged optimizer states moved to the host. ``"tight"``: all between, where the estimate's error decides.
-        """
-        headroom = self.headroom_gib(usable_gib, num_gpus)
-        if headroom >= self.margin_gib:
-            return "fits"
-        return "tight" if headroom + self.margin_gib + self.paged_bytes / GIB >= 0 else "does not fit"
+    @property
+    def hours(self) -> float | None:
+        """Expected time, hours."""
+        return self.duration.seconds.expected / HOUR if self.duration else None
+
+    @property
+    def usd(self) -> Range | None:
+        """What the job costs, US dollars; ``None`` for a GPU that is not rented here."""
+        return self.duration.usd if self.duration and self.machine.is_rented else None
+
+    @property
+    def cost(self) -> tuple[bool, float, float]:
+        """Sort key: expected US dollars, then expected seconds; last and by price an hour where that is unknown."""
+        if self.duration is None:
+            return True, self.flavor.usd_per_hour if self.flavor else 0.0, -(self.usable_gib or 0.0)
+        return False, self.duration.usd.expected, self.duration.seconds.expected
 
     def __str__(self) -> str:
-        spread = "" if self.strategy == "ddp" else f" ({self.strategy})"
-        copies = f" on each of {self.num_gpus} GPUs{spread}" if self.num_gpus > 1 else ""
-        lines = [f"about {self.total_gib:.1f} GiB{copies} at {self.moment}, plus {self.margin_gib:.1f} GiB of margin"]
-        shown = sorted(self.components.items(), key=lambda item: -item[1])
-        lines += [f"  {name.replace('_', ' '):<17} {size / GIB:>8.2f} GiB" for name, size in shown if size >= GIB / 200]
-        if self.gpu_fraction:
-            lines.append(f"  vLLM claims {self.gpu_fraction:.0%} of the GPU beside this")
-        if self.assumed:
-            lines.append(f"  guessed: {', '.join(self.assumed)}")
+        where = f" on {f'{self.num_gpus} x ' if self.num_gpus > 1 else ''}{self.gpu}" if self.gpu else ""
+        lines: list[str] = []
+        if self.verdict is not None:
+            lines.append(f"{self.verdict}{where}, of which each has {self.usable_gib:.1f} GiB")
+        if self.memory is None:
+            unknown = "the model's size is not known"
+            lines.append(f"memory: {self.reason or unknown}")
+        else:
+            lines.append(str(self.memory))
+            # the verdict says of memory what there is to say
+            lines += [f"but {self.reason}"] if self.reason and self.verdict != "does not fit" else []
+        if self.layout is not None:
+            lines.append(f"with {self.layout}")
+        if self.duration is None:
+            lines.append("time: not known")
+        else:
+            lines.append("about " + self.duration.seconds.as_duration())
+            lines += [f"about {self.usd.as_usd()}"] if self.usd is not None else []
+            lines += [f"  guessed: {what}" for what in self.duration.assumed]
         return "\n".join(lines)
 
 
-_NAMES = [item.name for item in fields(MemoryEstimate)]
-_COMPONENTS = tuple(_NAMES[: _NAMES.index("moment")])
+UNKNOWN = Estimate()
+"""Of a run of which nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlavorChoice:
+    """Which machine was chosen, and why not the others.
+
+    Attributes:
+        flavor: The choice; ``None`` if nothing fits or nothing can be said.
+        estimate: What the run needs there; where nothing was chosen, the least memory that it needs on one GPU.
+        rejected: Every other flavor and the first reason against it, cheapest first.
+        cheapest: Where nothing was chosen because of ``max_usd`` or ``max_hours``: what would do without them.
+    """
+
+    flavor: Flavor | None
+    estimate: Estimate | None = None
+    rejected: tuple[tuple[str, Reason], ...] = ()
+    cheapest: Estimate | None = None
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Price of one machine, US dollars an hour."""
+        return self.flavor.usd_per_hour if self.flavor else None
+
+    @property
+    def layout(self) -> Layout | None:
+        """How the run is laid out on the machine; ``None`` where the model's size is unknown."""
+        return self.estimate.layout if self.flavor and self.estimate else None
+
+    @property
+    def duration(self) -> DurationEstimate | None:
+        """How long the run takes there, and what it costs; ``None`` where nobody can say."""
+        return self.estimate.duration if self.estimate else None
+
+    @property
+    def headroom(self) -> float | None:
+        """Memory that the estimated peak leaves free on one GPU, GiB, the margin included; ``None`` if unknown."""
+        return self.estimate.headroom_gib if self.estimate else None
+
+    @property
+    def shortage(self) -> Reason | None:
+        """What of a named flavor, beside its GPUs' memory, the run is expected to exceed; ``None`` if nothing."""
+        return self.estimate.reason if self.estimate is not None and self.estimate.fits else None
+
+    def __str__(self) -> str:
+        if self.flavor is None:
+            lines = ["no flavor"]
+        else:
+            free = self.headroom
+            spare = "" if free is None else f", {free:.1f} GiB free at the estimated peak"
+            lines = [f"{self.flavor.name}: {describe_gpus(self.flavor)}, ${self.usd_per_hour:.2f}/h{spare}"]
+        if self.duration is not None:
+            lines.append(f"  about {self.duration.seconds.as_duration()}, {self.duration.usd.as_usd()}")
+        width = max((len(name) for name, _ in self.rejected), default=0)
+        return "\n".join([*lines, *(f"  not {name:<{width}}  {why}" for name, why in self.rejected)])
+
+
+@dataclass(frozen=True, slots=True)
+class FlavorComparison:
+    """A run on every flavor, printable, and indexable by the flavor's name.
+
+    Attributes:
+        rows: Every flavor: those that can be taken first, the cheapest run first.
+        source: Where the prices come from: ``"live"`` or ``"snapshot"`` and its date.
+    """
+
+    rows: tuple[Estimate, ...]
+    source: str
+
+    HEADER = ("flavor", "fits", "GiB", "of", "layout", "hours", "$", "note")
+
+    def __iter__(self) -> Iterator[Estimate]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> Estimate:
+        for row in self.rows:
+            if row.machine.name == name:
+                return row
+        raise KeyError(f"no flavor {name!r}; there are {', '.join(row.machine.name for row in self.rows)}")
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                row.machine.name,
+                row.verdict or "-",
+                _number(row.memory_gib, 1),
+                _number(row.usable_gib, 1),
+                "-" if row.layout is None else str(row.layout),
+                _number(row.hours, 2),
+                _number(row.usd.expected if row.usd else None, 2),
+                row.reason or "",
+            )
+            for row in self.rows
+        ]
+
+    @property
+    def _caption(self) -> str:
+        return f"prices: {self.source}; GiB of one GPU at the peak, without margin; hours and dollars as expected"
+
+    def __str__(self) -> str:
+        return as_text(self.HEADER, self._cells(), self._caption, right=("GiB", "of", "hours", "$"))
+
+    def _repr_html_(self) -> str:
+        return as_html(self.HEADER, self._cells(), self._caption)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

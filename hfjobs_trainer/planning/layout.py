@@ -8,18 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hfjobs_trainer.planning.strategies import first_strategy, sharding_strategies
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.planning.arguments.strategies import sharding_strategies
+from hfjobs_trainer.planning.run import Batch, Run
 
 MOST_PER_DEVICE = 64
 """Largest batch per device that is tried: beyond it a GPU is busy already."""
-
-# Methods whose batch per device means nothing but how many rows are computed at once.
-_FREE_BATCH = frozenset({"sft", "dpo", "kto", "reward", "orpo", "cpo", "grpo", "rloo"})
-# KTO compares a row with its neighbour in the batch.
-_LEAST = {"kto": 2}
-# Arguments that tie the batch per device to how completions are generated.
-_TIES = ("generation_batch_size", "steps_per_generation", "auto_find_batch_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,114 +47,83 @@ class Layout:
         return f"{spread}{batch}{', packed' if self.packing else ''}, activations {kept}"
 
 
-def layouts(spec: TrainSpec, num_gpus: int, *, nodes: int = 1, most_packed: int = 0) -> Iterator[Layout]:
+def layouts(run: Run, num_gpus: int) -> Iterator[Layout]:
     """Every layout on machines with ``num_gpus`` training GPUs, TRL's defaults first; none if no batch can be formed.
 
     Args:
-        spec: What is asked for; what it sets is the same in all layouts.
+        run: What is asked for; what it sets is the same in all layouts.
         num_gpus: GPUs of one machine that train.
-        nodes: Machines.
-        most_packed: Packed sequences per device at most; 0 where the planner packs nothing.
     """
-    world = num_gpus * nodes
-    batches = [(*batch, False) for batch in _batches(spec, world)]
-    batches += [(*batch, True) for batch in _batches(spec, world) if batch[0] <= most_packed]
-    strategies = [first_strategy(spec)]
-    if world > 1:
-        strategies += sharding_strategies(spec)
+    world, most_packed = num_gpus * run.nodes, run.rows.most_packed
+    sizes = list(_batches(run.batch, world))
+    batches = [(*size, False) for size in sizes] + [(*size, True) for size in sizes if size[0] <= most_packed]
+    strategies = (run.strategy, *(sharding_strategies(run) if world > 1 else ()))
     for strategy in strategies:
-        for recomputed in (True, False) if may_keep_activations(spec) else (recomputes(spec),):
+        for recomputed in (True, False) if run.may_keep_activations else (run.recomputes,):
             for per_device, steps, packing in batches:
                 yield Layout(num_gpus, strategy, per_device, steps, recomputed, packing)
 
 
-def recomputes(spec: TrainSpec) -> bool:
-    """Whether activations are recomputed as the spec has it, TRL's default included."""
-    if type(spec).METHOD.name == "ppo":
-        # its loop leaves it out
-        return False
-    return spec.activation_checkpointing if spec.activation_checkpointing is not None else spec.gradient_checkpointing
-
-
-def may_keep_activations(spec: TrainSpec) -> bool:
-    """Whether the planner may switch recomputing off."""
-    return recomputes(spec) and spec.activation_checkpointing is None and not spec.is_set("gradient_checkpointing")
-
-
-def _batches(spec: TrainSpec, world: int) -> Iterator[tuple[int, int]]:
+def _batches(batch: Batch, world: int) -> Iterator[tuple[int, int]]:
     """Rows per device and accumulation steps, the most rows first; a batch that the spec leaves open is of TRL's size.
 
     TRL's is so many rows per device: it grows with the GPUs, be they named or chosen.
     """
-    wanted = spec.global_batch_size
-    per_device, steps = spec.per_device_train_batch_size, spec.gradient_accumulation_steps
-    free = not spec.is_set("per_device_train_batch_size"), not spec.is_set("gradient_accumulation_steps")
+    wanted, most = batch.global_size, MOST_PER_DEVICE
     if wanted is None:
-        if not may_choose_batch(spec):
-            yield per_device, steps
+        if not batch.is_open:
+            yield batch.per_device, batch.accumulation
             return
-        wanted, most = per_device * steps * world, per_device
-    else:
-        most = MOST_PER_DEVICE
+        wanted, most = batch.per_device * batch.accumulation * world, batch.per_device
     if wanted % world:
         return
     share = wanted // world
-    least = least_per_device(spec)
-    if not free[0]:
-        sizes = [per_device]
-    elif not free[1]:
-        sizes = [share // steps]
-    elif type(spec).METHOD.name in _FREE_BATCH and not any(spec.is_set(name) for name in _TIES):
+    if batch.per_device_is_set:
+        sizes = [batch.per_device]
+    elif batch.accumulation_is_set:
+        sizes = [share // batch.accumulation]
+    elif batch.is_free:
         sizes = range(min(share, most), 0, -1)
     else:
-        sizes = range(min(share, per_device), 0, -1)
+        sizes = range(min(share, batch.per_device), 0, -1)
         sizes = [next(size for size in sizes if share % size == 0)]
     for size in sizes:
-        if size and share % size == 0 and (size >= least or not free[0]) and (free[1] or size * steps == share):
+        enough = size >= batch.least or batch.per_device_is_set
+        whole = not batch.accumulation_is_set or size * batch.accumulation == share
+        if size and share % size == 0 and enough and whole:
             yield size, share // size
 
 
-def least_per_device(spec: TrainSpec) -> int:
-    """The fewest rows per device that the planner takes."""
-    return _LEAST.get(type(spec).METHOD.name, 1)
-
-
-def usual_layout(spec: TrainSpec, num_gpus: int, *, nodes: int = 1) -> Layout | None:
+def usual_layout(run: Run, num_gpus: int) -> Layout | None:
     """The layout where nothing is known of memory: TRL's defaults, within the global batch; ``None`` if none is whole.
 
     Args:
-        spec: What is asked for.
+        run: What is asked for.
         num_gpus: GPUs of one machine that train.
-        nodes: Machines.
     """
-    most = spec.per_device_train_batch_size
-    for layout in layouts(spec, num_gpus, nodes=nodes):
-        if spec.is_set("per_device_train_batch_size") or layout.per_device_train_batch_size <= most:
+    most = run.batch.per_device
+    for layout in layouts(run, num_gpus):
+        if run.batch.per_device_is_set or layout.per_device_train_batch_size <= most:
             return layout
     return None
 
 
-def may_choose_batch(spec: TrainSpec) -> bool:
-    """Whether the batch per device is the planner's to choose where no ``global_batch_size`` is given."""
-    given = ("per_device_train_batch_size", "gradient_accumulation_steps", *_TIES)
-    return type(spec).METHOD.name in _FREE_BATCH and not any(spec.is_set(name) for name in given)
+def given_layout(run: Run, num_gpus: int) -> Layout:
+    """The layout that the spec's own numbers make, be the batch whole or not."""
+    batch = run.batch
+    return Layout(num_gpus, run.strategy, batch.per_device, batch.accumulation, run.recomputes)
 
 
-def eval_batch_size(spec: TrainSpec, layout: Layout) -> int:
-    """Rows that one GPU evaluates at once: no more than in training, where that is the planner's to say.
-
-    Where answers are generated, the batch of an evaluation must hold whole groups of them, and stays as it is.
-    """
-    usual = spec.per_device_eval_batch_size
-    if spec.is_set("per_device_eval_batch_size") or type(spec).METHOD.name not in _FREE_BATCH - {"grpo", "rloo"}:
-        return usual
-    return min(usual, layout.per_device_train_batch_size)
+def eval_batch_size(run: Run, layout: Layout) -> int:
+    """Rows that one GPU evaluates at once: no more than in training, where that is the planner's to say."""
+    usual = run.batch.eval_per_device
+    return min(usual, layout.per_device_train_batch_size) if run.batch.eval_follows else usual
 
 
-def syncs_each_batch(spec: TrainSpec, layout: Layout) -> bool:
+def syncs_each_batch(run: Run, layout: Layout) -> bool:
     """Whether the planner has FSDP spread gradients after each batch.
 
     Otherwise each GPU keeps all gradients until the last batch of a step (accelerate's ``no_sync``).
     """
     accumulates = layout.gradient_accumulation_steps > 1 and layout.strategy in ("fsdp1", "fsdp2")
-    return accumulates and spec.hardware.accelerator_config is None
+    return accumulates and run.hardware.accelerator_config is None

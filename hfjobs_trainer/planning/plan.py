@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor
-    from hfjobs_trainer.planning.flavors import FlavorChoice
-    from hfjobs_trainer.planning.forecast import Estimate
+    from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
+    from hfjobs_trainer.planning.run import Run
     from hfjobs_trainer.problems import Problem, Unchecked
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
@@ -28,6 +28,10 @@ class Decision:
     path: str
     value: Any
     why: str
+
+
+Decide = Callable[[str, Any, str], Any]
+"""Records a decision (path, value, why) and returns its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Plan:
         prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
         unanswered: What the Hub did not answer when it was asked, and why; ``submit`` to the Hub then raises
             ``HubUnavailable``.
+        run: The spec, understood; ``None`` of a script that exists already.
     """
 
     spec: TrainSpec | Script
@@ -121,6 +126,7 @@ class Plan:
     unchecked: tuple[Unchecked, ...] = ()
     prices: str = ""
     unanswered: tuple[str, ...] = ()
+    run: Run | None = field(default=None, repr=False, compare=False)
 
     @property
     def script(self) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from hfjobs_trainer.planning.requirements import chooses_version, package_names
+
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +29,15 @@ class ScriptHeader:
     dependencies: tuple[str, ...] = ()
     uv: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    def names(self) -> set[str]:
+    def names(self) -> frozenset[str]:
         """Names of the packages, in normal form."""
-        return {package_name(item) for item in self.dependencies}
+        return package_names(self.dependencies)
 
     def pinned(self, packages: Mapping[str, str]) -> bool:
         """Whether it has an opinion on the versions of any of these packages, or on when they were published."""
-        fixed = {package_name(item) for item in self.dependencies if re.search(r"[=<>~!@]", item)}
+        fixed = package_names(item for item in self.dependencies if chooses_version(item))
         opinions = {"exclude-newer", "constraint-dependencies", "override-dependencies", "sources"}
         return not fixed.isdisjoint(packages) or not opinions.isdisjoint(self.uv)
-
-
-def package_name(requirement: str) -> str:
-    """Name of a requirement's package, in normal form."""
-    match = _NAME.match(requirement.strip())
-    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 
 
 def read_header(text: str) -> ScriptHeader:

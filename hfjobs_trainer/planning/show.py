@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from hfjobs_trainer.planning.duration import billed_usd
+from hfjobs_trainer.facts.backends import traits_of
+from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.plan import Plan
-from hfjobs_trainer.planning.vllm import serves_apart
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset
@@ -56,7 +56,7 @@ def _rows(title: str, values: list[str]) -> list[str]:
 
 
 def _where(plan: Plan) -> list[str]:
-    if plan.backend == "local":
+    if not traits_of(plan.backend).rents:
         return ["this machine"]
     if plan.flavor is None:
         return ["no flavor could be chosen: set hardware"]
@@ -64,7 +64,8 @@ def _where(plan: Plan) -> list[str]:
     gpus = f"{flavor.num_gpus} x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu or "no GPU"
     nodes = plan.request.nodes
     several, price = f"{nodes} nodes of " if nodes > 1 else "", flavor.usd_per_hour * nodes
-    serves = ", the last serves with vLLM" if isinstance(plan.spec, TrainSpec) and serves_apart(plan.spec) else ""
+    vllm = plan.run.vllm if plan.run is not None else None
+    serves = ", the last serves with vLLM" if vllm is not None and vllm.apart else ""
     owner = f", paid by {plan.request.namespace}" if plan.request.namespace else ""
     return [f"{several}{flavor.name} on Hugging Face Jobs: {gpus}{serves}, ${price:.2f}/h ({plan.prices}){owner}"]
 

@@ -142,6 +142,8 @@ def _environment() -> ImmutableSandboxedEnvironment:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from markupsafe import Markup
 
+    from hfjobs_trainer.rendering.compiled import CompiledTemplates
+
     # with the eval context, constants of a template are not finalised at compile time, where they would be escaped
     @pass_eval_context
     def finalize(_: Any, value: Any) -> Any:
@@ -185,6 +187,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=True,
         # what a process renders does not change under it: the runtime blocks and the package's code are read once, too
         auto_reload=False,
+        bytecode_cache=CompiledTemplates(Path(__file__).read_bytes()),
     )
     # the stock filters make Markup of values (safe, tojson, ...): none of them is available
     filters = (keywords, items, literal, name, source, of_kind, text_lines)

@@ -29,13 +29,12 @@ _LLAMA_NAMES = {
 }
 # How far the built class's parameters may be from the model's own, as a share.
 PARAMETER_TOLERANCE = 0.02
-# Fields of TRL's fused head that each trainer asks for (TRL 1.16: trainer/*_trainer.py, add_fused_lm_head).
+# Fields of TRL's fused head that the trainer of each step asks for (TRL 1.16: trainer/*_trainer.py, add_fused_lm_head).
 _OUTPUTS = {
-    "sft": ("log_probs", "entropy", "is_top1"),
-    "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
-    "kto": ("log_probs", "entropy", "mean_logits"),
-    "grpo": ("log_probs", "entropy"),
-    "rloo": ("log_probs", "entropy"),
+    "next_token": ("log_probs", "entropy", "is_top1"),
+    "preference": ("log_probs", "entropy", "mean_logits", "is_top1"),
+    "unpaired": ("log_probs", "entropy", "mean_logits"),
+    "policy_gradient": ("log_probs", "entropy"),
 }
 
 
@@ -145,7 +144,7 @@ def _build(request: Request, config: Any) -> nn.Module:
     if request.attention == "flash" and model.config._attn_implementation == "eager":
         use_flash(model.config)
     if request.logits == "fused":
-        add_fused_lm_head(model, outputs=_OUTPUTS[request.method])
+        add_fused_lm_head(model, outputs=_OUTPUTS[request.step])
     if request.quantization:
         compute: Any = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(request.mixed_precision or "", dtype)
         head = model.score if request.logits == "none" else model.get_output_embeddings()

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 Logits = Literal["fused", "now", "shifted", "copied", "half", "parts", "none"]
 
 _CHOICES: dict[str, tuple[object, ...]] = {
-    "method": ("sft", "dpo", "kto", "reward", "grpo", "rloo"),
+    "step": ("next_token", "preference", "unpaired", "scores", "policy_gradient"),
     "tuning": ("full", "lora"),
     "quantization": (None, "4bit", "4bit-double"),
     "dtype": ("float32", "bfloat16", "float16"),
@@ -30,7 +30,7 @@ class Request:
     Attributes:
         model: Numbers and names of the model's ``config.json``.
         num_parameters: Parameters that the built class must have, to 2%; ``None``: unknown.
-        method: TRL's method whose step is run.
+        step: The training step that is run: a key of ``steps.STEPS``.
         tuning, lora_r, lora_targets, lora_dropout, lora_dora, modules_to_save, quantization, dtype, mixed_precision,
         optim, per_device_train_batch_size, sequence_length, gradient_accumulation_steps, gradient_checkpointing: As
             in ``Workload``.
@@ -47,7 +47,7 @@ class Request:
 
     model: Mapping[str, Any]
     num_parameters: int | None = None
-    method: str = "sft"
+    step: str = "next_token"
     tuning: str = "full"
     lora_r: int = 16
     lora_targets: list[str] | str | None = None

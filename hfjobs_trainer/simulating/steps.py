@@ -44,17 +44,17 @@ def autocast_forward(model: Any, precision: str | None) -> None:
 
 def make_batch(request: Request, vocab: int) -> dict[str, torch.Tensor]:
     """A full batch without padding: ids, mask and labels of 8 bytes a token."""
-    pairs = request.method in ("dpo", "reward")
+    pairs = request.step in ("preference", "scores")
     shape = (request.per_device_train_batch_size * (2 if pairs else 1), request.sequence_length)
     return {name: torch.zeros(shape, dtype=torch.int64) for name in ("input_ids", "attention_mask", "labels")}
 
 
 def compute_loss(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
-    """The loss as TRL 1.16's trainer of this method computes it; ``mark`` is told when another model is asked."""
-    return _LOSSES[request.method](request, models, batch, mark)
+    """The loss as TRL 1.16's trainer of this step computes it; ``mark`` is told when another model is asked."""
+    return STEPS[request.step](request, models, batch, mark)
 
 
-def _sft(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
+def _next_token(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
     ids, labels = batch["input_ids"], batch["labels"]
     mask = _mask(request, batch)
     if request.logits == "fused":
@@ -118,13 +118,13 @@ def _reference_log_probs(request: Request, models: Models, batch: dict[str, torc
         return _log_probs(request, asked, batch).sum(-1)
 
 
-def _dpo(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
+def _preference(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
     own = _log_probs(request, models.trained, batch).sum(-1)
     chosen, rejected = (own - _reference_log_probs(request, models, batch, mark)).chunk(2)
     return -F.logsigmoid(0.1 * (chosen - rejected)).mean()
 
 
-def _kto(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
+def _unpaired(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
     # of completions that belong to other prompts, for the divergence
     mark("reference")
     with torch.no_grad():
@@ -137,7 +137,7 @@ def _kto(request: Request, models: Models, batch: dict[str, torch.Tensor], mark:
     return (1 - F.sigmoid(0.1 * (ratios - divergence))).mean()
 
 
-def _reward(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
+def _scores(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
     outputs = models.trained(**_mask(request, batch), input_ids=batch["input_ids"], use_cache=False)
     chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
     return -F.logsigmoid(chosen - rejected).mean()
@@ -151,11 +151,11 @@ def _policy_gradient(request: Request, models: Models, batch: dict[str, torch.Te
     return -torch.min(ratio, clipped).sum() / own.numel()
 
 
-_LOSSES = {
-    "sft": _sft,
-    "dpo": _dpo,
-    "kto": _kto,
-    "reward": _reward,
-    "grpo": _policy_gradient,
-    "rloo": _policy_gradient,
+STEPS = {
+    "next_token": _next_token,
+    "preference": _preference,
+    "unpaired": _unpaired,
+    "scores": _scores,
+    "policy_gradient": _policy_gradient,
 }
+"""Training steps by the key that a method names in ``TRAINING``."""

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
-class TRLArgs(BaseModel):
-    """Base of every class of TRL arguments: strict, frozen, no unknown fields."""
+class _Signature:
+    """The signature of a class that is not built yet: builds it, and returns the one that pydantic then gave it."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=False
-    )
+    def __get__(self, instance: object, owner: type[BaseModel]) -> object:
+        if instance is not None or owner.__pydantic_complete__ or not owner.model_rebuild():
+            raise AttributeError("__signature__")
+        return owner.__signature__
+
+
+class Deferred(BaseModel):
+    """Base of everything that a spec is made of: strict, frozen, no unknown fields, built when it is first used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=(), defer_build=True)
+
+    if not TYPE_CHECKING:
+        __signature__ = _Signature()
+
+
+class TRLArgs(Deferred):
+    """Base of every class of TRL arguments."""
 
 
 def as_whole(value: float) -> float:

@@ -7,16 +7,18 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.args_base import TRLArgs
+from hfjobs_trainer.specs.args_base import Deferred
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
+from hfjobs_trainer.specs.training import Training
 from hfjobs_trainer.specs.trl_args.common import CommonArgs
+from hfjobs_trainer.specs.unparsed import Unparsed
 from hfjobs_trainer.tokens import masked, name_of_secret, names_a_secret
 
 DType = Literal["auto", "bfloat16", "float16", "float32"]
@@ -47,7 +49,9 @@ def _mixture(value: Any) -> Any:
     items = [cast("Any", {"id": item} if isinstance(item, str) else item) for item in cast("list[Any]", value)]
     wrong = next((index for index, item in enumerate(items) if not isinstance(item, Dataset | Mapping)), None)
     if wrong is not None or not items:
-        raise ValueError(f"number {wrong} of the list is no dataset" if items else "a mixture needs a dataset")
+        raise ValueError(
+            f"item {wrong} of the list is not a dataset" if items else "a mixture needs at least one dataset"
+        )
     first, *others = items
     if not others:
         return first
@@ -70,20 +74,21 @@ QuantizationField = Annotated[Quantization, _shorthand(Quantization)]
 LoRAField = Annotated[LoRA, _shorthand(LoRA)]
 
 
-class JobSpec(BaseModel):
+class JobSpec(Deferred):
     """What every run has, whatever it does: a machine, a time, a tracker, an environment."""
-
-    model_config = TRLArgs.model_config
 
     METHOD: ClassVar[Method]
     FOLDED: ClassVar[dict[str, Any]] = {}
 
-    hardware: HardwareField = Field(default=Hardware(), description="Flavor of HF Jobs, or hft.Hardware.")
+    # model_construct: a group that is called would be built, once here and once more within the spec
+    hardware: HardwareField = Field(
+        default=Hardware.model_construct(), description="Flavor of HF Jobs, or hft.Hardware."
+    )
     timeout: Seconds | None = Field(
         default=None, description='How long the run may take: "3h", "90m", seconds, timedelta.'
     )
-    timeout_padding: float = Field(default=0.25, ge=0, le=10, description="Share of the timeout that is added to it.")
-    tracking: TrackingField = Field(default=Tracking(), description="Where the metrics go.")
+    timeout_padding: float = Field(default=0.25, ge=0, le=10, description="Share of the timeout that is added on top.")
+    tracking: TrackingField = Field(default=Tracking.model_construct(), description="Where the metrics go.")
     env: dict[str, str] = Field(default={}, description="Environment variables, visible to all who see the job.")
     secrets: list[str] = Field(default=[], description="Names of secrets; their values are read when you submit.")
     image: str | None = Field(default=None, min_length=1, description="Docker image of the job.")
@@ -114,7 +119,7 @@ class JobSpec(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def replace(self, **fields: Any) -> Self:
-        """A validated copy with these fields changed; a field set to ``None`` that has no such value becomes unset.
+        """A validated copy with these fields changed; ``None`` unsets a field that cannot be ``None``.
 
         Raises:
             SpecError: As for the constructor.
@@ -126,6 +131,13 @@ class JobSpec(BaseModel):
     def is_set(self, name: str) -> bool:
         """Whether the user gave this field, be it with its default value."""
         return name in self.model_fields_set
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise Unparsed(name)
+            return super().__getattr__(name)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, JobSpec) and self.to_dict() == other.to_dict()
@@ -152,12 +164,14 @@ class JobSpec(BaseModel):
 class TrainSpec(JobSpec, CommonArgs):
     """What to train; the arguments of TRL's config stand beside these fields under TRL's own names.
 
-    A well-typed spec can always be built; whether it can run is ``hft.check``'s to say.
+    A well-typed spec can always be built; whether it can run, ``hft.check`` says.
 
     Raises:
-        SpecError: A field is unknown, missing or of the wrong type; ``.problems`` lists all that could be told.
+        SpecError: A field is unknown, missing or of the wrong type; ``.problems`` lists everything that was found.
     """
 
+    TRAINING: ClassVar[Training]
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {}
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
@@ -180,7 +194,7 @@ class TrainSpec(JobSpec, CommonArgs):
     global_batch_size: int | None = Field(
         default=None, ge=1, description="Sequences per optimiser step over all GPUs; sets the accumulation."
     )
-    output: OutputField = Field(default=Output(), description="Where the model goes.")
+    output: OutputField = Field(default=Output.model_construct(), description="Where the model goes.")
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
@@ -198,7 +212,7 @@ class TrainSpec(JobSpec, CommonArgs):
     ) -> Self:
         """A spec from TRL's own config, such as ``hft.SFT.from_config(trl.SFTConfig(...), model=..., dataset=...)``.
 
-        Only what differs from TRL's defaults is taken; what the config worked out by itself is left open.
+        Only what differs from TRL's defaults is taken, and nothing that the config computed itself.
 
         Args:
             config: An instance of this method's config class.

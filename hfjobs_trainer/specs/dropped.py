@@ -1,21 +1,21 @@
-"""Names of TRL that are no method here, and what to use instead.
+"""Names of TRL that are not methods here, and what to use instead.
 
-Some left TRL itself, some are experiments that this package leaves out for now. When they left was read off TRL's
-releases up to 1.16.0.
+Some were removed from TRL itself, some are experiments that this package does not cover. The versions were read off
+TRL's releases up to 1.16.0.
 """
 
 from __future__ import annotations
 
 _SCRIPT = "hft.Script(url_or_path), which runs a script of yours or TRL's own example on the same hardware"
-_EXPERIMENT = f"it is one of TRL's experiments, which this package leaves out: use {_SCRIPT}"
+_EXPERIMENT = f"an experimental trainer of TRL that this package does not cover: use {_SCRIPT}"
 
 
 def _until(version: str, instead: str) -> str:
-    return f"TRL {version} was the last with it: use {instead}, or {_SCRIPT}, with trl=={version} in its header"
+    return f"TRL {version} was the last release with it: use {instead}, or {_SCRIPT}, with trl=={version} in its header"
 
 
 INSTEAD: dict[str, str] = {
-    # left TRL
+    # removed from TRL
     "bco": _until("1.13.0", 'hft.DPO(loss_type="bco_pair") on pairs, hft.KTO on single answers'),
     "prm": _until("1.13.0", "hft.Reward, which scores whole answers"),
     "nashmd": _until("1.13.0", "hft.OnlineDPO"),
@@ -24,13 +24,13 @@ INSTEAD: dict[str, str] = {
     "ssd": _until("1.15.0", "hft.SFT"),
     "gspotoken": _until("1.13.0", 'hft.GRPO(importance_sampling_level="sequence", loss_type="grpo")'),
     "grpowithreplaybuffer": _until("1.13.0", "hft.GRPO"),
-    "iterativesft": "it left TRL; run hft.SFT once for each round, from the model of the round before",
-    "ddpo": f"it left TRL, which no longer trains image generators: use {_SCRIPT}",
-    "alignprop": f"it left TRL, which no longer trains image generators: use {_SCRIPT}",
-    "gfpo": "it left TRL; use hft.GRPO with a reward that filters",
-    "papo": "it left TRL; use hft.GRPO",
-    "dppo": "it left TRL; use hft.GRPO or hft.PPO",
-    "selfdistillation": f"it left TRL, where SDFT and SDPO took its place: use {_SCRIPT}",
+    "iterativesft": "removed from TRL; run hft.SFT once per round, starting from the previous round's model",
+    "ddpo": f"removed from TRL, which no longer trains image generators: use {_SCRIPT}",
+    "alignprop": f"removed from TRL, which no longer trains image generators: use {_SCRIPT}",
+    "gfpo": "removed from TRL; use hft.GRPO with a reward that filters",
+    "papo": "removed from TRL; use hft.GRPO",
+    "dppo": "removed from TRL; use hft.GRPO or hft.PPO",
+    "selfdistillation": f"replaced in TRL by SDFT and SDPO: use {_SCRIPT}",
     # a setting of another method
     "gspo": 'use hft.GRPO(importance_sampling_level="sequence", loss_type="grpo")',
     "drgrpo": 'use hft.GRPO(loss_type="dr_grpo", scale_rewards="none")',
@@ -47,17 +47,17 @@ INSTEAD: dict[str, str] = {
     **dict.fromkeys(("asyncdistillation", "serverdistillation"), f"use hft.Distillation; {_EXPERIMENT}"),
     "gold": f"use hft.GKD or hft.Distillation where teacher and student share a vocabulary; {_EXPERIMENT}",
     # other names of TRL
-    "automodelforcausallmwithvaluehead": "it left TRL; hft.PPO makes its value model from reward_model",
-    "automodelforseq2seqlmwithvaluehead": "it left TRL; hft.PPO makes its value model from reward_model",
-    "pretrainedmodelwrapper": "it left TRL; hft.PPO makes its value model from reward_model",
+    "automodelforcausallmwithvaluehead": "removed from TRL; hft.PPO makes its value model from reward_model",
+    "automodelforseq2seqlmwithvaluehead": "removed from TRL; hft.PPO makes its value model from reward_model",
+    "pretrainedmodelwrapper": "removed from TRL; hft.PPO makes its value model from reward_model",
     "datacollatorforcompletiononlylm": (
-        "it left TRL; use hft.SFT(assistant_only_loss=True) on conversations, or the columns prompt and completion, of "
-        "which only the completion is learnt"
+        "removed from TRL; use hft.SFT(assistant_only_loss=True) on conversations, or the columns prompt and "
+        "completion, where the loss is taken on the completion only"
     ),
-    "setupchatformat": 'it left TRL; use hft.SFT(chat_template_path="a model, or a .jinja file")',
-    "truncatedataset": "it left TRL; use max_length",
-    "getkbitdevicemap": "it left TRL; the script places the model itself",
-    "winratecallback": "it left TRL; score answers with reward_funcs in hft.OnlineDPO or hft.GRPO",
+    "setupchatformat": 'removed from TRL; use hft.SFT(chat_template_path="a model, or a .jinja file")',
+    "truncatedataset": "removed from TRL; use max_length",
+    "getkbitdevicemap": "removed from TRL; the script places the model itself",
+    "winratecallback": "removed from TRL; score answers with reward_funcs in hft.OnlineDPO or hft.GRPO",
     **dict.fromkeys(
         (
             "judge",
@@ -71,10 +71,10 @@ INSTEAD: dict[str, str] = {
             "allbalancingjudge",
             "allntruejudge",
         ),
-        "judges left TRL; use hft.OnlineDPO or hft.GRPO with a function in reward_funcs that asks the judge",
+        "removed from TRL; use hft.OnlineDPO or hft.GRPO with a function in reward_funcs that calls the judge",
     ),
-    "textenvironment": f"it left TRL: use {_SCRIPT}",
-    "mergemodelcallback": f"it is a callback, which a script of yours can take from trl.experimental: use {_SCRIPT}",
+    "textenvironment": f"removed from TRL: use {_SCRIPT}",
+    "mergemodelcallback": f"a callback, which your own script can import from trl.experimental: use {_SCRIPT}",
 }
 """What to use instead, by name in lower case without ``_``, ``-``, ``Trainer`` and ``Config``."""
 

@@ -22,15 +22,15 @@ def parse_duration(value: int | float | str | timedelta) -> int:
     (hours, minutes, seconds) or ``"5400"``.
 
     Raises:
-        ValueError: The text is no duration, or the duration is not positive.
+        ValueError: The text is not a duration, or the duration is not positive.
     """
     if isinstance(value, bool):
-        raise ValueError(f"{value} is no duration")
+        raise ValueError(f"{value} is not a duration")
     try:
         seconds = value.total_seconds() if isinstance(value, timedelta) else value
         seconds = float(_parse_text(seconds) if isinstance(seconds, str) else seconds)
     except OverflowError:
-        raise ValueError("a duration of more seconds than a float can hold") from None
+        raise ValueError("a duration must fit into a float") from None
     if not 0 < seconds < float("inf"):
         raise ValueError("a duration must be longer than 0 seconds")
     return -int(-seconds // 1)
@@ -62,5 +62,5 @@ def _parse_text(text: str) -> float:
         or "".join(number + name for number, name in parts) != spelled
         or any(n not in _NAMES for _, n in parts)
     ):
-        raise ValueError(f'{text!r} is no duration; write "90m", "1h30m", "5400" (seconds) or a timedelta')
+        raise ValueError(f'{text!r} is not a duration; write "90m", "1h30m", "5400" (seconds) or a timedelta')
     return sum(float(number) * _UNITS[_NAMES[name]] for number, name in parts)

@@ -10,14 +10,18 @@ from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.locations import is_local_path
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFuncs, ToolFuncs
+from hfjobs_trainer.specs.training import Answers, SideModel
 
 
 class RewardedSpec(TrainSpec):
-    """Base of the methods that score the model's own answers."""
+    """Base of the methods that score the answers of the model."""
 
     reward_funcs: RewardFuncs = Field(
         description="A built-in reward of TRL by name, a reward model by Hub id, a Python function, or a list of these."
     )
+
+    LOGS_FROM_REWARDS: ClassVar[bool] = True
+    """Whether the trainer hands ``log_extra`` and ``log_metric`` to reward functions."""
 
     @property
     def reward_models(self) -> tuple[str, ...]:
@@ -63,4 +67,31 @@ class ScoredSpec(TrainSpec):
     )
     value_model_revision: str | None = Field(
         default=None, min_length=1, description="Branch, tag or commit of the value model."
+    )
+
+
+def teacher(spec: TaughtSpec) -> tuple[SideModel, ...]:
+    """The model to learn from, as a side model."""
+    revision = spec.teacher_model_revision
+    return (SideModel("teacher", "teacher_model", spec.teacher_model, "teacher", revision, head=True),)
+
+
+def judges(spec: RewardedSpec) -> tuple[SideModel, ...]:
+    """The reward models among the rewards, which the script loads as it loads the model."""
+    return tuple(
+        SideModel("reward model", "reward_funcs", id, "reward_models", index=index, held="model")
+        for index, id in enumerate(spec.reward_models)
+    )
+
+
+def group_answers(spec: Any) -> Answers:
+    """The groups of answers that GRPO and RLOO compare: TRL counts answers in their batches, and may use them again."""
+    return Answers(
+        "max_completion_length",
+        spec.max_completion_length,
+        share=1.0 / spec.num_iterations,
+        batches=spec.steps_per_generation,
+        group=spec.num_generations,
+        eval_group=spec.num_generations_eval or spec.num_generations,
+        rounds=spec.num_iterations,
     )

@@ -89,7 +89,7 @@ def _lora(spec: type[TrainSpec], config: Any) -> dict[str, Any]:
     task = plain(config.task_type)
     if task not in (None, spec.METHOD.lora_task):
         why = f"{spec.METHOD.label} trains adapters of the type {spec.METHOD.lora_task}, not {task}"
-        raise SpecError([Problem("SPEC003", "peft_config.task_type", why, "leave it out")], f"{spec.METHOD.label} spec")
+        raise SpecError([Problem("SPEC003", "peft_config.task_type", why, "remove it")], f"{spec.METHOD.label} spec")
     # PEFT's defaults of these are not TRL's, which are ours
     fields = {name: getattr(config, name) for name in ("r", "lora_alpha", "lora_dropout")}
     fields |= given_arguments(config)

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.specs.args_base import Deferred
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
 Reporter = Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]
 
 
-class Group(BaseModel):
-    """Base of the groups: strict, frozen, no unknown fields."""
+class Group(Deferred):
+    """Base of the groups."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, protected_namespaces=(), hide_input_in_errors=True
-    )
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     SHORTHAND: ClassVar[str | None] = None
     """Field that a plain string stands for."""
@@ -31,7 +30,7 @@ class Group(BaseModel):
         try:
             type(self).__pydantic_validator__.validate_python(fields, self_instance=self)
         except ValidationError as error:
-            from hfjobs_trainer.specs.parse import explain_group
+            from hfjobs_trainer.specs.explain import explain_group
 
             problems = explain_group(error, fields, type(self))
         else:
@@ -52,7 +51,7 @@ class Group(BaseModel):
             if given.setdefault(name, value) != value:
                 raise PydanticCustomError(
                     "given_twice",
-                    "{alias} and {name} are one thing, given with two values",
+                    "{alias} and {name} are the same setting, given with different values",
                     {"alias": alias, "name": name},
                 )
         return given
@@ -71,9 +70,9 @@ class Dataset(Group):
     data_files: str | list[str] | dict[str, str] | None = Field(
         default=None, description="Files of a Hub dataset to load; patterns are allowed."
     )
-    columns: dict[str, str] = Field(default={}, description="Columns to rename, theirs to TRL's.")
+    columns: dict[str, str] = Field(default={}, description="Columns to rename, as {old name: new name}.")
     keep_columns: list[str] | None = Field(default=None, description="Drop all columns but these; unset: keep all.")
-    num_samples: int | None = Field(default=None, ge=1, description="Use only the first rows.")
+    num_samples: int | None = Field(default=None, ge=1, description="Use only this many rows, the first ones.")
     streaming: bool = Field(default=False, description="Read rows as they are needed; requires max_steps.")
     fraction: float | None = Field(
         default=None, gt=0, description="Share of this dataset in a mixture, relative to the others' shares."
@@ -104,26 +103,30 @@ class LoRA(Group):
         default=None, description="Modules that get no adapter: names or a regular expression."
     )
     target_parameters: list[str] | None = Field(
-        default=None, description="Parameters that are no linear layer's, such as the experts of a mixture."
+        default=None, description="Parameters outside linear layers, such as the experts of a mixture-of-experts model."
     )
     bias: Literal["none", "all", "lora_only"] = Field(default="none", description="Which biases are trained.")
     use_rslora: bool = Field(default=False, description="Scale by lora_alpha / sqrt(r).")
-    use_dora: bool = Field(default=False, description="Train magnitude and direction apart.")
+    use_dora: bool = Field(default=False, description="Train magnitude and direction separately (DoRA).")
     init_lora_weights: bool | Literal["gaussian", "orthogonal"] = Field(
-        default=True, description="How the adapter starts; all but False leave the model as it is."
+        default=True, description="How the adapter is initialised; all but False start from the model's own output."
     )
-    layers_to_transform: list[int] | int | None = Field(default=None, description="Numbers of the layers to adapt.")
+    layers_to_transform: list[int] | int | None = Field(default=None, description="Indices of the layers to adapt.")
     layers_pattern: list[str] | str | None = Field(
-        default=None, description="Name of the list of layers, where layers_to_transform is given."
+        default=None, description="Name of the model's list of layers; only with layers_to_transform."
     )
-    rank_pattern: dict[str, int] = Field(default={}, description="Other ranks, by module name or regular expression.")
-    alpha_pattern: dict[str, int] = Field(default={}, description="Other alphas, by module name or regular expression.")
+    rank_pattern: dict[str, int] = Field(
+        default={}, description="Ranks that differ from r, by module name or regular expression."
+    )
+    alpha_pattern: dict[str, int] = Field(
+        default={}, description="Alphas that differ from lora_alpha, by module name or regular expression."
+    )
     trainable_token_indices: list[int] | dict[str, list[int]] | None = Field(
-        default=None, description="Rows of the embedding that are trained, such as new tokens."
+        default=None, description="Token ids whose embeddings are trained, such as new tokens."
     )
     ensure_weight_tying: bool = Field(default=False, description="Keep tied weights tied in modules_to_save.")
     adapter: str | None = Field(
-        default=None, min_length=1, description="Adapter to start from: Hub id or local folder; it is trained on."
+        default=None, min_length=1, description="Adapter to start from: Hub id or local folder; it is trained further."
     )
     adapter_revision: str | None = Field(
         default=None, min_length=1, description="Branch, tag or commit of that adapter."
@@ -134,7 +137,7 @@ class LoRA(Group):
 
     @property
     def continues(self) -> bool:
-        """Whether an existing adapter is trained on, whose own configuration holds."""
+        """Whether an existing adapter is trained further, with its own configuration."""
         return self.adapter is not None and not self.merge_first
 
 
@@ -144,9 +147,9 @@ class Quantization(Group):
     SHORTHAND: ClassVar[str | None] = "bits"
 
     bits: Literal["4bit", "8bit"] = Field(description="Size of a weight.")
-    quant_type: Literal["nf4", "fp4"] = Field(default="nf4", description="Number format, of 4 bits.")
+    quant_type: Literal["nf4", "fp4"] = Field(default="nf4", description="Number format of 4-bit weights.")
     use_double_quant: bool = Field(
-        default=False, description="Quantize the scales of the 4 bits as well: 0.4 bits less per weight."
+        default=False, description="Quantize the scales of 4-bit weights, too: 0.4 bits less per weight."
     )
     compute_dtype: Literal["bfloat16", "float16", "float32"] | None = Field(
         default=None, description="dtype in which 4-bit weights are multiplied; unset: the model's."
@@ -163,25 +166,25 @@ class Hardware(Group):
     )
     strategy: Strategy = Field(
         default="auto",
-        description='"single": one GPU; "ddp": a copy on each; "fsdp2", "fsdp1", "zero1", "zero2", "zero3": spread '
-        'over them; "user": as fsdp, deepspeed say; "auto": a copy on each if that fits, else "fsdp2".',
+        description='"single": one GPU; "ddp": a copy on each; "fsdp2", "fsdp1", "zero1", "zero2", "zero3": sharded '
+        'over the GPUs; "user": as fsdp or deepspeed says; "auto": a copy on each GPU if it fits, else "fsdp2".',
     )
     num_gpus: int | None = Field(
-        default=None, ge=1, description="GPUs of a machine that train; unset: all, of a machine that fits."
+        default=None, ge=1, description="GPUs per machine that train; unset: all, on a machine where the run fits."
     )
     nodes: int = Field(
         default=1,
         ge=1,
-        description="Machines that train together, all of one flavor; each is a job. A vLLM server takes the last.",
+        description="Machines of one flavor that train together, one job each; a vLLM server takes the last.",
     )
     max_usd_per_hour: float | None = Field(
         default=None, gt=0, description="Highest price of a machine, US dollars an hour."
     )
     max_usd: float | None = Field(
-        default=None, gt=0, description="Most that the run may cost, US dollars; its timeout is cut to that."
+        default=None, gt=0, description="Most that the run may cost, US dollars; caps its timeout."
     )
     max_hours: float | None = Field(
-        default=None, gt=0, description="Longest that the run may take, hours; its timeout is cut to that."
+        default=None, gt=0, description="Longest that the run may take, hours; caps its timeout."
     )
     fsdp: bool | str | None = Field(default=None, description="As in TRL's config, passed as given.")
     fsdp_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from hfjobs_trainer.facts import DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.problems import need
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
-from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.locations import is_local_path
+from hfjobs_trainer.specs.training import SideModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +65,17 @@ def columns_left(dataset: Dataset, facts: DatasetFacts) -> tuple[str, ...] | Non
     return tuple(dataset.columns.get(name, name) for name in kept)
 
 
-def data_inputs(context: Context[TrainSpec]) -> list[DataInput]:
+def data_inputs(spec: TrainSpec, facts: Facts) -> list[DataInput]:
     """The training dataset, and the evaluation dataset if the spec names one; of a mixture each part."""
-    spec, facts = context.spec, context.facts
-    found = training_inputs(context)
+    found = training_inputs(spec, facts)
     if spec.eval_dataset is not None:
         found += _parts("eval_dataset", spec.eval_dataset, facts.eval_dataset or DatasetFacts())
     return found
 
 
-def training_inputs(context: Context[TrainSpec]) -> list[DataInput]:
+def training_inputs(spec: TrainSpec, facts: Facts) -> list[DataInput]:
     """The training dataset; of a mixture each part, the first with the number and lengths of all rows."""
-    return _parts("dataset", context.spec.dataset, context.facts.dataset)
+    return _parts("dataset", spec.dataset, facts.dataset)
 
 
 def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
@@ -93,29 +90,27 @@ def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
     return found
 
 
-def inputs(context: Context[TrainSpec]) -> list[Input]:
+def inputs(spec: TrainSpec, facts: Facts) -> list[Input]:
     """The models, the adapter to start from, and the datasets."""
-    spec, facts = context.spec, context.facts
-    models = [("model", spec.model, facts.model), *side_models(spec, facts)]
+    models: list[tuple[str, str, ModelFacts | None]] = [("model", spec.model, facts.model)]
+    models += [(side.field, side.id, known) for side, known in side_models(spec, facts) if side.id is not None]
     if spec.lora is not None and spec.lora.adapter is not None:
         models.append(("lora.adapter", spec.lora.adapter, facts.adapter))
     found = [Input(path, "model", id, known.exists if known else None) for path, id, known in models]
-    return [*found, *data_inputs(context)]
+    return [*found, *data_inputs(spec, facts)]
 
 
-def side_models(spec: TrainSpec, facts: Facts) -> list[tuple[str, str, ModelFacts | None]]:
-    """The models beside the one that is trained: field of the spec, Hub id or local folder, what is known of it."""
-    found: list[tuple[str, str, ModelFacts | None]] = []
-    if isinstance(spec, TaughtSpec):
-        found.append(("teacher_model", spec.teacher_model, facts.teacher))
-    if isinstance(spec, ScoredSpec):
-        found.append(("reward_model", spec.reward_model, facts.reward_model))
-        if spec.value_model is not None:
-            found.append(("value_model", spec.value_model, facts.value_model))
-    if isinstance(spec, RewardedSpec):
-        known = facts.reward_models[: len(spec.reward_models)]
-        found += [("reward_funcs", id, each) for id, each in zip_longest(spec.reward_models, known)]
-    return found
+def side_models(spec: TrainSpec, facts: Facts) -> list[tuple[SideModel, ModelFacts | None]]:
+    """The models beside the one that is trained, each with what is known of it."""
+    declared = type(spec).TRAINING.side_models
+    return [(side, _known(facts, side)) for side in (declared(spec) if declared else ())]
+
+
+def _known(facts: Facts, side: SideModel) -> ModelFacts | None:
+    if side.index is None:
+        return getattr(facts, side.fact)
+    several: tuple[ModelFacts, ...] = getattr(facts, side.fact)
+    return several[side.index] if side.index < len(several) else None
 
 
 def need_columns(data: DataInput) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Renames were read off TRL 1.16.0 and transformers 5.23.0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from hfjobs_trainer.specs.groups import HubStrategy, Reporter
@@ -61,15 +62,15 @@ REFUSED: dict[str, tuple[str, str]] = {
         "set HF_TOKEN in your environment or run `hf auth login`",
     ),
     "token": ("a token would be written into the script", "set HF_TOKEN in your environment or run `hf auth login`"),
-    "local_rank": ("the launcher gives each process its rank", "leave it out"),
-    "parallelism_config": ("it is an object, which a script cannot carry", 'hardware=hft.Hardware(strategy="ddp")'),
-    "do_train": ("TRL's trainers ignore it; the script always trains", "leave it out"),
-    "do_predict": ("the script trains and evaluates, it does not predict", "leave it out"),
-    "disable_tqdm": ("the script reports its progress as events, which job.watch() shows as a bar", "leave it out"),
+    "local_rank": ("the launcher gives each process its rank", "remove it"),
+    "parallelism_config": ("an object, which a script cannot carry", 'hardware=hft.Hardware(strategy="ddp")'),
+    "do_train": ("TRL's trainers ignore it; the script always trains", "remove it"),
+    "do_predict": ("the script trains and evaluates, it does not predict", "remove it"),
+    "disable_tqdm": ("the script reports its progress as events, which job.watch() shows as a bar", "remove it"),
 }
-"""Names of TRL that a spec does not take: the reason, and what to do."""
+"""Names of TRL that a spec does not take: why, and what to do instead."""
 
-_COMMON_RENAMES: dict[str, str] = {
+COMMON_RENAMES: dict[str, str] = {
     "max_seq_length": "max_length",
     "max_seq_len": "max_length",
     "tokenizer": "nothing: the tokenizer is loaded with the model",
@@ -107,20 +108,20 @@ _COMMON_RENAMES: dict[str, str] = {
     "space_id": 'tracking=hft.Tracking(space_id="...")',
     "no_cuda": "use_cpu",
     "adafactor": 'optim="adafactor"',
-    "use_liger": "nothing: TRL computes its losses without materialised logits",
-    "overwrite_output_dir": "nothing: it was removed from transformers",
-    "logging_dir": "nothing: it was removed from transformers; trackio keeps the metrics",
+    "use_liger": "nothing: TRL computes its losses without materialising the logits",
+    "overwrite_output_dir": "nothing: transformers dropped it",
+    "logging_dir": "nothing: transformers dropped it; trackio keeps the metrics",
     "save_safetensors": "nothing: checkpoints are always safetensors",
-    "use_mps_device": "nothing: the device is found by itself",
-    "fp16_backend": "nothing: it was removed from transformers",
-    "half_precision_backend": "nothing: it was removed from transformers",
-    "tpu_num_cores": "nothing: it was removed from transformers",
-    "past_index": "nothing: it was removed from transformers",
-    "ray_scope": "nothing: it was removed from transformers",
+    "use_mps_device": "nothing: the device is detected",
+    "fp16_backend": "nothing: transformers dropped it",
+    "half_precision_backend": "nothing: transformers dropped it",
+    "tpu_num_cores": "nothing: transformers dropped it",
+    "past_index": "nothing: transformers dropped it",
+    "ray_scope": "nothing: transformers dropped it",
     "torchdynamo": "torch_compile",
-    "jit_mode_eval": "nothing: it was removed from transformers",
-    "use_ipex": "nothing: it was removed from transformers",
-    "mp_parameters": "nothing: it was removed from transformers",
+    "jit_mode_eval": "nothing: transformers dropped it",
+    "use_ipex": "nothing: transformers dropped it",
+    "mp_parameters": "nothing: transformers dropped it",
     "include_tokens_per_second": "include_num_input_tokens_seen",
     "split_batches": 'accelerator_config={"split_batches": True}',
     "dispatch_batches": 'accelerator_config={"dispatch_batches": ...}',
@@ -128,42 +129,42 @@ _COMMON_RENAMES: dict[str, str] = {
     "fsdp_transformer_layer_cls_to_wrap": 'fsdp_config={"transformer_layer_cls_to_wrap": [...]}',
 }
 
-_ONE_LENGTH: dict[str, str] = dict.fromkeys(
+ONE_LENGTH: dict[str, str] = dict.fromkeys(
     ("max_prompt_length", "max_completion_length", "max_target_length"),
     "max_length, which covers prompt and completion",
 )
-_NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialised logits"}
-_PAIRS: dict[str, str] = {
-    "reference_free": "nothing: it was removed from TRL",
-    "generate_during_eval": "nothing: it was removed from TRL",
-    "label_pad_token_id": "nothing: it was removed from TRL",
-    "padding_value": "nothing: it was removed from TRL",
-    "use_logits_to_keep": "nothing: TRL does it by itself",
-    "force_use_ref_model": "nothing: it was removed from TRL",
+NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialising the logits"}
+PAIRS: dict[str, str] = {
+    "reference_free": "nothing: TRL dropped it",
+    "generate_during_eval": "nothing: TRL dropped it",
+    "label_pad_token_id": "nothing: TRL dropped it",
+    "padding_value": "nothing: TRL dropped it",
+    "use_logits_to_keep": "nothing: TRL always does it",
+    "force_use_ref_model": "nothing: TRL dropped it",
     "ref_model_init_kwargs": "model_init_kwargs",
 }
-_ANSWERS: dict[str, str] = {
+ANSWERS: dict[str, str] = {
     "max_seq_length": "max_completion_length",
     "max_seq_len": "max_completion_length",
     "max_prompt_length": "nothing: TRL no longer truncates prompts; filter the dataset instead",
     "max_new_tokens": "max_completion_length",
     "response_length": "max_completion_length",
     "max_length": "max_completion_length",
-    "vllm_device": 'nothing: it was removed from TRL; see vllm_mode="colocate"',
-    "vllm_dtype": "nothing: it was removed from TRL",
+    "vllm_device": 'nothing: TRL dropped it; see vllm_mode="colocate"',
+    "vllm_dtype": "nothing: TRL dropped it",
     "vllm_max_model_len": "vllm_max_model_length",
     "vllm_guided_decoding_regex": "vllm_structured_outputs_regex",
-    "vllm_enable_prefix_caching": "nothing: it was removed from TRL",
-    "vllm_init_kwargs": "nothing: it was removed from TRL",
+    "vllm_enable_prefix_caching": "nothing: TRL dropped it",
+    "vllm_init_kwargs": "nothing: TRL dropped it",
     "wandb_log_unique_prompts": "log_unique_prompts",
 }
-_REWARDS: dict[str, str] = {
+REWARDS: dict[str, str] = {
     "reward_model": "reward_funcs",
     "reward_model_path": "reward_funcs",
     "reward_model_name_or_path": "reward_funcs",
-    "judge": "reward_funcs with a function that asks the judge",
+    "judge": "reward_funcs with a function that calls the judge",
 }
-_POLICY: dict[str, str] = {
+POLICY: dict[str, str] = {
     "kl_coef": "beta",
     "cliprange": "epsilon",
     "num_ppo_epochs": "num_iterations",
@@ -171,64 +172,12 @@ _POLICY: dict[str, str] = {
     "total_episodes": "max_steps",
 }
 
-_METHOD_RENAMES: dict[str, dict[str, str]] = {
-    "sft": {
-        **_ONE_LENGTH,
-        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
-        "num_of_sequences": "packing",
-        "dataset_batch_size": "nothing: it was removed from TRL",
-    },
-    "dpo": {
-        **_ONE_LENGTH,
-        **_PAIRS,
-        **_NO_LIGER,
-        "rpo_alpha": 'loss_type=["sigmoid", "sft"] with loss_weights=[1.0, ...]',
-    },
-    "kto": {**_ONE_LENGTH, **_PAIRS, **_NO_LIGER},
-    "reward": _ONE_LENGTH,
-    "grpo": {**_ANSWERS, **_REWARDS, **_POLICY, **_NO_LIGER},
-    "rloo": {
-        **_ANSWERS,
-        **_REWARDS,
-        **_POLICY,
-        "rloo_k": "num_generations",
-        "normalize_reward": "normalize_advantages",
-    },
-    "distillation": {
-        **_ANSWERS,
-        "teacher": "teacher_model",
-        "lmbda": "nothing: every answer is the model's own; for a mixture with the dataset's, use hft.GKD",
-    },
-    "orpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
-    "cpo": {"max_prompt_length": "max_length, which covers prompt and completion"},
-    "online_dpo": {**_REWARDS, "max_completion_length": "max_new_tokens", "response_length": "max_new_tokens"},
-    "gkd": {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"},
-    "ppo": {
-        "sft_model_path": "model",
-        "reward_funcs": "reward_model, or hft.GRPO for functions",
-        "max_seq_length": "nothing: TRL does not truncate prompts; filter the dataset instead",
-        "max_seq_len": "nothing: TRL does not truncate prompts; filter the dataset instead",
-        "max_length": "response_length",
-        "reward_model_name_or_path": "reward_model",
-        "ref_model": "nothing: the policy is held against the model that it started from",
-        "value_model_path": "value_model",
-        "max_new_tokens": "response_length",
-        "max_completion_length": "response_length",
-        "beta": "kl_coef",
-        "epsilon": "cliprange",
-        "num_iterations": "num_ppo_epochs",
-        "ppo_epochs": "num_ppo_epochs",
-        "mini_batch_size": "num_mini_batches",
-        "init_kl_coef": "kl_coef",
-        **dict.fromkeys(
-            ("local_batch_size", "local_mini_batch_size", "micro_batch_size", "num_total_batches", "world_size"),
-            "nothing: the trainer works it out",
-        ),
-        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script makes the adapter"),
-    },
-}
 
+def renamed(former: Mapping[str, str], name: str) -> str | None:
+    """What ``name`` is called today, or ``None`` if it is not a former name.
 
-def renamed(method: str, name: str) -> str | None:
-    """What ``name`` is called today in this method, or ``None`` if it is no old name."""
-    return _METHOD_RENAMES.get(method, {}).get(name) or _COMMON_RENAMES.get(name)
+    Args:
+        former: Former names of one method's arguments, and today's: ``FORMER_NAMES`` of its spec class.
+        name: What was typed.
+    """
+    return former.get(name) or COMMON_RENAMES.get(name)

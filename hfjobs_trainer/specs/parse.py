@@ -6,41 +6,40 @@ folded, misspelt), then types are validated, and if anything was wrong the rules
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
-from hfjobs_trainer.problems import Problem, run_rules
+from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.context import Context
-from hfjobs_trainer.specs.dropped import instead
-from hfjobs_trainer.specs.groups import Dataset, Group, LoRA
-from hfjobs_trainer.specs.quantization import quantization_of
+from hfjobs_trainer.specs.explain import article, closest, explain, group_of
 from hfjobs_trainer.specs.registry import METHODS
-from hfjobs_trainer.specs.script import Script
+from hfjobs_trainer.specs.unparsed import check_parsed
 from hfjobs_trainer.specs.values import unwritable
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.script import Script
 
 S = TypeVar("S", bound=JobSpec)
 
 CODES: dict[str, str] = {
-    "SPEC001": "What was given is no spec: a mapping with the key `method` is needed.",
+    "SPEC001": "This is not a spec: pass a spec, or a mapping with the key `method`.",
     "SPEC002": "A required field is missing.",
-    "SPEC003": "A value has the wrong type, or is none of the allowed values.",
-    "SPEC004": "The name is no argument of this method in the pinned TRL, and no field of ours.",
-    "SPEC005": "The name was valid in an earlier TRL or transformers; the problem tells today's.",
-    "SPEC006": "The name is an argument of TRL that a spec does not take; the problem tells why.",
-    "SPEC007": "The same thing was given twice, under TRL's name and in its group, with different values.",
+    "SPEC003": "A value has the wrong type, or is not one of the allowed values.",
+    "SPEC004": "Neither an argument of this method in the pinned TRL, nor another field of its spec.",
+    "SPEC005": "Not an argument of this method any more, or of another library; the fix gives what to use today.",
+    "SPEC006": "An argument of TRL that a spec does not accept; the message says why.",
+    "SPEC007": "The same setting is given twice with different values: under TRL's name and in its group.",
 }
 """The problems that parsing itself finds, by code."""
 
 _PLACEHOLDERS: dict[str, Any] = {
     "model": "placeholder/model",
-    "dataset": Dataset(id="placeholder/dataset"),
+    "dataset": "placeholder/dataset",
     "reward_funcs": ["accuracy_reward"],
     "reward_model": "placeholder/reward-model",
     "teacher_model": "placeholder/teacher",
@@ -64,24 +63,28 @@ def parse(raw: object, *, backend: BackendTraits = LOCAL) -> tuple[TrainSpec | S
 
     Args:
         raw: A spec, or a mapping that carries ``method``.
-        backend: Where it would run: problems of a remote run are told where a machine is rented.
+        backend: Where it would run: problems of a remote run are reported where a machine is rented.
     """
+    from hfjobs_trainer.specs.script import Script
+
     if isinstance(raw, TrainSpec | Script):
         return raw, [], f"{type(raw).METHOD.label} spec"
     if not isinstance(raw, Mapping):
-        got = "None" if raw is None else _article(type(raw).__name__)
+        got = "None" if raw is None else article(type(raw).__name__)
         why = f"a spec is needed, or a mapping with the key method, not {got}"
         return None, [Problem("SPEC001", "", why, "hft.SFT(model=..., dataset=...)")], "spec"
     fields = {str(key): value for key, value in cast("Mapping[object, Any]", raw).items()}
     name = fields.pop("method", None)
     if not isinstance(name, str) or (name not in METHODS and name != "script"):
+        from hfjobs_trainer.specs.dropped import instead
+
         known = ", ".join(f'"{method}"' for method in METHODS)
         why = f"must be one of {known}" if name is not None else f"is missing: one of {known}"
         if str(name).lower() not in METHODS and (hint := instead(str(name))):
-            return None, [Problem("SPEC001", "method", f'"{name}" is none of them, which are {known}', hint)], "spec"
-        close = difflib.get_close_matches(str(name).lower(), list(METHODS), 1)
-        return None, [Problem("SPEC001", "method", why, f'method="{close[0]}"' if close else "")], "spec"
-    spec_class: Any = _class_of(name)
+            return None, [Problem("SPEC001", "method", f'"{name}" is not one of {known}', hint)], "spec"
+        close = closest(str(name).lower(), METHODS)
+        return None, [Problem("SPEC001", "method", why, f'method="{close}"' if close else "")], "spec"
+    spec_class: Any = Script if name == "script" else METHODS[name]
     subject = f"{spec_class.METHOD.label} spec"
     spec: TrainSpec | Script = spec_class.__new__(spec_class)
     problems = _fill(spec, fields)
@@ -147,16 +150,10 @@ def _check_rest(
     for name in broken:
         # not the placeholder or default: what a rule would say of that is no problem of the user's
         values.pop(name, None)
-    context = Context(remaining, backend=place.name)
-    found, _ = run_rules(context, method=spec.METHOD.name, stage="spec", skip_paths=broken)
-    return [problem for problem in found if problem.scope == "script" or place.rents]
+    return check_parsed(remaining, broken, place)
 
 
 # -- names
-
-
-def _class_of(name: str) -> type[TrainSpec | Script]:
-    return Script if name == "script" else METHODS[name]
 
 
 def _subject(spec: type[JobSpec]) -> str:
@@ -164,10 +161,11 @@ def _subject(spec: type[JobSpec]) -> str:
 
 
 def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Split off what is no field: fold it, or say what is wrong with it."""
+    """Split off the names that are not fields: fold each, or say what is wrong with it."""
     if not issubclass(spec, TrainSpec):
         return {name: value for name, value in fields.items() if name != "method"}, []
     method = spec.METHOD
+    unknown = f"not an argument of {method.config} (TRL {spec.TRL_VERSION})"
     data: dict[str, Any] = {}
     folded: list[tuple[str, str, str, Any]] = []
     problems: list[Problem] = []
@@ -175,7 +173,7 @@ def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[st
         if name == "method":
             if value != method.name:
                 problems.append(
-                    Problem("SPEC003", name, f"this is {_article(method.label)} spec", f'method="{method.name}"')
+                    Problem("SPEC003", name, f"this is {article(method.label)} spec", f'method="{method.name}"')
                 )
         elif name in spec.model_fields:
             data[name] = value
@@ -186,18 +184,17 @@ def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[st
             folded.append((name, names.FOLDED_FIELDS[name], "", value))
         elif name == "trackio_static_space_id":
             if value is not False:
-                why = "a static Space is always public; the script never makes one"
-                problems.append(Problem("SPEC006", name, why, "leave it out"))
+                why = "a static Space is always public, so the script never creates one"
+                problems.append(Problem("SPEC006", name, why, "remove it"))
         elif name in names.REFUSED:
             problems.append(Problem("SPEC006", name, *names.REFUSED[name]))
-        elif today := names.renamed(method.name, name):
+        elif today := names.renamed(spec.FORMER_NAMES, name):
             gone = today.startswith("nothing")
-            fix = "leave it out" + today.removeprefix("nothing") if gone else f"use {today}"
-            problems.append(Problem("SPEC005", name, f"is no argument of {method.config} in TRL today", fix))
+            fix = "remove it" + today.removeprefix("nothing") if gone else f"use {today}"
+            problems.append(Problem("SPEC005", name, unknown, fix))
         else:
-            close = difflib.get_close_matches(name, [*spec.model_fields, *names.FOLDED], 1, 0.7)
-            why = f"is no argument of {method.config} in the pinned TRL, and no field of {spec.__name__}"
-            problems.append(Problem("SPEC004", name, why, close[0] if close else ""))
+            close = closest(name, [*spec.model_fields, *names.FOLDED], 0.7)
+            problems.append(Problem("SPEC004", name, unknown, close))
     _fold_model_init(data, folded, problems)
     for name, group, key, value in folded:
         _fold(data, problems, name, group, key, value)
@@ -218,17 +215,19 @@ def _fold_model_init(data: dict[str, Any], folded: list[tuple[str, str, str, Any
     rest = dict(cast("Mapping[str, Any]", given))
     if "torch_dtype" in rest:
         rest.pop("torch_dtype")
-        why = "TRL ignores it in silence and loads float32"
+        why = "TRL silently ignores it and loads float32"
         problems.append(Problem("SPEC005", "model_init_kwargs.torch_dtype", why, 'use dtype="bfloat16"'))
     if "device_map" in rest:
         rest.pop("device_map")
         why = "the script places the model itself, one copy on each GPU"
-        problems.append(Problem("SPEC006", "model_init_kwargs.device_map", why, "leave it out"))
+        problems.append(Problem("SPEC006", "model_init_kwargs.device_map", why, "remove it"))
     for key, field in names.FOLDED_MODEL_INIT.items():
         if key not in rest:
             continue
         name, value = f"model_init_kwargs.{key}", rest.pop(key)
         if key == "quantization_config" and value is not None:
+            from hfjobs_trainer.specs.quantization import quantization_of
+
             try:
                 value = quantization_of(value, name)
             except SpecError as error:
@@ -265,136 +264,6 @@ def _fold(data: dict[str, Any], problems: list[Problem], name: str, owner: str, 
 def _written_out(owner: str, group: Any) -> Any:
     """A group as a mapping of what was set in it, if it is one: ``hardware="a10g-large"`` stands for its flavor."""
     if isinstance(group, str):
-        known = _group_of(TrainSpec.model_fields[owner].annotation)
+        known = group_of(TrainSpec.model_fields[owner].annotation)
         return {known.SHORTHAND: group} if known and known.SHORTHAND else group
     return group.model_dump(exclude_unset=True) if isinstance(group, BaseModel) else group
-
-
-# -- pydantic's errors in our words
-
-
-def explain_group(error: ValidationError, data: Mapping[str, Any], group: type[Group]) -> list[Problem]:
-    """Pydantic's errors on a group that was constructed on its own."""
-    return explain(error, data, group.__name__, _fields_of(group))
-
-
-def explain(error: ValidationError, data: Any, subject: str, known: Mapping[str, Any] | None = None) -> list[Problem]:
-    """Pydantic's errors as problems, one for each field that is wrong.
-
-    Args:
-        error: What pydantic raised.
-        data: What it was given.
-        subject: What to call it in a message.
-        known: Its fields, to name them where one is unknown.
-    """
-    by_path: dict[str, list[Problem]] = {}
-    for item in error.errors(include_url=False, include_input=False):
-        inner = item.get("ctx", {}).get("error")
-        path = _path(item["loc"], data, item["type"])
-        if isinstance(inner, SpecError):
-            for problem in inner.problems:
-                nested = f"{path}.{problem.path}" if problem.path else path
-                by_path.setdefault(nested, []).append(Problem(problem.code, nested, problem.why, problem.fix))
-            continue
-        by_path.setdefault(path, []).append(_one(item, path, data, subject, known or {}))
-    return [_most_telling(problems) for problems in by_path.values()]
-
-
-def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) -> Problem:
-    kind, message = item["type"], item["msg"]
-    if kind == "given_twice":
-        return Problem("SPEC007", path, message, "give one of them")
-    if kind == "missing":
-        return Problem("SPEC002", path, "is required", _EXAMPLES.get(path, ""))
-    if kind == "extra_forbidden":
-        parent, _, leaf = path.rpartition(".")
-        fields = list(_group_fields(parent) if parent else top)
-        close = difflib.get_close_matches(leaf, fields, 1, 0.6)
-        known = f"; known are {', '.join(fields)}" if fields else ""
-        return Problem("SPEC004", path, f"is no field of {parent or subject}{known}", close[0] if close else "")
-    value = _lookup(data, path)
-    if kind == "literal_error":
-        expected = item["ctx"]["expected"]
-        choices = [part.strip("' ") for part in expected.replace(" or ", ", ").split(", ")]
-        close = difflib.get_close_matches(str(value), choices, 1, 0.5)
-        return Problem("SPEC003", path, f"must be {expected}", f'"{close[0]}"' if close else "")
-    own = message.startswith("Value error, ")
-    message = message.removeprefix("Value error, ").replace("Input should be", "must be")
-    message = message if own else message[:1].lower() + message[1:]
-    got = f", not {_article(type(value).__name__)}" if kind.endswith("_type") and value is not None else ""
-    return Problem("SPEC003", path, message + got)
-
-
-_EXAMPLES = {
-    "model": 'model="Qwen/Qwen2.5-0.5B"',
-    "dataset": 'dataset="trl-lib/Capybara"',
-    "reward_funcs": 'reward_funcs="accuracy_reward", or a function of yours',
-    "reward_model": 'reward_model="your-name/reward-model", which hft.Reward trains',
-    "teacher_model": 'teacher_model="Qwen/Qwen2.5-7B-Instruct", a larger model with the same vocabulary',
-}
-
-
-def _most_telling(problems: list[Problem]) -> Problem:
-    """One problem of a field for which each member of a union complained."""
-    if len(problems) == 1:
-        return problems[0]
-    whys = list(dict.fromkeys(problem.why for problem in problems))
-    first = problems[0]
-    alternatives = [why.removeprefix("must be ").split(", not ")[0] for why in whys]
-    fix = next((problem.fix for problem in problems if problem.fix), "")
-    return Problem(first.code, first.path, "must be " + ", or ".join(alternatives), fix)
-
-
-def _group_fields(name: str) -> dict[str, Any]:
-    """Fields of the group that a field of the spec holds, its aliases among them."""
-    field = TrainSpec.model_fields.get(name)
-    group = _group_of(field.annotation) if field else None
-    return _fields_of(group) if group else {}
-
-
-def _fields_of(group: type[Group]) -> dict[str, Any]:
-    return dict(group.model_fields) | group.ALIASES
-
-
-def _group_of(annotation: Any) -> type[Group] | None:
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, Group) else None
-    return next((group for member in get_args(annotation) if (group := _group_of(member))), None)
-
-
-def _path(location: tuple[int | str, ...], data: Any, kind: str) -> str:
-    """Dotted path of an error; pydantic's names of union members are left out."""
-    parts: list[str] = []
-    current = data
-    for index, part in enumerate(location):
-        if isinstance(current, Mapping) and part not in current:
-            # as it was typed: r may have been given as lora_r
-            given = (alias for alias, field in LoRA.ALIASES.items() if field == part and alias in current)
-            part = next(given, part)
-        if isinstance(current, Mapping) and part in current:
-            current = cast("Mapping[Any, Any]", current)[part]
-        elif isinstance(part, int) and isinstance(current, list | tuple):
-            items = cast("list[Any]", current)
-            current = items[part] if part < len(items) else None
-        elif not (index == 0 or (kind == "missing" and index == len(location) - 1)):
-            continue
-        else:
-            current = None
-        parts.append(str(part))
-    return ".".join(parts)
-
-
-def _lookup(data: Any, path: str) -> Any:
-    for part in path.split("."):
-        if isinstance(data, Mapping):
-            data = cast("Mapping[Any, Any]", data).get(part)
-        elif isinstance(data, list | tuple) and part.isdigit() and int(part) < len(cast("list[Any]", data)):
-            data = cast("list[Any]", data)[int(part)]
-        else:
-            return None
-    return data
-
-
-def _article(noun: str) -> str:
-    vowel = noun[:1].lower() in "aeio" or (noun[:2].isupper() and noun[:1] in "FSRLMNX")
-    return f"{'an' if vowel else 'a'} {noun}"

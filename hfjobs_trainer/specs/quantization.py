@@ -48,7 +48,7 @@ def quantization_of(config: object, path: str) -> dict[str, Any]:
     lost = [name for name, item in given.items() if name not in own and item not in (None, _OTHERS.get(name))]
     if lost:
         why = f"a spec does not have {', '.join(lost)}"
-        raise SpecError([Problem("SPEC006", path, why, f'leave it out: quantization="{bits[0]}"')], "spec")
+        raise SpecError([Problem("SPEC006", path, why, f'quantization="{bits[0]}"')], "spec")
     if bits == ["8bit"]:
         return {"bits": "8bit"}
     found = {field: given.get(option) for field, (option, _) in _OF_FOUR_BITS.items()}

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from hfjobs_trainer.specs.training import Training
+
 if TYPE_CHECKING:
-    from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 
 _PACKAGE = "hfjobs_trainer.specs.methods"
 _registered: dict[str, type[TrainSpec]] = {}
@@ -73,9 +75,17 @@ def method(
     device_map: bool = False,
     loads_models: bool = False,
 ) -> Callable[[S], S]:
-    """Register a spec class as the training method ``name``; the keywords are those of ``Method``."""
+    """Register a spec class as the training method ``name``; the keywords are those of ``Method``.
+
+    A subclass of a method under a name of its own is that method again, with its training step, rules and template.
+
+    Raises:
+        TypeError: The class, and those that it extends, do not declare ``TRAINING``.
+    """
 
     def register(spec: S) -> S:
+        if not isinstance(getattr(spec, "TRAINING", None), Training):
+            raise TypeError(f"method {name!r}: {spec.__name__} must declare TRAINING, a specs.training.Training")
         spec.METHOD = Method(name, label, trainer, config, module, family, lora_task, device_map, loads_models)
         _registered[name] = spec
         return spec
@@ -89,24 +99,36 @@ def _names() -> tuple[str, ...]:
     return tuple(info.name for info in pkgutil.iter_modules(folder))
 
 
+def lineage(spec: type[JobSpec]) -> tuple[str, ...]:
+    """The name of a spec class's method, and those of the methods that it extends, its own first."""
+    known: list[Method] = [vars(base)["METHOD"] for base in spec.__mro__ if "METHOD" in vars(base)]
+    return tuple(dict.fromkeys(method.name for method in known))
+
+
+def forget(name: str) -> None:
+    """Take back a registration of one's own, as tests do; the package's own methods are found again."""
+    _registered.pop(name, None)
+
+
 class Methods(Mapping[str, "type[TrainSpec]"]):
-    """Spec classes by method name; a class is built when it is first asked for."""
+    """Spec classes by method name, also those that were registered elsewhere; a class is built when it is asked for."""
 
     def __getitem__(self, name: str) -> type[TrainSpec]:
+        if name in _registered:
+            return _registered[name]
         if name not in _names():
             from hfjobs_trainer.specs.dropped import INSTEAD, plain_name
 
             hint = INSTEAD.get(plain_name(name))
             raise KeyError(f"{name}: {hint}" if hint else name)
-        if name not in _registered:
-            importlib.import_module(f"{_PACKAGE}.{name}")
+        importlib.import_module(f"{_PACKAGE}.{name}")
         return _registered[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_names())
+        return iter(dict.fromkeys((*_names(), *_registered)))
 
     def __len__(self) -> int:
-        return len(_names())
+        return len({*_names(), *_registered})
 
     def __repr__(self) -> str:
         return f"METHODS({', '.join(self)})"

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from hfjobs_trainer.specs.args_base import Deferred
 
 # Modules beside the standard library that the dependencies of every script bring, by import name.
 INSTALLED = frozenset(
@@ -70,7 +72,7 @@ BUILTIN_REWARDS: dict[str, BuiltinReward] = {
 }
 
 
-class RewardFunction(BaseModel):
+class RewardFunction(Deferred):
     """A Python function as a script needs it.
 
     Attributes:
@@ -78,8 +80,6 @@ class RewardFunction(BaseModel):
         source: Its ``def`` statement, dedented, decorators included.
         imports: Import statements it needs, one a line.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     source: str
@@ -91,7 +91,7 @@ class RewardFunction(BaseModel):
             body = ast.parse(self.source).body
             imports = [ast.parse(line).body for line in self.imports]
         except (SyntaxError, ValueError):
-            raise ValueError(f"the source of {self.name!r} is no Python") from None
+            raise ValueError(f"the source of {self.name!r} is not valid Python") from None
         if (
             len(body) != 1
             or not isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef)
@@ -99,9 +99,7 @@ class RewardFunction(BaseModel):
         ):
             raise ValueError(f"the source of {self.name!r} must be one function of that name")
         if not all(len(line) == 1 and _is_plain_import(line[0]) for line in imports):
-            raise ValueError(
-                f"the imports of {self.name!r} must be import statements, neither relative nor of everything"
-            )
+            raise ValueError(f"the imports of {self.name!r} must be import statements, neither relative nor with *")
         if "\r" in self.source or not self.name.isascii():
             raise ValueError(f"the source of {self.name!r} must have plain line ends and a name in ASCII")
         if re.search(r"^# ///", self.source, re.MULTILINE):
@@ -137,16 +135,16 @@ def capture(function: Callable[..., Any]) -> RewardFunction:
     """Take a function's source and the imports it needs.
 
     Raises:
-        ValueError: It is no plain function, its source cannot be found, or it depends on something that the script
+        ValueError: It is not a plain function, its source cannot be found, or it depends on something that the script
             would not have; the message names it.
     """
     function = inspect.unwrap(function)  # a decorator's wrapper has the source of what it wraps, but names of its own
     if not isinstance(function, FunctionType):
-        why = "is no plain function: write it as `def reward(completions, **kwargs): ...`"
+        why = "is not a plain function: write it as `def reward(completions, **kwargs): ...`"
         raise ValueError(f"{getattr(function, '__qualname__', None) or type(function).__qualname__} {why}")
     name = function.__name__
     if name == "<lambda>":
-        why = "a lambda has no name to go by in the script"
+        why = "a lambda has no name that the script could use"
         raise ValueError(f"{why}: write it as `def reward(completions, **kwargs): ...`")
     try:
         source = _read(function)
@@ -155,7 +153,7 @@ def capture(function: Callable[..., Any]) -> RewardFunction:
         raise ValueError(f"the source of {name} cannot be found: define it in a file or a notebook cell") from None
     if function.__closure__:
         captured = ", ".join(function.__code__.co_freevars)
-        raise ValueError(f"{name} uses {captured} of the function around it: define it inside {name}")
+        raise ValueError(f"{name} uses {captured} from the enclosing function: define it inside {name}")
     needed = _free_names(_without_annotations(ast.parse(source)))
     imports, missing = _resolve(sorted(needed), function.__globals__, name, tree)
     # annotations are never evaluated in a script: what they name is imported if it can be, and no loss if not

@@ -12,7 +12,7 @@ _PART = re.compile(
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Names of the splits from which ``text`` takes rows, each once; empty if it is no such text."""
+    """Names of the splits from which ``text`` takes rows, each once; empty if it is not such text."""
     parts = _parse(text)
     return tuple(dict.fromkeys(part["name"] for part in parts)) if parts else ()
 

@@ -23,7 +23,7 @@ from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction, captur
 Values = dict[str, Any]
 ReadYAML = Callable[[Path], Any]
 
-# Types of TRL's names that are no fields of a spec (trl/scripts/utils.py, trl/trainer/model_config.py).
+# Types of TRL's names that are not fields of a spec (trl/scripts/utils.py, trl/trainer/model_config.py).
 TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("use_peft", "load_in_4bit", "load_in_8bit", "use_rslora", "use_dora"), bool),
     **dict.fromkeys(("dataset_streaming", "streaming", "use_bnb_nested_quant", "ignore_bias_buffers"), bool),
@@ -92,7 +92,7 @@ def read_flags(words: Sequence[str]) -> tuple[Values, list[Problem]]:
             name = flag.replace("-", "_")
             values[name] = value if has_value else True
         elif name is None:
-            problems.append(Problem("LOAD003", "", f"{word!r} stands before the first --argument", "leave it out"))
+            problems.append(Problem("LOAD003", "", f"{word!r} stands before the first --argument", "remove it"))
         elif values[name] is True:
             values[name] = word
         else:
@@ -138,7 +138,7 @@ def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadY
     if isinstance(env := rest.get("env"), Mapping):
         rest["env"] = {str(key): str(value) for key, value in cast("Mapping[Any, Any]", env).items()}
     for name in [name for name in fields if name in rest]:
-        why = "is given as well, under TRL's name"
+        why = "is also given under TRL's name"
         problems.append(Problem("SPEC007", name, why, "give one of them"))
     return {**rest, **fields}, problems
 
@@ -178,10 +178,10 @@ def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Value
     task, used = rest.pop("lora_task_type", None), rest.pop("use_peft", None)
     if task not in (None, "CAUSAL_LM", spec.METHOD.lora_task):
         why = f"{spec.METHOD.label} trains adapters of the type {spec.METHOD.lora_task}"
-        problems.append(Problem("LOAD005", "lora_task_type", why, "leave it out"))
+        problems.append(Problem("LOAD005", "lora_task_type", why, "remove it"))
     if used is None and given:
         why = f"{', '.join(said)} without use_peft: TRL would train all weights"
-        problems.append(Problem("LOAD005", "lora", why, "add --use_peft, or leave out the arguments of LoRA"))
+        problems.append(Problem("LOAD005", "lora", why, "add --use_peft, or remove the arguments of LoRA"))
     if not used:
         return {}
     targets = given.get("target_modules")
@@ -197,7 +197,7 @@ def _quantization(rest: Values, problems: list[Problem]) -> Values:
         "use_double_quant": rest.pop("use_bnb_nested_quant", None),
     }
     if four and eight:
-        problems.append(Problem("SPEC007", "load_in_4bit", "load_in_8bit is given as well", "give one of them"))
+        problems.append(Problem("SPEC007", "load_in_4bit", "load_in_8bit is also given", "give one of them"))
     if four:
         return {"quantization": {"bits": "4bit", **{key: value for key, value in options.items() if value is not None}}}
     return {"quantization": "8bit"} if eight else {}
@@ -214,8 +214,8 @@ def _rewards(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Va
             try:
                 rewards.append(_import_reward(item))
             except Exception as error:
-                why = f"{item} cannot be taken from here: {error}"
-                problems.append(Problem("LOAD005", "reward_funcs", why, "start in the folder of its module"))
+                why = f"{item} cannot be imported from here: {error}"
+                problems.append(Problem("LOAD005", "reward_funcs", why, "run this in the folder of its module"))
                 rewards.append(item)
         else:
             rewards.append(item)
@@ -263,8 +263,8 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
             wanted[ours] = rest.pop(theirs)
     for name in [name for name in ("machine_rank", "main_process_ip", "rdzv_backend") if name in rest]:
         rest.pop(name)
-        why = "each machine finds its place among the others by itself"
-        problems.append(Problem("LOAD005", name, why, "leave it out"))
+        why = "each machine finds its own rank"
+        problems.append(Problem("LOAD005", name, why, "remove it"))
     nodes, processes = wanted.get("nodes") or 1, wanted.get("num_gpus")
     if nodes == 1:
         wanted.pop("nodes", None)

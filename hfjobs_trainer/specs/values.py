@@ -29,7 +29,7 @@ def unwritable(value: Any, path: str, depth: int = 0) -> Iterator[Problem]:
             if not isinstance(key, str):
                 yield Problem("SPEC003", f"{path}.{key!r:.40}", "keys must be text, since a spec is stored as JSON")
             elif not _is_text(key):
-                yield Problem("SPEC003", path, "has a key with half a character (a lone surrogate)")
+                yield Problem("SPEC003", path, "has a key with a lone surrogate, which UTF-8 cannot encode")
             else:
                 yield from unwritable(item, f"{path}.{key}", depth + 1)
     elif isinstance(value, list | tuple):
@@ -37,7 +37,7 @@ def unwritable(value: Any, path: str, depth: int = 0) -> Iterator[Problem]:
             yield from unwritable(item, f"{path}.{index}", depth + 1)
     elif isinstance(value, str):
         if not _is_text(value):
-            yield Problem("SPEC003", path, "has half a character (a lone surrogate), which no file can hold")
+            yield Problem("SPEC003", path, "contains a lone surrogate, which UTF-8 cannot encode")
     elif isinstance(value, float):
         if not math.isfinite(value):
             yield Problem("SPEC003", path, f"must be a finite number, not {value}")

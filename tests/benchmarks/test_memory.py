@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.measurements import measurement_of, read_measurements
 from benchmarks.memory import quantile, scores
-from hfjobs_trainer.planning.memory import estimate_memory
+from hfjobs_trainer.planning.memory.closed_form import estimate_memory
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = [

@@ -52,10 +52,12 @@ def configure(tmp_path: Path) -> Callable[..., Any]:
 # -- the generated files
 
 
+@pytest.mark.torch
 def test_committed_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert codegen.main(["--check"]) == 0, capsys.readouterr().out
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("method", METHODS)
 def test_every_argument_is_generated_or_left_out(method: str) -> None:
     trl = {field.name for field in dataclasses.fields(trl_args.config_class(method))}
@@ -64,6 +66,7 @@ def test_every_argument_is_generated_or_left_out(method: str) -> None:
     assert generated == trl - trl_tables.left_out(method)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("method", METHODS)
 def test_every_default_is_trls(method: str) -> None:
     for field in dataclasses.fields(trl_args.config_class(method)):
@@ -85,6 +88,7 @@ def test_every_default_is_valid_and_described(method: str) -> None:
         assert len(field.description) <= trl_args.DOC_LENGTH, name
 
 
+@pytest.mark.torch
 def test_the_arguments_of_ppo_are_those_of_its_own_trl() -> None:
     read = trl_families.config_elsewhere("ppo")
     assert set(PPOArgs.model_fields) == (read.fields - trl_tables.left_out("ppo")) | trl_tables.LOADING
@@ -98,6 +102,7 @@ def test_another_family_than_the_pinned_one_is_refused() -> None:
         trl_families.read("ppo")
 
 
+@pytest.mark.torch
 def test_aliases_hold_the_values_of_the_enums() -> None:
     from transformers import debug_utils, trainer_utils, training_args
 
@@ -142,6 +147,7 @@ def test_another_trl_than_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyPa
         trl_args.generate()
 
 
+@pytest.mark.torch
 def test_an_argument_that_trl_dropped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trl_tables, "LEFT_OUT", trl_tables.LEFT_OUT | {"overwrite_output_dir"})
     with pytest.raises(HFTError, match="SFTConfig has no overwrite_output_dir any more"):
@@ -169,6 +175,7 @@ def test_a_sentence_without_a_short_clause_needs_a_description() -> None:
 # -- what our side takes
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("method", "given", "stored"),
     [
@@ -242,6 +249,7 @@ def test_what_is_refused(method: str, given: dict[str, Any]) -> None:
 # -- what TRL's side takes
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("field", ["lr_scheduler_type", "optim", "log_level", "train_sampling_strategy"])
 def test_trl_builds_a_config_with_every_name(configure: Callable[..., Any], field: str) -> None:
     names = get_args(SFTArgs.model_fields[field].annotation)
@@ -251,6 +259,7 @@ def test_trl_builds_a_config_with_every_name(configure: Callable[..., Any], fiel
         assert getattr(configure("sft", eval_strategy=evaluates, **{field: name}), field) == name
 
 
+@pytest.mark.torch
 def test_vllm_names_are_those_that_trl_compares_with() -> None:
     from trl.trainer import grpo_trainer
 

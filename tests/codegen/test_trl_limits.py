@@ -182,6 +182,7 @@ def test_a_value_outside_the_limits_ends_training(train: Train, method: str, nam
         train(method, **{name: value})
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("method", "name", "value", "use"), BY_CALL)
 def test_a_value_outside_the_limits_is_refused_by_what_uses_it(
     method: str, name: str, value: Any, use: Callable[[Any], object]
@@ -192,6 +193,7 @@ def test_a_value_outside_the_limits_is_refused_by_what_uses_it(
         use(value)
 
 
+@pytest.mark.torch
 def test_evaluation_batches_hold_a_row() -> None:
     import torch
 

@@ -171,15 +171,20 @@ class Warm:
             command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
 
-    def run(self, method: str, fields: Mapping[str, Any], folder: Path) -> Finished:
-        """Render the spec and run the script in a fork."""
-        script = render_to(folder, method, fields)
+    def run(self, method: str, fields: Mapping[str, Any], folder: Path, *, processes: int = 1) -> Finished:
+        """Render the spec and run the script in as many forks."""
+        return self.run_script(method, render_to(folder, method, fields), processes=processes)
+
+    def run_script(self, method: str, script: Path, *, processes: int = 1, **env: str) -> Finished:
+        """Run a script, in its own folder, in as many forks."""
+        request = {"script": str(script), "folder": str(script.parent), "env": env, "processes": processes}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"script": str(script), "folder": str(folder), "env": {}}) + "\n")
+        self.process.stdin.write(json.dumps(request) + "\n")
         status = int(self.process.stdout.readline())
-        out, err = ((folder / name).read_text() for name in ("out.txt", "err.txt"))
-        return finished(method, folder, status, out, err, self.trackio)
+        out = (script.parent / "out-0.txt").read_text()
+        errors = "\n".join((script.parent / f"err-{rank}.txt").read_text()[-4000:] for rank in range(processes))
+        return finished(method, script.parent, status, out, errors, self.trackio)
 
     def close(self) -> None:
         self.process.communicate()

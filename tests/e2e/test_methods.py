@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors import safe_open
 
-from examples import tiny
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 from hfjobs_trainer.specs.registry import METHODS
 from tests.e2e.methods import EXPERIMENTAL, GROUP, STABLE, STEPS, Finished, Inputs, Warm, run_script
 
 TRAINED = [*STABLE, *EXPERIMENTAL]
+# Their two processes are started by the script itself; those of the others are forks, which find all imported.
+LAUNCHED = {"sft", "grpo"}
 # Methods that do not log a loss of their evaluation, but the rewards of their answers.
 REWARD_ONLY = {"online_dpo", "ppo"}
-
-
-@pytest.fixture(scope="module")
-def inputs(
-    tiny_folder: Path, tiny_model: Path, tiny_reward_model: Path, tiny_data: Callable[[tiny.Format], Path]
-) -> Inputs:
-    return Inputs(tiny_model, tiny.make_model(tiny_folder / "teacher", seed=2), tiny_reward_model, tiny_data)
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    process = Warm(tmp_path_factory.mktemp("warm"))
-    yield process
-    process.close()
 
 
 @pytest.fixture(scope="module", params=TRAINED)
@@ -91,9 +77,14 @@ def test_it_trains_an_adapter(method: str, inputs: Inputs, warm: Warm, tmp_path:
 
 
 @pytest.mark.parametrize("method", TRAINED)
-def test_two_processes_train(method: str, inputs: Inputs, tmp_path: Path) -> None:
-    run = run_script(method, inputs.fields(method), tmp_path / method, HFT_NUM_PROCESSES="2")
-    check(run, method, processes=2)
+def test_two_processes_train(method: str, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    project = f"{method}-two"
+    fields = inputs.fields(method, project)
+    if method in LAUNCHED:
+        run = run_script(method, fields, tmp_path / method, HFT_NUM_PROCESSES="2")
+    else:
+        run = warm.run(method, fields, tmp_path / method, processes=2)
+    check(run, project, processes=2)
 
 
 def train_ppo(folder: Path, fields: dict[str, Any], **env: str) -> Finished:

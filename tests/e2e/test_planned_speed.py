@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +10,16 @@ from typing import Any
 import hfjobs_trainer as hft
 from examples import tiny
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts
-from tests.e2e.methods import environment, finished
+from tests.e2e.methods import Warm
 from tests.planning.known_models import QWEN_05B
 
 SHORT = LengthFacts("tokens", 100, 30.0, (30.0,) * 20)
 FACTS = Facts(model=QWEN_05B, dataset=DatasetFacts(exists=True, columns=("messages",), num_rows=100_000, lengths=SHORT))
 
 
-def test_packed_rows_train(tiny_model: Path, tiny_data: Callable[[tiny.Format], Path], tmp_path: Path) -> None:
+def test_packed_rows_train(
+    tiny_model: Path, tiny_data: Callable[[tiny.Format], Path], warm: Warm, tmp_path: Path
+) -> None:
     spec = hft.SFT(
         model=str(tiny_model),
         dataset=str(tiny_data("messages")),
@@ -36,11 +36,7 @@ def test_packed_rows_train(tiny_model: Path, tiny_data: Callable[[tiny.Format], 
 
     script = tmp_path / "script.py"
     script.write_text(made.script, encoding="utf-8")
-    variables = environment(tmp_path / "cache", tmp_path / "trackio")
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300
-    )
-    run = finished("sft", tmp_path, done.returncode, done.stdout, done.stderr, tmp_path / "trackio")
+    run = warm.run_script("sft", script)
     (end,) = run.named("end")
     # of the 32 rows, four batches of 8 could be made: packed sequences are fewer
     assert 1 <= end["step"] < 4

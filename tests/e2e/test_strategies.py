@@ -6,32 +6,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate.utils import FullyShardedDataParallelPlugin
-from safetensors.torch import load_file
-from transformers import TrainingArguments
 
 import hfjobs_trainer as hft
-from examples import tiny
-from hfjobs_trainer.planning.strategies import strategy_arguments
+from hfjobs_trainer.planning.arguments.strategies import strategy_arguments
 from hfjobs_trainer.rendering.runtime.sharding import sharding
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
-from tests.e2e.methods import Finished, Inputs, environment, render_to, run_script
+from tests.e2e.methods import Finished, Inputs, Warm, environment, render_to, run_script
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 ACCELERATE = (
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"),
     *("--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"),
 )
-
-
-@pytest.fixture(scope="module")
-def inputs(tiny_model: Path, tiny_reward_model: Path, tiny_data: Callable[[tiny.Format], Path]) -> Inputs:
-    return Inputs(tiny_model, tiny_model, tiny_reward_model, tiny_data)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +87,8 @@ def test_deepspeed_trains_a_model_in_parts(
     run = run_script("sft", spec, deepspeed_folder / "run", command=command, HFT_NUM_PROCESSES="2", **find_links())
     check(run)
     assert replaced(run, "strategy") == []
+    from safetensors.torch import load_file
+
     before = load_file(inputs.model / "model.safetensors")
     folder = run.output / "merged" if changes else run.output
     after = load_file(folder / "model.safetensors")
@@ -106,8 +98,8 @@ def test_deepspeed_trains_a_model_in_parts(
         assert all(weight.numel() for weight in load_file(run.output / "adapter_model.safetensors").values())
 
 
-def test_one_process_has_nothing_to_spread(inputs: Inputs, tmp_path: Path) -> None:
-    run = run_script("sft", fields(inputs, "zero3"), tmp_path / "run")
+def test_one_process_has_nothing_to_spread(inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    run = warm.run("sft", fields(inputs, "zero3"), tmp_path / "run")
     assert replaced(run, "strategy") == [("zero3", "single")]
     assert run.named("end")[0]["step"] == 2
 
@@ -143,6 +135,9 @@ def test_a_failing_process_ends_the_run_with_its_own_traceback(inputs: Inputs, t
 def test_accelerate_takes_the_configuration_of_fsdp(
     strategy: str, version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from accelerate.utils import FullyShardedDataParallelPlugin
+    from transformers import TrainingArguments
+
     monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "false")  # so that it is put back after the test
     monkeypatch.setattr("accelerate.utils.dataclasses.is_cuda_available", lambda: True)
     monkeypatch.setattr("torch.cuda.current_device", lambda: 0)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trl
 
 import hfjobs_trainer as hft
 from examples import tiny
-from tests.e2e.methods import STEPS, one_point_per_character, run_script
+from tests.e2e.methods import STEPS, Warm, one_point_per_character
 
 LOOKUP = {
     "type": "function",
@@ -39,8 +39,7 @@ def calling_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """The tiny model with the chat template of a model that calls tools."""
     folder = tmp_path_factory.mktemp("calling") / "model"
     shutil.copytree(tiny_model, folder)
-    template = Path(trl.__path__[0]) / "chat_templates" / "qwen2_5.jinja"
-    shutil.copy(template, folder / "chat_template.jinja")
+    (folder / "chat_template.jinja").write_bytes(files("trl").joinpath("chat_templates/qwen2_5.jinja").read_bytes())
     return folder
 
 
@@ -69,27 +68,27 @@ def common(model: Path, dataset: Path) -> dict[str, Any]:
     }
 
 
-def tokens(model: Path, folder: Path, rows: list[dict[str, Any]]) -> float:
+def tokens(warm: Warm, model: Path, folder: Path, rows: list[dict[str, Any]]) -> float:
     """Tokens that two steps of SFT see of these rows."""
     folder.mkdir()
     dataset = folder / "rows.jsonl"
     dataset.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    run = run_script("sft", common(model, dataset), folder)
+    run = warm.run("sft", common(model, dataset), folder)
     (end,) = run.named("end")
     assert end["step"] == STEPS
     return run.metrics("num_tokens")[-1]["metrics"]["num_tokens"]
 
 
-def test_sft_on_conversations_that_call_tools(calling_model: Path, tmp_path: Path) -> None:
+def test_sft_on_conversations_that_call_tools(calling_model: Path, warm: Warm, tmp_path: Path) -> None:
     """The tools of a row are part of what the model reads."""
     rows = [{"messages": conversation(0)} for _ in range(8)]
-    without = tokens(calling_model, tmp_path / "without", rows)
-    given = tokens(calling_model, tmp_path / "with", [row | {"tools": json.dumps([LOOKUP])} for row in rows])
+    without = tokens(warm, calling_model, tmp_path / "without", rows)
+    given = tokens(warm, calling_model, tmp_path / "with", [row | {"tools": json.dumps([LOOKUP])} for row in rows])
     assert given > without + 4 * len(json.dumps(LOOKUP)) / 8
 
 
 def test_grpo_with_functions_to_call(
-    calling_model: Path, tiny_data: Callable[[tiny.Format], Path], tmp_path: Path
+    calling_model: Path, tiny_data: Callable[[tiny.Format], Path], warm: Warm, tmp_path: Path
 ) -> None:
     fields = common(calling_model, tiny_data("prompt_only_chat")) | {
         "reward_funcs": one_point_per_character,
@@ -98,7 +97,7 @@ def test_grpo_with_functions_to_call(
         "max_completion_length": 8,
         "max_tool_calling_iterations": 1,
     }
-    run = run_script("grpo", fields, tmp_path)
+    run = warm.run("grpo", fields, tmp_path)
     (end,) = run.named("end")
     assert end["step"] == STEPS
     metrics = run.metrics("tools/")[-1]["metrics"]
@@ -124,7 +123,7 @@ def test_tools_share_the_names_of_the_script() -> None:
 
 
 def test_a_run_without_enough_prompts_ends_before_training(
-    tiny_model: Path, tiny_data: Callable[[tiny.Format], Path], tmp_path: Path
+    tiny_model: Path, tiny_data: Callable[[tiny.Format], Path], warm: Warm, tmp_path: Path
 ) -> None:
     """What the facts do not tell, such as rows behind a slice, the script finds out."""
     fields = common(tiny_model, tiny_data("prompt_only_chat")) | {
@@ -135,4 +134,4 @@ def test_a_run_without_enough_prompts_ends_before_training(
         "max_completion_length": 4,
     }
     with pytest.raises(AssertionError, match="There are 2 prompts to train on, and 4 are answered"):
-        run_script("grpo", fields, tmp_path)
+        warm.run("grpo", fields, tmp_path)

@@ -15,8 +15,8 @@ import pytest
 
 import hfjobs_trainer as hft
 from examples import tiny
+from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.planning.trackers import TRACKERS
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 
 Train = Callable[..., hft.Job]

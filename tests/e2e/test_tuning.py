@@ -5,38 +5,23 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from peft import PeftModel
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 import hfjobs_trainer as hft
-from examples import tiny
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 from tests.e2e.methods import Finished, Inputs, Warm, run_script
+
+if TYPE_CHECKING:
+    import torch
 
 # PEFT asks a model of transformers 5.23 for a name that it has since changed
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 ADAPTER = "adapter_model.safetensors"
-TOKENS = torch.tensor([[5, 17, 80, 33, 9]])
-
-
-@pytest.fixture(scope="module")
-def inputs(tiny_model: Path, tiny_reward_model: Path, tiny_data: Callable[[tiny.Format], Path]) -> Inputs:
-    return Inputs(tiny_model, tiny_model, tiny_reward_model, tiny_data)
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    process = Warm(tmp_path_factory.mktemp("warm"))
-    yield process
-    process.close()
+TOKENS = [[5, 17, 80, 33, 9]]
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +42,28 @@ def plain(inputs: Inputs, method: str, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
 def logits(model: Any) -> torch.Tensor:
+    import torch
+
     with torch.no_grad():
-        return model.eval()(TOKENS).logits
+        return model.eval()(torch.tensor(TOKENS)).logits
 
 
-def base_of(model: Path, auto_class: Any = AutoModelForCausalLM, **options: Any) -> Any:
-    return auto_class.from_pretrained(model, dtype="float32", **options)
+def base_of(model: Path, auto_class: str = "AutoModelForCausalLM", **options: Any) -> Any:
+    import transformers
+
+    return getattr(transformers, auto_class).from_pretrained(model, dtype="float32", **options)
 
 
-def with_adapter(model: Path, adapter: Path, auto_class: Any = AutoModelForCausalLM, **options: Any) -> torch.Tensor:
+def with_adapter(model: Path, adapter: Path, auto_class: str = "AutoModelForCausalLM", **options: Any) -> torch.Tensor:
+    from peft import PeftModel
+
     return logits(PeftModel.from_pretrained(base_of(model, auto_class, **options), str(adapter)))
 
 
@@ -91,10 +88,12 @@ def with_adapter(model: Path, adapter: Path, auto_class: Any = AutoModelForCausa
 def test_options_reach_peft_and_the_merged_model_is_the_adapted_one(
     options: dict[str, Any], inputs: Inputs, warm: Warm, tmp_path: Path
 ) -> None:
+    import torch
+
     lora = hft.LoRA(r=4, lora_alpha=16, **options)
     run = warm.run("sft", plain(inputs, "sft", lora=lora, output=hft.Output(merge_adapter="both")), tmp_path)
     config = json.loads((run.output / "adapter_config.json").read_text())
-    weights = load_file(run.output / ADAPTER)
+    weights = read_weights(run.output / ADAPTER)
     for name, value in options.items():
         kept = config[name]
         assert (sorted(kept) if isinstance(kept, list) and name != "exclude_modules" else kept) == value or (
@@ -114,6 +113,8 @@ def test_quantized_weights_carry_an_adapter_and_the_full_ones_are_merged(
     method: str, bits: str, inputs: Inputs, tmp_path: Path
 ) -> None:
     """With bitsandbytes of the header's own pin."""
+    import torch
+
     double = {"use_double_quant": True} if method == "orpo" else {}
     fields = plain(
         inputs,
@@ -135,18 +136,22 @@ def test_quantized_weights_carry_an_adapter_and_the_full_ones_are_merged(
 
 
 def test_a_merged_reward_model_scores_as_the_adapted_one(inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    import torch
+
     run = warm.run("reward", plain(inputs, "reward", lora={"r": 4}, output={"merge_adapter": True}), tmp_path)
     merged = run.output / "merged"
-    scores = with_adapter(inputs.model, run.output, AutoModelForSequenceClassification, num_labels=1)
+    scores = with_adapter(inputs.model, run.output, "AutoModelForSequenceClassification", num_labels=1)
     torch.testing.assert_close(
-        logits(base_of(merged, AutoModelForSequenceClassification)), scores, atol=1e-5, rtol=1e-4
+        logits(base_of(merged, "AutoModelForSequenceClassification")), scores, atol=1e-5, rtol=1e-4
     )
 
 
 def test_training_goes_on_with_an_adapter(trained: Finished, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    import torch
+
     fields = plain(inputs, "sft", lora=hft.LoRA(adapter=str(trained.output)), learning_rate=0.0)
     run = warm.run("sft", fields, tmp_path)
-    before, after = load_file(trained.output / ADAPTER), load_file(run.output / ADAPTER)
+    before, after = read_weights(trained.output / ADAPTER), read_weights(run.output / ADAPTER)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     losses = [
@@ -159,21 +164,25 @@ def test_training_goes_on_with_an_adapter(trained: Finished, inputs: Inputs, war
 def test_dpo_goes_on_with_the_adapter_of_sft_which_is_its_reference(
     trained: Finished, inputs: Inputs, warm: Warm, tmp_path: Path
 ) -> None:
+    import torch
+
     run = warm.run("dpo", plain(inputs, "dpo", lora=hft.LoRA(adapter=str(trained.output))), tmp_path)
     first = run.metrics("loss")[0]["metrics"]
     # at its start the model is its own reference
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
-    before, after = load_file(trained.output / ADAPTER), load_file(run.output / ADAPTER)
+    before, after = read_weights(trained.output / ADAPTER), read_weights(run.output / ADAPTER)
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert json.loads((run.output / "adapter_config.json").read_text())["r"] == 4
 
 
 def test_a_new_adapter_on_top_of_a_merged_one(trained: Finished, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    import torch
+
     lora = hft.LoRA(adapter=str(trained.output), merge_first=True, r=2, target_modules=["q_proj"])
     fields = plain(inputs, "dpo", lora=lora, output=hft.Output(merge_adapter=True), learning_rate=0.0)
     run = warm.run("dpo", fields, tmp_path)
-    assert set(load_file(run.output / ADAPTER)) == {
+    assert set(read_weights(run.output / ADAPTER)) == {
         f"base_model.model.model.layers.{layer}.self_attn.q_proj.lora_{part}.weight"
         for layer in (0, 1)
         for part in "AB"

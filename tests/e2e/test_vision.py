@@ -10,7 +10,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from examples import tiny
-from tests.e2e.methods import STEPS, Finished, one_point_per_character, run_script
+from tests.e2e.methods import STEPS, Finished, Warm, one_point_per_character
 
 FORMATS: dict[str, tiny.Format] = {"sft": "messages", "dpo": "preference_chat", "grpo": "prompt_only_chat"}
 OWN: dict[str, dict[str, Any]] = {
@@ -53,15 +53,15 @@ def check(run: Finished) -> None:
 
 
 @pytest.mark.parametrize("method", FORMATS)
-def test_it_trains_on_images(method: str, vlm: Path, tmp_path: Path) -> None:
-    run = run_script(method, fields(method, vlm, tmp_path), tmp_path)
+def test_it_trains_on_images(method: str, vlm: Path, warm: Warm, tmp_path: Path) -> None:
+    run = warm.run(method, fields(method, vlm, tmp_path), tmp_path)
     check(run)
     assert json.loads((run.output / "config.json").read_text())["architectures"] == ["LlavaForConditionalGeneration"]
 
 
-def test_an_adapter_on_a_vision_model_is_trained_and_merged(vlm: Path, tmp_path: Path) -> None:
+def test_an_adapter_on_a_vision_model_is_trained_and_merged(vlm: Path, warm: Warm, tmp_path: Path) -> None:
     adapter = {"lora": {"r": 4}, "dtype": "float32", "output": {"merge_adapter": "both"}}
-    run = run_script("sft", fields("sft", vlm, tmp_path, **adapter), tmp_path)
+    run = warm.run("sft", fields("sft", vlm, tmp_path, **adapter), tmp_path)
     check(run)
     assert (run.output / "adapter_config.json").is_file()
     merged = json.loads((run.output / "merged" / "config.json").read_text())
@@ -69,9 +69,9 @@ def test_an_adapter_on_a_vision_model_is_trained_and_merged(vlm: Path, tmp_path:
     assert (run.output / "merged" / "processor_config.json").is_file()
 
 
-def test_a_vision_model_trains_on_texts_too(vlm: Path, tmp_path: Path) -> None:
+def test_a_vision_model_trains_on_texts_too(vlm: Path, warm: Warm, tmp_path: Path) -> None:
     dataset = tiny.write_dataset(tmp_path / "rows.jsonl", "messages")
-    check(run_script("sft", fields("sft", vlm, tmp_path, dataset=str(dataset)), tmp_path))
+    check(warm.run("sft", fields("sft", vlm, tmp_path, dataset=str(dataset)), tmp_path))
 
 
 def test_what_is_on_this_disk_is_known(vlm: Path, tmp_path: Path) -> None:

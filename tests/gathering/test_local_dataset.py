@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 
 from hfjobs_trainer.facts import DatasetFacts
@@ -41,6 +40,12 @@ def write_gzip(path: Path, text: str) -> None:
         stream.write(text)
 
 
+def write_parquet(path: Path) -> None:
+    import datasets
+
+    datasets.Dataset.from_list(ROWS).to_parquet(str(path))
+
+
 FILES: dict[str, Callable[[Path], Any]] = {
     "lines.jsonl": lambda path: path.write_text(lines(ROWS)),
     "no-newline.jsonl": lambda path: path.write_text(lines(ROWS).rstrip("\n")),
@@ -57,12 +62,14 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "table.csv": write_csv,
     "packed.csv.gz": lambda path: write_gzip(path, "prompt,completion\na,b\n\nc,d\n"),
     "bom.csv": lambda path: path.write_bytes(b"\xef\xbb\xbfprompt,completion\na,b\n"),
-    "table.parquet": lambda path: datasets.Dataset.from_list(ROWS).to_parquet(str(path)),
+    "table.parquet": write_parquet,
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_data_file_is_described_as_datasets_loads_it(tmp_path: Path, name: str) -> None:
+    import datasets
+
     path = tmp_path / name
     FILES[name](path)
     builder = "csv" if ".csv" in name else "parquet" if ".parquet" in name else "json"
@@ -89,6 +96,8 @@ FOLDERS = {
 
 @pytest.mark.parametrize("files", FOLDERS.values(), ids=FOLDERS)
 def test_a_folder_of_data_files_has_the_splits_that_datasets_finds(tmp_path: Path, files: dict[str, int]) -> None:
+    import datasets
+
     folder = tmp_path / "data folder"
     for name, rows in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +123,8 @@ def test_what_a_folder_cannot_tell_is_unknown(tmp_path: Path) -> None:
 
 
 def test_a_saved_dataset(tmp_path: Path) -> None:
+    import datasets
+
     dataset = datasets.Dataset.from_list(ROWS * 10)
     dataset.filter(lambda row: row["prompt"] == "a").save_to_disk(tmp_path, num_shards=2)
     facts = DatasetFacts(path=str(tmp_path), exists=True, columns=("prompt", "completion"), num_rows=10)
@@ -122,6 +133,8 @@ def test_a_saved_dataset(tmp_path: Path) -> None:
 
 
 def test_a_saved_dataset_with_splits(tmp_path: Path) -> None:
+    import datasets
+
     dataset = datasets.Dataset.from_list(ROWS * 10)
     datasets.DatasetDict(train=dataset, test=dataset.select(range(4)).remove_columns("completion")).save_to_disk(
         tmp_path
@@ -179,6 +192,8 @@ def test_a_broken_csv_is_unknown(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["dataset_dict.json", "state.json", "dataset_info.json"])
 def test_a_broken_saved_dataset_is_unknown(tmp_path: Path, name: str) -> None:
+    import datasets
+
     datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS)).save_to_disk(tmp_path)
     broken = tmp_path / name if name == "dataset_dict.json" else tmp_path / "train" / name
     broken.write_text("[")
@@ -221,6 +236,8 @@ def test_columns_that_only_later_rows_have_are_found(tmp_path: Path) -> None:
 
 
 def test_without_pyarrow_its_formats_are_known_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
     dataset = datasets.Dataset.from_list(ROWS)
     dataset.to_parquet(tmp_path / "data.parquet")
     dataset.save_to_disk(tmp_path / "saved")

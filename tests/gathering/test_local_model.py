@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import save_file
-from safetensors.torch import save_file as save_torch_file
 
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.gathering.config import read_config
@@ -86,7 +84,11 @@ def test_old_names(tmp_path: Path) -> None:
     assert (facts.head_dim, facts.intermediate_size, facts.vocab_size) == (4, None, 50257)
 
 
+@pytest.mark.torch
 def test_parameters_are_counted_in_the_headers(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file as save_torch_file
+
     save_torch_file(
         {"a": torch.zeros(10, 7, dtype=torch.bfloat16), "b": torch.zeros(3), "c": torch.tensor(1.0)},
         str(tmp_path / "model.safetensors"),

@@ -13,7 +13,7 @@ import pytest
 
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.gathering.simulation import MissingLibrariesError, simulate
-from hfjobs_trainer.planning.demand import Workload
+from hfjobs_trainer.planning.memory.workload import Workload
 
 TINY = ModelFacts(
     model_type="llama",
@@ -33,7 +33,7 @@ from dataclasses import asdict, replace
 import hfjobs_trainer
 from hfjobs_trainer.gathering.simulation import simulate
 from gathering.test_simulation import WORK
-others = [replace(WORK, method="ppo"), replace(WORK, dtype="bfloat16"), WORK, replace(WORK, strategy="fsdp2")]
+others = [replace(WORK, simulated_step=None), replace(WORK, dtype="bfloat16"), WORK, replace(WORK, strategy="fsdp2")]
 found = simulate([WORK, *others], num_workers=1)
 heavy = [name for name in ("torch", "transformers", "trl", "peft", "accelerate") if name in sys.modules]
 print(json.dumps({"found": [asdict(peak) for peak in found], "heavy": heavy}))
@@ -47,6 +47,7 @@ def interpreter(folder: Path, script: str) -> str:
     return str(path)
 
 
+@pytest.mark.torch
 def test_a_child_answers_and_the_client_imports_no_torch() -> None:
     root = Path(__file__).parents[2]
     path = os.pathsep.join([str(root), str(root / "tests")])
@@ -65,13 +66,14 @@ def test_a_child_answers_and_the_client_imports_no_torch() -> None:
     assert max(first["peaks"].values()) > sum(first["static"].values())
     assert first["reserved"] >= first["needed"] >= max(first["peaks"].values())
     assert third["static"]["weights"] < first["static"]["weights"]
-    assert second["unsupported"] == "the step of ppo is not simulated"
+    assert second["unsupported"] == "the training step of this method is not simulated"
     assert second["peaks"] == {}
     # the same numbers, but another answer
     assert spread["question"] == first["question"]
     assert "fsdp2" in spread["unsupported"]
 
 
+@pytest.mark.torch
 def test_missing_libraries_are_one_error_that_says_what_to_type(tmp_path: Path) -> None:
     bare = interpreter(tmp_path, f'exec {sys.executable} -S "$@"')
     with pytest.raises(MissingLibrariesError, match=r'torch.*pip install "hfjobs-trainer\[local\]"'):

@@ -428,6 +428,7 @@ def test_pushing_and_pinned_revisions(hub: hubsim.Hub, api: HfApi, tmp_path: Pat
     assert not api.repo_exists(name)
 
 
+@pytest.mark.torch
 def test_a_job_reads_and_pushes_with_the_real_libraries(hub: hubsim.Hub, api: HfApi) -> None:
     make_model(hub, "tiny/lm")
     chat = hub.root / "datasets" / "tiny" / "chat"
@@ -451,7 +452,8 @@ print(rows.num_rows, load_dataset("alice/copy", split="train")[2]["completion"])
 def test_the_command_line(hub: hubsim.Hub, api: HfApi, tmp_path: Path) -> None:
     (tmp_path / "cli.py").write_text(SCRIPT)
     (tmp_path / "c.yaml").write_text("lr: 2")
-    command = [str(Path(sys.executable).parent / "hf"), "jobs", "uv", "run", "--name", "cli", "cli.py", "c.yaml"]
+    main = "from huggingface_hub.cli.hf import main; main()"
+    command = [sys.executable, "-c", main, "jobs", "uv", "run", "--name", "cli", "cli.py", "c.yaml"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "lr: 2" in ended.stdout + ended.stderr

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hfjobs_trainer.facts import Flavor
-from hfjobs_trainer.planning.flavors import snapshot
-from hfjobs_trainer.planning.gpus import BORROWED_HIGH, BORROWED_LOW, Gpu, all_gpus, find_gpu, suggest_gpus
+from hfjobs_trainer.planning.hardware.catalogue import snapshot
+from hfjobs_trainer.planning.hardware.gpus import BORROWED_HIGH, BORROWED_LOW, Gpu, all_gpus, find_gpu, suggest_gpus
 
 FLAVORS = [flavor for flavor in snapshot().flavors if flavor.gpu]
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.architecture import adapted_linears, count_parameters, shape_of
-from hfjobs_trainer.planning.layer import saved_bytes
-from hfjobs_trainer.planning.memory import Workload
+from hfjobs_trainer.planning.memory.closed_form import Workload
+from hfjobs_trainer.planning.memory.layer import saved_bytes
+from hfjobs_trainer.planning.model.shape import adapted_linears, count_parameters, shape_of
+
+if TYPE_CHECKING:
+    import torch
+    from peft import LoraConfig
+
+pytestmark = pytest.mark.torch
 
 SIZES: dict[str, int] = {
     "hidden_size": 256,
@@ -29,6 +32,8 @@ MIXTRAL_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 
 
 def build(model_type: str, layers: int, dtype: torch.dtype, more: dict[str, int]) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     config = AutoConfig.for_model(
         model_type, **SIZES, **more, num_hidden_layers=layers, pad_token_id=0, bos_token_id=1, eos_token_id=2
     )
@@ -38,6 +43,8 @@ def build(model_type: str, layers: int, dtype: torch.dtype, more: dict[str, int]
 
 def saved_of(model: Any, *, autocast: bool) -> int:
     """Bytes of all tensors that the decoder's forward pass saves, weights and their copies aside."""
+    import torch
+
     shapes = {tuple(item.shape) for item in model.parameters()}
     shapes |= {shape[::-1] for shape in shapes}
     weights = {item.untyped_storage().data_ptr() for item in [*model.parameters(), *model.buffers()]}
@@ -59,6 +66,8 @@ def saved_of(model: Any, *, autocast: bool) -> int:
 
 def measure(model_type: str, *, dtype: torch.dtype, autocast: bool, lora: LoraConfig | None, more: Any) -> float:
     """Bytes that one token leaves in one layer: the difference of two depths."""
+    from peft import get_peft_model
+
     found: list[int] = []
     for layers in (2, 4):
         model = build(model_type, layers, dtype, more)
@@ -72,6 +81,8 @@ def measure(model_type: str, *, dtype: torch.dtype, autocast: bool, lora: LoraCo
 
 
 def facts_of(model_type: str, more: dict[str, int]) -> ModelFacts:
+    from transformers import AutoConfig
+
     experts = dict(more)
     if "num_local_experts" in experts:
         experts["num_experts"] = experts.pop("num_local_experts")
@@ -121,6 +132,8 @@ def predict(facts: ModelFacts, *, dtype: str, autocast: bool, lora: LoraConfig |
 def test_full_training_saves_what_is_predicted(
     model_type: str, more: dict[str, int], tolerance: float, dtype: str
 ) -> None:
+    import torch
+
     real = measure(model_type, dtype=getattr(torch, dtype), autocast=True, lora=None, more=more)
     guess = predict(facts_of(model_type, more), dtype=dtype, autocast=True, lora=None)
     assert guess == pytest.approx(real, rel=tolerance)
@@ -140,6 +153,9 @@ def test_full_training_saves_what_is_predicted(
     ],
 )
 def test_lora_saves_what_is_predicted(model_type: str, targets: Any, fields: dict[str, Any], autocast: bool) -> None:
+    import torch
+    from peft import LoraConfig
+
     lora = LoraConfig(r=8, target_modules=targets, task_type="CAUSAL_LM", **fields)
     real = measure(model_type, dtype=torch.bfloat16, autocast=autocast, lora=lora, more={})
     guess = predict(facts_of(model_type, {}), dtype="bfloat16", autocast=autocast, lora=lora)
@@ -161,5 +177,7 @@ def test_lora_saves_what_is_predicted(model_type: str, targets: Any, fields: dic
     ],
 )
 def test_parameters_are_counted_as_the_model_has_them(model_type: str, more: dict[str, int]) -> None:
+    import torch
+
     real = sum(item.numel() for item in build(model_type, 4, torch.bfloat16, more).parameters())
     assert count_parameters(facts_of(model_type, more)) == real

@@ -8,13 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.planning.architecture import count_lora_parameters, count_parameters, shape_of
-from hfjobs_trainer.planning.memory import GIB, MemoryEstimate, Workload, estimate_memory
+from hfjobs_trainer.planning.memory.closed_form import GIB, MemoryEstimate, Workload, estimate_memory
+from hfjobs_trainer.planning.model.shape import count_lora_parameters, count_parameters, shape_of
+from hfjobs_trainer.specs.registry import METHODS
 from tests.planning.known_models import LLAMA_3B, LLAMA_8B, QWEN_05B, QWEN_1, QWEN_7B
 
 
 def estimate(model: ModelFacts, num_gpus: int = 1, **fields: Any) -> MemoryEstimate:
-    found = estimate_memory(Workload(model, **fields), num_gpus)
+    training = METHODS[fields.pop("method", "sft")].TRAINING
+    found = estimate_memory(Workload.of(training, model=model, **fields), num_gpus)
     assert found is not None
     return found
 
@@ -302,8 +304,16 @@ GROWING = {
     "gradient_accumulation_steps": st.integers(1, 32),
     "lora_r": st.integers(1, 512),
 }
+
+
+def workload_of(method: str, **fields: Any) -> Workload:
+    return Workload.of(
+        METHODS[method].TRAINING, **{name: value for name, value in fields.items() if value != "by method"}
+    )
+
+
 workloads = st.builds(
-    Workload,
+    workload_of,
     model=st.sampled_from([QWEN_05B, LLAMA_8B, LLAMA_3B, ModelFacts(num_parameters=10**9)]),
     method=st.sampled_from(["sft", "dpo", "kto", "grpo", "rloo", "reward", "orpo"]),
     tuning=st.sampled_from(["full", "lora"]),
@@ -314,7 +324,7 @@ workloads = st.builds(
     optim=st.sampled_from(["adamw_torch_fused", "adamw_torch", "adafactor", "paged_adamw_8bit", "sgd", "lion_32bit"]),
     gradient_checkpointing=st.booleans(),
     attention=st.sampled_from([None, "sdpa", "eager"]),
-    head=st.sampled_from([None, "fused", "full", "none"]),
+    head=st.sampled_from(["by method", "fused", "full", "none"]),
     **GROWING,
 )
 

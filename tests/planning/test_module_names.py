@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from hfjobs_trainer.planning.module_names import MODEL_TYPES, adaptable, unmatched, weight_modules
+from hfjobs_trainer.planning.model.modules import MODEL_TYPES, adaptable, unmatched, weight_modules
 
 LAYERS = 2
 SMALL = {"hidden_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "vocab_size": 64}
@@ -18,20 +15,24 @@ TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 OTHERS = {"num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 64, "ffn_dim": 64, "word_embed_proj_dim": 32}
 
 
-def build(model_type: str, loader: Any = AutoModelForCausalLM) -> Any:
+def build(model_type: str, loader: str = "AutoModelForCausalLM") -> Any:
     """A tiny model without weights."""
-    has = AutoConfig.for_model(model_type)
-    config = AutoConfig.for_model(
+    import torch
+    import transformers
+
+    has = transformers.AutoConfig.for_model(model_type)
+    config = transformers.AutoConfig.for_model(
         model_type, **SMALL, **TOKENS, **{name: value for name, value in OTHERS.items() if hasattr(has, name)}
     )
     with torch.device("meta"):
-        return loader.from_config(config)
+        return getattr(transformers, loader).from_config(config)
 
 
 def weights_of(model: Any) -> set[str]:
     return {name for name, module in model.named_modules() if list(module.parameters(recurse=False))}
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_names_are_those_of_transformers(model_type: str) -> None:
     known = weight_modules(model_type, LAYERS)
@@ -40,8 +41,9 @@ def test_names_are_those_of_transformers(model_type: str) -> None:
     assert found | {"score"} == set(known)
 
 
+@pytest.mark.torch
 def test_a_reward_model_has_a_score() -> None:
-    assert "score" in weights_of(build("qwen2", AutoModelForSequenceClassification))
+    assert "score" in weights_of(build("qwen2", "AutoModelForSequenceClassification"))
 
 
 def test_names_of_other_models_are_not_known() -> None:
@@ -51,6 +53,8 @@ def test_names_of_other_models_are_not_known() -> None:
 
 def found_by_peft(model: Any, targets: list[str] | str) -> bool:
     """Whether PEFT finds one of them; a module that is no matrix it refuses in other words."""
+    from peft import LoraConfig, get_peft_model
+
     try:
         get_peft_model(model, LoraConfig(target_modules=targets, task_type="CAUSAL_LM"))
     except ValueError as error:
@@ -74,6 +78,7 @@ TARGETS: list[list[str] | str] = [
 ]
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out:UserWarning")  # gpt2's matrices lie the other way, which PEFT mends
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT asks transformers so
 @pytest.mark.parametrize("model_type", ["llama", "gpt2", "gpt_neox", "phi3"])

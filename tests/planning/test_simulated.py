@@ -9,10 +9,11 @@ import pytest
 from planning.known_models import QWEN_05B
 
 from hfjobs_trainer.facts import SimulatedPeak, SimulationFacts
-from hfjobs_trainer.planning.demand import Workload
-from hfjobs_trainer.planning.estimate import GIB
-from hfjobs_trainer.planning.memory import estimate_memory
-from hfjobs_trainer.planning.simulated import question_of, simulated, why_not
+from hfjobs_trainer.planning.memory.closed_form import estimate_memory
+from hfjobs_trainer.planning.memory.estimate import GIB
+from hfjobs_trainer.planning.memory.simulated import question_of, simulated, why_not
+from hfjobs_trainer.planning.memory.workload import Workload
+from hfjobs_trainer.specs.registry import METHODS
 
 WORK = Workload(QWEN_05B)
 RECORD = SimulatedPeak(
@@ -62,7 +63,7 @@ def test_only_exactly_this_run_is_meant() -> None:
 
 
 def test_generation_stays_the_closed_forms() -> None:
-    work = Workload(QWEN_05B, method="grpo", generation_batch_size=512, sequence_length=4096)
+    work = Workload.of(METHODS["grpo"].TRAINING, model=QWEN_05B, generation_batch_size=512, sequence_length=4096)
     record = replace(RECORD, question=question_of(work))
     found = simulated(work, SimulationFacts((record,)))
     assert found is not None
@@ -81,7 +82,7 @@ def test_a_question_is_plain_numbers() -> None:
 @pytest.mark.parametrize(
     ("work", "reason"),
     [
-        (replace(WORK, method="ppo"), "ppo"),
+        (replace(WORK, simulated_step=None), "training step"),
         (replace(WORK, strategy="zero3"), "zero3"),
         (replace(WORK, quantization="8bit"), "8-bit"),
         (replace(WORK, liger_kernel=True), "Liger"),

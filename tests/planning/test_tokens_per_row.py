@@ -6,7 +6,7 @@ import pytest
 
 from hfjobs_trainer.facts import LengthFacts
 from hfjobs_trainer.facts.dataset import SHARES
-from hfjobs_trainer.planning.lengths import share_above, tokens_per_row
+from hfjobs_trainer.planning.duration.lengths import share_above, tokens_per_row
 
 EVEN = LengthFacts("characters", 20, 1050.0, tuple(100.0 * step for step in range(1, 21)))
 

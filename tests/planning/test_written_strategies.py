@@ -8,8 +8,8 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts
-from hfjobs_trainer.planning.memory import Workload, estimate_memory
-from hfjobs_trainer.planning.strategies import Spread, written_spread
+from hfjobs_trainer.planning.arguments.strategies import Spread, written_spread
+from hfjobs_trainer.planning.memory.closed_form import Workload, estimate_memory
 from tests.planning.known_models import LLAMA_8B
 
 ZERO = "zero_optimization"

@@ -6,7 +6,7 @@ EXPECTED = [
     (
         "lora",
         "lora_r without use_peft: TRL would train all weights",
-        "add --use_peft, or leave out the arguments of LoRA",
+        "add --use_peft, or remove the arguments of LoRA",
     ),
-    ("machine_rank", "each machine finds its place among the others by itself", "leave it out"),
+    ("machine_rank", "each machine finds its own rank", "remove it"),
 ]

@@ -11,23 +11,23 @@ BAD = {
 }
 GOOD = {"max_length": 512, "warmup_steps": 0.1, "dtype": "bfloat16"}
 EXPECTED = [
-    ("max_seq_length", "is no argument of SFTConfig in TRL today", "use max_length"),
-    ("evaluation_strategy", "is no argument of SFTConfig in TRL today", "use eval_strategy"),
+    ("max_seq_length", "not an argument of SFTConfig (TRL 1.16.0)", "use max_length"),
+    ("evaluation_strategy", "not an argument of SFTConfig (TRL 1.16.0)", "use eval_strategy"),
     (
         "warmup_ratio",
-        "is no argument of SFTConfig in TRL today",
+        "not an argument of SFTConfig (TRL 1.16.0)",
         "use warmup_steps, which takes a fraction below 1 as well as a number of steps",
     ),
     (
         "overwrite_output_dir",
-        "is no argument of SFTConfig in TRL today",
-        "leave it out: it was removed from transformers",
+        "not an argument of SFTConfig (TRL 1.16.0)",
+        "remove it: transformers dropped it",
     ),
     (
         "max_prompt_length",
-        "is no argument of SFTConfig in TRL today",
+        "not an argument of SFTConfig (TRL 1.16.0)",
         "use max_length, which covers prompt and completion",
     ),
-    ("push_to_hub_model_id", "is no argument of SFTConfig in TRL today", "use hub_model_id"),
-    ("model_init_kwargs.torch_dtype", "TRL ignores it in silence and loads float32", 'use dtype="bfloat16"'),
+    ("push_to_hub_model_id", "not an argument of SFTConfig (TRL 1.16.0)", "use hub_model_id"),
+    ("model_init_kwargs.torch_dtype", "TRL silently ignores it and loads float32", 'use dtype="bfloat16"'),
 ]

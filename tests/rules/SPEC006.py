@@ -8,7 +8,7 @@ EXPECTED = [
         "a token would be written into the script",
         "set HF_TOKEN in your environment or run `hf auth login`",
     ),
-    ("do_train", "TRL's trainers ignore it; the script always trains", "leave it out"),
-    ("local_rank", "the launcher gives each process its rank", "leave it out"),
-    ("model_init_kwargs.device_map", "the script places the model itself, one copy on each GPU", "leave it out"),
+    ("do_train", "TRL's trainers ignore it; the script always trains", "remove it"),
+    ("local_rank", "the launcher gives each process its rank", "remove it"),
+    ("model_init_kwargs.device_map", "the script places the model itself, one copy on each GPU", "remove it"),
 ]

@@ -8,5 +8,5 @@ EXPECTED = [
         "output.hub_model_id is given as well, with another value",
         "give one of hub_model_id and output.hub_model_id",
     ),
-    ("lora", "alpha and lora_alpha are one thing, given with two values", "give one of them"),
+    ("lora", "alpha and lora_alpha are the same setting, given with different values", "give one of them"),
 ]

@@ -15,7 +15,8 @@ from rules.case import base, case, codes
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen import rules
 from hfjobs_trainer.facts import Facts, ScriptFacts
-from hfjobs_trainer.problems import Problem, Unchecked, all_rules
+from hfjobs_trainer.planning.check import all_rules
+from hfjobs_trainer.problems import Problem, Unchecked
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.tokens import token_kind

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from rules.case import base
-from transformers.utils.chat_template_utils import get_json_schema
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts
@@ -49,9 +48,12 @@ TOOLS: list[tuple[str, str, bool]] = [
 ]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("signature", "docstring", "fits"), TOOLS)
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
 def test_transformers_agrees(signature: str, docstring: str, fits: bool) -> None:
+    from transformers.utils.chat_template_utils import get_json_schema
+
     source = f'def look{signature}:\n    """{docstring}    """\n    return "found"\n'
     imports = ["from typing import Annotated, Literal"]
     tool = {"name": "look", "source": source, "imports": imports}

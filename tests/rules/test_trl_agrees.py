@@ -11,7 +11,7 @@ from packaging.version import Version
 from rules.case import base, case
 
 from examples.tiny import Format
-from hfjobs_trainer.planning.rules.tuning import ATTENTION, KERNELS
+from hfjobs_trainer.planning.rules.tune import ATTENTION, KERNELS
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import METHODS
 
@@ -233,6 +233,7 @@ def test_a_prompt_without_a_completion_is_refused(
         trl.SFTTrainer(str(tiny_model), args=args, train_dataset=rows)
 
 
+@pytest.mark.torch
 def test_attention_is_transformers() -> None:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
     from transformers.utils import import_utils

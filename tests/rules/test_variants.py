@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import datasets
 import pytest
 from rules.case import base
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.gathering.mixture import mixed
-from hfjobs_trainer.planning.rules.columns import mapping_for
+from hfjobs_trainer.planning.rules.grpo.functions import script_names
 from hfjobs_trainer.planning.rules.job import OUR_LABELS
-from hfjobs_trainer.planning.rules.rewards import script_names
-from hfjobs_trainer.planning.rules.tracking import RESERVED_ENDS, RESERVED_START
+from hfjobs_trainer.planning.rules.track import RESERVED_ENDS, RESERVED_START
+from hfjobs_trainer.specs.columns import mapping_for
 from tests.planning.known_models import LLAMA_70B, QWEN_05B
 
 NOTHING = Facts()
@@ -737,6 +736,8 @@ def test_the_prompts_of_a_mixture_are_counted_together(rows: int, refused: bool)
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 10, 50])
 @pytest.mark.parametrize("fraction", [0.001, 0.3, 0.5, 0.9, 0.95, 0.99])
 def test_a_fraction_is_refused_where_datasets_refuses_it(rows: int, fraction: float) -> None:
+    import datasets
+
     known = Facts(dataset=DatasetFacts(num_rows=rows))
     found = said("DATA012", {"eval_fraction": fraction}, known)
     data = datasets.Dataset.from_dict({"text": ["a"] * rows})

@@ -6,24 +6,25 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 from simulating.tiny import LAYER, MODEL, PARAMETERS, request
-from transformers import AutoModelForCausalLM
 
-from hfjobs_trainer.simulating.measure import extrapolate, measure, simulate
-from hfjobs_trainer.simulating.model import UnsupportedError, config_of, period_of
 from hfjobs_trainer.simulating.request import parse_request
-from hfjobs_trainer.simulating.tape import Tape
+
+pytestmark = pytest.mark.torch
 
 # Blocks of 512 bytes round each tensor up: at most so much per tensor of a layer and of the rest.
 ROUNDING = 512 * (6 * 9 + 3)
 
 
 def peak(**fields: Any) -> float:
+    from hfjobs_trainer.simulating.measure import measure
+
     return max(measure(request(**fields), 2).peaks.values())
 
 
 def test_what_is_held_throughout_is_the_exact_sum() -> None:
+    from hfjobs_trainer.simulating.measure import measure
+
     found = measure(request(), 6)
     assert found.parameters == PARAMETERS
     assert 0 <= found.static["weights"] - 4 * PARAMETERS <= ROUNDING
@@ -38,12 +39,16 @@ def buffer_bytes() -> int:
 
 
 def test_an_adapter_is_counted_by_peft_itself() -> None:
+    from hfjobs_trainer.simulating.measure import measure
+
     found = measure(request(tuning="lora", lora_r=8, lora_targets=["q_proj", "v_proj"]), 2)
     assert found.static["adapter"] == 2 * 4 * 8 * ((64 + 64) + (64 + 32))
     assert found.gradients["step"] == found.static["adapter"]
 
 
 def test_four_bits_take_half_a_byte_and_their_scales() -> None:
+    from hfjobs_trainer.simulating.measure import measure
+
     plain = measure(request(tuning="lora", dtype="bfloat16"), 2).static
     packed = measure(request(tuning="lora", dtype="bfloat16", quantization="4bit"), 2).static
     matrices = 2 * (LAYER - 2 * 64)
@@ -55,6 +60,13 @@ def test_four_bits_take_half_a_byte_and_their_scales() -> None:
 
 def test_a_real_step_on_the_cpu_holds_as_much() -> None:
     """Without a fake tensor in it; attention is computed as written, so that CPU and CUDA go the same way."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from hfjobs_trainer.simulating.measure import measure
+    from hfjobs_trainer.simulating.model import config_of
+    from hfjobs_trainer.simulating.tape import Tape
+
     asked = request(attention="eager", logits="now", gradient_checkpointing=False, optim="adamw_torch")
     config = config_of(asked.model, 3)
     config._attn_implementation = "eager"
@@ -96,6 +108,8 @@ def test_a_real_step_on_the_cpu_holds_as_much() -> None:
     ],
 )
 def test_two_depths_tell_the_third(fields: dict[str, Any]) -> None:
+    from hfjobs_trainer.simulating.measure import extrapolate, measure
+
     asked = request(**fields)
     guessed = extrapolate(measure(asked, 2), measure(asked, 4), 6)
     full = measure(asked, 6)
@@ -105,6 +119,8 @@ def test_two_depths_tell_the_third(fields: dict[str, Any]) -> None:
 
 
 def test_recomputing_activations_lowers_the_peak() -> None:
+    from hfjobs_trainer.simulating.measure import measure
+
     long = {"sequence_length": 512, "tuning": "lora", "lora_targets": "all-linear"}
     asked, kept = request(**long), request(**long, gradient_checkpointing=False)
     with_it, without = measure(asked, 4).peaks, measure(kept, 4).peaks
@@ -112,14 +128,22 @@ def test_recomputing_activations_lowers_the_peak() -> None:
 
 
 def test_each_method_holds_what_it_says() -> None:
-    sft, copied = measure(request(), 2), measure(request(method="dpo", reference_model=True), 2)
+    from hfjobs_trainer.simulating.measure import measure
+
+    sft, copied = measure(request(), 2), measure(request(step="preference", reference_model=True), 2)
     assert copied.static["reference_model"] == sft.static["weights"]
     assert max(copied.peaks.values()) > max(sft.peaks.values()) + sft.static["weights"]
-    for fields in ({"method": "kto", "tuning": "lora"}, {"method": "grpo"}, {"method": "reward", "logits": "none"}):
+    for fields in (
+        {"step": "unpaired", "tuning": "lora"},
+        {"step": "policy_gradient"},
+        {"step": "scores", "logits": "none"},
+    ):
         assert set(measure(request(**fields), 2).peaks) >= {"forward", "backward", "step"}, fields
 
 
 def test_accumulated_gradients_are_there_when_the_next_pass_begins() -> None:
+    from hfjobs_trainer.simulating.measure import measure
+
     one, two = measure(request(), 2), measure(request(gradient_accumulation_steps=2), 2)
     assert one.gradients["forward"] == 0
     assert two.gradients["forward"] == two.gradients["step"]
@@ -131,6 +155,8 @@ def test_a_mask_costs_scores_and_repeated_keys() -> None:
 
 
 def test_adamw_of_torch_2_0_holds_two_temporaries() -> None:
+    from hfjobs_trainer.simulating.measure import measure
+
     one, two = (measure(request(optim="adamw_torch", adamw_temporaries=number), 2) for number in (1, 2))
     trained = 4 * (2 * 1000 * 64 + 64 + 2 * LAYER)
     # those of the group with weight decay, all but the norms; torch 2.0 keeps the 21 counts of steps on the CPU
@@ -154,16 +180,24 @@ def test_a_loop_that_keeps_the_logits_holds_them_in_the_backward_pass() -> None:
 
 
 def test_layers_that_alternate_are_run_in_whole_periods() -> None:
+    from hfjobs_trainer.simulating.model import config_of, period_of
+
     config = config_of({"model_type": "gemma3_text", "hidden_size": 64, "num_hidden_layers": 12})
     assert period_of(config) == 6
 
 
 def test_numbers_that_do_not_make_the_model_are_refused() -> None:
+    from hfjobs_trainer.simulating.measure import simulate
+    from hfjobs_trainer.simulating.model import UnsupportedError
+
     with pytest.raises(UnsupportedError, match="billion parameters"):
         simulate(replace(request(), num_parameters=2 * PARAMETERS))
 
 
 def test_what_no_library_knows_is_refused() -> None:
+    from hfjobs_trainer.simulating.measure import simulate
+    from hfjobs_trainer.simulating.model import UnsupportedError
+
     with pytest.raises(UnsupportedError, match="optim='lomo'"):
         simulate(request(optim="lomo"))
     with pytest.raises(UnsupportedError, match="not found in the base model"):

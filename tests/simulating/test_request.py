@@ -19,7 +19,7 @@ from hfjobs_trainer.simulating.request import BadRequestError, parse_request
         ({"sequence_length": True}, "sequence_length: must be a whole number"),
         ({"per_device_train_batch_size": 10**30}, "per_device_train_batch_size: must be a whole number"),
         ({"lora_dropout": float("nan")}, "lora_dropout: must lie in"),
-        ({"method": "__import__('os')"}, "method: must be one of"),
+        ({"step": "__import__('os')"}, "step: must be one of"),
         ({"dtype": "Tensor"}, "dtype: must be one of"),
         ({"padded": "yes"}, "padded: must be true or false"),
         ({"shell": "rm"}, "shell: no such field"),
@@ -41,11 +41,13 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         parse_request({"model": MODEL, "dtype": "int3", "lora_r": -1})
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("line", ["", "null", "[1", '"text"', "[" * 100_000])
 def test_any_line_has_an_answer(line: str) -> None:
     assert set(answer(line)) == {"unsupported"}
 
 
+@pytest.mark.torch
 def test_a_model_type_with_a_path_loads_nothing() -> None:
     said = answer(json.dumps({"model": MODEL | {"model_type": "../../etc/passwd", "_name_or_path": "evil/repo"}}))
     # an unknown type is taken for a Llama of these numbers

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-import peft
 import pytest
-import torch
-import transformers
-import trl
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.specs.quantization import quantization_of
 
-# TRL's own default is a name that Transformers has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:.gradient_checkpointing. is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.torch,
+    # TRL's own default is a name that Transformers has deprecated.
+    pytest.mark.filterwarnings("ignore:.gradient_checkpointing. is deprecated:FutureWarning"),
+]
 
 NEEDED: dict[str, Any] = {"model": "m/m", "dataset": "a/b"}
-# This machine may have no GPU, where a config refuses TRL's default of bf16.
-CPU: dict[str, Any] = {} if torch.cuda.is_available() else {"bf16": False}
+# A machine without a GPU refuses TRL's default, where a config is made.
+CPU: dict[str, Any] = {"bf16": False}
 
 CONFIGS = {
-    "sft": trl.SFTConfig,
-    "dpo": trl.DPOConfig,
-    "kto": trl.KTOConfig,
-    "reward": trl.RewardConfig,
-    "grpo": trl.GRPOConfig,
-    "rloo": trl.RLOOConfig,
-    "distillation": trl.DistillationConfig,
+    "sft": "SFTConfig",
+    "dpo": "DPOConfig",
+    "kto": "KTOConfig",
+    "reward": "RewardConfig",
+    "grpo": "GRPOConfig",
+    "rloo": "RLOOConfig",
+    "distillation": "DistillationConfig",
 }
 EXTRA: dict[str, dict[str, Any]] = {
     "grpo": {"reward_funcs": "accuracy_reward"},
@@ -38,8 +37,10 @@ EXTRA: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("method", CONFIGS)
 def test_a_config_of_defaults_says_nothing(method: str) -> None:
+    import trl
+
     more = EXTRA.get(method, {})
-    spec = hft.METHODS[method].from_config(CONFIGS[method](**CPU), **NEEDED, **more)
+    spec = hft.METHODS[method].from_config(getattr(trl, CONFIGS[method])(**CPU), **NEEDED, **more)
     assert spec == hft.METHODS[method](**NEEDED, **more, **CPU)
 
 
@@ -56,6 +57,9 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("method", CONFIGS)
 def test_what_was_given_is_found_again(method: str) -> None:
+    import torch
+    import trl
+
     given = {
         **GIVEN[method],
         **CPU,
@@ -73,7 +77,7 @@ def test_what_was_given_is_found_again(method: str) -> None:
         "hub_strategy": "end",
         "model_init_kwargs": {"dtype": torch.bfloat16, "attn_implementation": "sdpa", "use_cache": False},
     }
-    config = CONFIGS[method](**given)
+    config = getattr(trl, CONFIGS[method])(**given)
     more = EXTRA.get(method, {})
     spec = hft.METHODS[method].from_config(config, **NEEDED, **more)
     given |= {"model_init_kwargs": {"dtype": "bfloat16", "attn_implementation": "sdpa", "use_cache": False}}
@@ -82,6 +86,8 @@ def test_what_was_given_is_found_again(method: str) -> None:
 
 
 def test_what_a_config_worked_out_is_left_open() -> None:
+    import trl
+
     config = trl.GRPOConfig(per_device_train_batch_size=4, num_generations=4, gradient_accumulation_steps=2, **CPU)
     assert config.generation_batch_size == 8
     spec = hft.GRPO.from_config(config, **NEEDED, reward_funcs="accuracy_reward")
@@ -95,6 +101,8 @@ def test_what_a_config_worked_out_is_left_open() -> None:
 
 
 def test_pushing_and_tracking_have_their_owners() -> None:
+    import trl
+
     config = trl.SFTConfig(
         push_to_hub=True, hub_model_id="me/x", report_to=["trackio"], project="p", run_name="r", **CPU
     )
@@ -105,6 +113,9 @@ def test_pushing_and_tracking_have_their_owners() -> None:
 
 
 def test_an_adapter() -> None:
+    import peft
+    import trl
+
     config = trl.SFTConfig(**CPU)
     spec = hft.SFT.from_config(config, **NEEDED, peft_config=peft.LoraConfig())
     assert spec.lora == hft.LoRA(r=8, lora_alpha=8, lora_dropout=0.0)
@@ -121,6 +132,10 @@ def test_an_adapter() -> None:
 
 
 def test_quantized_weights() -> None:
+    import peft
+    import transformers
+    import trl
+
     quantized = transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_use_double_quant=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="bfloat16"
     )
@@ -139,6 +154,11 @@ def test_quantized_weights() -> None:
 
 
 def test_quantized_weights_of_an_object_within() -> None:
+    import peft
+    import torch
+    import transformers
+    import trl
+
     quantized = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)
     inside = trl.SFTConfig(model_init_kwargs={"quantization_config": quantized, "use_cache": False}, **CPU)
     spec = hft.SFT.from_config(inside, **NEEDED, peft_config=peft.LoraConfig())
@@ -154,6 +174,8 @@ def test_quantized_weights_of_an_object_within() -> None:
 
 
 def test_defaults_of_bitsandbytes_are_transformers() -> None:
+    import transformers
+
     for bits, said in (
         ("4bit", {"quant_type": "fp4", "use_double_quant": False, "compute_dtype": "float32"}),
         ("8bit", {}),
@@ -166,6 +188,9 @@ def test_defaults_of_bitsandbytes_are_transformers() -> None:
 
 
 def test_options_of_quantized_weights_are_never_dropped() -> None:
+    import transformers
+    import trl
+
     quantized = transformers.BitsAndBytesConfig(
         load_in_8bit=True, llm_int8_threshold=1.0, llm_int8_skip_modules=["lm_head"]
     )
@@ -174,6 +199,9 @@ def test_options_of_quantized_weights_are_never_dropped() -> None:
 
 
 def test_what_it_does_not_take() -> None:
+    import peft
+    import trl
+
     config = trl.SFTConfig(**CPU)
     with pytest.raises(hft.SpecError, match="a DPOConfig is needed, not SFTConfig"):
         hft.DPO.from_config(config, **NEEDED)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.names import _COMMON_RENAMES, _METHOD_RENAMES
+from hfjobs_trainer.specs.names import COMMON_RENAMES
 from hfjobs_trainer.specs.registry import METHODS
 from tests.specs.building import problems_of, sft
 
@@ -31,38 +32,35 @@ def test_typos_have_a_suggestion(method: str, typed: str, meant: str) -> None:
     assert (problem.code, problem.fix) == ("SPEC004", meant)
 
 
-RENAMES = [
-    (method, old, new) for method in METHODS for old, new in (_COMMON_RENAMES | _METHOD_RENAMES.get(method, {})).items()
-]
-
-
-@pytest.mark.parametrize(("method", "old", "new"), RENAMES)
-def test_old_names_are_refused_with_todays(method: str, old: str, new: str) -> None:
-    spec = METHODS[method]
-    assert old not in spec.model_fields
-    assert old not in names.FOLDED
-    problem = problems_of(method, **{old: 1})[old]
-    told = _METHOD_RENAMES.get(method, {}).get(old, new)
-    assert problem.code == "SPEC005"
-    assert problem.fix == (
-        "leave it out" + told.removeprefix("nothing") if told.startswith("nothing") else f"use {told}"
-    )
-
-
-@pytest.mark.parametrize(("method", "old", "new"), RENAMES)
-def test_todays_name_exists(method: str, old: str, new: str) -> None:
-    if new.startswith("nothing"):
-        return
-    # the first word is the argument to use: "warmup_steps, which ...", 'optim="adafactor"', "lora=hft.LoRA(...)"
-    name = new.replace("=", " ").replace(",", " ").split()[0]
-    assert name in METHODS[method].model_fields or name in names.FOLDED
+def renames(method: str) -> dict[str, str]:
+    return COMMON_RENAMES | dict(METHODS[method].FORMER_NAMES)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", names.REFUSED)
-def test_refused_names_say_why(method: str, name: str) -> None:
-    problem = problems_of(method, **{name: 1})[name]
-    assert (problem.code, (problem.why, problem.fix)) == ("SPEC006", names.REFUSED[name])
+def test_old_names_are_refused_with_todays(method: str) -> None:
+    spec, told = METHODS[method], {}
+    for old, new in renames(method).items():
+        assert old not in spec.model_fields
+        assert old not in names.FOLDED
+        problem = problems_of(method, **{old: 1})[old]
+        fix = "remove it" + new.removeprefix("nothing") if new.startswith("nothing") else f"use {new}"
+        told[old] = (problem.code, problem.fix) == ("SPEC005", fix)
+    assert [old for old, right in told.items() if not right] == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_todays_names_exist(method: str) -> None:
+    # the first word is the argument to use: "warmup_steps, which ...", 'optim="adafactor"', "lora=hft.LoRA(...)"
+    todays = {re.split(r"[=, ]", new)[0] for new in renames(method).values() if not new.startswith("nothing")}
+    assert todays
+    assert todays <= METHODS[method].model_fields.keys() | names.FOLDED.keys()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_refused_names_say_why(method: str) -> None:
+    problems = {name: problems_of(method, **{name: 1})[name] for name in names.REFUSED}
+    assert {problem.code for problem in problems.values()} == {"SPEC006"}
+    assert {name: (problem.why, problem.fix) for name, problem in problems.items()} == names.REFUSED
 
 
 def test_a_static_space_is_refused_unless_it_is_off() -> None:

@@ -57,7 +57,7 @@ def test_the_message_counts_and_lists_them() -> None:
         hft.DPO(**required("dpo"), betta=0.2, eval_strategy="steps")  # type: ignore[call-arg]
     assert str(raised.value) == (
         "2 problems in this DPO spec; nothing was submitted\n"
-        "  SPEC004 betta: is no argument of DPOConfig in the pinned TRL, and no field of DPO\n"
+        "  SPEC004 betta: not an argument of DPOConfig (TRL 1.16.0)\n"
         "      fix: beta\n"
         '  DATA001 eval_strategy: eval_strategy="steps" needs an evaluation set: give eval_dataset or eval_fraction\n'
         "      fix: eval_fraction=0.1"

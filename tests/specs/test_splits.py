@@ -1,13 +1,19 @@
 from __future__ import annotations
 
-import datasets
+from typing import TYPE_CHECKING
+
 import pytest
 
 from hfjobs_trainer.specs.splits import count_rows, split_names
 
+if TYPE_CHECKING:
+    import datasets
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> datasets.DatasetBuilder:
+    import datasets
+
     folder = tmp_path_factory.mktemp("data")
     for split, rows in (("train", 37), ("test", 10)):
         (folder / f"{split}.jsonl").write_text('{"text": "a"}\n' * rows)

@@ -323,6 +323,7 @@ def test_ours_is_read_as_before(tmp_path: Path) -> None:
     assert listed == hft.SFT(model="m/m", dataset=["a/b", "c/d"])
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto", "reward", "grpo", "rloo", "distillation"])
 def test_every_argument_of_trls_parser_is_known(method: str) -> None:
     """Each is a field, has an owner, or is answered in words: none is called unknown."""
@@ -343,6 +344,8 @@ def test_every_argument_of_trls_parser_is_known(method: str) -> None:
     }
     handled |= {"model_name_or_path", "datasets", "dataset_name", "dataset_config", "dataset_train_split"}
     handled |= {"dataset_test_split", "lora_task_type", "bnb_4bit_quant_type", "reward_model_name_or_path"}
-    unknown = {name for name in known - handled - spec.model_fields.keys() if names.renamed(method, name) is None}
+    unknown = {
+        name for name in known - handled - spec.model_fields.keys() if names.renamed(spec.FORMER_NAMES, name) is None
+    }
     assert unknown == set()
     assert annotation_of(spec, "no_such_argument") is None

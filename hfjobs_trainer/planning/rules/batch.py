@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.layout import least_per_device
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 
 _PER_DEVICE = "per_device_train_batch_size"
 
@@ -39,11 +38,11 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=..., global_batch_size=32, per_device_train_batch_size=8, hardware="a10g-largex2")
         ```
     """
-    spec, arguments = context.spec, context.arguments
+    spec = context.spec
     wanted = spec.global_batch_size
     if wanted is None:
         return
-    per_device = arguments.get(_PER_DEVICE, spec.per_device_train_batch_size)
+    per_device = context.argument(_PER_DEVICE, spec.per_device_train_batch_size)
     gpus = context.num_gpus
     on = _spread(per_device, gpus)
     if spec.is_set("gradient_accumulation_steps"):
@@ -55,9 +54,9 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
             why = f"{on} and {steps} accumulation step{'s' if steps > 1 else ''} make {formed}, not {wanted}"
             yield Found("global_batch_size", why, "leave out gradient_accumulation_steps, or global_batch_size")
         return
-    if not spec.is_set(_PER_DEVICE) and _PER_DEVICE not in arguments:
+    if not spec.is_set(_PER_DEVICE) and _PER_DEVICE not in context.arguments:
         # no batch could be formed, not even of the fewest rows
-        per_device = least_per_device(spec)
+        per_device = context.run.batch.least
         on = _spread(per_device, gpus)
     if wanted % (per_device * gpus):
         down, up = wanted - wanted % (per_device * gpus), wanted + -wanted % (per_device * gpus)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.labels import basename, file_name
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.names import basename, file_name
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.inputs import Input, inputs
 from hfjobs_trainer.specs.locations import data_suffix, is_local_path, is_valid_repo_id
+from hfjobs_trainer.specs.registry import lineage
 from hfjobs_trainer.tokens import masked
 
 
@@ -43,7 +44,7 @@ def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    for item in inputs(context):
+    for item in inputs(context.spec, context.facts):
         if item.is_local and item.exists is False:
             yield Found(item.id_path, f"{item.id} is a path, and leads nowhere on this machine", "check the path")
         elif item.is_local:
@@ -90,7 +91,7 @@ def inputs_exist_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara")
         ```
     """
-    remote = [item for item in inputs(context) if not item.is_local and is_valid_repo_id(item.id)]
+    remote = [item for item in inputs(context.spec, context.facts) if not item.is_local and is_valid_repo_id(item.id)]
     for item in remote:
         if item.exists is False:
             fix = f"check the spelling; a folder here is written ./{item.id}, a private repository needs your token"
@@ -122,7 +123,7 @@ def repository_names_are_valid(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    for item in inputs(context):
+    for item in inputs(context.spec, context.facts):
         if not item.is_local and not is_valid_repo_id(item.id):
             fix = f"namespace/name, or ./{item.id} for a folder here"
             yield Found(item.id_path, f'"{item.id}" is no id of a repository', fix)
@@ -212,6 +213,6 @@ def something_durable_is_kept(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     if not spec.output.pushes:
-        repo = f"{_owner(context)}/{file_name(basename(spec.model)) or 'model'}-{type(spec).METHOD.name}"
+        repo = f"{_owner(context)}/{file_name(basename(spec.model)) or 'model'}-{lineage(type(spec))[-1]}"
         why = "the model is not pushed, and the machine's disk is gone when the job ends"
         yield Found("output", why, f'output=hft.Output(hub_model_id="{repo}")')

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.budget import binding_limit
-from hfjobs_trainer.planning.labels import is_label_key, is_label_value, slug
-from hfjobs_trainer.planning.search import over_cap
-from hfjobs_trainer.planning.work import unknown_work
+from hfjobs_trainer.planning.choose import over_cap
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.names import is_label_key, is_label_value, slug
+from hfjobs_trainer.planning.timeout import binding_limit
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.tokens import masked, name_of_secret
 
@@ -48,7 +47,7 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     choice = context.choice
-    if choice is not None and choice.flavor is None and not unknown_work(context.spec, context.facts):
+    if choice is not None and choice.flavor is None and not context.run.unknown_work:
         # it is the machine that is missing, of which other rules tell
         return
     if context.timeout_seconds is None:
@@ -78,7 +77,7 @@ def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     seconds, given = context.timeout_seconds, context.spec.timeout
-    if seconds is None or seconds >= MIN_SECONDS or over_cap(context.spec, context.duration):
+    if seconds is None or seconds >= MIN_SECONDS or over_cap(context.spec.hardware, context.duration):
         return
     path = binding_limit(context.spec, seconds)
     if given is None or path != "timeout":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.module_names import adaptable, unmatched, weight_modules
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.model.modules import adaptable, unmatched, weight_modules
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 
 _HEAD = "lm_head"
 

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from hfjobs_trainer.facts import ScriptFacts
+from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.script_header import read_header
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.script import Script
 
 # What tells that a script reads TRL's or transformers' arguments from its command line.

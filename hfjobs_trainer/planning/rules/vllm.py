@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hfjobs_trainer.planning.architecture import shape_of
-from hfjobs_trainer.planning.vllm import (
-    gpus_set_aside,
-    is_colocated,
-    server_gpus,
-    serves_apart,
-    starts_server,
-    uses_vllm,
-)
-from hfjobs_trainer.planning.vllm_memory import server_shortage, weights_shortage
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.memory.vllm import server_shortage, weights_shortage
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.context import Context
 
 METHODS = ["grpo", "rloo", "online_dpo", "distillation"]
 """The methods that can have vLLM generate."""
@@ -45,11 +36,12 @@ def tensor_parallel_size_divides_the_gpus(context: Context[Any]) -> Iterator[Fou
                  hardware="a100x4")
         ```
     """
-    size = context.arguments.get("vllm_tensor_parallel_size", context.spec.vllm_tensor_parallel_size)
+    size = context.argument("vllm_tensor_parallel_size", context.spec.vllm_tensor_parallel_size)
     gpus = context.num_gpus // context.spec.hardware.nodes
-    if not is_colocated(context.spec) or size <= 1:
+    vllm = context.run.vllm
+    if vllm is None or not vllm.colocated or size <= 1:
         return
-    if context.backend != "local":
+    if context.backend.rents:
         need(context.flavor, "the flavor, for its number of GPUs")
         if gpus % size:
             best = max(number for number in range(1, size) if gpus % number == 0)
@@ -78,7 +70,8 @@ def no_eight_bits_beside_vllm(context: Context[Any]) -> Iterator[Found]:
         ```
     """
     quantization = context.spec.quantization
-    if is_colocated(context.spec) and quantization is not None and quantization.bits == "8bit":
+    vllm = context.run.vllm
+    if vllm is not None and vllm.colocated and quantization is not None and quantization.bits == "8bit":
         why = "vLLM in the training processes can quantize to 4 bits, not to 8"
         yield Found("quantization", why, 'quantization="4bit", or vllm_mode="server"')
 
@@ -107,7 +100,7 @@ def answers_fit_the_context(context: Context[Any]) -> Iterator[Found]:
     """
     spec = context.spec
     room, answer = getattr(spec, "vllm_max_model_length", None), getattr(spec, "max_completion_length", None)
-    if uses_vllm(spec) and room and answer and answer >= room:
+    if context.run.vllm is not None and room and answer and answer >= room:
         why = f"an answer of up to {answer} tokens leaves no room for its prompt in a context of {room}"
         yield Found("vllm_max_model_length", why, f"vllm_max_model_length={2 * answer}, for prompts as long as answers")
 
@@ -136,8 +129,9 @@ def server_has_gpus_of_its_own(context: Context[Any]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    taken = gpus_set_aside(spec)
-    if serves_apart(spec):
+    vllm = context.run.vllm
+    taken = vllm.gpus_set_aside if vllm is not None else 0
+    if vllm is not None and vllm.apart:
         flavor, asked = need(context.flavor, "the flavor, for its number of GPUs"), spec.vllm_tensor_parallel_size
         if flavor.num_gpus < asked:
             why = f"the server has a node of its own with {flavor.num_gpus} of the {asked} GPUs that it is given"
@@ -179,21 +173,21 @@ def vllm_holds_the_model(context: Context[Any]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    beside = is_colocated(spec) and spec.is_set("vllm_gpu_memory_utilization")
-    if not starts_server(spec) and not beside:
+    run, vllm = context.run, context.run.vllm
+    if vllm is None or not (vllm.starts_server or (vllm.colocated and vllm.share_is_set)):
         return
+    beside = vllm.colocated
     flavor = need(context.flavor, "the flavor, for the memory of its GPUs")
-    model = context.facts.model
-    if not beside and server_gpus(spec, model, flavor) + (not serves_apart(spec)) > flavor.num_gpus:
+    if not beside and context.machine.server_gpus + (not vllm.apart) > flavor.num_gpus:
         return  # VLLM004 tells
-    need(shape_of(model), f"the size of {spec.model}")
+    need(run.shape, f"the size of {spec.model}")
     need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
     if beside:
-        gpus = context.arguments.get("vllm_tensor_parallel_size", spec.vllm_tensor_parallel_size)
-        why = weights_shortage(spec, model, flavor, gpus, spec.vllm_gpu_memory_utilization)
+        gpus = context.argument("vllm_tensor_parallel_size", spec.vllm_tensor_parallel_size)
+        why = weights_shortage(run, flavor, gpus, vllm.share)
         path, instead = "vllm_gpu_memory_utilization", "leave it out: the planner knows what training leaves"
     else:
-        why = server_shortage(spec, model, flavor)
+        why = server_shortage(run, context.machine)
         path, instead = "vllm_tensor_parallel_size", "more of them, or hardware with larger GPUs"
     if why is not None:
         yield Found(path, why, instead)
@@ -220,7 +214,8 @@ def revision_reaches_vllm(context: Context[Any]) -> Iterator[Found]:
         hft.GRPO(model=..., model_revision="v2", dataset=..., reward_funcs=..., use_vllm=True, vllm_mode="server")
         ```
     """
-    if is_colocated(context.spec) and context.spec.model_revision is not None:
+    vllm = context.run.vllm
+    if vllm is not None and vllm.colocated and context.spec.model_revision is not None:
         why = "does not reach a vLLM in the training processes, which reads the default branch"
         yield Found("model_revision", why, 'vllm_mode="server", or a repository whose default branch it is')
 
@@ -245,5 +240,5 @@ def vllm_needs_a_gpu(context: Context[Any]) -> Iterator[Found]:
         hft.GRPO(model=..., dataset=..., reward_funcs=..., use_cpu=True)
         ```
     """
-    if uses_vllm(context.spec) and context.spec.use_cpu:
+    if context.run.vllm is not None and context.spec.use_cpu:
         yield Found("use_vllm", "vLLM needs a GPU, and use_cpu=True leaves it alone", "leave out one of them")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
-from hfjobs_trainer.planning.offers import find_flavor, parse_live, snapshot
+from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.backends.hub_connection import (
     Connection,

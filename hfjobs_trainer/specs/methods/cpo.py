@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Training, one_pass
 from hfjobs_trainer.specs.trl_args.cpo import CPOArgs
 
 if TYPE_CHECKING:
@@ -24,6 +26,26 @@ if TYPE_CHECKING:
 )
 class CPO(CPOArgs, TrainSpec):
     """Contrastive preference optimisation with TRL's experimental ``CPOTrainer``, SimPO among its losses."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=2,
+        head="full",
+        reference="none",
+        passes=one_pass,
+        answers=None,
+        side_models=None,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=False,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=False,
+        reads_images=False,
+        simulated_step=None,
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"max_prompt_length": "max_length, which covers prompt and completion"}
 
     method: Literal["cpo"] = "cpo"
 

@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Passes, Training, reference_passes
 from hfjobs_trainer.specs.trl_args.dpo import DPOArgs
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import DPOFields
 
-REFERENCED = ["dpo", "kto"]
-"""Methods that may compute the log probabilities of their reference ahead, in TRL's same words."""
+
+def _passes(spec: DPO) -> Passes:
+    return Passes(frozen=reference_passes(spec))
 
 
 @method("dpo", label="DPO", trainer="DPOTrainer", config="DPOConfig")
 class DPO(DPOArgs, TrainSpec):
     """Direct preference optimisation with ``trl.DPOTrainer`` on pairs of a chosen and a rejected answer."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=2,
+        head="fused",
+        reference="kept",
+        passes=_passes,
+        answers=None,
+        side_models=None,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=True,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=True,
+        simulated_step="preference",
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.ONE_LENGTH,
+        **names.PAIRS,
+        **names.NO_LIGER,
+        "rpo_alpha": 'loss_type=["sigmoid", "sft"] with loss_weights=[1.0, ...]',
+    }
 
     method: Literal["dpo"] = "dpo"
 
@@ -117,66 +145,6 @@ def divergence_fits_the_loss(context: Context[DPO]) -> Iterator[Found]:
     if spec.f_divergence_type != "reverse_kl" and wrong:
         why = f'"{spec.f_divergence_type}" is not defined for the loss "{wrong[0]}"'
         yield Found("f_divergence_type", why, 'f_divergence_type="reverse_kl", or loss_type="sigmoid"')
-
-
-@rule("DPO004", methods=REFERENCED)
-def precomputing_needs_all_rows(context: Context[DPO]) -> Iterator[Found]:
-    """Log probabilities cannot be precomputed for a stream.
-
-    What it does:
-        Refuses `precompute_ref_log_probs=True` where a dataset is streamed.
-
-    Why:
-        They are computed for every row before training, and a stream has no end.
-
-    Example:
-        ```python
-        hft.DPO(model=..., dataset=hft.Dataset(id="me/pairs", streaming=True), max_steps=100,
-                precompute_ref_log_probs=True)
-        ```
-
-    Use instead:
-        ```python
-        hft.DPO(model=..., dataset="me/pairs", max_steps=100, precompute_ref_log_probs=True)
-        ```
-    """
-    spec = context.spec
-    streamed = spec.dataset.streaming or (spec.eval_dataset is not None and spec.eval_dataset.streaming)
-    if spec.precompute_ref_log_probs and streamed:
-        why = "needs all rows before training, and a streamed dataset has no end"
-        yield Found("precompute_ref_log_probs", why, "leave it out, or streaming=False")
-
-
-@rule("DPO005", methods=REFERENCED)
-def synced_reference_is_a_model(context: Context[DPO]) -> Iterator[Found]:
-    """Only a reference model of its own can follow the policy.
-
-    What it does:
-        Refuses `sync_ref_model=True` with `lora`, and with `precompute_ref_log_probs=True`.
-
-    Why:
-        With an adapter the reference is the base under it, and precomputed log probabilities are those of a reference
-        that stays; TRL refuses both once the model is loaded.
-
-    Example:
-        ```python
-        hft.DPO(model=..., dataset=..., sync_ref_model=True, lora=hft.LoRA())
-        ```
-
-    Use instead:
-        ```python
-        hft.DPO(model=..., dataset=..., sync_ref_model=True)
-        ```
-    """
-    spec = context.spec
-    if not spec.sync_ref_model:
-        return
-    if spec.lora is not None:
-        why = "with lora there is no reference model of its own to follow the policy"
-        yield Found("sync_ref_model", why, "leave out sync_ref_model, or lora")
-    if spec.precompute_ref_log_probs:
-        why = "with precompute_ref_log_probs the reference model cannot change"
-        yield Found("sync_ref_model", why, "leave out sync_ref_model, or precompute_ref_log_probs")
 
 
 @rule("DPO006", methods=["dpo"])

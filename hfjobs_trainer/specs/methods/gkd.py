@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.context import Context
-from hfjobs_trainer.specs.extras import TaughtSpec
+from hfjobs_trainer.specs.extras import TaughtSpec, teacher
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Answers, Training, one_pass
 from hfjobs_trainer.specs.trl_args.gkd import GKDArgs
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import GKDFields
+
+
+def _answers(spec: GKD) -> Answers:
+    some = f"{spec.lmbda:.0%} of the batches are answered by the model (lmbda)" if spec.lmbda < 1 else ""
+    bound = spec.max_new_tokens
+    return Answers("max_new_tokens", bound, within_max_length=True, share=spec.lmbda, batches=1, assumed=some)
 
 
 @method(
@@ -26,6 +33,26 @@ if TYPE_CHECKING:
 )
 class GKD(GKDArgs, TaughtSpec):
     """Generalized knowledge distillation with TRL's experimental ``GKDTrainer``: the dataset's answers and its own."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=1,
+        head="full",
+        reference="none",
+        passes=one_pass,
+        answers=_answers,
+        side_models=teacher,
+        free_batch=False,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=False,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=False,
+        simulated_step=None,
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"}
 
     method: Literal["gkd"] = "gkd"
 

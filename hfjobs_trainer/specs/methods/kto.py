@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.inputs import need_columns, training_inputs
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Passes, Training, reference_passes
 from hfjobs_trainer.specs.trl_args.kto import KTOArgs
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import KTOFields
+
+
+def _passes(spec: KTO) -> Passes:
+    reference = reference_passes(spec)
+    # each prompt is paired with another's answer as well: one forward pass of the model, one of the reference
+    mismatched = 1.0 + reference if spec.loss_type == "kto" else 0.0
+    return Passes(frozen=reference + mismatched)
 
 
 @method("kto", label="KTO", trainer="KTOTrainer", config="KTOConfig")
 class KTO(KTOArgs, TrainSpec):
     """Kahneman-Tversky optimisation with ``trl.KTOTrainer``: single answers, each marked good or bad."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=1,
+        head="fused",
+        reference="kept",
+        passes=_passes,
+        answers=None,
+        side_models=None,
+        free_batch=True,
+        least_per_device=2,
+        recomputes=True,
+        evaluates_loss=True,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=True,
+        simulated_step="unpaired",
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}
 
     method: Literal["kto"] = "kto"
 
@@ -86,7 +115,7 @@ def streamed_rows_have_labels(context: Context[KTO]) -> Iterator[Found]:
         hft.KTO(model=..., dataset="trl-lib/ultrafeedback_binarized", max_steps=1000)
         ```
     """
-    for data in training_inputs(context):
+    for data in training_inputs(context.spec, context.facts):
         if data.dataset.streaming and {"chosen", "rejected"} <= set(need_columns(data)):
             why = "pairs cannot be made single answers and mixed as they stream"
             yield Found(f"{data.path}.streaming", why, "leave it out")

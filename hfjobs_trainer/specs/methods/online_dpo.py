@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from hfjobs_trainer.specs.extras import RewardedSpec
+from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs.extras import RewardedSpec, judges
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Answers, Passes, Training
 from hfjobs_trainer.specs.trl_args.online_dpo import OnlineDPOArgs
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from hfjobs_trainer.submitters import OnlineDPOFields
+
+
+def _passes(_: OnlineDPO) -> Passes:
+    return Passes(frozen=1.0)
+
+
+def _answers(spec: OnlineDPO) -> Answers:
+    return Answers("max_new_tokens", spec.max_new_tokens, within_max_length=True, per_example=2, batches=1)
 
 
 @method(
@@ -24,6 +35,32 @@ if TYPE_CHECKING:
 )
 class OnlineDPO(OnlineDPOArgs, RewardedSpec):
     """DPO with TRL's experimental ``OnlineDPOTrainer`` on pairs of the model's own answers, ranked by rewards."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=2,
+        head="full",
+        reference="kept",
+        passes=_passes,
+        answers=_answers,
+        side_models=judges,
+        free_batch=False,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=False,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=False,
+        reads_images=False,
+        simulated_step=None,
+    )
+
+    LOGS_FROM_REWARDS: ClassVar[bool] = False
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.REWARDS,
+        "max_completion_length": "max_new_tokens",
+        "response_length": "max_new_tokens",
+    }
 
     method: Literal["online_dpo"] = "online_dpo"
 

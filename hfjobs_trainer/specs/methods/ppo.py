@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.extras import ScoredSpec
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Answers, Passes, SideModel, Training
 from hfjobs_trainer.specs.trl_args.ppo import PPOArgs
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import PPOFields
 
 # Fewest answers whose rewards PPOTrainer of TRL 1.12 scales to unit variance.
 WHITENED = 8
+
+
+def _passes(spec: PPO) -> Passes:
+    return Passes(trained=float(spec.num_ppo_epochs), frozen=2.0, mini_batches=spec.num_mini_batches)
+
+
+def _answers(spec: PPO) -> Answers:
+    return Answers("response_length", spec.response_length, total=spec.total_episodes, keeps_logits=True)
+
+
+def _side_models(spec: PPO) -> tuple[SideModel, ...]:
+    revision = spec.reward_model_revision
+    reward = SideModel("reward model", "reward_model", spec.reward_model, "reward_model", revision)
+    # three passes for the training of each epoch, and one that foresees the scores
+    value = SideModel(
+        "value model",
+        "value_model",
+        spec.value_model,
+        "value_model" if spec.value_model else "reward_model",
+        spec.value_model_revision if spec.value_model else revision,
+        passes=1.0 + 3 * spec.num_ppo_epochs,
+        held="trained",
+    )
+    return reward, value
 
 
 @method(
@@ -37,6 +62,48 @@ class PPO(PPOArgs, ScoredSpec):
     its answers, and a value model that learns to foresee the score. All read the same tokens, so they need the same
     tokenizer.
     """
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=1,
+        head="full",
+        reference="kept",
+        passes=_passes,
+        answers=_answers,
+        side_models=_side_models,
+        free_batch=False,
+        least_per_device=1,
+        recomputes=False,
+        evaluates_loss=False,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=False,
+        reads_images=False,
+        simulated_step=None,
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        "sft_model_path": "model",
+        "reward_funcs": "reward_model, or hft.GRPO for functions",
+        "max_seq_length": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "max_seq_len": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "max_length": "response_length",
+        "reward_model_name_or_path": "reward_model",
+        "ref_model": "nothing: the reference is the model that the policy starts from",
+        "value_model_path": "value_model",
+        "max_new_tokens": "response_length",
+        "max_completion_length": "response_length",
+        "beta": "kl_coef",
+        "epsilon": "cliprange",
+        "num_iterations": "num_ppo_epochs",
+        "ppo_epochs": "num_ppo_epochs",
+        "mini_batch_size": "num_mini_batches",
+        "init_kl_coef": "kl_coef",
+        **dict.fromkeys(
+            ("local_batch_size", "local_mini_batch_size", "micro_batch_size", "num_total_batches", "world_size"),
+            "nothing: the trainer computes it",
+        ),
+        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script creates the adapter"),
+    }
 
     method: Literal["ppo"] = "ppo"
 
@@ -226,6 +293,6 @@ def options_are_keywords(context: Context[PPO]) -> Iterator[Found]:
 
 def _batch(context: Context[PPO]) -> int:
     """Answers that one GPU generates at once."""
-    spec, arguments = context.spec, context.arguments
-    per_device = arguments.get("per_device_train_batch_size", spec.per_device_train_batch_size)
-    return per_device * arguments.get("gradient_accumulation_steps", spec.gradient_accumulation_steps)
+    spec = context.spec
+    per_device = context.argument("per_device_train_batch_size", spec.per_device_train_batch_size)
+    return per_device * context.argument("gradient_accumulation_steps", spec.gradient_accumulation_steps)

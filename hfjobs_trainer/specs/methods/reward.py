@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Training, one_pass
 from hfjobs_trainer.specs.trl_args.reward import RewardArgs
 
 if TYPE_CHECKING:
@@ -17,6 +20,26 @@ if TYPE_CHECKING:
 @method("reward", label="Reward", trainer="RewardTrainer", config="RewardConfig", lora_task="SEQ_CLS")
 class Reward(RewardArgs, TrainSpec):
     """Reward modelling with ``trl.RewardTrainer``: a model that scores answers, from pairs of them."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=2,
+        head="none",
+        reference="none",
+        passes=one_pass,
+        answers=None,
+        side_models=None,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=True,
+        packs=False,
+        drops_long_rows=True,
+        bf16_adapter=True,
+        reads_images=False,
+        simulated_step="scores",
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = names.ONE_LENGTH
 
     method: Literal["reward"] = "reward"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from hfjobs_trainer.specs.extras import RewardedSpec
+from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs.extras import RewardedSpec, group_answers, judges
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Passes, Training
 from hfjobs_trainer.specs.trl_args.rloo import RLOOArgs
 
 if TYPE_CHECKING:
@@ -14,9 +17,39 @@ if TYPE_CHECKING:
     from hfjobs_trainer.submitters import RLOOFields
 
 
+def _passes(spec: RLOO) -> Passes:
+    return Passes(frozen=(1.0 + float(bool(spec.beta))) / spec.num_iterations)
+
+
 @method("rloo", label="RLOO", trainer="RLOOTrainer", config="RLOOConfig")
 class RLOO(RLOOArgs, RewardedSpec):
     """REINFORCE leave-one-out with ``trl.RLOOTrainer``: the model's own answers, scored by rewards."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=1,
+        head="fused",
+        reference="beta",
+        passes=_passes,
+        answers=group_answers,
+        side_models=judges,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=False,
+        packs=False,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=True,
+        simulated_step="policy_gradient",
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.ANSWERS,
+        **names.REWARDS,
+        **names.POLICY,
+        "rloo_k": "num_generations",
+        "normalize_reward": "normalize_advantages",
+    }
 
     method: Literal["rloo"] = "rloo"
 

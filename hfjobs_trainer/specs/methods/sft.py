@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.context import Context
 from hfjobs_trainer.specs.inputs import data_inputs, need_columns
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.training import Training, one_pass
 from hfjobs_trainer.specs.trl_args.sft import SFTArgs
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hfjobs_trainer.planning.context import Context
     from hfjobs_trainer.submitters import SFTFields
 
 
 @method("sft", label="SFT", trainer="SFTTrainer", config="SFTConfig")
 class SFT(SFTArgs, TrainSpec):
     """Supervised fine-tuning with ``trl.SFTTrainer`` on texts, conversations, or prompts with completions."""
+
+    TRAINING: ClassVar[Training] = Training(
+        sequences=1,
+        head="fused",
+        reference="none",
+        passes=one_pass,
+        answers=None,
+        side_models=None,
+        free_batch=True,
+        least_per_device=1,
+        recomputes=True,
+        evaluates_loss=True,
+        packs=True,
+        drops_long_rows=False,
+        bf16_adapter=True,
+        reads_images=True,
+        simulated_step="next_token",
+    )
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        **names.ONE_LENGTH,
+        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
+        "num_of_sequences": "packing",
+        "dataset_batch_size": "nothing: TRL dropped it",
+    }
 
     method: Literal["sft"] = "sft"
 
@@ -108,7 +135,7 @@ def assistant_loss_needs_conversations(context: Context[SFT]) -> Iterator[Found]
     """
     if not context.spec.assistant_only_loss:
         return
-    for data in data_inputs(context):
+    for data in data_inputs(context.spec, context.facts):
         columns = set(need_columns(data))
         if not columns & {"messages", "conversations"} and not {"prompt", "completion"} <= columns:
             why = f"{data.id} has no conversations: its columns are {', '.join(need_columns(data))}"
@@ -136,7 +163,7 @@ def prompt_needs_a_completion(context: Context[SFT]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=hft.Dataset(id="HuggingFaceH4/ultrachat_200k", columns={"prompt": "first"}))
         ```
     """
-    known = [data for data in data_inputs(context) if data.exists is not False]
+    known = [data for data in data_inputs(context.spec, context.facts) if data.exists is not False]
     for data in known:
         columns = set(data.columns or ())
         fits = any(set(names) <= columns for names in context.spec.dataset_formats())
@@ -172,7 +199,7 @@ def completion_loss_needs_completions(context: Context[SFT]) -> Iterator[Found]:
     """
     if not context.spec.completion_only_loss:
         return
-    for data in data_inputs(context):
+    for data in data_inputs(context.spec, context.facts):
         columns = set(need_columns(data))
         if not {"prompt", "completion"} <= columns:
             talks = columns & {"messages", "conversations"}

@@ -1,0 +1,54 @@
+"""A bad and a good example for each problem of the form of a spec or of its file, which no rule finds: for rules.md.
+
+A test evaluates them: the bad one has a problem of its code, the good one none. ``FILES`` are the files that they name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An expression that has the problem, and one that has not."""
+
+    bad: str
+    good: str
+
+
+_RUN = 'model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara"'
+_TRL = "trl sft --model_name_or_path Qwen/Qwen2.5-0.5B --dataset_name trl-lib/Capybara"
+
+EXAMPLES: dict[str, Example] = {
+    "SPEC001": Example(
+        'hft.check({"model": "Qwen/Qwen2.5-0.5B", "dataset": "trl-lib/Capybara"})',
+        'hft.check({"method": "sft", "model": "Qwen/Qwen2.5-0.5B", "dataset": "trl-lib/Capybara"})',
+    ),
+    "SPEC002": Example('hft.SFT(model="Qwen/Qwen2.5-0.5B")', f"hft.SFT({_RUN})"),
+    "SPEC003": Example(f'hft.SFT({_RUN}, eval_strategy="step")', f'hft.SFT({_RUN}, eval_strategy="steps")'),
+    "SPEC004": Example(f"hft.SFT({_RUN}, learnin_rate=2e-5)", f"hft.SFT({_RUN}, learning_rate=2e-5)"),
+    "SPEC005": Example(f"hft.SFT({_RUN}, max_seq_length=2048)", f"hft.SFT({_RUN}, max_length=2048)"),
+    "SPEC006": Example(
+        f'hft.SFT({_RUN}, hub_token="...")', f"hft.SFT({_RUN})  # with HF_TOKEN set, or after `hf auth login`"
+    ),
+    "SPEC007": Example(
+        f'hft.SFT({_RUN}, run_name="first", tracking=hft.Tracking(name="second"))',
+        f'hft.SFT({_RUN}, tracking=hft.Tracking(name="second"))',
+    ),
+    "LOAD001": Example('hft.load("stf.yaml")  # a typo: there is no such file', 'hft.load("sft.yaml")'),
+    "LOAD002": Example('hft.load("train.py")  # a script that was not rendered', 'hft.load("sft.yaml")'),
+    "LOAD003": Example('hft.load("trl vllm-serve --model Qwen/Qwen2.5-0.5B")', f'hft.load("{_TRL}")'),
+    "LOAD004": Example(
+        'hft.load("my.yaml")  # written for `trl`, and neither the file nor its name says for which method',
+        'hft.load("my.yaml", method="sft")',
+    ),
+    "LOAD005": Example(f'hft.load("{_TRL} --lora_r 32")', f'hft.load("{_TRL} --use_peft --lora_r 32")'),
+}
+"""Examples by code."""
+
+FILES: dict[str, str] = {
+    "sft.yaml": "method: sft\nmodel: Qwen/Qwen2.5-0.5B\ndataset: trl-lib/Capybara\n",
+    "my.yaml": "model_name_or_path: Qwen/Qwen2.5-0.5B\ndataset_name: trl-lib/Capybara\n",
+    "train.py": "print('training')\n",
+}
+"""Texts of the files by name."""

@@ -1,0 +1,104 @@
+"""Where the metrics go: what each tracker calls a project, a run and a group, and what it needs to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hfjobs_trainer.planning.names import basename, slug
+from hfjobs_trainer.planning.plan import Decide
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.facts.backends import BackendTraits
+    from hfjobs_trainer.specs.groups import Tracking
+
+SPACE_NAME = "trackio"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracker:
+    """A tracker beside trackio.
+
+    Attributes:
+        secret: Environment variable without which a rented machine cannot reach it; ``None`` if there is none.
+        unless: Variables and values of the spec's ``env`` that make the secret needless.
+    """
+
+    secret: str | None = None
+    unless: tuple[tuple[str, str], ...] = ()
+
+
+TRACKERS: Mapping[str, Tracker] = {
+    "wandb": Tracker("WANDB_API_KEY", (("WANDB_MODE", "offline"), ("WANDB_MODE", "disabled"))),
+    "tensorboard": Tracker(),
+    # may carry a user name and a password
+    "mlflow": Tracker("MLFLOW_TRACKING_URI"),
+}
+"""Trackers by the name that ``report_to`` takes, which is their package's too."""
+
+
+def resolve_tracking(
+    given: Tracking,
+    output_dir: str,
+    repo: str | None,
+    namespace: str | None,
+    backend: BackendTraits,
+    decide: Decide,
+    subject: str = "model",
+) -> dict[str, Any] | None:
+    """Arguments of the script's ``track``; ``None`` without a tracker.
+
+    Args:
+        given: What the user set.
+        output_dir: Folder of the model.
+        repo: Repository to which the model is pushed, or ``None``.
+        namespace: Whose Space it is; ``None`` where unknown.
+        backend: Where the script will run.
+        decide: Called with every value that is chosen here.
+        subject: What the project is named after.
+    """
+    if given.report_to == "none":
+        return None
+    if given.report_to == "tensorboard":
+        # in the model's folder, so that it is pushed with the model and shown on its page
+        parts = [output_dir, "runs", *(slug(part) for part in (given.project, given.group, given.name) if part)]
+        return {"folder": decide("tracking", "/".join(parts), "TensorBoard reads files; these go with the model")}
+    project = given.project
+    if project is None:
+        name = slug(basename(repo or output_dir)) or "training"
+        project = decide("tracking.project", name, f"named after the {subject}")
+    run: dict[str, Any] = {"project": project, "name": given.name, "group": given.group}
+    if given.report_to != "trackio":
+        return run
+    space = given.space_id
+    if space is None and not backend.keeps_files and namespace is not None:
+        why = "your dashboard, kept when the machine is gone"
+        space = decide("tracking.space_id", f"{namespace}/{SPACE_NAME}", why)
+    elif space is not None and "/" not in space and namespace is not None:
+        space = f"{namespace}/{space}"
+    bucket = {"bucket_id": given.bucket_id} if given.bucket_id is not None else {}
+    return {**run, "space_id": space, **bucket, "private": given.private}
+
+
+def tracking_arguments(reporter: str, tracking: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Arguments of the trainer's config that say the same as the script's ``track``."""
+    arguments: dict[str, Any] = {"report_to": reporter}
+    if tracking is None:
+        return arguments
+    if reporter == "trackio":
+        # without False, transformers makes a public static Space of its own when it pushes
+        arguments |= {"project": tracking["project"], "trackio_static_space_id": False}
+    for name, key in (("run_name", "name"), ("trackio_space_id", "space_id"), ("trackio_bucket_id", "bucket_id")):
+        if tracking.get(key) is not None:
+            arguments[name] = tracking[key]
+    return arguments
+
+
+def tracking_secrets(reporter: str, env: Mapping[str, str], backend: BackendTraits) -> tuple[str, ...]:
+    """Names of the secrets with which a rented machine reaches the tracker; here, the environment is the user's own."""
+    tracker = TRACKERS.get(reporter)
+    if not backend.rents or tracker is None or tracker.secret is None:
+        return ()
+    known = tracker.secret in env or any(env.get(name) == value for name, value in tracker.unless)
+    return () if known else (tracker.secret,)

@@ -1,0 +1,93 @@
+"""Which rules concern a spec, and what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
+from typing import Never, cast
+
+from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.facts.backends import BackendTraits
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.rules import load_rules
+from hfjobs_trainer.planning.understand import understand
+from hfjobs_trainer.problems import RULES, MissingFact, Problem, Rule, Stage, Unchecked
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+from hfjobs_trainer.specs.registry import METHODS, lineage
+from hfjobs_trainer.specs.unparsed import Unparsed, provide_check
+
+STAGES: tuple[Stage, ...] = ("spec", "run")
+
+
+def all_rules() -> Mapping[str, Rule[Never]]:
+    """Every rule of the package by code, in the order of the codes; loads every method."""
+    load_rules()
+    for name in METHODS:
+        METHODS[name]
+    return dict(sorted(RULES.items()))
+
+
+def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
+    """The rules that concern a spec class, in the order of their codes; loads no other method than its own."""
+    load_rules()
+    methods = frozenset(lineage(spec))
+    trains = issubclass(spec, TrainSpec)
+    for _, rule in sorted(RULES.items()):
+        if not methods.isdisjoint(rule.methods) if rule.methods else trains or rule.scripts:
+            yield rule
+
+
+def run_rules(
+    context: Context[JobSpec], stage: Stage, unparsed: Set[str] = frozenset()
+) -> tuple[list[Problem], list[Unchecked]]:
+    """Apply every rule of ``stage`` that concerns the spec.
+
+    Args:
+        context: Handed to each rule.
+        stage: Which rules to run.
+        unparsed: Fields that did not parse and that the spec lacks: a rule that looks at one of them says nothing.
+    """
+    problems: list[Problem] = []
+    unchecked: list[Unchecked] = []
+    for rule in rules_for(type(context.spec)):
+        if rule.stage != stage:
+            continue
+        # its methods say that this is the class of spec that it was written for
+        check = cast("Rule[Context[JobSpec]]", rule).check
+        try:
+            # one by one: what was found before a fact was missed counts
+            for found in check(context):
+                if found.path.split(".")[0] not in unparsed:
+                    problems.append(Problem(rule.code, *found, severity=rule.severity, scope=rule.scope))  # noqa: PERF401
+        except MissingFact as missing:
+            unchecked.append(Unchecked(rule.code, str(missing)))
+        except Unparsed:
+            continue
+    return problems, unchecked
+
+
+def check(context: Context[JobSpec]) -> tuple[tuple[Problem, ...], tuple[Unchecked, ...]]:
+    """What is wrong, and which rules lacked a fact; where no machine is rented, only what concerns the script."""
+    problems: list[Problem] = []
+    unchecked: list[Unchecked] = []
+    for stage in STAGES:
+        found, lacking = run_rules(context, stage)
+        problems += found
+        unchecked += lacking
+    if context.backend.rents:
+        return tuple(problems), tuple(unchecked)
+    here = tuple(problem for problem in problems if problem.scope == "script")
+    return here, tuple(item for item in unchecked if RULES[item.code].scope == "script")
+
+
+def check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> list[Problem]:
+    """What the rules say of the fields that did parse; see ``specs.unparsed``."""
+    understood = None
+    if isinstance(spec, TrainSpec):
+        with suppress(Unparsed):
+            understood = understand(spec, Facts())
+    problems, _ = run_rules(Context(spec, backend=backend, understood=understood), "spec", unparsed)
+    return [problem for problem in problems if problem.scope == "script" or backend.rents]
+
+
+provide_check(check_parsed)

@@ -1,0 +1,152 @@
+"""What training costs per token: arithmetic, and bytes that are moved, whatever the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.hardware.gpus import Tuning
+from hfjobs_trainer.planning.memory.closed_form import PACKED_BYTES, Workload
+from hfjobs_trainer.planning.model.optimizers import runs_unfused, state_bytes
+from hfjobs_trainer.planning.model.shape import BYTES, Shape, adapted_linears, shape_of
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """What one token costs in the model that is trained, and in those beside it.
+
+    Attributes:
+        tuning: All weights, an adapter, or an adapter on quantized weights.
+        layers: Decoder layers.
+        body: Parameters outside embedding and head by which a token is multiplied: of experts, the active ones.
+        head: Those of the head.
+        attention: Width of the queries of all layers together.
+        parameters: All parameters.
+        read_bytes: Bytes of the weights as the arithmetic reads them, once per pass.
+        cast_bytes: Bytes moved per pass to turn the weights into that form: dequantized, or cast to half precision.
+        link_bytes: Bytes of the weights when GPUs send them to each other.
+        trained: Parameters that are trained.
+        gradient_bytes: Bytes of their gradients.
+        optimizer_bytes: Bytes moved by one optimizer step.
+        state_bytes: Bytes of the optimizer's moments in a checkpoint.
+        cache_bytes: Bytes of keys and values of one token.
+        other_body, other_attention: As ``body`` (with the head) and ``attention``, summed over the forward passes of
+            other models.
+        other_bytes, other_layers: Their weights and layers.
+        experts: Whether there are experts.
+        assumed: What is guessed.
+    """
+
+    tuning: Tuning
+    layers: int
+    body: float
+    head: float
+    attention: float
+    parameters: float
+    read_bytes: float
+    cast_bytes: float
+    link_bytes: float
+    trained: float
+    gradient_bytes: float
+    optimizer_bytes: float
+    state_bytes: float
+    cache_bytes: float
+    other_body: float = 0.0
+    other_attention: float = 0.0
+    other_bytes: float = 0.0
+    other_layers: float = 0.0
+    experts: bool = False
+    assumed: tuple[str, ...] = ()
+
+    def forward(self, context: float) -> float:
+        """FLOPs of a forward pass per token, in a sequence of ``context`` tokens: 2 per parameter, and attention.
+
+        A token attends to half of the sequence on average; scores and values take 2 FLOPs each per query dimension.
+        """
+        return 2 * (self.body + self.head + self.attention * context)
+
+    def training(self, context: float, *, recomputes: bool) -> float:
+        """FLOPs of a forward and a backward pass per token.
+
+        The backward pass costs one forward for the gradient of the activations and, where weights are trained, one for
+        theirs; attention has no weights and costs two. Checkpointing adds a forward pass of the layers.
+        """
+        linear = 2 * (self.body + self.head)
+        both = self.tuning == "full"
+        adapter = 0.0 if both else 6 * self.trained
+        again = 2 * (self.body + self.attention * context) if recomputes else 0.0
+        return linear * (3 if both else 2) + 6 * self.attention * context + adapter + again
+
+    def others(self, context: float) -> float:
+        """FLOPs of the forward passes of other models per token."""
+        return 2 * (self.other_body + self.other_attention * context)
+
+
+def arithmetic_of(workload: Workload) -> Arithmetic | None:
+    """What a workload's model costs per token; ``None`` if its size is unknown."""
+    model, shape = workload.model, shape_of(workload.model)
+    if shape is None:
+        return None
+    adapts = workload.tuning == "lora"
+    width = BYTES[workload.dtype]
+    computes = 2.0 if workload.mixed_precision else width
+    moved = BYTES["float32"] + computes if computes < width else 0.0
+    cast, stored = moved * shape.body, min(width, computes) * shape.parameters
+    if workload.quantization is not None:
+        packed, within = PACKED_BYTES[workload.quantization], _quantized(shape)
+        # read as they are packed, and written as they are multiplied
+        cast, stored = (packed + computes) * within, packed * within + width * (shape.parameters - within)
+    trained = _trained(workload, shape)
+    trained_width = width
+    if adapts:
+        trained_width = float(workload.stack.adapter_bytes or (4 if workload.quantization is None else 2))
+    gradients = trained * trained_width
+    states = state_bytes(
+        workload.optim, trained=trained, gradients=gradients, embedding=0.0 if adapts else float(shape.embedding)
+    )
+    active = active_body(model, shape)
+    return Arithmetic(
+        tuning="full" if not adapts else "lora" if workload.quantization is None else "qlora",
+        layers=shape.layers,
+        body=active,
+        head=0.0 if workload.head == "none" else float(shape.embedding),
+        attention=float(shape.layers * shape.query),
+        parameters=float(shape.parameters),
+        read_bytes=computes * shape.parameters,
+        cast_bytes=cast,
+        link_bytes=stored,
+        trained=trained,
+        gradient_bytes=gradients,
+        # weights and states are read and written, gradients read; unfused, about twice as often: assumed
+        optimizer_bytes=(3 * gradients + 2 * states) * (2 if runs_unfused(workload.optim) else 1),
+        state_bytes=states,
+        cache_bytes=2 * computes * shape.layers * shape.key_value,
+        experts=shape.experts > 0,
+        assumed=(f"{', '.join(shape.assumed)} of the model",) if shape.assumed else (),
+    )
+
+
+def active_body(model: ModelFacts, shape: Shape) -> float:
+    """Parameters outside embedding and head by which one token is multiplied: experts it is not routed to are left out.
+
+    An expert has as many matrices as an MLP, of the hidden size by its inner width.
+    """
+    if not shape.experts:
+        return float(shape.body)
+    layers = shape.layers - (model.num_dense_layers or 0)
+    idle = max(0, shape.experts - shape.experts_per_token)
+    return max(0.0, shape.body - float(layers * idle * (3 if shape.gated else 2) * shape.hidden * shape.expert_ffn))
+
+
+def _quantized(shape: Shape) -> float:
+    """Parameters that bitsandbytes packs: the matrices of the layers, not the experts."""
+    return float(min(shape.body, shape.layers * sum(inputs * outputs for inputs, outputs in shape.linears.values())))
+
+
+def _trained(workload: Workload, shape: Shape) -> float:
+    if workload.tuning == "full":
+        return float(shape.parameters)
+    adapted = adapted_linears(shape, workload.lora_targets, workload.model.model_type)
+    adapter = shape.layers * workload.lora_r * sum(inputs + outputs for inputs, outputs in adapted.values())
+    whole = {"embed_tokens", "lm_head", "score"} & {name.rsplit(".", 1)[-1] for name in workload.modules_to_save}
+    return float(adapter + len(whole - {"score"}) * shape.embedding)

@@ -1,0 +1,115 @@
+"""How long a run takes and what it costs, before it starts.
+
+``benchmarks/duration.py`` scores the training part against published speeds; generation, start and checkpoints rest on
+few measurements or none, and ``DurationEstimate.assumed`` says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hfjobs_trainer.planning.duration.pace import EXPECTED, FAST, SLOW, Pace, Setup
+from hfjobs_trainer.planning.duration.ranges import Range
+from hfjobs_trainer.planning.duration.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class DurationEstimate:
+    """How long a run takes and what it costs.
+
+    Attributes:
+        steps: Optimizer steps, as expected.
+        tokens: Tokens that are trained on, padding left out.
+        tokens_per_second: Those over the seconds of the training part, all GPUs together.
+        seconds: The whole run, from the start of the machine.
+        parts: Seconds of each part: ``"start"``, ``"data"``, ``"training"``, ``"generation"``, ``"evaluation"``,
+            ``"checkpoints"``, ``"push"``; of those that the run has.
+        usd: Cost, US dollars: started minutes are billed as whole ones.
+        assumed: What is guessed rather than known.
+    """
+
+    steps: int
+    tokens: Range
+    tokens_per_second: Range
+    seconds: Range
+    parts: Mapping[str, Range]
+    usd: Range
+    assumed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"about {self.seconds.as_duration()}, {self.usd.as_usd()}, {self.steps:,} steps"]
+        width = max(len(name) for name in self.parts)
+        lines += [f"  {name:<{width}}  {part.as_duration()}" for name, part in self.parts.items()]
+        return "\n".join([*lines, *(f"  assumed: {what}" for what in self.assumed)])
+
+
+def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
+    """How long ``work`` takes on ``setup``, and what that costs.
+
+    Every bound of the result takes the bound of all that it follows from, so the range is wider than chance would
+    make it.
+    """
+    rate = setup.usd_per_hour
+    low, expected, high = paces = [Pace(work, setup, case) for case in (FAST, EXPECTED, SLOW)]
+    least, likely, most = (_seconds(pace) for pace in paces)
+    parts = {name: Range(least[name], likely[name], most[name]) for name in likely}
+    totals = [sum(each.values()) for each in (least, likely, most)]
+    training = parts["training"]
+    pairs = ((low.tokens, training.low), (expected.tokens, training.expected), (high.tokens, training.high))
+    speeds = [tokens / spent if spent else 0.0 for tokens, spent in pairs]
+    return DurationEstimate(
+        steps=expected.steps,
+        tokens=Range(low.tokens, expected.tokens, high.tokens),
+        tokens_per_second=Range(min(speeds), speeds[EXPECTED], max(speeds)),
+        seconds=Range(*totals),
+        parts=parts,
+        usd=Range(*(billed_usd(seconds, rate) for seconds in totals)),
+        assumed=(*work.assumed, *_assumed(work, setup)),
+    )
+
+
+def expected_seconds(work: Work, setup: Setup) -> tuple[float, float]:
+    """Expected US dollars and seconds alone: what ``estimate_duration`` says of them, at a third of its cost."""
+    seconds = sum(_seconds(Pace(work, setup, EXPECTED)).values())
+    return billed_usd(seconds, setup.usd_per_hour), seconds
+
+
+def _seconds(pace: Pace) -> dict[str, float]:
+    """Seconds of each part that the run has."""
+    work = pace.work
+    found = {"start": pace.start(), "data": pace.data(), "training": pace.training()}
+    if work.generation is not None:
+        found["generation"] = pace.generation()
+    if work.eval_rows:
+        found["evaluation"] = pace.evaluation()
+    found["checkpoints"] = pace.checkpoints()
+    if work.push_bytes:
+        found["push"] = pace.push()
+    return found
+
+
+def billed_usd(seconds: float, usd_per_hour: float) -> float:
+    """Cost of a run: every minute that has started is billed (huggingface/hub-docs docs/hub/jobs-pricing.md)."""
+    return math.ceil(seconds / 60) * usd_per_hour / 60
+
+
+def _assumed(work: Work, setup: Setup) -> list[str]:
+    """What the machine's part of the estimate rests on beside measurements."""
+    found: list[str] = []
+    costs, gpu = work.arithmetic, setup.gpu
+    share = gpu.utilisation[costs.tuning]
+    if share.assumed:
+        found.append(f"{share.expected:.0%} of the peak of {gpu.name} ({costs.tuning}), {share.source}")
+    if costs.experts:
+        found.append("experts reach half of a dense model's share of the peak")
+    if not work.half_precision:
+        found.append("float32 arithmetic is 12 times slower than half precision")
+    if setup.num_gpus > 1:
+        joined = "a network of 100 Gbit/s between the machines" if setup.nodes > 1 else f"links over {gpu.link}"
+        found.append(joined)
+    if work.generation is not None:
+        found.append(f"the speed at which {'vLLM' if work.generation.vllm else 'transformers'} writes answers")
+    found.append("start, packages, downloads, tokenizing, checkpoints and pushes at usual speeds")
+    return found

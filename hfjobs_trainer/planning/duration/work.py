@@ -1,0 +1,212 @@
+"""How much work a run is, whatever the machine: rows, tokens, passes, answers, evaluations, bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.arguments.precision import Precision
+from hfjobs_trainer.planning.duration.arithmetic import Arithmetic, active_body, arithmetic_of
+from hfjobs_trainer.planning.duration.lengths import PROMPT_TOKENS, UNBOUNDED_TOKENS, prompt_lengths
+from hfjobs_trainer.planning.duration.ranges import Range
+from hfjobs_trainer.planning.duration.rows import RowLengths, row_lengths
+from hfjobs_trainer.planning.layout import given_layout
+from hfjobs_trainer.planning.memory.workload import workload_of
+from hfjobs_trainer.planning.model.shape import BYTES, shape_of
+from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.specs.training import Passes
+
+# Share of the longest answer allowed that an answer has on average: some end early, some are cut off.
+ANSWER_SHARE = Range(0.15, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Answers that the model writes while it is trained.
+
+    Attributes:
+        answers: Answers per example of the batch: 2 where pairs are made of them, less than 1 where an answer is used
+            for several steps or only some batches are generated.
+        prompt: Tokens of a prompt.
+        answer: Tokens of an answer.
+        most: Most tokens of an answer.
+        vllm: Whether vLLM writes them, or transformers' ``generate``.
+        steps_together: Batches that are generated at once; ``None``: those of one optimizer step.
+    """
+
+    answers: float
+    prompt: Range
+    answer: Range
+    most: float
+    vllm: bool = False
+    steps_together: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work of a run, independent of the machine.
+
+    Attributes:
+        arithmetic: What one token costs.
+        passes: How often a sequence passes the model.
+        sequences: Sequences that one example of the batch becomes: 2 for pairs.
+        recomputes: Whether the trainer honours ``gradient_checkpointing``.
+        rows: Training rows, those held out left out; ``None`` if only ``max_steps`` says how long the run is.
+        examples_per_row: Examples of the batch that one row becomes in an epoch: the answers to a prompt.
+        lengths: Tokens of one sequence: prompt and answer together where answers are generated.
+        packed: Whether rows are packed into sequences of ``max_length``.
+        padded: Whether the rows of a batch are padded to its longest.
+        max_length: Tokens of a packed sequence; ``None`` without packing.
+        epochs: Passes over the rows.
+        max_steps: Optimizer steps, where the spec says; it wins over ``epochs``.
+        half_precision: Whether the arithmetic is bf16 or fp16.
+        generation: Answers written during training; ``None`` without.
+        eval_rows: Examples of one evaluation, as many of a prompt as it gets answers; 0 without, ``None`` if unknown.
+        eval_every: Optimizer steps between evaluations; below 1 a share of the run; ``None``: once an epoch.
+        eval_first: Whether there is one before training.
+        eval_batch_size: Rows at once on one GPU.
+        save_every: Optimizer steps between checkpoints, as ``eval_every``; 0: none but the last.
+        save_bytes: Bytes of one checkpoint.
+        download_bytes: Models that are downloaded first.
+        push_bytes: What is pushed to the Hub at the end; 0 if nothing is.
+        prepared_rows: Rows that are tokenized before training.
+        processes: Processes that tokenize.
+        vllm: Whether vLLM starts with the run.
+        assumed: What is guessed.
+    """
+
+    arithmetic: Arithmetic
+    passes: Passes
+    rows: float | None
+    lengths: RowLengths
+    sequences: int = 1
+    recomputes: bool = True
+    examples_per_row: float = 1.0
+    packed: bool = False
+    padded: bool = True
+    max_length: float | None = None
+    epochs: float = 1.0
+    max_steps: int | None = None
+    half_precision: bool = True
+    generation: Generation | None = None
+    eval_rows: float | None = 0.0
+    eval_every: float | None = None
+    eval_first: bool = False
+    eval_batch_size: int = 8
+    save_every: float | None = 0.0
+    save_bytes: float = 0.0
+    download_bytes: float = 0.0
+    push_bytes: float = 0.0
+    prepared_rows: float = 0.0
+    processes: int = 1
+    vllm: bool = False
+    assumed: tuple[str, ...] = ()
+
+
+def work_of(run: Run, precision: Precision, *, packing: bool = False) -> Work | None:
+    """The work of a run; ``None`` if something of ``run.unknown_work`` is missing.
+
+    Args:
+        run: The run; ``run.rows.lengths`` above all.
+        precision: What it computes in.
+        packing: Whether the planner packs its rows.
+    """
+    arithmetic = arithmetic_of(workload_of(run, precision, given_layout(run, 1)))
+    if arithmetic is None or run.unknown_work:
+        return None
+    assumed = list(arithmetic.assumed)
+    arithmetic = _with_others(run, precision, arithmetic, assumed)
+    rows, answers, evaluation = run.rows, run.answers, run.evaluation
+    packed = packing or rows.packed
+    lengths, generation = _lengths(run, assumed)
+    if evaluation.rows is None:
+        assumed.append("no time for evaluation: the rows of eval_dataset are not known")
+    if run.model.is_vision:
+        assumed.append("no tokens of images: only text is counted")
+    dtype = "float32" if precision.dtype == "auto" else precision.dtype
+    trained = arithmetic.gradient_bytes
+    saved = arithmetic.parameters * BYTES[dtype] if arithmetic.tuning == "full" else trained
+    return Work(
+        arithmetic=arithmetic,
+        passes=run.passes,
+        rows=rows.trained,
+        lengths=lengths,
+        sequences=run.training.sequences,
+        recomputes=run.training.recomputes,
+        examples_per_row=float(answers.group * answers.rounds) if answers else 1.0,
+        packed=packed,
+        padded=rows.padded and not packing,
+        max_length=rows.max_length if packed else None,
+        epochs=run.epochs,
+        max_steps=run.max_steps,
+        half_precision=precision.mixed != "fp32",
+        generation=generation,
+        eval_rows=evaluation.rows,
+        eval_every=evaluation.every,
+        eval_first=evaluation.first,
+        eval_batch_size=run.batch.eval_per_device,
+        save_every=run.saving.every,
+        save_bytes=saved + (arithmetic.state_bytes if run.saving.resumable else 0.0),
+        download_bytes=_download_bytes(run.model, arithmetic),
+        push_bytes=(arithmetic.parameters * 2 if run.merges else saved) if run.output.pushes else 0.0,
+        prepared_rows=0.0 if rows.streamed else (rows.total or 0.0),
+        processes=rows.processes,
+        vllm=run.vllm is not None,
+        assumed=tuple(dict.fromkeys(assumed)),
+    )
+
+
+def _with_others(run: Run, precision: Precision, arithmetic: Arithmetic, assumed: list[str]) -> Arithmetic:
+    """Add the forward passes of a teacher, a reward and a value model; unknown ones count as large as the model."""
+    width = BYTES.get(precision.frozen_dtype, 2.0)
+    for side, known in run.side_models:
+        model, shape = known, shape_of(known) if known is not None else None
+        if model is None or shape is None:
+            assumed.append(f"a {side.role} of the model's size")
+            model, shape = run.model, run.shape
+        if shape is None:
+            continue
+        head = float(shape.embedding) if side.head else 0.0
+        arithmetic = replace(
+            arithmetic,
+            other_body=arithmetic.other_body + side.passes * (active_body(model, shape) + head),
+            other_attention=arithmetic.other_attention + side.passes * shape.layers * shape.query,
+            other_bytes=arithmetic.other_bytes + width * shape.parameters,
+            other_layers=arithmetic.other_layers + side.passes * shape.layers,
+        )
+    return arithmetic
+
+
+def _lengths(run: Run, assumed: list[str]) -> tuple[RowLengths, Generation | None]:
+    """Tokens of a sequence, and what is generated of it."""
+    rows, answers = run.rows, run.answers
+    if answers is None:
+        # rows that packing splits lose nothing
+        limit = None if rows.splits else rows.max_length
+        lengths = row_lengths(rows.lengths, limit, rows.max_length or UNBOUNDED_TOKENS)
+        if lengths.assumed:
+            assumed.append(lengths.assumed)
+        return lengths, None
+    most = float(answers.most or UNBOUNDED_TOKENS)
+    prompts = row_lengths(prompt_lengths(rows.lengths), None, PROMPT_TOKENS)
+    if prompts.assumed:
+        assumed.append(prompts.assumed.replace("rows", "prompts", 1))
+    answer = ANSWER_SHARE * most
+    assumed.append(f"answers of {ANSWER_SHARE.expected:.0%} of {answers.bound}={most:,.0f} tokens")
+    if answers.assumed:
+        assumed.append(answers.assumed)
+    generation = Generation(
+        answers=answers.per_example * answers.share,
+        prompt=prompts.mean,
+        answer=answer,
+        most=most,
+        vllm=run.vllm is not None,
+        steps_together=answers.batches,
+    )
+    return RowLengths(prompts.mean + answer, prompts.spread, None), generation
+
+
+def _download_bytes(model: ModelFacts, arithmetic: Arithmetic) -> float:
+    """Bytes of the models as they lie on the Hub; half precision where their files do not say."""
+    total = arithmetic.parameters * BYTES.get(model.dtype or "", 2.0) if model.path is None else 0.0
+    return total + arithmetic.other_bytes

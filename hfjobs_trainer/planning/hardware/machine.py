@@ -1,0 +1,110 @@
+"""The machine that a run gets: its GPUs, how many of them train and how many serve, and its price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hfjobs_trainer.facts import Flavor, ModelFacts
+from hfjobs_trainer.planning.hardware.gpus import Gpu, find_gpu
+from hfjobs_trainer.planning.run import Run, Vllm
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a run is planned to be.
+
+    Attributes:
+        flavor: The flavor; ``None`` where none is known.
+        num_gpus: GPUs of one machine that train; 0 where the machine decides.
+        nodes: Machines that train.
+        server_gpus: GPUs of the run's own vLLM server; 0 without one.
+        usd_per_hour: Price of all machines, that of a server's node included, US dollars an hour; ``None`` if unknown.
+        is_rented: Whether it is a flavor of Hugging Face Jobs, which costs dollars.
+    """
+
+    flavor: Flavor | None = None
+    num_gpus: int = 0
+    nodes: int = 1
+    server_gpus: int = 0
+    usd_per_hour: float | None = None
+    is_rented: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name of its flavor."""
+        return self.flavor.name if self.flavor is not None else "unknown"
+
+    @property
+    def world_size(self) -> int:
+        """GPUs that train, over all machines; one on each where nobody knows better."""
+        return max(1, self.num_gpus) * self.nodes
+
+    @property
+    def gpu(self) -> Gpu | None:
+        """Figures of its GPU; ``None`` where unknown."""
+        return find_gpu(self.flavor.gpu or "") if self.flavor is not None else None
+
+    @property
+    def usable_gib(self) -> float | None:
+        """Memory of one GPU that torch reports as its total, GiB; ``None`` where unknown."""
+        return self.flavor.usable_gpu_memory_gib if self.flavor is not None else None
+
+
+NO_MACHINE = Machine()
+"""Where none is known."""
+
+
+def machine_of(run: Run, flavor: Flavor | None, *, is_rented: bool = True) -> Machine:
+    """The machine of this flavor as the run would use it."""
+    return Machine(
+        flavor=flavor,
+        num_gpus=training_gpus(run, flavor),
+        nodes=run.nodes,
+        server_gpus=server_gpus(run.vllm, run.model, flavor),
+        usd_per_hour=flavor.usd_per_hour * run.hardware.nodes if flavor is not None else None,
+        is_rented=is_rented,
+    )
+
+
+def training_gpus(run: Run, flavor: Flavor | None) -> int:
+    """GPUs of one machine that will train; 0 where no flavor is known."""
+    if flavor is None:
+        return 0
+    most = 1 if run.hardware.strategy == "single" else run.hardware.num_gpus or flavor.num_gpus
+    aside = run.vllm.gpus_set_aside if run.vllm is not None else 0
+    return min(max(flavor.num_gpus - aside, 1), flavor.num_gpus, most)
+
+
+def server_gpus(vllm: Vllm | None, model: ModelFacts, flavor: Flavor | None) -> int:
+    """GPUs that the run's own server has: as many as it is given; of a node of its own, as many as the model allows.
+
+    Returns:
+        0 where the script starts no server.
+    """
+    if vllm is None or not vllm.starts_server:
+        return 0
+    if vllm.apart and flavor is not None and not vllm.gpus_is_set:
+        return most_server_gpus(model, flavor) or vllm.gpus
+    return vllm.gpus
+
+
+def most_server_gpus(model: ModelFacts, flavor: Flavor) -> int | None:
+    """GPUs of this machine over which vLLM can spread the model; ``None`` where its attention heads are unknown.
+
+    TRL serves no second copy of a dense model (TRL 1.16: scripts/vllm_serve.py), so that the others idle.
+    """
+    return max((gpus for gpus in range(1, flavor.num_gpus + 1) if is_shared_by(model, gpus)), default=None)
+
+
+def is_shared_by(model: ModelFacts, gpus: int) -> bool:
+    """Whether vLLM can spread the model over so many GPUs; no where its attention heads are unknown.
+
+    Each gets as many heads and columns of the MLP, and whole heads of keys and values or copies of them (vLLM:
+    config/model.py, model_executor/layers/linear.py).
+    """
+    heads = model.num_attention_heads
+    if heads is None:
+        return False
+    keys = model.num_key_value_heads or heads
+    whole = (heads, model.intermediate_size or 0, model.moe_intermediate_size or 0)
+    return all(size % gpus == 0 for size in whole) and 0 in (keys % gpus, gpus % keys)

@@ -1,0 +1,99 @@
+"""Tables as text and as HTML, and the table of the hardware on offer."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from hfjobs_trainer.facts import Flavor, HardwareFacts
+from hfjobs_trainer.planning.hardware.catalogue import by_price, snapshot, suggest_flavors
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareTable:
+    """The flavors on offer, printable, and indexable by name.
+
+    Attributes:
+        rows: Every flavor, cheapest first.
+        source: Where the prices come from: ``"live"`` or ``"snapshot"`` and its date.
+    """
+
+    rows: tuple[Flavor, ...]
+    source: str
+
+    HEADER = ("flavor", "GPU", "GPUs", "GPU memory", "vCPU", "RAM", "disk", "$/h")
+
+    def __iter__(self) -> Iterator[Flavor]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> Flavor:
+        for row in self.rows:
+            if row.name == name:
+                return row
+        near = suggest_flavors(name, HardwareFacts(self.rows, self.source))
+        raise KeyError(f"no flavor {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                row.name,
+                row.gpu or "-",
+                str(row.num_gpus or "-"),
+                f"{row.gpu_memory_gb:g} GB" if row.gpu_memory_gb else "-",
+                str(row.vcpu),
+                f"{row.ram_gb:g} GB",
+                f"{row.disk_gb:g} GB",
+                f"{row.usd_per_hour:.2f}",
+            )
+            for row in self.rows
+        ]
+
+    @property
+    def _caption(self) -> str:
+        return f"prices: {self.source}; GPU memory is that of one GPU"
+
+    def __str__(self) -> str:
+        return as_text(self.HEADER, self._cells(), self._caption, right=self.HEADER[2:])
+
+    def _repr_html_(self) -> str:
+        return as_html(self.HEADER, self._cells(), self._caption)
+
+
+def hardware_table(hardware: HardwareFacts | None = None) -> HardwareTable:
+    """The flavors on offer as a table; the snapshot's if none are given."""
+    offered = hardware or snapshot()
+    return HardwareTable(tuple(sorted(offered.flavors, key=by_price)), offered.source)
+
+
+def describe_gpus(flavor: Flavor) -> str:
+    """Such as ``"4x NVIDIA L4"``."""
+    if flavor.gpu is None or not flavor.num_gpus:
+        return flavor.gpu or "no GPU"
+    return f"{flavor.num_gpus}x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu
+
+
+def as_text(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, *, right: Collection[str]) -> str:
+    """Aligned columns under a header, those named in ``right`` to the right; the caption is the last line."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+
+    def aligned(line: Sequence[str]) -> str:
+        cells = zip(header, line, widths, strict=True)
+        padded = [cell.rjust(width) if name in right else cell.ljust(width) for name, cell, width in cells]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([*map(aligned, lines), caption])
+
+
+def as_html(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """The same as an HTML table."""
+
+    def row(tag: str, cells: Iterable[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    head, body = row("th", header), "".join(row("td", cells) for cells in rows)
+    return f"<table><caption>{html.escape(caption)}</caption><thead>{head}</thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,58 @@
+"""Host memory and disk that a run needs of its machine."""
+
+from __future__ import annotations
+
+from hfjobs_trainer.facts import Flavor
+from hfjobs_trainer.planning.arguments.strategies import SHARDS_WEIGHTS
+from hfjobs_trainer.planning.estimate import Reason
+from hfjobs_trainer.planning.layout import Layout
+from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate
+
+# Host memory beyond the weights that a training process needs for Python, torch and the data set's pages, GB.
+PROCESS_RAM_GB = 3.0
+# Disk that the packages of a script take when installed (torch and the CUDA libraries above all), GB.
+PACKAGES_DISK_GB = 15.0
+
+CHECKPOINTS_KEPT = 2
+"""Checkpoints that are kept where the disk does not hold all: the newest, and another should that one be damaged."""
+
+
+def lacks_storage(
+    flavor: Flavor,
+    layout: Layout,
+    memory: MemoryEstimate,
+    weights_bytes: float,
+    checkpoints: float,
+    *,
+    resumable: bool = True,
+) -> Reason | None:
+    """What of host memory and disk is too small; ``None`` if both suffice or the flavor does not tell.
+
+    Args:
+        flavor: The machine.
+        layout: How the run is laid out on it.
+        memory: Memory of one GPU.
+        weights_bytes: The model as it is loaded, bytes.
+        checkpoints: Checkpoints that lie on the disk at once.
+        resumable: Whether a checkpoint holds the states of the optimizer as well.
+    """
+    weights_gb = weights_bytes / 1e9
+    processes = max(1, layout.num_gpus)
+    # each process loads the weights by way of host memory; where they are spread, one does for all
+    ram = weights_gb * (1 if memory.strategy in SHARDS_WEIGHTS else processes) + processes * PROCESS_RAM_GB
+    if flavor.ram_gb and ram > flavor.ram_gb:
+        return Reason(
+            "host memory", f"needs {ram:.0f} GB of host memory to load the weights, it has {flavor.ram_gb:g} GB"
+        )
+    spread = memory.num_gpus if memory.strategy in SHARDS_WEIGHTS else 1
+    trained = (memory.adapter * spread or weights_bytes) / 1e9
+    states = memory.optimizer_states * (memory.num_gpus if memory.strategy != "ddp" else 1) / 1e9
+    states = states if resumable else 0.0
+    # the download, the saved model, and the checkpoints
+    disk = PACKAGES_DISK_GB + 2 * weights_gb + max(1, checkpoints) * (trained + states)
+    if flavor.disk_gb and disk > flavor.disk_gb:
+        several = checkpoints > 1
+        kept = f"{checkpoints:.0f} checkpoints" if several else "one checkpoint"
+        text = f"needs {disk:.0f} GB of disk for the weights and {kept}, it has {flavor.disk_gb:g} GB"
+        return Reason("checkpoints" if several else "disk", text)
+    return None

@@ -1,0 +1,73 @@
+"""Bytes that an optimizer holds: its states, and what it needs during its step."""
+
+from __future__ import annotations
+
+# Optimizer states per parameter, of those libraries that keep them in float32 whatever the weights are.
+_FLOAT32_STATES = {
+    **dict.fromkeys(("lion_32bit", "paged_lion_32bit", "rmsprop_bnb", "rmsprop_bnb_32bit"), 1),
+    **dict.fromkeys(("ademamix", "paged_ademamix_32bit"), 3),
+    "paged_adamw_32bit": 2,
+}
+# Bytes of state per parameter of bitsandbytes' 8-bit optimizers; 2 for those that are not named here.
+_EIGHT_BIT_STATES = {
+    **dict.fromkeys(("lion_8bit", "paged_lion_8bit", "rmsprop_bnb_8bit"), 1),
+    **dict.fromkeys(("ademamix_8bit", "paged_ademamix_8bit"), 3),
+}
+# torch optimizers that, unfused, hold temporary values of each trained parameter during the step.
+_FOREACH = frozenset({"adamw_torch", "adagrad", "rmsprop"})
+
+
+def state_bytes(optim: str, *, trained: float, gradients: float, embedding: float) -> float:
+    """Bytes of an optimizer's states.
+
+    Args:
+        optim: Its name, as ``TrainingArguments.optim``.
+        trained: Parameters that are trained.
+        gradients: Bytes of all gradients: states that are like the weights take as much per moment.
+        embedding: Parameters of the embedding, if it is trained; 0 otherwise.
+    """
+    if optim == "adafactor":
+        # a row and a column instead of a matrix; transformers gives it no momentum
+        return 0.02 * trained
+    if optim in ("sgd", "lomo"):
+        return 0.0
+    if "8bit" in optim:
+        # the Trainer has bitsandbytes keep the embedding's states in float32
+        whole = 0.0 if "torch" in optim else embedding
+        return _EIGHT_BIT_STATES.get(optim, 2) * (trained + 3 * whole)
+    if "4bit" in optim:
+        return 1.0 * trained
+    if optim in _FLOAT32_STATES:
+        return 4.0 * _FLOAT32_STATES[optim] * trained
+    return (1 if optim in ("adagrad", "rmsprop") else 2) * gradients
+
+
+def is_bitsandbytes(optim: str) -> bool:
+    """Whether an optimizer is bitsandbytes' (transformers 5.23: ``trainer_optimizer.py``), or GaLore's upon it."""
+    ours = optim.startswith(("paged_", "lion_", "ademamix")) or "bnb" in optim
+    return ours or ("8bit" in optim and "torch" not in optim)
+
+
+def is_paged(optim: str) -> bool:
+    """Whether bitsandbytes puts the states into memory that the driver moves to the host when the GPU is full."""
+    return optim.startswith("paged_")
+
+
+def runs_unfused(optim: str) -> bool:
+    """Whether it runs through its values once per operation, and holds temporary ones meanwhile."""
+    return optim in _FOREACH
+
+
+def step_bytes(optim: str, *, gradients: float, embedding: float, copies: int = 1) -> float:
+    """Bytes that come and go during an optimizer's step.
+
+    Args:
+        optim: Its name.
+        gradients: Bytes of all gradients.
+        embedding: Parameters of the embedding, if it is trained; 0 otherwise.
+        copies: Values per trained parameter that unfused AdamW holds.
+    """
+    if runs_unfused(optim):
+        return copies * gradients
+    # of the largest matrix: its update and its square, in float32
+    return 8.0 * embedding if optim == "adafactor" else 0.0

@@ -1,0 +1,349 @@
+"""The shape of a transformer and its parameters, from the numbers of its ``config.json``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from hfjobs_trainer.facts import ModelFacts
+
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+"""Bytes of one weight by dtype."""
+
+# Families whose MLP has two matrices instead of three (no gate).
+_UNGATED = frozenset(
+    {"apertus", "bloom", "codegen", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj"}
+    | {"mpt", "nemotron", "opt", "phi", "starcoder2"}
+)
+# Families with a bias on the query, key and value projections.
+_QKV_BIAS = frozenset({"qwen", "qwen2", "qwen2_moe", "gpt_oss"})
+# Families with a norm on each head's queries and keys, as wide as one head.
+_QK_NORM = frozenset({"qwen3", "qwen3_moe", "gemma3", "gemma3_text", "apertus"})
+# Families with a norm on all queries and on all keys together.
+_WIDE_QK_NORM = frozenset({"olmo2", "olmo3"})
+# Families with one norm for both the attention and the MLP.
+_ONE_NORM = frozenset({"codegen", "gptj", "phi"})
+# Families whose GELU is written out in Python, which saves three tensors more (transformers 5.23: activations.py).
+_WRITTEN_GELU = frozenset({"codegen", "gpt2", "gptj", "phi"})
+# Families with a norm before and after both the attention and the MLP.
+_FOUR_NORMS = frozenset({"gemma2", "gemma3", "gemma3_text"})
+# Families whose norms multiply by their weight in float32.
+_FLOAT32_NORMS = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text", "olmo2", "olmo3"})
+# Families that transformers 5.23 runs with no other attention than eager or FlashAttention, and the bytes of a score.
+_EAGER_ONLY = frozenset({"gemma2", "gpt_oss"})
+_SCORE_BYTES = {"gemma2": 8, "gpt_oss": 10}
+# Families whose experts PEFT 0.21 adapts where a matrix of an MLP is named (utils/transformers_weight_conversion.py).
+_ADAPTED_EXPERTS = frozenset(
+    {"afmoe", "cohere2_moe", "deepseek_v2", "deepseek_v3", "deepseek_v32", "dots1", "ernie4_5_moe", "exaone_moe"}
+    | {
+        "flex_olmo",
+        "glm4_moe",
+        "glm4_moe_lite",
+        "glm4v_moe",
+        "hunyuan_v1_moe",
+        "longcat_flash",
+        "minimax",
+        "minimax_m2",
+    }
+    | {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_omni_moe", "solar_open"}
+)
+# Families whose norms are torch's own LayerNorm, which saves its input as it is.
+_LAYER_NORM = frozenset(
+    {"bloom", "codegen", "falcon", "gptj", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "opt", "phi", "starcoder2"}
+)
+# Families with one matrix for queries, keys and values, those without rotary embeddings, and those with one matrix for
+# the gate and the MLP's input.
+_FUSED_QKV = frozenset(
+    {"baichuan", "bloom", "chatglm", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "phi3", "qwen"}
+)
+_UNTURNED = frozenset({"bloom", "gpt2", "gpt_bigcode", "mpt", "opt"})
+_FUSED_GATE = frozenset({"chatglm", "glm", "glm4", "phi3"})
+
+# What PEFT 0.21.2 adapts when it is given no target modules (peft/utils/constants.py). Others: the attention's queries
+# and values, which is what most of that table says.
+_DEFAULT_TARGETS = {
+    "phi": ("q_proj", "v_proj", "fc1", "fc2"),
+    "nemotron_h": ("q_proj", "k_proj", "v_proj", "o_proj"),
+    **dict.fromkeys(("bloom", "falcon", "gpt_neox", "mpt", "gpt2", "gpt_bigcode"), ("q_proj", "k_proj", "v_proj")),
+}
+
+# Other names of the same projections: one fused module counts as the projections that it holds.
+_SAME_AS = {
+    **dict.fromkeys(("qkv_proj", "query_key_value", "c_attn", "Wqkv", "W_pack"), ("q_proj", "k_proj", "v_proj")),
+    **dict.fromkeys(("out_proj", "wo"), ("o_proj",)),
+    **dict.fromkeys(("fc1", "dense_h_to_4h", "c_fc", "w1"), ("up_proj",)),
+    **dict.fromkeys(("fc2", "dense_4h_to_h", "w2"), ("down_proj",)),
+    "gate_up_proj": ("gate_proj", "up_proj"),
+    "w3": ("gate_proj",),
+}
+
+
+@dataclass(frozen=True, eq=False)  # without slots, for its cached properties; compared by identity, which is fast
+class Shape:
+    """The sizes from which memory follows; ``shape_of`` gives one for each model.
+
+    Attributes:
+        hidden: Width of the residual stream.
+        layers: Number of decoder layers.
+        heads: Attention heads.
+        query: Width of all queries together, heads times head size.
+        key_value: Width of all keys (and of all values) together.
+        ffn: Inner width of the MLP.
+        vocab: Size of the vocabulary.
+        tied: Whether the head shares the embedding's matrix.
+        gated: Whether the MLP has a gate.
+        experts: Experts of each layer that tokens are routed to; 0 in a dense model.
+        experts_per_token: Experts that one token is routed to.
+        expert_ffn: Inner width of one expert.
+        shared_ffn: Inner width of what every token passes beside its experts.
+        norms: Norms of one layer as wide as the residual stream.
+        head_norms: Whether each head's queries and keys are normed.
+        layer_norms: Whether norms are torch's LayerNorm.
+        float32_norms: Whether norms multiply by their weight in float32.
+        eager_only: Whether the matrix of scores is held unless FlashAttention is asked for.
+        score_bytes: Bytes of one held score: half-precision scores and probabilities, float32 ones between them, and a
+            copy where scores are capped or have sinks beside them.
+        written_gelu: Whether the activation is written out, which saves more tensors.
+        rotary: Whether queries and keys are turned by their position, which makes new tensors of them.
+        fused_qkv, fused_gate: Whether the projections of the attention, and those into the MLP, are one matrix.
+        parameters: Parameters of the whole model.
+        assumed: What is a guess, because the model's configuration does not say.
+    """
+
+    hidden: int
+    layers: int
+    heads: int
+    query: int
+    key_value: int
+    ffn: int
+    vocab: int
+    tied: bool
+    gated: bool
+    parameters: int
+    experts: int = 0
+    experts_per_token: int = 0
+    expert_ffn: int = 0
+    shared_ffn: int = 0
+    norms: int = 2
+    head_norms: bool = False
+    layer_norms: bool = False
+    float32_norms: bool = False
+    eager_only: bool = False
+    score_bytes: int = 6
+    written_gelu: bool = False
+    rotary: bool = True
+    fused_qkv: bool = False
+    fused_gate: bool = False
+    assumed: tuple[str, ...] = ()
+
+    @cached_property
+    def embedding(self) -> int:
+        """Parameters of the embedding, and of the head."""
+        return self.vocab * self.hidden
+
+    @cached_property
+    def ends(self) -> int:
+        """Parameters of the embedding and the head together."""
+        return self.embedding * (1 if self.tied else 2)
+
+    @cached_property
+    def active_ffn(self) -> int:
+        """Inner width of all that one token passes in a layer's MLP."""
+        return self.experts_per_token * self.expert_ffn + self.shared_ffn if self.experts else self.ffn
+
+    @cached_property
+    def expert_weights(self) -> int:
+        """Parameters of the experts of one layer."""
+        return self.experts * (3 if self.gated else 2) * self.hidden * self.expert_ffn
+
+    @cached_property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of each matrix of one layer; experts are no such matrices.
+
+        transformers 5 keeps the experts of a layer in tensors of three dimensions, which bitsandbytes does not quantize
+        (``integrations/moe.py``, ``integrations/bitsandbytes.py``).
+        """
+        h, q, kv = self.hidden, self.query, self.key_value
+        found = {"q_proj": (h, q), "k_proj": (h, kv), "v_proj": (h, kv), "o_proj": (q, h)}
+        f = self.shared_ffn if self.experts else self.ffn
+        if not f:
+            return found
+        return found | {"up_proj": (h, f), "down_proj": (f, h)} | ({"gate_proj": (h, f)} if self.gated else {})
+
+    @cached_property
+    def body(self) -> int:
+        """Parameters outside the embedding and the head."""
+        return max(0, self.parameters - self.ends)
+
+
+def count_parameters(model: ModelFacts) -> int | None:
+    """Parameters of a decoder by its configuration; ``None`` if a number is missing.
+
+    Exact for the Llama, Qwen2, Qwen3 and Gemma families; without the small biases of a few others.
+    """
+    h, f, layers, heads = model.hidden_size, model.intermediate_size, model.num_hidden_layers, model.num_attention_heads
+    if h is None or f is None or layers is None or heads is None or model.vocab_size is None:
+        return None
+    head_size = model.head_dim or h // heads
+    query, key_value = heads * head_size, (model.num_key_value_heads or heads) * head_size
+    matrices = 3 if _gated(model) else 2
+    layer = h * query + 2 * h * key_value + query * h + (4 if model.model_type in _FOUR_NORMS else 2) * h
+    if model.model_type in _QKV_BIAS:
+        layer += query + 2 * key_value
+    if model.model_type in _QK_NORM:
+        layer += 2 * head_size
+    if model.model_type in _WIDE_QK_NORM:
+        layer += query + key_value
+    dense = matrices * h * f
+    mlps = layers * dense
+    if model.num_experts:
+        expert, shared = model.moe_intermediate_size or f, model.shared_expert_intermediate_size or 0
+        routed = model.num_experts * (matrices * h * expert + h) + matrices * h * shared
+        without = min(layers, model.num_dense_layers or 0)
+        mlps = without * dense + (layers - without) * routed
+    return layers * layer + mlps + model.vocab_size * h * (1 if model.tie_word_embeddings else 2) + h
+
+
+@lru_cache(maxsize=1024)
+def shape_of(model: ModelFacts) -> Shape | None:
+    """The sizes of a model; ``None`` if neither its parameters nor its configuration are known.
+
+    What the configuration lacks is filled in with what transformers defaults to or, where only the number of
+    parameters is known, with the proportions of common models; ``assumed`` names what was guessed.
+    """
+    counted = count_parameters(model)
+    known = _without_stored_twice(model, counted)
+    if known is None:
+        return None
+    assumed: list[str] = []
+
+    def or_guess(name: str, value: int | None, guess: int) -> int:
+        if value is None:
+            assumed.append(name)
+        return value or max(1, guess)
+
+    vocab = or_guess("vocab_size", model.vocab_size, 151_936)
+    # From 128 numbers of width for each layer and an MLP of 7/2 of it, the proportions of Llama 7B to 70B: a layer has
+    # 4 * hidden^2 parameters, and 3.5 * hidden^2 for each matrix of its MLP.
+    depth = max(2, round((known / ((4 + 3.5 * (3 if _gated(model) else 2)) * 128**2)) ** (1 / 3)))
+    hidden = or_guess("hidden_size", model.hidden_size, 128 * depth)
+    layers = or_guess("num_hidden_layers", model.num_hidden_layers, depth)
+    heads = or_guess("num_attention_heads", model.num_attention_heads, hidden // 128)
+    head_size = model.head_dim or max(1, hidden // heads)
+    ffn = or_guess("intermediate_size", model.intermediate_size, 7 * hidden // 2)
+    if counted is not None and abs(known - counted) > 0.1 * counted:
+        assumed.append("layers other than the configuration says")
+    return Shape(
+        hidden=hidden,
+        layers=layers,
+        heads=heads,
+        query=heads * head_size,
+        key_value=(model.num_key_value_heads or heads) * head_size,
+        ffn=ffn,
+        vocab=vocab,
+        tied=bool(model.tie_word_embeddings),
+        gated=_gated(model),
+        parameters=known,
+        experts=model.num_experts or 0,
+        experts_per_token=(model.num_experts_per_tok or 1) if model.num_experts else 0,
+        expert_ffn=(model.moe_intermediate_size or ffn) if model.num_experts else 0,
+        shared_ffn=model.shared_expert_intermediate_size or 0,
+        norms=4 if model.model_type in _FOUR_NORMS else 1 if model.model_type in _ONE_NORM else 2,
+        head_norms=model.model_type in _QK_NORM or model.model_type in _WIDE_QK_NORM,
+        written_gelu=model.model_type in _WRITTEN_GELU,
+        layer_norms=model.model_type in _LAYER_NORM,
+        float32_norms=model.model_type in _FLOAT32_NORMS,
+        eager_only=model.model_type in _EAGER_ONLY,
+        score_bytes=_SCORE_BYTES.get(model.model_type or "", 6),
+        rotary=model.model_type not in _UNTURNED,
+        fused_qkv=model.model_type in _FUSED_QKV,
+        fused_gate=model.model_type in _FUSED_GATE,
+        assumed=tuple(assumed),
+    )
+
+
+def adapted_linears(
+    shape: Shape, targets: Sequence[str] | str | None, model_type: str | None = None
+) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of the matrices of one layer that LoRA adapts.
+
+    Args:
+        shape: The model.
+        targets: ``target_modules`` as PEFT takes them: names, a regular expression, ``"all-linear"``, or ``None`` for
+            PEFT's choice. Names that no layer has are passed over; if none is left, all matrices count.
+        model_type: Decides PEFT's choice.
+    """
+    linears = shape.linears
+    if targets is None:
+        targets = _DEFAULT_TARGETS.get(model_type or "", ("q_proj", "v_proj"))
+    if targets == "all-linear":
+        return _joined(shape, linears)
+    if isinstance(targets, str):
+        chosen = {name for name in linears if _matches(targets, name)}
+    else:
+        last = [target.rsplit(".", 1)[-1] for target in targets]
+        chosen = {name for target in last for name in _SAME_AS.get(target, (target,))}
+    return _joined(shape, {name: size for name, size in linears.items() if name in chosen} or linears)
+
+
+def adapts_experts(shape: Shape, targets: Sequence[str] | str | None, model_type: str | None) -> bool:
+    """Whether PEFT adapts the experts as well: in the families it knows, where a matrix of an MLP is named."""
+    if not shape.experts or model_type not in _ADAPTED_EXPERTS or targets is None:
+        return False
+    if isinstance(targets, str):
+        return targets == "all-linear" or any(_matches(targets, name) for name in ("gate_proj", "up_proj", "down_proj"))
+    return any(
+        target.rsplit(".", 1)[-1] in ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3") for target in targets
+    )
+
+
+def expert_adapter(shape: Shape, r: int) -> int:
+    """Parameters of the adapters of one layer's experts: gate and input share one, of twice the rank."""
+    return shape.experts * r * (3 * shape.hidden + 5 * shape.expert_ffn)
+
+
+def count_lora_parameters(model: ModelFacts, r: int, targets: Sequence[str] | str | None = None) -> int | None:
+    """Parameters of a LoRA adapter of rank ``r``; ``None`` if the model's size is unknown."""
+    shape = shape_of(model)
+    if shape is None:
+        return None
+    adapted = adapted_linears(shape, targets, model.model_type)
+    experts = expert_adapter(shape, r) if adapts_experts(shape, targets, model.model_type) else 0
+    return shape.layers * (r * sum(inputs + outputs for inputs, outputs in adapted.values()) + experts)
+
+
+def _joined(shape: Shape, chosen: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """The chosen projections as the family has them: some are parts of one matrix."""
+    for fused, name, parts in (
+        (shape.fused_qkv, "qkv_proj", ("q_proj", "k_proj", "v_proj")),
+        (shape.fused_gate, "gate_up_proj", ("gate_proj", "up_proj")),
+    ):
+        if fused and any(part in chosen for part in parts):
+            outputs = sum(shape.linears[part][1] for part in parts if part in shape.linears)
+            chosen = {part: size for part, size in chosen.items() if part not in parts} | {
+                name: (shape.hidden, outputs)
+            }
+    return chosen
+
+
+def _gated(model: ModelFacts) -> bool:
+    return model.model_type not in _UNGATED
+
+
+def _matches(pattern: str, name: str) -> bool:
+    block = "mlp" if name in ("gate_proj", "up_proj", "down_proj") else "self_attn"
+    try:
+        return re.fullmatch(pattern, f"model.layers.0.{block}.{name}") is not None
+    except re.error:
+        return False
+
+
+def _without_stored_twice(model: ModelFacts, counted: int | None) -> int | None:
+    """The exact count of the safetensors files, less a tied head that was stored beside its embedding."""
+    known = model.num_parameters
+    if known is None or counted is None or not model.tie_word_embeddings:
+        return known or counted
+    head = (model.vocab_size or 0) * (model.hidden_size or 0)
+    return counted if abs(known - counted - head) < 0.01 * head else known

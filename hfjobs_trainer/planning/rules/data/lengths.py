@@ -1,0 +1,67 @@
+"""Rules about how long the rows of the datasets are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, share_above
+from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.inputs import training_inputs
+
+# The share that is let pass: the longest few rows are hardly ever worth the memory that they take.
+_TOLERATED = 0.05
+# What is proposed is a whole multiple of it, tokens.
+_STEP = 128
+# Strategies of packing that lose nothing (TRL 1.16: data_utils.py, pack_dataset).
+_SPLITTING = ("bfd_split", "wrapped")
+
+
+@rule("DATA011", severity="warning", methods=["sft", "dpo", "kto", "cpo", "orpo", "gkd", "reward"])
+def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Most rows are no longer than `max_length`.
+
+    What it does:
+        Warns where more than 5% of the rows are longer than `max_length` tokens, by a sample of the training dataset:
+        up to 512 rows of a local one, up to 100 of one on the Hub, counted with the model's own tokenizer where the
+        package `tokenizers` is installed. Rows that are counted in characters pass only if they are so short that no
+        language could make them too long. Datasets with images are left alone: their text tells little.
+
+    Why:
+        TRL cuts off the end of a longer row in silence, and with it the end of the answer, so that the model learns to
+        stop nowhere; `Reward` leaves such rows out altogether. The default is 1024.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset="me/long-conversations")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset="me/long-conversations", max_length=4096)
+        ```
+    """
+    spec, data = context.spec, training_inputs(context.spec, context.facts)[0]
+    limit, training = _field(spec, "max_length"), type(spec).TRAINING
+    splits = training.packs and _field(spec, "packing") and _field(spec, "packing_strategy") in _SPLITTING
+    if limit is None or splits or data.exists is False or {"image", "images"} & set(data.columns or ()):
+        return
+    lengths = data.facts.lengths
+    if lengths is not None and lengths.unit == "characters":
+        is_short = share_above(lengths, limit * FEWEST_CHARACTERS) <= _TOLERATED
+        lengths = lengths if is_short else None
+    known = need(lengths, f"how many tokens the rows of {data.id} have")
+    share = share_above(known, limit)
+    if known.unit == "tokens" and share > _TOLERATED:
+        fate = "are left out" if training.drops_long_rows else "lose their end"
+        longest = _STEP * math.ceil(known.p95 / _STEP)
+        why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and {fate}"
+        yield Found("max_length", why, f"max_length={longest}, which 95% of them fit in, if memory allows")
+
+
+def _field(spec: TrainSpec, name: str) -> Any:
+    # a spec of which this field did not parse lacks it, and the rule then says nothing
+    return getattr(spec, name)

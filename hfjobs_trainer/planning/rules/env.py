@@ -1,0 +1,83 @@
+"""Rules about what is installed where a script runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.pins import pins
+from hfjobs_trainer.planning.requirements import package_name, read_requirement
+from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.base import JobSpec
+from hfjobs_trainer.specs.script import Script
+
+# Registry, path, tag and digest; the parts are the registry's to judge.
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
+
+
+@rule("ENV001", scripts=True)
+def extra_dependencies_fit(context: Context[JobSpec]) -> Iterator[Found]:
+    """Extra dependencies are requirements that fit beside the tested ones.
+
+    What it does:
+        Refuses text in `extra_dependencies` that is no requirement in the form of PEP 508, and a version of a package
+        that the script pins to another one.
+
+    Why:
+        `uv run` stops before the script starts: it cannot read the header, or finds no set of packages that satisfies
+        it.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., extra_dependencies=["einops 0.8", "transformers==4.57.0"])
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., extra_dependencies=["einops>=0.8"])
+        ```
+    """
+    spec = context.spec
+    # a script that exists already brings its own versions
+    tested = {} if isinstance(spec, Script) else pins(type(spec).METHOD.family).packages
+    for index, text in enumerate(spec.extra_dependencies):
+        path = f"extra_dependencies.{index}"
+        try:
+            requirement = read_requirement(text)
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            yield Found(
+                path, f"is no requirement as pip takes them: {reason}", '"name", "name>=1.2" or "name @ https://..."'
+            )
+            continue
+        pinned = tested.get(package_name(text))
+        if pinned is not None and (requirement.url or not requirement.specifier.contains(pinned, prereleases=True)):
+            why = f"{requirement.name} is pinned to {pinned}, with which the script was tested"
+            yield Found(path, why, "leave it out")
+
+
+@rule("ENV002", scope="remote", scripts=True)
+def image_is_a_reference(context: Context[JobSpec]) -> Iterator[Found]:
+    """A Docker image is named as Docker names it.
+
+    What it does:
+        Refuses an `image` with blanks or other characters that no reference to an image has.
+
+    Why:
+        The Hub refuses the job, or cannot start it.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., image="ghcr.io/astral-sh/uv python3.12-bookworm")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., image="ghcr.io/astral-sh/uv:python3.12-bookworm")
+        ```
+    """
+    image = context.spec.image
+    if image is not None and not _IMAGE.fullmatch(image):
+        why = f"{image!r:.80} is no reference to an image"
+        yield Found("image", why, 'as in "ghcr.io/astral-sh/uv:python3.12-bookworm"')

@@ -1,0 +1,163 @@
+"""Rules about Python functions that travel into the script: rewards and tools."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.requirements import package_name, package_names
+from hfjobs_trainer.planning.rules.grpo import CODED
+from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.rendering.paste import runtime_block
+from hfjobs_trainer.specs.rewards import INSTALLED, RewardFunction
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.methods.grpo import GRPO
+
+
+# Names that a script's own part gives to things, beside those of the runtime blocks and imports.
+_SCRIPT_NAMES = frozenset({"main", "MODEL", "DATASET", "EVAL_DATASET"})
+
+
+# What its main function calls things, where it names the rewards.
+_MAIN_NAMES = frozenset(
+    {"started", "machine", "dtype", "dataset", "eval_dataset", "split", "rows", "args", "trainer"}
+    | {"load_dataset", "load_from_disk", "DatasetDict", "LoraConfig", "AutoModelForSequenceClassification"}
+    | {f"{name}{kind}" for name in ("GRPO", "RLOO", "OnlineDPO") for kind in ("Config", "Trainer")}
+    | {"AutoTokenizer", "tokenizer"}
+)
+
+
+def _code(context: Context[GRPO]) -> list[tuple[str, RewardFunction]]:
+    """The rewards and the tools that are functions, each with the field that it was given in."""
+    fields = [(path, item) for path in ("reward_funcs", "tools") for item in getattr(context.spec, path, ())]
+    return [(path, item) for path, item in fields if isinstance(item, RewardFunction)]
+
+
+@rule("GRPO012", methods=CODED)
+def reward_imports_are_installed(context: Context[GRPO]) -> Iterator[Found]:
+    """Modules that a reward function imports are installed.
+
+    What it does:
+        Refuses functions that import a module which is neither in the standard library nor brought by the script's
+        dependencies, unless `extra_dependencies` is given for it.
+
+    Why:
+        The machine that trains installs what the script's header lists, and nothing else.
+
+    Example:
+        ```python
+        def similarity(completions, answer, **kwargs):
+            import rapidfuzz
+            return [rapidfuzz.fuzz.ratio(*pair) for pair in zip(completions, answer)]
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=similarity, extra_dependencies=["rapidfuzz"])
+        ```
+    """
+    extra = package_names(context.spec.extra_dependencies)
+    for path, function in _code(context):
+        unknown = sorted(function.modules - sys.stdlib_module_names - INSTALLED - {""})
+        # what a package calls its module cannot be told from its name, so one extra package is taken for one module
+        plain = {name: package_name(name) for name in unknown}
+        missing = [name for name in unknown if not any(plain[name] in known or known in plain[name] for known in extra)]
+        if len(missing) > max(0, len(extra) - (len(unknown) - len(missing))):
+            why = f"{function.name} imports {', '.join(missing)}, which the script would not install"
+            names = ", ".join(f'"{name}"' for name in [*context.spec.extra_dependencies, *missing])
+            yield Found(path, why, f"extra_dependencies=[{names}], with the names of the packages")
+
+
+@cache
+def script_names() -> frozenset[str]:
+    """Top-level names of a script beside the rewards: its own, those of every runtime block, and what they import."""
+    folder = files("hfjobs_trainer.rendering.runtime")
+    names = set(_SCRIPT_NAMES)
+    for path in sorted(Path(str(folder)).glob("*.py")):
+        if path.stem == "__init__":
+            continue
+        block = runtime_block(path.stem)
+        for node in ast.parse("\n".join([*block.imports, "import time", block.source])).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.Assign):
+                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names.add(node.target.id)
+    return frozenset(names)
+
+
+@rule("GRPO013", methods=CODED)
+def reward_names_are_free(context: Context[GRPO]) -> Iterator[Found]:
+    """A reward function's name is not taken in the script.
+
+    What it does:
+        Refuses functions, and names under which their imports are known, that are called like something of the
+        script, such as `main` or `report`, or of another reward, and two functions of one name.
+
+    Why:
+        Reward functions stand in the script beside its own: the later definition would replace the earlier one.
+
+    Example:
+        ```python
+        def report(completions, **kwargs):
+            return [len(completion) for completion in completions]
+        ```
+
+    Use instead:
+        ```python
+        def length(completions, **kwargs):
+            return [len(completion) for completion in completions]
+        ```
+    """
+    seen: set[str] = set()
+    imported: dict[str, str] = {}
+    rewards = {item for item in getattr(context.spec, "reward_funcs", ()) if isinstance(item, str)}
+    names = {item.name for _, item in _code(context)}
+    for path, function in _code(context):
+        name = function.name
+        if name in seen:
+            yield Found(path, f"two functions are called {name}", "give each a name of its own")
+        elif name in script_names() | _MAIN_NAMES | rewards or re.fullmatch(r"reward_model_\d+", name):
+            other = f"{name}_reward"
+            yield Found(path, f"the script has a {name} of its own", f"another name, such as {other}")
+        seen.add(name)
+        for line in function.imports:
+            for bound, origin in _bound(line):
+                if bound in script_names() and origin not in _script_imports():
+                    why = f"{name} needs `{line}`, and the script has a {bound} of its own"
+                    yield Found(path, why, f"import it inside {name}")
+                elif bound in names or imported.setdefault(bound, origin) != origin:
+                    why = f"{name} needs `{line}`, and another reward means something else by {bound}"
+                    yield Found(path, why, f"import it inside {name}")
+
+
+def _bound(line: str) -> list[tuple[str, str]]:
+    """Names that an import statement binds, each with what it stands for."""
+    node = ast.parse(line).body[0]
+    if isinstance(node, ast.ImportFrom):
+        return [(alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names]
+    assert isinstance(node, ast.Import)
+    return [
+        (alias.asname or alias.name.split(".")[0], alias.name if alias.asname else alias.name.split(".")[0])
+        for alias in node.names
+    ]
+
+
+@cache
+def _script_imports() -> frozenset[str]:
+    """What the imports of the runtime blocks stand for: a reward may import the same."""
+    folder = Path(str(files("hfjobs_trainer.rendering.runtime")))
+    blocks = [runtime_block(path.stem) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    lines = ["import time", *(line for block in blocks for line in block.imports)]
+    return frozenset(origin for line in lines for _, origin in _bound(line))

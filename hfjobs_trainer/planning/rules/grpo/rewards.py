@@ -1,0 +1,241 @@
+"""Rules about the rewards of online methods."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.rules.grpo import REWARDED
+from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.columns import closest_column
+from hfjobs_trainer.specs.inputs import data_inputs, need_columns
+from hfjobs_trainer.specs.locations import is_local_path
+from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.methods.grpo import GRPO
+
+# What TRL passes to every reward beside the columns of the dataset, and what to those of some methods only.
+_PASSED = frozenset({"prompts", "completions", "completion_ids", "trainer_state"})
+_LOGGERS = frozenset({"log_extra", "log_metric"})
+_COLUMNS_OF_BUILTINS = {"accuracy_reward": ("solution",), "reasoning_accuracy_reward": ("solution",)}
+
+
+def _functions(context: Context[GRPO]) -> list[RewardFunction]:
+    return [item for item in context.spec.reward_funcs if isinstance(item, RewardFunction)]
+
+
+@rule("GRPO010", methods=REWARDED)
+def built_in_reward_exists(context: Context[GRPO]) -> Iterator[Found]:
+    """A reward's name is one that TRL knows.
+
+    What it does:
+        Refuses text in `reward_funcs` that is neither a built-in reward of TRL nor the id of a reward model, which has
+        the form `namespace/name`, nor a path.
+
+    Why:
+        Any other name would be looked for as a model on the Hub.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs="acuracy_reward")
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs="accuracy_reward")
+        ```
+    """
+    for item in context.spec.reward_funcs:
+        if isinstance(item, str) and item not in BUILTIN_REWARDS and "/" not in item and not is_local_path(item):
+            close = difflib.get_close_matches(item, BUILTIN_REWARDS, 1)
+            known = ", ".join(BUILTIN_REWARDS)
+            fix = f'"{close[0]}"' if close else 'one of these, "namespace/name" of a reward model, or a function'
+            yield Found("reward_funcs", f'TRL has no reward "{item}"; it has {known}', fix)
+
+
+@rule("GRPO011", methods=REWARDED)
+def reward_takes_any_keyword(context: Context[GRPO]) -> Iterator[Found]:
+    """A reward function takes what TRL passes.
+
+    What it does:
+        Refuses functions whose signature does not end in `**kwargs`, and parameters that cannot be given by name.
+
+    Why:
+        TRL passes prompts, completions, token ids, the trainer's state and every column of the dataset by keyword. A
+        function that does not take them fails at the first step, when the model has been loaded and has generated.
+
+    Example:
+        ```python
+        def brevity(completions):
+            return [-len(completion) for completion in completions]
+        ```
+
+    Use instead:
+        ```python
+        def brevity(completions, **kwargs):
+            return [-len(completion) for completion in completions]
+        ```
+    """
+    for function in _functions(context):
+        if not function.takes_any_keyword:
+            why = f"{function.name} does not take all that TRL passes by keyword"
+            names = ", ".join([*_parameters(function), "**kwargs"])
+            yield Found("reward_funcs", why, f"def {function.name}({names}):")
+        positional = _arguments(function).posonlyargs
+        if positional:
+            why = f"{function.name} takes {positional[0].arg} by position only, and TRL passes it by name"
+            yield Found("reward_funcs", why, "leave out the / in its signature")
+
+
+def _arguments(function: RewardFunction) -> ast.arguments:
+    definition = ast.parse(function.source).body[0]
+    assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
+    return definition.args
+
+
+def _parameters(function: RewardFunction) -> list[str]:
+    arguments = _arguments(function)
+    return [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+
+
+def _required(function: RewardFunction) -> list[str]:
+    """Parameters without a default."""
+    arguments = _arguments(function)
+    plain = [*arguments.posonlyargs, *arguments.args]
+    needed = plain[: len(plain) - len(arguments.defaults)]
+    needed += [item for item, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value is None]
+    return [argument.arg for argument in needed]
+
+
+@rule("GRPO016", methods=["online_dpo"])
+def rewards_of_online_dpo_are_synchronous(context: Context[GRPO]) -> Iterator[Found]:
+    """Rewards of online DPO are synchronous.
+
+    What it does:
+        Refuses rewards that are defined with `async def` in `hft.OnlineDPO`.
+
+    Why:
+        Its trainer calls a reward and does not await it, which ends in a `TypeError` at the first step; GRPO's and
+        RLOO's trainers do.
+
+    Example:
+        ```python
+        async def brevity(completions, **kwargs): ...
+        ```
+
+    Use instead:
+        ```python
+        def brevity(completions, **kwargs): ...
+        ```
+    """
+    for reward in _functions(context):
+        if isinstance(ast.parse(reward.source).body[0], ast.AsyncFunctionDef):
+            why = f"{reward.name} is async, which OnlineDPOTrainer does not await"
+            yield Found("reward_funcs", why, f"def {reward.name}(...), without async")
+
+
+@rule("GRPO014", methods=REWARDED)
+def rewards_find_their_columns(context: Context[GRPO]) -> Iterator[Found]:
+    """The dataset has the columns that the rewards ask for.
+
+    What it does:
+        Compares the parameters of reward functions that have no default, and the `solution` that `accuracy_reward` and
+        `reasoning_accuracy_reward` need, with the columns of the dataset, renamed as `columns=` says.
+
+    Why:
+        TRL passes columns by their names; a missing one is a `TypeError` at the first step.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=hft.Dataset(id="openai/gsm8k", config="main", columns={"question": "prompt"}),
+                 reward_funcs="accuracy_reward")
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=hft.Dataset(id="openai/gsm8k", config="main",
+                                                columns={"question": "prompt", "answer": "solution"}),
+                 reward_funcs="accuracy_reward")
+        ```
+    """
+    wanted: list[tuple[str, str]] = []
+    passed = _PASSED if not context.spec.LOGS_FROM_REWARDS else _PASSED | _LOGGERS
+    for item in context.spec.reward_funcs:
+        if isinstance(item, RewardFunction):
+            wanted += [(item.name, name) for name in _required(item) if name not in passed]
+        else:
+            wanted += [(item, name) for name in _COLUMNS_OF_BUILTINS.get(item, ())]
+    if not wanted:
+        return
+    for data in data_inputs(context.spec, context.facts):
+        if data.exists is False:
+            continue
+        # the prompt goes to the rewards as prompts
+        columns = [name for name in need_columns(data) if name != "prompt"]
+        prompt = None if "prompt" in need_columns(data) else closest_column("prompt", columns)
+        free = [name for name in columns if name != prompt]
+        for reward, name in wanted:
+            if name not in columns:
+                has = f"it has {', '.join(columns)}" if columns else "it has only prompt"
+                close = closest_column(name, free)
+                fix = f'columns={{"{close}": "{name}"}}' if close else f"a dataset with {name}"
+                if name == "prompt":
+                    fix = "call the parameter prompts"
+                yield Found("reward_funcs", f"{reward} needs a column {name} of {data.id}; {has}", fix)
+
+
+@rule("GRPO006", methods=REWARDED)
+def rewards_see_their_columns(context: Context[GRPO]) -> Iterator[Found]:
+    """Rewards see the columns of the dataset.
+
+    What it does:
+        Refuses `remove_unused_columns=True`.
+
+    Why:
+        It drops every column but `prompt`, and with them what the rewards compare the answers with.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs="accuracy_reward", remove_unused_columns=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs="accuracy_reward")
+        ```
+    """
+    if context.spec.remove_unused_columns:
+        why = "would drop the columns that the rewards are given"
+        yield Found("remove_unused_columns", why, "leave it out")
+
+
+@rule("GRPO007", methods=REWARDED)
+def one_weight_per_reward(context: Context[GRPO]) -> Iterator[Found]:
+    """Each reward has its weight.
+
+    What it does:
+        Refuses `reward_weights` that are not as many as the rewards.
+
+    Why:
+        TRL refuses them once the model is loaded.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs="accuracy_reward", reward_weights=[1.0, 0.5])
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=["accuracy_reward", "think_format_reward"],
+                 reward_weights=[1.0, 0.5])
+        ```
+    """
+    rewards, weights = context.spec.reward_funcs, context.spec.reward_weights
+    if weights is not None and len(weights) != len(rewards):
+        good = [*weights, *[1.0] * len(rewards)][: len(rewards)]
+        why = f"gives {len(weights)} for {len(rewards)} reward{'s' if len(rewards) > 1 else ''}"
+        yield Found("reward_weights", why, f"reward_weights={good}")

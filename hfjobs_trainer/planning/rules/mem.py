@@ -1,0 +1,112 @@
+"""Rules about the memory of the machine's GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from hfjobs_trainer.facts import Flavor
+from hfjobs_trainer.planning.arguments.strategies import sharding_strategies
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.memory.estimate import Verdict
+from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.base import TrainSpec
+
+_PATH = "hardware.flavor"
+# An optimizer that works on the parts of a spread model: TRL's default.
+_ANY_STRATEGY = "adamw_torch_fused"
+
+
+def unknown_sizes(context: Context[TrainSpec]) -> str:
+    """What is not known of which memory depends."""
+    return " and ".join(context.run.unknown)
+
+
+def ways_to_less_memory(context: Context[TrainSpec]) -> list[str]:
+    """What would need less memory; a batch that the user left open is as small as it can be already."""
+    spec, run = context.spec, context.run
+    ways = ["lora=hft.LoRA()"] if spec.lora is None else [] if spec.quantization else ['quantization="4bit"']
+    if not sharding_strategies(run) and sharding_strategies(run, optim=_ANY_STRATEGY):
+        ways.append(f'optim="{_ANY_STRATEGY}"')
+    if spec.is_set("per_device_train_batch_size") and spec.per_device_train_batch_size > 1:
+        ways.append("a smaller per_device_train_batch_size")
+    return [*ways, "a smaller model"]
+
+
+class _Peak(NamedTuple):
+    """A named flavor at the peak: GiB of each of its GPUs, GiB that are left there, and GiB that should be."""
+
+    flavor: Flavor
+    usable: float
+    spare: float
+    margin: float
+
+
+def _peak(context: Context[TrainSpec], verdict: Verdict) -> _Peak | None:
+    """The named flavor at the run's peak, if that is the verdict; else ``None``."""
+    flavor = context.named_flavor
+    if flavor is None or not flavor.num_gpus or context.spec.use_cpu:
+        return None
+    memory = need(context.memory, unknown_sizes(context))
+    usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
+    if memory.verdict(usable, flavor.num_gpus) != verdict:
+        return None
+    return _Peak(flavor, usable, memory.headroom_gib(usable, flavor.num_gpus), memory.margin_gib)
+
+
+def _smaller(context: Context[TrainSpec]) -> str:
+    return ", or ".join([*ways_to_less_memory(context)[:-1], 'hardware="auto"'])
+
+
+@rule("MEM001", stage="run", scope="remote")
+def run_fits_in_memory(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The run fits in the memory of the named flavor.
+
+    What it does:
+        Refuses a named flavor whose GPU has less memory than the estimated peak, by more than the estimate's margin.
+
+    Why:
+        The job would end in an out-of-memory error, often only at the first long batch.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-7B", dataset=..., hardware="a10g-small")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-7B", dataset=..., lora=hft.LoRA(), per_device_train_batch_size=1, hardware="auto")
+        ```
+    """
+    if peak := _peak(context, "does not fit"):
+        needs, has = f"needs about {peak.usable - peak.spare:.1f} GiB", f"has {peak.usable:.1f} GiB"
+        why = f"does not fit: {needs}, a GPU of {peak.flavor.name} {has}"
+        yield Found(_PATH, why, _smaller(context))
+
+
+@rule("MEM002", stage="run", scope="remote", severity="warning")
+def run_fits_with_a_margin(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The run fits in the memory of the named flavor with a margin.
+
+    What it does:
+        Warns where the estimated peak and the GPU's memory are closer to each other than the estimate's margin, 20% and
+        half a GiB.
+
+    Why:
+        The peak is an estimate; published runs exceed it by up to that much.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-1.5B", dataset=..., hardware="a10g-small")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-1.5B", dataset=..., per_device_train_batch_size=2, hardware="a10g-small")
+        ```
+    """
+    if peak := _peak(context, "tight"):
+        above = f"{-peak.spare:.1f} GiB above its {peak.usable:.1f} GiB"
+        left = f"{peak.spare:.1f} GiB free" if peak.spare >= 0 else above
+        why = f"is tight: {left} at the estimated peak, {peak.margin:.1f} GiB are advised"
+        yield Found(_PATH, f"{peak.flavor.name} {why}", _smaller(context))

@@ -1,0 +1,150 @@
+"""Rules about the tools that a model may call."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.rewards import RewardFunction
+
+# How transformers 5.23 reads a docstring, and what it can say in JSON: utils/chat_template_utils.py.
+_SECTION = re.compile(r"\n\s*Args:\n(.*?)[\n\s]*(?:Returns:|Raises:|\Z)", re.DOTALL)
+_DESCRIBED = re.compile(r"(?:^|\n)([ \t]*)(\w+):\s*(?:.*?)\s*(?=\n(?!\1[ \t])[ \t]*\w+:|\Z)", re.DOTALL)
+_JSON = frozenset({"int", "float", "str", "bool", "list", "tuple", "dict"})
+
+
+@rule("TOOL001", methods=["grpo", "distillation"])
+def tools_are_described(context: Context[Any]) -> Iterator[Found]:  # noqa: D417 - as for every rule
+    """The model is told what a tool does.
+
+    What it does:
+        Refuses tools without a docstring; with a parameter, `*args` and `**kwargs` included, that has no annotation,
+        one of a type that JSON lacks, or no line `name: ...` under a line `Args:`; and with an annotation that names
+        something the script would not have, be it that of the return value.
+
+    Why:
+        What the model sees of a tool is made of its annotations and its docstring. transformers raises an error where
+        one of them is missing, once the model is loaded.
+
+    Example:
+        ```python
+        def add(a, b):
+            return a + b
+        ```
+
+    Use instead:
+        ```python
+        def add(a: int, b: int) -> int:
+            \"\"\"Add two numbers.
+
+            Args:
+                a: The first.
+                b: The second.
+            \"\"\"
+            return a + b
+        ```
+    """  # noqa: D214 - the example has a docstring of its own
+    for tool in context.spec.tools:
+        definition = _definition(tool)
+        arguments = definition.args
+        several = [item for item in (arguments.vararg, arguments.kwarg) if item]
+        parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *several]
+        docstring = (ast.get_docstring(definition) or "").strip()
+        if not docstring:
+            yield Found("tools", f"{tool.name} has no docstring", "say what it does, and under Args: what it takes")
+            continue
+        described = _described(docstring)
+        bare = [parameter.arg for parameter in parameters if parameter.annotation is None]
+        silent = [item.arg for item in parameters if item.arg not in described]
+        if bare:
+            fix = f"{bare[0]}: str, or whatever it is"
+            yield Found("tools", f"{tool.name} does not say of what type {', '.join(bare)} is", fix)
+        if silent:
+            why = f"the docstring of {tool.name} does not describe {', '.join(silent)}"
+            yield Found("tools", why, f"a line `{silent[0]}: ...` under a line `Args:`")
+        imported = _imported(tool)
+        taken = [name for item in parameters for name in _names(item.annotation)]
+        named = sorted({*taken, *_names(definition.returns)} - imported)
+        if unknown := [name for name in named if not hasattr(builtins, name)]:
+            why = f"an annotation of {tool.name} names {', '.join(unknown)}, which the script would not have"
+            yield Found("tools", why, "annotate with built-in types")
+        if foreign := sorted({name for name in taken if hasattr(builtins, name)} - imported - _JSON):
+            why = f"{tool.name} takes {', '.join(foreign)}, which a model cannot write in JSON"
+            yield Found("tools", why, f"one of {', '.join(sorted(_JSON))}")
+
+
+@rule("TOOL002", methods=["distillation"])
+def tools_of_a_distillation_are_synchronous(context: Context[Any]) -> Iterator[Found]:
+    """Tools of a distillation are synchronous.
+
+    What it does:
+        Refuses tools that are defined with `async def` in `hft.Distillation`.
+
+    Why:
+        Its trainer refuses them once the model is loaded; GRPO's awaits them.
+
+    Example:
+        ```python
+        async def search(query: str) -> str: ...
+        ```
+
+    Use instead:
+        ```python
+        def search(query: str) -> str: ...
+        ```
+    """
+    for tool in context.spec.tools:
+        if isinstance(_definition(tool), ast.AsyncFunctionDef):
+            why = f"{tool.name} is async, which DistillationTrainer does not take"
+            yield Found("tools", why, f"def {tool.name}(...), without async")
+
+
+def _definition(tool: RewardFunction) -> ast.FunctionDef | ast.AsyncFunctionDef:
+    definition = ast.parse(tool.source).body[0]
+    assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
+    return definition
+
+
+def _described(docstring: str) -> set[str]:
+    """The parameters that a docstring describes, as transformers reads it."""
+    section = _SECTION.search(docstring)
+    lines = [line for line in section[1].split("\n") if line.strip()] if section else []
+    return {found[2] for found in _DESCRIBED.finditer("\n".join(lines))}
+
+
+def _imported(tool: RewardFunction) -> set[str]:
+    lines = [ast.parse(line).body[0] for line in tool.imports]
+    return {
+        (alias.asname or alias.name).split(".")[0]
+        for line in lines
+        if isinstance(line, ast.Import | ast.ImportFrom)
+        for alias in line.names
+    }
+
+
+def _names(annotation: ast.AST | None) -> Iterator[str]:
+    """Names in an annotation, those in quotes too: unlike those of a reward, they are evaluated."""
+    if isinstance(annotation, ast.Name):
+        yield annotation.id
+    elif isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        try:
+            quoted = ast.parse(annotation.value.strip(), mode="eval").body
+        except (SyntaxError, ValueError):
+            yield annotation.value
+        else:
+            yield from _names(quoted)
+    elif isinstance(annotation, ast.Subscript):
+        yield from _names(annotation.value)
+        outer = ast.unparse(annotation.value).rpartition(".")[2]
+        if outer == "Annotated" and isinstance(annotation.slice, ast.Tuple):
+            yield from _names(annotation.slice.elts[0])
+        elif outer != "Literal":
+            yield from _names(annotation.slice)
+    elif annotation is not None:
+        for part in ast.iter_child_nodes(annotation):
+            yield from _names(part)

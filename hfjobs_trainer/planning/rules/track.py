@@ -1,0 +1,92 @@
+"""Rules about where the metrics go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.names import slug
+from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.base import TrainSpec
+
+# As trackio 0.43 refuses them: names of its own registries, and endings of the files beside a project's.
+RESERVED_START = "registry-"
+RESERVED_ENDS = (
+    "_system",
+    "_configs",
+    "_traces",
+    "_artifacts",
+    "_artifact_versions",
+    "_artifact_aliases",
+    "_external_run_artifact_links",
+    "_run_artifact_links",
+)
+
+
+@rule("TRACK001", stage="run", scope="remote")
+def metrics_outlive_the_job(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Metrics go to a Space that outlives the job.
+
+    What it does:
+        Refuses tracking with trackio on Hugging Face Jobs where no Space is given and none can be named after you,
+        because nobody knows whose job it is.
+
+    Why:
+        Without a Space, trackio writes to the machine's disk, which is gone when the job ends.
+
+    Example:
+        ```python
+        hft.plan(hft.SFT(model=..., dataset=..., tracking=hft.Tracking(project="chat")), offline=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.plan(hft.SFT(model=..., dataset=..., tracking=hft.Tracking(project="chat", space_id="username/trackio")),
+                 offline=True)
+        ```
+    """
+    spec = context.spec
+    if spec.tracking.report_to != "trackio" or spec.tracking.space_id is not None:
+        return
+    if spec.namespace is None and context.facts.account.name is None:
+        why = "no Space is known for the metrics, since nobody knows whose job this is, and the machine's disk is lost"
+        yield Found("tracking.space_id", why, f'space_id="username/{SPACE_NAME}", or report_to="none"')
+
+
+@rule("TRACK002")
+def project_has_a_usable_name(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The project has a name that trackio keeps.
+
+    What it does:
+        Refuses names of which trackio keeps nothing, and those that it reserves: `registry-...`, and endings such as
+        `_system`, `_configs`, `_traces` and `_artifacts`.
+
+    Why:
+        trackio stores a project under its letters, digits, `-` and `_` alone: a name without any ends up in the common
+        project "default", a reserved one ends the run.
+
+    Example:
+        ```python
+        hft.Tracking(project="model_artifacts")
+        ```
+
+    Use instead:
+        ```python
+        hft.Tracking(project="model-artifacts")
+        ```
+    """
+    project = context.spec.tracking.project
+    if project is None or context.spec.tracking.report_to != "trackio":
+        return
+    kept = "".join(char for char in project if char.isalnum() or char in "-_").rstrip()
+    path = "tracking.project"
+    if not kept:
+        yield Found(path, f'trackio keeps nothing of "{project}"', 'a name with letters, such as "chat"')
+    elif kept.startswith(RESERVED_START):
+        name = slug(kept.removeprefix(RESERVED_START)) or "models"
+        yield Found(path, f'trackio reserves names that begin with "{RESERVED_START}"', f'"{name}"')
+    elif end := next((end for end in RESERVED_ENDS if kept.endswith(end) and kept != end), None):
+        yield Found(
+            path, f'trackio reserves names that end in "{end}"', f'"{kept.removesuffix(end)}{end.replace("_", "-")}"'
+        )

@@ -1,0 +1,354 @@
+"""Rules about adapters, quantized weights, merged models and attention."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from hfjobs_trainer.planning.arguments.precision import settle_precision
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.requirements import package_name, stays_within
+from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.base import TrainSpec
+
+ATTENTION = ("eager", "sdpa", "flex_attention", *(f"flash_attention_{version}" for version in (2, 3, 4)), "paged|eager")
+"""Implementations of attention that transformers has; 5.23: modeling_utils.py, ``AttentionInterface``."""
+
+KERNELS = ("0.18.2", "0.19")
+"""Oldest version of kernels that transformers takes, and the first that it does not; 5.23: utils/import_utils.py."""
+
+# What a user's own adapter configuration has in place of these fields.
+_OF_THE_ADAPTER = frozenset({"adapter", "adapter_revision", "merge_first"})
+
+
+@rule("TUNE001")
+def quantization_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Quantized weights are trained by way of an adapter only.
+
+    What it does:
+        Refuses `quantization` without `lora`, and for PPO, whose trainer loads four models.
+
+    Why:
+        Weights of 4 or 8 bits have no gradient. The trainer refuses them, but only once the model is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., quantization="4bit")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., quantization="4bit", lora=hft.LoRA())
+        ```
+    """
+    spec = context.spec
+    if spec.quantization is None:
+        return
+    if spec.lora is None:
+        yield Found("quantization", "quantized weights cannot be trained themselves", "lora=hft.LoRA() beside it")
+    if type(spec).METHOD.loads_models:
+        yield Found("quantization", f"{type(spec).METHOD.label} is not run on quantized weights", "leave it out")
+
+
+@rule("TUNE002")
+def an_adapter_brings_its_configuration(context: Context[TrainSpec]) -> Iterator[Found]:
+    """An adapter that is trained on keeps its own configuration.
+
+    What it does:
+        Refuses other fields of `lora` beside `adapter`, unless `merge_first` makes a new adapter; and refuses
+        `merge_first` and `adapter_revision` without `adapter`.
+
+    Why:
+        Rank, targets and scale are fixed in the adapter's files; other values would be dropped without a word.
+
+    Example:
+        ```python
+        hft.LoRA(adapter="me/sft-adapter", r=64)
+        ```
+
+    Use instead:
+        ```python
+        hft.LoRA(adapter="me/sft-adapter")
+        ```
+        or, for a new adapter on top of the merged one:
+        ```python
+        hft.LoRA(adapter="me/sft-adapter", merge_first=True, r=64)
+        ```
+    """
+    lora = context.spec.lora
+    if lora is None:
+        return
+    if type(context.spec).METHOD.loads_models and lora.adapter is not None:
+        yield Found("lora.adapter", f"{type(context.spec).METHOD.label} starts from a model", "a merged model as model")
+    if lora.continues:
+        for name in sorted(lora.model_fields_set - _OF_THE_ADAPTER):
+            why = "is fixed in the adapter that is trained on"
+            yield Found(f"lora.{name}", why, "leave it out, or merge_first=True for a new adapter")
+    if lora.adapter is None:
+        for name in ("merge_first", "adapter_revision"):
+            if getattr(lora, name):
+                yield Found(f"lora.{name}", "there is no adapter to start from", 'adapter="me/sft-adapter"')
+
+
+@rule("TUNE003")
+def a_merged_start_is_merged_at_the_end(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A run that starts from a merged adapter ends with a merged model.
+
+    What it does:
+        Asks for `output.merge_adapter=True` beside `lora.merge_first`, and refuses `quantization` there.
+
+    Why:
+        The new adapter fits the merged weights, which nobody else has; loaded on the published model, it would give
+        another model without an error. And an adapter merged into quantized weights is rounded away in part.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset=..., lora=hft.LoRA(adapter="me/sft-adapter", merge_first=True))
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset=..., lora=hft.LoRA(adapter="me/sft-adapter", merge_first=True),
+                output=hft.Output(merge_adapter=True))
+        ```
+        or train the adapter on:
+        ```python
+        hft.DPO(model=..., dataset=..., lora=hft.LoRA(adapter="me/sft-adapter"))
+        ```
+    """
+    spec = context.spec
+    if spec.lora is None or not spec.lora.merge_first:
+        return
+    if context.run.merges != "only":
+        why = "the new adapter alone would not fit the published model, into which the first was not merged"
+        yield Found("output.merge_adapter", why, "merge_adapter=True, or lora without merge_first")
+    if spec.quantization is not None:
+        yield Found("quantization", "an adapter merged into quantized weights is rounded away in part", "leave it out")
+
+
+@rule("TUNE004")
+def merging_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Only an adapter can be merged.
+
+    What it does:
+        Refuses `output.merge_adapter` without `lora`, and beside it every `hub_strategy` but `"end"` where the merged
+        model alone is pushed.
+
+    Why:
+        There is nothing to merge; or an adapter would be pushed into the merged model's repository, and whoever loads
+        it would get the adapter twice.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., output=hft.Output(merge_adapter=True))
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., lora=hft.LoRA(), output=hft.Output(merge_adapter=True))
+        ```
+    """
+    spec = context.spec
+    if not spec.output.merge_adapter:
+        return
+    if spec.lora is None:
+        yield Found("output.merge_adapter", "there is no adapter to merge", "lora=hft.LoRA(...), or leave it out")
+    if type(spec).METHOD.loads_models:
+        yield Found("output.merge_adapter", f"{type(spec).METHOD.label} saves its policy as it is", "leave it out")
+    if context.run.merges == "only" and spec.output.hub_strategy not in (None, "end"):
+        why = "adapters would be pushed into the merged model's repository while it trains"
+        yield Found("output.hub_strategy", why, 'hub_strategy="end", or merge_adapter="both"')
+
+
+@rule("TUNE005")
+def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The attention that is asked for comes with the pinned packages.
+
+    What it does:
+        Refuses `attn_implementation` of flash-attn and of the kernels on the Hub, and `use_kernels`, unless
+        `extra_dependencies` brings the package in a version that transformers takes; and names that transformers does
+        not know.
+
+    Why:
+        flash-attn has no wheel for this torch and would be compiled for an hour on the rented machine; kernels from the
+        Hub need `kernels>=0.18.2,<0.19`, while `kernels` alone is resolved to an older version. torch's own attention
+        (`"sdpa"`) is the default, uses the same algorithm, and is correct with packing and padding-free batches.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., attn_implementation="flash_attention_2")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., attn_implementation="sdpa")
+        ```
+    """
+    spec = context.spec
+    wanted = spec.attn_implementation or ""
+    brought = {package_name(text): text for text in spec.extra_dependencies}
+    kernels = "kernels" in brought and stays_within(brought["kernels"], *KERNELS)
+    if "/" in wanted or (spec.model_init_kwargs or {}).get("use_kernels"):
+        if not kernels:
+            low, high = KERNELS
+            why = f"kernels from the Hub need kernels>={low},<{high}, and no such version is asked for"
+            fix = f'"sdpa", or leave it out; or extra_dependencies=["kernels>={low},<{high}"], once there is one'
+            yield Found("attn_implementation" if "/" in wanted else "model_init_kwargs", why, fix)
+    elif spec.attn_implementation is not None and wanted not in ATTENTION and not spec.trust_remote_code:
+        close = difflib.get_close_matches(wanted, ATTENTION, 1, 0.5)
+        why = f'transformers knows no attention "{wanted}"; it has {", ".join(ATTENTION)}'
+        yield Found("attn_implementation", why, f'"{close[0] if close else "sdpa"}"')
+    # where the package is missing, transformers takes the kernel
+    elif wanted.startswith("flash_attention") and not kernels and not any("flash-attn" in name for name in brought):
+        why = "flash-attn has no wheel for the pinned torch"
+        yield Found("attn_implementation", why, '"sdpa", which uses the same algorithm')
+
+
+@rule("TUNE006")
+def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Options of an adapter and of quantized weights fit each other.
+
+    What it does:
+        Refuses 4-bit options beside `"8bit"`; `layers_pattern` without `layers_to_transform`, and the latter beside
+        `target_modules` that are one text; dropout and DoRA beside `target_parameters`; an odd rank beside
+        `init_lora_weights="orthogonal"`.
+
+    Why:
+        The first would be dropped without a word, the others are errors of PEFT once the model is loaded.
+
+    Example:
+        ```python
+        hft.LoRA(target_parameters=["mlp.experts.gate_up_proj"], lora_dropout=0.1)
+        ```
+
+    Use instead:
+        ```python
+        hft.LoRA(target_parameters=["mlp.experts.gate_up_proj"], lora_dropout=0.0)
+        ```
+    """
+    quantization, lora = context.spec.quantization, context.spec.lora
+    if quantization is not None and quantization.bits == "8bit":
+        for name in sorted(quantization.model_fields_set - {"bits"}):
+            yield Found(f"quantization.{name}", "is an option of 4 bits", 'bits="4bit", or leave it out')
+    if lora is None:
+        return
+    if lora.layers_pattern is not None and lora.layers_to_transform is None:
+        yield Found(
+            "lora.layers_pattern", "names the layers of layers_to_transform, which is not given", "leave it out"
+        )
+    if lora.layers_to_transform is not None and isinstance(lora.target_modules, str):
+        why = "needs target_modules as a list of names"
+        yield Found("lora.layers_to_transform", why, 'target_modules=["q_proj", "v_proj"]')
+    if lora.init_lora_weights == "orthogonal" and lora.r % 2:
+        yield Found("lora.r", "must be even to start from orthogonal weights", f"r={lora.r + 1}")
+    if lora.target_parameters:
+        if lora.use_dora:
+            yield Found("lora.use_dora", "PEFT has no DoRA for target_parameters", "use_dora=False")
+        if lora.lora_dropout and "lora_dropout" in lora.model_fields_set:
+            yield Found("lora.lora_dropout", "PEFT has no dropout for target_parameters", "lora_dropout=0.0")
+
+
+@rule("TUNE007", stage="run")
+def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Found]:
+    """An adapter on quantized weights is bfloat16, which fp16 cannot train.
+
+    What it does:
+        Refuses `quantization` where the arithmetic is fp16: by `fp16=True`, or since the GPU has no bfloat16. Methods
+        whose trainer leaves the adapter in float32 (ORPO, CPO, Online DPO) are let through.
+
+    Why:
+        TRL turns the adapter into bfloat16 whatever the precision of the arithmetic. torch scales the gradients of
+        fp16 arithmetic and cannot do so with bfloat16 ones: the run ends at its first step with `"..._unscale_cuda"
+        not implemented for 'BFloat16'`.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., lora=hft.LoRA(), quantization="4bit", hardware="t4-small")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., lora=hft.LoRA(), quantization="4bit", hardware="l4x1")
+        ```
+    """
+    flavor = context.flavor
+    precision = settle_precision(context.run, flavor)
+    if precision.mixed != "fp16" or not context.run.bf16_adapter:
+        return
+    why = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
+    if precision.is_set:
+        fix = "leave out fp16" if flavor is None or flavor.bf16 else 'leave out fp16, and hardware="l4x1"'
+        yield Found("fp16", why, fix)
+    else:
+        other = f"; {flavor.gpu} has no other of 16 bits" if flavor else ""
+        yield Found("quantization", why + other, 'hardware="l4x1", or another flavor with a newer GPU')
+
+
+@rule("TUNE008")
+def adapters_are_for_their_task(context: Context[TrainSpec]) -> Iterator[Found]:
+    """An adapter to start from was made for this kind of model.
+
+    What it does:
+        Refuses `lora.adapter` whose configuration names another task than the method's: a reward model's is
+        `SEQ_CLS`, all others' `CAUSAL_LM`.
+
+    Why:
+        PEFT chooses by the task how it wraps the model, and ends with an error once a model of another kind is loaded.
+
+    Example:
+        ```python
+        hft.Reward(model=..., dataset=..., lora=hft.LoRA(adapter="me/sft-adapter"))
+        ```
+
+    Use instead:
+        ```python
+        hft.Reward(model="me/sft-merged", dataset=..., lora=hft.LoRA())
+        ```
+    """
+    spec, facts = context.spec, context.facts.adapter
+    if spec.lora is None or spec.lora.adapter is None:
+        return
+    known = need(facts, f"the adapter {spec.lora.adapter}")
+    task, wanted = need(known.task_type, f"the task of the adapter {spec.lora.adapter}"), type(spec).METHOD.lora_task
+    if task != wanted:
+        why = f"{spec.lora.adapter} is an adapter of the type {task}, and {type(spec).METHOD.label} trains {wanted}"
+        yield Found("lora.adapter", why, "merge it, and give the merged model as model")
+
+
+# Methods whose weights transformers unpacks where the GPU or a package for them is lacking, or can train as they are.
+_UNPACKED = frozenset({"mxfp4", "fp8", "mxfp8", "bitnet"})
+
+
+@rule("TUNE009")
+def quantized_checkpoints_need_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A checkpoint that is quantized already is trained by way of an adapter only.
+
+    What it does:
+        Refuses a model whose `config.json` has a `quantization_config` (GPTQ, AWQ, bitsandbytes and others) without
+        `lora`.
+
+    Why:
+        Packed weights have no gradient. The trainer refuses a "purely quantized" model, but only once it is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", dataset=...)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-7B-Instruct", dataset=...)
+        ```
+        or, with the weights as they are:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", dataset=..., lora=hft.LoRA())
+        ```
+    """
+    spec, known = context.spec, context.facts.model
+    if spec.lora is not None or known.exists is False:
+        return
+    if known.quantization is None:
+        need(known.model_type, f"the config.json of {spec.model}")
+    elif known.quantization not in _UNPACKED:
+        why = f"{spec.model} is quantized ({known.quantization}), and quantized weights cannot be trained themselves"
+        yield Found("model", why, "lora=hft.LoRA(), or the model that it was made from")

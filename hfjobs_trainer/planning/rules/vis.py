@@ -1,0 +1,143 @@
+"""Rules about images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hfjobs_trainer.planning.arguments.vision import has_images
+from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.registry import Method
+
+READERS = ("sft", "dpo", "kto", "grpo", "rloo", "distillation")
+"""Methods that train on images."""
+
+
+def _need_images(context: Context[Any]) -> bool:
+    known = has_images(context.spec.dataset, context.facts.dataset)
+    return need(known, f"the columns of {context.spec.dataset.id}")
+
+
+@rule("VIS001")
+def images_are_seen(context: Context[Any]) -> Iterator[Found]:
+    """Images are for vision models, and for methods that read them.
+
+    What it does:
+        Refuses a dataset with a column `image` or `images` where the model is known to be a text model, or where the
+        method is none of SFT, DPO, KTO, GRPO, RLOO and Distillation.
+
+    Why:
+        TRL raises a `ValueError` once the model is loaded; the methods that read no images would train on the texts
+        about them.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/llava-instruct-mix")
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-VL-3B-Instruct", dataset="trl-lib/llava-instruct-mix")
+        ```
+    """
+    if context.facts.dataset.exists is False or not _need_images(context):
+        return
+    method: Method = context.spec.METHOD
+    drop = "or drop them: dataset=hft.Dataset(..., keep_columns=[...])"
+    if not context.spec.TRAINING.reads_images:
+        yield Found("dataset", f"has images, which {method.label} does not read", f"another method, {drop}")
+    elif not need(context.facts.model.is_vision, f"whether {context.spec.model} is a vision model"):
+        why = f"is a text model, and {context.spec.dataset.id} has images"
+        yield Found("model", why, f"a vision model, {drop}")
+
+
+@rule("VIS002", methods=["sft"])
+def images_are_not_packed(context: Context[Any]) -> Iterator[Found]:
+    """Rows with images are not joined.
+
+    What it does:
+        Refuses `packing=True` and `padding_free=True` for a dataset with images.
+
+    Why:
+        TRL cannot tell which image belongs to which part of a joined row, and refuses both once the model is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-VL-3B-Instruct", dataset="trl-lib/llava-instruct-mix", packing=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-VL-3B-Instruct", dataset="trl-lib/llava-instruct-mix")
+        ```
+    """
+    joins = [name for name in ("packing", "padding_free") if getattr(context.spec, name)]
+    if joins and _need_images(context):
+        for name in joins:
+            yield Found(name, "rows with images cannot be joined", "leave it out")
+
+
+@rule("VIS003", methods=["sft", "dpo", "kto"], severity="warning")
+def images_are_not_cut(context: Context[Any]) -> Iterator[Found]:
+    """Rows with images are not cut.
+
+    What it does:
+        Warns of a `max_length` that is set for a dataset with images.
+
+    Why:
+        An image is hundreds of tokens of its row. A row that is cut inside them no longer fits the features of the
+        image, and training ends with an error at that row.
+
+    Example:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-VL-3B-Instruct", dataset="trl-lib/llava-instruct-mix", max_length=512)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-VL-3B-Instruct", dataset="trl-lib/llava-instruct-mix", max_length=None)
+        ```
+    """
+    spec = context.spec
+    if spec.is_set("max_length") and spec.max_length is not None and _need_images(context):
+        why = f"a row of more than {spec.max_length} tokens may be cut inside its image, which ends the run"
+        yield Found("max_length", why, "max_length=None")
+
+
+@rule("VIS004", methods=["sft", "dpo", "kto"])
+def options_allow_images(context: Context[Any]) -> Iterator[Found]:
+    """Some options are for texts only.
+
+    What it does:
+        For a dataset with images, refuses `truncation_mode="keep_end"` together with a `max_length`, and for DPO and
+        KTO `precompute_ref_log_probs=True`.
+
+    Why:
+        The tokens of an image stand at the start of a row, which the one would cut off, and images are processed batch
+        by batch, which the other would do ahead. TRL refuses both once the model is loaded.
+
+    Example:
+        ```python
+        hft.DPO(model="Qwen/Qwen2.5-VL-3B-Instruct", dataset="openbmb/RLAIF-V-Dataset", precompute_ref_log_probs=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model="Qwen/Qwen2.5-VL-3B-Instruct", dataset="openbmb/RLAIF-V-Dataset")
+        ```
+    """
+    spec = context.spec
+    cuts = (
+        getattr(spec, "truncation_mode", None) == "keep_end"
+        and spec.is_set("max_length")
+        and spec.max_length is not None
+    )
+    ahead = bool(getattr(spec, "precompute_ref_log_probs", False))
+    if not (cuts or ahead) or not _need_images(context):
+        return
+    if cuts:
+        yield Found("truncation_mode", "would cut off the image at the start of a row", "max_length=None")
+    if ahead:
+        why = "images are processed batch by batch, never ahead"
+        yield Found("precompute_ref_log_probs", why, "leave it out")

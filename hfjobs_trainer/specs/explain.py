@@ -1,0 +1,149 @@
+"""Pydantic's errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast, get_args
+
+from pydantic import ValidationError
+
+from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.groups import Group, LoRA
+
+
+def explain_group(error: ValidationError, data: Mapping[str, Any], group: type[Group]) -> list[Problem]:
+    """Pydantic's errors on a group that was constructed on its own."""
+    return explain(error, data, group.__name__, _fields_of(group))
+
+
+def explain(error: ValidationError, data: Any, subject: str, known: Mapping[str, Any] | None = None) -> list[Problem]:
+    """Pydantic's errors as problems, one for each field that is wrong.
+
+    Args:
+        error: What pydantic raised.
+        data: What it was given.
+        subject: What to call it in a message.
+        known: Its fields, to name them where one is unknown.
+    """
+    by_path: dict[str, list[Problem]] = {}
+    for item in error.errors(include_url=False, include_input=False):
+        inner = item.get("ctx", {}).get("error")
+        path = _path(item["loc"], data, item["type"])
+        if isinstance(inner, SpecError):
+            for problem in inner.problems:
+                nested = f"{path}.{problem.path}" if problem.path else path
+                by_path.setdefault(nested, []).append(Problem(problem.code, nested, problem.why, problem.fix))
+            continue
+        by_path.setdefault(path, []).append(_one(item, path, data, subject, known or {}))
+    return [_most_telling(problems) for problems in by_path.values()]
+
+
+def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) -> Problem:
+    kind, message = item["type"], item["msg"]
+    if kind == "given_twice":
+        return Problem("SPEC007", path, message, "give one of them")
+    if kind == "missing":
+        return Problem("SPEC002", path, "is required", _EXAMPLES.get(path, ""))
+    if kind == "extra_forbidden":
+        parent, _, leaf = path.rpartition(".")
+        fields = list(_group_fields(parent) if parent else top)
+        close = closest(leaf, fields)
+        known = f"; its fields are {', '.join(fields)}" if fields else ""
+        return Problem("SPEC004", path, f"not a field of {parent or subject}{known}", close)
+    value = _lookup(data, path)
+    if kind == "literal_error":
+        expected = item["ctx"]["expected"]
+        choices = [part.strip("' ") for part in expected.replace(" or ", ", ").split(", ")]
+        close = closest(str(value), choices, 0.5)
+        return Problem("SPEC003", path, f"must be {expected}", f'"{close}"' if close else "")
+    own = message.startswith("Value error, ")
+    message = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message if own else message[:1].lower() + message[1:]
+    got = f", not {article(type(value).__name__)}" if kind.endswith("_type") and value is not None else ""
+    return Problem("SPEC003", path, message + got)
+
+
+_EXAMPLES = {
+    "model": 'model="Qwen/Qwen2.5-0.5B"',
+    "dataset": 'dataset="trl-lib/Capybara"',
+    "reward_funcs": 'reward_funcs="accuracy_reward", or your own function',
+    "reward_model": 'reward_model="your-name/reward-model", which hft.Reward trains',
+    "teacher_model": 'teacher_model="Qwen/Qwen2.5-7B-Instruct", a larger model with the same vocabulary',
+}
+
+
+def _most_telling(problems: list[Problem]) -> Problem:
+    """One problem of a field for which each member of a union complained."""
+    if len(problems) == 1:
+        return problems[0]
+    whys = list(dict.fromkeys(problem.why for problem in problems))
+    first = problems[0]
+    alternatives = [why.removeprefix("must be ").split(", not ")[0] for why in whys]
+    fix = next((problem.fix for problem in problems if problem.fix), "")
+    return Problem(first.code, first.path, "must be " + ", or ".join(alternatives), fix)
+
+
+def _group_fields(name: str) -> dict[str, Any]:
+    """Fields of the group that a field of the spec holds, its aliases among them."""
+    field = TrainSpec.model_fields.get(name)
+    group = group_of(field.annotation) if field else None
+    return _fields_of(group) if group else {}
+
+
+def _fields_of(group: type[Group]) -> dict[str, Any]:
+    return dict(group.model_fields) | group.ALIASES
+
+
+def group_of(annotation: Any) -> type[Group] | None:
+    """The group that a field of this type holds, if it holds one."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, Group) else None
+    return next((group for member in get_args(annotation) if (group := group_of(member))), None)
+
+
+def _path(location: tuple[int | str, ...], data: Any, kind: str) -> str:
+    """Dotted path of an error; pydantic's names of union members are left out."""
+    parts: list[str] = []
+    current = data
+    for index, part in enumerate(location):
+        if isinstance(current, Mapping) and part not in current:
+            # as it was typed: r may have been given as lora_r
+            given = (alias for alias, field in LoRA.ALIASES.items() if field == part and alias in current)
+            part = next(given, part)
+        if isinstance(current, Mapping) and part in current:
+            current = cast("Mapping[Any, Any]", current)[part]
+        elif isinstance(part, int) and isinstance(current, list | tuple):
+            items = cast("list[Any]", current)
+            current = items[part] if part < len(items) else None
+        elif not (index == 0 or (kind == "missing" and index == len(location) - 1)):
+            continue
+        else:
+            current = None
+        parts.append(str(part))
+    return ".".join(parts)
+
+
+def _lookup(data: Any, path: str) -> Any:
+    for part in path.split("."):
+        if isinstance(data, Mapping):
+            data = cast("Mapping[Any, Any]", data).get(part)
+        elif isinstance(data, list | tuple) and part.isdigit() and int(part) < len(cast("list[Any]", data)):
+            data = cast("list[Any]", data)[int(part)]
+        else:
+            return None
+    return data
+
+
+def closest(typed: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """What was meant, or an empty text."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(typed, known, 1, likeness)), "")
+
+
+def article(noun: str) -> str:
+    """The noun with its article."""
+    vowel = noun[:1].lower() in "aeio" or (noun[:2].isupper() and noun[:1] in "FSRLMNX")
+    return f"{'an' if vowel else 'a'} {noun}"
