@@ -17,13 +17,13 @@ from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
 from hfjobs_trainer.planning.hardware.machine import Machine
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
-from hfjobs_trainer.planning.script_header import ScriptHeader, read_header
 from hfjobs_trainer.planning.timeout import decide_timeout
 from hfjobs_trainer.problems import Problem, Unchecked
 from hfjobs_trainer.rendering.page import Header
 from hfjobs_trainer.rendering.render import render_wrapper
 from hfjobs_trainer.rendering.wrapper import Wrapper
 from hfjobs_trainer.specs.script import Script
+from hfjobs_trainer.specs.script_header import ScriptHeader, read_header
 
 SUBJECT = "Script spec"
 

@@ -23,8 +23,8 @@ from examples import tiny
 from hfjobs_trainer.facts import AccountFacts, Facts, ScriptFacts
 from hfjobs_trainer.gathering.script import _raw
 from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.planning.script_header import read_header
 from hfjobs_trainer.running.backends.inprocess import InProcessBackend
+from hfjobs_trainer.specs.script_header import read_header
 
 # What a script may hold that would break a careless wrapper.
 HOSTILE = '''\

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.planning.requirements import package_name, read_requirement
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec
+from hfjobs_trainer.specs.requirements import package_name, read_requirement
 from hfjobs_trainer.specs.script import Script
 
 # Registry, path, tag and digest; the parts are the registry's to judge.

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from hfjobs_trainer.facts import ScriptFacts
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.script_header import read_header
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.script import Script
+from hfjobs_trainer.specs.script_header import read_header
 
 # What tells that a script reads TRL's or transformers' arguments from its command line.
 _PARSERS = ("TrlParser", "HfArgumentParser")

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.requirements import package_names
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.requirements import package_names
 
 
 @rule("TRAIN001")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.requirements import package_name, stays_within
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.requirements import package_name, stays_within
 
 ATTENTION = ("eager", "sdpa", "flex_attention", *(f"flash_attention_{version}" for version in (2, 3, 4)), "paged|eager")
 """Implementations of attention that transformers has; 5.23: modeling_utils.py, ``AttentionInterface``."""

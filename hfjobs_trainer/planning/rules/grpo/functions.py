@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.requirements import package_name, package_names
 from hfjobs_trainer.planning.rules.grpo import CODED
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.rendering.taken import imported_by, taken_names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec
+from hfjobs_trainer.specs.requirements import package_name, package_names
 from hfjobs_trainer.specs.rewards import INSTALLED, RewardFunction
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from hfjobs_trainer.planning.requirements import chooses_version, package_names
 from hfjobs_trainer.specs.blocks import read_block
+from hfjobs_trainer.specs.requirements import chooses_version, package_names
 
 
 @dataclass(frozen=True, slots=True)

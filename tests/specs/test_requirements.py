@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfjobs_trainer.planning.requirements import chooses_version, package_name, package_names, stays_within
+from hfjobs_trainer.specs.requirements import chooses_version, package_name, package_names, stays_within
 
 
 @pytest.mark.parametrize(
