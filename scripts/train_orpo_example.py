@@ -300,7 +300,7 @@ def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> 
 
     api: Any = HfApi(token=trainer.args.hub_token)
     pauses, private = list(PUSH_PAUSES), trainer.args.hub_private_repo
-    what = {"repo_id": repo, "folder_path": folder, "revision": branch}
+    what: dict[str, Any] = {"repo_id": repo, "folder_path": folder, "revision": branch}
     what["ignore_patterns"] = ["_*", "checkpoint-*", "merged/*", "ref/*"]
     while True:
         try:
