@@ -124,6 +124,8 @@ def fold(source: str) -> str:
                 inner = f"{margin}    {joined[1:-1]}"
                 before = tokens[index - 1]
                 is_call = before.type == tokenize.NAME and not iskeyword(before.string)
+                # however wide a formatter takes its characters to be, they do not fit into one line
+                is_call = is_call and widths(whole)[0] > LINE_LENGTH
                 joined = f"{joined[0]}\n{inner}\n{margin}{joined[-1]}" if is_call and _fits(inner) else None
             if joined is not None:
                 pieces += [source[done : starts[row - 1] + column], joined]

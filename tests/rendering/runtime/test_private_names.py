@@ -69,7 +69,7 @@ UNNAMED = {("_initialized", "track_trackio")}
 
 
 def test_a_row_is_preceded_by_the_setup_and_training_leaves_the_run_open() -> None:
-    """What ``_initialized`` is for: unset, it has ``on_log`` call ``setup``, and ``on_train_end`` do nothing."""
+    """What unset ``_initialized`` is relied on for: ``on_log`` calls ``setup``, and ``on_train_end`` does nothing."""
     callback: Any = importlib.import_module(INTEGRATIONS).TrackioCallback
     for method in (callback.on_train_begin, callback.on_log):
         assert "if not self._initialized:\n            self.setup(" in inspect.getsource(method)
