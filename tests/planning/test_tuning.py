@@ -234,5 +234,5 @@ def test_a_quantized_run_has_a_machine_with_bfloat16() -> None:
     assert choice.flavor is not None
     assert choice.flavor.bf16
     # fp16 would not train such an adapter
-    assert "settle_precision(replace(machine, has_bf16=True), " in script(lora={}, quantization="4bit")
+    assert "settle_precision(machine._replace(has_bf16=True), " in script(lora={}, quantization="4bit")
     assert "settle_precision(machine, " in script(lora={})

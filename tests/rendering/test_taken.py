@@ -68,7 +68,7 @@ def test_the_names_are_those_of_all_parts() -> None:
     assert expected <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", [*NAMES, "dataset_12", "len", "print", "vars"])
+@pytest.mark.parametrize("name", [*NAMES, "dataset_12", "len", "print", "super"])
 @pytest.mark.parametrize("field", ["reward_funcs", "tools"])
 def test_a_name_of_the_script_is_refused(name: str, field: str) -> None:
     function = {"name": name, "source": f"def {name}(completions: str, **kwargs) -> str:\n    return []\n"}
