@@ -95,7 +95,7 @@ class Search:
             if limited != lacking:
                 best = replace(best, layout=replace(best.layout, save_total_limit=CHECKPOINTS_KEPT))
             lacking = limited
-        return replace(best, reason=Reason("storage", lacking) if lacking else None)
+        return replace(best, reason=lacking)
 
     def _beside_vllm(self, layout: Layout, memory: MemoryEstimate, usable: float) -> Fitting:
         """The layout with a vLLM on the same GPUs: with as few of them for a copy of the model as will do."""
@@ -153,7 +153,7 @@ class Search:
             vllm_tensor_parallel_size=layout.vllm_tensor_parallel_size,
         )
 
-    def _lacking(self, found: Estimate, limit: int | None) -> str | None:
+    def _lacking(self, found: Estimate, limit: int | None) -> Reason | None:
         """What of the machine's storage is too small where so many checkpoints are kept; ``None`` if nothing is."""
         flavor, layout, memory, parameters = found.flavor, found.layout, found.memory, self.run.num_parameters
         if not parameters or flavor is None or layout is None or memory is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate
@@ -17,23 +17,53 @@ from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
 HOUR = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a machine is not the one.
+ReasonKind = Literal[
+    "unknown",
+    "no gpu",
+    "gpus",
+    "bf16",
+    "price",
+    "batch",
+    "memory",
+    "server",
+    "host memory",
+    "disk",
+    "checkpoints",
+    "cap",
+    "dearer",
+]
 
-    Attributes:
+
+class Reason(str):
+    """Why a machine is not the one: a text for people, with a kind for code.
+
+    Args:
         kind: What speaks against it: ``"unknown"`` (nobody can say), ``"no gpu"``, ``"gpus"`` (too few or too many),
             ``"bf16"``, ``"price"`` (an hour is too dear), ``"batch"`` (it cannot be divided), ``"memory"`` (of its
-            GPUs), ``"server"`` (vLLM's GPUs), ``"storage"`` (host memory or disk), ``"cap"`` (on the whole run), or
+            GPUs), ``"server"`` (vLLM's GPUs), ``"host memory"``, ``"disk"`` (which does not hold the
+            weights), ``"checkpoints"`` (of which the disk does not hold all), ``"cap"`` (on the whole run), or
             ``"dearer"`` (it would do, but another costs less).
         text: The same in words.
     """
 
-    kind: Literal["unknown", "no gpu", "gpus", "bf16", "price", "batch", "memory", "server", "storage", "cap", "dearer"]
-    text: str
+    __slots__ = ("kind",)
+    kind: ReasonKind
+
+    def __new__(cls, kind: ReasonKind, text: str) -> Self:  # noqa: D102 - the class says it
+        reason = super().__new__(cls, text)
+        reason.kind = kind
+        return reason
+
+    @property
+    def text(self) -> str:
+        """The words alone."""
+        return str(self)
 
     def __str__(self) -> str:
-        return self.text
+        return "".join(self)
+
+    def __getnewargs__(self) -> tuple[ReasonKind, str]:
+        return self.kind, self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +126,11 @@ class Estimate:
         """``"fits"``, ``"tight"`` or ``"does not fit"``; ``None`` if the model's or the GPU's size is unknown."""
         usable = self.usable_gib
         return None if self.memory is None or usable is None else self.memory.verdict(usable)
+
+    @property
+    def why_not(self) -> str | None:
+        """The reason in words; ``None`` if the run would do there."""
+        return self.reason
 
     @property
     def fits(self) -> bool:
@@ -242,7 +277,7 @@ class FlavorComparison:
                 "-" if row.layout is None else str(row.layout),
                 _number(row.hours, 2),
                 _number(row.usd.expected if row.usd else None, 2),
-                str(row.reason or ""),
+                row.reason or "",
             )
             for row in self.rows
         ]

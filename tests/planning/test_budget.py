@@ -12,9 +12,10 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts
-from hfjobs_trainer.planning.machine import find_alternative
-from hfjobs_trainer.planning.search import exceeded_caps
+from hfjobs_trainer.planning.choose import exceeded_caps, find_alternative
+from hfjobs_trainer.planning.hardware.catalogue import snapshot
 from hfjobs_trainer.planning.timeout import LEAST_SECONDS
+from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.specs.durations import format_duration
 from tests.planning.known_models import LLAMA_8B, QWEN_05B
 from tests.planning.test_machine import CHATS, ME, facts, sft
@@ -168,13 +169,15 @@ def test_the_alternative_holds_as_it_is_typed(hardware: dict[str, Any]) -> None:
 def test_an_alternative_is_within_all_caps_where_one_is() -> None:
     cheapest, *others = (row for row in hft.compare_flavors(sft(), facts=facts()) if row.why_not is None)
     assert cheapest.hours is not None
-    faster = min((row.usd, row.hours) for row in others if row.usd and row.hours and row.hours < cheapest.hours)
+    faster = min(
+        (row.usd.expected, row.hours) for row in others if row.usd and row.hours and row.hours < cheapest.hours
+    )
     hardware = {"flavor": "h200x8", "max_usd": faster[0] * 1.01, "max_hours": (faster[1] + cheapest.hours) / 2}
     spec = sft(hardware=hardware)
-    found = find_alternative(spec, facts())
+    found = find_alternative(understand(spec, facts()), snapshot())
     assert found is not None
     assert found.flavor != cheapest.flavor
-    assert exceeded_caps(spec, found.duration) == {}
+    assert exceeded_caps(spec.hardware, found.duration) == {}
 
 
 def spread(known: hft.Plan) -> tuple[float, float]:
@@ -230,7 +233,7 @@ def test_what_no_machine_does_within_its_caps_gets_none() -> None:
 def test_a_budget_leads_to_a_cheaper_machine() -> None:
     free = hft.compare_flavors(sft(), facts=facts(QWEN_05B, CHATS))
     assert free.rows[0].usd is not None
-    cap = free.rows[0].usd * 1.01
+    cap = free.rows[0].usd.expected * 1.01
     made = plan({"hardware": {"max_usd": cap}})
     assert made.flavor == free.rows[0].flavor
     assert not codes(made)

@@ -11,22 +11,16 @@ from planning.known_models import LLAMA_8B, QWEN_05B, QWEN_7B
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.arguments.decide import resolve
+from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.duration.arithmetic import Arithmetic, arithmetic_of
-from hfjobs_trainer.planning.duration.estimate import (
-    DurationEstimate,
-    Range,
-    Setup,
-    Work,
-    billed_usd,
-    estimate_duration,
-    format_seconds,
-    unknown_work,
-    work_of,
-)
+from hfjobs_trainer.planning.duration.estimate import DurationEstimate, billed_usd, estimate_duration
+from hfjobs_trainer.planning.duration.pace import Setup
+from hfjobs_trainer.planning.duration.ranges import Range, format_seconds
 from hfjobs_trainer.planning.duration.rows import row_lengths
+from hfjobs_trainer.planning.duration.work import Work, work_of
 from hfjobs_trainer.planning.hardware.gpus import Gpu, find_gpu
 from hfjobs_trainer.planning.memory.closed_form import Workload
+from hfjobs_trainer.planning.understand import understand
 
 BASE: dict[str, Any] = {"model": "me/model", "dataset": "me/data"}
 FIXED = LengthFacts("tokens", sampled=500, mean=1024.0, quantiles=(1024.0,) * 20)
@@ -62,9 +56,14 @@ def facts_of(
     return Facts(model=model, dataset=DatasetFacts(num_rows=rows, lengths=lengths), **more)
 
 
+def planned_work(spec: Any, facts: Facts) -> Work | None:
+    run = understand(spec, facts)
+    return work_of(run, settle_precision(run, None))
+
+
 def work(spec: Any, facts: Facts | None = None) -> Work:
     known = facts or facts_of()
-    found = work_of(spec, known, resolve(spec, known, None, backend="hub"))
+    found = planned_work(spec, known)
     assert found is not None
     return found
 
@@ -285,9 +284,9 @@ def test_where_too_little_is_known_there_is_no_estimate_and_the_reason_is_told()
         (facts_of(rows=None), ("the rows of the dataset (or max_steps)",)),
         (Facts(), ("the size of the model", "the rows of the dataset (or max_steps)")),
     ):
-        assert unknown_work(spec, facts) == missing
-        assert work_of(spec, facts, resolve(spec, facts, None, backend="hub")) is None
-    assert unknown_work(spec, facts_of()) == ()
+        assert understand(spec, facts).unknown_work == missing
+        assert planned_work(spec, facts) is None
+    assert understand(spec, facts_of()).unknown_work == ()
 
 
 def test_a_reference_model_and_a_teacher_take_their_time() -> None:

@@ -13,13 +13,12 @@ import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts, HardwareFacts
 from hfjobs_trainer.planning.hardware.catalogue import (
     USABLE_PER_NOMINAL,
-    HardwareTable,
     find_flavor,
-    hardware_table,
     parse_live,
     snapshot,
     suggest_flavors,
 )
+from hfjobs_trainer.planning.hardware.table import HardwareTable, hardware_table
 from tests.planning.known_models import QWEN_05B
 
 

@@ -10,7 +10,8 @@ import pytest
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
 from hfjobs_trainer.facts.dataset import LengthFacts
-from hfjobs_trainer.planning.hardware.catalogue import FlavorChoice, find_flavor, snapshot
+from hfjobs_trainer.planning.estimate import FlavorChoice
+from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
 from tests.planning.known_models import LLAMA_8B, LLAMA_70B, QWEN_05B, QWEN_7B
 
 LENGTHS = LengthFacts("tokens", 100, 900.0, tuple(90.0 * step for step in range(1, 21)))
@@ -74,7 +75,7 @@ def test_every_other_flavor_is_rejected_with_a_reason(
     if choice.flavor is not None:
         assert choice.estimate is not None
         assert choice.layout is not None
-        assert choice.estimate.fits(choice.flavor.usable_gpu_memory_gib or 0.0)
+        assert choice.estimate.fits
         assert choice.usd_per_hour == choice.flavor.usd_per_hour <= wanted.get("max_usd_per_hour", 1e9)
         assert choice.flavor.num_gpus >= wanted.get("num_gpus", 1)
         if choice.duration is not None:
@@ -85,7 +86,7 @@ def test_the_choice_is_where_the_run_costs_least() -> None:
     for model, fields in ((QWEN_05B, {}), (LLAMA_8B, {"lora": {"r": 16}}), (QWEN_7B, {"lora": {"r": 8}})):
         choice = chosen(model, **fields)
         table = hft.compare_flavors(sft(**fields), facts=facts(model))
-        costs = {row.flavor.name: row.usd for row in table if row.why_not is None}
+        costs = {row.machine.name: row.usd.expected for row in table if row.why_not is None and row.usd}
         assert choice.flavor is not None
         assert choice.duration is not None
         assert choice.duration.usd.expected == costs[choice.flavor.name] == min(cost for cost in costs.values() if cost)
@@ -358,8 +359,8 @@ def test_a_choice_as_text() -> None:
 
 def test_a_named_flavor_of_which_nothing_is_known() -> None:
     flavor = find_flavor("t4-small", snapshot())
-    assert FlavorChoice.named(flavor).headroom is None
-    assert FlavorChoice.named(None) == FlavorChoice(None)
+    assert FlavorChoice(flavor).headroom is None
+    assert FlavorChoice(None) == FlavorChoice(None)
 
 
 @pytest.mark.parametrize(

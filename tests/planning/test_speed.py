@@ -14,10 +14,9 @@ from hfjobs_trainer.planning.arguments.packing import (
     LEAST_STEPS,
     PACKED_TOKENS,
     PACKING_GAIN,
-    may_pack,
-    most_packed,
 )
 from hfjobs_trainer.planning.hardware.catalogue import snapshot
+from hfjobs_trainer.planning.understand import understand
 from tests.planning.known_models import QWEN_05B
 
 SHORT = LengthFacts("tokens", 100, 200.0, tuple(20.0 * step for step in range(1, 21)))
@@ -36,6 +35,10 @@ def sft(**fields: Any) -> hft.SFT:
 
 def decided(spec: Any, facts: Facts = FACTS, **how: Any) -> dict[str, Any]:
     return {item.path: item.value for item in hft.plan(spec, facts=facts, **how).decisions}
+
+
+def most_packed(spec: Any, facts: Facts = FACTS) -> int:
+    return understand(spec, facts).rows.most_packed
 
 
 def long(mean: float) -> DatasetFacts:
@@ -71,8 +74,7 @@ def test_short_rows_are_packed() -> None:
 )
 def test_whoever_sets_what_it_changes_gets_no_packing(fields: dict[str, Any]) -> None:
     spec = sft(**fields)
-    assert not may_pack(spec, FACTS)
-    assert most_packed(spec, FACTS) == 0
+    assert most_packed(spec) == 0
     assert "packing" not in decided(spec)
 
 
@@ -89,27 +91,27 @@ def test_whoever_sets_what_it_changes_gets_no_packing(fields: dict[str, Any]) ->
     ids=["no lengths", "no rows", "long rows", "images", "a state", "an unknown model"],
 )
 def test_packing_needs_short_rows_of_known_length_and_a_model_that_keeps_them_apart(facts: Facts) -> None:
-    assert may_pack(sft(), FACTS)
-    assert not may_pack(sft(), facts)
+    assert most_packed(sft(), FACTS) > 0
+    assert most_packed(sft(), facts) == 0
     assert "packing" not in decided(sft(), facts)
 
 
 def test_rows_of_half_the_length_are_the_longest_that_are_packed() -> None:
-    assert may_pack(sft(), of(long(512.0)))
-    assert not may_pack(sft(), of(long(512.5)))
-    assert not may_pack(sft(dataset={"id": "me/data", "streaming": True}), FACTS)
+    assert most_packed(sft(), of(long(512.0))) > 0
+    assert most_packed(sft(), of(long(512.5))) == 0
+    assert most_packed(sft(dataset={"id": "me/data", "streaming": True}), FACTS) == 0
     # what is cut off is no token to pack
-    assert not may_pack(sft(max_length=128), of(long(2000.0)))
+    assert most_packed(sft(max_length=128), of(long(2000.0))) == 0
 
 
 def test_a_run_keeps_enough_steps() -> None:
     # rows of 512 of 1,024 tokens, two in a sequence, 8 sequences in a batch: 16 rows a step
     least = replace(long(512.0), num_rows=16 * LEAST_STEPS)
-    assert may_pack(sft(num_train_epochs=1), of(least))
-    assert not may_pack(sft(num_train_epochs=1), of(replace(least, num_rows=16 * LEAST_STEPS - 1)))
-    assert may_pack(sft(num_train_epochs=2), of(replace(least, num_rows=8 * LEAST_STEPS)))
+    assert most_packed(sft(num_train_epochs=1), of(least)) > 0
+    assert most_packed(sft(num_train_epochs=1), of(replace(least, num_rows=16 * LEAST_STEPS - 1))) == 0
+    assert most_packed(sft(num_train_epochs=2), of(replace(least, num_rows=8 * LEAST_STEPS))) > 0
     # rows that are held out are not trained on
-    assert not may_pack(sft(num_train_epochs=1, eval_fraction=0.1, eval_strategy="epoch"), of(least))
+    assert most_packed(sft(num_train_epochs=1, eval_fraction=0.1, eval_strategy="epoch"), of(least)) == 0
 
 
 def test_a_packed_batch_is_no_longer_than_attention_by_mask_can_bear() -> None:

@@ -11,6 +11,7 @@ from hfjobs_trainer.facts import Facts, ModelFacts
 from hfjobs_trainer.planning.arguments.strategies import SHARDED
 from hfjobs_trainer.planning.layout import layouts
 from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate, Workload, estimate_memory
+from hfjobs_trainer.planning.understand import understand
 from tests.planning.known_models import LLAMA_8B, LLAMA_70B, QWEN_05B, QWEN_7B
 
 
@@ -92,7 +93,7 @@ CANNOT_BE_SPREAD: list[dict[str, Any]] = [
 @pytest.mark.parametrize("fields", CANNOT_BE_SPREAD, ids=str)
 def test_auto_spreads_as_a_rule_would_allow(fields: dict[str, Any], image: str | None) -> None:
     spec = hft.SFT(model="me/model", dataset="me/data", image=image, **fields)
-    offered = {layout.strategy for layout in layouts(spec, 4)}
+    offered = {layout.strategy for layout in layouts(understand(spec, Facts()), 4)}
     for strategy in SHARDED:
         named = hft.check(spec.replace(hardware={"strategy": strategy}), facts=Facts())
         if any(problem.code.startswith("DIST") for problem in named.problems):

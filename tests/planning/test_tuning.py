@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.planning.arguments.tuning import trains_weights
+from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.specs.registry import METHODS
 from tests.planning.known_models import QWEN_05B
 
@@ -217,7 +218,7 @@ def test_fp16_trains_what_peft_keeps_in_float32(task: str, options: dict[str, An
         scaler.unscale_(optimizer)
     method = "sft" if task == "CAUSAL_LM" else "reward"
     fields = {"method": method, "model": "me/model", "dataset": "me/data", "lora": options, "fp16": True}
-    assert trains == (not trains_weights(METHODS[method](**fields)))
+    assert trains == (not understand(METHODS[method](**fields), Facts()).trains_weights)
     codes = {problem.code for problem in hft.check(fields | {"dtype": "float16"}, offline=True).problems}
     assert trains == ("PREC003" not in codes)
     # what the planner chooses can be trained

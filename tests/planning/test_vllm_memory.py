@@ -9,8 +9,10 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.memory.vllm import WORKING_GIB, least_share, needed_tokens, vllm_need
+from hfjobs_trainer.planning.memory.vllm import WORKING_GIB, VllmNeed, least_share, vllm_need
 from hfjobs_trainer.planning.plan import Plan
+from hfjobs_trainer.planning.run import Vllm
+from hfjobs_trainer.planning.understand import understand
 from tests.planning.known_models import LLAMA_70B, QWEN_7B, QWEN_14B
 
 QLORA: dict[str, Any] = {"lora": {}, "quantization": "4bit"}
@@ -19,6 +21,22 @@ QLORA: dict[str, Any] = {"lora": {}, "quantization": "4bit"}
 def spec(method: str = "grpo", **fields: Any) -> Any:
     common = {"model": "me/model", "dataset": "me/prompts", "reward_funcs": "think_format_reward", "timeout": "1h"}
     return hft.METHODS[method](**common | {"use_vllm": True, "namespace": "me"} | fields)
+
+
+def need_of(asked: Any, model: ModelFacts, gpus: int) -> VllmNeed | None:
+    return vllm_need(understand(asked, Facts(model=model)), gpus)
+
+
+def vllm_of(asked: Any, lengths: LengthFacts | None = None) -> Vllm:
+    vllm = understand(asked, Facts(dataset=DatasetFacts(lengths=lengths))).vllm
+    assert vllm is not None
+    return vllm
+
+
+def share_of(asked: Any, facts: Facts) -> float | None:
+    run = understand(asked, facts)
+    assert run.vllm is not None
+    return least_share(run, run.vllm, 1, 80.0)
 
 
 def planned(model: ModelFacts, method: str = "grpo", **fields: Any) -> Plan:
@@ -31,7 +49,7 @@ def decided(plan: Plan) -> dict[str, Any]:
 
 def test_weights_and_keys_of_a_known_model() -> None:
     """By hand: 7.6 billion weights of 2 bytes; 28 layers of 2 x 4 heads of 128 numbers of 2 bytes a token."""
-    need = vllm_need(spec(), QWEN_7B, 1)
+    need = need_of(spec(), QWEN_7B, 1)
     assert need is not None
     assert need.weights_gib == pytest.approx(2 * 7_615_616_512 / 2**30)
     assert need.token_gib == pytest.approx(28 * 2 * 4 * 128 * 2 / 2**30)
@@ -41,7 +59,7 @@ def test_weights_and_keys_of_a_known_model() -> None:
 
 
 def test_gpus_share_weights_and_whole_heads_of_keys() -> None:
-    one, four, eight = (vllm_need(spec(), QWEN_7B, gpus) for gpus in (1, 4, 8))
+    one, four, eight = (need_of(spec(), QWEN_7B, gpus) for gpus in (1, 4, 8))
     assert one is not None
     assert four is not None
     assert eight is not None
@@ -51,8 +69,8 @@ def test_gpus_share_weights_and_whole_heads_of_keys() -> None:
 
 
 def test_what_is_quantized_for_training_is_so_in_the_same_processes_only() -> None:
-    whole, packed = vllm_need(spec(), QWEN_7B, 1), vllm_need(spec(**QLORA), QWEN_7B, 1)
-    served = vllm_need(spec(**QLORA, vllm_mode="server"), QWEN_7B, 1)
+    whole, packed = need_of(spec(), QWEN_7B, 1), need_of(spec(**QLORA), QWEN_7B, 1)
+    served = need_of(spec(**QLORA, vllm_mode="server"), QWEN_7B, 1)
     assert whole is not None
     assert packed is not None
     assert packed.weights_gib < 0.5 * whole.weights_gib
@@ -60,9 +78,9 @@ def test_what_is_quantized_for_training_is_so_in_the_same_processes_only() -> No
 
 
 def test_what_nobody_knows_is_not_made_up() -> None:
-    assert vllm_need(spec(), ModelFacts(), 1) is None
-    assert least_share(spec(), Facts(), 1, 80.0) is None
-    latent = vllm_need(spec(), replace(QWEN_7B, model_type="deepseek_v3"), 1)
+    assert need_of(spec(), ModelFacts(), 1) is None
+    assert share_of(spec(), Facts()) is None
+    latent = need_of(spec(), replace(QWEN_7B, model_type="deepseek_v3"), 1)
     assert latent is not None
     assert latent.tokens_within(80.0) is None
 
@@ -77,15 +95,15 @@ def test_what_nobody_knows_is_not_made_up() -> None:
     ],
 )
 def test_sequences_that_have_to_fit(method: str, fields: dict[str, Any], tokens: int) -> None:
-    assert needed_tokens(spec(method, **fields), None) == tokens
+    assert vllm_of(spec(method, **fields)).tokens == tokens
 
 
 def test_vllm_holds_the_longest_prompt() -> None:
     prompts = LengthFacts("tokens", 100, 500.0, tuple(100.0 * step for step in range(1, 21)), 250.0)
     asked = spec("grpo", max_completion_length=64)
-    assert needed_tokens(asked, prompts) == 1000 + 64
+    assert vllm_of(asked, prompts).tokens == 1000 + 64
     long = LengthFacts("tokens", 100, 100_000.0, (200_000.0,) * 20)
-    shares = [least_share(asked, Facts(QWEN_7B, DatasetFacts(lengths=each)), 1, 80.0) for each in (None, long)]
+    shares = [share_of(asked, Facts(QWEN_7B, DatasetFacts(lengths=each))) for each in (None, long)]
     # 14.2 GiB of weights, 2 to work in, and 0 or 10.7 of keys and values of 56 KiB a token
     assert shares == [0.25, 0.35]
 
@@ -103,9 +121,9 @@ def test_auto_takes_a_machine_on_which_both_have_room(method: str, tuning: dict[
     usable = plan.flavor.usable_gpu_memory_gib
     assert usable is not None
     size, share = made.get("vllm_tensor_parallel_size", 1), made["vllm_gpu_memory_utilization"]
-    need = vllm_need(plan.spec, model, size)
+    need = need_of(plan.spec, model, size)
     assert need is not None
-    assert need.total_gib(needed_tokens(plan.spec, None)) <= share * usable
+    assert need.total_gib(vllm_of(plan.spec).tokens) <= share * usable
     assert plan.estimate is not None
     assert plan.estimate.memory is not None
     assert plan.estimate.memory.gpu_fraction == share
@@ -136,12 +154,12 @@ def test_a_context_that_does_not_fit_is_cut_to_what_does() -> None:
     plan = planned(LONG, hardware="l40sx1", lora={})
     made = decided(plan)
     length, share = made["vllm_max_model_length"], made["vllm_gpu_memory_utilization"]
-    need = vllm_need(plan.spec, LONG, 1)
+    need = need_of(plan.spec, LONG, 1)
     assert need is not None
     room = share * 44.4
     assert need.total_gib(length) <= room < need.total_gib(131_072)
     assert length % 256 == 0
-    assert length > needed_tokens(plan.spec, None)
+    assert length > vllm_of(plan.spec).tokens
     assert f"vllm_max_model_length={length}," in plan.script
 
 

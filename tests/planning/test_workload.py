@@ -9,9 +9,12 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
-from hfjobs_trainer.planning.arguments.decide import resolve
+from hfjobs_trainer.planning.arguments.precision import settle_precision
+from hfjobs_trainer.planning.duration.lengths import PROMPT_TOKENS
+from hfjobs_trainer.planning.layout import given_layout
 from hfjobs_trainer.planning.memory.closed_form import Workload, estimate_memory
-from hfjobs_trainer.planning.workload import PROMPT_TOKENS, generated_at_once, workload
+from hfjobs_trainer.planning.memory.workload import generated_at_once, workload_of
+from hfjobs_trainer.planning.understand import understand
 
 SMALL = ModelFacts(
     model_type="qwen2",
@@ -30,7 +33,8 @@ BASE: dict[str, Any] = {"model": "me/model", "dataset": "me/data"}
 
 def asked(spec: Any, **facts: Any) -> Any:
     known = Facts(model=SMALL, **facts)
-    return workload(spec, known, resolve(spec, known, None, backend="hub"))
+    run = understand(spec, known)
+    return workload_of(run, settle_precision(run, None), given_layout(run, 1))
 
 
 def test_a_teacher_is_held_in_half_precision() -> None:
@@ -152,7 +156,7 @@ def test_a_reference_model_is_held_for_the_kl_term(method: str) -> None:
     spec = hft.METHODS[method](**BASE, reward_funcs="think_format_reward", beta=0.1)
     assert asked(spec).reference_model is True
     assert asked(spec.replace(beta=0.0)).reference_model is False
-    assert asked(spec.replace(lora={"r": 8})).reference_model is None
+    assert asked(spec.replace(lora={"r": 8})).reference_model is False
 
 
 def test_evaluation_counts_where_it_is_a_forward_pass() -> None:
@@ -183,7 +187,8 @@ def test_what_saves_memory_is_asked_for() -> None:
 @pytest.mark.parametrize("method", ["grpo", "rloo"])
 def test_answers_are_generated_for_as_many_batches_as_is_said(method: str, fields: Any, at_once: int | None) -> None:
     spec = hft.METHODS[method](**BASE, reward_funcs="think_format_reward", **fields)
-    assert generated_at_once(spec, 8, 4) == at_once
+    run = understand(spec, Facts())
+    assert generated_at_once(run, given_layout(run, 4)) == at_once
 
 
 def test_more_answers_at_once_take_more_memory_on_each_machine() -> None:

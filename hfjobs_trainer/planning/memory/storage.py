@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.arguments.strategies import SHARDS_WEIGHTS
+from hfjobs_trainer.planning.estimate import Reason
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate
 
@@ -24,8 +25,8 @@ def lacks_storage(
     checkpoints: float,
     *,
     resumable: bool = True,
-) -> str | None:
-    """What of host memory and disk is too small, in words; ``None`` if both suffice or the flavor does not tell.
+) -> Reason | None:
+    """What of host memory and disk is too small; ``None`` if both suffice or the flavor does not tell.
 
     Args:
         flavor: The machine.
@@ -40,7 +41,9 @@ def lacks_storage(
     # each process loads the weights by way of host memory; where they are spread, one does for all
     ram = weights_gb * (1 if memory.strategy in SHARDS_WEIGHTS else processes) + processes * PROCESS_RAM_GB
     if flavor.ram_gb and ram > flavor.ram_gb:
-        return f"needs {ram:.0f} GB of host memory to load the weights, it has {flavor.ram_gb:g} GB"
+        return Reason(
+            "host memory", f"needs {ram:.0f} GB of host memory to load the weights, it has {flavor.ram_gb:g} GB"
+        )
     spread = memory.num_gpus if memory.strategy in SHARDS_WEIGHTS else 1
     trained = (memory.adapter * spread or weights_bytes) / 1e9
     states = memory.optimizer_states * (memory.num_gpus if memory.strategy != "ddp" else 1) / 1e9
@@ -48,6 +51,8 @@ def lacks_storage(
     # the download, the saved model, and the checkpoints
     disk = PACKAGES_DISK_GB + 2 * weights_gb + max(1, checkpoints) * (trained + states)
     if flavor.disk_gb and disk > flavor.disk_gb:
-        kept = f"{checkpoints:.0f} checkpoints" if checkpoints > 1 else "one checkpoint"
-        return f"needs {disk:.0f} GB of disk for the weights and {kept}, it has {flavor.disk_gb:g} GB"
+        several = checkpoints > 1
+        kept = f"{checkpoints:.0f} checkpoints" if several else "one checkpoint"
+        text = f"needs {disk:.0f} GB of disk for the weights and {kept}, it has {flavor.disk_gb:g} GB"
+        return Reason("checkpoints" if several else "disk", text)
     return None

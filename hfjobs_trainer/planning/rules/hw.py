@@ -103,12 +103,12 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     sizes = {
         flavor.name: flavor.num_gpus * (flavor.usable_gpu_memory_gib or 0.0) for flavor in context.hardware.flavors
     }
-    small = [name for name, why in reasons.items() if why.kind in ("memory", "storage")]
+    small = [name for name, why in reasons.items() if why.kind in ("memory", "host memory", "disk", "checkpoints")]
     dear = [name for name, why in reasons.items() if why.kind == "price"]
     closest = max(small, key=lambda name: sizes[name]) if small else dear[0] if dear else list(reasons)[-1]
     fixes = [f"max_usd_per_hour above {spec.hardware.max_usd_per_hour:g}"] if dear else []
     if small:
-        fixes += _less_disk(spec) if reasons[closest].kind == "storage" else ways_to_less_memory(context)
+        fixes += _less_disk(spec) if reasons[closest].kind == "checkpoints" else ways_to_less_memory(context)
     if not fixes:
         fixes = ["another global_batch_size"] if reasons[closest].kind == "batch" else ["fewer GPUs"]
     yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", ", or ".join(fixes))
@@ -264,7 +264,7 @@ def host_and_disk_are_large_enough(context: Context[TrainSpec]) -> Iterator[Foun
     if context.named_flavor is None or choice is None or choice.flavor is None:
         return
     if choice.shortage is not None:
-        fixes = [*_less_disk(context.spec), "a larger flavor"] if choice.shortage.kind == "storage" else []
+        fixes = [*_less_disk(context.spec), "a larger flavor"] if choice.shortage.kind == "checkpoints" else []
         fix = ", or ".join(fixes or ["a larger flavor", '"auto"'])
         yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", fix)
 
