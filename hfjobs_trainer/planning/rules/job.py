@@ -51,7 +51,7 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
         # it is the machine that is missing, of which other rules tell
         return
     if context.timeout_seconds is None:
-        why = "is required: without it, Hugging Face Jobs ends the run after 30 minutes"
+        why = "is needed: without it, Hugging Face Jobs ends the run after 30 minutes"
         yield Found("timeout", why, 'timeout="3h"')
 
 
