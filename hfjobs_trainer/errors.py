@@ -1,13 +1,13 @@
 """The exceptions of the package.
 
 HFTError
-├─ SpecError(ValueError)      the spec is wrong: .problems holds all of it
-├─ RenderError                ours: names the template and line
-├─ BackendError               the place where runs run said no: .cause
-│  ├─ AuthError               no token, a wrong one, or one without the right
-│  ├─ QuotaError              no credits, or a limit reached
-│  ├─ JobNotFound
-│  └─ HubUnavailable          no answer, or a broken one, after the retries
+├─ SpecError(ValueError)      the spec is wrong: .problems lists everything
+├─ RenderError                a defect of this package: names the template and line
+├─ BackendError               the backend refused, or could not be reached: .cause
+│  ├─ AuthError               no token, a wrong one, or one without the permission
+│  ├─ QuotaError              no credits left, or a limit reached
+│  ├─ JobNotFound             no such job, or the token may not see it
+│  └─ HubUnavailable          no answer, or a server error, after all retries
 ├─ BudgetExceeded             the run is expected to cost more than it may: .estimate, .cap
 └─ JobFailed                  the run ended without success: .status, .log_tail
 """

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from examples import tiny
 
@@ -19,6 +20,11 @@ MADE_WITH_TORCH = {"tiny_model", "tiny_reward_model", "vlm", "warm"}
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Environments that uv makes for scripts are used more than once: what they import is compiled once.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Examples that hypothesis tries of each property: some while one works, many where nobody waits.
+settings.register_profile("local", max_examples=25, deadline=None)
+settings.register_profile("large", max_examples=100, deadline=None)
+settings.load_profile("large" if os.environ.get("CI") else "local")
 
 
 @pytest.hookimpl(tryfirst=True)

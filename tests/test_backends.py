@@ -65,6 +65,14 @@ def test_a_run_is_planned_for_and_submitted_to_a_backend_of_ones_own() -> None:
     assert [problem.code for problem in report.problems] == [problem.code for problem in plan.problems]
 
 
+def test_a_plan_goes_by_the_traits_of_a_backend_of_ones_own() -> None:
+    spec = {"method": "grpo", "model": "me/model", "dataset": "me/data", "reward_funcs": ["accuracy_reward"]}
+    plan = hft.Client(backend=Cluster()).plan(spec, facts=hft.Facts())
+    here = hft.plan(spec, facts=hft.Facts(), backend="local")
+    assert (plan.backend, plan.flavor, plan.choice) == ("cluster", None, None)
+    assert (plan.script, plan.request, plan.problems) == (here.script, here.request, here.problems)
+
+
 def test_a_backend_resumes_runs_only_if_it_says_how() -> None:
     class Resuming(hft.InProcessBackend):
         def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:

@@ -199,7 +199,7 @@ def test_trainer_and_config_are_where_the_method_says(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_script_starts_one_process_for_each_gpu_that_it_sees(method: str, flavor: str) -> None:
     script = plan(method, hardware=flavor).script
-    assert runtime_block("relaunch").source in script
+    assert runtime_block("relaunch").definitions["count_processes"].source in script
     guard = ast.parse(script).body[-1]
     assert isinstance(guard, ast.If)
     assert ast.unparse(guard.test) == "__name__ == '__main__'"
@@ -249,7 +249,7 @@ def test_the_group_reaches_the_tracker(method: str) -> None:
         "space_id": "me/trackio",
         "private": True,
     }
-    assert runtime_block("tracking").source in script
+    assert runtime_block("track_trackio").definitions["track"].source in script
     [config] = calls(script, METHODS[method].METHOD.config)
     assert {keyword.arg: ast.unparse(keyword.value) for keyword in config.keywords}[
         "trackio_static_space_id"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import hfjobs_trainer as hft
+from tests.specs.building import required
 
 ROOT = Path(__file__).parents[1]
 
@@ -134,6 +135,22 @@ def test_the_table_of_methods_is_lazy() -> None:
     modules = loaded("import hfjobs_trainer as hft\nassert hft.METHODS['sft'] is hft.SFT")
     assert "hfjobs_trainer.specs.methods.sft" in modules
     assert "hfjobs_trainer.specs.methods.grpo" not in modules
+
+
+@pytest.mark.parametrize("method", hft.METHODS)
+def test_a_spec_and_its_plan_load_one_method(method: str) -> None:
+    spec = hft.METHODS[method]
+    modules = loaded(
+        f"import hfjobs_trainer as hft\nspec = hft.{spec.__name__}(**{required(method)!r})\n"
+        "hft.check(spec, facts=hft.Facts())\nprint(hft.plan(spec, facts=hft.Facts()))\n"
+        "hft.render(spec, facts=hft.Facts(), backend='local')"
+    )
+    package = "hfjobs_trainer.specs.methods."
+    bases = {base.__module__ for base in spec.__mro__}
+    assert {name for name in modules if name.startswith(package)} == {
+        name for name in bases if name.startswith(package)
+    }
+    assert "packaging.requirements" not in modules
 
 
 @pytest.mark.parametrize(

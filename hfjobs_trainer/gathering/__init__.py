@@ -109,7 +109,7 @@ def gather_hardware(*, token: str | None = None, endpoint: str | None = None) ->
 def _unanswered(hub: Hub | None, offline: bool) -> tuple[str, ...]:
     if hub is not None:
         return tuple(hub.unanswered)
-    return () if offline else ("anything (not asked: HF_HUB_OFFLINE is set)",)
+    return () if offline else ("anything (HF_HUB_OFFLINE is set)",)
 
 
 def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], ModelFacts]:

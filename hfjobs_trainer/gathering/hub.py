@@ -19,16 +19,24 @@ from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, Mode
 from hfjobs_trainer.gathering import viewer
 from hfjobs_trainer.gathering.answer import Answer, ask
 from hfjobs_trainer.gathering.attempt import attempt
-from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
+from hfjobs_trainer.gathering.hub_answers import (
+    account_facts,
+    choose_config,
+    dataset_facts,
+    hardware_facts,
+    model_facts,
+    owned_account,
+    read_card,
+    read_entries,
+)
 from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
 from hfjobs_trainer.gathering.tokenizer import download
-from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
-from hfjobs_trainer.planning.hardware.catalogue import parse_live
+from hfjobs_trainer.gathering.values import Json, as_json, as_text
 from hfjobs_trainer.specs.locations import is_valid_repo_id
-from hfjobs_trainer.specs.splits import count_rows, split_names
+from hfjobs_trainer.specs.splits import split_names
 
 if TYPE_CHECKING:
-    from huggingface_hub import DatasetInfo, HfApi, ModelInfo
+    from huggingface_hub import HfApi
 
     from hfjobs_trainer.specs.groups import Dataset
 
@@ -41,7 +49,6 @@ TOTAL_SECONDS = 8.0
 """Longest wait for all answers together."""
 
 _NOTHING: Json = {}
-_TEMPLATE_FILES = {"chat_template.jinja", "chat_template.json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class Hub:
         info = self._ask(lambda token: self._api(token).model_info(repo_id, revision=revision, timeout=self._seconds()))
         config = self._ask(lambda token: self._read_file(repo_id, "config.json", revision, token))
         tokenizer = self._ask(lambda token: self._read_file(repo_id, "tokenizer_config.json", revision, token))
-        return lambda: _model_facts(self._noted(repo_id, info()), config(), tokenizer())
+        return lambda: model_facts(self._noted(repo_id, info()), config(), tokenizer())
 
     def ask_adapter(self, repo_id: str, revision: str | None) -> Callable[[], ModelFacts]:
         """Request an adapter; the returned function waits for the answers and combines them."""
@@ -107,8 +114,8 @@ class Hub:
         split = next(iter(split_names(dataset.split)), None)
 
         def view_rows(token: Token) -> Json:
-            card = _card(info())
-            config = _config(card, viewer.read_sizes(size().value or {}) or _entries(card), dataset.config)
+            card = read_card(info())
+            config = choose_config(card, viewer.read_sizes(size().value or {}) or read_entries(card), dataset.config)
             if not is_shown or config is None or split is None:
                 return _NOTHING
             return self._view("/first-rows", token, dataset=repo_id, config=config, split=split)
@@ -117,7 +124,7 @@ class Hub:
 
         def answer() -> tuple[DatasetFacts, list[Json]]:
             first = rows().value or {}
-            facts = _dataset_facts(
+            facts = dataset_facts(
                 self._noted(repo_id, info()), size().value or {}, first, dataset.config, dataset.split
             )
             return facts, viewer.read_first_rows(first, columns)[: dataset.num_samples]
@@ -126,7 +133,7 @@ class Hub:
 
     def ask_hardware(self) -> Callable[[], HardwareFacts | None]:
         """Request the flavors; the returned function gives ``None`` if they stay unknown."""
-        answer = self._ask(lambda _: _hardware_facts(self._get("/api/jobs/hardware", False)))
+        answer = self._ask(lambda _: hardware_facts(self._get("/api/jobs/hardware", False)))
         return lambda: answer().value
 
     def ask_account(self) -> Callable[[], AccountFacts]:
@@ -134,8 +141,8 @@ class Hub:
         token = self.token
         if not token:
             return lambda: AccountFacts(has_token=False)
-        answer = self._ask(lambda _: _owned(as_json(self._get("/api/whoami-v2", token))))
-        return lambda: _account_facts(self._noted("your token", answer()))
+        answer = self._ask(lambda _: owned_account(as_json(self._get("/api/whoami-v2", token))))
+        return lambda: account_facts(self._noted("your token", answer()))
 
     def _ask(self, call: Callable[[Token], T]) -> Callable[[], Answer[T]]:
         future: Future[Answer[T]] = Future()
@@ -191,120 +198,3 @@ class Hub:
         from huggingface_hub import hf_hub_url
 
         return as_json(self._get(hf_hub_url(repo_id, name, revision=revision, endpoint=self.endpoint), token))
-
-
-def _model_facts(info: Answer[ModelInfo], config: Answer[Json], tokenizer: Answer[Json]) -> ModelFacts:
-    if info.refused == 404:
-        return ModelFacts(exists=False)
-    facts = read_config(config.value or {})
-    gated = True if info.gated or config.gated else None
-    if info.value is None:
-        known = gated or config.value is not None or None
-        return replace(facts, exists=known, gated=gated, has_chat_template=has_template(tokenizer.value or {}) or None)
-    weights, summary = info.value.safetensors, as_json(getattr(info.value, "config", None))
-    return replace(
-        facts,
-        exists=True,
-        private=info.value.private,
-        gated=gated if info.value.gated is None else bool(info.value.gated),
-        sha=info.value.sha,
-        model_type=facts.model_type or as_text(summary.get("model_type")),
-        num_parameters=as_int(weights.total) if weights else None,
-        dtype=(main_dtype(weights.parameters.items()) if weights else None) or facts.dtype,
-        has_chat_template=_has_chat_template(info.value, tokenizer),
-    )
-
-
-def _has_chat_template(info: ModelInfo, tokenizer: Answer[Json]) -> bool | None:
-    summary = as_json(getattr(info, "config", None))
-    files = {sibling.rfilename for sibling in info.siblings or ()}
-    if files & _TEMPLATE_FILES or has_template(as_json(summary.get("tokenizer_config"))):
-        return True
-    if tokenizer.value is not None:
-        return has_template(tokenizer.value)
-    return False if tokenizer.refused == 404 else None
-
-
-def _dataset_facts(
-    info: Answer[DatasetInfo], size: Json, first_rows: Json, config: str | None, split: str
-) -> DatasetFacts:
-    if info.refused == 404:
-        return DatasetFacts(exists=False)
-    if info.value is None:
-        return DatasetFacts(exists=info.gated or None, gated=info.gated or None)
-    card, sizes = _card(info), viewer.read_sizes(size)
-    described = _described(card, config)
-    features = as_list(described.get("features"))
-    columns = tuple(name for entry in features if (name := as_text(as_json(entry).get("name"))))
-    rows: dict[str, int | None] = {
-        name: as_int(as_json(entry).get("num_examples"))
-        for entry in as_list(described.get("splits"))
-        if (name := as_text(as_json(entry).get("name")))
-    }
-    rows = rows or sizes.get(_config(card, sizes, config) or "", {})
-    has_split = not rows or set(split_names(split)) <= set(rows)
-    return DatasetFacts(
-        exists=True,
-        private=info.value.private,
-        gated=None if info.value.gated is None else bool(info.value.gated),
-        sha=info.value.sha,
-        columns=(columns or viewer.read_columns(first_rows)) if has_split else None,
-        num_rows=count_rows(split, rows),
-        splits=tuple(rows) or None,
-    )
-
-
-def _card(info: Answer[DatasetInfo]) -> Json:
-    card = info.value.card_data if info.value else None
-    return as_json(card.to_dict()) if card else {}
-
-
-def _described(card: Json, config: str | None) -> Json:
-    """The entry of a dataset card's ``dataset_info`` on the configuration that ``datasets`` would load; else empty."""
-    by_name = _entries(card)
-    name = _config(card, by_name, config)
-    return by_name.get(name, {}) if name is not None else {}
-
-
-def _entries(card: Json) -> dict[str, Json]:
-    info = card.get("dataset_info")
-    entries = [as_json(entry) for entry in as_list(info) or [info]]
-    return {as_text(entry.get("config_name")) or "default": entry for entry in entries if entry}
-
-
-def _config(card: Json, others: Iterable[str], config: str | None) -> str | None:
-    """The configuration that ``datasets`` would load, of those in the card's ``configs``, else of ``others``."""
-    configs = {str(as_json(entry).get("config_name")): as_json(entry) for entry in as_list(card.get("configs"))}
-    names = list(configs or others)
-    if config is not None:
-        return config
-    marked = [name for name, entry in configs.items() if entry.get("default") is True]
-    return marked[0] if marked else "default" if "default" in names else names[0] if len(names) == 1 else None
-
-
-def _hardware_facts(listed: object) -> HardwareFacts | None:
-    from huggingface_hub import JobHardwareInfo
-
-    machines = [attempt(lambda entry=entry: JobHardwareInfo(**as_json(entry))) for entry in as_list(listed)]
-    facts = parse_live(machine for machine in machines if machine)
-    return facts if facts.flavors else None
-
-
-def _owned(account: Json) -> Json:
-    if as_text(account.get("name")) is None:
-        raise KeyError("name")
-    return account
-
-
-def _account_facts(answer: Answer[Json]) -> AccountFacts:
-    if answer.value is None:
-        problem = "the Hub does not accept this token" if answer.refused == 401 else None
-        return AccountFacts(has_token=True, problem=problem)
-    access = as_json(as_json(answer.value.get("auth")).get("accessToken"))
-    names = (as_text(as_json(entry).get("name")) for entry in as_list(answer.value.get("orgs")))
-    return AccountFacts(
-        has_token=True,
-        name=as_text(answer.value.get("name")),
-        organizations=tuple(name for name in names if name),
-        token_role=as_text(access.get("role")),
-    )

@@ -13,7 +13,7 @@ from hfjobs_trainer.planning.rules import load_rules
 from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.problems import RULES, MissingFact, Problem, Rule, Stage, Unchecked
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.registry import METHODS, lineage
+from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.unparsed import Unparsed, provide_check
 
 STAGES: tuple[Stage, ...] = ("spec", "run")
@@ -30,7 +30,7 @@ def all_rules() -> Mapping[str, Rule[Never]]:
 def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
     """The rules that concern a spec class, in the order of their codes; loads no other method than its own."""
     load_rules()
-    methods = frozenset(lineage(spec))
+    methods = frozenset(spec.METHOD.lineage)
     trains = issubclass(spec, TrainSpec)
     for _, rule in sorted(RULES.items()):
         if not methods.isdisjoint(rule.methods) if rule.methods else trains or rule.scripts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from hfjobs_trainer.facts import DatasetFacts, Facts, Flavor
@@ -26,8 +27,7 @@ from hfjobs_trainer.planning.names import slug
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import JobRequest
 from hfjobs_trainer.planning.run import Run
-from hfjobs_trainer.rendering.run import Data, Header, Reward, SideModel
-from hfjobs_trainer.rendering.run import Run as Page
+from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
@@ -95,6 +95,7 @@ def compose(
         trainer=method.trainer,
         config=method.config,
         experimental=method.experimental,
+        extends=method.extends,
         header=_header(spec, run, strategy, request),
         model=(facts.model.path if absolute else None) or run.model_id,
         dataset=_data(spec.dataset, facts.dataset if absolute else None),
@@ -193,10 +194,11 @@ def _loading(revision: str | None, spec: TrainSpec) -> dict[str, Any]:
 
 def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
     location = (local.path if local else None) or dataset.id
-    others = zip(dataset.mixed_with, local.mixed_with if local else [None] * len(dataset.mixed_with), strict=True)
+    # what is not known of a part is not known: its location is the one in the spec
+    known = [*(local.mixed_with if local else ()), *repeat(None, len(dataset.mixed_with))]
     common: dict[str, Any] = {
         **dataset.model_dump(include={"split", "columns", "keep_columns", "num_samples", "streaming", "fraction"}),
-        "mixed_with": tuple(_data(other, facts) for other, facts in others),
+        "mixed_with": tuple(map(_data, dataset.mixed_with, known)),
     }
     if not is_local_path(dataset.id):
         arguments: dict[str, Any] = {

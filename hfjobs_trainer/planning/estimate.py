@@ -62,8 +62,8 @@ class Reason(str):
     def __str__(self) -> str:
         return "".join(self)
 
-    def __getnewargs__(self) -> tuple[ReasonKind, str]:
-        return self.kind, self.text
+    def __reduce__(self) -> tuple[type[Reason], tuple[ReasonKind, str]]:
+        return Reason, (self.kind, self.text)
 
 
 @dataclass(frozen=True, slots=True)

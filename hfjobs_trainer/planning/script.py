@@ -20,9 +20,9 @@ from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.script_header import ScriptHeader, read_header
 from hfjobs_trainer.planning.timeout import decide_timeout
 from hfjobs_trainer.problems import Problem, Unchecked
+from hfjobs_trainer.rendering.page import Header
 from hfjobs_trainer.rendering.render import render_wrapper
-from hfjobs_trainer.rendering.run import Header
-from hfjobs_trainer.rendering.script import ScriptRun
+from hfjobs_trainer.rendering.wrapper import Wrapper
 from hfjobs_trainer.specs.script import Script
 
 SUBJECT = "Script spec"
@@ -82,7 +82,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
     )
     decisions += timed
     text = found.text or ""
-    run = ScriptRun(
+    page = Wrapper(
         header=_header(spec, read_header(text), request, decide),
         origin=spec.script,
         sha256=found.sha256 or "",
@@ -99,7 +99,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
     return Plan(
         spec=spec,
         backend=backend.name,
-        request=replace(request, script=render_wrapper(run)),
+        request=replace(request, script=render_wrapper(page)),
         flavor=flavor,
         choice=choice,
         decisions=(Decision("script", f"sha256 {found.sha256}", f"what {spec.script} says now"), *decisions),

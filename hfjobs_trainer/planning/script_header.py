@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from hfjobs_trainer.planning.requirements import chooses_version, package_names
-
-_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+from hfjobs_trainer.specs.blocks import read_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +43,9 @@ def read_header(text: str) -> ScriptHeader:
     Raises:
         ValueError: There is more than one, or it is no TOML, or its values are not of the right types.
     """
-    blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
-    if not blocks:
+    table = read_block(text, "script")
+    if table is None:
         return ScriptHeader()
-    if len(blocks) > 1:
-        raise ValueError("there is more than one")
-    lines = blocks[0]["content"].splitlines(keepends=True)
-    table: dict[str, Any] = tomllib.loads("".join(line[2:] if line.startswith("# ") else line[1:] for line in lines))
     python, dependencies = table.get("requires-python"), table.get("dependencies", [])
     tool = table.get("tool", {})
     uv = cast("dict[str, Any]", tool).get("uv", {}) if isinstance(tool, dict) else None

@@ -109,10 +109,10 @@ def identifier(name: str) -> str:
 
 def _item(key: Any, value: Any, indent: int, plain: bool) -> str:
     head = f"{' ' * indent}{_flat(key, plain)}: "
-    narrowest, widest = _widths(head)
+    narrowest, widest = widths(head)
     if narrowest != widest and isinstance(value, Mapping | list | tuple):
         head = f"{' ' * indent}{_flat(key, True)}: "
-    return head + python_literal(value, indent=indent, column=_widths(head)[1], plain=plain) + ","
+    return head + python_literal(value, indent=indent, column=widths(head)[1], plain=plain) + ","
 
 
 def _flat(value: Any, plain: bool = False) -> str:
@@ -161,11 +161,11 @@ def _character(char: str, quote: str, plain: bool) -> str:
 
 def _fits(text: str, columns: int) -> bool | None:
     """Whether the text fits; ``None`` where that depends on how wide a formatter takes its characters to be."""
-    narrowest, widest = _widths(text)
+    narrowest, widest = widths(text)
     return True if widest <= columns else False if narrowest > columns else None
 
 
-def _widths(text: str) -> tuple[int, int]:
+def widths(text: str) -> tuple[int, int]:
     """The fewest and the most columns that the text can take: marks and joined characters are a matter of opinion."""
     if text.isascii():
         return len(text), len(text)
@@ -206,11 +206,16 @@ def toml_value(value: Any) -> str:
         TypeError: The value has no TOML form.
     """
     if isinstance(value, list | tuple):
-        return "[\n" + "".join(f"    {_inline(item)},\n" for item in cast("Sequence[Any]", value)) + "]"
-    return _inline(value)
+        return "[\n" + "".join(f"    {toml_inline(item)},\n" for item in cast("Sequence[Any]", value)) + "]"
+    return toml_inline(value)
 
 
-def _inline(value: Any) -> str:
+def toml_inline(value: Any) -> str:
+    """A TOML value as ``toml_value`` writes it, lists on one line too.
+
+    Raises:
+        TypeError: The value has no TOML form.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -223,9 +228,9 @@ def _inline(value: Any) -> str:
         return toml_string(value)
     if isinstance(value, Mapping):
         items = cast("Mapping[str, Any]", value).items()
-        return "{ " + ", ".join(f"{toml_string(key)} = {_inline(item)}" for key, item in items) + " }"
+        return "{ " + ", ".join(f"{toml_string(key)} = {toml_inline(item)}" for key, item in items) + " }"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_inline(item) for item in cast("Sequence[Any]", value)) + "]"
+        return "[" + ", ".join(toml_inline(item) for item in cast("Sequence[Any]", value)) + "]"
     raise TypeError(f"a {type(value).__name__} cannot be written into a header")
 
 

@@ -1,4 +1,4 @@
-"""Runtime blocks: plain modules of ``rendering/runtime`` whose source goes into the scripts that need them."""
+"""Runtime blocks: plain modules of ``rendering/runtime``, of which a script gets the functions that it calls."""
 
 from __future__ import annotations
 
@@ -9,25 +9,69 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+
+from hfjobs_trainer.specs.rewards import free_names
 
 _PACKAGE = "hfjobs_trainer.rendering.runtime"
+
+# Of the blocks whose names begin so, a script has one at most; each does the same in another way.
+ALTERNATIVES = ("relaunch_", "track_", "evaluate_")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A function, class or constant at the top of a runtime block.
+
+    Attributes:
+        name: Its name.
+        source: Its source, with the comments above it.
+        is_constant: Whether it is neither function nor class.
+        reads: Names that it takes from outside itself, in the order in which it does.
+    """
+
+    name: str
+    source: str
+    is_constant: bool
+    reads: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A runtime block as it is pasted.
+    """A runtime block.
 
     Attributes:
         name: Name of its module.
-        needs: Blocks that it calls.
-        imports: Import statements it needs at the top of the script.
-        source: Its code, without docstring and imports.
+        definitions: What it defines, by name.
+        imports: Import statements by the name that each binds.
+        needs: Names that it takes from other blocks, each with its block.
     """
 
     name: str
-    needs: tuple[str, ...]
+    definitions: dict[str, Definition]
+    imports: dict[str, str]
+    needs: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pasted:
+    """What goes into a script.
+
+    Attributes:
+        imports: Import statements that it needs at the top of the script.
+        constants: The constants, one below the other.
+        source: Functions and classes, callers first.
+    """
+
     imports: tuple[str, ...]
+    constants: str
     source: str
+
+
+@cache
+def block_names() -> tuple[str, ...]:
+    """Names of all runtime blocks."""
+    return tuple(sorted(path.stem for path in Path(str(files(_PACKAGE))).glob("[a-z]*.py")))
 
 
 @cache
@@ -35,35 +79,88 @@ def runtime_block(name: str) -> Block:
     """Read a block from its module."""
     text = files(_PACKAGE).joinpath(f"{name}.py").read_text(encoding="utf-8")
     lines = text.splitlines()
-    tree = ast.parse(text)
-    needs: list[str] = []
-    imports: list[str] = []
-    first = 0
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PACKAGE):
-            needs.append((node.module or "").rsplit(".", 1)[-1])
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            if not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
-                imports.append(ast.unparse(node))
-        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-            decorators = getattr(node, "decorator_list", [])
-            first = min([node.lineno, *(item.lineno for item in decorators)]) - 1
-            break
-    while first > 0 and lines[first - 1].startswith("#") and not lines[first - 1].startswith("# needs:"):
-        first -= 1
-    return Block(name, tuple(needs), tuple(imports), "\n".join(lines[first:]).strip("\n"))
+    block = Block(name, {}, {}, {})
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            if module.startswith(_PACKAGE):
+                block.needs.update((alias.name, module.rsplit(".", 1)[-1]) for alias in node.names)
+            else:
+                block.imports.update(_statements(node, module))
+        elif (defined := _defined(node)) is not None:
+            definition = isinstance(node, ast.FunctionDef | ast.ClassDef)
+            first = min([node.lineno, *(item.lineno for item in node.decorator_list)] if definition else [node.lineno])
+            while lines[first - 2].startswith("#"):
+                first -= 1
+            source = "\n".join(lines[first - 1 : node.end_lineno])
+            block.definitions[defined] = Definition(defined, source, not definition, names_read(source))
+    return block
 
 
-def runtime_blocks(names: Iterable[str]) -> list[Block]:
-    """The blocks and all that they call, each once, callers first."""
-    found: dict[str, Block] = {}
-    queue = list(names)
-    while queue:
-        name = queue.pop(0)
-        if name not in found:
-            found[name] = runtime_block(name)
-            queue += found[name].needs
-    return list(found.values())
+def _statements(node: ast.Import | ast.ImportFrom, module: str) -> list[tuple[str, str]]:
+    """Names that an import statement binds, each with the statement for it alone."""
+    start = f"from {module} import" if isinstance(node, ast.ImportFrom) else "import"
+    return [((alias.asname or alias.name).split(".")[0], f"{start} {ast.unparse(alias)}") for alias in node.names]
+
+
+def _defined(node: ast.stmt) -> str | None:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return node.name
+    target = node.targets[0] if isinstance(node, ast.Assign) else None
+    return target.id if isinstance(target, ast.Name) else None
+
+
+def names_read(source: str) -> tuple[str, ...]:
+    """Names that source takes from outside itself, in the order in which it first does."""
+    tree = ast.parse(source)
+    outside = free_names(tree)
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in outside]
+    return tuple(dict.fromkeys(node.id for node in sorted(found, key=lambda node: (node.lineno, node.col_offset))))
+
+
+def paste(names: Iterable[str], choices: Iterable[str] = ()) -> Pasted:
+    """What defines these names, with all that it calls, each once and callers first.
+
+    Args:
+        names: Names that the script reads; those that no block defines are passed over.
+        choices: The blocks that are taken where several define a name, such as ``"track_wandb"``.
+    """
+    common = [name for name in block_names() if not name.startswith(ALTERNATIVES)]
+    owners = {name: block for block in (*common, *choices) for name in runtime_block(block).definitions}
+    called = [(owners[name], name) for name in dict.fromkeys(names) if name in owners]
+    order: list[tuple[str, str]] = []
+    seen: set[tuple[str, str]] = set()
+
+    def visit(found: Sequence[tuple[str, str]]) -> None:
+        # a caller is put before all that it calls, which is there already
+        for key in reversed(found):
+            if key not in seen:
+                seen.add(key)
+                visit(_used(key))
+                order.insert(0, key)
+
+    visit(called)
+    constants, others = [
+        [_definition(key).source for key in order if _definition(key).is_constant is wanted] for wanted in (True, False)
+    ]
+    imports = [
+        statement
+        for block, name in order
+        for bound, statement in runtime_block(block).imports.items()
+        if bound in _definition((block, name)).reads
+    ]
+    return Pasted(tuple(dict.fromkeys(imports)), "\n".join(constants), "\n\n\n".join(others))
+
+
+def _definition(key: tuple[str, str]) -> Definition:
+    return runtime_block(key[0]).definitions[key[1]]
+
+
+def _used(key: tuple[str, str]) -> list[tuple[str, str]]:
+    """What a definition reads of the runtime blocks."""
+    block = runtime_block(key[0])
+    found = [(block.needs.get(name, block.name), name) for name in _definition(key).reads]
+    return [item for item in found if item[1] in block.needs or item[1] in block.definitions]
 
 
 def import_lines(*groups: Sequence[str] | Sequence[Sequence[str]], width: int = 88) -> str:

@@ -1,4 +1,4 @@
-"""The Jinja environment: a run in, the text of a script out.
+"""The Jinja environment: a page in, the text of a script out.
 
 Values reach a template only through the literal writers. ``finalize`` turns whatever a template prints into a Python
 literal, unless it is ``Markup``, which only this module makes, of text that is source already.
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from hfjobs_trainer.errors import RenderError
 from hfjobs_trainer.rendering import literals
-from hfjobs_trainer.rendering.header import write_header
-from hfjobs_trainer.rendering.paste import Block, import_lines, runtime_blocks
-from hfjobs_trainer.rendering.run import Reward, Run
-from hfjobs_trainer.rendering.script import ScriptRun
+from hfjobs_trainer.rendering.layout import lay_out
+from hfjobs_trainer.rendering.page import Page, Reward
+from hfjobs_trainer.rendering.paste import block_names, import_lines
+from hfjobs_trainer.rendering.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -31,107 +31,88 @@ def template_folder() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "templates"
 
 
-def render_script(run: Run) -> str:
-    """The script of a run, formatted.
+def render_script(page: Page) -> str:
+    """The script of a page, formatted.
 
     Raises:
         RenderError: A template is wrong, which is a defect of this package.
     """
+    parts = fill_page(page)
+    nodes = "relaunch_nodes" if page.nodes > 1 else "relaunch_several" if page.downloads else "relaunch"
+    return lay_out(page.header, *parts, page.imports, _choices(page.lineage, page.tracker, nodes))
+
+
+def fill_page(page: Page) -> tuple[str, str, str]:
+    """The docstring of a page's script, its own code, and what starts it: all but the runtime.
+
+    Raises:
+        RenderError: As for ``render_script``.
+    """
     from markupsafe import Markup
 
-    def blocks(extra: Sequence[str]) -> list[Block]:
-        return runtime_blocks([*_needed(run), *extra])
-
-    def top_imports(extra: Sequence[str]) -> Markup:
-        return Markup(import_lines([block.imports for block in blocks(extra)], ["import time"], run.imports))
-
+    # what a method's template imports beside the rest, in `needs`
     def heavy_imports(more: Sequence[str]) -> Markup:
-        return Markup(indent(import_lines(_heavy_imports(run), more, width=84), "    "))
+        return Markup(indent(import_lines(_heavy_imports(page), more, width=84), "    "))
 
-    # what a method's template asks for beside the rest, in `blocks` and in `needs`
-    def runtime(extra: Sequence[str]) -> Markup:
-        return Markup("\n\n\n".join(block.source for block in blocks(extra)))
-
-    header = Markup(write_header(run.header))
-    return _fill(
-        f"{run.method}.py.j2",
-        run=run,
-        header=header,
-        imports=top_imports,
-        runtime=runtime,
-        heavy_imports=heavy_imports,
-    )
+    return _fill(*(f"{name}.py.j2" for name in page.lineage), page=page, heavy_imports=heavy_imports)
 
 
-def render_wrapper(run: ScriptRun) -> str:
+def render_wrapper(page: Wrapper) -> str:
     """The wrapper of a script that exists already, formatted.
 
     Raises:
         RenderError: As for ``render_script``, or the script's header has values that no header can be written with.
     """
+    parts = _fill("script.py.j2", page=page)
+    try:
+        return lay_out(page.header, *parts, [], _choices((), page.tracker, "relaunch"))
+    except (TypeError, ValueError) as error:
+        raise RenderError(f"header of {page.origin}: {error}") from error
+
+
+def _choices(lineage: Sequence[str], tracker: str, relaunch: str) -> list[str]:
+    """Blocks that are this script's own, of those that do the same in another way."""
+    known = block_names()
+    evaluates = next((name for method in lineage if (name := f"evaluate_{method}") in known), "")
+    return [name for name in (evaluates, f"track_{tracker}", relaunch) if name in known]
+
+
+def _fill(*names: str, **values: Any) -> tuple[str, str, str]:
+    """Docstring, program and start of the first template that exists; between them it has a NUL, as no source can."""
+    from jinja2 import TemplateError
     from markupsafe import Markup
 
-    blocks = runtime_blocks(run.blocks)
     try:
-        header = Markup(write_header(run.header))
-    except (TypeError, ValueError) as error:
-        raise RenderError(f"header of {run.origin}: {error}") from error
-    imports = Markup(import_lines([block.imports for block in blocks], ["import time"]))
-    runtime = Markup("\n\n\n".join(block.source for block in blocks))
-    return _fill("script.py.j2", run=run, header=header, imports=imports, runtime=runtime)
-
-
-def _fill(name: str, **values: Any) -> str:
-    from jinja2 import TemplateError
-
-    try:
-        return _environment().get_template(name).render(**values)
+        text = _environment().select_template(names).render(**values, part=Markup("\0"))
     except (TemplateError, TypeError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        raise RenderError(f"template {name}{f', line {line}' if line else ''}: {error}") from error
+        raise RenderError(f"template {names[0]}{f', line {line}' if line else ''}: {error}") from error
+    docstring, program, start = text.split("\0")
+    return docstring, program, start
 
 
-def _needed(run: Run) -> list[str]:
-    names = ["relaunch", "device", "events", "conclude"]
-    if run.tracking is not None:
-        names.append("tracking" if run.tracker == "trackio" else f"track_{run.tracker}")
-    if run.nodes > 1:
-        names.append("nodes")
-    if run.sharding:
-        names.append("sharding")
-    if run.server is not None:
-        names.append("vllm_node" if run.server.apart else "vllm_server")
-    if run.merge:
-        names.append("merge")
-    if run.pushes:
-        names.append("push")
-    if any(data.mixed_with and data.fraction is not None for data in (run.dataset, run.eval_dataset) if data):
-        names.append("mixture")
-    return names
-
-
-def _heavy_imports(run: Run) -> list[str]:
+def _heavy_imports(page: Page) -> list[str]:
     """What ``main`` imports once it is known that this process trains."""
-    data = [part for item in (run.dataset, run.eval_dataset) if item is not None for part in item.parts]
-    lines = [f"from {run.module} import {run.config}, {run.trainer}"]
+    data = [part for item in (page.dataset, page.eval_dataset) if item is not None for part in item.parts]
+    lines = [f"from {page.module} import {page.config}, {page.trainer}"]
     if any(item.mixed_with for item in data):
         lines.append("from datasets import concatenate_datasets")
     if any(item.builder == "disk" for item in data):
         lines.append("from datasets import DatasetDict, load_from_disk")
     if any(item.builder != "disk" for item in data):
         lines.append("from datasets import load_dataset")
-    if run.lora is not None:
+    if page.lora is not None:
         lines.append("from peft import LoraConfig")
-    if run.adapter is not None:
+    if page.adapter is not None:
         lines.append("from peft import PeftModel")
-    if run.adapter is not None or run.merge:
-        lines.append(f"from transformers import {run.model_class}")
-    if run.quantization is not None:
+    if page.adapter is not None or page.merge:
+        lines.append(f"from transformers import {page.model_class}")
+    if page.quantization is not None:
         lines.append("from transformers import BitsAndBytesConfig")
-    if any(reward.kind == "model" for reward in run.rewards):
+    if any(reward.kind == "model" for reward in page.rewards):
         lines.append("from transformers import AutoModelForSequenceClassification")
     lines += [
-        f"from trl.rewards import {reward.name}" for reward in run.rewards if reward.kind in {"builtin", "factory"}
+        f"from trl.rewards import {reward.name}" for reward in page.rewards if reward.kind in {"builtin", "factory"}
     ]
     return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,6 +16,7 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import trl_cli
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.blocks import opens_block, read_block
 from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.parse import parse
 from hfjobs_trainer.specs.registry import METHODS
@@ -22,15 +24,12 @@ from hfjobs_trainer.specs.script import Script
 
 CODES: dict[str, str] = {
     "LOAD001": "The file cannot be read.",
-    "LOAD002": "The file is no YAML, no JSON, or a script without a spec in its header.",
+    "LOAD002": "The file is no YAML, no JSON, or a script that carries no spec.",
     "LOAD003": "The command line is none that trains, or cannot be split into words.",
     "LOAD004": "The file does not say its training method, or says another one.",
     "LOAD005": "An argument of TRL's command line that a spec cannot say.",
 }
 """The problems that loading itself finds, by code."""
-
-# The block of PEP 723, as its reference implementation finds it.
-_HEADER = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 
 def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None) -> TrainSpec | Script:
@@ -153,20 +152,42 @@ def _parse_text(file: Path, text: str) -> Any:
 
 
 def _spec_of_script(text: str) -> str:
-    import tomllib
-
-    blocks = [match for match in _HEADER.finditer(text.replace("\r\n", "\n")) if match["type"] == "script"]
-    if len(blocks) != 1:
-        raise ValueError("the script has no header of its own" if not blocks else "the script has more than one header")
-    content = "".join(
-        line[2:] if line.startswith("# ") else line[1:] for line in blocks[0]["content"].splitlines(keepends=True)
-    )
+    """The spec that a rendered script carries, as JSON: in a block at its end, formerly in a table of its header."""
+    damaged = "the script's `# /// hfjobs-trainer` block is damaged"
     try:
-        spec = tomllib.loads(content)["tool"]["hfjobs-trainer"]["spec"]
-    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        block = read_block(text, "hfjobs-trainer")
+    except ValueError as error:
+        raise ValueError(f"{damaged}: {error}") from None
+    if block is None:
+        if opens_block(text, "hfjobs-trainer"):
+            raise ValueError(f"{damaged}: no line `# ///` ends it")
+        return _spec_of_header(text)
+    spec = block.get("spec")
+    if not isinstance(spec, str):
+        raise ValueError(f"{damaged}: it has no spec")
+    try:
+        json.loads(spec)
+    except ValueError as error:
+        raise ValueError(f"{damaged}: the spec is not valid JSON: {error}") from None
+    return spec
+
+
+def _spec_of_header(text: str) -> str:
+    missing = "the script's header has no [tool.hfjobs-trainer] table with a spec"
+    try:
+        header = read_block(text, "script")
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{missing}; it is not valid TOML: {error}") from None
+    except ValueError:
+        raise ValueError("the script has more than one header") from None
+    if header is None:
+        raise ValueError("the script has no header of its own, and no `# /// hfjobs-trainer` block with a spec")
+    try:
+        spec = header["tool"]["hfjobs-trainer"]["spec"]
+    except (KeyError, TypeError):
         spec = None
     if not isinstance(spec, str):
-        raise ValueError("the script's header has no [tool.hfjobs-trainer] table with a spec")
+        raise ValueError(missing)
     return spec
 
 

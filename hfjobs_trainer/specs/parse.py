@@ -31,7 +31,7 @@ CODES: dict[str, str] = {
     "SPEC002": "A required field is missing.",
     "SPEC003": "A value has the wrong type, or is not one of the allowed values.",
     "SPEC004": "Neither an argument of this method in the pinned TRL, nor another field of its spec.",
-    "SPEC005": "Not an argument of this method any more, or of another library; the fix gives what to use today.",
+    "SPEC005": "The name is an old one, or that of another library; the fix says what to use.",
     "SPEC006": "An argument of TRL that a spec does not accept; the message says why.",
     "SPEC007": "The same setting is given twice with different values: under TRL's name and in its group.",
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hfjobs_trainer.specs.training import Training
 
 if TYPE_CHECKING:
-    from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+    from hfjobs_trainer.specs.base import TrainSpec
 
 _PACKAGE = "hfjobs_trainer.specs.methods"
 _registered: dict[str, type[TrainSpec]] = {}
@@ -33,6 +33,7 @@ class Method:
         lora_task: PEFT's task type of its adapters.
         device_map: Whether the trainer would spread a model over all GPUs by itself, unless it is told not to.
         loads_models: Whether the script loads the models itself, because the trainer takes no ids.
+        extends: Names of the methods whose spec classes it extends, the nearest first.
     """
 
     name: str
@@ -44,6 +45,12 @@ class Method:
     lora_task: str = "CAUSAL_LM"
     device_map: bool = False
     loads_models: bool = False
+    extends: tuple[str, ...] = ()
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """Its name, and those of the methods that it extends."""
+        return (self.name, *self.extends)
 
     @property
     def experimental(self) -> bool:
@@ -86,7 +93,9 @@ def method(
     def register(spec: S) -> S:
         if not isinstance(getattr(spec, "TRAINING", None), Training):
             raise TypeError(f"method {name!r}: {spec.__name__} must declare TRAINING, a specs.training.Training")
-        spec.METHOD = Method(name, label, trainer, config, module, family, lora_task, device_map, loads_models)
+        extended: list[Method] = [vars(base)["METHOD"] for base in spec.__mro__[1:] if "METHOD" in vars(base)]
+        extends = tuple(dict.fromkeys(base.name for base in extended))
+        spec.METHOD = Method(name, label, trainer, config, module, family, lora_task, device_map, loads_models, extends)
         _registered[name] = spec
         return spec
 
@@ -97,12 +106,6 @@ def method(
 def _names() -> tuple[str, ...]:
     folder = importlib.import_module(_PACKAGE).__path__
     return tuple(info.name for info in pkgutil.iter_modules(folder))
-
-
-def lineage(spec: type[JobSpec]) -> tuple[str, ...]:
-    """The name of a spec class's method, and those of the methods that it extends, its own first."""
-    known: list[Method] = [vars(base)["METHOD"] for base in spec.__mro__ if "METHOD" in vars(base)]
-    return tuple(dict.fromkeys(method.name for method in known))
 
 
 def forget(name: str) -> None:

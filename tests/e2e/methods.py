@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from typing import Any
 
 import hfjobs_trainer as hft
 from examples import tiny
+from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 
 STABLE = ("sft", "dpo", "kto", "reward", "grpo", "rloo", "distillation")
 EXPERIMENTAL = ("orpo", "cpo", "online_dpo", "gkd")
@@ -152,7 +154,32 @@ def run_script(
     method: str, fields: Mapping[str, Any], folder: Path, *, command: tuple[str, ...] = (sys.executable,), **env: str
 ) -> Finished:
     """Render the spec and run the script in a process of its own."""
-    script, trackio = render_to(folder, method, fields), folder / "trackio"
+    return run_file(method, render_to(folder, method, fields), folder, command=command, **env)
+
+
+def run_pinned(method: str, fields: Mapping[str, Any], folder: Path, place: Path, **env: str) -> Finished:
+    """Render the spec and run the script in an environment made from its own header.
+
+    Args:
+        method: What trains.
+        fields: Those of the spec.
+        folder: Where it runs.
+        place: The script's own folder: uv keeps an environment for each path, and making one takes its time. Other
+            processes of pytest wait for it.
+        **env: Variables of the process.
+    """
+    command = (find_uv(), "run", "--no-project", "--python", sys.executable)
+    folder.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return run_file(method, render_to(place, method, fields), folder, command=command, **find_links(), **env)
+
+
+def run_file(
+    method: str, script: Path, folder: Path, *, command: tuple[str, ...] = (sys.executable,), **env: str
+) -> Finished:
+    """Run a script in a process of its own."""
+    trackio = folder / "trackio"
     variables = environment(folder.parent / "cache", trackio, **env)
     done = subprocess.run(
         [*command, str(script)], cwd=folder, env=variables, capture_output=True, text=True, timeout=300
@@ -173,9 +200,9 @@ class Warm:
 
     def run(self, method: str, fields: Mapping[str, Any], folder: Path, *, processes: int = 1) -> Finished:
         """Render the spec and run the script in as many forks."""
-        return self.run_script(method, render_to(folder, method, fields), processes=processes)
+        return self.run_file(method, render_to(folder, method, fields), processes=processes)
 
-    def run_script(self, method: str, script: Path, *, processes: int = 1, **env: str) -> Finished:
+    def run_file(self, method: str, script: Path, *, processes: int = 1, **env: str) -> Finished:
         """Run a script, in its own folder, in as many forks."""
         request = {"script": str(script), "folder": str(script.parent), "env": env, "processes": processes}
         assert self.process.stdin is not None

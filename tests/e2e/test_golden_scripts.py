@@ -3,78 +3,57 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import hfjobs_trainer as hft
+from tests.e2e.methods import Finished, Warm, run_file
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a run left behind."""
+def tracked(ran: Finished, project: str) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
+    """Name, config and metrics of the only run of a trackio project."""
+    with closing(sqlite3.connect(ran.trackio / f"{project}.db")) as database:
+        query = "SELECT run_name, CAST(metrics AS TEXT) FROM metrics ORDER BY id"
+        rows = database.execute(query).fetchall()
+        ((config,),) = database.execute("SELECT CAST(config AS TEXT) FROM configs").fetchall()
+    (name,) = {name for name, _ in rows}
+    return name, json.loads(config), [json.loads(metrics) for _, metrics in rows]
 
-    folder: Path
-    events: list[dict[str, Any]]
-    output: str
 
-    def named(self, name: str) -> list[dict[str, Any]]:
-        return [event for event in self.events if event["event"] == f"hft.{name}"]
-
-    @property
-    def model(self) -> Path:
-        return Path(self.named("end")[0]["output_dir"])
-
-    def tracked(self, project: str) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
-        """Name, config and metrics of the only run of a trackio project."""
-        with closing(sqlite3.connect(self.folder / "trackio" / f"{project}.db")) as database:
-            query = "SELECT run_name, CAST(metrics AS TEXT) FROM metrics ORDER BY id"
-            rows = database.execute(query).fetchall()
-            ((config,),) = database.execute("SELECT CAST(config AS TEXT) FROM configs").fetchall()
-        (name,) = {name for name, _ in rows}
-        return name, json.loads(config), [json.loads(metrics) for _, metrics in rows]
+def planned(spec: Any, folder: Path) -> tuple[Path, dict[str, str]]:
+    """The script for this machine, and the environment that it is to have."""
+    plan = hft.plan(spec, backend="local", offline=True)
+    assert not plan.problems
+    script = folder / "train.py"
+    script.write_text(plan.script, encoding="utf-8")
+    return script, plan.request.env
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Ran]:
+def run(tmp_path: Path) -> Callable[..., Finished]:
     """Render a spec for this machine and run the script, as anyone would: in a process of its own."""
 
-    def start(spec: Any, **environment: str) -> Ran:
-        plan = hft.plan(spec, backend="local", offline=True)
-        assert not plan.problems
-        script = tmp_path / "train.py"
-        script.write_text(plan.script, encoding="utf-8")
-        unset = ("HF_TOKEN", "JOB_ID", "RANK", "WORLD_SIZE", "HFT_NUM_PROCESSES", "TRACKIO_SPACE_ID", "PYTHONPATH")
-        done = subprocess.run(
-            [sys.executable, script.name],
-            cwd=tmp_path,
-            env={
-                **{name: value for name, value in os.environ.items() if name not in unset},
-                **plan.request.env,
-                "CUDA_VISIBLE_DEVICES": "",
-                "HFT_RUN_ID": "golden",
-                "HF_HUB_OFFLINE": "1",
-                "HF_DATASETS_CACHE": str(tmp_path / "cache"),
-                "TRACKIO_DIR": str(tmp_path / "trackio"),
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        lines = [line for line in done.stdout.splitlines() if line.startswith('{"event"')]
-        return Ran(tmp_path, [json.loads(line) for line in lines], done.stdout + done.stderr)
+    def start(spec: Any, **environment: str) -> Finished:
+        script, planned_environment = planned(spec, tmp_path)
+        return run_file(spec.METHOD.name, script, tmp_path, **planned_environment, **environment)
+
+    return start
+
+
+@pytest.fixture
+def fork(warm: Warm, tmp_path: Path) -> Callable[..., Finished]:
+    """Render a spec for this machine and run the script in a fork."""
+
+    def start(spec: Any) -> Finished:
+        script, environment = planned(spec, tmp_path)
+        return warm.run_file(spec.METHOD.name, script, **environment)
 
     return start
 
@@ -87,14 +66,16 @@ def golden(name: str, tiny_model: Path, data: Path, **fields: Any) -> Any:
         dataset=str(data),
         max_steps=2,
         logging_steps=1,
-        tracking=hft.Tracking(project=spec.tracking.project, name=spec.tracking.name, group=spec.tracking.group),
+        tracking=hft.Tracking(
+            project=f"golden-{spec.tracking.project}", name=spec.tracking.name, group=spec.tracking.group
+        ),
         output=hft.Output(),
         **fields,
     )
 
 
 def test_sft_trains_evaluates_and_saves_on_its_way(
-    run: Callable[..., Ran], tiny_model: Path, tiny_data: Callable[[str], Path]
+    run: Callable[..., Finished], tiny_model: Path, tiny_data: Callable[[str], Path]
 ) -> None:
     spec = golden("sft", tiny_model, tiny_data("messages"), eval_steps=1, save_steps=1, gradient_accumulation_steps=1)
     ran = run(spec)
@@ -102,49 +83,51 @@ def test_sft_trains_evaluates_and_saves_on_its_way(
     (start,), (end,) = ran.named("start"), ran.named("end")
     assert (start["method"], start["device"], start["world_size"]) == ("sft", "cpu", 1)
     assert end["step"] == 2
-    assert ran.model == ran.folder / "model-SFT"
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.name for file in ran.model.iterdir()}
-    assert [event["path"] for event in ran.named("saved")] == [str(ran.model / f"checkpoint-{step}") for step in (1, 2)]
-    assert (ran.model / "checkpoint-2" / "trainer_state.json").is_file()
+    assert ran.output == ran.folder / "model-SFT"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.name for file in ran.output.iterdir()}
+    assert [event["path"] for event in ran.named("saved")] == [
+        str(ran.output / f"checkpoint-{step}") for step in (1, 2)
+    ]
+    assert (ran.output / "checkpoint-2" / "trainer_state.json").is_file()
     logged = [event["metrics"] for event in ran.named("log")]
     assert sum("eval_loss" in metrics for metrics in logged) == 2
-    name, config, metrics = ran.tracked("capybara")
+    name, config, metrics = tracked(ran, "golden-capybara")
     assert (name, config["model"]) == ("qwen-sft", str(tiny_model))
     assert any("train/loss" in row for row in metrics)
     assert any("eval/loss" in row for row in metrics)
 
 
 def test_dpo_trains_an_adapter_in_its_group(
-    run: Callable[..., Ran], tiny_model: Path, tiny_data: Callable[[str], Path]
+    fork: Callable[..., Finished], tiny_model: Path, tiny_data: Callable[[str], Path]
 ) -> None:
-    ran = run(golden("dpo", tiny_model, tiny_data("preference_chat"), eval_steps=2, per_device_train_batch_size=2))
+    ran = fork(golden("dpo", tiny_model, tiny_data("preference_chat"), eval_steps=2, per_device_train_batch_size=2))
 
     assert ran.named("end")[0]["step"] == 2
-    assert {"adapter_config.json", "adapter_model.safetensors"} <= {file.name for file in ran.model.iterdir()}
-    adapter = json.loads((ran.model / "adapter_config.json").read_text())
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= {file.name for file in ran.output.iterdir()}
+    adapter = json.loads((ran.output / "adapter_config.json").read_text())
     assert (adapter["r"], adapter["lora_alpha"], adapter["task_type"]) == (16, 32, "CAUSAL_LM")
     assert {"what": "dtype", "planned": "bfloat16", "used": "float32"}.items() <= ran.named("replaced")[1].items()
-    name, config, metrics = ran.tracked("dpo")
+    name, config, metrics = tracked(ran, "golden-dpo")
     assert (name, config["_Group"], config["beta"]) == ("beta-0.1", "beta", 0.1)
     assert any("train/rewards/margins" in row for row in metrics)
 
 
 def test_grpo_trains_on_the_function_in_the_script(
-    run: Callable[..., Ran], tiny_model: Path, tiny_data: Callable[[str], Path]
+    fork: Callable[..., Finished], tiny_model: Path, tiny_data: Callable[[str], Path]
 ) -> None:
     few = {"num_generations": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
-    ran = run(golden("grpo", tiny_model, tiny_data("prompt_only"), max_completion_length=8, **few))
+    ran = fork(golden("grpo", tiny_model, tiny_data("prompt_only"), max_completion_length=8, **few))
 
     assert ran.named("end")[0]["step"] == 2
-    assert (ran.model / "model.safetensors").is_file()
+    assert (ran.output / "model.safetensors").is_file()
     assert all("rewards/close_to_fifty_words/mean" in event["metrics"] for event in ran.named("log")[:2])
-    name, _, metrics = ran.tracked("grpo")
+    name, _, metrics = tracked(ran, "golden-grpo")
     assert name == "fifty-words"
     assert any("train/reward" in row for row in metrics)
 
 
 def test_several_processes_keep_the_global_batch(
-    run: Callable[..., Ran], tiny_model: Path, tiny_data: Callable[[str], Path]
+    run: Callable[..., Finished], tiny_model: Path, tiny_data: Callable[[str], Path]
 ) -> None:
     spec = golden(
         "sft_multi_gpu", tiny_model, tiny_data("messages"), global_batch_size=8, per_device_train_batch_size=2
@@ -154,16 +137,16 @@ def test_several_processes_keep_the_global_batch(
     (start,), (end,) = ran.named("start"), ran.named("end")
     assert start["world_size"] == 2
     assert end["step"] == 2
-    name, config, _ = ran.tracked("capybara")
+    name, config, _ = tracked(ran, "golden-capybara")
     assert name == "qwen-3b-lora"
     assert (config["per_device_train_batch_size"], config["gradient_accumulation_steps"]) == (2, 2)
     # two steps of eight rows out of 32: the same whatever the number of processes
     assert [event["epoch"] for event in ran.named("log")][:2] == [0.25, 0.5]
-    assert (ran.model / "adapter_model.safetensors").is_file()
+    assert (ran.output / "adapter_model.safetensors").is_file()
 
 
 def test_rows_are_streamed_renamed_and_counted(
-    run: Callable[..., Ran], tiny_model: Path, tiny_data: Callable[[str], Path], tmp_path: Path
+    fork: Callable[..., Finished], tiny_model: Path, tiny_data: Callable[[str], Path], tmp_path: Path
 ) -> None:
     rows = [json.loads(line) for line in tiny_data("prompt_completion").read_text().splitlines()]
     file = tmp_path / "questions.jsonl"
@@ -184,10 +167,10 @@ def test_rows_are_streamed_renamed_and_counted(
         bf16=False,
         output_dir="out",
     )
-    ran = run(spec)
+    ran = fork(spec)
 
     assert ran.named("end")[0]["step"] == 2
     assert ran.named("replaced") == []
     assert any("eval_loss" in event["metrics"] for event in ran.named("log"))
-    assert ran.model == tmp_path / "out"
+    assert ran.output == tmp_path / "out"
     assert not (tmp_path / "trackio").exists()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors import safe_open
 
-from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 from hfjobs_trainer.specs.registry import METHODS
-from tests.e2e.methods import EXPERIMENTAL, GROUP, STABLE, STEPS, Finished, Inputs, Warm, run_script
+from tests.e2e.methods import EXPERIMENTAL, GROUP, STABLE, STEPS, Finished, Inputs, Warm, run_pinned, run_script
 
 TRAINED = [*STABLE, *EXPERIMENTAL]
 # Their two processes are started by the script itself; those of the others are forks, which find all imported.
@@ -87,23 +84,21 @@ def test_two_processes_train(method: str, inputs: Inputs, warm: Warm, tmp_path: 
     check(run, project, processes=2)
 
 
-def train_ppo(folder: Path, fields: dict[str, Any], **env: str) -> Finished:
-    """PPO, in an environment made from its script's own header: the TRL that the others train with has it no more."""
-    command = (find_uv(), "run", "--no-project", "--python", sys.executable)
-    return run_script("ppo", fields, folder / "ppo", command=command, **find_links(), **env)
+# PPO trains in an environment made from its script's own header: the TRL that the others train with has it no more.
 
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["all weights", "adapter"])
-def test_ppo_trains_under_its_own_pins(adapter: bool, inputs: Inputs, tmp_path: Path) -> None:
-    run = train_ppo(tmp_path, inputs.fields("ppo", lora={"r": 4} if adapter else None))
+def test_ppo_trains_under_its_own_pins(adapter: bool, inputs: Inputs, pinned: Path, tmp_path: Path) -> None:
+    fields = inputs.fields("ppo", lora={"r": 4} if adapter else None)
+    run = run_pinned("ppo", fields, tmp_path / "run", pinned / "ppo")
     check(run, "ppo")
     assert (run.output / ("adapter_config.json" if adapter else "model.safetensors")).is_file()
 
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["all weights", "adapter"])
-def test_two_processes_train_ppo(adapter: bool, inputs: Inputs, tmp_path: Path) -> None:
+def test_two_processes_train_ppo(adapter: bool, inputs: Inputs, pinned: Path, tmp_path: Path) -> None:
     fields = inputs.fields("ppo", total_episodes=4 * STEPS, lora={"r": 4} if adapter else None)
-    run = train_ppo(tmp_path, fields, HFT_NUM_PROCESSES="2")
+    run = run_pinned("ppo", fields, tmp_path / "run", pinned / "ppo", HFT_NUM_PROCESSES="2")
     check(run, "ppo", processes=2)
     # the policy alone, and whole
     if adapter:

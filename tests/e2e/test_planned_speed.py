@@ -36,7 +36,7 @@ def test_packed_rows_train(
 
     script = tmp_path / "script.py"
     script.write_text(made.script, encoding="utf-8")
-    run = warm.run_script("sft", script)
+    run = warm.run_file("sft", script)
     (end,) = run.named("end")
     # of the 32 rows, four batches of 8 could be made: packed sequences are fewer
     assert 1 <= end["step"] < 4

@@ -128,6 +128,7 @@ def test_an_official_script_of_trl_trains_from_its_url(
     assert b"train/loss" in rows
 
 
+@pytest.mark.torch
 def test_any_script_runs_as_it_is(server: Any, tmp_path: Path) -> None:
     served, folder, url = server
     (folder / "plain.py").write_text(HOSTILE, "utf-8")
@@ -187,13 +188,14 @@ def test_an_official_script_of_trl_trains_as_a_job_and_leaves_its_model_on_the_h
     assert [found.id for found in client.jobs(group="tries")] == [job.id]
 
 
-def test_what_travels_is_what_was_read(server: Any) -> None:
+def test_what_travels_is_what_was_read(server: Any, hub: hubsim.Hub) -> None:
     _, folder, url = server
+    client = hft.Client(token="hf_alice_write", endpoint=hub.endpoint)
     (folder / "plain.py").write_text(HOSTILE, "utf-8")
     spec = hft.Script(
         f"{url}/plain.py", script_args=["0"], hardware="cpu-basic", timeout="10m", extra_dependencies=["a==1"]
     )
-    plan = hft.plan(spec, backend="hub")
+    plan = client.plan(spec)
     (folder / "plain.py").write_text("changed\n", "utf-8")
     space: dict[str, Any] = {}
     source = plan.script[plan.script.index("SOURCE = (") : plan.script.index('if __name__ == "__main__"')]
@@ -208,7 +210,7 @@ def test_what_travels_is_what_was_read(server: Any) -> None:
     digest = hashlib.sha256(HOSTILE.encode()).hexdigest()
     assert f"sha256 {digest}" in str(plan)
     assert plan.request.timeout_seconds == 750
-    assert hft.check(spec.replace(sha256=digest), backend="hub").problems[0].code == "SCRIPT002"
+    assert client.check(spec.replace(sha256=digest)).problems[0].code == "SCRIPT002"
 
 
 def test_the_plan_is_what_any_backend_gets(server: Any, hub: hubsim.Hub, tmp_path: Path) -> None:
@@ -231,13 +233,14 @@ def test_the_plan_is_what_any_backend_gets(server: Any, hub: hubsim.Hub, tmp_pat
     assert client.plan(spec.to_dict(), backend="hub").request.labels == request.labels
 
 
-def test_one_process_per_gpu_unless_the_script_launches_itself(server: Any) -> None:
+def test_one_process_per_gpu_unless_the_script_launches_itself(server: Any, hub: hubsim.Hub) -> None:
     _, folder, url = server
+    client = hft.Client(token="hf_alice_write", endpoint=hub.endpoint)
     (folder / "x.py").write_text("print(1)\n", "utf-8")
 
     def ending(**hardware: Any) -> str:
         spec = hft.Script(f"{url}/x.py", hardware={"flavor": "a10g-largex4", **hardware}, timeout=60)
-        return hft.plan(spec).script.split('if __name__ == "__main__":')[-1]
+        return client.plan(spec).script.split('if __name__ == "__main__":')[-1]
 
     assert "relaunch(gpus=0)" in ending()
     assert "relaunch(gpus=1)" in ending(strategy="single")
@@ -268,6 +271,7 @@ def test_two_processes_train_one_model(
     assert [event.data["world_size"] for event in job.events() if event.kind == "start"] == [2]
 
 
+@pytest.mark.torch
 def test_arguments_that_name_local_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.py").write_text("import sys\nprint('got', open(sys.argv[1]).read(), sys.argv[2])\n", "utf-8")

@@ -14,20 +14,13 @@ import pytest
 import hfjobs_trainer as hft
 from hfjobs_trainer.planning.arguments.strategies import strategy_arguments
 from hfjobs_trainer.rendering.runtime.sharding import sharding
-from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
-from tests.e2e.methods import Finished, Inputs, Warm, environment, render_to, run_script
+from tests.e2e.methods import Finished, Inputs, Warm, environment, render_to, run_pinned, run_script
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 ACCELERATE = (
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"),
     *("--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"),
 )
-
-
-@pytest.fixture(scope="module")
-def deepspeed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One place for all: the environment of the script stays, for which DeepSpeed compiles its communication."""
-    return tmp_path_factory.mktemp("deepspeed")
 
 
 def fields(inputs: Inputs, strategy: str, **changes: Any) -> dict[str, Any]:
@@ -79,12 +72,11 @@ def test_processes_that_others_started_are_left_alone(
     ids=["zero1", "zero2-lora", "zero3", "zero3-lora"],
 )
 def test_deepspeed_trains_a_model_in_parts(
-    strategy: str, changes: dict[str, Any], inputs: Inputs, deepspeed_folder: Path
+    strategy: str, changes: dict[str, Any], inputs: Inputs, pinned: Path, tmp_path: Path
 ) -> None:
     """With DeepSpeed of the header's own pin; what is saved is whole."""
-    spec = fields(inputs, strategy, dtype="float32", output_dir=f"{strategy}-{len(changes)}", **changes)
-    command = (find_uv(), "run", "--no-project", "--python", sys.executable)
-    run = run_script("sft", spec, deepspeed_folder / "run", command=command, HFT_NUM_PROCESSES="2", **find_links())
+    spec = fields(inputs, strategy, dtype="float32", **changes)
+    run = run_pinned("sft", spec, tmp_path / "run", pinned / "deepspeed", HFT_NUM_PROCESSES="2")
     check(run)
     assert replaced(run, "strategy") == []
     from safetensors.torch import load_file
@@ -130,6 +122,7 @@ def test_a_failing_process_ends_the_run_with_its_own_traceback(inputs: Inputs, t
     assert not [line for line in done.stdout.splitlines() if '"hft.end"' in line]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("strategy", "version"), [("fsdp1", 1), ("fsdp2", 2)])
 @pytest.mark.filterwarnings("ignore:FSDP1:FutureWarning")
 def test_accelerate_takes_the_configuration_of_fsdp(
@@ -150,6 +143,7 @@ def test_accelerate_takes_the_configuration_of_fsdp(
     assert os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"].lower() == "true"
 
 
+@pytest.mark.torch
 def test_a_launcher_with_a_strategy_keeps_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +154,7 @@ def test_a_launcher_with_a_strategy_keeps_it(
     assert json.loads(line)["used"] == "the launcher's"
 
 
+@pytest.mark.torch
 def test_gpus_get_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
     monkeypatch.setenv("WORLD_SIZE", "2")

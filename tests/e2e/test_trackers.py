@@ -65,7 +65,7 @@ def retry(job: hft.Job, **env: str) -> None:
     folder, spec = folder_of(job), hft.load(folder_of(job) / "script.py")
     assert isinstance(spec, hft.SFT)
     longer = spec.replace(max_steps=4, resume_from_checkpoint=str(folder / "model/checkpoint-2"))
-    script = folder / "retry.py"
+    script = folder / "script.py"  # uv keeps the environment of this path
     script.write_text(hft.render(longer, backend="local", offline=True), "utf-8")
     command = [find_uv(), "run", "--no-project", "--python", sys.executable, str(script)]
     variables = os.environ | find_links() | spec.env | {"HFT_RUN_ID": folder.name, "CUDA_VISIBLE_DEVICES": ""} | env

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
-from tests.e2e.methods import Finished, Inputs, Warm, run_script
+from tests.e2e.methods import Finished, Inputs, Warm, run_pinned
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +108,7 @@ def test_options_reach_peft_and_the_merged_model_is_the_adapted_one(
 
 @pytest.mark.parametrize(("method", "bits"), [("sft", "4bit"), ("dpo", "8bit"), ("orpo", "4bit")])
 def test_quantized_weights_carry_an_adapter_and_the_full_ones_are_merged(
-    method: str, bits: str, inputs: Inputs, tmp_path: Path
+    method: str, bits: str, inputs: Inputs, pinned: Path, tmp_path: Path
 ) -> None:
     """With bitsandbytes of the header's own pin."""
     import torch
@@ -123,8 +121,7 @@ def test_quantized_weights_carry_an_adapter_and_the_full_ones_are_merged(
         quantization={"bits": bits, **double},
         output=hft.Output(merge_adapter="both"),
     )
-    command = (find_uv(), "run", "--no-project", "--python", sys.executable)
-    run = run_script(method, fields, tmp_path / method, command=command, **find_links())
+    run = run_pinned(method, fields, tmp_path / method, pinned / "bitsandbytes")
     losses = [event["metrics"]["loss"] for event in run.metrics("loss") if "loss" in event["metrics"]]
     assert all(math.isfinite(loss) for loss in losses)
     config = json.loads((run.output / "merged/config.json").read_text())

@@ -76,6 +76,7 @@ def test_a_copy_is_planned_like_its_method(copied: type[TrainSpec], name: str, v
     if hft.check(own, facts=facts).ok:
         plans = [hft.plan(spec, facts=facts) for spec in (own, copy)]
         assert plans[1].decisions == plans[0].decisions
+        assert len(plans[1].script) > 5000
         assert plans[1].estimate == plans[0].estimate
 
 

@@ -182,8 +182,8 @@ def test_here_and_there_differ_in_what_they_must() -> None:
     assert "tracking.space_id" not in decided(here)
     assert here.problems == here.unchecked == ()
     assert here.request.labels == there.request.labels
-    assert "gpus=2," in there.script
-    assert "gpus=0," in here.script
+    assert "require_gpus(machine, planned=2)" in there.script
+    assert "require_gpus" not in here.script
 
 
 def test_local_paths_become_absolute_here_only() -> None:
@@ -203,7 +203,7 @@ def test_what_nobody_could_find_out_is_said() -> None:
     assert made.flavor is None
     assert made.request.flavor is None
     assert made.estimate is None
-    assert "flavor" not in made.script.split("# [tool.hfjobs-trainer]")[0]
+    assert "flavor" not in made.script.split("# ///\n")[0]
     needs = {item.code: item.needs for item in made.unchecked}
     assert needs["DATA004"] == "the columns of trl-lib/Capybara"
     assert needs["HUB002"] == "whether the Hub has Qwen/Qwen2.5-0.5B"

@@ -125,7 +125,7 @@ def test_a_server_has_gpus_of_its_own() -> None:
     assert made.estimate.memory is not None
     assert made.estimate.num_gpus == 3
     assert '    set_aside(gpus=1)\n    relaunch(gpus=0, models={MODEL: "v2"})\n' in text
-    assert "        gpus=3,\n" in text
+    assert "require_gpus(machine, planned=3)" in text
     options = (
         'host="127.0.0.1",\n        tensor_parallel_size=1,\n        max_model_len=4096,\n        revision="v2",\n'
     )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import subprocess
-import sysconfig
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-RUFF = str(Path(sysconfig.get_path("scripts")) / "ruff")
 
 
 def _run(folder: Path, texts: Mapping[str, str], *command: str) -> str:
     for name, text in texts.items():
         (folder / f"{name}.py").write_text(text, encoding="utf-8", newline="\n")
     result = subprocess.run(
-        [RUFF, *command, "--isolated", "--no-cache", "."], cwd=folder, capture_output=True, text=True, encoding="utf-8"
+        [sys.executable, "-m", "ruff", *command, "--isolated", "--no-cache", "."],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     return "" if result.returncode == 0 else result.stdout + result.stderr
 

@@ -150,9 +150,9 @@ def planned(spec: Any, backend: str) -> hft.Plan | None:
 
 
 def halves(script: str) -> tuple[str, str]:
-    """What differs from script to script, and the runtime blocks behind it."""
+    """What differs from script to script, and the runtime blocks behind it, without the spec at the end."""
     cut = script.rindex("\n\n\ndef relaunch(")
-    return script[:cut], script[cut:]
+    return script[:cut], script[cut : script.rindex("\n# /// hfjobs-trainer\n")]
 
 
 def outline(source: str) -> tuple[list[Any], list[Any]]:
@@ -175,17 +175,18 @@ def outline(source: str) -> tuple[list[Any], list[Any]]:
     return shape, constants
 
 
-def header(script: str) -> dict[str, Any]:
-    """What the script's one header says."""
-    found = list(REFERENCE.finditer(script))
-    assert len(found) == 1
-    assert found[0]["type"] == "script"
-    assert found[0].start() == 0
-    assert len(re.findall(r"(?m)^\s*# /// ", script)) == 1
-    content = "".join(
-        line[2:] if line.startswith("# ") else line[1:] for line in found[0]["content"].splitlines(keepends=True)
-    )
-    return tomllib.loads(content)
+def blocks(script: str) -> dict[str, dict[str, Any]]:
+    """What the script's two blocks say: its header, and the spec at its end."""
+    first, last = REFERENCE.finditer(script)
+    assert (first["type"], last["type"]) == ("script", "hfjobs-trainer")
+    assert (first.start(), last.end()) == (0, len(script) - 1)
+    assert len(re.findall(r"(?m)^\s*# /// ", script)) == 2
+    found: dict[str, dict[str, Any]] = {}
+    for block in (first, last):
+        lines = block["content"].splitlines(keepends=True)
+        content = "".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
+        found[block["type"]] = tomllib.loads(content)
+    return found
 
 
 def assert_safe(plan: hft.Plan, folder: Path) -> None:
@@ -194,14 +195,15 @@ def assert_safe(plan: hft.Plan, folder: Path) -> None:
     assert script.count("\n") == len(script.splitlines())
     assert all(line.isprintable() for line in script.split("\n"))
     script.encode("utf-8")
-    toml = header(script)
+    found = blocks(script)
+    toml, stored = found["script"], found["hfjobs-trainer"]
     assert set(toml) == {"requires-python", "dependencies", "tool"}
-    assert set(toml["tool"]) == {"uv", "hf-jobs", "hfjobs-trainer"}
+    assert set(toml["tool"]) == {"uv", "hf-jobs"}
     assert set(toml["tool"]["uv"]) == {"exclude-newer", "exclude-newer-package"}
     extra = spec.extra_dependencies
     assert toml["dependencies"][len(toml["dependencies"]) - len(extra) :] == extra
-    assert toml["tool"]["hfjobs-trainer"]["digest"] == spec.digest
-    assert json.loads(toml["tool"]["hfjobs-trainer"]["spec"]) == spec.to_dict()
+    assert stored["digest"] == spec.digest
+    assert json.loads(stored["spec"]) == spec.to_dict()
     launch = parse_uv_script_header(script)
     assert launch is not None
     assert (launch.image, launch.flavor, launch.name, launch.namespace) == (
@@ -320,7 +322,7 @@ texts = st.one_of(
 
 
 @pytest.mark.parametrize("method", BASES)
-@settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=st.data(), text=texts)
 def test_any_text_anywhere(
     tmp_path_factory: pytest.TempPathFactory, method: str, data: st.DataObject, text: str

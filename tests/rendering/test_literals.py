@@ -29,7 +29,7 @@ from hfjobs_trainer.rendering.literals import (
     toml_value,
 )
 
-QUIET = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUIET = settings(max_examples=3 * settings.default.max_examples, suppress_health_check=[HealthCheck.too_slow])
 
 any_text = st.one_of(
     st.sampled_from(HOSTILE),

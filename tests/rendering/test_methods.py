@@ -33,7 +33,7 @@ def call(text: str, name: str) -> dict[str, str]:
 def test_weights_have_a_dtype_and_no_trainer_places_them(method: str) -> None:
     text, known = script(method), METHODS[method].METHOD
     if known.loads_models:
-        assert text.count("        MODEL,\n        dtype=dtype,\n") == 2
+        assert text.count("AutoModelForCausalLM.from_pretrained(MODEL, dtype=dtype)") == 2
         return
     given = call(text, known.config)["model_init_kwargs"]
     assert given == ("{'dtype': dtype, 'device_map': None}" if known.device_map else "{'dtype': dtype}")
@@ -54,7 +54,7 @@ def test_a_teacher_is_loaded_by_the_trainer_with_its_own_options(method: str) ->
     assert call(text, METHODS[method].METHOD.trainer)["teacher_model"] == "TEACHER"
     options = call(text, METHODS[method].METHOD.config)["teacher_model_init_kwargs"]
     assert options == "{'dtype': teacher_dtype, 'revision': 'v1', 'attn_implementation': 'eager'}"
-    assert 'teacher_dtype = settle_dtype("bfloat16", frozen=True)' in text
+    assert 'teacher_dtype = settle_dtype(machine, "bfloat16", frozen=True)' in text
     chosen = script(method, teacher_model_init_kwargs={"dtype": "float32"})
     assert call(chosen, METHODS[method].METHOD.config)["teacher_model_init_kwargs"] == "{'dtype': 'float32'}"
     assert "teacher_dtype" not in chosen

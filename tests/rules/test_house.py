@@ -17,7 +17,6 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import RULES, Found, rule
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.methods.dpo import DPO
-from hfjobs_trainer.specs.registry import lineage
 
 SHARED, OWN = "hfjobs_trainer.planning.rules.", "hfjobs_trainer.specs.methods."
 
@@ -37,13 +36,13 @@ def test_a_rule_is_in_the_file_that_its_code_names(code: str) -> None:
 def extended() -> type[DPO]:
     # not registered: the methods of the other tests stay what they are
     class Extended(DPO):
-        METHOD = replace(DPO.METHOD, name="extended")
+        METHOD = replace(DPO.METHOD, name="extended", extends=DPO.METHOD.lineage)
 
     return Extended
 
 
 def test_a_method_keeps_the_rules_of_those_it_extends(extended: type[DPO]) -> None:
-    assert lineage(extended) == ("extended", "dpo")
+    assert extended.METHOD.lineage == ("extended", "dpo")
     codes = [item.code for item in rules_for(extended)]
     assert codes == [item.code for item in rules_for(DPO)]
     assert {"DPO001", "DPO004", "DATA001"} <= set(codes)

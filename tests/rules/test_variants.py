@@ -11,9 +11,9 @@ from rules.case import base
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.gathering.mixture import mixed
-from hfjobs_trainer.planning.rules.grpo.functions import script_names
 from hfjobs_trainer.planning.rules.job import OUR_LABELS
 from hfjobs_trainer.planning.rules.track import RESERVED_ENDS, RESERVED_START
+from hfjobs_trainer.rendering.taken import taken_names
 from hfjobs_trainer.specs.columns import mapping_for
 from tests.planning.known_models import LLAMA_70B, QWEN_05B
 
@@ -605,7 +605,8 @@ def test_labels_that_a_plan_sets_are_ours() -> None:
 
 
 def test_names_of_the_script_are_taken() -> None:
-    assert {"main", "MODEL", "report", "relaunch", "push", "track", "os", "sys", "time", "Path"} <= script_names()
+    names = {"main", "MODEL", "report", "relaunch", "push", "track", "os", "sys", "time", "Path"}
+    assert names <= taken_names(hft.GRPO.METHOD).top
 
 
 @pytest.mark.parametrize(

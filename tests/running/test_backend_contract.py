@@ -30,6 +30,10 @@ def place(request: pytest.FixtureRequest) -> Place:
     return request.getfixturevalue(request.param)
 
 
+def test_a_backend_says_what_a_plan_must_know_of_it(place: Place):
+    assert place.backend.traits.name == place.backend.name
+
+
 def test_a_job_that_ends_well(place: Place):
     job = place.start(GOOD_RUN)
     status = job.wait(60).status()

@@ -17,7 +17,7 @@ import pytest
 from hfjobs_trainer.client import Client
 from hfjobs_trainer.errors import BackendError, HubUnavailable, QuotaError
 from hfjobs_trainer.planning.plan import JobRequest, Plan
-from hfjobs_trainer.rendering.paste import import_lines, runtime_blocks
+from hfjobs_trainer.rendering.paste import import_lines, paste
 from hfjobs_trainer.running.backends.base import JobStatus, Stage
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import Patience
@@ -291,9 +291,8 @@ def test_the_cost_is_that_of_all_nodes(hub: hubsim.Hub, backend: HubBackend) -> 
 
 def joining_script(*command: str) -> str:
     """A script that joins the other nodes and runs a command, by the blocks of real ones and without torch."""
-    blocks = runtime_blocks(["nodes"])
-    imports = import_lines([block.imports for block in blocks])
-    sources = "\n\n\n".join(block.source for block in blocks)
+    pasted = paste(["join_nodes"])
+    imports, sources = import_lines(pasted.imports), f"{pasted.constants}\n\n\n{pasted.source}"
     # what accelerate's arguments are is said elsewhere
     run = f"nodes = join_nodes(2, 1)\nsys.exit(nodes.run([sys.executable, *{list(command)!r}]))"
     return f"{imports}\n\n\n{sources}\n\n\n{run}\n"

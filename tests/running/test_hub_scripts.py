@@ -100,6 +100,17 @@ def test_a_script_that_was_tampered_with_does_not_run(hub: hubsim.Hub, backend: 
         assert stored(hub, script).read_text() == script
 
 
+def test_without_a_hash_to_compare_a_script_is_sent_again(
+    hub: hubsim.Hub, backend: HubBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hf_xet
+
+    monkeypatch.delattr(hf_xet, "hash_files")  # as in a version that no longer has it
+    for _ in range(2):
+        backend.submit(plan())
+    assert len(uploads(hub)) == len(hub.jobs) == 2
+
+
 def test_many_scripts_go_in_one_commit(hub: hubsim.Hub) -> None:
     connection = Connection("hf_alice_write", hub.endpoint, QUICK)
     store(connection, "alice", ["a", "b"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -34,3 +36,18 @@ def test_the_signature_names_every_field_before_the_first_use(public: type[Defer
     assert fields <= set(parameters)
     assert not [name for name, each in parameters.items() if each.kind is each.VAR_KEYWORD]
     assert not hasattr(unused.model_construct(), "__signature__")
+
+
+def test_threads_may_share_the_first_use() -> None:
+    class Unused(hft.SFT):
+        pass
+
+    together = Barrier(8)
+
+    def build(number: int) -> tuple[int, str]:
+        together.wait()
+        spec = Unused(model="me/model", dataset={"id": "me/data", "split": "test"}, max_steps=number)
+        return spec.max_steps, spec.dataset.split
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(build, range(1, 9))) == [(number, "test") for number in range(1, 9)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hfjobs_trainer.rendering.run import Adapter
+from hfjobs_trainer.rendering.page import Adapter
 from hfjobs_trainer.specs.groups import LoRA, Quantization
 from hfjobs_trainer.specs.locations import is_local_path
 

@@ -10,7 +10,7 @@ from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.pins import pinned_image
 from hfjobs_trainer.planning.plan import Decide, JobRequest
 from hfjobs_trainer.planning.run import Run, Vllm
-from hfjobs_trainer.rendering.run import Server
+from hfjobs_trainer.rendering.page import Server
 
 SERVER_SECONDS = 900.0
 """How long a server may take until it answers: it downloads, loads and compiles the model; TRL's own wait of four

@@ -11,7 +11,6 @@ from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import Input, inputs
 from hfjobs_trainer.specs.locations import data_suffix, is_local_path, is_valid_repo_id
-from hfjobs_trainer.specs.registry import lineage
 from hfjobs_trainer.tokens import masked
 
 
@@ -212,6 +211,6 @@ def something_durable_is_kept(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     if not spec.output.pushes:
-        repo = f"{_owner(context)}/{file_name(basename(spec.model)) or 'model'}-{lineage(type(spec))[-1]}"
+        repo = f"{_owner(context)}/{file_name(basename(spec.model)) or 'model'}-{type(spec).METHOD.lineage[-1]}"
         why = "the model is not pushed, and the machine's disk is gone when the job ends"
         yield Found("output", why, f'output=hft.Output(hub_model_id="{repo}")')

@@ -1,7 +1,5 @@
 """Rewards of OnlineDPO's answers to a batch of the evaluation set."""
 
-# needs: evaluate
-
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.evaluate import evaluate_by_reward

@@ -1,7 +1,5 @@
 """Rewards of PPO's answers to the evaluation set, at the steps that are due."""
 
-# needs: evaluate
-
 from importlib import import_module
 from typing import Any
 

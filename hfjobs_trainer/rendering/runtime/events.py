@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,10 @@ def report(event: str, **fields: Any) -> None:
     if os.environ.get("RANK", "0") != "0":
         return
     line = {"event": f"hft.{event}", "time": round(time.time(), 3), **fields}
-    text = json.dumps(line, default=str)
-    # NaN and infinity are no JSON: read back as null.
-    text = json.dumps(json.loads(text, parse_constant=lambda _: None))
+    # NaN and infinity are not JSON: they are read back as null.
+    line = json.loads(json.dumps(line, default=str), parse_constant=lambda _: None)
     # One write per line, since other processes print to the same stream.
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    print(json.dumps(line) + "\n", end="", flush=True)
 
 
 def progress_callback() -> Any:
@@ -26,21 +23,13 @@ def progress_callback() -> Any:
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any
-        ) -> None:
-            metrics = {key: value for key, value in logs.items() if key != "epoch"}
-            report(
-                "log",
-                step=state.global_step,
-                max_steps=state.max_steps,
-                epoch=state.epoch,
-                metrics=metrics,
-            )
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            metrics = {k: v for k, v in kwargs["logs"].items() if k != "epoch"}
+            done = {"step": state.global_step, "max_steps": state.max_steps}
+            report("log", **done, epoch=state.epoch, metrics=metrics)
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            folder = Path(args.output_dir).absolute()
-            path = folder / f"checkpoint-{state.global_step}"
+            path = Path(args.output_dir, f"checkpoint-{state.global_step}").absolute()
             report("saved", step=state.global_step, path=str(path))
 
     return Progress()

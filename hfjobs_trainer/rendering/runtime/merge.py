@@ -1,7 +1,5 @@
 """An adapter merged into the model that it was trained on."""
 
-# needs: events
-
 import os
 from pathlib import Path
 from typing import Any

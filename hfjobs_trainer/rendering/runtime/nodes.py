@@ -1,7 +1,5 @@
 """One run on several machines: they meet, start together and end together."""
 
-# needs: events
-
 import json
 import os
 import select
@@ -82,7 +80,7 @@ class Nodes:
         self.rank = rank
         self.trains = trains
         self.lines = lines
-        self.arguments = [f"--{name}={value}" for name, value in arguments.items()]
+        self.arguments = arguments
 
     def run(self, command: list[str]) -> int:
         """Run a command here, and end with the first node that fails.

@@ -1,7 +1,5 @@
 """The upload of the trained model."""
 
-# needs: events
-
 import time
 from pathlib import Path
 from typing import Any
@@ -12,67 +10,57 @@ PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the thi
 
 
 def push(trainer: Any, **card: Any) -> None:
-    """Save the model and upload it with its card.
-
-    Args:
-        trainer: The trainer, done with training.
-        card: What `trainer.create_model_card()` takes, such as `dataset_name`.
-    """
+    """Save the model and upload it; `card` is what its card says beside the usual."""
     # All processes save, since each may hold a part; one uploads. The trainer's own
     # push_to_hub() does both at once, so it could not be tried again by one alone.
     trainer.save_model(_internal_call=True)
-    upload(trainer, Path(trainer.args.output_dir).absolute(), **card)
+    if trainer.is_world_process_zero():
+        repo, branch = trainer.hub_model_id, trainer.args.hub_revision
+        trainer.create_model_card(model_name=repo.split("/")[-1], **card)
+        commit_folder(trainer, Path(trainer.args.output_dir).absolute(), repo, branch)
 
 
 def upload(trainer: Any, folder: Path | None, suffix: str = "", **card: Any) -> None:
-    """Upload a saved model, again after each failure that may pass.
+    """Upload a model with its adapter merged in.
 
     Args:
         trainer: The trainer, done with training.
         folder: Where the model is; only the main process needs to know.
-        suffix: What is added to the name of the trainer's repository.
+        suffix: What is added to the name of the trainer's repository; with none, the
+            merged model takes the adapter's place.
         card: What `trainer.create_model_card()` takes, such as `dataset_name`.
     """
-    from huggingface_hub import HfApi
-
     if folder is None or not trainer.is_world_process_zero():
         return
+    args, repo = trainer.args, trainer.hub_model_id + suffix
+    trainer.create_model_card(model_name=repo.split("/")[-1], **card)
+    text = Path(args.output_dir, "README.md").read_text("utf-8")
+    text = text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
+    (folder / "README.md").write_text(text, "utf-8")
+    commit_folder(trainer, folder, repo, None if suffix else args.hub_revision)
+
+
+def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
+    """Upload a saved model, again after each failure that may pass."""
+    from huggingface_hub import HfApi
+
     api: Any = HfApi(token=trainer.args.hub_token)
-    pauses = list(PUSH_PAUSES)
+    pauses, private = list(PUSH_PAUSES), trainer.args.hub_private_repo
+    what: dict[str, Any] = {"repo_id": repo, "folder_path": folder, "revision": branch}
+    what["ignore_patterns"] = ["_*", "checkpoint-*", "merged/*", "ref/*"]
     while True:
         try:
-            if trainer.hub_model_id is None:
-                trainer.init_hf_repo()
-            main_repo = str(trainer.hub_model_id)
-            repo = main_repo + suffix
-            private = trainer.args.hub_private_repo
-            if suffix:
-                api.create_repo(repo, private=private, exist_ok=True)
-            trainer.create_model_card(**{"model_name": repo.split("/")[-1], **card})
-            text = Path(trainer.args.output_dir, "README.md").read_text("utf-8")
-            text = text.replace(f'"{main_repo}"', f'"{repo}"')
-            (folder / "README.md").write_text(text, "utf-8")
-            commit = api.upload_folder(
-                repo_id=repo,
-                folder_path=folder,
-                commit_message="End of training",
-                ignore_patterns=["_*", "checkpoint-*", "merged/*", "ref/*"],
-                revision=None if suffix else trainer.args.hub_revision,
-            )
+            api.create_repo(repo, private=private, exist_ok=True)
+            commit = api.upload_folder(**what, commit_message="End of training")
+            break
         except Exception as error:
-            if not pauses or not may_pass(error):
+            status = getattr(getattr(error, "response", None), "status_code", 500)
+            may_pass = status >= 500 or status in (408, 409, 412, 425, 429)
+            if not pauses or not may_pass:
                 lost = f"The model was not pushed; it is in {folder}: {error!r:.300}"
                 report("warning", message=lost)
                 raise
             pause = pauses.pop(0)
             report("warning", message=f"Push again in {pause:g} s: {error!r:.300}")
             time.sleep(pause)
-        else:
-            report("pushed", repo=repo, url=str(commit.repo_url))
-            return
-
-
-def may_pass(error: Exception) -> bool:
-    """Tell whether the Hub may answer differently in a minute."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status is None or status >= 500 or status in (408, 409, 412, 425, 429)
+    report("pushed", repo=repo, url=str(commit.repo_url))

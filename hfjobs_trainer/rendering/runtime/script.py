@@ -1,8 +1,5 @@
 """A script of somebody else, run as it is, with its trainers watched."""
 
-# needs: events
-# needs: conclude
-
 import importlib.util
 import runpy
 import sys

@@ -1,7 +1,5 @@
 """A model spread over the processes, by FSDP or DeepSpeed."""
 
-# needs: events
-
 import importlib
 import os
 from typing import Any

@@ -1,7 +1,5 @@
 """Tracking with MLflow that no outage can turn into a failed training run."""
 
-# needs: events
-
 import os
 import sys
 import uuid

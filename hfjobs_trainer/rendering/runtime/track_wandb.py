@@ -1,7 +1,5 @@
 """Tracking with Weights & Biases that no outage can turn into a failed training run."""
 
-# needs: events
-
 import hashlib
 import os
 import sys

@@ -1,8 +1,5 @@
 """A vLLM server for the answers, on the last of several machines."""
 
-# needs: nodes
-# needs: vllm_serve
-
 import os
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """A vLLM server for the answers, on GPUs of this machine that do not train."""
 
-# needs: vllm_serve
-
 import os
 import socket
 import sys

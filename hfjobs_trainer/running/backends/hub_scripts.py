@@ -52,8 +52,9 @@ def store(connection: Connection, namespace: str, scripts: Sequence[str]) -> Non
     files = {f"{folder_of(script)}/{FILE}": script.encode() for script in scripts}
     try:
         stored = connection.get(asked, lambda api: _list_files(api, bucket, files))
-        expected = _hash(files)
-        missing = [(files[path], path) for path in files if (stored or {}).get(path) != expected[path]]
+        wanted = _hash({path: files[path] for path in stored or {}})
+        kept = {path for path, found in (stored or {}).items() if wanted.get(path) == found}
+        missing = [(content, path) for path, content in files.items() if path not in kept]
         if not missing:
             return
         if stored is None:
@@ -83,11 +84,15 @@ def _list_files(api: HfApi, bucket: str, paths: Mapping[str, bytes]) -> dict[str
 
 
 def _hash(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Hashes of the files as the bucket states them; hf_xet computes them only for files on disk."""
-    hf_xet: Any = importlib.import_module("hf_xet")  # without types
+    """Hashes of the files as the bucket states them; empty if they cannot be computed, so that all are uploaded."""
+    try:
+        hf_xet: Any = importlib.import_module("hf_xet")  # without types
+        hash_files: Any = hf_xet.hash_files  # for files on disk only
+    except (ImportError, AttributeError):
+        return {}
     with tempfile.TemporaryDirectory(prefix="hfjobs-trainer-") as folder:
         places = [Path(folder, str(index)) for index in range(len(files))]
         for place, content in zip(places, files.values(), strict=True):
             place.write_bytes(content)
-        hashed = hf_xet.hash_files([str(place) for place in places])
+        hashed = hash_files([str(place) for place in places])
     return dict(zip(files, (item.hash for item in hashed), strict=True))

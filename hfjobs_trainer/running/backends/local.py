@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import secrets
@@ -12,16 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.running.backends import processes, supervise
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
+from hfjobs_trainer.running.backends.local_folder import find_supervisor, read_record, read_status, record_of
 from hfjobs_trainer.running.events import visible_lines
 
 if TYPE_CHECKING:
@@ -110,16 +110,16 @@ class LocalBackend:
 
     def inspect(self, job_id: str) -> JobRecord:
         """What is known of a job; raise ``JobNotFound`` if there is none under this root."""
-        return _read_record(self._folder(job_id))
+        return read_record(self._folder(job_id))
 
     def status(self, job_id: str) -> JobStatus:
         """Where the job is now; ERROR also if its supervisor has died unexpectedly."""
         folder = self._folder(job_id)
-        status = _status(folder)
-        if status.is_terminal or _supervisor(folder) is not None:
+        status = read_status(folder)
+        if status.is_terminal or find_supervisor(folder) is not None:
             return status
         # It may have ended between the two looks.
-        status = _status(folder)
+        status = read_status(folder)
         if status.is_terminal:
             return status
         return JobStatus("ERROR", "the supervisor of this run died", status.created_at, status.started_at)
@@ -132,8 +132,8 @@ class LocalBackend:
     def cancel(self, job_id: str) -> None:
         """Ask the job to stop; what has not ended when the grace period is over is killed."""
         folder = self._folder(job_id)
-        pid = _supervisor(folder)
-        if pid and not _status(folder).is_terminal:
+        pid = find_supervisor(folder)
+        if pid and not read_status(folder).is_terminal:
             processes.signal_process(pid, signal.SIGTERM)
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
@@ -145,7 +145,7 @@ class LocalBackend:
         found: list[JobRecord] = []
         for path in self.root.glob("*/record.json"):
             with contextlib.suppress(BackendError):
-                record = _read_record(path.parent)
+                record = read_record(path.parent)
                 if labels.items() <= record.labels.items():
                     found.append(record)
         return sorted(found, key=lambda record: (record.created_at, record.id), reverse=True)
@@ -206,7 +206,7 @@ class LocalBackend:
         told = started.stdout.decode("utf-8", "replace").strip()
         if told != supervise.STARTED:
             raise BackendError(f"the script could not be started: {told or 'its supervisor exited immediately'}")
-        return _record(folder, record)
+        return record_of(folder, record)
 
     def _folder(self, job_id: str) -> Path:
         name = job_id.removeprefix(PREFIX)
@@ -249,54 +249,3 @@ def check_secrets(request: JobRequest) -> None:
             f"not set in the environment: {', '.join(missing)}. Type `export {missing[0]}=...` first, or remove it from"
             " the spec's secrets"
         )
-
-
-def _read_record(folder: Path) -> JobRecord:
-    with _damage_told(folder):
-        return _record(folder, _read_json(folder / "record.json"))
-
-
-def _record(folder: Path, record: dict[str, Any]) -> JobRecord:
-    created = datetime.fromisoformat(record["created_at"])
-    return JobRecord(record["id"], labels=record["labels"], created_at=created, folder=str(folder))
-
-
-def _status(folder: Path) -> JobStatus:
-    with _damage_told(folder):
-        created = _time(_read_json(folder / "record.json")["created_at"])
-        try:
-            status = _read_json(folder / "status.json")
-        except FileNotFoundError:
-            return JobStatus("SCHEDULING", created_at=created)
-        return JobStatus(
-            status["stage"], status["message"], created, _time(status["started_at"]), _time(status["finished_at"])
-        )
-
-
-@contextlib.contextmanager
-def _damage_told(folder: Path) -> Generator[None]:
-    """Report unreadable files as damaged."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BackendError(f"the files of the run in {folder} are damaged ({type(error).__name__})", error) from error
-
-
-def _supervisor(folder: Path) -> int | None:
-    """Process id of the run's supervisor, 0 while it starts; ``None`` if it is dead."""
-    import fcntl
-
-    with (folder / "lock").open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(lock.read() or 0)
-    return None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return cast("dict[str, Any]", json.loads(path.read_text("utf-8")))
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

@@ -9,21 +9,22 @@ from pathlib import Path
 
 from examples import tiny
 from hfjobs_trainer.rendering.runtime.conclude import conclude
-from hfjobs_trainer.rendering.runtime.device import accumulation_steps, prepare_machine, settle_dtype
-from hfjobs_trainer.rendering.runtime.events import progress_callback
+from hfjobs_trainer.rendering.runtime.events import progress_callback, report
+from hfjobs_trainer.rendering.runtime.machine import accumulation_steps, find_machine, settle_dtype, settle_precision
 from hfjobs_trainer.rendering.runtime.relaunch import finish, relaunch
-from hfjobs_trainer.rendering.runtime.tracking import track
+from hfjobs_trainer.rendering.runtime.track_trackio import end_tracking, track
 
 
 def main() -> None:
     started = time.time()
     model, folder = sys.argv[1:3]
-    settled = prepare_machine("sft", "tiny", gpus=0, precision="bf16")
+    machine = find_machine()
+    report("start", method="sft", model="tiny", **vars(machine))
 
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    track("distributed", "pair", "palette", None, True, {})
+    track("distributed", {}, name="pair", group="palette", space_id=None, private=True)
     args = SFTConfig(
         output_dir=folder,
         max_steps=4,
@@ -31,10 +32,11 @@ def main() -> None:
         logging_steps=1,
         per_device_train_batch_size=2,
         gradient_accumulation_steps=accumulation_steps(global_batch_size=8, per_device_batch_size=2),
-        model_init_kwargs={"dtype": settle_dtype("bfloat16")},
+        model_init_kwargs={"dtype": settle_dtype(machine, "bfloat16")},
         report_to="trackio",
         trackio_static_space_id=False,
-        **settled,
+        use_cpu=machine.device == "cpu",
+        **settle_precision(machine, "bf16"),
     )
     trainer = SFTTrainer(
         model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages")), callbacks=[progress_callback()]
@@ -43,6 +45,7 @@ def main() -> None:
     trainer.save_model()
     (Path(folder) / f"rank-{os.environ.get('RANK', 'alone')}").touch()
     conclude(trainer, started)
+    end_tracking()
     finish()
 
 

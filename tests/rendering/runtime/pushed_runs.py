@@ -70,7 +70,16 @@ def main() -> None:
     from examples import tiny
     from hfjobs_trainer.rendering.runtime import push as block
 
-    args = SFTConfig(folder, max_steps=1, save_steps=1, bf16=False, use_cpu=True, hub_model_id="me/model")
+    args = SFTConfig(
+        folder,
+        max_steps=1,
+        save_steps=1,
+        bf16=False,
+        use_cpu=True,
+        push_to_hub=True,
+        hub_strategy="end",
+        hub_model_id="me/model",
+    )
     trainer = SFTTrainer(model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages", 8)))
     trainer.train()
     block.PUSH_PAUSES = (0.0, 0.0, 0.0)

@@ -1,35 +1,32 @@
-"""The blocks can be pasted into one script: they stand alone, name what they need and never clash."""
+"""The blocks can be pasted into one script: they stand alone, and what has one name in a script is one thing."""
 
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from hfjobs_trainer.rendering import runtime
+from hfjobs_trainer.rendering.paste import ALTERNATIVES, block_names, import_lines, paste, runtime_block
 
-PACKAGE = runtime.__name__
 FOLDER = Path(next(iter(runtime.__path__)))
-BLOCKS = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("[a-z]*.py")}
+BLOCKS = {name: FOLDER.joinpath(f"{name}.py").read_text("utf-8") for name in block_names()}
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_imports_the_standard_library_and_the_blocks_it_names(block: str) -> None:
-    needed: set[str] = set()
+def test_a_block_imports_the_standard_library_and_other_blocks(block: str) -> None:
     for node in ast.parse(BLOCKS[block]).body:
         if isinstance(node, ast.Import):
             assert {alias.name.split(".")[0] for alias in node.names} <= sys.stdlib_module_names
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
             module = str(node.module)
-            if module.startswith(PACKAGE):
-                needed.add(module.removeprefix(f"{PACKAGE}."))
-            else:
-                assert node.level == 0
+            if not module.startswith(runtime.__name__):
                 assert module.split(".")[0] in sys.stdlib_module_names
-    assert set(re.findall(r"^# needs: (\w+)$", BLOCKS[block], re.MULTILINE)) == needed <= BLOCKS.keys()
+    for name, owner in runtime_block(block).needs.items():
+        assert name in runtime_block(owner).definitions
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -45,19 +42,29 @@ def test_a_block_is_imports_then_documented_definitions(block: str) -> None:
             assert ast.get_docstring(node), node.name
 
 
-# Of these, a script has one at most.
-ALTERNATIVES = ("track", "evaluate_")
+def test_a_name_is_defined_once_unless_a_script_has_one_of_several() -> None:
+    owners: dict[str, list[str]] = {}
+    for name in block_names():
+        for defined in runtime_block(name).definitions:
+            owners.setdefault(defined, []).append(name)
+    for blocks in owners.values():
+        assert len([name for name in blocks if not name.startswith(ALTERNATIVES)]) <= 1
+        assert len({name.split("_")[0] for name in blocks}) == 1
 
 
-def test_no_two_blocks_of_a_script_define_the_same_name() -> None:
-    owners: dict[str, set[str]] = {}
-    for block, text in BLOCKS.items():
-        group = next((prefix for prefix in ALTERNATIVES if block.startswith(prefix)), block)
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                owners.setdefault(node.name, set()).add(group)
-            elif isinstance(node, ast.Assign):
-                for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        owners.setdefault(target.id, set()).add(group)
-    assert {name for name, groups in owners.items() if len(groups) > 1} == set()
+def test_what_is_called_comes_along_once_and_after_its_callers() -> None:
+    pasted = paste(["relaunch", "join_nodes"], ["relaunch_nodes"])
+    names = [node.name for node in ast.parse(pasted.source).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert len(names) == len(set(names))
+    assert names.index("relaunch") < names.index("count_processes")
+    assert names.index("relaunch") < names.index("download")
+    assert names.index("join_nodes") < names.index("await_others") < names.index("receive_one")
+    assert "JOIN_SECONDS = 1800.0" in pasted.constants
+    assert "# Jobs queue for their machines one by one" in pasted.constants
+    assert "PUSH_PAUSES" not in pasted.constants
+    assert "push" not in names
+    compile("\n".join([import_lines(pasted.imports), pasted.constants, pasted.source]), "pasted", "exec")
+
+
+def test_names_that_no_block_has_are_passed_over() -> None:
+    assert paste(["len", "MODEL"]).source == ""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hfjobs_trainer.rendering.runtime import relaunch_several
 from hfjobs_trainer.rendering.runtime.relaunch import relaunch
 
 ROOT = Path(__file__).parents[3]
@@ -80,6 +81,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return commands
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("gpus", "told", "processes"), [(0, None, 4), (8, None, 4), (2, None, 2), (1, "3", 3)])
 def test_processes_are_the_visible_gpus_within_the_plan(
     launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, gpus: int, told: str | None, processes: int
@@ -93,6 +95,7 @@ def test_processes_are_the_visible_gpus_within_the_plan(
     assert launched[0][-2:] == ["train.py", "--flag"]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("visible", "first"), [(None, "0"), ("2,3", "2"), ("GPU-8f6a,GPU-77c1", "GPU-8f6a")])
 def test_a_single_process_sees_a_single_gpu(
     launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, visible: str | None, first: str
@@ -109,6 +112,7 @@ def test_a_single_process_sees_a_single_gpu(
     assert os.environ["CUDA_VISIBLE_DEVICES"] == first
 
 
+@pytest.mark.torch
 def test_a_worker_is_not_relaunched(launched: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
 
@@ -130,8 +134,18 @@ def test_models_are_fetched_before_the_processes_start(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
 
-    relaunch(gpus=0, models={"me/model": "v1", str(tiny_model): None})
+    relaunch_several.relaunch(gpus=0, models={"me/model": "v1", str(tiny_model): None})
 
     assert asked == [("me/model", "v1")]
     assert len(launched) == 1
     assert "me/model was not downloaded ahead: OSError('no network')" in capsys.readouterr().out
+
+
+def test_a_single_process_fetches_for_itself(launched: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HFT_NUM_PROCESSES", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", None)
+
+    relaunch_several.relaunch(gpus=0, models={"me/model": None})
+
+    assert launched == []

@@ -39,8 +39,7 @@ def main() -> None:
     from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
     from examples import tiny
-    from hfjobs_trainer.rendering.runtime import tracking
-    from hfjobs_trainer.rendering.runtime.relaunch import finish
+    from hfjobs_trainer.rendering.runtime import track_trackio as tracking
 
     common: dict[str, Any] = {
         "output_dir": folder,
@@ -55,12 +54,12 @@ def main() -> None:
 
     def train(run_id: str, project: str, name: str | None = "one", space_id: str | None = None) -> None:
         os.environ["HFT_RUN_ID"] = run_id
-        tracking.track(project, name, "palette", space_id, True, {"shade": "dark"})
+        tracking.track(project, {"shade": "dark"}, name=name, group="palette", space_id=space_id, private=True)
         data = Dataset.from_list(tiny.dataset_rows("messages", 8))
         trainer = SFTTrainer(model, SFTConfig(**common), train_dataset=data, eval_dataset=data)
         trainer.train()
         trainer.evaluate()
-        finish()
+        tracking.end_tracking()
         print(json.dumps({"trained": project, "steps": trainer.state.global_step}), flush=True)
 
     os.environ["HF_TOKEN"] = "hf_notatoken"
@@ -77,7 +76,7 @@ def main() -> None:
 
     # GRPO logs to the current run itself, so there must always be one.
     os.environ["HFT_RUN_ID"] = "seventh"
-    tracking.track("grpo", "one", "palette", "me/trackio", True, {})
+    tracking.track("grpo", {}, name="one", group="palette", space_id="me/trackio", private=True)
     prompts = Dataset.from_list(tiny.dataset_rows("prompt_only", 8))
     args = GRPOConfig(
         **common, per_device_train_batch_size=4, num_generations=2, max_completion_length=4, log_completions=True
@@ -88,7 +87,7 @@ def main() -> None:
     trainer.train()
     trainer.evaluate()
     print(json.dumps({"trained": "grpo", "steps": trainer.state.global_step}), flush=True)
-    finish()
+    tracking.end_tracking()
 
     BrokenHub.mute = False
     BrokenHub.released.set()

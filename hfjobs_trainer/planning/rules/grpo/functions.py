@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import ast
-import re
 import sys
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.requirements import package_name, package_names
 from hfjobs_trainer.planning.rules.grpo import CODED
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.rendering.paste import runtime_block
+from hfjobs_trainer.rendering.taken import imported_by, taken_names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec
 from hfjobs_trainer.specs.rewards import INSTALLED, RewardFunction
-
-# Names that a script's own part gives to things, beside those of the runtime blocks and imports.
-_SCRIPT_NAMES = frozenset({"main", "MODEL", "DATASET", "EVAL_DATASET"})
-
-
-# What its main function calls things, where it names the rewards.
-_MAIN_NAMES = frozenset(
-    {"started", "machine", "dtype", "dataset", "eval_dataset", "split", "rows", "args", "trainer"}
-    | {"load_dataset", "load_from_disk", "DatasetDict", "LoraConfig", "AutoModelForSequenceClassification"}
-    | {f"{name}{kind}" for name in ("GRPO", "RLOO", "OnlineDPO") for kind in ("Config", "Trainer")}
-    | {"AutoTokenizer", "tokenizer"}
-)
 
 
 def _code(spec: TrainSpec) -> Iterator[tuple[str, RewardFunction]]:
@@ -75,27 +58,6 @@ def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]
             yield Found(path, why, f"extra_dependencies=[{names}], with the names of the packages")
 
 
-@cache
-def script_names() -> frozenset[str]:
-    """Top-level names of a script beside the rewards: its own, those of every runtime block, and what they import."""
-    folder = files("hfjobs_trainer.rendering.runtime")
-    names = set(_SCRIPT_NAMES)
-    for path in sorted(Path(str(folder)).glob("*.py")):
-        if path.stem == "__init__":
-            continue
-        block = runtime_block(path.stem)
-        for node in ast.parse("\n".join([*block.imports, "import time", block.source])).body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                names.add(node.name)
-            elif isinstance(node, ast.Import | ast.ImportFrom):
-                names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.Assign):
-                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                names.add(node.target.id)
-    return frozenset(names)
-
-
 @rule("GRPO013", methods=CODED)
 def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     """A reward function's name is not taken in the script.
@@ -124,40 +86,22 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     given = context.spec.reward_funcs if isinstance(context.spec, RewardedSpec) else []
     rewards = {item for item in given if isinstance(item, str)}
     names = {item.name for _, item in _code(context.spec)}
+    if not names:
+        return
+    taken = taken_names(type(context.spec).METHOD)
     for path, function in _code(context.spec):
         name = function.name
         if name in seen:
             yield Found(path, f"two functions are named {name}", "give each a name of its own")
-        elif name in script_names() | _MAIN_NAMES | rewards or re.fullmatch(r"reward_model_\d+", name):
+        elif name in taken or name in rewards:
             other = f"{name}_reward"
             yield Found(path, f"the script defines {name} itself", f"another name, such as {other}")
         seen.add(name)
         for line in function.imports:
-            for bound, origin in _bound(line):
-                if bound in script_names() and origin not in _script_imports():
+            for bound, origin in imported_by(line):
+                if bound in taken.top and origin not in taken.imported:
                     why = f"{name} needs `{line}`, and the script defines {bound} itself"
                     yield Found(path, why, f"import it inside {name}")
                 elif bound in names or imported.setdefault(bound, origin) != origin:
                     why = f"{name} needs `{line}`, and another reward uses {bound} for something else"
                     yield Found(path, why, f"import it inside {name}")
-
-
-def _bound(line: str) -> list[tuple[str, str]]:
-    """Names that an import statement binds, each with what it stands for."""
-    node = ast.parse(line).body[0]
-    if isinstance(node, ast.ImportFrom):
-        return [(alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names]
-    assert isinstance(node, ast.Import)
-    return [
-        (alias.asname or alias.name.split(".")[0], alias.name if alias.asname else alias.name.split(".")[0])
-        for alias in node.names
-    ]
-
-
-@cache
-def _script_imports() -> frozenset[str]:
-    """What the imports of the runtime blocks stand for: a reward may import the same."""
-    folder = Path(str(files("hfjobs_trainer.rendering.runtime")))
-    blocks = [runtime_block(path.stem) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
-    lines = ["import time", *(line for block in blocks for line in block.imports)]
-    return frozenset(origin for line in lines for _, origin in _bound(line))

@@ -1,4 +1,4 @@
-"""The run: all that the renderer may know."""
+"""The page: all that the renderer may know."""
 
 from __future__ import annotations
 
@@ -141,11 +141,12 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Page:
     """Everything that is rendered.
 
     Attributes:
         method: Name of the training method, which is the template's too.
+        extends: Names of the methods that it extends: theirs is the template where it has none.
         label: Such as ``"DPO"``.
         module, trainer, config: Where TRL keeps the method, and its classes.
         experimental: Whether TRL warns that the method may change.
@@ -202,6 +203,7 @@ class Run:
     dataset: Data
     arguments: Mapping[str, Any]
     experimental: bool = False
+    extends: Sequence[str] = ()
     eval_dataset: Data | None = None
     eval_fraction: float | None = None
     eval_seed: int = 42
@@ -240,3 +242,8 @@ class Run:
     pushes: bool = False
     dataset_name: str | None = None
     resume_from_checkpoint: str | None = None
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """Names of the templates that it may be written with, its own first."""
+        return (self.method, *self.extends)

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from hfjobs_trainer.rendering.runtime.device import accumulation_steps, prepare_machine, settle_dtype
+from hfjobs_trainer.rendering.runtime.machine import (
+    Machine,
+    accumulation_steps,
+    find_machine,
+    require_gpus,
+    settle_dtype,
+    settle_precision,
+)
+
+pytestmark = pytest.mark.torch
 
 AMPERE, TURING = True, False
 
@@ -33,16 +42,40 @@ def events(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "bf16", "planned", "settled", "replaced"),
+    ("gpus", "bf16", "use_cpu", "expected"),
     [
-        (0, AMPERE, "bf16", {"use_cpu": True, "bf16": False, "fp16": False}, "fp32"),
-        (0, AMPERE, "fp16", {"use_cpu": True, "bf16": False, "fp16": False}, "fp32"),
-        (0, AMPERE, "fp32", {"use_cpu": True, "bf16": False, "fp16": False}, None),
-        (0, AMPERE, None, {"use_cpu": True}, None),
-        (1, AMPERE, "bf16", {"bf16": True, "fp16": False}, None),
-        (1, TURING, "bf16", {"bf16": False, "fp16": True}, "fp16"),
-        (1, TURING, "fp16", {"bf16": False, "fp16": True}, None),
-        (1, TURING, None, {}, None),
+        (0, AMPERE, False, Machine("cpu", 0, None, False, 1)),
+        (2, AMPERE, False, Machine("cuda", 2, "NVIDIA Test", True, 1)),
+        (1, TURING, False, Machine("cuda", 1, "NVIDIA Test", False, 1)),
+        (1, AMPERE, True, Machine("cpu", 0, None, False, 1)),
+    ],
+)
+def test_one_record_says_what_the_machine_offers(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, bf16: bool, use_cpu: bool, expected: Machine
+) -> None:
+    machine(monkeypatch, gpus, bf16)
+
+    assert find_machine(use_cpu) == expected
+
+
+def test_an_apple_gpu_and_the_number_of_processes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    assert find_machine() == Machine("mps", 0, None, False, 2)
+    assert find_machine(use_cpu=True).device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "bf16", "planned", "used"),
+    [
+        (0, AMPERE, "bf16", "fp32"),
+        (0, AMPERE, "fp16", "fp32"),
+        (0, AMPERE, "fp32", "fp32"),
+        (1, AMPERE, "bf16", "bf16"),
+        (1, AMPERE, "fp32", "fp32"),
+        (1, TURING, "bf16", "fp16"),
+        (1, TURING, "fp16", "fp16"),
     ],
 )
 def test_precision_is_what_was_planned_where_the_machine_has_it(
@@ -50,40 +83,16 @@ def test_precision_is_what_was_planned_where_the_machine_has_it(
     capsys: pytest.CaptureFixture[str],
     gpus: int,
     bf16: bool,
-    planned: str | None,
-    settled: dict[str, bool],
-    replaced: str | None,
+    planned: str,
+    used: str,
 ) -> None:
     machine(monkeypatch, gpus, bf16)
 
-    assert prepare_machine("sft", "me/model", gpus=gpus, precision=planned) == settled
+    assert settle_precision(find_machine(), planned) == {"bf16": used == "bf16", "fp16": used == "fp16"}
 
-    start, *others = events(capsys)
-    assert (start["event"], start["method"], start["model"]) == ("hft.start", "sft", "me/model")
-    assert (start["device"], start["gpu"]) == (("cuda", "NVIDIA Test") if gpus else ("cpu", None))
-    assert [(event["event"], event["planned"], event["used"]) for event in others] == (
-        [("hft.replaced", planned, replaced)] if replaced else []
+    assert [(event["event"], event["planned"], event["used"]) for event in events(capsys)] == (
+        [("hft.replaced", planned, used)] if used != planned else []
     )
-
-
-def test_fp16_does_not_replace_the_precision_of_a_bf16_adapter(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    machine(monkeypatch, gpus=1, bf16=TURING)
-
-    settled = prepare_machine("sft", "me/model", gpus=1, precision="bf16", bf16_adapter=True)
-
-    assert settled == {"bf16": True, "fp16": False}
-    assert [event["event"] for event in events(capsys)] == ["hft.start"]
-
-
-def test_a_gpu_is_left_alone_when_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    machine(monkeypatch, gpus=1)
-
-    settled = prepare_machine("sft", "me/model", gpus=0, precision="fp32", use_cpu=True)
-
-    assert settled == {"use_cpu": True, "bf16": False, "fp16": False}
-    assert events(capsys)[0]["device"] == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +119,7 @@ def test_weights_are_loaded_in_a_dtype_that_the_machine_computes_with(
 ) -> None:
     machine(monkeypatch, gpus, bf16)
 
-    assert settle_dtype(planned, frozen=lora) == used
+    assert settle_dtype(find_machine(), planned, frozen=lora) == used
 
     assert [event["used"] for event in events(capsys)] == ([] if used == planned else [used])
 
@@ -119,7 +128,7 @@ def test_a_job_without_its_gpus_ends_at_once_and_says_why(monkeypatch: pytest.Mo
     monkeypatch.setenv("JOB_ID", "687f911eaea852de79c4a50a")
 
     with pytest.raises(SystemExit, match=r'2 GPU\(s\) were promised, torch sees 0.*driver.*torch-backend = "auto"'):
-        prepare_machine("sft", "me/model", gpus=2, precision="bf16")
+        require_gpus(find_machine(), planned=2)
 
 
 def test_fewer_processes_than_planned_need_fewer_gpus(
@@ -129,15 +138,15 @@ def test_fewer_processes_than_planned_need_fewer_gpus(
     monkeypatch.setenv("JOB_ID", "687f911eaea852de79c4a50a")
     monkeypatch.setenv("HFT_NUM_PROCESSES", "1")
 
-    prepare_machine("sft", "me/model", gpus=8, precision="bf16")
+    require_gpus(find_machine(), planned=8)
 
-    assert [event["event"] for event in events(capsys)] == ["hft.start"]
+    assert events(capsys) == []
 
 
 def test_elsewhere_fewer_gpus_are_only_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    prepare_machine("sft", "me/model", gpus=2, precision="fp32")
+    require_gpus(find_machine(), planned=2)
 
-    replaced = events(capsys)[1]
+    (replaced,) = events(capsys)
     assert (replaced["what"], replaced["planned"], replaced["used"]) == ("gpus", 2, 0)
 
 

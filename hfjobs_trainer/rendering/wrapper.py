@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hfjobs_trainer.rendering.run import Header
+from hfjobs_trainer.rendering.page import Header
 
 
 @dataclass(frozen=True, slots=True)
-class ScriptRun:
+class Wrapper:
     """Everything that is rendered around a script.
 
     Attributes:
@@ -43,11 +43,3 @@ class ScriptRun:
     def method(self) -> str:
         """Name of its template."""
         return "script"
-
-    @property
-    def blocks(self) -> list[str]:
-        """Runtime blocks that it calls."""
-        names = ["relaunch", "device", "script"]
-        if self.tracking is not None:
-            names.append("tracking" if self.tracker == "trackio" else f"track_{self.tracker}")
-        return names

@@ -1,0 +1,149 @@
+"""What the Hub's answers say of a model, a dataset, the hardware and an account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, ModelFacts
+from hfjobs_trainer.gathering import viewer
+from hfjobs_trainer.gathering.answer import Answer
+from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
+from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
+from hfjobs_trainer.planning.hardware.catalogue import parse_live
+from hfjobs_trainer.specs.splits import count_rows, split_names
+
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetInfo, ModelInfo
+
+_TEMPLATE_FILES = {"chat_template.jinja", "chat_template.json"}
+
+
+def model_facts(info: Answer[ModelInfo], config: Answer[Json], tokenizer: Answer[Json]) -> ModelFacts:
+    """Facts about a model, from its page, its ``config.json`` and its ``tokenizer_config.json``."""
+    if info.refused == 404:
+        return ModelFacts(exists=False)
+    facts = read_config(config.value or {})
+    gated = True if info.gated or config.gated else None
+    if info.value is None:
+        known = gated or config.value is not None or None
+        return replace(facts, exists=known, gated=gated, has_chat_template=has_template(tokenizer.value or {}) or None)
+    weights, summary = info.value.safetensors, as_json(getattr(info.value, "config", None))
+    return replace(
+        facts,
+        exists=True,
+        private=info.value.private,
+        gated=gated if info.value.gated is None else bool(info.value.gated),
+        sha=info.value.sha,
+        model_type=facts.model_type or as_text(summary.get("model_type")),
+        num_parameters=as_int(weights.total) if weights else None,
+        dtype=(main_dtype(weights.parameters.items()) if weights else None) or facts.dtype,
+        has_chat_template=_has_chat_template(info.value, tokenizer),
+    )
+
+
+def _has_chat_template(info: ModelInfo, tokenizer: Answer[Json]) -> bool | None:
+    summary = as_json(getattr(info, "config", None))
+    files = {sibling.rfilename for sibling in info.siblings or ()}
+    if files & _TEMPLATE_FILES or has_template(as_json(summary.get("tokenizer_config"))):
+        return True
+    if tokenizer.value is not None:
+        return has_template(tokenizer.value)
+    return False if tokenizer.refused == 404 else None
+
+
+def dataset_facts(
+    info: Answer[DatasetInfo], size: Json, first_rows: Json, config: str | None, split: str
+) -> DatasetFacts:
+    """Facts about a dataset, from its page and from what the dataset viewer says of sizes and first rows."""
+    if info.refused == 404:
+        return DatasetFacts(exists=False)
+    if info.value is None:
+        return DatasetFacts(exists=info.gated or None, gated=info.gated or None)
+    card, sizes = read_card(info), viewer.read_sizes(size)
+    described = _described(card, config)
+    features = as_list(described.get("features"))
+    columns = tuple(name for entry in features if (name := as_text(as_json(entry).get("name"))))
+    rows: dict[str, int | None] = {
+        name: as_int(as_json(entry).get("num_examples"))
+        for entry in as_list(described.get("splits"))
+        if (name := as_text(as_json(entry).get("name")))
+    }
+    rows = rows or sizes.get(choose_config(card, sizes, config) or "", {})
+    has_split = not rows or set(split_names(split)) <= set(rows)
+    return DatasetFacts(
+        exists=True,
+        private=info.value.private,
+        gated=None if info.value.gated is None else bool(info.value.gated),
+        sha=info.value.sha,
+        columns=(columns or viewer.read_columns(first_rows)) if has_split else None,
+        num_rows=count_rows(split, rows),
+        splits=tuple(rows) or None,
+    )
+
+
+def read_card(info: Answer[DatasetInfo]) -> Json:
+    """The metadata of a dataset's card; empty without one."""
+    card = info.value.card_data if info.value else None
+    return as_json(card.to_dict()) if card else {}
+
+
+def _described(card: Json, config: str | None) -> Json:
+    """The entry of a dataset card's ``dataset_info`` on the configuration that ``datasets`` would load; else empty."""
+    by_name = read_entries(card)
+    name = choose_config(card, by_name, config)
+    return by_name.get(name, {}) if name is not None else {}
+
+
+def read_entries(card: Json) -> dict[str, Json]:
+    """The entries of a card's ``dataset_info``, by configuration."""
+    info = card.get("dataset_info")
+    entries = [as_json(entry) for entry in as_list(info) or [info]]
+    return {as_text(entry.get("config_name")) or "default": entry for entry in entries if entry}
+
+
+def choose_config(card: Json, others: Iterable[str], config: str | None) -> str | None:
+    """The configuration that ``datasets`` would load, of those in the card's ``configs``, else of ``others``."""
+    configs = {str(as_json(entry).get("config_name")): as_json(entry) for entry in as_list(card.get("configs"))}
+    names = list(configs or others)
+    if config is not None:
+        return config
+    marked = [name for name, entry in configs.items() if entry.get("default") is True]
+    return marked[0] if marked else "default" if "default" in names else names[0] if len(names) == 1 else None
+
+
+def hardware_facts(listed: object) -> HardwareFacts | None:
+    """The flavors of a list of machines; one that cannot be read is left out, ``None`` if none can."""
+    from huggingface_hub import JobHardwareInfo
+
+    machines = [attempt(lambda entry=entry: JobHardwareInfo(**as_json(entry))) for entry in as_list(listed)]
+    facts = parse_live(machine for machine in machines if machine)
+    return facts if facts.flavors else None
+
+
+def owned_account(account: Json) -> Json:
+    """The account, once it is known to have a name.
+
+    Raises:
+        KeyError: It has none: the answer is broken.
+    """
+    if as_text(account.get("name")) is None:
+        raise KeyError("name")
+    return account
+
+
+def account_facts(answer: Answer[Json]) -> AccountFacts:
+    """Facts about the owner of a token."""
+    if answer.value is None:
+        problem = "the Hub does not accept this token" if answer.refused == 401 else None
+        return AccountFacts(has_token=True, problem=problem)
+    access = as_json(as_json(answer.value.get("auth")).get("accessToken"))
+    names = (as_text(as_json(entry).get("name")) for entry in as_list(answer.value.get("orgs")))
+    return AccountFacts(
+        has_token=True,
+        name=as_text(answer.value.get("name")),
+        organizations=tuple(name for name in names if name),
+        token_role=as_text(access.get("role")),
+    )
