@@ -75,7 +75,7 @@ def test_a_name_of_the_script_is_refused(name: str, field: str) -> None:
     report = hft.check(BASE | {field: [function]}, facts=hft.Facts())
     found = [problem for problem in report.problems if problem.code == "GRPO013"]
     assert [problem.path for problem in found] == [field]
-    assert f"the script has a {name} of its own" in found[0].why
+    assert f"the script defines {name} itself" in found[0].why
 
 
 @pytest.mark.parametrize("name", ["accuracy", "length", "score", "brevity", "format", "dataset_mean"])
