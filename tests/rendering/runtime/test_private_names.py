@@ -68,6 +68,7 @@ NAMES = [
 UNNAMED = {("_initialized", "track_trackio")}
 
 
+@pytest.mark.torch
 def test_a_row_is_preceded_by_the_setup_and_training_leaves_the_run_open() -> None:
     """What unset ``_initialized`` is relied on for: ``on_log`` calls ``setup``, and ``on_train_end`` does nothing."""
     callback: Any = importlib.import_module(INTEGRATIONS).TrackioCallback
@@ -77,6 +78,7 @@ def test_a_row_is_preceded_by_the_setup_and_training_leaves_the_run_open() -> No
     assert "if not state.is_world_process_zero or not self._initialized:\n            return\n" in end
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("private", NAMES, ids=lambda item: f"{item.block}-{item.name}")
 def test_the_name_is_there(private: Private, monkeypatch: pytest.MonkeyPatch) -> None:
