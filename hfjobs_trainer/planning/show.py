@@ -93,14 +93,14 @@ def _memory(plan: Plan) -> list[str]:
     """The peak on one line; ``print(plan.estimate.memory)`` has its parts."""
     estimate = plan.estimate
     if estimate is None or estimate.memory is None:
-        return ["unknown, since the size of the model is"]
-    memory, usable = estimate.memory, estimate.usable_gib
-    of = f" of {usable:.1f}" if usable is not None else ""
-    each = f" on each of {memory.num_gpus} GPUs" if memory.num_gpus > 1 else ""
-    beside = f", beside a vLLM with {memory.gpu_fraction:.0%} of the GPU" if memory.gpu_fraction else ""
-    verdict = f"{estimate.verdict}: " if estimate.verdict is not None else ""
-    peak = f"{verdict}about {memory.total_gib:.1f}{of} GiB{each} at the peak, plus {memory.margin_gib:.1f} of margin"
-    return [peak + beside, *([f"assumed: {', '.join(memory.assumed)}"] if memory.assumed else [])]
+        return ["unknown: the model's size is not known"]
+    memory = estimate.memory
+    peak, *_ = str(memory).split("\n")
+    if estimate.verdict is not None:
+        peak += f": {estimate.verdict} in {estimate.usable_gib:.1f} GiB"
+    if memory.gpu_fraction:
+        peak += f", of which vLLM takes {memory.gpu_fraction:.0%}"
+    return [peak, *([f"assumed: {', '.join(memory.assumed)}"] if memory.assumed else [])]
 
 
 def _destination(plan: Plan, spec: TrainSpec) -> list[str]:
