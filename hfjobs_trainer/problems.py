@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple, Never, TypeVar
+from typing import Generic, Literal, NamedTuple, Never, Self, TypeVar
 
 from hfjobs_trainer.errors import SpecError, describe
 from hfjobs_trainer.tokens import masked
@@ -63,6 +63,55 @@ class Unchecked:
 
     def __str__(self) -> str:
         return f"{self.code} needs {self.needs}"
+
+
+ReasonKind = Literal[
+    "unknown",
+    "no gpu",
+    "gpus",
+    "bf16",
+    "price",
+    "batch",
+    "memory",
+    "server",
+    "host memory",
+    "disk",
+    "checkpoints",
+    "cap",
+    "dearer",
+]
+
+
+class Reason(str):
+    """Why a machine is not the one: a text for people, with a kind for code.
+
+    Args:
+        kind: What speaks against it: ``"unknown"`` (nobody can say), ``"no gpu"``, ``"gpus"`` (too few or too many),
+            ``"bf16"``, ``"price"`` (an hour is too dear), ``"batch"`` (it cannot be divided), ``"memory"`` (of its
+            GPUs), ``"server"`` (vLLM's GPUs), ``"host memory"``, ``"disk"`` (which does not hold the
+            weights), ``"checkpoints"`` (of which the disk does not hold all), ``"cap"`` (on the whole run), or
+            ``"dearer"`` (it would do, but another costs less).
+        text: The same in words.
+    """
+
+    __slots__ = ("kind",)
+    kind: ReasonKind
+
+    def __new__(cls, kind: ReasonKind, text: str) -> Self:  # noqa: D102 - the class says it
+        reason = super().__new__(cls, text)
+        reason.kind = kind
+        return reason
+
+    @property
+    def text(self) -> str:
+        """The words alone."""
+        return str(self)
+
+    def __str__(self) -> str:
+        return "".join(self)
+
+    def __reduce__(self) -> tuple[type[Reason], tuple[ReasonKind, str]]:
+        return Reason, (self.kind, self.text)
 
 
 class Found(NamedTuple):

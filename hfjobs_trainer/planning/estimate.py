@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Self
 
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate
@@ -13,57 +12,9 @@ from hfjobs_trainer.planning.hardware.machine import NO_MACHINE, Machine
 from hfjobs_trainer.planning.hardware.table import as_html, as_text, describe_gpus
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
+from hfjobs_trainer.problems import Reason
 
 HOUR = 3600.0
-
-
-ReasonKind = Literal[
-    "unknown",
-    "no gpu",
-    "gpus",
-    "bf16",
-    "price",
-    "batch",
-    "memory",
-    "server",
-    "host memory",
-    "disk",
-    "checkpoints",
-    "cap",
-    "dearer",
-]
-
-
-class Reason(str):
-    """Why a machine is not the one: a text for people, with a kind for code.
-
-    Args:
-        kind: What speaks against it: ``"unknown"`` (nobody can say), ``"no gpu"``, ``"gpus"`` (too few or too many),
-            ``"bf16"``, ``"price"`` (an hour is too dear), ``"batch"`` (it cannot be divided), ``"memory"`` (of its
-            GPUs), ``"server"`` (vLLM's GPUs), ``"host memory"``, ``"disk"`` (which does not hold the
-            weights), ``"checkpoints"`` (of which the disk does not hold all), ``"cap"`` (on the whole run), or
-            ``"dearer"`` (it would do, but another costs less).
-        text: The same in words.
-    """
-
-    __slots__ = ("kind",)
-    kind: ReasonKind
-
-    def __new__(cls, kind: ReasonKind, text: str) -> Self:  # noqa: D102 - the class says it
-        reason = super().__new__(cls, text)
-        reason.kind = kind
-        return reason
-
-    @property
-    def text(self) -> str:
-        """The words alone."""
-        return str(self)
-
-    def __str__(self) -> str:
-        return "".join(self)
-
-    def __reduce__(self) -> tuple[type[Reason], tuple[ReasonKind, str]]:
-        return Reason, (self.kind, self.text)
 
 
 @dataclass(frozen=True, slots=True)
