@@ -46,9 +46,9 @@ def explain_precision(run: Run, precision: Precision, flavor: Flavor | None, dec
     """Record what of it was chosen, and why."""
     if not precision.is_set:
         if precision.mixed == "fp32":
-            decide("bf16", False, "mixed precision is for GPUs")
+            decide("bf16", False, "mixed precision needs a GPU")
         elif precision.mixed == "fp16":
-            decide("fp16", True, f"{flavor.gpu if flavor else 'the GPU'} does not compute in bfloat16")
+            decide("fp16", True, f"{flavor.gpu if flavor else 'the GPU'} does not support bfloat16")
         else:
             decide("bf16", True, "TRL's default")
     if run.dtype is None:
@@ -57,7 +57,7 @@ def explain_precision(run: Run, precision: Precision, flavor: Flavor | None, dec
 
 def _dtype(run: Run, mixed: MixedPrecision) -> tuple[DType, str]:
     if run.lora is None:
-        return "float32", "weights that are trained keep full precision; the arithmetic is mixed"
+        return "float32", "trained weights stay in full precision; the computation is in mixed precision"
     if mixed == "fp16" and run.trains_weights:
-        return "float32", "fp16 arithmetic cannot train weights of 16 bits, and some are trained beside the adapter"
-    return _FROZEN[mixed], "the base under the adapter is frozen: half the memory at no loss"
+        return "float32", "fp16 mixed precision cannot train 16-bit weights, and some are trained besides the adapter"
+    return _FROZEN[mixed], "the base model is frozen: half the memory at no loss"

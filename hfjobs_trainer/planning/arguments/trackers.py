@@ -63,7 +63,7 @@ def resolve_tracking(
     if given.report_to == "tensorboard":
         # in the model's folder, so that it is pushed with the model and shown on its page
         parts = [output_dir, "runs", *(slug(part) for part in (given.project, given.group, given.name) if part)]
-        return {"folder": decide("tracking", "/".join(parts), "TensorBoard reads files; these go with the model")}
+        return {"folder": decide("tracking", "/".join(parts), "TensorBoard reads files; they are saved with the model")}
     project = given.project
     if project is None:
         name = slug(basename(repo or output_dir)) or "training"
@@ -73,7 +73,7 @@ def resolve_tracking(
         return run
     space = given.space_id
     if space is None and not backend.keeps_files and namespace is not None:
-        why = "your dashboard, kept when the machine is gone"
+        why = "your dashboard, kept after the machine is gone"
         space = decide("tracking.space_id", f"{namespace}/{SPACE_NAME}", why)
     elif space is not None and "/" not in space and namespace is not None:
         space = f"{namespace}/{space}"

@@ -25,16 +25,16 @@ def vllm_arguments(vllm: Vllm | None, machine: Machine, layout: Layout | None, d
         return {}
     together = layout.vllm_tensor_parallel_size if layout else 1
     if vllm.colocated and together > 1 and not vllm.gpus_is_set:
-        why = "GPUs that share a copy of the model in vLLM: beside training, no GPU holds a whole one"
+        why = "GPUs per copy of the model in vLLM: next to training, one GPU cannot hold a whole copy"
         return {"vllm_tensor_parallel_size": decide("vllm_tensor_parallel_size", together, why)}
     if not vllm.starts_server:
         return {}
     if not vllm.gpus_is_set:
-        where = "of the last node, which does not train" if vllm.apart else "the last of the machine"
-        decide("vllm_tensor_parallel_size", machine.server_gpus, f"GPUs for the server, {where}")
+        where = "all of the last node, which does not train" if vllm.apart else "the last ones of the machine"
+        decide("vllm_tensor_parallel_size", machine.server_gpus, f"GPUs of the vLLM server: {where}")
     if vllm.apart:
         return {}  # its address is known when the nodes have met
-    why = "the script starts its own server, which only this machine is to reach"
+    why = "the script starts its own server, reachable only from this machine"
     return {"vllm_server_host": decide("vllm_server_host", _OWN_ADDRESS, why)}
 
 
@@ -70,5 +70,5 @@ def vllm_request(run: Run, request: JobRequest, own_env: dict[str, str]) -> JobR
 def decide_image(run: Run, decide: Decide) -> None:
     """Which image a job with vLLM gets, where the user named none."""
     if run.vllm is not None and run.image is None:
-        why = "vLLM compiles kernels as it starts, for which the default image has no CUDA toolkit"
+        why = "vLLM compiles kernels when it starts, and the default image has no CUDA toolkit"
         decide("image", pinned_image("vllm"), why)

@@ -103,13 +103,13 @@ def _assumed(work: Work, setup: Setup) -> list[str]:
     if share.assumed:
         found.append(f"{share.expected:.0%} of the peak of {gpu.name} ({costs.tuning}), {share.source}")
     if costs.experts:
-        found.append("experts reach half of a dense model's share of the peak")
+        found.append("experts reach half the utilization of a dense model")
     if not work.half_precision:
         found.append("float32 arithmetic is 12 times slower than half precision")
     if setup.num_gpus > 1:
-        joined = "a network of 100 Gbit/s between the machines" if setup.nodes > 1 else f"links over {gpu.link}"
+        joined = "a network of 100 Gbit/s between machines" if setup.nodes > 1 else f"links over {gpu.link}"
         found.append(joined)
     if work.generation is not None:
-        found.append(f"the speed at which {'vLLM' if work.generation.vllm else 'transformers'} writes answers")
-    found.append("start, packages, downloads, tokenizing, checkpoints and pushes at usual speeds")
+        found.append(f"the speed at which {'vLLM' if work.generation.vllm else 'transformers'} generates completions")
+    found.append("usual times for start, packages, downloads, tokenization, checkpoints and pushes")
     return found

@@ -63,7 +63,7 @@ def row_lengths(facts: LengthFacts | None, limit: float | None, unbounded: float
     """
     if facts is None:
         most = limit or unbounded
-        guess = f"rows of {UNKNOWN_SHARE.expected:.0%} of {most:,.0f} tokens: nobody looked at their lengths"
+        guess = f"row lengths unknown, assumed {UNKNOWN_SHARE.expected * most:,.0f} tokens"
         # spread evenly from nothing to twice the mean
         return RowLengths(UNKNOWN_SHARE * most, tuple((2 * step + 1) / 20 for step in range(20)), limit, guess)
     # the shortest row is not known: as far below the first twentieth as that is below the second
@@ -76,7 +76,7 @@ def row_lengths(facts: LengthFacts | None, limit: float | None, unbounded: float
         factors, assumed = (1.0, 1.0, 1.0), ""
     else:
         factors = (1 / MOST_CHARACTERS, 1 / USUAL_CHARACTERS, 1 / FEWEST_CHARACTERS)
-        assumed = f"{USUAL_CHARACTERS:.0f} characters of a row are a token"
+        assumed = f"{USUAL_CHARACTERS:.0f} characters per token"
     means = [_truncated_mean(lengths, factor, limit) for factor in factors]
     mean = Range(means[0] * max(0.1, 1 - error), means[1], min(means[2] * (1 + error), limit or math.inf))
     cut = [min(length * factors[1], limit or math.inf) / means[1] for length in lengths]

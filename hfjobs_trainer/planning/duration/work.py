@@ -120,9 +120,9 @@ def work_of(run: Run, precision: Precision, *, packing: bool = False) -> Work | 
     packed = packing or rows.packed
     lengths, generation = _lengths(run, assumed)
     if evaluation.rows is None:
-        assumed.append("no time for evaluation: the rows of eval_dataset are not known")
+        assumed.append("no time for evaluation: the number of rows of eval_dataset is unknown")
     if run.model.is_vision:
-        assumed.append("no tokens of images: only text is counted")
+        assumed.append("no image tokens: only text is counted")
     dtype = "float32" if precision.dtype == "auto" else precision.dtype
     trained = arithmetic.gradient_bytes
     saved = arithmetic.parameters * BYTES[dtype] if arithmetic.tuning == "full" else trained
@@ -162,7 +162,7 @@ def _with_others(run: Run, precision: Precision, arithmetic: Arithmetic, assumed
     for side, known in run.side_models:
         model, shape = known, shape_of(known) if known is not None else None
         if model is None or shape is None:
-            assumed.append(f"a {side.role} of the model's size")
+            assumed.append(f"a {side.role} as large as the model")
             model, shape = run.model, run.shape
         if shape is None:
             continue
@@ -190,9 +190,9 @@ def _lengths(run: Run, assumed: list[str]) -> tuple[RowLengths, Generation | Non
     most = float(answers.most or UNBOUNDED_TOKENS)
     prompts = row_lengths(prompt_lengths(rows.lengths), None, PROMPT_TOKENS)
     if prompts.assumed:
-        assumed.append(prompts.assumed.replace("rows", "prompts", 1))
+        assumed.append(prompts.assumed.replace("row", "prompt", 1))
     answer = ANSWER_SHARE * most
-    assumed.append(f"answers of {ANSWER_SHARE.expected:.0%} of {answers.bound}={most:,.0f} tokens")
+    assumed.append(f"completions of {ANSWER_SHARE.expected:.0%} of {answers.bound}={most:,.0f} tokens")
     if answers.assumed:
         assumed.append(answers.assumed)
     generation = Generation(

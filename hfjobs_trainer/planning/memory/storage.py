@@ -41,9 +41,7 @@ def lacks_storage(
     # each process loads the weights by way of host memory; where they are spread, one does for all
     ram = weights_gb * (1 if memory.strategy in SHARDS_WEIGHTS else processes) + processes * PROCESS_RAM_GB
     if flavor.ram_gb and ram > flavor.ram_gb:
-        return Reason(
-            "host memory", f"needs {ram:.0f} GB of host memory to load the weights, it has {flavor.ram_gb:g} GB"
-        )
+        return Reason("host memory", f"needs {ram:.0f} GB of host memory to load the weights, has {flavor.ram_gb:g} GB")
     spread = memory.num_gpus if memory.strategy in SHARDS_WEIGHTS else 1
     trained = (memory.adapter * spread or weights_bytes) / 1e9
     states = memory.optimizer_states * (memory.num_gpus if memory.strategy != "ddp" else 1) / 1e9
@@ -53,6 +51,6 @@ def lacks_storage(
     if flavor.disk_gb and disk > flavor.disk_gb:
         several = checkpoints > 1
         kept = f"{checkpoints:.0f} checkpoints" if several else "one checkpoint"
-        text = f"needs {disk:.0f} GB of disk for the weights and {kept}, it has {flavor.disk_gb:g} GB"
+        text = f"needs {disk:.0f} GB of disk for the weights and {kept}, has {flavor.disk_gb:g} GB"
         return Reason("checkpoints" if several else "disk", text)
     return None

@@ -186,7 +186,7 @@ def _longest_sequence(run: Run) -> tuple[int, tuple[str, ...]]:
         if lengths is None:
             assumed.append(f"prompts of {PROMPT_TOKENS:,} tokens")
         if answers.most is None:
-            assumed.append(f"answers of {UNBOUNDED_TOKENS:,} tokens")
+            assumed.append(f"completions of {UNBOUNDED_TOKENS:,} tokens")
         return longest_prompt(lengths) + (answers.most or UNBOUNDED_TOKENS), tuple(assumed)
     limit = run.rows.max_length
     if limit is None and lengths is None:
