@@ -65,8 +65,7 @@ class Search:
         return found
 
     def least_memory(self) -> Estimate | None:
-        """The estimate of the layout on one GPU with the least memory; ``None`` without a layout, or if the model's
-        size is unknown."""
+        """The layout on one GPU that needs the least memory; ``None`` if there is none, or the size is unknown."""
         least = min(self._layouts(1), key=_total_bytes, default=None)
         return Estimate(layout=least[0], memory=least[1]) if least else None
 

@@ -1,4 +1,4 @@
-"""Fill in what the user left open, and record why; what the user set is never changed."""
+"""Decide what the user left open, and record why; what the user set is never changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hfjobs_trainer.planning.names import basename, file_name
 from hfjobs_trainer.planning.plan import Decide, Decision
 from hfjobs_trainer.planning.run import Run
 
-# Arguments of TRL's config that the script writes in its own way.
+# Arguments of TRL's config that templates write themselves.
 _WRITTEN_APART = {"model_init_kwargs", "resume_from_checkpoint", "use_cpu"}
 
 _FUSED = "adamw_torch_fused"
@@ -29,8 +29,8 @@ class Decided:
 
     Attributes:
         arguments: Arguments of TRL's config, in the order in which a script lists them.
-        tracking: What the script's ``track`` takes; ``None`` without a tracker.
-        needs_token: Why the script needs HF_TOKEN; empty if it does not.
+        tracking: Arguments of the script's ``track``; ``None`` without a tracker.
+        needs_token: Reasons why the script needs HF_TOKEN; empty if it does not.
         decisions: What was decided and why.
     """
 
@@ -46,11 +46,11 @@ def decide_arguments(
     """Decide everything that the spec leaves open, for this machine.
 
     Args:
-        run: What is asked for.
+        run: The run.
         machine: The machine.
-        precision: What it computes in there.
-        layout: How the run is laid out on the machine; ``None`` if no batch can be formed.
-        is_planned: Whether the layout was chosen by what fits, and not by TRL's defaults.
+        precision: The run's precision on it.
+        layout: The layout of the run on the machine; ``None`` if no batch can be formed.
+        is_planned: Whether the layout was chosen because it fits, and not by TRL's defaults.
         backend: Where it will run.
     """
     decisions: list[Decision] = []
@@ -100,7 +100,7 @@ _AS_GIVEN = ("fsdp", "fsdp_config", "deepspeed", "accelerator_config")
 
 
 def _lay_out(run: Run, layout: Layout, world: int, decide: Decide, *, is_planned: bool) -> dict[str, Any]:
-    """Arguments for the batch, for recomputing and for what is kept."""
+    """Arguments for the batch, gradient checkpointing and checkpoints."""
     arguments: dict[str, Any] = {}
     batch = run.batch
     per_device, steps = layout.per_device_train_batch_size, layout.gradient_accumulation_steps
@@ -138,7 +138,7 @@ def _lay_out(run: Run, layout: Layout, world: int, decide: Decide, *, is_planned
 
 
 def _push(run: Run, output_dir: str, decide: Decide) -> dict[str, Any]:
-    """Arguments for the repository of the model; none if it is not pushed."""
+    """Arguments for the model's repository; none if it is not pushed."""
     output = run.output
     if not output.pushes:
         return {}

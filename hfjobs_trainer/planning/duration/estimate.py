@@ -20,14 +20,14 @@ class DurationEstimate:
     """How long a run takes and what it costs.
 
     Attributes:
-        steps: Optimizer steps, as expected.
-        tokens: Tokens that are trained on, padding left out.
-        tokens_per_second: Those over the seconds of the training part, all GPUs together.
+        steps: Expected optimizer steps.
+        tokens: Training tokens, without padding.
+        tokens_per_second: Training throughput of all GPUs together.
         seconds: The whole run, from the start of the machine.
         parts: Seconds of each part: ``"start"``, ``"data"``, ``"training"``, ``"generation"``, ``"evaluation"``,
-            ``"checkpoints"``, ``"push"``; of those that the run has.
-        usd: Cost, US dollars: started minutes are billed as whole ones.
-        assumed: What is guessed rather than known.
+            ``"checkpoints"``, ``"push"``; only those that the run has.
+        usd: Cost, US dollars; each started minute is billed.
+        assumed: The assumptions.
     """
 
     steps: int
@@ -48,8 +48,8 @@ class DurationEstimate:
 def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
     """How long ``work`` takes on ``setup``, and what that costs.
 
-    Every bound of the result takes the bound of all that it follows from, so the range is wider than chance would
-    make it.
+    Each bound of the result combines the same bounds of all its inputs, so the range is wider than if their errors were
+    independent.
     """
     rate = setup.usd_per_hour
     low, expected, high = paces = [Pace(work, setup, case) for case in (FAST, EXPECTED, SLOW)]
@@ -71,7 +71,7 @@ def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
 
 
 def expected_seconds(work: Work, setup: Setup) -> tuple[float, float]:
-    """Expected US dollars and seconds alone: what ``estimate_duration`` says of them, at a third of its cost."""
+    """Only the expected US dollars and seconds of ``estimate_duration``, at a third of its cost."""
     seconds = sum(_seconds(Pace(work, setup, EXPECTED)).values())
     return billed_usd(seconds, setup.usd_per_hour), seconds
 
@@ -91,12 +91,12 @@ def _seconds(pace: Pace) -> dict[str, float]:
 
 
 def billed_usd(seconds: float, usd_per_hour: float) -> float:
-    """Cost of a run: every minute that has started is billed (huggingface/hub-docs docs/hub/jobs-pricing.md)."""
+    """Cost of a run: each started minute is billed (huggingface/hub-docs docs/hub/jobs-pricing.md)."""
     return math.ceil(seconds / 60) * usd_per_hour / 60
 
 
 def _assumed(work: Work, setup: Setup) -> list[str]:
-    """What the machine's part of the estimate rests on beside measurements."""
+    """The assumptions about the machine."""
     found: list[str] = []
     costs, gpu = work.arithmetic, setup.gpu
     share = gpu.utilisation[costs.tuning]
