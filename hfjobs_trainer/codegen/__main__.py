@@ -28,7 +28,7 @@ FOLDERS: tuple[str, ...] = (trl_args.FOLDER,)
 
 
 def difference(path: str, text: str, root: Path = ROOT) -> str:
-    """Return a unified diff from the file at ``root/path`` to ``text``, or a note that it is missing; empty if equal."""
+    """Return a unified diff from the file at ``root/path`` to ``text``, empty if equal; or that the file is missing."""
     file = root / path
     if not file.is_file():
         return f"{path} is missing"

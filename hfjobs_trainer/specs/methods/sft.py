@@ -120,8 +120,7 @@ def assistant_loss_needs_conversations(context: Context[SFT]) -> Iterator[Found]
         Refuses `assistant_only_loss=True` where the dataset has no `messages`, `conversations` or `prompt` with
         `completion`.
 
-    Why:
-        In plain text nobody can tell the assistant's part; TRL refuses it once the model is loaded.
+    Why: In plain text the assistant's part is unknown; TRL refuses it after loading the model.
 
     Example:
         ```python
