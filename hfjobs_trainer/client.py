@@ -108,8 +108,8 @@ class Client:
             offline: Do not contact the Hub; rules that need its answers are then listed as unchecked.
             backend: ``"hub"`` or ``"local"``; default: the client's.
             simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
-                separate process. Takes some seconds and needs neither weights nor a GPU. Requires ``pip install
-                "hfjobs-trainer[local]"``.
+                separate process. Takes some seconds and needs neither weights nor a GPU. Requires
+                ``pip install "hfjobs-trainer[local]"``.
 
         Raises:
             SpecError: The script itself would be wrong. Problems of a run on Jobs alone are in ``plan.problems``.
