@@ -270,7 +270,7 @@ def test_what_is_not_known_is_listed() -> None:
     known_teacher = estimate(METHODS["gkd"], facts_of(teacher=QWEN_7B))
     assert "a teacher as large as the model" not in known_teacher.assumed
     seen = replace(LLAMA_8B, is_vision=True)
-    assert any("images" in what for what in estimate(hft.SFT(**BASE), facts_of(model=seen)).assumed)
+    assert any("image tokens" in what for what in estimate(hft.SFT(**BASE), facts_of(model=seen)).assumed)
 
 
 def estimate_on(name: str) -> DurationEstimate:

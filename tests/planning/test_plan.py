@@ -70,7 +70,7 @@ def test_a_plan_as_text() -> None:
         SFT of Qwen/Qwen2.5-0.5B (LoRA r=8) on trl-lib/Capybara, split train
           where          a10g-largex2 on Hugging Face Jobs: 2 x NVIDIA A10G, $3.00/h (snapshot 2026-08-22), paid by me
           time           at most 3h45m, so at most $11.25
-          memory         unknown: the model's size is unknown
+          memory         unknown: the model's size is not known
           model goes to  me/Qwen2.5-0.5B-SFT (private)
           metrics go to  trackio project Qwen2-5-0-5B-SFT, group first tries, Space me/trackio
           secrets        HF_TOKEN (read when you submit)
@@ -99,7 +99,7 @@ def test_a_plan_for_this_machine_as_text() -> None:
         SFT of Qwen/Qwen2.5-0.5B (all weights) on trl-lib/Capybara, split train
           where          this machine
           time           no timeout
-          memory         unknown: the model's size is unknown
+          memory         unknown: the model's size is not known
           model goes to  the machine's disk only
           metrics go to  the log only
         chosen for you

@@ -54,7 +54,7 @@ class HardwareTable:
 
     @property
     def _caption(self) -> str:
-        return f"prices: {self.source}; GPU memory: of one GPU"
+        return f"prices: {self.source}; GPU memory is per GPU"
 
     def __str__(self) -> str:
         return as_text(self.HEADER, self._cells(), self._caption, right=self.HEADER[2:])

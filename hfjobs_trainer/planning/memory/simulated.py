@@ -33,7 +33,7 @@ def why_not(workload: Workload) -> str | None:
         "the training step of this method is not simulated": w.simulated_step not in STEPS,
         f"{w.strategy} shards the model over several GPUs": w.strategy != "ddp",
         "the size of its model is unknown": w.model.hidden_size is None or w.model.num_hidden_layers is None,
-        "its model is a vision model": bool(w.model.is_vision),
+        "its model takes images": bool(w.model.is_vision),
         "8-bit weights are not simulated": w.quantization == "8bit",
         "the quantizer is not bitsandbytes": w.quantization is not None and w.stack.gptq,
         "fused kernels of Liger, Unsloth or torch.compile are not simulated": w.liger_kernel or w.stack.lean_kernels,
