@@ -32,11 +32,10 @@ import subprocess
 import sys
 import time
 import uuid
-from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 DATASET = "trl-lib/ultrafeedback_binarized"
@@ -47,7 +46,7 @@ def main() -> None:
     # The pins above keep what TRL may change.
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     machine = find_machine()
-    report("start", method="cpo", model=MODEL, **vars(machine))
+    report("start", method="cpo", model=MODEL, **machine._asdict())
     require_gpus(machine, planned=1)
     precision = settle_precision(machine, "bf16")
     dtype = settle_dtype(machine, "float32")
@@ -201,8 +200,7 @@ def settle_dtype(machine: Machine, planned: str, frozen: bool = False) -> str:
     return used
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """What this machine offers to each process of the run."""
 
     device: str  # "cuda", "mps" or "cpu"

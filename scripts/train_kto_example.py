@@ -33,11 +33,10 @@ import subprocess
 import sys
 import time
 import uuid
-from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 DATASET = "trl-lib/kto-mix-14k"
@@ -47,7 +46,7 @@ EVAL_DATASET = "trl-lib/kto-mix-14k"
 def main() -> None:
     started = time.time()
     machine = find_machine()
-    report("start", method="kto", model=MODEL, **vars(machine))
+    report("start", method="kto", model=MODEL, **machine._asdict())
     require_gpus(machine, planned=1)
     precision = settle_precision(machine, "bf16")
     dtype = settle_dtype(machine, "bfloat16", frozen=True)
@@ -209,8 +208,7 @@ def settle_dtype(machine: Machine, planned: str, frozen: bool = False) -> str:
     return used
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """What this machine offers to each process of the run."""
 
     device: str  # "cuda", "mps" or "cpu"

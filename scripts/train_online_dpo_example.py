@@ -33,11 +33,10 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 DATASET = "trl-lib/ultrafeedback-prompt"
@@ -48,7 +47,7 @@ def main() -> None:
     # The pins above keep what TRL may change.
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     machine = find_machine()
-    report("start", method="online_dpo", model=MODEL, **vars(machine))
+    report("start", method="online_dpo", model=MODEL, **machine._asdict())
     require_gpus(machine, planned=1)
     precision = settle_precision(machine, "bf16")
     dtype = settle_dtype(machine, "float32")
@@ -210,8 +209,7 @@ def settle_dtype(machine: Machine, planned: str, frozen: bool = False) -> str:
     return used
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """What this machine offers to each process of the run."""
 
     device: str  # "cuda", "mps" or "cpu"

@@ -34,11 +34,10 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MODEL = "Qwen/Qwen2.5-3B"
 DATASET = "trl-lib/Capybara"
@@ -47,7 +46,7 @@ DATASET = "trl-lib/Capybara"
 def main() -> None:
     started = time.time()
     machine = find_machine()
-    report("start", method="sft", model=MODEL, **vars(machine))
+    report("start", method="sft", model=MODEL, **machine._asdict())
     require_gpus(machine, planned=2)
     precision = settle_precision(machine, "bf16")
     dtype = settle_dtype(machine, "bfloat16", frozen=True)
@@ -229,8 +228,7 @@ def settle_dtype(machine: Machine, planned: str, frozen: bool = False) -> str:
     return used
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """What this machine offers to each process of the run."""
 
     device: str  # "cuda", "mps" or "cpu"

@@ -12,6 +12,9 @@ from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.script import Script
 
+WORTH_TELLING = 0.01
+"""Share of a run's time from which a part of it is named."""
+
 
 def show(plan: Plan) -> str:
     """What ``print(plan)`` prints."""
@@ -75,26 +78,29 @@ def _time(plan: Plan) -> list[str]:
     lines: list[str] = []
     if duration is not None:
         lines.append(f"about {duration.seconds.as_duration()}, {duration.usd.as_usd()}, {duration.steps:,} steps")
-        shares = [f"{name} {part.expected / duration.seconds.expected:.0%}" for name, part in duration.parts.items()]
-        lines.append(f"  {', '.join(shares)}")
-        lines += [f"  assumed: {what}" for what in duration.assumed]
+        shares = {name: part.expected / duration.seconds.expected for name, part in duration.parts.items()}
+        lines.append(", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= WORTH_TELLING))
+        lines += [f"assumed: {what}" for what in duration.assumed]
     if seconds is None:
         return [*lines, "no timeout"]
-    limit = f"at most {format_duration(seconds)}"
+    limit = f"timeout {format_duration(seconds)}"
     if plan.flavor is not None:
-        usd = billed_usd(seconds, plan.flavor.usd_per_hour * plan.request.nodes)
-        limit += f", so at most ${usd:.2f}"
+        limit += f": at most ${billed_usd(seconds, plan.flavor.usd_per_hour * plan.request.nodes):.2f}"
     return [*lines, limit]
 
 
 def _memory(plan: Plan) -> list[str]:
+    """The peak on one line; ``print(plan.estimate.memory)`` has its parts."""
     estimate = plan.estimate
     if estimate is None or estimate.memory is None:
         return ["unknown: the model's size is not known"]
-    lines = str(estimate.memory).split("\n")
+    memory = estimate.memory
+    peak, *_ = str(memory).split("\n")
     if estimate.verdict is not None:
-        lines[0] += f": {estimate.verdict} in {estimate.usable_gib:.1f} GiB"
-    return lines
+        peak += f": {estimate.verdict} in {estimate.usable_gib:.1f} GiB"
+    if memory.gpu_fraction:
+        peak += f", of which vLLM takes {memory.gpu_fraction:.0%}"
+    return [peak, *([f"assumed: {', '.join(memory.assumed)}"] if memory.assumed else [])]
 
 
 def _destination(plan: Plan, spec: TrainSpec) -> list[str]:

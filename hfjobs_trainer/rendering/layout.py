@@ -22,9 +22,6 @@ BANNER = f"""\
 # What follows is the same in every script that needs it, and need not be read.
 {_RULE}"""
 
-# Where imports of the standard library are found that a template's own code needs.
-_STANDARD = {"replace": "from dataclasses import replace"}
-
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -64,9 +61,9 @@ def standard_import(name: str) -> str:
     Raises:
         RenderError: It has nothing of this name.
     """
-    if name not in sys.stdlib_module_names | _STANDARD.keys():
+    if name not in sys.stdlib_module_names:
         raise RenderError(f"nothing defines {name}, which the script reads")
-    return _STANDARD.get(name, f"import {name}")
+    return f"import {name}"
 
 
 def source_of(module: str, name: str) -> str:
@@ -124,6 +121,8 @@ def fold(source: str) -> str:
                 inner = f"{margin}    {joined[1:-1]}"
                 before = tokens[index - 1]
                 is_call = before.type == tokenize.NAME and not iskeyword(before.string)
+                # however wide a formatter takes its characters to be, they do not fit into one line
+                is_call = is_call and widths(whole)[0] > LINE_LENGTH
                 joined = f"{joined[0]}\n{inner}\n{margin}{joined[-1]}" if is_call and _fits(inner) else None
             if joined is not None:
                 pieces += [source[done : starts[row - 1] + column], joined]

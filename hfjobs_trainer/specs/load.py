@@ -151,7 +151,9 @@ def _parse_text(file: Path, text: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise SpecError([Problem("LOAD002", "", f"{file.name}: {error}", "")], "file") from None
     known = ".yaml, .yml, .json, or .py of a rendered script"
-    raise SpecError([Problem("LOAD002", "", f"{file.name} is not a spec file: the name must end in {known}", "")], "file")
+    raise SpecError(
+        [Problem("LOAD002", "", f"{file.name} is not a spec file: the name must end in {known}", "")], "file"
+    )
 
 
 def _spec_of_script(text: str) -> str:

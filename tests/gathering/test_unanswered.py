@@ -65,7 +65,7 @@ def test_a_script_of_an_unknown_owner_is_not_submitted(
 ) -> None:
     hub.fail(path="whoami", times=99, **fault)
     plan = client.plan(script)
-    assert [str(item) for item in plan.unchecked] == ["SEC004 needs whose token it is"]
+    assert [str(item) for item in plan.unchecked] == ["SEC004 needs the owner of the token"]
     for what in (script, plan):
         with pytest.raises(hft.HubUnavailable, match=r"nothing was submitted.* for your token \("):
             client.submit(what)

@@ -201,7 +201,7 @@ def test_a_limit_within_the_range_of_the_estimate_is_told_of() -> None:
         assert made.timeout_seconds is not None
         (problem,) = [found for found in made.problems if found.code.startswith("COST")]
         assert (problem.code, problem.path) == ("COST003", path)
-        assert problem.why.endswith("it may not come to its end")
+        assert problem.why.endswith("so it may not finish")
         assert format_duration(made.timeout_seconds) in problem.why
     for fields in (
         {"hardware": "h200"},

@@ -366,8 +366,12 @@ def test_a_named_flavor_of_which_nothing_is_known() -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "said"),
     [
-        ({"global_batch_size": 7, "per_device_train_batch_size": 2}, "BATCH001", "7 is no multiple of 2 per device"),
-        ({"global_batch_size": 3, "hardware": {"nodes": 2}}, "BATCH001", "3 is no multiple of 1 per device on 2 GPUs"),
+        ({"global_batch_size": 7, "per_device_train_batch_size": 2}, "BATCH001", "7 is not a multiple of 2 per device"),
+        (
+            {"global_batch_size": 3, "hardware": {"nodes": 2}},
+            "BATCH001",
+            "3 is not a multiple of 1 per device on 2 GPUs",
+        ),
         ({"global_batch_size": 8, "gradient_accumulation_steps": 3}, "BATCH001", "make 24, not 8"),
         ({"global_batch_size": 5, "hardware": {"num_gpus": 2}}, "HW003", "cannot be divided among 2 GPUs"),
         ({"hardware": {"num_gpus": 16}}, "HW003", "has 8 GPUs, the run needs 16"),

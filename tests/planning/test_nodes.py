@@ -65,7 +65,7 @@ def test_the_global_batch_is_kept_over_all_gpus() -> None:
         hardware=hft.Hardware(flavor="a10g-largex2", nodes=2),
     )
     (problem,) = [item for item in hft.check(odd, facts=FACTS).problems if item.code == "BATCH001"]
-    assert problem.why == "12 is no multiple of 4 per device on 4 GPUs"
+    assert problem.why == "12 is not a multiple of 4 per device on 4 GPUs"
 
 
 def test_a_model_is_spread_over_the_gpus_of_all_nodes() -> None:

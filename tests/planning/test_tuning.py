@@ -122,7 +122,7 @@ def test_a_text_is_short_for_the_group() -> None:
 def test_trainers_that_take_it_get_the_quantization(method: str) -> None:
     text = script(method=method, lora={}, quantization="4bit")
     assert "        quantization_config=quantization,\n" in text
-    assert "        bnb_4bit_compute_dtype=dtype,\n" in text
+    assert 'bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype\n' in text
     assert '"bitsandbytes==0.50.2"' in text
 
 
@@ -224,7 +224,7 @@ def test_fp16_trains_what_peft_keeps_in_float32(task: str, options: dict[str, An
     # what the planner chooses can be trained
     dtype = "float16" if trains else "float32"
     planned = script(**{name: value for name, value in fields.items() if name != "fp16"}, hardware="t4-small")
-    assert f'settle_dtype("{dtype}"' in planned
+    assert f'settle_dtype(machine, "{dtype}"' in planned
 
 
 def test_a_quantized_run_has_a_machine_with_bfloat16() -> None:
@@ -233,5 +233,6 @@ def test_a_quantized_run_has_a_machine_with_bfloat16() -> None:
     choice = hft.pick_flavor(fields | {"bf16": False}, facts=facts)
     assert choice.flavor is not None
     assert choice.flavor.bf16
-    assert "bf16_adapter=True" in script(lora={}, quantization="4bit")
-    assert "bf16_adapter=True" not in script(lora={})
+    # fp16 would not train such an adapter
+    assert "settle_precision(machine._replace(has_bf16=True), " in script(lora={}, quantization="4bit")
+    assert "settle_precision(machine, " in script(lora={})

@@ -464,7 +464,7 @@ def test_no_name_of_a_script_is_left_to_rewards() -> None:
     assert {"trainer", "dataset", "split", "load_from_disk", "LoraConfig", "reward_model_1", "report", "Path"} <= bound
     for name in sorted(bound - {"the_reward", "annotations"}):
         function = cell(f"def {name}(completions, **kwargs):\n    return []\n", name)
-        with pytest.raises(hft.SpecError, match=f"the script has a {name} of its own"):
+        with pytest.raises(hft.SpecError, match=f"the script defines {name} itself"):
             hft.render(grpo(function), facts=hft.Facts())
 
 
@@ -474,7 +474,7 @@ def test_rewards_keep_out_of_each_others_way() -> None:
     same = cell("import numpy as x\ndef same(completions, **kwargs):\n    return [x.pi]\n", "same")
     taken = cell("from math import e as one\n\ndef taken(completions, **kwargs):\n    return [1.0]\n", "taken")
     assert "import numpy as x" in hft.render(grpo(one, same, taken), facts=hft.Facts())
-    with pytest.raises(hft.SpecError, match="another reward means something else by x"):
+    with pytest.raises(hft.SpecError, match="another reward uses x for something else"):
         hft.render(grpo(one, two), facts=hft.Facts())
-    with pytest.raises(hft.SpecError, match="two functions are called one"):
+    with pytest.raises(hft.SpecError, match="two functions are named one"):
         hft.render(grpo(one, one), facts=hft.Facts())

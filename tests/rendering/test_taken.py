@@ -68,14 +68,14 @@ def test_the_names_are_those_of_all_parts() -> None:
     assert expected <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", [*NAMES, "dataset_12", "len", "print", "vars"])
+@pytest.mark.parametrize("name", [*NAMES, "dataset_12", "len", "print", "super"])
 @pytest.mark.parametrize("field", ["reward_funcs", "tools"])
 def test_a_name_of_the_script_is_refused(name: str, field: str) -> None:
     function = {"name": name, "source": f"def {name}(completions: str, **kwargs) -> str:\n    return []\n"}
     report = hft.check(BASE | {field: [function]}, facts=hft.Facts())
     found = [problem for problem in report.problems if problem.code == "GRPO013"]
     assert [problem.path for problem in found] == [field]
-    assert f"the script has a {name} of its own" in found[0].why
+    assert f"the script defines {name} itself" in found[0].why
 
 
 @pytest.mark.parametrize("name", ["accuracy", "length", "score", "brevity", "format", "dataset_mean"])

@@ -5,7 +5,7 @@ GOOD = {"global_batch_size": 32, "per_device_train_batch_size": 8, "hardware": "
 EXPECTED = [
     (
         "global_batch_size",
-        "30 is no multiple of 8 per device on 2 GPUs",
+        "30 is not a multiple of 8 per device on 2 GPUs",
         "global_batch_size=16 or global_batch_size=32",
     ),
 ]

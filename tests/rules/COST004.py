@@ -9,7 +9,7 @@ GOOD = {"method": "grpo", "hardware": "h200", "use_vllm": True}
 EXPECTED = [
     (
         "use_vllm",
-        "transformers is expected to write answers for 99% of 10 d 1 h (12 h 51 min to 31 d 1 h)",
+        "generation with transformers is expected to take 99% of 10 d 1 h (12 h 51 min to 31 d 1 h)",
         "use_vllm=True",
     ),
 ]

@@ -3,5 +3,5 @@ from __future__ import annotations
 BAD = {"eval_dataset": "me/test", "eval_fraction": 0.1}
 GOOD = {"eval_dataset": "me/test"}
 EXPECTED = [
-    ("eval_fraction", "eval_dataset is given as well", "leave out one of eval_fraction and eval_dataset"),
+    ("eval_fraction", "eval_dataset is also given", "remove one of eval_fraction and eval_dataset"),
 ]

@@ -14,6 +14,6 @@ GOOD_FACTS = Facts(
 BACKEND = "local"
 UNCHECKED = "whether ./no-model exists"
 EXPECTED = [
-    ("model", "there is no ./no-model on this machine", "check the path"),
-    ("dataset.id", "there is no no-data.jsonl on this machine", "check the path"),
+    ("model", "./no-model does not exist on this machine", "check the path"),
+    ("dataset.id", "no-data.jsonl does not exist on this machine", "check the path"),
 ]

@@ -14,14 +14,14 @@ GOOD = {
     "eval_dataset": [{"id": "test.jsonl", "split": "train[:10%]"}, {"id": "me/data", "data_files": "*.jsonl"}],
 }
 EXPECTED = [
-    ("dataset.streaming", "a saved folder is loaded whole", "leave out streaming"),
+    ("dataset.streaming", "a saved folder is loaded whole", "remove streaming"),
     (
         "dataset.split",
         'a saved folder gives whole splits by name, not "train[:10%]"',
         'split="train", with num_samples=... for the first rows',
     ),
-    ("eval_dataset.config", "only datasets on the Hub have one", "leave out config"),
-    ("eval_dataset.revision", "only datasets on the Hub have one", "leave out revision"),
-    ("eval_dataset.data_files", "test.jsonl is a local path", "name the file itself as id"),
-    ("eval_dataset.mixed_with.1.data_dir", "./saved is a local path", "name the file itself as id"),
+    ("eval_dataset.config", "only datasets on the Hub have one", "remove config"),
+    ("eval_dataset.revision", "only datasets on the Hub have one", "remove revision"),
+    ("eval_dataset.data_files", "test.jsonl is a local path", "set id to the path of the file"),
+    ("eval_dataset.mixed_with.1.data_dir", "./saved is a local path", "set id to the path of the file"),
 ]

@@ -10,7 +10,7 @@ EXPECTED = [
     ("eval_dataset", 'me/test has no rows in the split "train"', "another split, or another dataset"),
     (
         "eval_fraction",
-        "holds out 10 of 10 rows, which leaves none to train on",
+        "holds out 10 of 10 rows, which leaves none for training",
         "eval_fraction=0.9 or less, or eval_dataset=...",
     ),
 ]

@@ -5,7 +5,7 @@ GOOD = {"hardware": {"flavor": "a100x4", "strategy": "fsdp2"}}
 EXPECTED = [
     (
         "hardware.strategy",
-        "a100-large has one GPU, so there is nothing to spread over",
+        "a100-large has one GPU, so there is nothing to shard over",
         '"auto", or a flavor with several GPUs',
     ),
 ]

@@ -5,7 +5,7 @@ GOOD = {"quantization": "4bit", "lora": {}, "hardware": {"strategy": "zero2"}}
 EXPECTED = [
     (
         "hardware.strategy",
-        "zero3 would cut quantized weights into parts, apart from their scales",
+        "zero3 would shard quantized weights apart from their scales",
         '"ddp", or no quantization',
     ),
 ]

@@ -14,6 +14,6 @@ EXPECTED = [
     (
         "gradient_checkpointing_kwargs",
         "ZeRO-3 with an adapter recomputes whole layers",
-        "leave it out, or hardware.strategy='fsdp2'",
+        'remove it, or strategy="fsdp2"',
     ),
 ]

@@ -3,5 +3,5 @@ from __future__ import annotations
 BAD = {"method": "ppo", "reward_model": "me/reward", "hardware": {"strategy": "fsdp2"}}
 GOOD = {"method": "ppo", "reward_model": "me/reward", "hardware": {"strategy": "ddp"}}
 EXPECTED = [
-    ("hardware.strategy", "PPO's models are not spread over GPUs", '"ddp", with lora where it does not fit'),
+    ("hardware.strategy", "PPO's models cannot be sharded", '"ddp", with lora if it does not fit'),
 ]

@@ -10,7 +10,7 @@ GOOD = {"method": "dpo", "dataset": "me/data", "max_steps": 1, "precompute_ref_l
 EXPECTED = [
     (
         "precompute_ref_log_probs",
-        "needs all rows before training, and a streamed dataset has no end",
-        "leave it out, or streaming=False",
+        "needs all rows before training, and the length of a streamed dataset is unknown",
+        "remove it, or streaming=False",
     ),
 ]

@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "sync_ref_model",
         "with precompute_ref_log_probs the reference model cannot change",
-        "leave out sync_ref_model, or precompute_ref_log_probs",
+        "remove sync_ref_model, or precompute_ref_log_probs",
     ),
 ]

@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "use_weighting",
         'the loss "aot" sorts the answers, so weights would meet other pairs',
-        'leave it out, or loss_type="sigmoid"',
+        'remove it, or loss_type="sigmoid"',
     ),
 ]

@@ -3,5 +3,5 @@ from __future__ import annotations
 BAD = {"method": "dpo", "padding_free": True}
 GOOD = {"method": "dpo"}
 EXPECTED = [
-    ("padding_free", "is ignored by the DPO trainer of the pinned TRL", "leave it out"),
+    ("padding_free", "is ignored by DPOTrainer (TRL 1.16)", "remove it"),
 ]

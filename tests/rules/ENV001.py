@@ -21,18 +21,18 @@ GOOD = {
 EXPECTED = [
     (
         "extra_dependencies.1",
-        "is no requirement as pip takes them: Expected semicolon (after name with no version specifier) or end",
+        "is not a requirement that pip accepts: Expected semicolon (after name with no version specifier) or end",
         '"name", "name>=1.2" or "name @ https://..."',
     ),
     (
         "extra_dependencies.2",
-        "is no requirement as pip takes them: Expected package name at the start of dependency specifier",
+        "is not a requirement that pip accepts: Expected package name at the start of dependency specifier",
         '"name", "name>=1.2" or "name @ https://..."',
     ),
     (
         "extra_dependencies.3",
         "transformers is pinned to 5.23.0, with which the script was tested",
-        "leave it out",
+        "remove it",
     ),
-    ("extra_dependencies.4", "TRL is pinned to 1.16.0, with which the script was tested", "leave it out"),
+    ("extra_dependencies.4", "TRL is pinned to 1.16.0, with which the script was tested", "remove it"),
 ]

@@ -3,5 +3,5 @@ from __future__ import annotations
 BAD = {"image": "my image\n"}
 GOOD = {"image": "ghcr.io/astral-sh/uv:python3.12-bookworm"}
 EXPECTED = [
-    ("image", "'my image\\n' is no reference to an image", 'as in "ghcr.io/astral-sh/uv:python3.12-bookworm"'),
+    ("image", "'my image\\n' is not an image reference", 'as in "ghcr.io/astral-sh/uv:python3.12-bookworm"'),
 ]

@@ -19,7 +19,7 @@ GOOD = {
 EXPECTED = [
     (
         "per_device_eval_batch_size",
-        "3 per device on 1 GPU is no multiple of 2 answers to each prompt",
+        "3 per device on 1 GPU is not a multiple of 2 answers per prompt",
         "per_device_eval_batch_size=4",
     ),
 ]

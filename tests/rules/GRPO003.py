@@ -13,5 +13,5 @@ EXPECTED = [
         "a smaller batch would no longer hold whole groups of answers",
         "a smaller per_device_train_batch_size",
     ),
-    ("steps_per_generation", "follows from generation_batch_size, which is given as well", "leave out one of them"),
+    ("steps_per_generation", "follows from generation_batch_size, which is also given", "remove one of them"),
 ]

@@ -16,7 +16,7 @@ UNCHECKED = "the number of rows of me/data"
 EXPECTED = [
     (
         "dataset",
-        "12 prompts are left to train on, and 16 are answered at once: 32 answers, 2 to each",
+        "12 prompts are left to train on, fewer than the 16 of one generation batch: 32 answers, 2 per prompt",
         "more rows, or a smaller per_device_train_batch_size",
     ),
 ]

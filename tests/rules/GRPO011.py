@@ -20,6 +20,6 @@ EXPECTED = [
     (
         "reward_funcs",
         "brevity takes prompts by position only, and TRL passes it by name",
-        "leave out the / in its signature",
+        "remove the / from its signature",
     ),
 ]

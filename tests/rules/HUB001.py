@@ -26,7 +26,7 @@ EXPECTED = [
         "data/train.jsonl is on this machine, where a job cannot read it",
         'hf upload ann/train data/train.jsonl --repo-type dataset --private, then dataset="ann/train"',
     ),
-    ("eval_dataset.id", "./saved is a path, and leads nowhere on this machine", "check the path"),
+    ("eval_dataset.id", "./saved does not exist on this machine", "check the path"),
     (
         "chat_template_path",
         "chat.jinja is on this machine, where a job cannot read it",

@@ -11,7 +11,7 @@ GOOD = {
     "tracking": {"space_id": "trackio"},
 }
 EXPECTED = [
-    ("model", '"my model" is no id of a repository', "namespace/name, or ./my model for a folder here"),
+    ("model", '"my model" is not a repository id', "namespace/name, or ./my model for a folder here"),
     ("output.hub_model_id", '"model" is not of the form namespace/name', '"username/model"'),
     ("tracking.space_id", '"me/track io" is not of the form name or namespace/name', '"me/track-io"'),
 ]

@@ -5,7 +5,7 @@ GOOD = {"hardware": "a10g-large"}
 EXPECTED = [
     (
         "hardware.flavor",
-        'Hugging Face Jobs offers no "a10g-lage" (snapshot 2026-08-22)',
+        'Hugging Face Jobs has no flavor "a10g-lage" (snapshot 2026-08-22)',
         '"a10g-large" or "a10g-largex4" or "a10g-largex2"',
     ),
 ]

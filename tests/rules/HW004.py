@@ -9,7 +9,7 @@ GOOD_FACTS = Facts(model=QWEN_05B)
 EXPECTED = [
     (
         "hardware.flavor",
-        "nobody knows the size of me/model, so no flavor could be chosen",
+        "no flavor can be chosen without the size of me/model",
         'hardware="a10g-large", or another of hft.hardware_table()',
     ),
 ]

@@ -5,7 +5,7 @@ GOOD = {"timeout": "3h"}
 EXPECTED = [
     (
         "timeout",
-        "is needed: say how long the run may take, or Hugging Face Jobs ends it after 30 minutes",
+        "is needed: without it, Hugging Face Jobs ends the run after 30 minutes",
         'timeout="3h"',
     ),
 ]

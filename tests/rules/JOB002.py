@@ -5,7 +5,7 @@ GOOD = {"timeout": "4m"}
 EXPECTED = [
     (
         "timeout",
-        "3s (4 s with padding) is under 300 s, too short to start in",
+        "3s (4 s with padding) is too short: a job needs at least 300 s to start",
         'timeout="3h" if you mean hours, at least timeout="5m"',
     ),
 ]

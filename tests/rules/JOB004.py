@@ -6,5 +6,5 @@ EXPECTED = [
     ("env", 'the name "_DEBUG" must begin with a letter and have only letters, digits and _, two at least', '"DEBUG"'),
     ("env", 'the name "X" must begin with a letter and have only letters, digits and _, two at least', "another name"),
     ("secrets", 'the name "my-secret" must begin with a letter and have only letters, digits and _', '"my_secret"'),
-    ("env", "BOTH is in secrets as well", "leave it out of env"),
+    ("env", "BOTH is also in secrets", "remove it from env"),
 ]

@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "resume_from_checkpoint",
         "a job starts on an empty machine, which has no checkpoint",
-        'leave it out, or backend="local"',
+        'remove it, or backend="local"',
     ),
 ]

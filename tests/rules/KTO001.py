@@ -7,6 +7,6 @@ EXPECTED = [
     (
         "train_sampling_strategy",
         "rows are paired with their neighbours before training starts",
-        "leave it out: the script shuffles the rows itself",
+        "remove it: the script shuffles the rows itself",
     ),
 ]

@@ -5,8 +5,8 @@ GOOD = {"dataset": [{"id": "a/b", "fraction": 0.5}, {"id": "c/d", "fraction": 0.
 EXPECTED = [
     (
         "dataset.fraction",
-        "is set for some datasets of the mixture, and not for c/d",
+        "is set for some datasets of the mixture, but not for c/d",
         "give a fraction to each, or to none",
     ),
-    ("eval_dataset.fraction", "is a share of a mixture, and there is one dataset", "num_samples=..."),
+    ("eval_dataset.fraction", "is a share of a mixture, and there is only one dataset", "num_samples=..."),
 ]

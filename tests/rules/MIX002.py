@@ -18,7 +18,7 @@ EXPECTED = [
     ),
     (
         "eval_dataset.fraction",
-        "needs the number of rows, which a streamed dataset does not tell",
-        "leave out streaming, or the fractions",
+        "needs the number of rows, which is unknown for a streamed dataset",
+        "remove streaming, or the fractions",
     ),
 ]

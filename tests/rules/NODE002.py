@@ -4,5 +4,5 @@ BAD = {"hardware": {"flavor": "a10g-large", "nodes": 2, "strategy": "single"}, "
 GOOD = {"hardware": {"flavor": "a10g-large", "nodes": 2, "strategy": "fsdp2"}}
 EXPECTED = [
     ("hardware.strategy", '"single" trains on one GPU, of one of the 2 nodes that train', '"auto", or nodes=1'),
-    ("use_cpu", "2 nodes would train without their GPUs", "use_cpu=False or nodes=1"),
+    ("use_cpu", "2 nodes would not use their GPUs", "use_cpu=False or nodes=1"),
 ]

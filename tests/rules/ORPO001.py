@@ -4,6 +4,6 @@ STREAM = {"id": "me/data", "streaming": True}
 BAD = {"method": "orpo", "dataset": STREAM, "eval_dataset": STREAM | {"split": "test"}, "max_steps": 100}
 GOOD = {"method": "orpo", "dataset": "me/data", "max_steps": 100}
 EXPECTED = [
-    ("dataset.streaming", "ORPOTrainer takes no stream", "leave it out"),
-    ("eval_dataset.streaming", "ORPOTrainer takes no stream", "leave it out"),
+    ("dataset.streaming", "ORPOTrainer does not take streamed datasets", "remove it"),
+    ("eval_dataset.streaming", "ORPOTrainer does not take streamed datasets", "remove it"),
 ]

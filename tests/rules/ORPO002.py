@@ -5,7 +5,7 @@ GOOD = BAD | {"tracking": {"report_to": "wandb"}}
 EXPECTED = [
     (
         "generate_during_eval",
-        "CPOTrainer logs the samples as a table of W&B, which would not be installed",
-        'tracking=hft.Tracking(report_to="wandb"), or leave it out',
+        "CPOTrainer logs the samples as a table of W&B, which is not installed",
+        'tracking=hft.Tracking(report_to="wandb"), or remove it',
     ),
 ]

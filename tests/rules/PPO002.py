@@ -11,7 +11,7 @@ BAD = {
 GOOD = {"method": "ppo", "save_steps": 50}
 EXPECTED = [
     ("resume_from_checkpoint", "PPOTrainer cannot resume", "model=, with the checkpoint's folder"),
-    ("load_best_model_at_end", "PPOTrainer has a loop of its own, which ignores it", "leave it out"),
-    ("save_strategy", "PPOTrainer compares no checkpoints", 'save_strategy="steps"'),
-    ("dataset.streaming", "PPOTrainer needs to know the number of rows", "leave it out"),
+    ("load_best_model_at_end", "PPOTrainer's own training loop ignores it", "remove it"),
+    ("save_strategy", "PPOTrainer does not compare checkpoints", 'save_strategy="steps"'),
+    ("dataset.streaming", "PPOTrainer needs to know the number of rows", "remove it"),
 ]

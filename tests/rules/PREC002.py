@@ -21,6 +21,6 @@ EXPECTED = [
     (
         "tf32",
         "the NVIDIA T4 of t4-small has no TF32",
-        'leave out tf32, or hardware="l4x1", or another flavor with a newer GPU',
+        'remove tf32, or hardware="l4x1", or another flavor with a newer GPU',
     ),
 ]

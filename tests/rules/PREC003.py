@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "dtype",
         "fp16 arithmetic cannot train weights that are float16 themselves",
-        'dtype="float32", or leave it out',
+        'dtype="float32", or remove it',
     ),
 ]

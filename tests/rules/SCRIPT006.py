@@ -3,5 +3,5 @@ from __future__ import annotations
 BAD = {"method": "script", "hardware": "auto"}
 GOOD = {"method": "script", "hardware": "a10g-large"}
 EXPECTED = [
-    ("hardware.flavor", "nobody can know what this script needs", 'hardware="a10g-large"'),
+    ("hardware.flavor", "what this script needs cannot be estimated", 'hardware="a10g-large"'),
 ]

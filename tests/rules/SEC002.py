@@ -12,27 +12,27 @@ GOOD = {"method": "grpo", "secrets": ["HF_TOKEN"], "model_revision": "0" * 40}
 EXPECTED = [
     (
         "model_init_kwargs.token",
-        "contains a Hugging Face token, which would stand in the script",
+        "contains a Hugging Face token, which would be written into the script",
         'take it out, revoke it, and pass a new one with secrets=["HF_TOKEN"]',
     ),
     (
         "model_init_kwargs",
-        "contains a Hugging Face token, which would stand in the script",
+        "contains a Hugging Face token, which would be written into the script",
         'take it out, revoke it, and pass a new one with secrets=["HF_TOKEN"]',
     ),
     (
         "secrets.0",
-        "contains an API key, which would stand in the script",
+        "contains an API key, which would be written into the script",
         'take it out, revoke it, and pass a new one with secrets=["NAME"]',
     ),
     (
         "extra_dependencies.0",
-        "contains a URL with a password, which would stand in the script",
+        "contains a URL with a password, which would be written into the script",
         'take it out, revoke it, and pass a new one with secrets=["NAME"]',
     ),
     (
         "reward_funcs.0.source",
-        "contains a Hugging Face token, which would stand in the script",
+        "contains a Hugging Face token, which would be written into the script",
         'take it out, revoke it, and pass a new one with secrets=["HF_TOKEN"]',
     ),
 ]

@@ -12,6 +12,6 @@ EXPECTED = [
     (
         "secrets",
         "nothing in this run needs HF_TOKEN, and every package in the job could read it",
-        "leave it out; or use a fine-grained token with the rights that your code needs",
+        "remove it, or use a fine-grained token with only the rights that your code needs",
     ),
 ]

@@ -5,7 +5,7 @@ GOOD = {"trust_remote_code": True, "tracking": {"report_to": "none"}}
 EXPECTED = [
     (
         "trust_remote_code",
-        "code of me/model would run beside your HF_TOKEN",
-        "a fine-grained token that may write to one repository only, and model_revision of a commit you read",
+        "code from me/model would run with your HF_TOKEN in its environment",
+        "a fine-grained token that can write to one repository only, and model_revision of a commit you have read",
     ),
 ]

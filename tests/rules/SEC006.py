@@ -5,12 +5,12 @@ GOOD = {"secrets": ["WANDB_API_KEY"]}
 EXPECTED = [
     (
         "secrets",
-        "WANDB_API_KEY is given with its value, which would stand in the script",
+        "WANDB_API_KEY is given with its value, which would be written into the script",
         'secrets=["WANDB_API_KEY"], with WANDB_API_KEY set in your environment',
     ),
     (
         "secrets",
-        "NAME is given with its value, which would stand in the script",
+        "NAME is given with its value, which would be written into the script",
         'secrets=["NAME"], with NAME set in your environment',
     ),
 ]

@@ -11,6 +11,6 @@ EXPECTED = [
     (
         "assistant_only_loss",
         "me/data has no conversations: its columns are text, id",
-        "a dataset with messages, or leave it out",
+        "a dataset with messages, or remove it",
     ),
 ]

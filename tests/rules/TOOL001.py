@@ -18,11 +18,11 @@ BAD = {
 GOOD = {"method": "grpo", "tools": [{"name": "add", "source": WHOLE}]}
 EXPECTED = [
     ("tools", "bare has no docstring", "say what it does, and under Args: what it takes"),
-    ("tools", "add does not say of what type b is", "b: str, or whatever it is"),
+    ("tools", "add has no type annotation for b", "b: str, or its type"),
     ("tools", "the docstring of add does not describe b", "a line `b: ...` under a line `Args:`"),
     (
         "tools",
-        "an annotation of find names Query, which the script would not have",
+        "an annotation of find names Query, which the script does not define",
         "annotate with built-in types",
     ),
     (

@@ -8,7 +8,7 @@ GOOD_FACTS = Facts(account=AccountFacts(name="me"))
 EXPECTED = [
     (
         "tracking.space_id",
-        "no Space is known for the metrics, since nobody knows whose job this is, and the machine's disk is lost",
+        "no Space for the metrics, since the job's owner is unknown, and the machine's disk is lost with the job",
         'space_id="username/trackio", or report_to="none"',
     ),
 ]

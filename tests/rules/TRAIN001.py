@@ -17,7 +17,7 @@ GOOD = {
 EXPECTED = [
     (
         "save_steps",
-        "load_best_model_at_end needs a multiple of eval_steps, which is 40",
+        "must be a multiple of eval_steps (40) with load_best_model_at_end",
         'save_steps=80, or save_strategy="best"',
     ),
 ]

@@ -5,7 +5,7 @@ GOOD = {"lora": {"adapter": "me/adapter", "merge_first": True}, "output": {"merg
 EXPECTED = [
     (
         "output.merge_adapter",
-        "the new adapter alone would not fit the published model, into which the first was not merged",
+        "the new adapter would not fit the published model, which lacks the first adapter",
         "merge_adapter=True, or lora without merge_first",
     ),
 ]

@@ -5,7 +5,7 @@ GOOD = {"attn_implementation": "sdpa"}
 EXPECTED = [
     (
         "attn_implementation",
-        'transformers knows no attention "flash_attention2"; it has eager, sdpa, flex_attention, flash_attention_2,'
+        'transformers has no attention "flash_attention2"; it has eager, sdpa, flex_attention, flash_attention_2,'
         " flash_attention_3, flash_attention_4, paged|eager",
         '"flash_attention_2"',
     ),

@@ -9,7 +9,7 @@ EXPECTED = [
     (
         "lora.adapter",
         "me/sft is an adapter of the type CAUSAL_LM, and Reward trains SEQ_CLS",
-        "merge it, and give the merged model as model",
+        "merge it, and set model to the merged model",
     ),
 ]
 UNCHECKED = "the adapter me/sft"

@@ -5,7 +5,7 @@ GOOD = BAD | {"quantization": "4bit"}
 EXPECTED = [
     (
         "quantization",
-        "vLLM in the training processes can quantize to 4 bits, not to 8",
+        "vLLM in colocate mode quantizes to 4 bits, not to 8",
         'quantization="4bit", or vllm_mode="server"',
     ),
 ]

@@ -5,7 +5,7 @@ GOOD = BAD | {"vllm_mode": "server"}
 EXPECTED = [
     (
         "model_revision",
-        "does not reach a vLLM in the training processes, which reads the default branch",
-        'vllm_mode="server", or a repository whose default branch it is',
+        "is ignored by vLLM in colocate mode, which reads the default branch",
+        'vllm_mode="server", or a repository with it as the default branch',
     ),
 ]

@@ -167,7 +167,7 @@ def test_a_script_that_exists_has_no_token(line: str, kind: str | None) -> None:
     facts = Facts(script=ScriptFacts(text=f"{line}\n", sha256="0" * 64))
     found = told("SEC002", hft.check(base({"method": "script"}), facts=facts).problems)
     fix = "take it out, revoke it, and have the script read a new one from its environment: secrets=[...]"
-    expected = ("script", f"the script contains {kind}, and all who see the job can read it", fix)
+    expected = ("script", f"the script contains {kind}, and everyone who can see the job can read it", fix)
     assert found == ([expected] if kind else [])
     if kind:
         with pytest.raises(hft.SpecError):

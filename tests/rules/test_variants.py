@@ -11,16 +11,16 @@ from rules.case import base
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.gathering.mixture import mixed
-from hfjobs_trainer.planning.rules.grpo.functions import script_names
 from hfjobs_trainer.planning.rules.job import OUR_LABELS
 from hfjobs_trainer.planning.rules.track import RESERVED_ENDS, RESERVED_START
+from hfjobs_trainer.rendering.taken import taken_names
 from hfjobs_trainer.specs.columns import mapping_for
 from tests.planning.known_models import LLAMA_70B, QWEN_05B
 
 NOTHING = Facts()
 BF16_ADAPTER = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
 FP16_WEIGHTS = "fp16 arithmetic cannot train weights that are float16 themselves"
-FLOAT32 = 'dtype="float32", or leave it out'
+FLOAT32 = 'dtype="float32", or remove it'
 
 
 def columns(*names: str) -> Facts:
@@ -77,7 +77,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         Facts(model=QWEN_05B),
         [
             (
-                "nobody knows the size of me/judge, so no flavor could be chosen",
+                "no flavor can be chosen without the size of me/judge",
                 'hardware="a10g-large", or another of hft.hardware_table()',
             )
         ],
@@ -97,13 +97,13 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "TUNE007",
         {"quantization": "8bit", "lora": {}, "fp16": True},
         NOTHING,
-        [(BF16_ADAPTER, "leave out fp16")],
+        [(BF16_ADAPTER, "remove fp16")],
     ),
     (
         "TUNE007",
         {"quantization": "4bit", "lora": {}, "fp16": True, "hardware": "t4-small"},
         NOTHING,
-        [(BF16_ADAPTER, 'leave out fp16, and hardware="l4x1"')],
+        [(BF16_ADAPTER, 'remove fp16, and hardware="l4x1"')],
     ),
     (
         "DATA004",
@@ -143,7 +143,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "VIS004",
         {"method": "kto", "precompute_ref_log_probs": True},
         columns("prompt", "completion", "label", "image"),
-        [("images are processed batch by batch, never ahead", "leave it out")],
+        [("images are processed batch by batch, never ahead", "remove it")],
     ),
     ("VIS004", {"method": "kto"}, columns("prompt", "completion", "label", "image"), []),
     ("TUNE007", {"method": "orpo", "quantization": "4bit", "lora": {}, "hardware": "t4-small"}, NOTHING, []),
@@ -186,7 +186,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
             (
                 "DPO needs chosen and rejected; me/data has conversations. conversations holds one answer; preferences"
                 " need two, a better and a worse one",
-                "another dataset, or one whose columns you have built",
+                "another dataset, or one with these columns",
             )
         ],
     ),
@@ -198,7 +198,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
             (
                 "GRPO needs prompt; me/data has messages. Build prompt from messages: the conversation without its"
                 " last answer",
-                "another dataset, or one whose columns you have built",
+                "another dataset, or one with these columns",
             )
         ],
     ),
@@ -206,7 +206,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "TUNE005",
         {"attn_implementation": "flash_attention_2"},
         NOTHING,
-        [("flash-attn has no wheel for the pinned torch", '"sdpa", which uses the same algorithm')],
+        [("flash-attn has no wheel for this version of torch", '"sdpa", which uses the same algorithm')],
     ),
     (
         "TUNE005",
@@ -214,8 +214,8 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [
             (
-                "kernels from the Hub need kernels>=0.18.2,<0.19, and no such version is asked for",
-                '"sdpa", or leave it out; or extra_dependencies=["kernels>=0.18.2,<0.19"], once there is one',
+                "kernels from the Hub need kernels>=0.18.2,<0.19, which extra_dependencies does not have",
+                '"sdpa", or remove it; or extra_dependencies=["kernels>=0.18.2,<0.19"], once there is one',
             )
         ],
     ),
@@ -245,7 +245,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "HUB003",
         {"lora": {"adapter": "bad id!/x y"}},
         NOTHING,
-        [('"bad id!/x y" is no id of a repository', "namespace/name, or ./bad id!/x y for a folder here")],
+        [('"bad id!/x y" is not a repository id', "namespace/name, or ./bad id!/x y for a folder here")],
     ),
     # 14 heads go on two GPUs, not on four
     (
@@ -254,8 +254,8 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         Facts(model=QWEN_05B),
         [
             (
-                "2 of the 4 GPUs of the last node, which serves, would idle: vLLM spreads the 14 attention heads over 2"
-                " at most",
+                "2 of the 4 GPUs of the last node, which serves, would be idle: "
+                "vLLM spreads the 14 attention heads over 2 at most",
                 'nodes=1, where the server takes only GPUs that it uses, or "colocate"',
             )
         ],
@@ -266,8 +266,9 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [
             (
-                "3 of the 4 GPUs of the last node, which serves, would idle: the model's attention heads are unknown",
-                "set it",
+                "3 of the 4 GPUs of the last node, which serves, would be idle: "
+                "the model's attention heads are unknown",
+                "vllm_tensor_parallel_size=..., a divisor of the model's attention heads",
             )
         ],
     ),
@@ -281,7 +282,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         [
             (
                 "the server has a node of its own with 4 of the 8 GPUs that it is given",
-                "leave it out: all GPUs of that node serve",
+                "remove it: all GPUs of that node serve",
             )
         ],
     ),
@@ -291,7 +292,8 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         Facts(model=LLAMA_70B),
         [
             (
-                "65.7 GiB of weights would go on each of 2 GPUs of a10g-largex2, but the server may use only 20.0 GiB of it",
+                "65.7 GiB of weights would go on each of 2 GPUs of a10g-largex2, but the server may use only 20.0 GiB of "
+                "it",
                 "more of them, or hardware with larger GPUs",
             )
         ],
@@ -316,7 +318,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "DATA005",
         {"dataset": {"id": "me/data", "columns": {"a": "text", "b": "text"}}},
         columns("a", "b"),
-        [("two columns would be called text", "give each column a name of its own")],
+        [("two columns would be named text", "give each column a name of its own")],
     ),
     (
         "DATA005",
@@ -343,7 +345,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [
             (
-                "8 answers to each prompt do not divide the 12 generated at once: 3 per device x 4 GPUs x 1 step",
+                "8 answers per prompt do not divide the 12 generated at once: 3 per device x 4 GPUs x 1 step",
                 "num_generations=6, or per_device_train_batch_size=4",
             )
         ],
@@ -360,7 +362,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [
             (
-                "8 answers to each prompt do not divide the 1 generated at once: 1 per device x 1 GPU x 1 step",
+                "8 answers per prompt do not divide the 1 generated at once: 1 per device x 1 GPU x 1 step",
                 "per_device_train_batch_size=8",
             )
         ],
@@ -370,8 +372,8 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         {"method": "grpo", "generation_batch_size": 12, "hardware": "a10g-large"},
         NOTHING,
         [
-            ("12 is no multiple of 8 per device on 1 GPU", "generation_batch_size=8"),
-            ("8 answers to each prompt do not divide generation_batch_size=12", "num_generations=6"),
+            ("12 is not a multiple of 8 per device on 1 GPU", "generation_batch_size=8"),
+            ("8 answers per prompt do not divide generation_batch_size=12", "num_generations=6"),
         ],
     ),
     (
@@ -387,7 +389,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         [
             (
                 "8 per device on 2 GPUs and 2 accumulation steps make 32, not 64",
-                "leave out gradient_accumulation_steps, or global_batch_size",
+                "remove gradient_accumulation_steps, or global_batch_size",
             )
         ],
     ),
@@ -396,7 +398,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "LORA001",
         {"lora": {"target_modules": ".*"}},
         NOTHING,
-        [("matches lm_head, on which an adapter would not be trained", '"all-linear", which leaves it out')],
+        [("matches lm_head, and TRL does not support an adapter there", '"all-linear", which skips it')],
     ),
     (
         "LORA001",
@@ -404,7 +406,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [
             (
-                "is no regular expression: missing ), unterminated subpattern at position 0",
+                "is not a regular expression: missing ), unterminated subpattern at position 0",
                 'a list of names, or "all-linear"',
             )
         ],
@@ -421,7 +423,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "HW006",
         {"hardware": {"flavor": "a10g-large", "strategy": "ddp"}},
         NOTHING,
-        [("a10g-large has one GPU only", '"auto", or a flavor with several GPUs')],
+        [("a10g-large has only one GPU", '"auto", or a flavor with several GPUs')],
     ),
     (
         "HW006",
@@ -447,7 +449,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         [
             (
                 "your Hub token can only read; starting the job needs one, and so does the script: it logs to a Space",
-                "a token that may write, from https://huggingface.co/settings/tokens",
+                "a token with write permission, from https://huggingface.co/settings/tokens",
             )
         ],
     ),
@@ -462,13 +464,13 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "HUB004",
         {"namespace": "me/team"},
         account(name="me", organizations=()),
-        [('"me/team" is no name of a user or organization', '"me"')],
+        [('"me/team" is not the name of a user or organization', '"me"')],
     ),
     (
         "HUB004",
         {"namespace": "other"},
         account(name="me", organizations=()),
-        [("other is neither me, whose token it is, nor an organization of yours", '"me"')],
+        [("other is neither me, the owner of the token, nor an organization of yours", '"me"')],
     ),
     ("HUB004", {"namespace": "Team"}, account(name="me", organizations=("team",)), []),
     ("TRACK001", {"namespace": "me"}, NOTHING, []),
@@ -477,7 +479,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "TRACK002",
         {"project": "..."},
         NOTHING,
-        [('trackio keeps nothing of "..."', 'a name with letters, such as "chat"')],
+        [('trackio drops every character of "..."', 'a name with letters, such as "chat"')],
     ),
     (
         "TRACK002",
@@ -491,7 +493,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [
             (
-                'load_best_model_at_end needs it to equal save_strategy, which is "steps"',
+                'must equal save_strategy ("steps") with load_best_model_at_end',
                 'save_strategy="epoch", or save_strategy="best"',
             )
         ],
@@ -502,7 +504,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [
             (
-                "load_best_model_at_end needs a multiple of eval_steps, which is 10",
+                "must be a multiple of eval_steps (10) with load_best_model_at_end",
                 'save_steps=20, or save_strategy="best"',
             )
         ],
@@ -524,7 +526,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "DATA003",
         {"eval_dataset": "me/data"},
         NOTHING,
-        [("these rows are trained on as well", "eval_fraction=0.1, or another split")],
+        [("the model is trained on these rows", "eval_fraction=0.1, or another split")],
     ),
     (
         "JOB002",
@@ -532,7 +534,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [
             (
-                "4s (4 s with padding) is under 300 s, too short to start in",
+                "4s (4 s with padding) is too short: a job needs at least 300 s to start",
                 'timeout="4h" if you mean hours, at least timeout="5m"',
             )
         ],
@@ -541,7 +543,12 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "HW001",
         {"hardware": "abacus"},
         NOTHING,
-        [('Hugging Face Jobs offers no "abacus" (snapshot 2026-08-22)', '"auto"; hft.hardware_table() lists them all')],
+        [
+            (
+                'Hugging Face Jobs has no flavor "abacus" (snapshot 2026-08-22)',
+                '"auto"; hft.hardware_table() lists them all',
+            )
+        ],
     ),
 ]
 
@@ -599,7 +606,8 @@ def test_labels_that_a_plan_sets_are_ours() -> None:
 
 
 def test_names_of_the_script_are_taken() -> None:
-    assert {"main", "MODEL", "report", "relaunch", "push", "track", "os", "sys", "time", "Path"} <= script_names()
+    names = {"main", "MODEL", "report", "relaunch", "push", "track", "os", "sys", "time", "Path"}
+    assert names <= taken_names(hft.GRPO.METHOD).top
 
 
 @pytest.mark.parametrize(
@@ -689,7 +697,7 @@ MIXTURES: list[tuple[str, Any, Any, DatasetFacts, DatasetFacts, list[tuple[str, 
         CHATS,
         [("dataset.id", "the Hub has no dataset me/d")],
     ),
-    ("HUB003", "me/d", "me e", CHATS, CHATS, [("dataset.mixed_with.0.id", '"me e" is no id of a repository')]),
+    ("HUB003", "me/d", "me e", CHATS, CHATS, [("dataset.mixed_with.0.id", '"me e" is not a repository id')]),
 ]
 
 
@@ -789,7 +797,7 @@ def test_an_epoch_that_takes_a_day_is_one_checkpoint() -> None:
 def test_an_adapter_that_is_not_here() -> None:
     facts = Facts(adapter=ModelFacts(exists=False))
     assert said("DATA006", {"lora": {"adapter": "./nope"}}, facts, "local") == [
-        ("there is no ./nope on this machine", "check the path")
+        ("./nope does not exist on this machine", "check the path")
     ]
 
 

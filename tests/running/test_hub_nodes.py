@@ -295,7 +295,7 @@ def joining_script(*command: str) -> str:
     imports, sources = import_lines(pasted.imports), f"{pasted.constants}\n\n\n{pasted.source}"
     # what accelerate's arguments are is said elsewhere
     run = f"nodes = join_nodes(2, 1)\nsys.exit(nodes.run([sys.executable, *{list(command)!r}]))"
-    return f"{imports}\n\n\n{sources}\n\n\n{run}\n"
+    return f"from __future__ import annotations\n\n{imports}\n\n\n{sources}\n\n\n{run}\n"
 
 
 # Goes on as long as its parent lives.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hfjobs_trainer.planning.duration.pace import EXPECTED, FAST, SLOW, Pace, Setup
 from hfjobs_trainer.planning.duration.ranges import Range
 from hfjobs_trainer.planning.duration.work import Work
+from hfjobs_trainer.planning.hardware.gpus import Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class DurationEstimate:
         parts: Seconds of each part: ``"start"``, ``"data"``, ``"training"``, ``"generation"``, ``"evaluation"``,
             ``"checkpoints"``, ``"push"``; only those that the run has.
         usd: Cost, US dollars; each started minute is billed.
-        assumed: The assumptions.
+        assumed: The assumptions about this run.
+        basis: The constants of the estimate, with their sources.
     """
 
     steps: int
@@ -37,6 +39,7 @@ class DurationEstimate:
     parts: Mapping[str, Range]
     usd: Range
     assumed: tuple[str, ...]
+    basis: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"about {self.seconds.as_duration()}, {self.usd.as_usd()}, {self.steps:,} steps"]
@@ -67,6 +70,7 @@ def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
         parts=parts,
         usd=Range(*(billed_usd(seconds, rate) for seconds in totals)),
         assumed=(*work.assumed, *_assumed(work, setup)),
+        basis=_basis(work, setup),
     )
 
 
@@ -95,21 +99,30 @@ def billed_usd(seconds: float, usd_per_hour: float) -> float:
     return math.ceil(seconds / 60) * usd_per_hour / 60
 
 
+_TUNING: Mapping[Tuning, str] = {"full": "all weights trained", "lora": "LoRA", "qlora": "QLoRA"}
+
+
 def _assumed(work: Work, setup: Setup) -> list[str]:
     """The assumptions about the machine."""
     found: list[str] = []
-    costs, gpu = work.arithmetic, setup.gpu
-    share = gpu.utilisation[costs.tuning]
-    if share.assumed:
-        found.append(f"{share.expected:.0%} of the peak of {gpu.name} ({costs.tuning}), {share.source}")
-    if costs.experts:
+    tuning, gpu = work.arithmetic.tuning, setup.gpu
+    if gpu.utilisation[tuning].assumed:
+        found.append(f"the speed of {gpu.name} with {_TUNING[tuning]}: no runs published")
+    if work.arithmetic.experts:
         found.append("experts reach half the utilization of a dense model")
     if not work.half_precision:
         found.append("float32 arithmetic is 12 times slower than half precision")
-    if setup.num_gpus > 1:
-        joined = "a network of 100 Gbit/s between machines" if setup.nodes > 1 else f"links over {gpu.link}"
-        found.append(joined)
+    if setup.nodes > 1:
+        found.append("a network of 100 Gbit/s between machines")
     if work.generation is not None:
-        found.append(f"the speed at which {'vLLM' if work.generation.vllm else 'transformers'} generates completions")
-    found.append("usual times for start, packages, downloads, tokenization, checkpoints and pushes")
+        found.append(f"the speed of generation with {'vLLM' if work.generation.vllm else 'transformers'}")
     return found
+
+
+def _basis(work: Work, setup: Setup) -> tuple[str, ...]:
+    tuning, gpu = work.arithmetic.tuning, setup.gpu
+    share = gpu.utilisation[tuning]
+    found = [f"{share.expected:.0%} of the peak of {gpu.name} ({tuning}): {share.source}"]
+    if setup.num_gpus > 1 and setup.nodes == 1:
+        found.append(f"links over {gpu.link}")
+    return (*found, "usual times for start, packages, downloads, tokenization, checkpoints and pushes")

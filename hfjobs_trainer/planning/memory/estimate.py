@@ -141,7 +141,7 @@ class MemoryEstimate:
         if self.gpu_fraction:
             lines.append(f"  vLLM claims {self.gpu_fraction:.0%} of the GPU beside this")
         if self.assumed:
-            lines.append(f"  guessed: {', '.join(self.assumed)}")
+            lines.append(f"  assumed: {', '.join(self.assumed)}")
         return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
     """The global batch can be formed on the machine.
 
     What it does:
-        Refuses a `global_batch_size` that is no multiple of the per-device batch times the number of GPUs, and one
+        Refuses a `global_batch_size` that is not a multiple of the per-device batch times the number of GPUs, and one
         that contradicts `gradient_accumulation_steps`.
 
     Why:
@@ -52,7 +52,7 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
         fits = wanted % formed == 0 if context.flavor is None else wanted == formed
         if not fits:
             why = f"{on} and {steps} accumulation step{'s' if steps > 1 else ''} make {formed}, not {wanted}"
-            yield Found("global_batch_size", why, "leave out gradient_accumulation_steps, or global_batch_size")
+            yield Found("global_batch_size", why, "remove gradient_accumulation_steps, or global_batch_size")
         return
     if not spec.is_set(_PER_DEVICE) and _PER_DEVICE not in context.arguments:
         # no batch could be formed, not even of the fewest rows
@@ -61,4 +61,4 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
     if wanted % (per_device * gpus):
         down, up = wanted - wanted % (per_device * gpus), wanted + -wanted % (per_device * gpus)
         sizes = [f"global_batch_size={size}" for size in (down, up) if size]
-        yield Found("global_batch_size", f"{wanted} is no multiple of {on}", " or ".join(sizes))
+        yield Found("global_batch_size", f"{wanted} is not a multiple of {on}", " or ".join(sizes))

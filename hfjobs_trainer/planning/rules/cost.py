@@ -142,7 +142,7 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
     path = binding_limit(spec, limit)
     if path == "timeout":
         longer = format_duration(-int(-duration.seconds.high // 60) * 60)
-        ends, fix = "the job is ended", f'timeout="{longer}" or more, or leave it out'
+        ends, fix = "the job is ended", f'timeout="{longer}" or more, or remove it'
     elif exceeded_caps(spec.hardware, duration):
         # other rules tell of a cap that even the expected run exceeds
         return
@@ -152,7 +152,7 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
         wanted = exceeded_caps(spec.hardware, duration, "high") or {cap: value}
         ends = f"{cap}={value:g} ends the job"
         fix = ", ".join(f"{name}={_above(need)}" for name, need in wanted.items()) + ", or fewer steps"
-    perhaps = "" if duration.seconds.expected > limit else ": it may not come to its end"
+    perhaps = "" if duration.seconds.expected > limit else ", so it may not finish"
     why = f"the run is expected to take {duration.seconds.as_duration()}, and {ends} after {format_duration(limit)}"
     yield Found(path, why + perhaps, fix)
 
@@ -189,7 +189,7 @@ def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     share = duration.parts["generation"].expected / duration.seconds.expected
     if share > GENERATION_SHARE and duration.seconds.expected > LONG_SECONDS:
-        why = f"transformers is expected to write answers for {share:.0%} of {duration.seconds.as_duration()}"
+        why = f"generation with transformers is expected to take {share:.0%} of {duration.seconds.as_duration()}"
         yield Found("use_vllm", why, "use_vllm=True")
 
 
@@ -198,7 +198,7 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
     """A cap leaves the run the time that was given to it.
 
     What it does:
-        Where nobody can say how long the run takes, warns of a `timeout` that is longer than `max_hours`, or that costs
+        Where the run's time cannot be estimated, warns of a `timeout` that is longer than `max_hours`, or that costs
         more than `max_usd` on the machine. Padding does not count: a cap may take that away. Where there is an
         estimate, that is what a cap is held against.
 

@@ -39,11 +39,11 @@ def spreading_needs_several_gpus(context: Context[TrainSpec]) -> Iterator[Found]
     flavor = context.named_flavor
     alone = context.run.nodes == 1
     if flavor is not None and flavor.num_gpus <= (1 if alone else 0):
-        why = f"{flavor.name} has {'one GPU' if flavor.num_gpus else 'no GPU'}, so there is nothing to spread over"
+        why = f"{flavor.name} has {'one GPU' if flavor.num_gpus else 'no GPU'}, so there is nothing to shard over"
         yield Found(_PATH, why, '"auto", or a flavor with several GPUs')
     elif (alone and hardware.num_gpus == 1) or context.spec.use_cpu:
         what = "use_cpu" if context.spec.use_cpu else "num_gpus=1"
-        yield Found(_PATH, f"{what} leaves nothing to spread over", '"auto"')
+        yield Found(_PATH, f"{what} leaves nothing to shard over", '"auto"')
 
 
 @rule("DIST002")
@@ -74,7 +74,7 @@ def quantized_weights_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]
     """
     spec = context.spec
     if spec.quantization is not None and spec.hardware.strategy in SHARDS_WEIGHTS:
-        why = f"{spec.hardware.strategy} would cut quantized weights into parts, apart from their scales"
+        why = f"{spec.hardware.strategy} would shard quantized weights apart from their scales"
         yield Found(_PATH, why, '"ddp", or no quantization')
 
 
@@ -101,7 +101,7 @@ def the_optimizer_works_on_parts(context: Context[TrainSpec]) -> Iterator[Found]
     """
     spec = context.spec
     if not updates_parts(spec.optim, spec.hardware.strategy):
-        why = f"{spec.optim} is bitsandbytes', which cannot work on FSDP2's parts"
+        why = f"{spec.optim} is an optimizer of bitsandbytes, which cannot update FSDP2's sharded parameters"
         yield Found("optim", why, '"adamw_torch_fused"')
 
 
@@ -131,10 +131,10 @@ def checkpointing_fits_zero3(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     for name in context.run.zero3_obstacles:
         if name == "lora.merge_first":
-            why = "zero3 leaves each process a part of the weights, into which no adapter can be merged"
+            why = "an adapter cannot be merged into weights that zero3 shards"
             yield Found(name, why, 'strategy="zero2" or "fsdp2"')
         else:
-            yield Found(name, "ZeRO-3 with an adapter recomputes whole layers", f"leave it out, or {_PATH}='fsdp2'")
+            yield Found(name, "ZeRO-3 with an adapter recomputes whole layers", 'remove it, or strategy="fsdp2"')
 
 
 @rule("DIST005")
@@ -188,4 +188,4 @@ def ppo_keeps_its_models_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     if context.spec.hardware.strategy in SHARDED:
-        yield Found(_PATH, "PPO's models are not spread over GPUs", '"ddp", with lora where it does not fit')
+        yield Found(_PATH, "PPO's models cannot be sharded", '"ddp", with lora if it does not fit')

@@ -40,8 +40,8 @@ def precomputing_needs_all_rows(context: Context[DPO]) -> Iterator[Found]:
     spec = context.spec
     streamed = spec.dataset.streaming or (spec.eval_dataset is not None and spec.eval_dataset.streaming)
     if spec.precompute_ref_log_probs and streamed:
-        why = "needs all rows before training, and a streamed dataset has no end"
-        yield Found("precompute_ref_log_probs", why, "leave it out, or streaming=False")
+        why = "needs all rows before training, and the length of a streamed dataset is unknown"
+        yield Found("precompute_ref_log_probs", why, "remove it, or streaming=False")
 
 
 @rule("DPO005", methods=REFERENCED)
@@ -70,7 +70,7 @@ def synced_reference_is_a_model(context: Context[DPO]) -> Iterator[Found]:
         return
     if spec.lora is not None:
         why = "with lora there is no reference model of its own to follow the policy"
-        yield Found("sync_ref_model", why, "leave out sync_ref_model, or lora")
+        yield Found("sync_ref_model", why, "remove sync_ref_model, or lora")
     if spec.precompute_ref_log_probs:
         why = "with precompute_ref_log_probs the reference model cannot change"
-        yield Found("sync_ref_model", why, "leave out sync_ref_model, or precompute_ref_log_probs")
+        yield Found("sync_ref_model", why, "remove sync_ref_model, or precompute_ref_log_probs")

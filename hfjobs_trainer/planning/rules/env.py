@@ -48,13 +48,13 @@ def extra_dependencies_fit(context: Context[JobSpec]) -> Iterator[Found]:
         except ValueError as error:
             reason = str(error).splitlines()[0]
             yield Found(
-                path, f"is no requirement as pip takes them: {reason}", '"name", "name>=1.2" or "name @ https://..."'
+                path, f"is not a requirement that pip accepts: {reason}", '"name", "name>=1.2" or "name @ https://..."'
             )
             continue
         pinned = tested.get(package_name(text))
         if pinned is not None and (requirement.url or not requirement.specifier.contains(pinned, prereleases=True)):
             why = f"{requirement.name} is pinned to {pinned}, with which the script was tested"
-            yield Found(path, why, "leave it out")
+            yield Found(path, why, "remove it")
 
 
 @rule("ENV002", scope="remote", scripts=True)
@@ -79,5 +79,5 @@ def image_is_a_reference(context: Context[JobSpec]) -> Iterator[Found]:
     """
     image = context.spec.image
     if image is not None and not _IMAGE.fullmatch(image):
-        why = f"{image!r:.80} is no reference to an image"
+        why = f"{image!r:.80} is not an image reference"
         yield Found("image", why, 'as in "ghcr.io/astral-sh/uv:python3.12-bookworm"')

@@ -44,7 +44,7 @@ def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     for item in inputs(context.spec, context.facts):
         if item.is_local and item.exists is False:
-            yield Found(item.id_path, f"{item.id} is a path, and leads nowhere on this machine", "check the path")
+            yield Found(item.id_path, f"{item.id} does not exist on this machine", "check the path")
         elif item.is_local:
             why = f"{item.id} is on this machine, where a job cannot read it"
             yield Found(item.id_path, why, _push(item, _owner(context)))
@@ -124,7 +124,7 @@ def repository_names_are_valid(context: Context[TrainSpec]) -> Iterator[Found]:
     for item in inputs(spec, context.facts):
         if not item.is_local and not is_valid_repo_id(item.id):
             fix = f"namespace/name, or ./{item.id} for a folder here"
-            yield Found(item.id_path, f'"{item.id}" is no id of a repository', fix)
+            yield Found(item.id_path, f'"{item.id}" is not a repository id', fix)
     for path, repo, form in (
         ("output.hub_model_id", spec.output.hub_model_id, "namespace/name"),
         ("tracking.space_id", spec.tracking.space_id, "name or namespace/name"),
@@ -161,7 +161,7 @@ def namespaces_are_yours(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec, account = context.spec, context.facts.account
     if spec.namespace is not None and ("/" in spec.namespace or not is_valid_repo_id(spec.namespace)):
-        why = f'"{spec.namespace}" is no name of a user or organization'
+        why = f'"{spec.namespace}" is not the name of a user or organization'
         yield Found("namespace", why, f'"{file_name(masked(spec.namespace).split("/")[0]) or "username"}"')
     used = [("namespace", spec.namespace)]
     for path, repo in (
@@ -173,7 +173,7 @@ def namespaces_are_yours(context: Context[TrainSpec]) -> Iterator[Found]:
     asked = [(path, name) for path, name in used if name is not None and "/" not in name]
     if not asked:
         return
-    name = need(account.name, "whose token it is")
+    name = need(account.name, "the owner of the token")
     organizations = need(account.organizations, "the organizations of the token's owner")
     yours = {own.lower(): own for own in (name, *organizations)}
     for path, namespace in asked:
@@ -184,7 +184,7 @@ def namespaces_are_yours(context: Context[TrainSpec]) -> Iterator[Found]:
                 else "an organization of yours"
             )
             meant = yours[(difflib.get_close_matches(namespace.lower(), yours, 1) or [name.lower()])[0]]
-            why = f"{namespace} is neither {name}, whose token it is, nor {teams}"
+            why = f"{namespace} is neither {name}, the owner of the token, nor {teams}"
             yield Found(path, why, f'"{meant}"' if path == "namespace" else f'"{meant}/..."')
 
 

@@ -43,7 +43,7 @@ def flavor_exists(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     near = suggest_flavors(name, context.hardware)
     fix = " or ".join(f'"{flavor}"' for flavor in near) if near else '"auto"; hft.hardware_table() lists them all'
-    yield Found(_PATH, f'Hugging Face Jobs offers no "{name}" ({context.hardware.source})', fix)
+    yield Found(_PATH, f'Hugging Face Jobs has no flavor "{name}" ({context.hardware.source})', fix)
 
 
 @rule("HW002", scope="remote")
@@ -68,7 +68,7 @@ def training_needs_a_gpu(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     flavor = context.named_flavor
     if flavor is not None and not flavor.num_gpus and not context.spec.use_cpu:
-        has = "no GPU" if flavor.gpu is None else f"a {flavor.gpu}, which is no CUDA GPU"
+        has = "no GPU" if flavor.gpu is None else f"a {flavor.gpu}, which is not a CUDA GPU"
         yield Found(_PATH, f"{flavor.name} has {has}", '"auto", or use_cpu=True if you mean it')
 
 
@@ -119,8 +119,8 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
     """A model of unknown size needs a named flavor.
 
     What it does:
-        Asks for a flavor where it should be chosen for you, but nobody knows how large the model is, or one
-        beside it (a teacher, a reward model), or how an `fsdp` or `deepspeed` of yours spreads it.
+        Asks for a flavor where it should be chosen for you, but the size of the model is unknown, or that of one beside
+        it (a teacher, a reward model), or how an `fsdp` or `deepspeed` of yours shards it.
 
     Why:
         Guessing would either waste money or run out of memory. The size is read from the model's safetensors files or
@@ -138,7 +138,7 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     choice = context.choice
     if context.spec.hardware.flavor == "auto" and choice is not None and choice.flavor is None and not context.memory:
-        why = f"nobody knows {unknown_sizes(context)}, so no flavor could be chosen"
+        why = f"no flavor can be chosen without {unknown_sizes(context)}"
         yield Found(_PATH, why, 'hardware="a10g-large", or another of hft.hardware_table()')
 
 
@@ -192,10 +192,10 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     hardware, flavor = context.spec.hardware, context.named_flavor
     path = "hardware.strategy"
     if flavor is not None and hardware.strategy == "single" and flavor.num_gpus > 1:
-        why = f"{flavor.num_gpus - 1} of the {flavor.num_gpus} GPUs of {flavor.name} would idle"
+        why = f"{flavor.num_gpus - 1} of the {flavor.num_gpus} GPUs of {flavor.name} would be idle"
         yield Found(path, why, '"auto", or a flavor with one GPU')
     if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == context.run.nodes == 1:
-        yield Found(path, f"{flavor.name} has one GPU only", '"auto", or a flavor with several GPUs')
+        yield Found(path, f"{flavor.name} has only one GPU", '"auto", or a flavor with several GPUs')
     if hardware.strategy == "user" and not (hardware.fsdp or hardware.fsdp_config or hardware.deepspeed):
         yield Found(path, "neither fsdp nor deepspeed is given", '"auto", or fsdp=..., or deepspeed={...}')
 

@@ -51,7 +51,7 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
         # it is the machine that is missing, of which other rules tell
         return
     if context.timeout_seconds is None:
-        why = "is needed: say how long the run may take, or Hugging Face Jobs ends it after 30 minutes"
+        why = "is needed: without it, Hugging Face Jobs ends the run after 30 minutes"
         yield Found("timeout", why, 'timeout="3h"')
 
 
@@ -81,10 +81,11 @@ def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     path = binding_limit(context.spec, seconds)
     if given is None or path != "timeout":
-        why = f"leaves {seconds} s before the job is ended; {MIN_SECONDS} s are too short to start in"
+        why = f"ends the job after {seconds} s; it needs at least {MIN_SECONDS} s to start"
         yield Found(path, why, f"a larger {path.removeprefix('hardware.')}, or a cheaper flavor")
     else:
-        why = f"{format_duration(given)} ({seconds} s with padding) is under {MIN_SECONDS} s, too short to start in"
+        padded = f"{format_duration(given)} ({seconds} s with padding)"
+        why = f"{padded} is too short: a job needs at least {MIN_SECONDS} s to start"
         number = given if given < 60 else -(-given // 60)
         yield Found("timeout", why, f'timeout="{number}h" if you mean hours, at least timeout="5m"')
 
@@ -155,7 +156,7 @@ def environment_names_are_accepted(context: Context[TrainSpec]) -> Iterator[Foun
                 yield Found(kind, f'the name "{name}" {allowed}{more}', good)
     for name in secrets:
         if name in spec.env:
-            yield Found("env", f"{name} is in secrets as well", "leave it out of env")
+            yield Found("env", f"{name} is also in secrets", "remove it from env")
 
 
 @rule("JOB005", scope="remote")
@@ -181,4 +182,4 @@ def fresh_machine_has_no_checkpoint(context: Context[TrainSpec]) -> Iterator[Fou
     """
     if context.spec.resume_from_checkpoint is not None:
         why = "a job starts on an empty machine, which has no checkpoint"
-        yield Found("resume_from_checkpoint", why, 'leave it out, or backend="local"')
+        yield Found("resume_from_checkpoint", why, 'remove it, or backend="local"')

@@ -45,17 +45,15 @@ def no_adapter_on_the_head(context: Context[TrainSpec]) -> Iterator[Found]:
     if isinstance(targets, list):
         if _HEAD in targets:
             rest = [name for name in targets if name != _HEAD]
-            yield Found(path, "an adapter on lm_head would not be trained", f"target_modules={rest or 'None'}")
+            yield Found(path, "TRL does not support an adapter on lm_head", f"target_modules={rest or 'None'}")
         return
     try:
         matches = re.fullmatch(targets, _HEAD) is not None
     except re.error as error:
-        yield Found(path, f"is no regular expression: {error}", 'a list of names, or "all-linear"')
+        yield Found(path, f"is not a regular expression: {error}", 'a list of names, or "all-linear"')
         return
     if matches:
-        yield Found(
-            path, "matches lm_head, on which an adapter would not be trained", '"all-linear", which leaves it out'
-        )
+        yield Found(path, "matches lm_head, and TRL does not support an adapter there", '"all-linear", which skips it')
 
 
 def _targets(context: Context[TrainSpec]) -> list[str] | str | None:
@@ -148,8 +146,9 @@ def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
     found = [("lora.target_modules", missing)] if len(missing) < len(named) else []
     for path, names in [*found, ("lora.modules_to_save", unmatched(saved or [], modules))]:
         if names:
-            why = f"a {model_type} model has no module {' or '.join(_quoted([name]) for name in names)}: passed over"
-            yield Found(path, why, f"leave {'it' if len(names) == 1 else 'them'} out")
+            them = "it" if len(names) == 1 else "them"
+            missing = " or ".join(_quoted([name]) for name in names)
+            yield Found(path, f"a {model_type} model has no module {missing}, so PEFT ignores {them}", f"remove {them}")
 
 
 @rule("LORA004")
@@ -177,7 +176,7 @@ def some_layers_are_adapted(context: Context[TrainSpec]) -> Iterator[Found]:
     if lora is None:
         return
     if lora.target_modules == [] and not lora.target_parameters:
-        yield Found("lora.target_modules", "names nothing to adapt", '"all-linear", or leave it out')
+        yield Found("lora.target_modules", "names no module", '"all-linear", or remove it')
     layers = lora.layers_to_transform
     numbers = [layers] if isinstance(layers, int) else layers
     if numbers:

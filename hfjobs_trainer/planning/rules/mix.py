@@ -42,9 +42,9 @@ def fractions_for_all_or_none(context: Context[TrainSpec]) -> Iterator[Found]:
     for path, dataset in _mixtures(context.spec):
         without = [part.id for part in dataset.parts if part.fraction is None]
         if not dataset.mixed_with and not without:
-            yield Found(f"{path}.fraction", "is a share of a mixture, and there is one dataset", "num_samples=...")
+            yield Found(f"{path}.fraction", "is a share of a mixture, and there is only one dataset", "num_samples=...")
         elif without and len(without) < len(dataset.parts):
-            why = f"is set for some datasets of the mixture, and not for {', '.join(without)}"
+            why = f"is set for some datasets of the mixture, but not for {', '.join(without)}"
             yield Found(f"{path}.fraction", why, "give a fraction to each, or to none")
 
 
@@ -74,8 +74,8 @@ def no_fractions_of_a_stream(context: Context[TrainSpec]) -> Iterator[Found]:
     for path, dataset in _mixtures(context.spec):
         streamed = [part.id for part in dataset.parts if part.streaming]
         if streamed and any(part.fraction is not None for part in dataset.parts):
-            why = "needs the number of rows, which a streamed dataset does not tell"
-            yield Found(f"{path}.fraction", why, "leave out streaming, or the fractions")
+            why = "needs the number of rows, which is unknown for a streamed dataset"
+            yield Found(f"{path}.fraction", why, "remove streaming, or the fractions")
         elif streamed and len(streamed) < len(dataset.parts):
             why = f"is set for {', '.join(streamed)} only; a stream cannot be appended to a table"
             yield Found(f"{path}.streaming", why, "stream all datasets of the mixture, or none")
@@ -106,5 +106,5 @@ def one_level_of_mixing(context: Context[TrainSpec]) -> Iterator[Found]:
     for path, dataset in _mixtures(context.spec):
         for index, part in enumerate(dataset.mixed_with):
             if part.mixed_with:
-                why = f"{part.id} is a mixture of its own"
+                why = f"{part.id} is itself a mixture"
                 yield Found(f"{path}.mixed_with.{index}", why, "put all datasets into one list")

@@ -37,7 +37,9 @@ def pairs_are_loaded_whole(context: Context[ORPO]) -> Iterator[Found]:
     for data in data_inputs(context.spec, context.facts):
         if data.dataset.streaming:
             yield Found(
-                f"{data.path}.streaming", f"{type(context.spec).METHOD.trainer} takes no stream", "leave it out"
+                f"{data.path}.streaming",
+                f"{type(context.spec).METHOD.trainer} does not take streamed datasets",
+                "remove it",
             )
 
 
@@ -65,5 +67,5 @@ def generated_samples_have_a_table(context: Context[ORPO]) -> Iterator[Found]:
     spec = context.spec
     brought = any(name.startswith(("wandb", "comet-ml", "comet_ml")) for name in spec.extra_dependencies)
     if spec.generate_during_eval and spec.tracking.report_to != "wandb" and not brought:
-        why = f"{type(spec).METHOD.trainer} logs the samples as a table of W&B, which would not be installed"
-        yield Found("generate_during_eval", why, 'tracking=hft.Tracking(report_to="wandb"), or leave it out')
+        why = f"{type(spec).METHOD.trainer} logs the samples as a table of W&B, which is not installed"
+        yield Found("generate_during_eval", why, 'tracking=hft.Tracking(report_to="wandb"), or remove it')

@@ -33,9 +33,9 @@ def one_half_precision(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     if spec.bf16 and spec.fp16:
-        yield Found("fp16", "bf16=True is given as well", "leave out both: the GPU decides")
+        yield Found("fp16", "bf16=True is also given", "remove both: the GPU decides")
     if spec.bf16_full_eval and spec.fp16_full_eval:
-        yield Found("fp16_full_eval", "bf16_full_eval=True is given as well", "leave out one of them")
+        yield Found("fp16_full_eval", "bf16_full_eval=True is also given", "remove one of them")
 
 
 @rule("PREC002", stage="run", scope="remote")
@@ -73,7 +73,7 @@ def gpu_computes_in_the_precision(context: Context[TrainSpec]) -> Iterator[Found
         dtype = '"float32"' if context.run.trains_weights else '"float16"'
         yield Found("dtype", why, f"dtype={dtype}, or {other}")
     if spec.tf32:
-        yield Found("tf32", f"the {flavor.gpu} of {flavor.name} has no TF32", f"leave out tf32, or {other}")
+        yield Found("tf32", f"the {flavor.gpu} of {flavor.name} has no TF32", f"remove tf32, or {other}")
 
 
 @rule("PREC003", stage="run")
@@ -108,4 +108,4 @@ def fp16_trains_float32_weights(context: Context[TrainSpec]) -> Iterator[Found]:
         dtype = need(context.facts.model.dtype, f"the dtype of {spec.model}")
     if dtype in ("float16", "bfloat16"):
         why = f"fp16 arithmetic cannot train weights that are {dtype} themselves"
-        yield Found("dtype", why, 'dtype="float32", or leave it out')
+        yield Found("dtype", why, 'dtype="float32", or remove it')

@@ -11,7 +11,7 @@ from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.specs.script_header import read_header
 
-# What tells that a script reads TRL's or transformers' arguments from its command line.
+# What shows that a script reads TRL's or transformers' arguments from its command line.
 _PARSERS = ("TrlParser", "HfArgumentParser")
 
 
@@ -102,11 +102,11 @@ def script_is_python(context: Context[Script]) -> Iterator[Found]:
     try:
         ast.parse(text)
     except (SyntaxError, ValueError) as error:
-        yield Found("script", f"is no Python: {error}", "check what the URL gives")
+        yield Found("script", f"is not Python: {error}", "check what the URL returns")
     try:
         read_header(text)
     except ValueError as error:
-        yield Found("script", f"has a broken `# /// script` header: {error}", "mend its header")
+        yield Found("script", f"has a broken `# /// script` header: {error}", "fix its header")
 
 
 @rule("SCRIPT004", methods=["script"], severity="warning")
@@ -189,7 +189,7 @@ def script_needs_a_named_flavor(context: Context[Script]) -> Iterator[Found]:
         ```
     """
     if context.spec.hardware.flavor == "auto":
-        yield Found("hardware.flavor", "nobody can know what this script needs", 'hardware="a10g-large"')
+        yield Found("hardware.flavor", "what this script needs cannot be estimated", 'hardware="a10g-large"')
 
 
 @rule("SCRIPT007", methods=["script"], severity="warning")

@@ -25,7 +25,7 @@ def no_secrets_in_env(context: Context[TrainSpec]) -> Iterator[Found]:
 
     Why:
         Everyone who can see the job can read `env`, and it stands in the script. Secrets are passed by name; their
-        values are read from your environment when you submit, and the Hub shows them to nobody.
+        values are read from your environment when you submit, and the Hub does not show them.
 
     Example:
         ```python
@@ -41,8 +41,8 @@ def no_secrets_in_env(context: Context[TrainSpec]) -> Iterator[Found]:
         kind = token_kind(value)
         if kind is None and not names_a_secret(name, value):
             continue
-        what = f"the value of {name} is {kind}" if kind else f"{name} holds a secret, by its name"
-        why = f"{what}, and env is readable by all who see the job"
+        what = f"the value of {name} is {kind}" if kind else f"{name} looks like a secret"
+        why = f"{what}, and everyone who can see the job can read env"
         yield Found("env", why, f'secrets=["{name}"], with {name} set in your environment')
 
 
@@ -76,12 +76,12 @@ def no_tokens_in_the_spec(context: Context[TrainSpec | Script]) -> Iterator[Foun
             seen.add((path, kind))
             name = _TOKEN if kind == "a Hugging Face token" else "NAME"
             fix = f'take it out, revoke it, and pass a new one with secrets=["{name}"]'
-            yield Found(path, f"contains {kind}, which would stand in the script", fix)
+            yield Found(path, f"contains {kind}, which would be written into the script", fix)
     if isinstance(context.spec, Script):
         kind = token_kind(need(context.facts.script, "the script").text or "")
         if kind is not None:
             fix = "take it out, revoke it, and have the script read a new one from its environment: secrets=[...]"
-            yield Found("script", f"the script contains {kind}, and all who see the job can read it", fix)
+            yield Found("script", f"the script contains {kind}, and everyone who can see the job can read it", fix)
 
 
 def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
@@ -134,7 +134,7 @@ def token_is_needed(context: Context[TrainSpec]) -> Iterator[Found]:
         if subject.path is None:
             need(subject.private if subject.private is not None else subject.gated, f"whether {name} is private")
     why = "nothing in this run needs HF_TOKEN, and every package in the job could read it"
-    fix = "leave it out; or use a fine-grained token with the rights that your code needs"
+    fix = "remove it, or use a fine-grained token with only the rights that your code needs"
     yield Found("secrets", why, fix)
 
 
@@ -156,7 +156,7 @@ def token_is_there_and_works(context: Context[JobSpec]) -> Iterator[Found]:
 
     Use instead:
         ```sh
-        hf auth login  # with a token that may write, from https://huggingface.co/settings/tokens
+        hf auth login  # with a token with write permission, from https://huggingface.co/settings/tokens
         ```
     """
     account = context.facts.account
@@ -169,9 +169,9 @@ def token_is_there_and_works(context: Context[JobSpec]) -> Iterator[Found]:
         yield Found("secrets", f"{account.problem}; {for_what}", login)
     elif account.token_role == "read":
         why = f"your Hub token can only read; {for_what}"
-        yield Found("secrets", why, "a token that may write, from https://huggingface.co/settings/tokens")
+        yield Found("secrets", why, "a token with write permission, from https://huggingface.co/settings/tokens")
     elif need(account.has_token, "whether there is a Hub token"):
-        need(account.name, "whose token it is")
+        need(account.name, "the owner of the token")
 
 
 @rule("SEC005", stage="run", scope="remote", severity="warning")
@@ -200,8 +200,8 @@ def foreign_code_sees_no_token(context: Context[TrainSpec]) -> Iterator[Found]:
     spec = context.spec
     trusts = spec.trust_remote_code or bool((spec.model_init_kwargs or {}).get("trust_remote_code"))
     if trusts and (_TOKEN in spec.secrets or context.needs_token):
-        why = f"code of {spec.model} would run beside your HF_TOKEN"
-        fix = "a fine-grained token that may write to one repository only, and model_revision of a commit you read"
+        why = f"code from {spec.model} would run with your HF_TOKEN in its environment"
+        fix = "a fine-grained token that can write to one repository only, and model_revision of a commit you have read"
         yield Found("trust_remote_code", why, fix)
 
 
@@ -229,5 +229,5 @@ def secrets_are_names(context: Context[TrainSpec | Script]) -> Iterator[Found]:
     for entry in context.spec.secrets:
         if "=" in entry:
             name = name_of_secret(entry) or "NAME"
-            why = f"{name} is given with its value, which would stand in the script"
+            why = f"{name} is given with its value, which would be written into the script"
             yield Found("secrets", why, f'secrets=["{name}"], with {name} set in your environment')

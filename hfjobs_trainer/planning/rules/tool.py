@@ -62,8 +62,8 @@ def tools_are_described(context: Context[CallingSpec]) -> Iterator[Found]:  # no
         bare = [parameter.arg for parameter in parameters if parameter.annotation is None]
         silent = [item.arg for item in parameters if item.arg not in described]
         if bare:
-            fix = f"{bare[0]}: str, or whatever it is"
-            yield Found("tools", f"{tool.name} does not say of what type {', '.join(bare)} is", fix)
+            fix = f"{bare[0]}: str, or its type"
+            yield Found("tools", f"{tool.name} has no type annotation for {', '.join(bare)}", fix)
         if silent:
             why = f"the docstring of {tool.name} does not describe {', '.join(silent)}"
             yield Found("tools", why, f"a line `{silent[0]}: ...` under a line `Args:`")
@@ -71,7 +71,7 @@ def tools_are_described(context: Context[CallingSpec]) -> Iterator[Found]:  # no
         taken = [name for item in parameters for name in _names(item.annotation)]
         named = sorted({*taken, *_names(definition.returns)} - imported)
         if unknown := [name for name in named if not hasattr(builtins, name)]:
-            why = f"an annotation of {tool.name} names {', '.join(unknown)}, which the script would not have"
+            why = f"an annotation of {tool.name} names {', '.join(unknown)}, which the script does not define"
             yield Found("tools", why, "annotate with built-in types")
         if foreign := sorted({name for name in taken if hasattr(builtins, name)} - imported - _JSON):
             why = f"{tool.name} takes {', '.join(foreign)}, which a model cannot write in JSON"

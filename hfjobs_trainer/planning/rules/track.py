@@ -30,7 +30,7 @@ def metrics_outlive_the_job(context: Context[TrainSpec]) -> Iterator[Found]:
 
     What it does:
         Refuses tracking with trackio on Hugging Face Jobs where no Space is given and none can be named after you,
-        because nobody knows whose job it is.
+        because the job's owner is unknown.
 
     Why:
         Without a Space, trackio writes to the machine's disk, which is gone when the job ends.
@@ -50,7 +50,7 @@ def metrics_outlive_the_job(context: Context[TrainSpec]) -> Iterator[Found]:
     if spec.tracking.report_to != "trackio" or spec.tracking.space_id is not None:
         return
     if spec.namespace is None and context.facts.account.name is None:
-        why = "no Space is known for the metrics, since nobody knows whose job this is, and the machine's disk is lost"
+        why = "no Space for the metrics, since the job's owner is unknown, and the machine's disk is lost with the job"
         yield Found("tracking.space_id", why, f'space_id="username/{SPACE_NAME}", or report_to="none"')
 
 
@@ -82,7 +82,7 @@ def project_has_a_usable_name(context: Context[TrainSpec]) -> Iterator[Found]:
     kept = "".join(char for char in project if char.isalnum() or char in "-_").rstrip()
     path = "tracking.project"
     if not kept:
-        yield Found(path, f'trackio keeps nothing of "{project}"', 'a name with letters, such as "chat"')
+        yield Found(path, f'trackio drops every character of "{project}"', 'a name with letters, such as "chat"')
     elif kept.startswith(RESERVED_START):
         name = slug(kept.removeprefix(RESERVED_START)) or "models"
         yield Found(path, f'trackio reserves names that begin with "{RESERVED_START}"', f'"{name}"')

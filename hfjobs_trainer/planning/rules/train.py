@@ -37,7 +37,7 @@ def best_model_is_among_the_saved(context: Context[TrainSpec]) -> Iterator[Found
     if not spec.load_best_model_at_end or spec.save_strategy == "best":
         return
     if spec.eval_strategy != spec.save_strategy:
-        why = f'load_best_model_at_end needs it to equal save_strategy, which is "{spec.save_strategy}"'
+        why = f'must equal save_strategy ("{spec.save_strategy}") with load_best_model_at_end'
         fix = (
             f'eval_strategy="{spec.save_strategy}"'
             if spec.eval_strategy == "no"
@@ -48,7 +48,7 @@ def best_model_is_among_the_saved(context: Context[TrainSpec]) -> Iterator[Found
         every = spec.eval_steps or spec.logging_steps
         if every <= 0 or _is_multiple(spec.save_steps, every):
             return
-        why = f"load_best_model_at_end needs a multiple of eval_steps, which is {every:g}"
+        why = f"must be a multiple of eval_steps ({every:g}) with load_best_model_at_end"
         if every < 1 or spec.save_steps < 1:
             fix = f"save_steps={every:g}"
         else:
@@ -89,7 +89,7 @@ def best_needs_a_metric(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     implied = spec.load_best_model_at_end or spec.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy")
     if spec.metric_for_best_model is None and not implied:
-        why = 'is needed for save_strategy="best"'
+        why = 'is required for save_strategy="best"'
         yield Found("metric_for_best_model", why, 'metric_for_best_model="eval_loss"')
     if spec.eval_strategy == "no":
         why = 'save_strategy="best" saves after an evaluation, and there is none'
@@ -137,7 +137,7 @@ def schedule_has_what_it_needs(context: Context[TrainSpec]) -> Iterator[Found]:
             why = f'"{schedule}" needs {"only one of " if found else ""}{" or ".join(keys)}'
             yield Found("lr_scheduler_kwargs", why, f"lr_scheduler_kwargs={example}")
     if spec.lr_scheduler_type in _NEEDS_EVALUATION and spec.eval_strategy == "no":
-        why = f'"{spec.lr_scheduler_type}" follows the evaluation, and there is none'
+        why = f'"{spec.lr_scheduler_type}" depends on evaluation, and there is none'
         yield Found("lr_scheduler_type", why, 'eval_strategy="steps" with an evaluation set, or "cosine"')
 
 
@@ -203,7 +203,9 @@ def intervals_are_whole_steps(context: Context[TrainSpec]) -> Iterator[Found]:
             continue
         if steps <= 0:
             never = f'{name.split("_")[0]}_strategy="no" to switch it off' if name != "eval_steps" else "eval_steps=100"
-            yield Found(name, f"{steps:g} is no interval", f"{name}=1, or {never}" if name != "eval_steps" else never)
+            yield Found(
+                name, f"{steps:g} is not an interval", f"{name}=1, or {never}" if name != "eval_steps" else never
+            )
         elif steps > 1 and steps != int(steps):
             yield Found(
                 name, f"{steps:g} is neither a whole number of steps nor a share below 1", f"{name}={round(steps)}"
@@ -273,7 +275,7 @@ def something_is_trained(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     if spec.max_steps <= 0 and spec.num_train_epochs <= 0:
-        why = f"{spec.num_train_epochs:g} epochs train nothing"
+        why = f"nothing is trained in {spec.num_train_epochs:g} epochs"
         yield Found("num_train_epochs", why, "num_train_epochs=1, or max_steps=100")
 
 

@@ -45,9 +45,9 @@ def quantization_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found
     if spec.quantization is None:
         return
     if spec.lora is None:
-        yield Found("quantization", "quantized weights cannot be trained themselves", "lora=hft.LoRA() beside it")
+        yield Found("quantization", "quantized weights cannot be trained", "lora=hft.LoRA() beside it")
     if type(spec).METHOD.loads_models:
-        yield Found("quantization", f"{type(spec).METHOD.label} is not run on quantized weights", "leave it out")
+        yield Found("quantization", f"{type(spec).METHOD.label} does not train on quantized weights", "remove it")
 
 
 @rule("TUNE002")
@@ -79,11 +79,15 @@ def an_adapter_brings_its_configuration(context: Context[TrainSpec]) -> Iterator
     if lora is None:
         return
     if type(context.spec).METHOD.loads_models and lora.adapter is not None:
-        yield Found("lora.adapter", f"{type(context.spec).METHOD.label} starts from a model", "a merged model as model")
+        yield Found(
+            "lora.adapter",
+            f"{type(context.spec).METHOD.label} starts from a model, not from an adapter",
+            "model=... with the merged model",
+        )
     if lora.continues:
         for name in sorted(lora.model_fields_set - _OF_THE_ADAPTER):
-            why = "is fixed in the adapter that is trained on"
-            yield Found(f"lora.{name}", why, "leave it out, or merge_first=True for a new adapter")
+            why = "is fixed by the adapter that training continues"
+            yield Found(f"lora.{name}", why, "remove it, or merge_first=True for a new adapter")
     if lora.adapter is None:
         for name, given in (("merge_first", lora.merge_first), ("adapter_revision", lora.adapter_revision)):
             if given:
@@ -98,8 +102,8 @@ def a_merged_start_is_merged_at_the_end(context: Context[TrainSpec]) -> Iterator
         Asks for `output.merge_adapter=True` beside `lora.merge_first`, and refuses `quantization` there.
 
     Why:
-        The new adapter fits the merged weights, which nobody else has; loaded on the published model, it would give
-        another model without an error. And an adapter merged into quantized weights is rounded away in part.
+        The new adapter fits the merged weights, which are not published; loaded on the published model, it would give
+        another model without an error. And merging an adapter into quantized weights loses part of it to rounding.
 
     Example:
         ```python
@@ -120,10 +124,12 @@ def a_merged_start_is_merged_at_the_end(context: Context[TrainSpec]) -> Iterator
     if spec.lora is None or not spec.lora.merge_first:
         return
     if context.run.merges != "only":
-        why = "the new adapter alone would not fit the published model, into which the first was not merged"
+        why = "the new adapter would not fit the published model, which lacks the first adapter"
         yield Found("output.merge_adapter", why, "merge_adapter=True, or lora without merge_first")
     if spec.quantization is not None:
-        yield Found("quantization", "an adapter merged into quantized weights is rounded away in part", "leave it out")
+        yield Found(
+            "quantization", "merging an adapter into quantized weights loses part of it to rounding", "remove it"
+        )
 
 
 @rule("TUNE004")
@@ -152,9 +158,9 @@ def merging_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
     if not spec.output.merge_adapter:
         return
     if spec.lora is None:
-        yield Found("output.merge_adapter", "there is no adapter to merge", "lora=hft.LoRA(...), or leave it out")
+        yield Found("output.merge_adapter", "there is no adapter to merge", "lora=hft.LoRA(...), or remove it")
     if type(spec).METHOD.loads_models:
-        yield Found("output.merge_adapter", f"{type(spec).METHOD.label} saves its policy as it is", "leave it out")
+        yield Found("output.merge_adapter", f"{type(spec).METHOD.label} saves its policy without merging", "remove it")
     if context.run.merges == "only" and spec.output.hub_strategy not in (None, "end"):
         why = "adapters would be pushed into the merged model's repository while it trains"
         yield Found("output.hub_strategy", why, 'hub_strategy="end", or merge_adapter="both"')
@@ -191,16 +197,16 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     if "/" in wanted or (spec.model_init_kwargs or {}).get("use_kernels"):
         if not kernels:
             low, high = KERNELS
-            why = f"kernels from the Hub need kernels>={low},<{high}, and no such version is asked for"
-            fix = f'"sdpa", or leave it out; or extra_dependencies=["kernels>={low},<{high}"], once there is one'
+            why = f"kernels from the Hub need kernels>={low},<{high}, which extra_dependencies does not have"
+            fix = f'"sdpa", or remove it; or extra_dependencies=["kernels>={low},<{high}"], once there is one'
             yield Found("attn_implementation" if "/" in wanted else "model_init_kwargs", why, fix)
     elif spec.attn_implementation is not None and wanted not in ATTENTION and not spec.trust_remote_code:
         close = difflib.get_close_matches(wanted, ATTENTION, 1, 0.5)
-        why = f'transformers knows no attention "{wanted}"; it has {", ".join(ATTENTION)}'
+        why = f'transformers has no attention "{wanted}"; it has {", ".join(ATTENTION)}'
         yield Found("attn_implementation", why, f'"{close[0] if close else "sdpa"}"')
     # where the package is missing, transformers takes the kernel
     elif wanted.startswith("flash_attention") and not kernels and not any("flash-attn" in name for name in brought):
-        why = "flash-attn has no wheel for the pinned torch"
+        why = "flash-attn has no wheel for this version of torch"
         yield Found("attn_implementation", why, '"sdpa", which uses the same algorithm')
 
 
@@ -229,13 +235,11 @@ def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
     quantization, lora = context.spec.quantization, context.spec.lora
     if quantization is not None and quantization.bits == "8bit":
         for name in sorted(quantization.model_fields_set - {"bits"}):
-            yield Found(f"quantization.{name}", "is an option of 4 bits", 'bits="4bit", or leave it out')
+            yield Found(f"quantization.{name}", "is an option of 4-bit quantization only", 'bits="4bit", or remove it')
     if lora is None:
         return
     if lora.layers_pattern is not None and lora.layers_to_transform is None:
-        yield Found(
-            "lora.layers_pattern", "names the layers of layers_to_transform, which is not given", "leave it out"
-        )
+        yield Found("lora.layers_pattern", "needs layers_to_transform", "remove it")
     if lora.layers_to_transform is not None and isinstance(lora.target_modules, str):
         why = "needs target_modules as a list of names"
         yield Found("lora.layers_to_transform", why, 'target_modules=["q_proj", "v_proj"]')
@@ -277,10 +281,10 @@ def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Fou
         return
     why = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
     if precision.is_set:
-        fix = "leave out fp16" if flavor is None or flavor.bf16 else 'leave out fp16, and hardware="l4x1"'
+        fix = "remove fp16" if flavor is None or flavor.bf16 else 'remove fp16, and hardware="l4x1"'
         yield Found("fp16", why, fix)
     else:
-        other = f"; {flavor.gpu} has no other of 16 bits" if flavor else ""
+        other = f"; {flavor.gpu} has no bfloat16" if flavor else ""
         yield Found("quantization", why + other, 'hardware="l4x1", or another flavor with a newer GPU')
 
 
@@ -312,7 +316,7 @@ def adapters_are_for_their_task(context: Context[TrainSpec]) -> Iterator[Found]:
     task, wanted = need(known.task_type, f"the task of the adapter {spec.lora.adapter}"), type(spec).METHOD.lora_task
     if task != wanted:
         why = f"{spec.lora.adapter} is an adapter of the type {task}, and {type(spec).METHOD.label} trains {wanted}"
-        yield Found("lora.adapter", why, "merge it, and give the merged model as model")
+        yield Found("lora.adapter", why, "merge it, and set model to the merged model")
 
 
 # Methods whose weights transformers unpacks where the GPU or a package for them is lacking, or can train as they are.
@@ -350,5 +354,5 @@ def quantized_checkpoints_need_an_adapter(context: Context[TrainSpec]) -> Iterat
     if known.quantization is None:
         need(known.model_type, f"the config.json of {spec.model}")
     elif known.quantization not in _UNPACKED:
-        why = f"{spec.model} is quantized ({known.quantization}), and quantized weights cannot be trained themselves"
+        why = f"{spec.model} is quantized ({known.quantization}), and quantized weights cannot be trained"
         yield Found("model", why, "lora=hft.LoRA(), or the model that it was made from")

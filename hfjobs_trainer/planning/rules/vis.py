@@ -48,7 +48,7 @@ def images_are_seen(context: Context[TrainSpec]) -> Iterator[Found]:
     drop = "or drop them: dataset=hft.Dataset(..., keep_columns=[...])"
     if not context.spec.TRAINING.reads_images:
         label = type(context.spec).METHOD.label
-        yield Found("dataset", f"has images, which {label} does not read", f"another method, {drop}")
+        yield Found("dataset", f"has images, which {label} does not use", f"another method, {drop}")
     elif not need(context.facts.model.is_vision, f"whether {context.spec.model} is a vision model"):
         why = f"is a text model, and {context.spec.dataset.id} has images"
         yield Found("model", why, f"a vision model, {drop}")
@@ -78,7 +78,7 @@ def images_are_not_packed(context: Context[SFT]) -> Iterator[Found]:
     joins = [name for name, given in (("packing", spec.packing), ("padding_free", spec.padding_free)) if given]
     if joins and _need_images(context):
         for name in joins:
-            yield Found(name, "rows with images cannot be joined", "leave it out")
+            yield Found(name, "rows with images cannot be joined", "remove it")
 
 
 @rule("VIS003", methods=["sft", "dpo", "kto"], severity="warning")
@@ -143,4 +143,4 @@ def options_allow_images(context: Context[SFT | DPO | KTO]) -> Iterator[Found]:
         yield Found("truncation_mode", "would cut off the image at the start of a row", "max_length=None")
     if ahead:
         why = "images are processed batch by batch, never ahead"
-        yield Found("precompute_ref_log_probs", why, "leave it out")
+        yield Found("precompute_ref_log_probs", why, "remove it")

@@ -80,7 +80,7 @@ def no_eight_bits_beside_vllm(context: Context[Generating]) -> Iterator[Found]:
     quantization = context.spec.quantization
     vllm = context.run.vllm
     if vllm is not None and vllm.colocated and quantization is not None and quantization.bits == "8bit":
-        why = "vLLM in the training processes can quantize to 4 bits, not to 8"
+        why = "vLLM in colocate mode quantizes to 4 bits, not to 8"
         yield Found("quantization", why, 'quantization="4bit", or vllm_mode="server"')
 
 
@@ -142,7 +142,7 @@ def server_has_gpus_of_its_own(context: Context[Generating]) -> Iterator[Found]:
         flavor, asked = need(context.flavor, "the flavor, for its number of GPUs"), spec.vllm_tensor_parallel_size
         if flavor.num_gpus < asked:
             why = f"the server has a node of its own with {flavor.num_gpus} of the {asked} GPUs that it is given"
-            yield Found("vllm_tensor_parallel_size", why, "leave it out: all GPUs of that node serve")
+            yield Found("vllm_tensor_parallel_size", why, "remove it: all GPUs of that node serve")
     if not taken:
         return
     flavor = need(context.flavor, "the flavor, for its number of GPUs")
@@ -192,7 +192,7 @@ def vllm_holds_the_model(context: Context[Generating]) -> Iterator[Found]:
     if beside:
         gpus = context.argument("vllm_tensor_parallel_size", spec.vllm_tensor_parallel_size)
         why = weights_shortage(run, flavor, gpus, vllm.share)
-        path, instead = "vllm_gpu_memory_utilization", "leave it out: the planner knows what training leaves"
+        path, instead = "vllm_gpu_memory_utilization", "remove it: the planner knows what training leaves"
     else:
         why = server_shortage(run, context.machine)
         path, instead = "vllm_tensor_parallel_size", "more of them, or hardware with larger GPUs"
@@ -223,8 +223,8 @@ def revision_reaches_vllm(context: Context[Generating]) -> Iterator[Found]:
     """
     vllm = context.run.vllm
     if vllm is not None and vllm.colocated and context.spec.model_revision is not None:
-        why = "does not reach a vLLM in the training processes, which reads the default branch"
-        yield Found("model_revision", why, 'vllm_mode="server", or a repository whose default branch it is')
+        why = "is ignored by vLLM in colocate mode, which reads the default branch"
+        yield Found("model_revision", why, 'vllm_mode="server", or a repository with it as the default branch')
 
 
 @rule("VLLM006", methods=METHODS)
@@ -248,4 +248,4 @@ def vllm_needs_a_gpu(context: Context[Generating]) -> Iterator[Found]:
         ```
     """
     if context.run.vllm is not None and context.spec.use_cpu:
-        yield Found("use_vllm", "vLLM needs a GPU, and use_cpu=True leaves it alone", "leave out one of them")
+        yield Found("use_vllm", "vLLM needs a GPU, and use_cpu=True does not use it", "remove one of them")

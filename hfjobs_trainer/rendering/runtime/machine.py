@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hfjobs_trainer.rendering.runtime.events import report
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """What this machine offers to each process of the run."""
 
     device: str  # "cuda", "mps" or "cpu"

@@ -89,7 +89,7 @@ def exo_needs_smoothing(context: Context[DPO]) -> Iterator[Found]:
         ```
     """
     if "exo_pair" in context.spec.loss_type and context.spec.label_smoothing == 0:
-        yield Found("label_smoothing", 'the loss "exo_pair" needs it above 0', "label_smoothing=1e-3")
+        yield Found("label_smoothing", 'must be above 0 for the loss "exo_pair"', "label_smoothing=1e-3")
 
 
 @rule("DPO002", methods=["dpo"])
@@ -170,7 +170,7 @@ def weighting_needs_pairs(context: Context[DPO]) -> Iterator[Found]:
     sorting = [loss for loss in context.spec.loss_type if loss in _SORTING]
     if context.spec.use_weighting and sorting:
         why = f'the loss "{sorting[0]}" sorts the answers, so weights would meet other pairs'
-        yield Found("use_weighting", why, 'leave it out, or loss_type="sigmoid"')
+        yield Found("use_weighting", why, 'remove it, or loss_type="sigmoid"')
 
 
 @rule("DPO007", methods=["dpo"], severity="warning")
@@ -194,4 +194,4 @@ def padding_free_is_ignored(context: Context[DPO]) -> Iterator[Found]:
         ```
     """
     if context.spec.padding_free:
-        yield Found("padding_free", "is ignored by the DPO trainer of the pinned TRL", "leave it out")
+        yield Found("padding_free", "is ignored by DPOTrainer (TRL 1.16)", "remove it")

@@ -91,7 +91,7 @@ def neighbours_are_compared(context: Context[KTO]) -> Iterator[Found]:
         yield Found("per_device_train_batch_size", why, "per_device_train_batch_size=2")
     if spec.train_sampling_strategy != "sequential":
         why = "rows are paired with their neighbours before training starts"
-        yield Found("train_sampling_strategy", why, "leave it out: the script shuffles the rows itself")
+        yield Found("train_sampling_strategy", why, "remove it: the script shuffles the rows itself")
 
 
 @rule("KTO002", methods=["kto"])
@@ -117,5 +117,5 @@ def streamed_rows_have_labels(context: Context[KTO]) -> Iterator[Found]:
     """
     for data in training_inputs(context.spec, context.facts):
         if data.dataset.streaming and {"chosen", "rejected"} <= set(need_columns(data)):
-            why = "pairs cannot be made single answers and mixed as they stream"
-            yield Found(f"{data.path}.streaming", why, "leave it out")
+            why = "streamed pairs cannot be split into single answers and shuffled"
+            yield Found(f"{data.path}.streaming", why, "remove it")

@@ -174,11 +174,11 @@ def trainer_can_do_it(context: Context[PPO]) -> Iterator[Found]:
         ("eval_on_start", spec.eval_on_start),
     ):
         if given:
-            yield Found(name, "PPOTrainer has a loop of its own, which ignores it", "leave it out")
+            yield Found(name, "PPOTrainer's own training loop ignores it", "remove it")
     if spec.save_strategy == "best":
-        yield Found("save_strategy", "PPOTrainer compares no checkpoints", 'save_strategy="steps"')
+        yield Found("save_strategy", "PPOTrainer does not compare checkpoints", 'save_strategy="steps"')
     if spec.dataset.streaming:
-        yield Found("dataset.streaming", "PPOTrainer needs to know the number of rows", "leave it out")
+        yield Found("dataset.streaming", "PPOTrainer needs to know the number of rows", "remove it")
 
 
 @rule("PPO003", stage="run", methods=["ppo"])
@@ -186,7 +186,7 @@ def batch_divides_into_minibatches(context: Context[PPO]) -> Iterator[Found]:
     """The batch of a GPU divides into minibatches.
 
     What it does:
-        Refuses a per-device batch x accumulation that is no multiple of `num_mini_batches`, and, with
+        Refuses a per-device batch x accumulation that is not a multiple of `num_mini_batches`, and, with
         `whiten_rewards`, minibatches of fewer than 8 answers.
 
     Why:
@@ -266,7 +266,7 @@ def one_token_ends_an_answer(context: Context[PPO]) -> Iterator[Found]:
         ```
     """
     if context.spec.stop_token is not None and context.spec.stop_token_id is not None:
-        yield Found("stop_token_id", "stop_token is given as well", "leave out one of them")
+        yield Found("stop_token_id", "stop_token is also given", "remove one of them")
 
 
 @rule("PPO006", methods=["ppo"])
@@ -291,7 +291,7 @@ def options_are_keywords(context: Context[PPO]) -> Iterator[Found]:
     """
     for name in context.spec.model_init_kwargs or {}:
         if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
-            yield Found("model_init_kwargs", f"{name!r:.60} is no name of an argument", "a name of from_pretrained's")
+            yield Found("model_init_kwargs", f"{name!r:.60} is not an argument name", "a name of from_pretrained's")
 
 
 def _batch(context: Context[PPO]) -> int:

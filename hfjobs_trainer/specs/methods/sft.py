@@ -120,7 +120,8 @@ def assistant_loss_needs_conversations(context: Context[SFT]) -> Iterator[Found]
         Refuses `assistant_only_loss=True` where the dataset has no `messages`, `conversations` or `prompt` with
         `completion`.
 
-    Why: In plain text the assistant's part is unknown; TRL refuses it after loading the model.
+    Why:
+        In plain text the assistant's part cannot be told apart; TRL refuses it once the model is loaded.
 
     Example:
         ```python
@@ -138,7 +139,7 @@ def assistant_loss_needs_conversations(context: Context[SFT]) -> Iterator[Found]
         columns = set(need_columns(data))
         if not columns & {"messages", "conversations"} and not {"prompt", "completion"} <= columns:
             why = f"{data.id} has no conversations: its columns are {', '.join(need_columns(data))}"
-            yield Found("assistant_only_loss", why, "a dataset with messages, or leave it out")
+            yield Found("assistant_only_loss", why, "a dataset with messages, or remove it")
 
 
 @rule("SFT004", methods=["sft"])
@@ -202,7 +203,7 @@ def completion_loss_needs_completions(context: Context[SFT]) -> Iterator[Found]:
         columns = set(need_columns(data))
         if not {"prompt", "completion"} <= columns:
             talks = columns & {"messages", "conversations"}
-            fix = "assistant_only_loss=True" if talks else "leave it out"
+            fix = "assistant_only_loss=True" if talks else "remove it"
             yield Found("completion_only_loss", f"is ignored: {data.id} has no prompt and completion", fix)
 
 
@@ -232,7 +233,7 @@ def selective_checkpointing_is_on(context: Context[SFT]) -> Iterator[Found]:
     if not isinstance(options, dict) or not options.get("selective"):
         return
     if not spec.gradient_checkpointing:
-        yield Found("gradient_checkpointing", "selective checkpointing needs it", "leave it out")
+        yield Found("gradient_checkpointing", "selective checkpointing needs it", "remove it")
     if options.get("use_reentrant"):
         why = "selective checkpointing cannot be re-entrant"
         yield Found("gradient_checkpointing_kwargs", why, 'gradient_checkpointing_kwargs={"selective": True}')

@@ -19,7 +19,7 @@ def main() -> None:
     started = time.time()
     model, folder = sys.argv[1:3]
     machine = find_machine()
-    report("start", method="sft", model="tiny", **vars(machine))
+    report("start", method="sft", model="tiny", **machine._asdict())
 
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer

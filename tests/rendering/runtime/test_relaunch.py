@@ -141,6 +141,7 @@ def test_models_are_fetched_before_the_processes_start(
     assert "me/model was not downloaded ahead: OSError('no network')" in capsys.readouterr().out
 
 
+@pytest.mark.torch
 def test_a_single_process_fetches_for_itself(launched: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HFT_NUM_PROCESSES", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")

@@ -67,7 +67,7 @@ def _keep(data: DataInput, formats: Sequence[Sequence[str]]) -> str:
 def _rename(data: DataInput, columns: Sequence[str], formats: Sequence[Sequence[str]]) -> str:
     mappings = [mapping for names in formats if (mapping := mapping_for(names, columns))]
     if not mappings:
-        return "another dataset, or one whose columns you have built"
+        return "another dataset, or one with these columns"
     # the one that uses most of what is there
     mapping = max(mappings, key=len)
     originals = {renamed: name for name, renamed in data.dataset.columns.items()}
@@ -148,7 +148,7 @@ def _renamed_columns(data: DataInput) -> Iterator[Found]:
     mapping, path, columns = data.dataset.columns, f"{data.path}.columns", data.facts.columns
     twice = sorted({name for name in mapping.values() if list(mapping.values()).count(name) > 1})
     if twice:
-        yield Found(path, f"two columns would be called {twice[0]}", "give each column a name of its own")
+        yield Found(path, f"two columns would be named {twice[0]}", "give each column a name of its own")
     if columns is None:
         return
     kept = data.dataset.keep_columns

@@ -50,7 +50,7 @@ def one_evaluation_set(context: Context[TrainSpec]) -> Iterator[Found]:
         Refuses `eval_dataset` together with `eval_fraction`.
 
     Why:
-        Only one set can be evaluated on, and nobody can tell which of the two is meant.
+        Only one set can be evaluated on, and it is unclear which of the two is meant.
 
     Example:
         ```python
@@ -63,7 +63,7 @@ def one_evaluation_set(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     if context.spec.eval_dataset is not None and context.spec.eval_fraction is not None:
-        yield Found("eval_fraction", "eval_dataset is given as well", "leave out one of eval_fraction and eval_dataset")
+        yield Found("eval_fraction", "eval_dataset is also given", "remove one of eval_fraction and eval_dataset")
 
 
 @rule("DATA003", severity="warning")
@@ -92,7 +92,7 @@ def evaluation_on_other_rows(context: Context[TrainSpec]) -> Iterator[Found]:
     in_full = "[" not in trained.split and trained.num_samples is None
     shared = set(split_names(trained.split)) & set(split_names(evaluated.split))
     if trained.split == evaluated.split or (in_full and shared):
-        yield Found("eval_dataset", "these rows are trained on as well", "eval_fraction=0.1, or another split")
+        yield Found("eval_dataset", "the model is trained on these rows", "eval_fraction=0.1, or another split")
 
 
 def _identity(dataset: Dataset) -> tuple[str, str | None, str | None]:
@@ -125,7 +125,7 @@ def local_files_exist(context: Context[TrainSpec]) -> Iterator[Found]:
     local = [item for item in inputs(context.spec, context.facts) if item.is_local]
     for item in local:
         if item.exists is False:
-            yield Found(item.id_path, f"there is no {item.id} on this machine", "check the path")
+            yield Found(item.id_path, f"{item.id} does not exist on this machine", "check the path")
     for item in local:
         need(item.exists, f"whether {item.id} exists")
 
@@ -152,7 +152,11 @@ def streaming_needs_max_steps(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     if context.spec.dataset.streaming and context.spec.max_steps <= 0:
-        yield Found("max_steps", "a streamed dataset has no length: say how many steps to train", "max_steps=1000")
+        yield Found(
+            "max_steps",
+            "the length of a streamed dataset is unknown, so the number of steps is required",
+            "max_steps=1000",
+        )
 
 
 @rule("DATA008")
@@ -212,13 +216,13 @@ def options_fit_the_source(context: Context[TrainSpec]) -> Iterator[Found]:
 def _options_of_a_path(path: str, dataset: Dataset) -> Iterator[Found]:
     for name, given in (("config", dataset.config), ("revision", dataset.revision)):
         if given is not None:
-            yield Found(f"{path}.{name}", "only datasets on the Hub have one", f"leave out {name}")
+            yield Found(f"{path}.{name}", "only datasets on the Hub have one", f"remove {name}")
     for name, given in (("data_dir", dataset.data_dir), ("data_files", dataset.data_files)):
         if given is not None:
-            yield Found(f"{path}.{name}", f"{dataset.id} is a local path", "name the file itself as id")
+            yield Found(f"{path}.{name}", f"{dataset.id} is a local path", "set id to the path of the file")
     if data_suffix(dataset.id) is None:
         if dataset.streaming:
-            yield Found(f"{path}.streaming", "a saved folder is loaded whole", "leave out streaming")
+            yield Found(f"{path}.streaming", "a saved folder is loaded whole", "remove streaming")
         if "[" in dataset.split or "+" in dataset.split:
             why = f'a saved folder gives whole splits by name, not "{dataset.split}"'
             name = next(iter(split_names(dataset.split)), "train")
@@ -293,7 +297,7 @@ def there_are_rows(context: Context[TrainSpec]) -> Iterator[Found]:
         rows = min(rows, spec.dataset.num_samples)
     held = math.ceil(spec.eval_fraction * rows)
     if held >= rows:
-        why = f"holds out {held} of {rows} row{'s' if rows > 1 else ''}, which leaves none to train on"
+        why = f"holds out {held} of {rows} row{'s' if rows > 1 else ''}, which leaves none for training"
         fix = f"eval_fraction={math.floor(100 * (rows - 1) / rows) / 100:g} or less, or " if rows > 1 else ""
         yield Found("eval_fraction", why, f"{fix}eval_dataset=...")
 

@@ -27,11 +27,11 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         Warns where more than 5% of the rows are longer than `max_length` tokens, by a sample of the training dataset:
         up to 512 rows of a local one, up to 100 of one on the Hub, counted with the model's own tokenizer where the
         package `tokenizers` is installed. Rows that are counted in characters pass only if they are so short that no
-        language could make them too long. Datasets with images are left alone: their text tells little.
+        language could make them too long. Datasets with images are passed over: their text says little.
 
     Why:
         TRL cuts off the end of a longer row in silence, and with it the end of the answer, so that the model learns to
-        stop nowhere; `Reward` leaves such rows out altogether. The default is 1024.
+        stop nowhere; `Reward` drops such rows altogether. The default is 1024.
 
     Example:
         ```python
@@ -56,7 +56,7 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
     known = need(lengths, f"how many tokens the rows of {data.id} have")
     share = share_above(known, limit)
     if known.unit == "tokens" and share > _TOLERATED:
-        fate = "are left out" if training.drops_long_rows else "lose their end"
+        fate = "are dropped" if training.drops_long_rows else "are truncated"
         longest = _STEP * math.ceil(known.p95 / _STEP)
         why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and {fate}"
-        yield Found("max_length", why, f"max_length={longest}, which 95% of them fit in, if memory allows")
+        yield Found("max_length", why, f"max_length={longest}, which is enough for 95% of them, if memory allows")

@@ -21,7 +21,7 @@ def generation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
 
     What it does:
         Refuses a per-device batch x GPUs x accumulation (or `steps_per_generation`, or `generation_batch_size`) that
-        is no multiple of `num_generations`.
+        is not a multiple of `num_generations`.
 
     Why:
         The answers to one prompt are compared with each other, so all of them are needed at once. Whether the numbers
@@ -44,16 +44,16 @@ def generation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
     if spec.generation_batch_size is not None:
         if spec.generation_batch_size % (per_device * gpus):
             _need_gpus(context)
-            why = f"{spec.generation_batch_size} is no multiple of {per_device} per device on {machine}"
+            why = f"{spec.generation_batch_size} is not a multiple of {per_device} per device on {machine}"
             yield Found("generation_batch_size", why, f"generation_batch_size={per_device * gpus}")
         if spec.generation_batch_size % wanted:
-            why = f"{wanted} answers to each prompt do not divide generation_batch_size={spec.generation_batch_size}"
+            why = f"{wanted} answers per prompt do not divide generation_batch_size={spec.generation_batch_size}"
             yield Found("num_generations", why, _divisor(spec.generation_batch_size, wanted))
         return
     batch = per_device * gpus * steps
     if batch % wanted:
         _need_gpus(context)
-        why = f"{wanted} answers to each prompt do not divide the {batch} generated at once: {per_device} per device"
+        why = f"{wanted} answers per prompt do not divide the {batch} generated at once: {per_device} per device"
         larger = next(size for size in range(per_device, per_device + wanted) if size * gpus * steps % wanted == 0)
         fix = f"{_divisor(batch, wanted)}, or per_device_train_batch_size={larger}".removeprefix(", or ")
         yield Found("num_generations", f"{why} x {machine} x {steps} step{'s' if steps > 1 else ''}", fix)
@@ -86,7 +86,7 @@ def evaluation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
     """The evaluation batch holds whole groups of answers.
 
     What it does:
-        With evaluation, refuses a `per_device_eval_batch_size` x GPUs that is no multiple of `num_generations_eval`,
+        With evaluation, refuses a `per_device_eval_batch_size` x GPUs that is not a multiple of `num_generations_eval`,
         or of `num_generations` where that is not given.
 
     Why:
@@ -115,7 +115,7 @@ def evaluation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
     if per_device * gpus % wanted:
         _need_gpus(context)
         machine = f"{gpus} GPU{'s' if gpus > 1 else ''}"
-        why = f"{per_device} per device on {machine} is no multiple of {wanted} answers to each prompt"
+        why = f"{per_device} per device on {machine} is not a multiple of {wanted} answers per prompt"
         larger = next(size for size in range(per_device, per_device + wanted) if size * gpus % wanted == 0)
         yield Found("per_device_eval_batch_size", why, f"per_device_eval_batch_size={larger}")
 
@@ -146,8 +146,8 @@ def generation_batch_is_fixed(context: Context[GRPO | RLOO]) -> Iterator[Found]:
         why = "a smaller batch would no longer hold whole groups of answers"
         yield Found("auto_find_batch_size", why, "a smaller per_device_train_batch_size")
     if spec.generation_batch_size is not None and spec.steps_per_generation is not None:
-        why = "follows from generation_batch_size, which is given as well"
-        yield Found("steps_per_generation", why, "leave out one of them")
+        why = "follows from generation_batch_size, which is also given"
+        yield Found("steps_per_generation", why, "remove one of them")
 
 
 @rule("GRPO004", methods=GROUPED)
@@ -175,10 +175,10 @@ def synced_reference_exists(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     if not spec.sync_ref_model:
         return
     if spec.beta == 0:
-        yield Found("sync_ref_model", "with beta=0 there is no reference model", "leave it out, or beta=0.04")
+        yield Found("sync_ref_model", "with beta=0 there is no reference model", "remove it, or beta=0.04")
     if spec.lora is not None:
         why = "with lora there is no reference model of its own to follow the policy"
-        yield Found("sync_ref_model", why, "leave out sync_ref_model, or lora")
+        yield Found("sync_ref_model", why, "remove sync_ref_model, or lora")
 
 
 @rule("GRPO008", stage="run", methods=GROUPED)
@@ -219,6 +219,8 @@ def prompts_fill_a_generation_batch(context: Context[GRPO | RLOO]) -> Iterator[F
     answers = spec.generation_batch_size or per_device * context.num_gpus * steps
     needed = answers // spec.num_generations
     if rows < needed:
-        why = f"{rows} prompts are left to train on, and {needed} are answered at once: {answers} answers, "
-        why += f"{spec.num_generations} to each"
+        why = (
+            f"{rows} prompts are left to train on, fewer than the {needed} of one generation batch: {answers} answers, "
+        )
+        why += f"{spec.num_generations} per prompt"
         yield Found("dataset", why, "more rows, or a smaller per_device_train_batch_size")

@@ -92,16 +92,16 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     for path, function in _code(context.spec):
         name = function.name
         if name in seen:
-            yield Found(path, f"two functions are called {name}", "give each a name of its own")
+            yield Found(path, f"two functions are named {name}", "give each a name of its own")
         elif name in taken or name in rewards:
             other = f"{name}_reward"
-            yield Found(path, f"the script has a {name} of its own", f"another name, such as {other}")
+            yield Found(path, f"the script defines {name} itself", f"another name, such as {other}")
         seen.add(name)
         for line in function.imports:
             for bound, origin in imported_by(line):
                 if bound in taken.top and origin not in taken.imported:
-                    why = f"{name} needs `{line}`, and the script has a {bound} of its own"
+                    why = f"{name} needs `{line}`, and the script defines {bound} itself"
                     yield Found(path, why, f"import it inside {name}")
                 elif bound in names or imported.setdefault(bound, origin) != origin:
-                    why = f"{name} needs `{line}`, and another reward means something else by {bound}"
+                    why = f"{name} needs `{line}`, and another reward uses {bound} for something else"
                     yield Found(path, why, f"import it inside {name}")

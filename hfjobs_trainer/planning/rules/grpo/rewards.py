@@ -91,7 +91,7 @@ def reward_takes_any_keyword(context: Context[RewardedSpec]) -> Iterator[Found]:
         positional = _arguments(function).posonlyargs
         if positional:
             why = f"{function.name} takes {positional[0].arg} by position only, and TRL passes it by name"
-            yield Found("reward_funcs", why, "leave out the / in its signature")
+            yield Found("reward_funcs", why, "remove the / from its signature")
 
 
 def _arguments(function: RewardFunction) -> ast.arguments:
@@ -213,7 +213,7 @@ def rewards_see_their_columns(context: Context[GRPO | RLOO | OnlineDPO]) -> Iter
     """
     if context.spec.remove_unused_columns:
         why = "would drop the columns that the rewards are given"
-        yield Found("remove_unused_columns", why, "leave it out")
+        yield Found("remove_unused_columns", why, "remove it")
 
 
 @rule("GRPO007", methods=REWARDED)
