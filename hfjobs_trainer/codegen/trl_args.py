@@ -157,7 +157,7 @@ def arguments_of(method: str) -> dict[str, Argument]:
     config, fields = config_class(method), fields_of(method)
     named = tables.left_out(method) | tables.TYPES.get(method, {}).keys()
     if gone := sorted(named - fields.keys()):
-        raise HFTError(f"{config.__name__} has no {', '.join(gone)}  anymore: see hfjobs_trainer/codegen/trl_tables.py")
+        raise HFTError(f"{config.__name__} has no {', '.join(gone)} anymore: see hfjobs_trainer/codegen/trl_tables.py")
     hints = get_type_hints(config)
     arguments: dict[str, Argument] = {}
     for name, field in fields.items():
@@ -226,7 +226,7 @@ def generate() -> dict[str, str]:
     methods |= {method: config.arguments for method, config in others_pinned.items()}
     known = {name for arguments in methods.values() for name in arguments}
     if gone := sorted((tables.LIMITS.keys() | tables.DOCS.keys() | tables.TYPES["*"].keys()) - known):
-        raise HFTError(f"no TRL config has {', '.join(gone)}  anymore: see hfjobs_trainer/codegen/trl_tables.py")
+        raise HFTError(f"no TRL config has {', '.join(gone)} anymore: see hfjobs_trainer/codegen/trl_tables.py")
     files = {"__init__": header + '"""Arguments of TRL\'s configs: generated from the pinned TRL."""\n'}
     doc = "Arguments that every TRL config has, with the same type and default."
     files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums(), pins().packages["trl"])

@@ -80,7 +80,7 @@ def test_a_plan_as_text() -> None:
           dtype                       = bfloat16  (the base model is frozen: half the memory at no loss)
           hardware.strategy           = ddp  (each GPU holds a copy of the model)
           ddp_timeout                 = 7200  (seconds that processes wait for another to load, tokenize or save)
-          per_device_train_batch_size = 8  (the largest up to TRL's 8 that divides the global batch)
+          per_device_train_batch_size = 8  (the largest up to TRL's default of 8 that divides the global batch)
           gradient_accumulation_steps = 2  (32 sequences per optimizer step, 8 at a time on 2 GPUs)
           optim                       = adamw_torch_fused  (TRL's default: one kernel updates all parameters)
           output.hub_model_id         = me/Qwen2.5-0.5B-SFT  (namespace and name of output_dir)
