@@ -26,13 +26,13 @@ BackendLike: TypeAlias = "Backend | BackendName | None"
 
 @dataclass(frozen=True)
 class Client:
-    """Everything the package does, for one backend and one account; the functions of the package are a default one's.
+    """The functions of the package for one backend and one account; ``hft.plan`` and the rest are a default client's.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine), or a ``Backend`` of your own. A
-            ``HubBackend`` brings its own token, namespace and endpoint: plans are made as the one who submits them.
-        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved:
-            a client or job that was pickled takes the default.
+            ``HubBackend`` has its own token, namespace and endpoint, which are then used for planning too.
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown and never
+            pickled: an unpickled client or job uses the default.
         namespace: User or organization that runs and pays; default: the token's owner.
         endpoint: URL of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
     """
@@ -55,7 +55,7 @@ class Client:
     def gather(
         self, spec: TrainSpec | Script | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
     ) -> Facts:
-        """Read what a plan needs to know about model, dataset, hardware and account; what stays unknown is ``None``.
+        """Read the facts about model, dataset, hardware and account; what is unavailable is ``None``.
 
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec.
@@ -70,7 +70,10 @@ class Client:
         offline: bool = False,
         backend: str | None = None,
     ) -> Report:
-        """Find every problem of a spec, or of a mapping that carries ``method``; problems are returned, not raised."""
+        """Report every problem of a spec, or of a mapping with the key ``method``. Never raises for a wrong spec.
+
+        The arguments are those of ``plan``. The report also lists the rules that could not be checked.
+        """
         from hfjobs_trainer.planning.assemble import draft
         from hfjobs_trainer.planning.script import check_script
         from hfjobs_trainer.problems import Report
@@ -97,19 +100,20 @@ class Client:
         backend: str | None = None,
         simulate: bool = False,
     ) -> Plan:
-        """Work out everything that ``submit`` would send, and send nothing.
+        """Plan a run: what ``submit`` would send, with each decision and its reason. Nothing is submitted.
 
         Args:
-            spec: A spec, or a mapping that carries ``method``.
-            facts: What is known; default: gathered now.
-            offline: Do not ask the Hub; what depends on its answers is then unchecked.
+            spec: A spec, or a mapping with the key ``method``.
+            facts: Facts about model, dataset, hardware and account; default: gathered now.
+            offline: Do not contact the Hub; rules that need its answers are then listed as unchecked.
             backend: ``"hub"`` or ``"local"``; default: the client's.
             simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
-                process of its own: some seconds, without weights or GPU. Needs ``pip install "hfjobs-trainer[local]"``.
+                separate process. Takes some seconds and needs neither weights nor a GPU. Requires
+                ``pip install "hfjobs-trainer[local]"``.
 
         Raises:
-            SpecError: The script itself would be wrong. What only stops a remote run is in ``plan.problems``.
-            HFTError: ``simulate``, and the libraries for it are not installed.
+            SpecError: The script itself would be wrong. Problems of a run on Jobs alone are in ``plan.problems``.
+            HFTError: The libraries for ``simulate`` are not installed.
         """
         from hfjobs_trainer.planning.assemble import assemble
         from hfjobs_trainer.planning.script import assemble_script
@@ -134,7 +138,7 @@ class Client:
         offline: bool = False,
         backend: str | None = None,
     ) -> str:
-        """The script that would run: ``plan(spec).script``.
+        """Render the script that would run: ``plan(spec).script``.
 
         Raises:
             SpecError: As for ``plan``.
@@ -149,10 +153,10 @@ class Client:
         offline: bool = False,
         backend: str | None = None,
     ) -> FlavorChoice:
-        """The flavor of Hugging Face Jobs on which the run is expected to cost least, and why not the others.
+        """Choose the flavor on which the run is expected to cost least, with the reason against each other flavor.
 
-        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. Where the run's duration is
-        unknown, it is the flavor with the lowest hourly price on which the run fits.
+        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. If the duration cannot be estimated,
+        it is the flavor with the lowest price per hour on which the run fits.
 
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec.
@@ -172,12 +176,12 @@ class Client:
     def compare_flavors(
         self, spec: TrainSpec | Mapping[str, Any], *, facts: Facts | None = None, offline: bool = False
     ) -> FlavorComparison:
-        """The run on every flavor: whether it fits, its memory, the batch that fits, hours and dollars.
+        """Estimate the run on every flavor: whether it fits, memory, batch size, hours and dollars.
 
         Args:
-            spec: A spec, or a mapping that carries ``method``; the flavor that it names does not matter.
-            facts: What is known; default: gathered now.
-            offline: Do not ask the Hub; prices are then those of the dated snapshot.
+            spec: A spec, or a mapping with the key ``method``; the flavor that it names is ignored.
+            facts: Facts about model, dataset, hardware and account; default: gathered now.
+            offline: Do not contact the Hub; prices are then those of the dated snapshot.
 
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
@@ -199,19 +203,19 @@ class Client:
         facts: Facts | None = None,
         offline: bool = False,
     ) -> Estimate:
-        """What the run needs: memory, time and, on Hugging Face Jobs, dollars.
+        """Estimate the memory, the time and, on Hugging Face Jobs, the dollars that a run needs.
 
         Args:
-            spec: A spec, or a mapping that carries ``method``.
-            gpu: A GPU that you have, such as ``"RTX 4090"``, ``"A100-40"`` or ``"2x H100"``; default: the flavor that
-                the spec names, or the one that would be chosen.
-            num_gpus: How many of that GPU a machine has; default: the count in ``gpu``, else 1.
-            facts: What is known; default: gathered now.
-            offline: Do not ask the Hub.
+            spec: A spec, or a mapping with the key ``method``.
+            gpu: A GPU of your own, such as ``"RTX 4090"``, ``"A100-40"`` or ``"2x H100"``; default: the flavor that the
+                spec names, else the one that would be chosen.
+            num_gpus: Number of these GPUs; default: the count in ``gpu``, else 1.
+            facts: Facts about model, dataset, hardware and account; default: gathered now.
+            offline: Do not contact the Hub.
 
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
-            ValueError: ``gpu`` is unknown, and the message suggests others; or ``num_gpus`` contradicts the count in
+            ValueError: ``gpu`` is unknown (the message suggests known names), or ``num_gpus`` contradicts the count in
                 ``gpu``.
         """
         from hfjobs_trainer.planning.assemble import draft
@@ -228,7 +232,7 @@ class Client:
         """Print the table of flavors (GPU, memory, disk, price) and return it; prices are live if the Hub answers.
 
         Args:
-            offline: Do not ask the Hub; the prices are then those of the dated snapshot.
+            offline: Do not contact the Hub; prices are then those of the dated snapshot.
         """
         from hfjobs_trainer.gathering import gather_hardware
         from hfjobs_trainer.planning.hardware.catalogue import snapshot
@@ -247,18 +251,19 @@ class Client:
         backend: BackendLike = None,
         dry_run: bool = False,
     ) -> Job | Plan:
-        """Start a run, exactly as its plan says.
+        """Submit a run, exactly as planned. On Hugging Face Jobs this costs money.
 
         Args:
-            what: A plan, a spec, or a mapping that carries ``method``.
-            backend: Where to run; default: where the plan was made for, else the client's.
-            dry_run: Return the plan and send nothing.
+            what: A plan, a spec, or a mapping with the key ``method``.
+            backend: Where to run; default: the backend of the plan, else the client's.
+            dry_run: Return the plan and submit nothing.
 
         Raises:
-            SpecError: The run would fail; lists every reason.
-            BudgetExceeded: It is expected to cost more than ``max_usd``; lists the other problems as well.
-            AuthError, QuotaError: The Hub refused.
-            HubUnavailable: The Hub could not be reached, or did not answer a question that the plan depends on.
+            SpecError: The run would fail; ``.problems`` has all reasons.
+            BudgetExceeded: The run is expected to cost more than ``max_usd``; ``.problems`` has any other reasons too.
+            AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
+            HubUnavailable: The Hub could not be reached, or did not answer for a fact that must be known before money
+                is spent.
             ValueError: There is no backend of this name.
         """
         from hfjobs_trainer.planning.plan import Plan
@@ -271,7 +276,7 @@ class Client:
             chosen = what.backend
         running = self._open(chosen)
         traits = traits_at(running)
-        # paths and problems differ from place to place, so a plan for another one is made anew
+        # paths and problems differ between backends, so a plan for another one is made again
         plan = what if isinstance(what, Plan) and what.backend == traits.name else None
         if plan is None:
             plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
@@ -290,14 +295,12 @@ class Client:
     def jobs(
         self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None
     ) -> list[Job]:
-        """Runs that this package has submitted, newest first, found by their labels.
-
-        They are those of this client's ``namespace``; without one, of the token's owner.
+        """List the runs submitted by this package in the client's namespace (or the token owner's), newest first.
 
         Args:
             group: Only those of this tracking group.
             method: Only those of this training method.
-            labels: Only those that carry these labels.
+            labels: Only those with these labels.
         """
         from hfjobs_trainer.planning.names import slug
         from hfjobs_trainer.running.job import Job
@@ -311,7 +314,7 @@ class Client:
         return [Job(record, backend) for record in backend.list(wanted)]
 
     def job(self, job_id: str) -> Job:
-        """Find a job of this client's backend again: ``Job.from_id`` with its token and endpoint.
+        """Find a job by its id, with this client's backend, token and endpoint.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
@@ -325,7 +328,7 @@ class Client:
         return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run)
 
     def _account(self) -> tuple[str | None, str | None, str | None]:
-        """Token, endpoint and namespace of those who submit; ``None`` for what the environment says."""
+        """Token, endpoint and namespace for submitting; ``None`` for what comes from the environment."""
         token, endpoint, namespace = self.token, self.endpoint, self.namespace
         if not isinstance(self.backend, str):
             from hfjobs_trainer.running.backends.hub import HubBackend

@@ -34,7 +34,7 @@ def describe(problems: Sequence[Problem], subject: str) -> str:
 
 
 class HFTError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base class of the exceptions of this package."""
 
 
 class SpecError(HFTError, ValueError):
@@ -86,9 +86,9 @@ class BudgetExceeded(HFTError):
     """A run is expected to cost more than ``max_usd``; nothing was submitted.
 
     Args:
-        estimate: Expected cost, US dollars, on the machine that was named; else on the cheapest that would do.
+        estimate: Expected cost, US dollars, on the flavor that was named, else on the cheapest on which the run fits.
         cap: ``max_usd``, US dollars.
-        problems: All problems found; that of the cost names the cheapest alternative.
+        problems: All problems found; the one about cost names the cheapest alternative.
         subject: What was checked, for the message's first line.
     """
 

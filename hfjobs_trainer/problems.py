@@ -23,13 +23,13 @@ C = TypeVar("C", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong; tokens that a value holds are masked in its texts.
+    """One problem of a spec. Tokens in its texts are masked.
 
     Attributes:
         code: Stable code, such as ``"DATA001"``; explained in ``references/rules.md``.
         path: Dotted path of the field, such as ``"hardware.flavor"``; empty for the whole spec.
         why: What fails and why, one sentence.
-        fix: What to type instead; empty when there is no single answer.
+        fix: What to type instead; empty if there is no single fix.
         severity: ``"error"`` stops the run, ``"warning"`` does not.
         scope: ``"script"`` if the script itself is wrong, ``"remote"`` if only running it on HF Jobs would fail.
     """
@@ -53,7 +53,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """A rule that could not be applied, and the fact it lacked; a token in its name is masked."""
+    """A rule that could not be checked, and the fact that was missing; a token in its name is masked."""
 
     code: str
     needs: str
@@ -83,15 +83,15 @@ ReasonKind = Literal[
 
 
 class Reason(str):
-    """Why a machine is not the one: a text for people, with a kind for code.
+    """A reason against a machine: a text for people, and a kind for code.
 
     Args:
-        kind: What speaks against it: ``"unknown"`` (nobody can say), ``"no gpu"``, ``"gpus"`` (too few or too many),
-            ``"bf16"``, ``"price"`` (an hour is too dear), ``"batch"`` (it cannot be divided), ``"memory"`` (of its
-            GPUs), ``"server"`` (vLLM's GPUs), ``"host memory"``, ``"disk"`` (which does not hold the
-            weights), ``"checkpoints"`` (of which the disk does not hold all), ``"cap"`` (on the whole run), or
-            ``"dearer"`` (it would do, but another costs less).
-        text: The same in words.
+        kind: The kind of reason: ``"unknown"`` (cannot be estimated), ``"no gpu"``, ``"gpus"`` (too few or too many),
+            ``"bf16"``, ``"price"`` (per hour), ``"batch"`` (it cannot be divided among the GPUs), ``"memory"`` (of its
+            GPUs), ``"server"`` (GPUs of the vLLM server), ``"host memory"``, ``"disk"`` (too small for the weights),
+            ``"checkpoints"`` (the disk is too small for all of them), ``"cap"`` (on the whole run), or ``"dearer"``
+            (the run fits, but costs less on another).
+        text: The reason as text.
     """
 
     __slots__ = ("kind",)
@@ -104,7 +104,7 @@ class Reason(str):
 
     @property
     def text(self) -> str:
-        """The words alone."""
+        """The text alone."""
         return str(self)
 
     def __str__(self) -> str:
@@ -123,11 +123,11 @@ class Found(NamedTuple):
 
 
 class MissingFact(Exception):
-    """Raised by ``need``: the rule cannot be decided without this fact."""
+    """Raised by ``need``: the rule cannot be checked without this fact."""
 
 
 def need(value: T | None, what: str) -> T:
-    """Return ``value``, or end the rule as unchecked because ``what`` is not known."""
+    """Return ``value``, or end the rule as unchecked because ``what`` is unknown."""
     if value is None:
         raise MissingFact(what)
     return value
@@ -158,7 +158,7 @@ class Rule(Generic[C]):
 
 
 RULES: dict[str, Rule[Never]] = {}
-"""Every rule whose module is loaded, by code. What a rule may be given, its ``methods`` say."""
+"""Every rule whose module is loaded, by code. Its ``methods`` say to which specs it applies."""
 
 
 def rule(
@@ -189,7 +189,7 @@ def rule(
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answer of ``hft.check``: every problem, and every rule that lacked a fact."""
+    """The result of ``hft.check``: every problem, and every rule that could not be checked."""
 
     problems: tuple[Problem, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
@@ -197,7 +197,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing stops the run; warnings do not."""
+        """Whether there are no errors; warnings are allowed."""
         return not any(problem.severity == "error" for problem in self.problems)
 
     def raise_for_problems(self) -> None:

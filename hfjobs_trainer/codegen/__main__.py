@@ -38,7 +38,7 @@ def difference(path: str, text: str, root: Path = ROOT) -> str:
 
 
 def stale_files(files: dict[str, str], root: Path = ROOT) -> list[str]:
-    """Return the Python files in the generated folders that no generator gives any more."""
+    """Return the Python files in the generated folders that no generator writes anymore."""
     found = {file.relative_to(root).as_posix() for folder in FOLDERS for file in (root / folder).glob("*.py")}
     return sorted(found - files.keys())
 
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"codegen: {error}", file=sys.stderr)
         return 2
     for path in stale_files(files):
-        print(f"{path}: no generator gives this file{'' if check else '; removed'}")
+        print(f"{path}: no generator writes this file{'' if check else '; removed'}")
         outdated += 1
         if not check:
             (ROOT / path).unlink()

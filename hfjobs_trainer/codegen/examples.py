@@ -58,7 +58,7 @@ def dpo() -> TrainSpec:
 
 
 def grpo() -> TrainSpec:
-    """Improve a model on its own answers with a reward function."""
+    """Improve a model on its own completions with a reward function."""
     return hft.GRPO(
         model="Qwen/Qwen2.5-0.5B-Instruct",
         dataset=hft.Dataset(id="trl-lib/tldr", num_samples=2000),
@@ -92,7 +92,7 @@ def sft_multi_gpu() -> TrainSpec:
 
 
 def kto() -> TrainSpec:
-    """Align a chat model to answers that are marked as good or bad."""
+    """Align a chat model to completions that are marked as good or bad."""
     return hft.KTO(
         model="Qwen/Qwen2.5-0.5B-Instruct",
         dataset="trl-lib/kto-mix-14k",
@@ -111,7 +111,7 @@ def kto() -> TrainSpec:
 
 
 def reward() -> TrainSpec:
-    """Train a model that scores answers, for GRPO, RLOO, OnlineDPO or PPO."""
+    """Train a model that scores completions, for GRPO, RLOO, OnlineDPO or PPO."""
     return hft.Reward(
         model="Qwen/Qwen2.5-0.5B-Instruct",
         dataset="trl-lib/ultrafeedback_binarized",
@@ -129,7 +129,7 @@ def reward() -> TrainSpec:
 
 
 def rloo() -> TrainSpec:
-    """Improve a model on its own answers, against the mean reward of the others to the same prompt."""
+    """Improve a model on its own completions, against the mean reward of the others for the same prompt."""
     return hft.RLOO(
         model="Qwen/Qwen2.5-0.5B-Instruct",
         dataset=hft.Dataset(id="trl-lib/tldr", num_samples=2000),
@@ -147,7 +147,7 @@ def rloo() -> TrainSpec:
 
 
 def distillation() -> TrainSpec:
-    """Have a larger model of the same family correct a small one's answers."""
+    """Have a larger model of the same family correct a small one's completions."""
     return hft.Distillation(
         model="Qwen/Qwen2.5-0.5B-Instruct",
         teacher_model="Qwen/Qwen2.5-1.5B-Instruct",
@@ -164,7 +164,7 @@ def distillation() -> TrainSpec:
 
 
 def orpo() -> TrainSpec:
-    """Align a base model to preferences in one go, without a reference model."""
+    """Align a base model to preferences in one stage, without a reference model."""
     return hft.ORPO(
         model="Qwen/Qwen2.5-0.5B",
         dataset="trl-lib/ultrafeedback_binarized",
@@ -199,7 +199,7 @@ def cpo() -> TrainSpec:
 
 
 def online_dpo() -> TrainSpec:
-    """Align a model on pairs of its own answers, which a reward model ranks."""
+    """Align a model on pairs of its own completions, which a reward model ranks."""
     return hft.OnlineDPO(
         model="Qwen/Qwen2.5-0.5B-Instruct",
         dataset=hft.Dataset(id="trl-lib/ultrafeedback-prompt", num_samples=5000),
@@ -219,7 +219,7 @@ def online_dpo() -> TrainSpec:
 
 
 def gkd() -> TrainSpec:
-    """Learn from a teacher on conversations and on the model's own answers, half and half."""
+    """Learn from a teacher, half on conversations and half on the model's own completions."""
     return hft.GKD(
         model="Qwen/Qwen2.5-0.5B-Instruct",
         teacher_model="Qwen/Qwen2.5-1.5B-Instruct",

@@ -1,4 +1,4 @@
-"""Generator of the package's own ``__init__.py``: the public names, lazily loaded."""
+"""Generator of the package's ``__init__.py``: the public names, lazily loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hfjobs_trainer.specs.registry import METHODS
 
 PATH = "hfjobs_trainer/__init__.py"
 
-# module -> the public names that it has, beside those of the training methods
+# module -> its public names, besides those of the training methods
 PUBLIC: dict[str, tuple[str, ...]] = {
     "client": (
         "Client",

@@ -1,6 +1,6 @@
-"""A bad and a good example for each problem of the form of a spec or of its file, which no rule finds: for rules.md.
+"""A bad and a good example of each problem in the form of a spec or its file, which has no rule: for rules.md.
 
-A test evaluates them: the bad one has a problem of its code, the good one none. ``FILES`` are the files that they name.
+A test evaluates them: the bad one has a problem of its code, the good one none. ``FILES`` has the files that they name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An expression that has the problem, and one that has not."""
+    """An expression with the problem, and one without it."""
 
     bad: str
     good: str

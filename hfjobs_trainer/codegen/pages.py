@@ -1,6 +1,6 @@
-"""Documents whose code runs: Markdown pages, the output of their examples, and the parts that are generated.
+"""Pages whose code runs: Markdown, the output of its examples, and generated parts.
 
-A page is Markdown that people write. Four things in it are looked after:
+A page is Markdown that people write. Four things in it are kept up to date or tested:
 
 - Its ``python`` blocks run in order, in one namespace per page, as a reader would type them into a notebook. A comment
   ``<!-- compile only: why -->`` before a block keeps it from running. Each runs in an empty folder of its own.
@@ -33,7 +33,7 @@ _GAP = re.compile(r"```\n+```text\n")
 _REGION = re.compile(r"^<!-- generated: (?P<name>\w+) -->\n.*?^<!-- end of (?P=name) -->$", re.MULTILINE | re.DOTALL)
 
 Part = Callable[[Mapping[str, Any]], str]
-"""Gives the Markdown of a generated part; it is handed what the page's blocks have defined."""
+"""Returns the Markdown of a generated part, given what the page's blocks have defined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Block:
     Attributes:
         page: Path of the page, for messages.
         line: Line of its first line of code, from 1.
-        language: What stands behind the fence, such as ``"python"``.
+        language: The info string of the fence, such as ``"python"``.
         code: Its text.
         reason: Why it is compiled only; ``None`` if it runs.
         start, end: Where its code begins and ends in the page.
@@ -61,14 +61,14 @@ class Block:
 
     @property
     def name(self) -> str:
-        """What stands for a file name in tracebacks."""
+        """The file name in tracebacks."""
         return f"<{self.page}, line {self.line}>"
 
     def compile(self) -> Any:
         """Return the block's code object.
 
         Raises:
-            SyntaxError: It is no Python.
+            SyntaxError: It is not Python.
         """
         return compile(self.code, self.name, "exec", dont_inherit=True)
 
@@ -110,7 +110,7 @@ def complete(page: str, text: str, parts: Mapping[str, Part]) -> str:
     """Return the page with the output of its examples and its generated parts brought up to date.
 
     Raises:
-        HFTError: The page asks for a part that nobody makes.
+        HFTError: The page has a generated part that is unknown.
     """
     namespace: dict[str, Any] = {"__name__": "__main__"}
     regions = list(_REGION.finditer(text))
@@ -134,6 +134,6 @@ def _region(
 ) -> tuple[int, int, str]:
     name = match["name"]
     if name not in parts:
-        raise HFTError(f"{page} asks for the generated part {name!r}; known are {', '.join(sorted(parts))}")
+        raise HFTError(f"{page} has the unknown generated part {name!r}; known are {', '.join(sorted(parts))}")
     body = parts[name](namespace).strip()
     return match.start(), match.end(), f"<!-- generated: {name} -->\n\n{body}\n\n<!-- end of {name} -->"

@@ -1,6 +1,6 @@
-"""What is tested of each training method, and the test that shows it: a part of the page on methods.
+"""What is tested of each training method, and by which test: a part of the page on methods.
 
-A test collects the tests that are named here, so that none is named which does not exist.
+A test checks that all tests named here exist.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _PPO = f"{_TRAINED}::test_ppo_trains_under_its_own_pins"
 
 @dataclass(frozen=True, slots=True)
 class Aspect:
-    """Something that each method can do.
+    """Something that each method supports.
 
     Attributes:
-        name: What the table's column is called.
+        name: The table's column.
         shows: What its test shows.
-        test: Name of the test, as pytest takes it, with ``METHOD`` for the method's.
-        others: The tests of methods that have one of their own.
-        without: Methods that cannot do it; the test is of the rule that says so.
+        test: Name of the test for pytest, with ``METHOD`` for the method's name.
+        others: The tests of methods with a separate one.
+        without: Methods that do not support it; the test is that of the rule that says so.
     """
 
     name: str

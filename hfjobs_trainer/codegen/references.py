@@ -1,4 +1,4 @@
-"""Generator of the reference pages: completes what people wrote with tables, output and the JSON schema."""
+"""Generator of the reference pages: adds tables, output and the JSON schema to pages that people write."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ PAGES = (
 SCHEMA = f"{FOLDER}/schema.json"
 GROUPS: tuple[type[BaseModel], ...] = (hft.Dataset, hft.LoRA, hft.Hardware, hft.Tracking, hft.Output)
 LONGEST_CHOICE = 6
-"""Most values that a table lists; more stand in a list of their own."""
+"""Most values that a table lists; longer lists are separate."""
 
-# What the Hub says of the model and the dataset of the README's example, and of an account that may write.
+# Facts about the model and the dataset of the README's example, and an account that may write.
 EXAMPLE_FACTS = Facts(
     model=ModelFacts(
         exists=True,
@@ -81,7 +81,7 @@ def generate() -> dict[str, str]:
 
 
 def price_range(page: Mapping[str, Any]) -> str:
-    """What the machines with GPUs cost, from the cheapest to the dearest."""
+    """The prices of machines with GPUs, from the cheapest to the most expensive."""
     prices = sorted(flavor.usd_per_hour for flavor in snapshot().flavors if flavor.num_gpus)
     machines = f"A machine with GPUs costs ${prices[0]:.2f} to ${prices[-1]:.2f} an hour"
     return f"{machines} ({snapshot().source}): [all flavors]({FOLDER}/hardware_guide.md#all-flavors)."
@@ -93,7 +93,7 @@ def plan(page: Mapping[str, Any]) -> str:
 
 
 def own_gpu(page: Mapping[str, Any]) -> str:
-    """What the README's run needs on a GPU of one's own."""
+    """The estimate of the README's run on a GPU of your own."""
     return _text(str(hft.estimate(page["spec"], gpu="RTX 4090", facts=EXAMPLE_FACTS)))
 
 
@@ -134,7 +134,7 @@ def flavors(page: Mapping[str, Any]) -> str:
 
 
 def methods(page: Mapping[str, Any]) -> str:
-    """The methods: what they do, and which columns they ask of their dataset."""
+    """The methods: what they do, and the columns of their datasets."""
     rows: list[tuple[str, ...]] = []
     for name, spec in METHODS.items():
         accepted = " or ".join(_columns(columns) for columns in _example(spec).dataset_formats())
@@ -144,7 +144,7 @@ def methods(page: Mapping[str, Any]) -> str:
 
 
 def rewards(page: Mapping[str, Any]) -> str:
-    """The rewards that TRL brings."""
+    """TRL's reward functions."""
     rows = [
         (
             f"`{name}`",
@@ -157,7 +157,7 @@ def rewards(page: Mapping[str, Any]) -> str:
 
 
 def differing_defaults(page: Mapping[str, Any]) -> str:
-    """Arguments whose default is not the same everywhere, transformers' own among them."""
+    """Arguments whose default differs between methods or from transformers'."""
     base = importlib.import_module("transformers").TrainingArguments
     plain = {name: _source(value) for name, value in _defaults(base).items()}
     rows: list[tuple[str, ...]] = []
@@ -187,7 +187,7 @@ def groups(page: Mapping[str, Any]) -> str:
 
 
 def folded(page: Mapping[str, Any]) -> str:
-    """TRL's names that a group owns."""
+    """TRL's names that are fields of a group."""
     rows = [(f"`{name}`", f"`{owner}.{key}`") for name, (owner, key) in names.FOLDED.items()]
     rows += [(f"`{name}`", f"`{field}`, where the method has one") for name, field in names.FOLDED_FIELDS.items()]
     rows += [(f'`model_init_kwargs["{key}"]`', f"`{field}`") for key, field in names.FOLDED_MODEL_INIT.items()]
@@ -195,7 +195,7 @@ def folded(page: Mapping[str, Any]) -> str:
 
 
 def refused(page: Mapping[str, Any]) -> str:
-    """TRL's names that a spec does not take."""
+    """TRL's names that a spec does not accept."""
     rows = [(f"`{name}`", why, fix) for name, (why, fix) in names.REFUSED.items()]
     return _table(("TRL's name", "Why it is refused", "Use instead"), rows)
 
@@ -222,7 +222,7 @@ def choices(page: Mapping[str, Any]) -> str:
 
 
 def method_arguments(page: Mapping[str, Any]) -> str:
-    """What each method has beside the common arguments: our fields first, then TRL's."""
+    """The fields of each method besides the common arguments: our fields first, then TRL's."""
     parts: list[str] = []
     common = TrainSpec.model_fields.keys() | {"method"}
     for spec in METHODS.values():
@@ -237,7 +237,7 @@ def method_arguments(page: Mapping[str, Any]) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a spec file: one of the methods, told by ``method``."""
+    """The JSON schema of a spec file: one of the methods, by ``method``."""
     members: list[Any] = list(METHODS.values())
     union: Any = functools.reduce(lambda left, right: left | right, members)
     model = create_model("Specs", spec=(union, Field(discriminator="method")))
@@ -246,7 +246,7 @@ def schema() -> dict[str, Any]:
         entry = made["$defs"][spec.__name__]
         entry["required"] = ["method", *entry["required"]]
         for name, property_ in entry["properties"].items():
-            # the form in which a function is kept is accepted as well
+            # the saved form of a function is accepted as well
             kept = normal["$defs"][spec.__name__]["properties"][name]
             if any(f'"#/$defs/{added}"' in json.dumps(kept) for added in normal["$defs"].keys() - made["$defs"].keys()):
                 property_["anyOf"].append({key: kept[key] for key in ("type", "items")})
@@ -315,7 +315,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _source(value: Any) -> str:
-    """A value as people write it in Python."""
+    """A value as Python source."""
     if isinstance(value, list):
         return f"[{', '.join(map(_source, cast('list[Any]', value)))}]"
     return json.dumps(value) if isinstance(value, str) else repr(value)
@@ -356,4 +356,4 @@ PARTS: dict[str, Part] = {
     "choices": choices,
     "method_arguments": method_arguments,
 }
-"""The generated parts, by the name that a page asks for."""
+"""The generated parts, by the name in a page."""

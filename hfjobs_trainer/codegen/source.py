@@ -1,4 +1,4 @@
-"""Python source from types and text: what the generators share."""
+"""Python source from types and text, shared by the generators."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LINE_LENGTH = 120
 _CALLABLE: Any = get_origin(Callable[..., Any])
 
 Named = Callable[[Any], str | None]
-"""Gives the name that a type goes by in the generated module, or ``None`` to have it written out."""
+"""Returns the name of a type in the generated module, or ``None`` to write it out."""
 
 
 def format_python(text: str) -> str:
-    """Return ``text`` formatted by ruff at 120 columns, with its imports sorted and those it does not need left out.
+    """Return ``text`` formatted by ruff at 120 columns, with its imports sorted and unused ones removed.
 
     Raises:
         HFTError: ruff is not installed, or the text is not Python.
@@ -39,16 +39,16 @@ def format_python(text: str) -> str:
             encoding="utf-8",
         )
         if done.returncode != 0:
-            raise HFTError(f"ruff {command[0]} could not work on generated source: {done.stderr.strip()}")
+            raise HFTError(f"ruff {command[0]} failed on generated source: {done.stderr.strip()}")
         text = done.stdout
     return text
 
 
 def accepted_type(tp: Any) -> Any:
-    """Return the type that a value may have on its way in.
+    """Return the type that a field accepts.
 
-    That is the ``json_schema_input_type`` of a pydantic ``BeforeValidator`` in the outermost ``Annotated``, where it
-    gives one, else the annotated type.
+    That is the ``json_schema_input_type`` of a pydantic ``BeforeValidator`` in the outermost ``Annotated``, if there is
+    one, else the annotated type.
     """
     if get_origin(tp) is not Annotated:
         return tp
@@ -70,10 +70,10 @@ def type_text(tp: Any, named: Named) -> str:
 
     Args:
         tp: A class, ``None``, ``Any``, or a union, Literal, Annotated or subscripted generic of such.
-        named: Names for classes and for types with an alias; it is asked first, for every part of the type.
+        named: Names for classes and for types with an alias; called first, for every part of the type.
 
     Raises:
-        HFTError: For a kind of type that no generated module needs.
+        HFTError: The kind of type is not supported.
     """
     tp = accepted_type(tp)
     if tp is None or tp is type(None):
@@ -104,7 +104,7 @@ def _union_text(tp: Any, named: Named) -> str:
     members = members_of(tp)
     texts = list(dict.fromkeys(type_text(member, named) for member in members))
     if "float" in texts and "int" in texts:
-        texts.remove("int")  # a type checker takes an int wherever a float is asked for
+        texts.remove("int")  # a type checker accepts an int for a float
     if "None" in texts:
         texts.remove("None")
         texts.append("None")

@@ -25,7 +25,7 @@ DOC_LENGTH = 100
 """Most characters of a description."""
 
 SHORTEST_CLAUSE = 30
-"""Fewest characters of a clause that can stand for its sentence."""
+"""Fewest characters of a clause that can replace its sentence."""
 
 _PLAIN_LETTERS = {"α": "alpha", "β": "beta", "ε": "epsilon", "μ": "mu", "ρ": "rho", "τ": "tau", "π": "pi"} | {
     "–": "-",
@@ -38,7 +38,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 from hfjobs_trainer.specs.args_base import Steps, TRLArgs, as_list, switch
 """
-"""What a generated module may need; the formatter leaves out what it does not."""
+"""Imports that a generated module may need; the formatter removes unused ones."""
 
 _CONSTANTS = (str, int, float, bool, type(None))
 
@@ -50,7 +50,7 @@ class Argument:
     Attributes:
         name: TRL's name.
         annotation: Source of its type.
-        default: Source of what ``Field`` is given for the default, ``default=...`` or ``default_factory=...``.
+        default: Source of the argument of ``Field`` for the default, ``default=...`` or ``default_factory=...``.
         limits: Source of further arguments of ``Field``; empty for none.
         doc: Description, one line.
     """
@@ -69,7 +69,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a method's config class is: its module, its name, and the family of pins that has it."""
+    """A method's config class: its module, its name, and its family of pins."""
 
     module: str
     config: str
@@ -127,7 +127,7 @@ def shorten(text: str, limit: int = DOC_LENGTH) -> str:
     """Return the first sentence of a help text, or as many whole clauses of it as fit in ``limit`` characters.
 
     Raises:
-        HFTError: No clause is short enough; ``trl_tables.DOCS`` has to say it.
+        HFTError: No clause is short enough; add a description to ``trl_tables.DOCS``.
     """
     text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", " ".join(text.split()))
     for letter, plain in _PLAIN_LETTERS.items():
@@ -149,15 +149,15 @@ def fields_of(method: str) -> dict[str, dataclasses.Field[Any]]:
 
 
 def arguments_of(method: str) -> dict[str, Argument]:
-    """Return the arguments of a method's config in TRL's order, without those that ``trl_tables`` leaves out.
+    """Return the arguments of a method's config in TRL's order, without those that ``trl_tables`` excludes.
 
     Raises:
-        HFTError: TRL no longer has an argument that one of the tables names.
+        HFTError: TRL no longer has an argument that is in one of the tables.
     """
     config, fields = config_class(method), fields_of(method)
     named = tables.left_out(method) | tables.TYPES.get(method, {}).keys()
     if gone := sorted(named - fields.keys()):
-        raise HFTError(f"{config.__name__} has no {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
+        raise HFTError(f"{config.__name__} has no {', '.join(gone)} anymore: see hfjobs_trainer/codegen/trl_tables.py")
     hints = get_type_hints(config)
     arguments: dict[str, Argument] = {}
     for name, field in fields.items():
@@ -226,7 +226,7 @@ def generate() -> dict[str, str]:
     methods |= {method: config.arguments for method, config in others_pinned.items()}
     known = {name for arguments in methods.values() for name in arguments}
     if gone := sorted((tables.LIMITS.keys() | tables.DOCS.keys() | tables.TYPES["*"].keys()) - known):
-        raise HFTError(f"no TRL config has {', '.join(gone)} any more: see hfjobs_trainer/codegen/trl_tables.py")
+        raise HFTError(f"no TRL config has {', '.join(gone)} anymore: see hfjobs_trainer/codegen/trl_tables.py")
     files = {"__init__": header + '"""Arguments of TRL\'s configs: generated from the pinned TRL."""\n'}
     doc = "Arguments that every TRL config has, with the same type and default."
     files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums(), pins().packages["trl"])
@@ -240,7 +240,7 @@ def generate() -> dict[str, str]:
 
 
 def _differs(argument: Argument, common: Argument | None) -> bool:
-    """Whether a class has to carry the argument itself; another wording of its description is no reason."""
+    """Whether a class has to have the argument itself; a different description is no reason."""
     return common is None or dataclasses.replace(argument, doc=common.doc) != common
 
 

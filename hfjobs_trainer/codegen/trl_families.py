@@ -1,4 +1,4 @@
-"""Methods that are pinned to another TRL than the rest: their configs are read in a process that has that TRL.
+"""Methods that are pinned to another TRL than the rest: their configs are read in a process with that TRL.
 
 All other packages are the default family's, so only TRL is installed, into a folder that comes first on the path.
 """
@@ -28,11 +28,11 @@ _READ = "from hfjobs_trainer.codegen.trl_families import read; print(read({metho
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Config:
-    """What a process with the other TRL told.
+    """The output of a process with the other TRL.
 
     Attributes:
         fields: Names of all arguments of the config.
-        arguments: Those that the generated class may carry.
+        arguments: Those that the generated class may have.
     """
 
     fields: frozenset[str]
@@ -44,7 +44,7 @@ def config_elsewhere(method: str) -> Config:
     """Read the config of ``method`` with the TRL that its family pins.
 
     Raises:
-        HFTError: That TRL could not be installed, or its config no longer fits the tables.
+        HFTError: That TRL could not be installed, or its config no longer matches the tables.
     """
     family = trl_args.configs()[method].family
     with tempfile.TemporaryDirectory() as folder:

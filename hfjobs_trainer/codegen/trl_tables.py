@@ -1,4 +1,4 @@
-"""Where the generated arguments depart from what TRL's dataclasses declare; every line is tested against TRL."""
+"""Where the generated arguments differ from what TRL's dataclasses declare; every line is tested against TRL."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEFT_OUT: frozenset[str] = frozenset(
         "parallelism_config",
     }
 )
-"""Arguments of every TRL config that the generated classes do not carry."""
+"""Arguments of every TRL config that the generated classes do not have."""
 
 LEFT_OUT_OF: dict[str, frozenset[str]] = {
     # Fields of the spec.
@@ -41,7 +41,7 @@ LEFT_OUT_OF: dict[str, frozenset[str]] = {
             # Fields of the spec.
             "reward_model_path",
             "sft_model_path",
-            # The trainer works them out itself.
+            # The trainer computes them itself.
             "batch_size",
             "local_batch_size",
             "local_mini_batch_size",
@@ -49,21 +49,21 @@ LEFT_OUT_OF: dict[str, frozenset[str]] = {
             "mini_batch_size",
             "num_total_batches",
             "world_size",
-            # Of adapters that the model had before; the script makes its own.
+            # For adapters that the model had before; the script makes its own.
             "model_adapter_name",
             "ref_adapter_name",
         }
     ),
 }
-"""Method -> further arguments that its class does not carry."""
+"""Method -> other arguments that its class does not have."""
 
 
 LOADING: frozenset[str] = frozenset({"model_init_kwargs", "trust_remote_code"})
-"""Common arguments that a config may lack: a script that loads the models itself uses them all the same."""
+"""Common arguments that a config may lack: a script that loads the models itself uses them nevertheless."""
 
 
 def left_out(method: str) -> frozenset[str]:
-    """Return the arguments of a method's config that its generated class does not carry."""
+    """Return the arguments of a method's config that its generated class does not have."""
     return LEFT_OUT | LEFT_OUT_OF.get(method, frozenset())
 
 
@@ -179,7 +179,7 @@ LIMITS: dict[str, str] = {
     "warmup_steps": "ge=0",
     "weight_decay": "ge=0",
 }
-"""Argument -> what Field is given: with a value outside, TRL, Transformers or torch fail, or train nothing."""
+"""Argument -> limits of its Field: with a value outside, TRL, Transformers or torch fail, or train nothing."""
 
 DOCS: dict[str, str] = {
     "auto_find_batch_size": "Halve the training batch size until it fits in memory.",

@@ -1,7 +1,6 @@
-"""What is true outside: records of the model, the dataset, the hardware on offer and the account.
+"""Facts from outside the spec: records of the model, the dataset, the hardware on offer and the account.
 
-Every field is optional. ``None`` means that nobody could find out; the rules that needed it are then listed as
-unchecked.
+Every field is optional. ``None`` means unknown; the rules that need it are then listed as unchecked.
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that was found out about a spec; the planner reads nothing else.
+    """Everything that planning knows about the world outside the spec; what is unknown is ``None``.
 
     Attributes:
         model: The base model.
         dataset: The training dataset.
-        eval_dataset: The evaluation dataset, when the spec names one.
-        teacher: The model to learn from, when the method has one.
-        reward_model, value_model: The models that score answers and foresee the scores, when the method has them.
-        reward_models: The models in ``reward_funcs``, in their order; empty where nobody looked.
-        adapter: The adapter to start from, when the spec names one.
-        script: The script, when the spec is ``hft.Script``.
-        hardware: Flavors on offer and their prices; ``None`` means the snapshot shipped with the package.
-        account: Whose token it is.
-        simulation: Training steps that were simulated; ``None`` if none was.
-        unanswered: What the Hub was asked about and did not answer, account or repository, and why, such as
-            ``"your token (HTTP status 503)"``.
+        eval_dataset: The evaluation dataset, if the spec names one.
+        teacher: The teacher model, if the method has one.
+        reward_model, value_model: The reward model and the value model, if the method has them.
+        reward_models: The models in ``reward_funcs``, in order; empty if they were not looked up.
+        adapter: The adapter to continue, if the spec names one.
+        script: The script, if the spec is an ``hft.Script``.
+        hardware: Flavors on offer and their prices; ``None`` means the snapshot of this package.
+        account: The account of the token.
+        simulation: Simulated training steps; ``None`` if there are none.
+        unanswered: What the Hub did not answer for (account or repository), and why, such as ``"your token (HTTP status
+            503)"``.
     """
 
     model: ModelFacts = field(default_factory=ModelFacts)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """Whose token it is; ``None`` where unknown. The token itself is never kept.
+    """The account of the token; what is unknown is ``None``. The token itself is never kept.
 
     Attributes:
-        has_token: Whether a token was found at all.
+        has_token: Whether a token was found.
         name: User name of the token's owner.
         organizations: Names of the organizations of which the owner is a member.
         token_role: ``"write"``, ``"read"`` or ``"fineGrained"``.

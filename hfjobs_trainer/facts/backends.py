@@ -1,4 +1,4 @@
-"""What a plan must know of the place where it will run, for the places that this package brings."""
+"""What planning needs to know about a backend, for the backends of this package."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ BackendName = Literal["hub", "local"]
 
 @dataclass(frozen=True, slots=True)
 class BackendTraits:
-    """What a plan must know of a place to run.
+    """What planning needs to know about a backend.
 
-    A backend of one's own has these traits as its attribute ``traits``; the defaults are those of one that has none.
+    A backend of your own has these traits as its attribute ``traits``; the defaults are those of one without it.
 
     Attributes:
-        name: Name of the backend, and of the place in a plan.
-        rents: A machine is rented for the run: a flavor is chosen and paid for, its time is limited, the environment is
-            not the user's own, and rules of scope ``"remote"`` apply. Otherwise it runs on this machine, one node.
+        name: Name of the backend, as in ``plan.backend``.
+        rents: A machine is rented for the run: a flavor is chosen and paid for, there is a timeout, the environment is
+            not the user's own, and rules of scope ``"remote"`` apply. Otherwise the run is on this machine, on one
+            node.
         absolute_paths: The run sees this machine's disk, from a folder of its own: local paths are checked, and become
             absolute in the script.
-        uses_account: A Hub account runs and pays: it is asked for, with the prices, and nothing is submitted that the
-            Hub did not answer for.
-        keeps_files: What the run writes can be read when it has ended; otherwise metrics and model go to the Hub.
-        env: Environment variables of every run, as pairs; the spec's own win.
+        uses_account: A Hub account runs and pays: it is looked up, as are the prices, and nothing is submitted if the
+            Hub does not answer for them.
+        keeps_files: The files of the run can be read after its end; otherwise metrics and model go to the Hub.
+        env: Environment variables of every run, as pairs; the spec's own take precedence.
     """
 
     name: str
@@ -40,8 +41,8 @@ HUB = BackendTraits(
     "hub",
     uses_account=True,
     keeps_files=False,
-    # torch's version is pinned, its CUDA build is for the machine to choose: `uv pip` reads this, `uv run` does not
-    # (astral-sh/uv#18157), so that the script checks its GPUs itself
+    # torch's version is pinned, its CUDA build depends on the machine: `uv pip` reads this, `uv run` does not
+    # (astral-sh/uv#18157), so the script checks its GPUs itself
     env=(("UV_TORCH_BACKEND", "auto"),),
 )
 LOCAL = BackendTraits("local", rents=False, absolute_paths=True)
@@ -52,7 +53,7 @@ TRAITS: Mapping[str, BackendTraits] = MappingProxyType({traits.name: traits for 
 
 
 def traits_of(backend: str | BackendTraits) -> BackendTraits:
-    """The traits of the backend of this name; what are traits already stay what they are.
+    """The traits of the backend of this name; traits are returned unchanged.
 
     Raises:
         ValueError: This package has no backend of this name.
@@ -65,5 +66,5 @@ def traits_of(backend: str | BackendTraits) -> BackendTraits:
 
 
 def unknown_backend(name: str) -> ValueError:
-    """The error for a name that no backend has."""
+    """The error for an unknown backend name."""
     return ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')

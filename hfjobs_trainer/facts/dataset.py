@@ -11,19 +11,18 @@ SHARES = tuple(step / 20 for step in range(1, 21))
 
 @dataclass(frozen=True, slots=True)
 class LengthFacts:
-    """How long the rows of a dataset are, told from a sample of them, before anything is truncated.
+    """Lengths of the rows of a dataset, from a sample, before truncation.
 
-    The length of a row is that of the text that is trained on: of a conversation the contents of its messages; of a
-    preference the prompt and the mean of its two answers; where answers are generated, the prompt alone. Images and
-    audio do not count.
+    The length of a row is that of its training text: for a conversation the contents of its messages; for a preference
+    the prompt and the mean of its two completions; for online methods, the prompt alone. Images and audio do not count.
 
     Attributes:
-        unit: What is counted: tokens of the model that is trained, what its chat template adds to each message
-            included as an estimate; or characters.
-        sampled: Rows that were looked at.
+        unit: What is counted: tokens of the trained model, with an estimate of what its chat template adds to each
+            message; or characters.
+        sampled: Number of rows in the sample.
         mean: Mean length of a row, in ``unit``.
         quantiles: For each of ``SHARES``, the length that this share of the rows does not exceed, in ``unit``.
-        prompt_mean: Mean length of the prompt, where rows have one apart from the answer, in ``unit``.
+        prompt_mean: Mean length of the prompt, if rows have a separate one, in ``unit``.
     """
 
     unit: Literal["tokens", "characters"]
@@ -44,13 +43,13 @@ class LengthFacts:
 
     @property
     def maximum(self) -> float:
-        """The length of the longest row that was looked at, in ``unit``."""
+        """The length of the longest row of the sample, in ``unit``."""
         return self.quantiles[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """A dataset as its files or the Hub describe it; ``None`` where unknown.
+    """A dataset as its files or the Hub describe it; what is unknown is ``None``.
 
     Attributes:
         path: Absolute path of a local file or folder; ``None`` for a dataset on the Hub.
@@ -61,7 +60,7 @@ class DatasetFacts:
         columns: Column names of the split, before any renaming by the spec.
         num_rows: Rows of the split.
         splits: Names of the splits.
-        lengths: How long the rows of the split are.
+        lengths: Lengths of the rows of the split.
         mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
     """
 

@@ -10,7 +10,7 @@ class Flavor:
     """One machine type of Hugging Face Jobs.
 
     Attributes:
-        name: What ``hardware=`` takes, such as ``"a10g-large"``.
+        name: As for ``hardware=``, such as ``"a10g-large"``.
         gpu: Name of the GPU, such as ``"NVIDIA A10G"``; ``None`` for a CPU flavor.
         num_gpus: GPUs in the machine, 0 for a CPU flavor.
         gpu_memory_gb: Nominal memory of one GPU, GB as advertised.
@@ -18,8 +18,8 @@ class Flavor:
         vcpu: Virtual CPU cores.
         ram_gb: Host memory, GB.
         disk_gb: Ephemeral disk, GB.
-        usd_per_hour: Price of the whole machine, US dollars an hour, billed by the minute.
-        bf16: Whether the GPU computes in bfloat16 natively (compute capability 8.0 and later).
+        usd_per_hour: Price of the whole machine, US dollars per hour, billed by the minute.
+        bf16: Whether the GPU supports bfloat16 natively (compute capability 8.0 and later).
         compute_capability: CUDA compute capability, such as ``"8.6"``.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A model as its ``config.json`` and its safetensors headers describe it; ``None`` where unknown.
+    """A model as its ``config.json`` and its safetensors headers describe it; what is unknown is ``None``.
 
     Attributes:
         path: Absolute folder of a local model; ``None`` for a model on the Hub.
@@ -19,15 +19,15 @@ class ModelFacts:
         num_parameters: Exact count of parameters, from the safetensors metadata.
         hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim,
         vocab_size, tie_word_embeddings: as in ``config.json``.
-        num_experts: Experts of each mixture-of-experts layer that are routed to; ``None`` in a dense model.
+        num_experts: Routed experts of each mixture-of-experts layer; ``None`` in a dense model.
         num_experts_per_tok: Experts that one token is routed to.
         moe_intermediate_size: Inner width of one expert.
         shared_expert_intermediate_size: Inner width of the experts that every token passes, together.
         num_dense_layers: Decoder layers at the start that have no experts.
-        max_position_embeddings: Tokens of the longest sequence that the model was made for.
+        max_position_embeddings: Tokens of the longest sequence of the model.
         dtype: dtype of the stored weights, such as ``"bfloat16"``.
         quantization: Method by which the stored weights are quantized, ``quant_method`` of ``config.json``, such as
-            ``"gptq"``; ``None`` also where they are not.
+            ``"gptq"``; ``None`` also if they are not quantized.
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
         task_type: PEFT's task type, such as ``"CAUSAL_LM"``, of an adapter.

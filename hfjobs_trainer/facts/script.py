@@ -1,4 +1,4 @@
-"""Facts about a script that exists already."""
+"""Facts about an existing script."""
 
 from __future__ import annotations
 

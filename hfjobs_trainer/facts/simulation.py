@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPeak:
-    """What one simulated step of one run holds on one GPU, bytes.
+    """Memory of one simulated step of one run on one GPU, bytes.
 
     Attributes:
-        question: The numbers of the run, as ``planning.simulated.question_of`` writes them.
-        unsupported: Why there is no answer; ``None`` if there is one.
+        question: The numbers of the run, as ``planning.memory.simulated.question_of`` writes them.
+        unsupported: Why there is no result; ``None`` if there is one.
         static: What is held throughout: ``weights``, ``adapter``, ``optimizer_states``, ``reference_model``.
-        peaks: The most that is held within each moment of the step, static parts included.
+        peaks: The most bytes within each moment of the step, static parts included.
         gradients: Gradients among it.
-        needed: What torch's allocator must have of the GPU for it, bytes between the blocks included, of steps whose
-            batches all have the same shape.
-        reserved: What it takes if there is enough, segments included that it gives back before a request fails.
+        needed: What torch's allocator needs of the GPU, bytes between the blocks included, for steps whose batches all
+            have the same shape.
+        reserved: What it takes if there is enough, including segments that it frees before a request fails.
         depths: Numbers of layers that were run; the figures are for the full number.
         parameters: Parameters of the model that was built.
-        seconds: What it took.
+        seconds: The time that the simulation took.
     """
 
     question: str
@@ -37,21 +37,21 @@ class SimulatedPeak:
 
     @property
     def moment(self) -> str:
-        """When most is held."""
+        """The moment of the peak."""
         return max(self.peaks, key=lambda name: self.peaks[name], default="")
 
     @property
     def peak_bytes(self) -> float | None:
-        """Bytes of live tensors at the worst moment, as ``torch.cuda.max_memory_allocated`` counts them."""
+        """Bytes of live tensors at the peak, as ``torch.cuda.max_memory_allocated`` counts them."""
         return self.peaks[self.moment] if self.peaks else None
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationFacts:
-    """Runs that were simulated.
+    """Simulated runs.
 
     Attributes:
-        peaks: One record of each.
+        peaks: One record per run.
     """
 
     peaks: tuple[SimulatedPeak, ...] = ()

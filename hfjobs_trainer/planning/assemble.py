@@ -33,19 +33,19 @@ from hfjobs_trainer.specs.base import TrainSpec
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A plan before its script is written.
+    """A plan before its script is rendered.
 
     Attributes:
-        run: The spec, understood.
-        choice: How the flavor was chosen; ``None`` where no machine is rented.
+        run: The run that the spec and the facts describe.
+        choice: How the flavor was chosen; ``None`` if no machine is rented.
         machine: The machine.
-        precision: What the run computes in there.
-        layout: How it is laid out; ``None`` if no batch can be formed.
-        decided: The arguments, and everything that was decided.
-        estimate: What the run needs, and what it costs.
-        timeout_seconds: When the job is ended; ``None`` for no limit.
-        problems: What is wrong.
-        unchecked: Rules that lacked a fact.
+        precision: The run's precision on it.
+        layout: The layout; ``None`` if no batch can be formed.
+        decided: The arguments, and all decisions.
+        estimate: What the run needs and costs.
+        timeout_seconds: The job's timeout, seconds; ``None`` for no limit.
+        problems: All problems.
+        unchecked: Rules that could not be checked, each with the fact that was missing.
     """
 
     run: Run
@@ -61,17 +61,17 @@ class Draft:
 
     @property
     def workload(self) -> Workload:
-        """What the run asks of each GPU."""
+        """What the run needs on each GPU."""
         layout = self.layout or given_layout(self.run, self.machine.num_gpus)
         return workload_of(self.run, self.precision, layout)
 
 
 def draft(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB) -> Draft:
-    """Everything but the script, every rule applied; never raises.
+    """Plan everything but the script, and apply every rule; never raises.
 
     Args:
         spec: What the user wants.
-        facts: What is known of the outside.
+        facts: Facts about model, dataset, hardware and account.
         backend: Where it will run.
     """
     traits, run, hardware = traits_of(backend), understand(spec, facts), facts.hardware or snapshot()
@@ -81,7 +81,7 @@ def draft(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB) 
     planned = choice.layout if choice else None
     layout = planned or usual_layout(run, max(1, machine.num_gpus))
     decided = decide_arguments(run, machine, precision, layout, is_planned=planned is not None, backend=traits)
-    # where nothing is within the caps, what the plan then tells is what they are held against
+    # if nothing is within the caps, the plan shows the estimate that exceeds them
     expected = choice and (choice.cheapest or choice.estimate)
     duration = expected.duration if expected else None
     timeout, timed = decide_timeout(spec, duration, machine.usd_per_hour)
@@ -105,10 +105,10 @@ def draft(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB) 
 
 
 def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB) -> Plan:
-    """Work a spec out in full: a pure function, the same plan for the same spec and facts.
+    """Plan a spec in full: a pure function, with the same plan for the same spec and facts.
 
     Raises:
-        SpecError: The script itself would be wrong. What only stops the remote run is left in ``plan.problems``.
+        SpecError: The script itself would be wrong. Problems of a run on Jobs alone are in ``plan.problems``.
     """
     traits = traits_of(backend)
     found = draft(spec, facts, backend=traits)
@@ -158,7 +158,7 @@ def _with(decided: Decided, *more: Decision) -> Decided:
 
 
 def _fit_memory(found: Draft) -> Draft:
-    """The memory of training, and with it what vLLM gets of the GPUs and how long its sequences may be."""
+    """Add what vLLM gets of the GPUs, and the longest sequence it may have, to the memory of training."""
     run, machine, vllm = found.run, found.machine, found.run.vllm
     memory = memory_on(found.workload, run.simulation, machine.world_size)
     if vllm is None:

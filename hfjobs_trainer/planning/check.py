@@ -1,4 +1,4 @@
-"""Which rules concern a spec, and what they find."""
+"""The rules that apply to a spec, and what they find."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGES: tuple[Stage, ...] = ("spec", "run")
 
 
 def all_rules() -> Mapping[str, Rule[Never]]:
-    """Every rule of the package by code, in the order of the codes; loads every method."""
+    """All rules of the package by code, ordered by code; loads every method."""
     load_rules()
     for name in METHODS:
         METHODS[name]
@@ -28,7 +28,7 @@ def all_rules() -> Mapping[str, Rule[Never]]:
 
 
 def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
-    """The rules that concern a spec class, in the order of their codes; loads no other method than its own."""
+    """The rules that apply to a spec class, ordered by code; loads no other method than its own."""
     load_rules()
     methods = frozenset(spec.METHOD.lineage)
     trains = issubclass(spec, TrainSpec)
@@ -41,22 +41,22 @@ def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
 def run_rules(
     context: Context[JobSpec], stage: Stage, unparsed: Set[str] = frozenset()
 ) -> tuple[list[Problem], list[Unchecked]]:
-    """Apply every rule of ``stage`` that concerns the spec.
+    """Apply every rule of ``stage`` that applies to the spec.
 
     Args:
-        context: Handed to each rule.
+        context: Passed to each rule.
         stage: Which rules to run.
-        unparsed: Fields that did not parse and that the spec lacks: a rule that looks at one of them says nothing.
+        unparsed: Fields that did not parse and that the spec lacks: a rule that reads one of them finds nothing.
     """
     problems: list[Problem] = []
     unchecked: list[Unchecked] = []
     for rule in rules_for(type(context.spec)):
         if rule.stage != stage:
             continue
-        # its methods say that this is the class of spec that it was written for
+        # its ``methods`` guarantee the class of spec that it was written for
         check = cast("Rule[Context[JobSpec]]", rule).check
         try:
-            # one by one: what was found before a fact was missed counts
+            # one by one: what was found before a fact turned out to be missing counts
             for found in check(context):
                 if found.path.split(".")[0] not in unparsed:
                     problems.append(Problem(rule.code, *found, severity=rule.severity, scope=rule.scope))  # noqa: PERF401
@@ -68,7 +68,7 @@ def run_rules(
 
 
 def check(context: Context[JobSpec]) -> tuple[tuple[Problem, ...], tuple[Unchecked, ...]]:
-    """What is wrong, and which rules lacked a fact; where no machine is rented, only what concerns the script."""
+    """All problems, and the rules that could not be checked; if no machine is rented, only those of the script."""
     problems: list[Problem] = []
     unchecked: list[Unchecked] = []
     for stage in STAGES:
@@ -82,7 +82,7 @@ def check(context: Context[JobSpec]) -> tuple[tuple[Problem, ...], tuple[Uncheck
 
 
 def check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> list[Problem]:
-    """What the rules say of the fields that did parse; see ``specs.unparsed``."""
+    """The problems that rules find in the fields that did parse; see ``specs.unparsed``."""
     understood = None
     if isinstance(spec, TrainSpec):
         with suppress(Unparsed):

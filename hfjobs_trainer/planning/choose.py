@@ -1,4 +1,4 @@
-"""Every machine with every layout of a run: whether it fits, how long it takes, what it costs; and the one to take."""
+"""Choose a machine and a layout for a run: whether each fits, how long the run takes there and what it costs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ Fitting = tuple[Layout, MemoryEstimate]
 
 
 class Search:
-    """A run and what of it is the same on all machines, worked out once.
+    """The search for the machine and layout of one run; what does not depend on the machine is computed once.
 
     Args:
-        run: What is to run.
-        flavor: The machine that the user named, whose precision holds; ``None`` to compare all.
+        run: The run.
+        flavor: The flavor that the user named, which decides the precision; ``None`` to compare all.
     """
 
     def __init__(self, run: Run, flavor: Flavor | None = None) -> None:
@@ -48,10 +48,10 @@ class Search:
         self._estimated: dict[int, list[Fitting]] = {}
 
     def estimate(self, machine: Machine) -> Estimate:
-        """The best that the run can do on this machine, whatever was asked of machines."""
+        """The estimate with the best layout on this machine; what the user demands of machines is not checked."""
         found = self._best(machine)
         shortage = server_shortage(self.run, machine) if found.reason is None else None
-        return replace(found, reason=Reason("server", f"vLLM's server: {shortage}")) if shortage else found
+        return replace(found, reason=Reason("server", f"vLLM server: {shortage}")) if shortage else found
 
     def survey(self, flavors: Iterable[Flavor]) -> list[Estimate]:
         """Every flavor with the first reason against it, in the order given."""
@@ -66,7 +66,7 @@ class Search:
         return found
 
     def least_memory(self) -> Estimate | None:
-        """Memory of the layout on one GPU that needs the least; ``None`` if there is none, or its size is unknown."""
+        """The layout on one GPU that needs the least memory; ``None`` if there is none, or the size is unknown."""
         least = min(self._layouts(1), key=_total_bytes, default=None)
         return Estimate(layout=least[0], memory=least[1]) if least else None
 
@@ -80,9 +80,9 @@ class Search:
         if not fitting:
             layout, memory = min(estimated, key=_total_bytes)
             return replace(self._timed(machine, layout, memory), reason=_too_large(layout, memory, usable))
-        # a copy of the model on each GPU is the simplest: where one fits, nothing is spread
+        # a copy of the model on each GPU is simplest: if it fits, nothing is sharded
         copies = [each for each in fitting if each[0].strategy not in SHARDED]
-        # TRL's defaults come first, and win where nothing is gained
+        # TRL's defaults come first, and win ties
         layout, memory = min(copies or fitting, key=lambda each: self._weight(machine, *each))
         return self._stored(self._timed(machine, layout, memory))
 
@@ -99,7 +99,7 @@ class Search:
         return replace(best, reason=lacking)
 
     def _beside_vllm(self, layout: Layout, memory: MemoryEstimate, usable: float) -> Fitting:
-        """The layout with a vLLM on the same GPUs: with as few of them for a copy of the model as will do."""
+        """The layout with a vLLM on the same GPUs, each copy of the model on as few of them as possible."""
         run, vllm = self.run, self.run.vllm
         beside = layout, memory
         for size in group_sizes(vllm, run.model, layout.num_gpus) if vllm else ():
@@ -113,7 +113,7 @@ class Search:
         return beside
 
     def _layouts(self, num_gpus: int) -> list[Fitting]:
-        """Every layout on this many GPUs, with its memory; worked out once."""
+        """Every layout on this many GPUs, with its memory; computed once."""
         if num_gpus not in self._estimated:
             found: list[Fitting] = []
             for layout in layouts(self.run, num_gpus):
@@ -125,7 +125,7 @@ class Search:
         return self._estimated[num_gpus]
 
     def _weight(self, machine: Machine, layout: Layout, memory: MemoryEstimate) -> tuple[float, float]:
-        """Sort key of a layout: dollars, then seconds, with what packing must save at least added to both."""
+        """Sort key of a layout: dollars, then seconds, both with packing's required gain added."""
         timing = self._timing(machine, layout, memory)
         if timing is None:
             return 0.0, 0.0
@@ -155,7 +155,7 @@ class Search:
         )
 
     def _lacking(self, found: Estimate, limit: int | None) -> Reason | None:
-        """What of the machine's storage is too small where so many checkpoints are kept; ``None`` if nothing is."""
+        """The storage of the machine that is too small if ``limit`` checkpoints are kept; ``None`` if none is."""
         flavor, layout, memory, parameters = found.flavor, found.layout, found.memory, self.run.num_parameters
         if not parameters or flavor is None or layout is None or memory is None:
             return None
@@ -164,7 +164,7 @@ class Search:
         return lacks_storage(flavor, layout, memory, weights, checkpoints, resumable=self.run.saving.resumable)
 
     def _checkpoints(self, duration: DurationEstimate | None, limit: int | None) -> float:
-        """Checkpoints that lie on the disk at once; 1 where nobody knows how many are made."""
+        """Checkpoints that are on the disk at once; 1 if it is unknown how many are saved."""
         saving, made = self.run.saving, 1.0
         if saving.every == 0:
             return 0
@@ -174,27 +174,27 @@ class Search:
             made = epochs if every is None else 1 / every if every < 1 else steps // max(1.0, every) + 1
         if limit is None or limit <= 0:
             return made
-        # the newest and the best are never deleted, and nothing is before the next is written (transformers 5.23:
+        # the newest and the best are never deleted, and none before the next is written (transformers 5.23:
         # trainer_utils.py, rotate_checkpoints)
         return min(made, max(limit, 1 + saving.keeps_best) + 1)
 
     def _unknown(self, machine: Machine) -> Reason:
-        """Why there is no layout of which the memory is known."""
+        """The reason why there is no layout with known memory."""
         if machine.usable_gib is None:
             return Reason("unknown", "the memory of its GPU is unknown")
         run, batch = self.run, self.run.batch
         if next(layouts(run, machine.num_gpus), None) is not None:
-            return Reason("unknown", f"nobody knows {' and '.join(run.unknown)}, and so whether it fits")
+            return Reason("unknown", f"cannot tell whether it fits without knowing {' and '.join(run.unknown)}")
         set_by_user = {
             f"per_device_train_batch_size={batch.per_device}": batch.per_device_is_set,
             f"gradient_accumulation_steps={batch.accumulation}": batch.accumulation_is_set,
         }
         given = " and ".join(text for text, is_set in set_by_user.items() if is_set)
-        asked = f"global_batch_size={batch.global_size} cannot be spread over {_gpus(machine.num_gpus * run.nodes)}"
+        asked = f"global_batch_size={batch.global_size} cannot be divided among {_gpus(machine.num_gpus * run.nodes)}"
         return Reason("batch", f"{asked}{f' with {given}' if given else ''}")
 
     def _unfit(self, flavor: Flavor) -> Reason | None:
-        """The first reason against a flavor that needs no estimate, or ``None``."""
+        """The first reason against a flavor that can be given without an estimate, or ``None``."""
         run, hardware = self.run, self.run.hardware
         aside = run.vllm.gpus_set_aside if run.vllm is not None else 0
         several = run.strategy in ("ddp", *SHARDED) and hardware.strategy != "auto" and run.nodes == 1
@@ -204,11 +204,11 @@ class Search:
             text = "no GPU: training needs one" if flavor.gpu is None else f"{flavor.gpu} is not a CUDA GPU"
             return Reason("no gpu", text)
         if flavor.num_gpus < least:
-            return Reason("gpus", f"has {_gpus(flavor.num_gpus)}, {least} are wanted")
+            return Reason("gpus", f"has {_gpus(flavor.num_gpus)}, the run needs {least}")
         if most is not None and flavor.num_gpus > most:
-            return Reason("gpus", f"has {_gpus(flavor.num_gpus)}, {most} would be used")
+            return Reason("gpus", f"has {_gpus(flavor.num_gpus)}, the run uses {most}")
         if self.needs_bf16 and not flavor.bf16:
-            return Reason("bf16", f"{flavor.gpu} does not compute in bfloat16")
+            return Reason("bf16", f"{flavor.gpu} does not support bfloat16")
         limit = hardware.max_usd_per_hour
         if limit is not None and flavor.usd_per_hour > limit:
             return Reason("price", f"${flavor.usd_per_hour:.2f}/h is above max_usd_per_hour={limit:g}")
@@ -216,7 +216,7 @@ class Search:
 
 
 def choose(run: Run, hardware: HardwareFacts) -> FlavorChoice:
-    """The flavor that the user named, or the one on which the run is expected to cost least; of equals the faster."""
+    """The flavor that the user named, or the one that is expected to cost least; at equal cost the faster one."""
     if run.hardware.flavor != "auto":
         flavor = find_flavor(run.hardware.flavor, hardware)
         if flavor is None or not flavor.num_gpus:
@@ -234,21 +234,21 @@ def choose(run: Run, hardware: HardwareFacts) -> FlavorChoice:
 
 
 def survey(run: Run, hardware: HardwareFacts) -> list[Estimate]:
-    """The run on every flavor on offer, whichever the spec names."""
+    """Estimate the run on every flavor on offer, whichever the spec names."""
     return Search(freed(run)).survey(sorted(hardware.flavors, key=by_price))
 
 
 def compare(run: Run, hardware: HardwareFacts) -> FlavorComparison:
-    """The run on every flavor on offer, side by side."""
+    """Compare the run on every flavor on offer."""
     found = sorted(survey(run, hardware), key=lambda each: (each.reason is not None, each.layout is None, each.cost))
     rows = [replace(each, duration=None) if each.verdict == "does not fit" else each for each in found]
     return FlavorComparison(tuple(rows), hardware.source)
 
 
 def find_alternative(run: Run, hardware: HardwareFacts) -> Estimate | None:
-    """The flavor on which the run is expected to cost least, whatever was named.
+    """The flavor on which the run is expected to cost least, whichever the spec names.
 
-    One within all caps; where none is, one that keeps ``max_hours``; where none does either, the cheapest of all.
+    One within all caps; if there is none, one within ``max_hours``; if there is none either, the cheapest of all.
     """
     found = survey(run, hardware)
     in_time = [each for each in found if "max_hours" not in exceeded_caps(run.hardware, each.duration)]
@@ -257,26 +257,26 @@ def find_alternative(run: Run, hardware: HardwareFacts) -> Estimate | None:
 
 
 def freed(run: Run) -> Run:
-    """The run without the flavor that was named for it."""
+    """The run without the flavor that the spec names."""
     return replace(run, hardware=run.hardware.model_copy(update={"flavor": "auto"}))
 
 
 def estimate_on(run: Run, gpu: str, num_gpus: int | None = None) -> Estimate:
-    """What the run needs on GPUs of one's own.
+    """Estimate the run on GPUs of your own.
 
     Args:
-        run: The run; the flavor that was named for it does not matter.
+        run: The run; the flavor that the spec names is ignored.
         gpu: Name of the GPU, with or without a count.
         num_gpus: GPUs of one machine; default: the count in ``gpu``, else 1.
 
     Raises:
-        ValueError: Nothing is known of ``gpu``, or the two counts differ.
+        ValueError: ``gpu`` is unknown, or the two counts differ.
     """
     found = find_gpu(gpu)
     if found is None:
         near = suggest_gpus(gpu)
-        meant = f"; did you mean {' or '.join(near)}?" if near else "; hft.hardware_table() lists those that are rented"
-        raise ValueError(f"gpu={gpu!r}: nothing is known of this GPU{meant}")
+        meant = f"; did you mean {' or '.join(near)}?" if near else "; hft.hardware_table() lists those for rent"
+        raise ValueError(f"gpu={gpu!r}: unknown GPU{meant}")
     counted = count_gpus(gpu)
     if num_gpus is None:
         num_gpus = 1 if counted is None else counted
@@ -284,7 +284,7 @@ def estimate_on(run: Run, gpu: str, num_gpus: int | None = None) -> Estimate:
         raise ValueError(f"num_gpus={num_gpus}: gpu={gpu!r} says {counted}")
     if num_gpus < 1:
         raise ValueError(f"num_gpus={num_gpus}: must be 1 or more")
-    # memory, processors and disk of the machine are its owner's to know
+    # host memory, processors and disk are unknown, and not checked
     flavor = Flavor(
         name=found.name,
         gpu=found.name,
@@ -302,7 +302,7 @@ def estimate_on(run: Run, gpu: str, num_gpus: int | None = None) -> Estimate:
 
 
 def over_cap(hardware: Hardware, duration: DurationEstimate | None) -> str | None:
-    """Which cap on the whole run is expected to be exceeded, in words; ``None`` if none is."""
+    """The cap on the whole run that is expected to be exceeded, as text; ``None`` if none is."""
     needed = exceeded_caps(hardware, duration)
     if "max_usd" in needed:
         return f"would cost about ${needed['max_usd']:.2f}, above max_usd={hardware.max_usd:g}"
@@ -314,12 +314,12 @@ def over_cap(hardware: Hardware, duration: DurationEstimate | None) -> str | Non
 def exceeded_caps(
     hardware: Hardware, duration: DurationEstimate | None, case: Literal["expected", "high"] = "expected"
 ) -> dict[str, float]:
-    """What the run needs of each cap on the whole run that is below that: US dollars, hours.
+    """Each cap on the whole run that is exceeded, with what the run needs: US dollars, hours.
 
     Args:
         hardware: The caps.
-        duration: How long the run takes; ``None`` if nobody can say.
-        case: Which value of the estimate is held against the caps.
+        duration: How long the run takes; ``None`` if unknown.
+        case: The value of the estimate that is compared with the caps.
     """
     if duration is None:
         return {}
@@ -329,7 +329,7 @@ def exceeded_caps(
 
 
 def _cheapest(found: Sequence[Estimate]) -> Estimate | None:
-    """The cheapest on which the run would do, the caps aside."""
+    """The cheapest on which the run fits, regardless of the caps."""
     runs = [each for each in found if each.reason is None or each.reason.kind == "cap"]
     return min(runs, key=_cost, default=None)
 
@@ -343,7 +343,7 @@ def _total_bytes(each: Fitting) -> float:
 
 
 def _second(estimate: Estimate, best: Estimate) -> Reason:
-    """Why a flavor that would do is not the one."""
+    """The reason why a flavor on which the run fits was not chosen."""
     if estimate.duration is not None and best.duration is not None:
         usd, least = estimate.duration.usd.expected, best.duration.usd.expected
         text = f"fits, but the run would cost about ${usd:.2f}; on {best.machine.name} ${least:.2f}"
@@ -364,5 +364,5 @@ def _gpus(count: int) -> str:
 def _too_large(layout: Layout, memory: MemoryEstimate, usable: float) -> Reason:
     share = f", of which vLLM claims {memory.gpu_fraction:.0%}" if memory.gpu_fraction else ""
     rows = f" with {layout.per_device_train_batch_size} per device"
-    needs = f"needs {memory.total_gib:.1f} GiB and {memory.margin_gib:.1f} GiB of margin{rows}"
+    needs = f"needs {memory.total_gib:.1f} GiB plus {memory.margin_gib:.1f} GiB of margin{rows}"
     return Reason("memory", f"{needs}, a GPU has {usable:.1f} GiB{share}")

@@ -1,4 +1,4 @@
-"""A resolved spec as a run that can be rendered."""
+"""The page of a planned run: everything that the renderer writes."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ def compose(
     *,
     absolute: bool,
 ) -> Page:
-    """Everything that the renderer needs, and nothing it would have to decide.
+    """Everything that the renderer needs, so that it has nothing left to decide.
 
     Args:
-        spec: The spec, for what is written as it was given.
-        facts: What is known of the inputs.
-        run: The spec, understood.
+        spec: The spec, for what is rendered as given.
+        facts: Facts about the inputs.
+        run: The run.
         machine: The machine.
-        precision: What the run computes in there.
+        precision: The run's precision on it.
         decided: The arguments.
-        strategy: How the model is spread over the GPUs.
-        request: What the backend is asked to run.
+        strategy: How the model is distributed over the GPUs.
+        request: The job that the backend is asked to run.
         absolute: Whether local paths become absolute, since the script runs in a folder of its own.
     """
     method = run.method
@@ -77,7 +77,7 @@ def compose(
     tools: Sequence[RewardFunction] = getattr(spec, "tools", ())
     functions = [item for item in (*getattr(spec, "reward_funcs", ()), *tools) if isinstance(item, RewardFunction)]
     arguments = dict(decided.arguments)
-    # settled on the machine, so that the global batch is kept on whatever number of GPUs it has
+    # computed when the script runs, so that the global batch stays the same on any number of GPUs
     accumulates = run.batch.global_size is not None and not run.batch.accumulation_is_set
     if accumulates:
         arguments.pop("gradient_accumulation_steps", None)
@@ -151,7 +151,7 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _downloads(spec: TrainSpec, run: Run) -> dict[str, str | None]:
-    """Every model of the Hub that the script loads, each with its revision."""
+    """Every Hub model that the script loads, with its revision."""
     models = {spec.model: spec.model_revision}
     models |= {side.id: side.revision for side, _ in run.side_models if side.id is not None}
     return {model: revision for model, revision in models.items() if not is_local_path(model)}
@@ -179,7 +179,7 @@ def _value_model(spec: TrainSpec, local: Facts | None) -> SideModel | None:
         return None
     start = local.value_model or local.reward_model if local else None
     revision = spec.value_model_revision if spec.value_model else spec.reward_model_revision
-    # it is trained in full, whatever the policy is
+    # it is always trained in full
     return SideModel(
         (start.path if start else None) or spec.value_model or spec.reward_model,
         "float32",
@@ -194,7 +194,7 @@ def _loading(revision: str | None, spec: TrainSpec) -> dict[str, Any]:
 
 def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
     location = (local.path if local else None) or dataset.id
-    # what is not known of a part is not known: its location is the one in the spec
+    # if nothing is known about a part, its location is the one in the spec
     known = [*(local.mixed_with if local else ()), *repeat(None, len(dataset.mixed_with))]
     common: dict[str, Any] = {
         **dataset.model_dump(include={"split", "columns", "keep_columns", "num_samples", "streaming", "fraction"}),
@@ -258,7 +258,7 @@ def _header(spec: TrainSpec, run: Run, strategy: str, request: JobRequest) -> He
 
 
 def job_table(request: JobRequest) -> Mapping[str, Any]:
-    """The ``[tool.hf-jobs]`` table: what ``submit`` passes, for those who run the script with ``hf jobs uv run``."""
+    """The ``[tool.hf-jobs]`` table: what ``submit`` passes, for ``hf jobs uv run``."""
     table: dict[str, Any] = {
         "image": request.image,
         "flavor": request.flavor,
@@ -282,13 +282,13 @@ def request_of(
     needs_token: bool,
     backend: BackendTraits,
 ) -> JobRequest:
-    """What a backend is asked to run, but for the script.
+    """The job that a backend is asked to run, without its script.
 
     Args:
         spec: The spec.
-        subject: What it is about, for the job's name: a model, a script.
+        subject: The model or script, for the job's name.
         flavor: The chosen flavor.
-        timeout_seconds: When the job is ended; ``None`` for no limit.
+        timeout_seconds: The job's timeout, seconds; ``None`` for no limit.
         namespace: User or organization that runs and pays.
         needs_token: Whether the script needs HF_TOKEN.
         backend: Where it will run.

@@ -1,4 +1,4 @@
-"""What a rule is given to look at."""
+"""What a rule sees."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Context(Generic[S]):
-    """A spec, what is known about the outside, and what was decided.
+    """A spec, the facts, and what was decided.
 
     Attributes:
         spec: The spec.
-        facts: What is known of model, dataset, hardware and account.
+        facts: Facts about model, dataset, hardware and account.
         backend: Where it will run.
-        understood: The spec, understood; ``None`` of one that did not parse in full, and of a script.
+        understood: The run; ``None`` for a spec that did not parse in full, and for a script.
         machine: The machine.
         arguments: Arguments of TRL's config, by name.
-        needs_token: Why the script needs HF_TOKEN, as far as is known.
-        choice: How the flavor was chosen; ``None`` where no machine is rented.
-        estimate: What the run needs, and what it costs.
-        timeout_seconds: When the job is ended, padding and caps included; ``None`` without a limit.
+        needs_token: Reasons why the script needs HF_TOKEN, as far as known.
+        choice: How the flavor was chosen; ``None`` if no machine is rented.
+        estimate: What the run needs and costs.
+        timeout_seconds: The job's timeout in seconds, padding and caps included; ``None`` for no limit.
     """
 
     spec: S
@@ -51,10 +51,10 @@ class Context(Generic[S]):
 
     @property
     def run(self) -> Run:
-        """The spec, understood.
+        """The run.
 
         Raises:
-            Unparsed: A field did not parse, so that it cannot be; the rule then says nothing.
+            Unparsed: A field did not parse; the rule then finds nothing.
         """
         if self.understood is None:
             raise Unparsed
@@ -62,27 +62,27 @@ class Context(Generic[S]):
 
     @property
     def flavor(self) -> Flavor | None:
-        """The chosen flavor; ``None`` if none was, and where no machine is rented."""
+        """The chosen flavor; ``None`` if none was chosen, or no machine is rented."""
         return self.machine.flavor
 
     @property
     def num_gpus(self) -> int:
-        """Processes that will train, one per GPU, over all machines."""
+        """Number of processes that train, one per GPU, over all machines."""
         return self.machine.world_size
 
     @property
     def memory(self) -> MemoryEstimate | None:
-        """The memory estimate; ``None`` where the model's size is unknown."""
+        """The memory estimate; ``None`` if the model's size is unknown."""
         return self.estimate.memory
 
     @property
     def duration(self) -> DurationEstimate | None:
-        """How long the run takes and what it costs; ``None`` where nobody can say."""
+        """How long the run takes and what it costs; ``None`` if unknown."""
         return self.estimate.duration
 
     @property
     def hardware(self) -> HardwareFacts:
-        """The flavors on offer: the live ones, or those of the snapshot."""
+        """The flavors on offer: live, or from the snapshot."""
         return self.facts.hardware or snapshot()
 
     @property
@@ -91,23 +91,23 @@ class Context(Generic[S]):
         return find_flavor(self.spec.hardware.flavor, self.hardware)
 
     def field(self, name: str, kind: type[T]) -> T | None:
-        """A field that only some methods have; ``None`` for the others, and where it has no value.
+        """A field that only some methods have; ``None`` for the others, and if it has no value.
 
         Raises:
-            TypeError: It is not of this type.
+            TypeError: The value is not of this type.
         """
         value = getattr(self.spec, name) if name in type(self.spec).model_fields else None
         if value is not None and not isinstance(value, kind):
-            raise TypeError(f"{name} is {value!r}, and a {kind.__name__} is expected")
+            raise TypeError(f"{name} is {value!r}, expected a {kind.__name__}")
         return value
 
     def argument(self, name: str, otherwise: T) -> T:
-        """The value that TRL's config will get: the resolved one, or ``otherwise``, the spec's own.
+        """The value that TRL's config will get: the resolved one, else ``otherwise``, the spec's own.
 
         Raises:
-            TypeError: What was resolved is not of the type of ``otherwise``.
+            TypeError: The resolved value is not of the type of ``otherwise``.
         """
         value = self.arguments.get(name, otherwise)
         if not isinstance(value, type(otherwise)):
-            raise TypeError(f"{name} was resolved to {value!r}, and a {type(otherwise).__name__} is expected")
+            raise TypeError(f"{name} was resolved to {value!r}, expected a {type(otherwise).__name__}")
         return value

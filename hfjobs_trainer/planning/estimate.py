@@ -1,4 +1,4 @@
-"""What a run needs of a machine and costs there; the choice of a flavor and the comparison of all are made of these."""
+"""What a run needs of a machine and costs there, and the records of the choice and the comparison of flavors."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run needs of a machine, and what it costs there; every part ``None`` where nobody can say.
+    """What a run needs of a machine and what it costs there; what is unknown is ``None``.
 
     Attributes:
         machine: The machine.
-        layout: Strategy, batch per device, accumulation and recomputing with which it runs there: the cheapest that
-            fits; if none does, the one that needs the least memory.
-        memory: What one GPU holds at the worst moment.
+        layout: Strategy, batch per device, accumulation and gradient checkpointing: the cheapest layout that fits; if
+            none does, the one that needs the least memory.
+        memory: The peak on one GPU.
         duration: Seconds and US dollars, each low, expected and high.
-        reason: The first reason against the machine; ``None`` if the run would do there.
+        reason: The first reason against the machine; ``None`` if the run fits there.
     """
 
     machine: Machine = NO_MACHINE
@@ -38,7 +38,7 @@ class Estimate:
 
     @property
     def flavor(self) -> Flavor | None:
-        """The flavor; ``None`` where none was chosen."""
+        """The flavor; ``None`` if none was chosen."""
         return self.machine.flavor
 
     @property
@@ -48,7 +48,7 @@ class Estimate:
 
     @property
     def num_gpus(self) -> int:
-        """GPUs of all machines that train."""
+        """GPUs that train, over all machines."""
         return self.machine.world_size
 
     @property
@@ -63,7 +63,7 @@ class Estimate:
 
     @property
     def headroom_gib(self) -> float | None:
-        """What the estimated peak leaves free on one GPU, GiB, the margin included."""
+        """Memory of one GPU that the estimated peak leaves free, GiB, the margin included."""
         usable = self.usable_gib
         return self.memory.headroom_gib(usable) if self.memory is not None and usable is not None else None
 
@@ -80,7 +80,7 @@ class Estimate:
 
     @property
     def why_not(self) -> str | None:
-        """The reason in words; ``None`` if the run would do there."""
+        """The reason as text; ``None`` if the run fits there, or if that is unknown."""
         return self.reason
 
     @property
@@ -91,7 +91,7 @@ class Estimate:
 
     @property
     def seconds(self) -> Range | None:
-        """How long the job takes, seconds, starting up included."""
+        """How long the job takes, seconds, startup included."""
         return self.duration.seconds if self.duration else None
 
     @property
@@ -101,12 +101,12 @@ class Estimate:
 
     @property
     def usd(self) -> Range | None:
-        """What the job costs, US dollars; ``None`` for a GPU that is not rented here."""
+        """What the job costs, US dollars; ``None`` for a GPU of your own."""
         return self.duration.usd if self.duration and self.machine.is_rented else None
 
     @property
     def cost(self) -> tuple[bool, float, float]:
-        """Sort key: expected US dollars, then expected seconds; last and by price an hour where that is unknown."""
+        """Sort key: expected US dollars, then expected seconds; if unknown, last and by hourly price."""
         if self.duration is None:
             return True, self.flavor.usd_per_hour if self.flavor else 0.0, -(self.usable_gib or 0.0)
         return False, self.duration.usd.expected, self.duration.seconds.expected
@@ -117,36 +117,36 @@ class Estimate:
         if self.verdict is not None:
             lines.append(f"{self.verdict}{where}, of which each has {self.usable_gib:.1f} GiB")
         if self.memory is None:
-            unknown = "the model's size is not known"
+            unknown = "the model's size is unknown"
             lines.append(f"memory: {self.reason or unknown}")
         else:
             lines.append(str(self.memory))
-            # the verdict says of memory what there is to say
+            # the verdict covers memory already
             lines += [f"but {self.reason}"] if self.reason and self.verdict != "does not fit" else []
         if self.layout is not None:
             lines.append(f"with {self.layout}")
         if self.duration is None:
-            lines.append("time: not known")
+            lines.append("time: unknown")
         else:
             lines.append("about " + self.duration.seconds.as_duration())
             lines += [f"about {self.usd.as_usd()}"] if self.usd is not None else []
-            lines += [f"  guessed: {what}" for what in self.duration.assumed]
+            lines += [f"  assumed: {what}" for what in self.duration.assumed]
         return "\n".join(lines)
 
 
 UNKNOWN = Estimate()
-"""Of a run of which nothing is known."""
+"""The estimate of a run about which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlavorChoice:
-    """Which machine was chosen, and why not the others.
+    """The chosen flavor, and the reason against each other one.
 
     Attributes:
-        flavor: The choice; ``None`` if nothing fits or nothing can be said.
-        estimate: What the run needs there; where nothing was chosen, the least memory that it needs on one GPU.
+        flavor: The choice; ``None`` if nothing fits, or if that is unknown.
+        estimate: What the run needs there; if nothing was chosen, the least memory that it needs on one GPU.
         rejected: Every other flavor and the first reason against it, cheapest first.
-        cheapest: Where nothing was chosen because of ``max_usd`` or ``max_hours``: what would do without them.
+        cheapest: If nothing was chosen because of ``max_usd`` or ``max_hours``: what would be chosen without them.
     """
 
     flavor: Flavor | None
@@ -156,17 +156,17 @@ class FlavorChoice:
 
     @property
     def usd_per_hour(self) -> float | None:
-        """Price of one machine, US dollars an hour."""
+        """Price of one machine, US dollars per hour."""
         return self.flavor.usd_per_hour if self.flavor else None
 
     @property
     def layout(self) -> Layout | None:
-        """How the run is laid out on the machine; ``None`` where the model's size is unknown."""
+        """The layout of the run on the machine; ``None`` if the model's size is unknown."""
         return self.estimate.layout if self.flavor and self.estimate else None
 
     @property
     def duration(self) -> DurationEstimate | None:
-        """How long the run takes there, and what it costs; ``None`` where nobody can say."""
+        """How long the run takes there, and what it costs; ``None`` if unknown."""
         return self.estimate.duration if self.estimate else None
 
     @property
@@ -176,7 +176,7 @@ class FlavorChoice:
 
     @property
     def shortage(self) -> Reason | None:
-        """What of a named flavor, beside its GPUs' memory, the run is expected to exceed; ``None`` if nothing."""
+        """The limit of a named flavor, besides GPU memory, that the run is expected to exceed; ``None`` if none."""
         return self.estimate.reason if self.estimate is not None and self.estimate.fits else None
 
     def __str__(self) -> str:
@@ -194,10 +194,10 @@ class FlavorChoice:
 
 @dataclass(frozen=True, slots=True)
 class FlavorComparison:
-    """A run on every flavor, printable, and indexable by the flavor's name.
+    """The estimates of a run on every flavor: printable, and indexable by the flavor's name.
 
     Attributes:
-        rows: Every flavor: those that can be taken first, the cheapest run first.
+        rows: Every flavor: those on which the run fits first, cheapest first.
         source: Where the prices come from: ``"live"`` or ``"snapshot"`` and its date.
     """
 
@@ -216,7 +216,7 @@ class FlavorComparison:
         for row in self.rows:
             if row.machine.name == name:
                 return row
-        raise KeyError(f"no flavor {name!r}; there are {', '.join(row.machine.name for row in self.rows)}")
+        raise KeyError(f"no flavor {name!r}; choose one of {', '.join(row.machine.name for row in self.rows)}")
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [
@@ -235,7 +235,7 @@ class FlavorComparison:
 
     @property
     def _caption(self) -> str:
-        return f"prices: {self.source}; GiB of one GPU at the peak, without margin; hours and dollars as expected"
+        return f"prices: {self.source}; GiB: peak of one GPU, without margin; hours and $: expected values"
 
     def __str__(self) -> str:
         return as_text(self.HEADER, self._cells(), self._caption, right=("GiB", "of", "hours", "$"))

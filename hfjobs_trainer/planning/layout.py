@@ -1,6 +1,6 @@
-"""How a run can be laid out on GPUs: strategy, batch per device, accumulation, activations kept or recomputed.
+"""The layouts of a run on GPUs: strategy, batch per device, accumulation, activations kept or recomputed.
 
-In every layout the sequences of an optimiser step are those that the spec asks for; packed ones hold several rows.
+Every layout has the sequences per optimizer step that the spec asks for; packed ones hold several rows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hfjobs_trainer.planning.arguments.strategies import sharding_strategies
 from hfjobs_trainer.planning.run import Batch, Run
 
 MOST_PER_DEVICE = 64
-"""Largest batch per device that is tried: beyond it a GPU is busy already."""
+"""Largest batch per device that is tried: a GPU is fully used by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,13 @@ class Layout:
 
     Attributes:
         num_gpus: GPUs of one machine that train.
-        strategy: How the model is spread over them, as in ``hft.Hardware``, never ``"auto"``.
-        per_device_train_batch_size: Rows that one GPU computes at once.
-        gradient_accumulation_steps: Batches of one optimiser step.
+        strategy: How the model is distributed over them, as in ``hft.Hardware``, never ``"auto"``.
+        per_device_train_batch_size: Batch size per GPU.
+        gradient_accumulation_steps: Batches per optimizer step.
         gradient_checkpointing: Whether activations are recomputed.
         packing: Whether the planner packs several rows into one sequence.
-        vllm_tensor_parallel_size: GPUs that share one copy of the model in a vLLM beside training.
-        save_total_limit: Checkpoints that are kept, where the disk does not hold all; ``None``: as the spec says.
+        vllm_tensor_parallel_size: GPUs that share one copy of the model in a vLLM next to training.
+        save_total_limit: Checkpoints to keep, if the disk cannot hold all; ``None``: as in the spec.
     """
 
     num_gpus: int
@@ -51,7 +51,7 @@ def layouts(run: Run, num_gpus: int) -> Iterator[Layout]:
     """Every layout on machines with ``num_gpus`` training GPUs, TRL's defaults first; none if no batch can be formed.
 
     Args:
-        run: What is asked for; what it sets is the same in all layouts.
+        run: The run; what the user set is the same in all layouts.
         num_gpus: GPUs of one machine that train.
     """
     world, most_packed = num_gpus * run.nodes, run.rows.most_packed
@@ -65,9 +65,9 @@ def layouts(run: Run, num_gpus: int) -> Iterator[Layout]:
 
 
 def _batches(batch: Batch, world: int) -> Iterator[tuple[int, int]]:
-    """Rows per device and accumulation steps, the most rows first; a batch that the spec leaves open is of TRL's size.
+    """Batch sizes per device and accumulation steps, the largest batch first; by default the batch is of TRL's size.
 
-    TRL's is so many rows per device: it grows with the GPUs, be they named or chosen.
+    TRL's size is per device: the global batch grows with the GPUs, named or chosen.
     """
     wanted, most = batch.global_size, MOST_PER_DEVICE
     if wanted is None:
@@ -95,10 +95,10 @@ def _batches(batch: Batch, world: int) -> Iterator[tuple[int, int]]:
 
 
 def usual_layout(run: Run, num_gpus: int) -> Layout | None:
-    """The layout where nothing is known of memory: TRL's defaults, within the global batch; ``None`` if none is whole.
+    """The layout if memory is unknown: TRL's defaults, within the global batch; ``None`` if it cannot be divided.
 
     Args:
-        run: What is asked for.
+        run: The run.
         num_gpus: GPUs of one machine that train.
     """
     most = run.batch.per_device
@@ -109,19 +109,19 @@ def usual_layout(run: Run, num_gpus: int) -> Layout | None:
 
 
 def given_layout(run: Run, num_gpus: int) -> Layout:
-    """The layout that the spec's own numbers make, be the batch whole or not."""
+    """The layout of the spec's own numbers, even if the global batch cannot be divided so."""
     batch = run.batch
     return Layout(num_gpus, run.strategy, batch.per_device, batch.accumulation, run.recomputes)
 
 
 def eval_batch_size(run: Run, layout: Layout) -> int:
-    """Rows that one GPU evaluates at once: no more than in training, where that is the planner's to say."""
+    """Evaluation batch size per GPU: no larger than in training, if the planner may lower it."""
     usual = run.batch.eval_per_device
     return min(usual, layout.per_device_train_batch_size) if run.batch.eval_follows else usual
 
 
 def syncs_each_batch(run: Run, layout: Layout) -> bool:
-    """Whether the planner has FSDP spread gradients after each batch.
+    """Whether the planner has FSDP reduce gradients after each batch.
 
     Otherwise each GPU keeps all gradients until the last batch of a step (accelerate's ``no_sync``).
     """

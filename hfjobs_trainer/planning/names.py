@@ -1,4 +1,4 @@
-"""Names that the Hub takes: labels, job names, repositories."""
+"""Names that the Hub accepts: labels, job names, repositories."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _VALUE = re.compile(r"[A-Za-z0-9_-]{0,100}")
 
 
 def is_label_key(text: str) -> bool:
-    """Whether the Hub takes this as the key of a label."""
+    """Whether the Hub accepts this as the key of a label."""
     return _KEY.fullmatch(text) is not None
 
 
 def is_label_value(text: str) -> bool:
-    """Whether the Hub takes this as the value of a label."""
+    """Whether the Hub accepts this as the value of a label."""
     return _VALUE.fullmatch(text) is not None
 
 
 def slug(text: str, length: int = LABEL_LENGTH) -> str:
-    """The text with everything else than ``[A-Za-z0-9_-]`` as hyphens: ``"beta-0.1"`` is ``"beta-0-1"``."""
+    """The text with everything but ``[A-Za-z0-9_-]`` replaced by hyphens: ``"beta-0.1"`` is ``"beta-0-1"``."""
     return re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9_-]", "-", text)).strip("-")[:length].strip("-")
 
 
 def file_name(text: str) -> str:
-    """The text as the name of a repository or folder: ``[A-Za-z0-9._-]`` is kept."""
+    """The text as the name of a repository or folder, with ``[A-Za-z0-9._-]`` only."""
     return re.sub(r"[-.]{2,}", "-", re.sub(r"[^A-Za-z0-9._-]", "-", text)).strip("-.")[:LABEL_LENGTH].strip("-.")
 
 

@@ -1,4 +1,4 @@
-"""Which package versions a script is pinned to: sets that were run together, one per method family."""
+"""The package versions to which a script is pinned: sets that were tested together, one per method family."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Pins:
     Attributes:
         requires_python: Such as ``">=3.11"``.
         exclude_newer: Packages published after this time are ignored, RFC 3339.
-        unbounded: Packages that are exempt, since their builds follow the machine's driver.
-        packages: Version by package, in every script of the family.
-        extras: Version by package, in scripts that need it.
+        unbounded: Packages that are exempt, since their builds depend on the machine's driver.
+        packages: Versions by package, for every script of the family.
+        extras: Versions by package, for scripts that need them.
     """
 
     requires_python: str
@@ -33,7 +33,7 @@ class Pins:
 
 
 def pinned_image(package: str) -> str:
-    """Docker image of the release of a package that the pins name."""
+    """Docker image of the pinned release of a package."""
     return _data()["images"][package]
 
 

@@ -20,7 +20,7 @@ class Decision:
     """A value that was chosen for the user.
 
     Attributes:
-        path: The field it stands for, such as ``"hardware.flavor"``.
+        path: The field that it sets, such as ``"hardware.flavor"``.
         value: What was chosen.
         why: The reason, one clause.
     """
@@ -36,7 +36,7 @@ Decide = Callable[[str, Any, str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A bucket or repository that a job sees as a folder, in the words of ``huggingface_hub.Volume``.
+    """A bucket or repository that a job sees as a folder, in the terms of ``huggingface_hub.Volume``.
 
     Attributes:
         type: What it is.
@@ -58,22 +58,23 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What a backend is asked to run; secrets by name only.
+    """The job that a backend is asked to run; secrets by name only.
 
     Attributes:
         script: Text of the script.
         name: Short name of the run, ``[a-z0-9-]``.
         flavor: Flavor of Hugging Face Jobs; ``None`` if none could be chosen.
-        timeout_seconds: When the backend ends the job, padding included; ``None`` for no limit (local backend only).
+        timeout_seconds: The timeout that is sent, in seconds, padding included; ``None`` for no limit (local backend
+            only).
         env: Environment variables, readable by everyone who can see the job.
         secrets: Names of secrets; their values are read from the caller's environment at submit.
         labels: Labels of the job, ``[A-Za-z0-9_-]`` only.
         namespace: User or organization that runs and pays; ``None`` for the token's owner.
         image: Docker image; ``None`` for the default of ``run_uv_job``.
         nodes: Machines that run the script together, each as a job of its own.
-        volumes: What the job sees as folders, on Hugging Face Jobs; so are those that follow.
-        attempts: How often the job is started at most, if it fails.
-        ssh: Whether it can be reached by SSH.
+        volumes: Buckets and repositories to mount; these and the following are for Hugging Face Jobs only.
+        attempts: Most attempts, if the job fails.
+        ssh: Whether the job can be reached by SSH.
         expose: Ports that can be reached through the proxy of Jobs, by those who may see the job.
         resource_group_id: Resource group of the organization that pays; ``None`` for none.
     """
@@ -97,22 +98,21 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A spec worked out in full: ``print(plan)`` shows what ``submit(plan)`` sends.
+    """What will be sent, and why: ``print(plan)`` shows what ``submit(plan)`` sends.
 
     Attributes:
         spec: The spec as given.
         backend: ``"hub"`` or ``"local"``.
-        request: What the backend will be asked to run.
+        request: The job that the backend is asked to run.
         flavor: The chosen flavor; ``None`` on the local backend, and when none could be chosen.
         choice: How the flavor was chosen; ``None`` on the local backend.
-        estimate: Memory, time and money, as far as they are known; ``None`` if nothing is known.
+        estimate: Memory, time and cost, as far as known; ``None`` if unknown.
         decisions: Every value chosen for the user, with its reason.
-        problems: Warnings, and what would make the remote run fail; ``submit`` raises the errors among them.
-        unchecked: Rules that lacked a fact.
+        problems: Warnings, and errors of a run on Jobs, which ``submit`` raises.
+        unchecked: Rules that could not be checked, each with the fact that was missing.
         prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
-        unanswered: What the Hub did not answer when it was asked, and why; ``submit`` to the Hub then raises
-            ``HubUnavailable``.
-        run: The spec, understood; ``None`` of a script that exists already.
+        unanswered: What the Hub did not answer for, and why; ``submit`` to the Hub then raises ``HubUnavailable``.
+        run: The run that the spec and the facts describe; ``None`` for an ``hft.Script``.
     """
 
     spec: TrainSpec | Script
@@ -135,7 +135,7 @@ class Plan:
 
     @property
     def timeout_seconds(self) -> int | None:
-        """When the job is ended, seconds, padding included."""
+        """The timeout that is sent, in seconds, padding included."""
         return self.request.timeout_seconds
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""A run, understood: what a spec and the facts about its model and data mean together. Types only.
+"""A run: what a spec and the facts about its model and data mean together. Types only.
 
-``understand`` makes a ``Run`` once; whatever plans from there on reads it, and never the spec's training fields again.
+``understand`` makes a ``Run`` once; all planning reads it, and never the spec's training fields again.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ MixedPrecision = Literal["bf16", "fp16", "fp32"]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the user said of batches, TRL's defaults included.
+    """The batch settings of the user, TRL's defaults included.
 
     Attributes:
-        per_device: Rows that one GPU computes at once.
+        per_device: Batch size per device.
         per_device_is_set: Whether the user set it.
-        accumulation: Batches of one optimizer step.
+        accumulation: Batches per optimizer step.
         accumulation_is_set: Whether the user set it.
-        global_size: Sequences per optimizer step over all GPUs; ``None`` where they follow from the two above.
-        is_free: Whether rows per device mean nothing but how many are computed at once.
-        least: The fewest rows per device that the loss can work with.
-        generation_size: Answers that are generated at once over all GPUs, where the user set it.
-        eval_per_device: Rows that one GPU evaluates at once.
-        eval_follows: Whether the planner may lower that to what training computes at once.
+        global_size: Sequences per optimizer step over all GPUs; ``None`` if they follow from the two above.
+        is_free: Whether the batch size per device only decides how many rows are computed at once.
+        least: Smallest batch size per device that the loss supports.
+        generation_size: Completions generated at once over all GPUs, if the user set it.
+        eval_per_device: Evaluation batch size per device.
+        eval_follows: Whether the planner may lower that to the training batch size.
     """
 
     per_device: int
@@ -50,25 +50,25 @@ class Batch:
 
     @property
     def is_open(self) -> bool:
-        """Whether the rows per device are the planner's to choose where no global batch is given."""
+        """Whether the planner may choose the batch size per device if no global batch is given."""
         return self.is_free and not self.per_device_is_set and not self.accumulation_is_set
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows that are trained on.
+    """The training rows.
 
     Attributes:
-        total: Rows of the dataset, those held out included; ``None`` where unknown.
-        held_out: Those of them that are kept for evaluation.
-        lengths: How long they are; ``None`` where unknown.
-        max_length: Tokens at which a row is cut; ``None`` without a limit.
+        total: Rows of the dataset, those held out included; ``None`` if unknown.
+        held_out: Rows of it that are held out for evaluation.
+        lengths: Their lengths; ``None`` if unknown.
+        max_length: Tokens at which a row is truncated; ``None`` without a limit.
         packed: Whether the user has rows packed into sequences of ``max_length``.
-        splits: Whether a row that does not fit goes on in the next sequence.
+        splits: Whether a row that does not fit continues in the next sequence.
         padded: Whether the rows of a batch are padded to its longest.
-        streamed: Whether they are read as they are needed.
+        streamed: Whether they are streamed.
         processes: Processes that tokenize them.
-        most_packed: Packed sequences that one GPU computes at once at most, if the planner packs; 0 where it may not.
+        most_packed: Most packed sequences per device, if the planner packs; 0 if it may not.
     """
 
     total: float | None
@@ -84,7 +84,7 @@ class Rows:
 
     @property
     def trained(self) -> float | None:
-        """Rows that are trained on; ``None`` where unknown."""
+        """Number of training rows; ``None`` if unknown."""
         return None if self.total is None else self.total - self.held_out
 
 
@@ -93,10 +93,10 @@ class Evaluation:
     """Evaluations during training.
 
     Attributes:
-        in_memory: Whether one is a forward pass that asks for the loss alone, whose memory is estimated.
+        in_memory: Whether one is a forward pass for the loss alone, whose memory is estimated.
         has_set: Whether the spec names an evaluation set.
-        rows: Rows of one; 0 without, ``None`` where unknown.
-        every: Optimizer steps between two; below 1 a share of the run; ``None``: once an epoch.
+        rows: Rows of one; 0 without, ``None`` if unknown.
+        every: Optimizer steps between two; below 1 a share of the run; ``None``: once per epoch.
         first: Whether there is one before training.
     """
 
@@ -112,11 +112,11 @@ class Saving:
     """Checkpoints.
 
     Attributes:
-        every: Optimizer steps between two; below 1 a share of the run; ``None``: once an epoch; 0: none.
-        limit: Checkpoints that are kept; ``None`` for all.
+        every: Optimizer steps between two; below 1 a share of the run; ``None``: once per epoch; 0: none.
+        limit: Checkpoints to keep; ``None`` for all.
         limit_is_set: Whether the user set it.
-        keeps_best: Whether the best is kept beside the newest.
-        resumable: Whether a checkpoint holds the states of the optimizer as well.
+        keeps_best: Whether the best is kept as well as the newest.
+        resumable: Whether a checkpoint has the optimizer states as well.
     """
 
     every: float | None
@@ -128,19 +128,19 @@ class Saving:
 
 @dataclass(frozen=True, slots=True)
 class Vllm:
-    """A vLLM that writes the answers.
+    """A vLLM that generates the completions.
 
     Attributes:
         colocated: Whether it runs in the training processes, on the same GPUs.
-        starts_server: Whether the script starts a server for it.
-        apart: Whether that server has the last of several nodes to itself.
+        starts_server: Whether the script starts its server.
+        apart: Whether that server has the last node to itself.
         gpus, gpus_is_set: ``vllm_tensor_parallel_size``, and whether the user set it.
         share, share_is_set: ``vllm_gpu_memory_utilization``, and whether the user set it.
         chooses_context: Whether ``vllm_max_model_length`` is an argument of the method that the user left open.
-        tokens: Tokens of the longest sequence that it has to hold.
+        tokens: Tokens of the longest sequence that must fit.
         port: Port of its server.
-        timeout: Seconds that the user gives it to start; ``None`` where left open.
-        options: Further options of its server.
+        timeout: Seconds that the user gives it to start; ``None`` if left open.
+        options: Other options of its server.
     """
 
     colocated: bool
@@ -158,66 +158,66 @@ class Vllm:
 
     @property
     def gpus_set_aside(self) -> int:
-        """GPUs of a machine that trains which its server takes; 0 where it starts none."""
+        """GPUs of a training machine that its server takes; 0 if the script starts none."""
         return self.gpus if self.starts_server and not self.apart else 0
 
     @property
     def is_ours(self) -> bool:
-        """Whether the run starts it."""
+        """Whether the run starts vLLM itself."""
         return self.colocated or self.starts_server
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A spec and the facts, understood.
+    """What a spec and the facts mean together.
 
     Attributes:
         method: Names of the method and of its classes in TRL.
-        training: What its training step is.
+        training: Its training step.
         given: Arguments of TRL's config that the user set, in the order of TRL's table.
         model_id: Hub id or local folder of the model.
-        model: What is known of it.
-        shape: Its layers and matrices; ``None`` where unknown.
-        num_parameters: Its parameters; ``None`` where unknown.
-        sees: Whether it is a vision model, or must be one for its dataset.
-        side_models: The models beside it, each with what is known of it.
-        answers: The answers that it writes in training; ``None`` if it writes none.
+        model: Facts about it.
+        shape: Its layers and matrices; ``None`` if unknown.
+        num_parameters: Its number of parameters; ``None`` if unknown.
+        sees: Whether it is a vision model, or has to be one for its dataset.
+        side_models: The other models, each with the facts about it.
+        answers: The completions that it generates in training; ``None`` if none.
         passes: Passes per sequence.
-        beta: Weight of the divergence from the reference; ``None`` where the method has none.
+        beta: Weight of the divergence from the reference; ``None`` if the method has none.
         lora, quantization: As in the spec.
-        adapts_all: Whether a new adapter needs its modules named: every linear layer then.
+        adapts_all: Whether a new adapter needs ``target_modules``: then every linear layer.
         trains_weights: Whether weights of the model itself are trained, in the dtype in which they are loaded.
-        bf16_adapter: Whether the adapter is trained in bfloat16, whatever the precision of the arithmetic.
+        bf16_adapter: Whether the adapter is trained in bfloat16, whatever the mixed precision.
         merges: What is saved of an adapter: ``""`` itself, ``"only"`` the model it is merged into, ``"both"``.
         dtype: dtype of the weights that the user set.
-        mixed_precision: Mixed precision that the user set; ``None`` where left open.
-        use_cpu: Whether a GPU is left alone.
+        mixed_precision: Mixed precision that the user set; ``None`` if left open.
+        use_cpu: Whether a GPU is not used.
         optim, attention, liger_kernel, activation_offloading: As in TRL's config.
         optim_is_set: Whether the user set it.
-        batch: What the user said of batches.
-        recomputes: Whether activations are recomputed as the spec has it, TRL's default included.
+        batch: The batch settings of the user.
+        recomputes: Whether activations are recomputed by the spec, TRL's default included.
         may_keep_activations: Whether the planner may switch that off.
         hardware: As in the spec.
         strategy: The strategy to try first: the user's, or a copy of the model on each GPU.
-        spread: What the user's own ``fsdp`` and ``deepspeed`` come to; ``None`` where they are none, or unclear.
-        zero3_obstacles: Fields that ZeRO-3 cannot do.
+        spread: What the user's own ``fsdp`` and ``deepspeed`` mean; ``None`` without them, or if unclear.
+        zero3_obstacles: Fields that ZeRO-3 does not support.
         nodes: Machines that train.
-        vllm: The vLLM that writes the answers; ``None`` without.
+        vllm: The vLLM that generates the completions; ``None`` without.
         dataset: The training dataset, as in the spec.
-        rows: The rows that are trained on.
-        epochs: Passes over them.
-        max_steps: Optimizer steps where the spec says; it wins over ``epochs``.
-        evaluation, saving: What happens in between.
+        rows: The training rows.
+        epochs: Epochs.
+        max_steps: Optimizer steps, if the spec sets them; takes precedence over ``epochs``.
+        evaluation, saving: Evaluations and checkpoints.
         timeout_is_set: Whether the user set ``ddp_timeout``.
-        lifts_max_length: Whether rows are left uncut because a cut may lose the tokens of an image.
-        output_dir: Folder of the model; ``None`` where left open.
+        lifts_max_length: Whether ``max_length`` is lifted because truncation may remove tokens of an image.
+        output_dir: Output folder of the model; ``None`` if left open.
         output, tracking: As in the spec.
-        namespace: Whose job, model and Space it is; ``None`` where unknown.
+        namespace: Owner of the job, the model and the Space; ``None`` if unknown.
         private_inputs: Private and gated inputs, such as ``"the model is gated"``.
         image: Docker image that the user named.
         simulation: Training steps that were simulated.
-        unknown: What must be known before memory can be told, and is not.
-        unknown_work: What must be known before time can be told, and is not.
+        unknown: What is needed to estimate memory, and unknown.
+        unknown_work: What is needed to estimate the duration, and unknown.
     """
 
     method: Method

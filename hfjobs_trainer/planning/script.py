@@ -1,4 +1,4 @@
-"""The plan of a script that exists already."""
+"""The plan of an existing script."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUBJECT = "Script spec"
 
 
 def choose_for_script(spec: Script, facts: Facts) -> FlavorChoice:
-    """The flavor that the user named; none otherwise, since nobody knows what the script needs."""
+    """The flavor that the user named; otherwise none, since what the script needs is unknown."""
     return FlavorChoice(find_flavor(spec.hardware.flavor, facts.hardware or snapshot()))
 
 
@@ -49,10 +49,10 @@ def _machine(spec: Script, facts: Facts, backend: BackendTraits) -> Machine:
 
 
 def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Plan:
-    """Work a script's job out in full: a pure function.
+    """Plan the job of a script in full: a pure function.
 
     Raises:
-        SpecError: The script cannot be had, or cannot run. What only stops the remote run is in ``plan.problems``.
+        SpecError: The script cannot be read, or cannot run. Problems of a run on Jobs alone are in ``plan.problems``.
     """
     problems, unchecked = check_script(spec, facts, backend=backend)
     if any(problem.scope == "script" and problem.severity == "error" for problem in problems):
@@ -102,7 +102,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
         request=replace(request, script=render_wrapper(page)),
         flavor=flavor,
         choice=choice,
-        decisions=(Decision("script", f"sha256 {found.sha256}", f"what {spec.script} says now"), *decisions),
+        decisions=(Decision("script", f"sha256 {found.sha256}", f"the current text of {spec.script}"), *decisions),
         problems=problems,
         unchecked=unchecked,
         prices=hardware.source,
@@ -126,8 +126,8 @@ def _header(spec: Script, theirs: ScriptHeader, request: JobRequest, decide: Any
     uv = dict(theirs.uv)
     versions = not theirs.pinned(tested.packages) and not theirs.names().isdisjoint(tested.packages)
     if versions:
-        why = "the script leaves its versions open; these were tested together"
-        decide("script.versions", f"TRL {tested.packages['trl']} and its family", why)
+        why = "the script does not pin versions; these were tested together"
+        decide("script.versions", f"TRL {tested.packages['trl']} and the versions tested with it", why)
         uv["constraint-dependencies"] = [tested.requirement(package) for package in sorted(tested.packages)]
     return Header(
         requires_python=theirs.requires_python or tested.requires_python,

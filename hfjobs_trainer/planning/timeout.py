@@ -1,4 +1,4 @@
-"""When a job is ended: the time it is given, padded, and cut to what it may cost."""
+"""The timeout of a job: the time that it is given, padded, and cut to what it may cost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.durations import format_duration
 
 BUDGET = "COST001"
-"""The rule that holds the expected cost against ``max_usd``."""
+"""The rule that compares the expected cost with ``max_usd``."""
 
 LEAST_SECONDS = 900
-"""Shortest timeout that is derived from an estimate, seconds: installing and downloading take minutes by themselves."""
+"""Shortest timeout that is derived from an estimate, seconds: installing and downloading alone take minutes."""
 
 
 def padded_timeout(spec: JobSpec) -> int | None:
@@ -25,7 +25,7 @@ def padded_timeout(spec: JobSpec) -> int | None:
 def decide_timeout(
     spec: JobSpec, duration: DurationEstimate | None, usd_per_hour: float | None
 ) -> tuple[int | None, tuple[Decision, ...]]:
-    """Seconds after which the job is ended, and how that came about; ``None`` if nobody can say.
+    """The job's timeout in seconds, and the decision behind it; ``None`` if it cannot be derived.
 
     The user's ``timeout`` and its padding, rounded up; without one, the upper end of the estimate with the same
     padding, since a job that ends early is billed for what it took, and one that is ended early has lost its work.
@@ -33,19 +33,19 @@ def decide_timeout(
 
     Args:
         spec: The spec.
-        duration: How long the run is expected to take; ``None`` if nobody can say.
-        usd_per_hour: Price of all machines, US dollars an hour; ``None`` if unknown.
+        duration: How long the run is expected to take; ``None`` if unknown.
+        usd_per_hour: Price of all machines, US dollars per hour; ``None`` if unknown.
     """
     padding = f"{spec.timeout_padding:.0%} of padding"
     decisions: list[Decision] = []
     if (given := padded_timeout(spec)) is not None:
         seconds = given
         if spec.timeout_padding:
-            decisions.append(Decision("timeout", f"{seconds} s", f"your {spec.timeout} s and {padding}"))
+            decisions.append(Decision("timeout", f"{seconds} s", f"your {spec.timeout} s plus {padding}"))
     elif duration is not None:
         seconds = max(LEAST_SECONDS, math.ceil(duration.seconds.high * (1 + spec.timeout_padding) / 60) * 60)
         longest = format_duration(math.ceil(duration.seconds.high))
-        decisions.append(Decision("timeout", f"{seconds} s", f"the upper estimate, {longest}, and {padding}"))
+        decisions.append(Decision("timeout", f"{seconds} s", f"the upper estimate of {longest} plus {padding}"))
     else:
         return None, ()
     for _, cap, why in caps(spec, usd_per_hour):
@@ -56,7 +56,7 @@ def decide_timeout(
 
 
 def binding_limit(spec: JobSpec, seconds: int) -> str:
-    """The field that ends the job after so many seconds, as a path: the timeout or the cap that cut it."""
+    """The field that sets the timeout to ``seconds``, as a path: the timeout itself or the cap that cut it."""
     given, hours = padded_timeout(spec), spec.hardware.max_hours
     if given is not None and given <= seconds:
         return "timeout"
@@ -72,11 +72,11 @@ def over_budget(plan: Plan, subject: str) -> BudgetExceeded | None:
 
 
 def caps(spec: JobSpec, usd_per_hour: float | None) -> list[tuple[str, int, str]]:
-    """The caps that end the job: each one's field, the seconds that it leaves, and both in words.
+    """The caps that limit the timeout: field, seconds, and the reason as text.
 
     Args:
         spec: The spec.
-        usd_per_hour: Price of all machines, US dollars an hour; ``None`` if unknown, and ``max_usd`` then is none.
+        usd_per_hour: Price of all machines, US dollars per hour; if unknown (``None``), ``max_usd`` does not limit it.
     """
     hardware, found = spec.hardware, list[tuple[str, int, str]]()
     if hardware.max_hours is not None:

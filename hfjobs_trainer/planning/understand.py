@@ -21,11 +21,11 @@ _TIES = ("generation_batch_size", "steps_per_generation", "auto_find_batch_size"
 
 
 def understand(spec: TrainSpec, facts: Facts) -> Run:
-    """What the spec asks for, given what is known; the machine is not chosen yet.
+    """The run that the spec and the facts describe; the machine is not chosen yet.
 
     Args:
         spec: What the user wants.
-        facts: What is known of the model, its data and the account.
+        facts: Facts about the model, its data and the account.
     """
     training, method = type(spec).TRAINING, type(spec).METHOD
     answers = training.answers(spec) if training.answers else None
@@ -111,7 +111,7 @@ def _batch(spec: TrainSpec, answers: Answers | None) -> Batch:
         least=training.least_per_device,
         generation_size=getattr(spec, "generation_batch_size", None),
         eval_per_device=spec.per_device_eval_batch_size,
-        # where answers are generated, an evaluation's batch must hold whole groups of them, and stays as it is
+        # with generated completions, an evaluation batch must hold whole groups of them, and stays as it is
         eval_follows=training.free_batch and answers is None and not spec.is_set("per_device_eval_batch_size"),
     )
 
@@ -119,7 +119,7 @@ def _batch(spec: TrainSpec, answers: Answers | None) -> Batch:
 def _rows(spec: TrainSpec, facts: Facts, *, sees: bool, lifts_max_length: bool) -> Rows:
     dataset, count = spec.dataset, facts.dataset.num_rows
     total: float | None = count
-    # of a mixture, the rows that are taken are known
+    # for a mixture, the number of rows used is known
     if dataset.num_samples is not None and not dataset.mixed_with:
         total = dataset.num_samples if count is None else min(count, dataset.num_samples)
     held = 0.0
@@ -157,7 +157,7 @@ def _most_packed(spec: TrainSpec, facts: Facts, max_length: int | None) -> int:
 
 
 def _epochs(spec: TrainSpec, rows: Rows, answers: Answers | None) -> float:
-    """Passes over the rows; the spec may count the answers instead."""
+    """Epochs; the spec may count completions instead."""
     total = answers.total if answers else None
     return total / rows.trained if total and rows.trained else float(spec.num_train_epochs)
 
@@ -222,12 +222,12 @@ def _vllm(spec: TrainSpec, facts: Facts, answers: Answers | None) -> Vllm | None
 
 
 def _vllm_tokens(spec: TrainSpec, lengths: LengthFacts | None, answers: Answers | None) -> int:
-    """Tokens of a sequence that vLLM has to hold: as long as it is told, or the longest prompt and its answer."""
+    """Tokens of a sequence that vLLM has to hold: as the user set it, or the longest prompt and its completion."""
     told: int | None = getattr(spec, "vllm_max_model_length", None)
     if told is not None:
         return told
     bounded = answers is not None and answers.within_max_length
-    # online DPO tells vLLM the sum of both (TRL 1.16: online_dpo_trainer.py)
+    # online DPO passes vLLM the sum of both (TRL 1.16: online_dpo_trainer.py)
     prompt: int | None = getattr(spec, "max_length", None) if bounded else longest_prompt(lengths)
     return (prompt or UNBOUNDED_TOKENS) + ((answers.most if answers else None) or UNBOUNDED_TOKENS)
 
@@ -256,7 +256,7 @@ def _trains_weights(spec: TrainSpec) -> bool:
 
 
 def _leaves_targets(spec: TrainSpec) -> bool:
-    """Whether there is a new adapter whose modules the user left open."""
+    """Whether there is a new adapter without ``target_modules`` set by the user."""
     lora = spec.lora
     return lora is not None and not (lora.continues or lora.target_modules or lora.target_parameters)
 
@@ -268,7 +268,7 @@ def _merges(spec: TrainSpec) -> Literal["", "only", "both"]:
 
 
 def _zero3_obstacles(spec: TrainSpec) -> tuple[str, ...]:
-    """Fields that ZeRO-3 cannot do with an adapter."""
+    """Fields that ZeRO-3 does not support with an adapter."""
     if spec.lora is None:
         return ()
     names = ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
@@ -304,12 +304,12 @@ def _unknown(
     *,
     unclear: bool,
 ) -> tuple[str, ...]:
-    """What must be known before memory can be told, and is not."""
+    """What is needed to estimate memory, and unknown."""
     models = {spec.model: facts.model} | {side.id: known for side, known in sides if side.id}
     missing = [f"the size of {id}" for id, known in models.items() if known is None or not _size(known)]
     if unclear:
         name = "deepspeed" if spec.hardware.deepspeed is not None else "fsdp"
-        missing.append(f"how hardware.{name} spreads the model")
+        missing.append(f"how hardware.{name} shards the model")
     return tuple(missing)
 
 
@@ -318,7 +318,7 @@ def _size(model: ModelFacts) -> int | None:
 
 
 def _unknown_work(spec: TrainSpec, rows: Rows, *, known: bool) -> tuple[str, ...]:
-    """What must be known before the time can be told, and is not."""
+    """What is needed to estimate the duration, and unknown."""
     missing = [] if known else ["the size of the model"]
     if rows.total is None and spec.max_steps <= 0:
         missing.append("the rows of the dataset (or max_steps)")

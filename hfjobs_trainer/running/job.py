@@ -30,13 +30,13 @@ TOLERATED_FAILURES = 30
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a successful run left.
+    """The result of a successful run.
 
     Attributes:
         model: Hub repository if the model was pushed, else its folder on this machine; ``None`` if neither is known.
         url: Page of the model; ``None`` if it was not pushed.
         metrics: The last value of each metric, of training and of evaluation; ``None`` stands for NaN and infinity.
-        steps: Optimiser steps done.
+        steps: Optimizer steps done.
         seconds: How long the script ran.
         folder: The run folder; ``None`` unless the run was on this machine.
         log: The log file; ``None`` unless the run was on this machine.
@@ -57,7 +57,7 @@ class Job:
     """A run that a backend has accepted.
 
     Args:
-        record: What the backend said when it accepted the run.
+        record: The backend's record of the accepted run.
         backend: The backend that runs it.
     """
 
@@ -67,11 +67,11 @@ class Job:
 
     @classmethod
     def from_id(cls, job_id: str, *, backend: Backend | BackendName | None = None, token: str | None = None) -> Job:
-        """Find a job again, in another process or on another day.
+        """Find a job by its id, for instance from another process.
 
         Args:
             job_id: ``"namespace/id"`` on Hugging Face Jobs, ``"local/..."`` on this machine.
-            backend: Where it runs, a ``Backend`` or its name; by default, the one that the id implies.
+            backend: Where it runs, a ``Backend`` or its name; default: derived from the id.
             token: Hugging Face token; by default the one of the environment or of ``hf auth login``.
 
         Raises:
@@ -93,7 +93,7 @@ class Job:
 
     @property
     def url(self) -> str | None:
-        """Page of the job; ``None`` where it has none."""
+        """URL of the job's page; ``None`` if it has none."""
         return self._record.url
 
     @property
@@ -107,11 +107,11 @@ class Job:
         return self._record
 
     def status(self) -> JobStatus:
-        """Where the job is now."""
+        """The current status of the job."""
         return self._backend.status(self.id)
 
     def logs(self, follow: bool = False) -> Iterator[str]:
-        """The log's lines from the first; with ``follow``, until the job has ended."""
+        """The lines of the log; with ``follow``, until the job has ended."""
         return self._backend.logs(self.id, follow=follow)
 
     def events(self, follow: bool = False) -> Iterator[Event]:
@@ -134,15 +134,15 @@ class Job:
         Outages of the Hub are waited out: up to 30 checks in a row may fail, each after retries of its own.
 
         Args:
-            timeout: How long to wait at most, seconds; ``None`` for as long as it takes.
+            timeout: Longest wait in seconds; ``None``: no limit.
             poll: Longest pause between two checks, seconds; the first ones follow each other faster.
 
         Returns:
             This job.
 
         Raises:
-            TimeoutError: The time has passed; a check under way is finished first. The job keeps running.
-            HubUnavailable: The outage lasts. The job keeps running.
+            TimeoutError: The job has not ended in time; it keeps running. A check under way is finished first.
+            HubUnavailable: The Hub stayed unreachable; the job keeps running.
         """
         self.wait_for_end(timeout, poll)
         return self
@@ -173,7 +173,7 @@ class Job:
             pause = min(pause * PAUSE_GROWTH, poll)
 
     def raise_for_status(self) -> Job:
-        """Raise ``JobFailed``, with the last lines of the log if it can be read, if the job has ended without success.
+        """Raise ``JobFailed`` if the job has ended without success, with the last lines of the log if they can be read.
 
         Returns:
             This job.
@@ -194,7 +194,7 @@ class Job:
         self._backend.cancel(self.id)
 
     def cost(self) -> float | None:
-        """What the job has cost so far, US dollars, all nodes together; ``None`` if the machine's price is unknown.
+        """Cost of the job so far in US dollars, for all nodes; ``None`` if the price is unknown.
 
         The price is today's, and each started minute of a running node counts as a whole one (huggingface/hub-docs:
         docs/hub/jobs-pricing.md says that jobs are billed by the minute while they start or run).
@@ -204,15 +204,15 @@ class Job:
         return None if price is None else price * sum(map(_minutes, status.members or (status,))) / 60
 
     def result(self, timeout: float | None = None) -> JobResult:
-        """What the run left, from the events it reported; waits for its end.
+        """The result of the run: model, metrics, files. Waits for its end.
 
         Args:
-            timeout: How long to wait at most, seconds; ``None`` for as long as it takes.
+            timeout: Longest wait in seconds; ``None``: no limit.
 
         Raises:
             JobFailed: It ended without success.
-            TimeoutError: The time has passed. The job keeps running.
-            HubUnavailable: An outage lasts, as for ``wait``; or the log could not be read 30 times in a row.
+            TimeoutError: The job has not ended in time; it keeps running.
+            HubUnavailable: As for ``wait``, or the log could not be read 30 times in a row.
         """
         self._raise_unless_well(self.wait_for_end(timeout))
         folder = Path(self._record.folder) if self._record.folder else None

@@ -1,4 +1,4 @@
-"""Answers requests on stdin, one JSON object a line, with one JSON object a line on stdout.
+"""Answers requests on stdin, one JSON object per line, with one JSON object per line on stdout.
 
 Run with ``python -m hfjobs_trainer.simulating``. An answer holds ``peaks`` and the rest of what ``measure.simulate``
 returns, or ``unsupported`` with the reason why there is none. Requests are answered in order.
@@ -13,8 +13,8 @@ from typing import Any
 
 
 def main() -> None:
-    """Read requests until there are no more."""
-    # what the libraries print must not mix with the answers
+    """Answer requests until stdin ends."""
+    # what the libraries print must not mix with the replies
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     missing = _missing()

@@ -1,4 +1,4 @@
-"""What torch's caching allocator takes from a GPU for a sequence of allocations and releases."""
+"""A model of torch's caching allocator: the memory that it takes for a sequence of allocations and releases."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 
 # torch 2.13: c10/core/CachingDeviceAllocator.h. Requests up to SMALL come from segments of SMALL_SEGMENT; up to LARGE
-# from those of LARGE_SEGMENT; larger ones have their own, in multiples of ROUND. What a block has too much is split off
-# if it is at least BLOCK, or more than SMALL among large ones.
+# from those of LARGE_SEGMENT; larger ones have their own, in multiples of ROUND. The rest of a block is split off if it
+# is at least BLOCK, or more than SMALL among large ones.
 BLOCK, SMALL, SMALL_SEGMENT = 512, 2**20, 2 * 2**20
 LARGE, LARGE_SEGMENT, ROUND = 10 * 2**20, 20 * 2**20, 2 * 2**20
 
@@ -23,11 +23,11 @@ class _Block:
 
 
 class Allocator:
-    """The blocks of one GPU, by torch's rules: best fit, split, merge with free neighbours, give nothing back.
+    """The blocks of one GPU, by torch's rules: best fit, split, merge with free neighbors, free nothing.
 
     Attributes:
         reserved: Bytes taken from the GPU.
-        idle: Bytes of segments that are wholly free, which are given back before a request fails.
+        idle: Bytes of segments that are entirely free, which are released before a request fails.
     """
 
     def __init__(self) -> None:
@@ -96,15 +96,14 @@ class Allocator:
 
 
 def replay(events: Iterable[tuple[int, int]], marks: Sequence[tuple[int, str]]) -> tuple[int, dict[str, int]]:
-    """Let an allocator serve a tape.
+    """Replay a tape on an allocator.
 
     Args:
         events: Number and bytes of each storage, negative where it is released.
         marks: The number of events before each moment, and its name.
 
     Returns:
-        The most that is taken from the GPU, and the most that is taken within each moment without wholly free segments,
-        bytes.
+        The most bytes taken from the GPU, and the most within each moment without entirely free segments.
     """
     allocator, needed = Allocator(), dict[str, int]()
     moment, name = 0, ""

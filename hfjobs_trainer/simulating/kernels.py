@@ -1,8 +1,7 @@
 """What CUDA does differently from the CPU, as far as memory is concerned.
 
-The simulation runs on tensors that claim to lie in the CPU's memory. Where torch, transformers or TRL would take
-another path on a GPU, that path's tensors are made here: the same ones kept for the backward pass, the same ones
-thrown away.
+The simulation runs on tensors that claim to be in the CPU's memory. Where torch, transformers or TRL would take another
+path on a GPU, that path's tensors are made here: the same ones saved for the backward pass, the same ones freed.
 """
 
 # torch, transformers, accelerate and peft carry partial types
@@ -52,7 +51,7 @@ def cuda_paths() -> Generator[None]:
         patch.object(chunked_logprob, "triton", SimpleNamespace(cdiv=_divide), create=True),
         # torch.addmm(out_dtype=torch.float32, out=sum) adds in place
         patch.object(chunked_logprob, "_addmm_fp32", lambda sum_, a, b: None),
-        # asks by the values of the positions whether rows are packed
+        # decides by the values of the positions whether rows are packed
         patch.object(masking_utils, "find_packed_sequence_indices", lambda position_ids: None),
         patch.object(F, "scaled_dot_product_attention", _attend),
         patch.object(F, "dropout", _drop),
@@ -152,7 +151,7 @@ def _heads_apart(like: torch.Tensor, heads: int | None = None) -> torch.Tensor:
 
 
 def use_flash(config: Any) -> None:
-    """Have a model's layers ask the flash kernel where transformers has no ``scaled_dot_product_attention`` for it."""
+    """Make a model's layers use the flash kernel if transformers has no ``scaled_dot_product_attention`` for it."""
     from transformers.masking_utils import AttentionMaskInterface, flash_attention_mask
     from transformers.modeling_utils import AttentionInterface
 
@@ -164,12 +163,12 @@ def use_flash(config: Any) -> None:
 def _attend_layer(
     module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
 ) -> tuple[torch.Tensor, None]:
-    """An attention function as transformers calls it; the kernel takes padding and sinks as they are."""
+    """An attention function with transformers' signature; the kernel handles padding and sinks itself."""
     return _attend(query, key, value).transpose(1, 2).contiguous(), None
 
 
 class _Flash(torch.autograd.Function):
-    """Keeps its inputs, its output and one float32 per row of scores."""
+    """Saves its inputs, its output and one float32 per row of scores."""
 
     @staticmethod
     def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -198,7 +197,7 @@ class _Flash(torch.autograd.Function):
 
 
 class _Efficient(torch.autograd.Function):
-    """Like flash, for what it cannot take: float32, a mask, wide heads."""
+    """Like flash, for what it does not support: float32, a mask, wide heads."""
 
     @staticmethod
     def forward(
@@ -207,7 +206,7 @@ class _Efficient(torch.autograd.Function):
         rows, heads, length, _ = query.shape
         out = query.new_empty((rows, length, heads, value.shape[-1])).transpose(1, 2)
         sums = query.new_empty((rows, heads, length), dtype=torch.float32)
-        # a boolean mask becomes one that is added
+        # a boolean mask becomes an additive one
         bias = None
         if mask is not None:
             bias = mask if mask.dtype == query.dtype else mask.new_empty(mask.shape, dtype=query.dtype)

@@ -1,4 +1,4 @@
-"""One training step on tensors that hold nothing, at two depths, and what follows for the full one."""
+"""Simulate one training step on fake tensors at two depths, and extrapolate to the full one."""
 
 # torch, transformers, accelerate and peft carry partial types
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -39,15 +39,15 @@ MAX_GRAD_NORM = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a step holds, bytes.
+    """The memory of a step, bytes.
 
     Attributes:
         layers: Decoder layers.
         static: Held throughout: ``weights``, ``adapter``, ``optimizer_states``, ``reference_model``.
-        peaks: The most that is held within each moment of the step, static parts included.
+        peaks: The most bytes within each moment of the step, static parts included.
         gradients: Gradients among it.
-        unusable: What the allocator must have of the GPU beyond that, because it lies between the blocks.
-        cached: What it takes beyond the highest of both, and gives back before a request fails.
+        unusable: What the allocator needs of the GPU beyond that, because it is between the blocks.
+        cached: What it takes beyond the highest of both, and frees before a request fails.
         parameters: Parameters of the model, without adapters.
     """
 
@@ -64,7 +64,7 @@ def simulate(request: Request) -> dict[str, Any]:
     """The peak of one GPU, by moment of the step.
 
     Returns:
-        The fields of ``Measured`` at the model's depth, ``depths`` that were run, and ``seconds`` that it took.
+        The fields of ``Measured`` at the model's depth, the ``depths`` that were run, and the ``seconds`` that it took.
 
     Raises:
         UnsupportedError: The run cannot be simulated.
@@ -93,14 +93,14 @@ def simulate(request: Request) -> dict[str, Any]:
 
 
 def extrapolate(low: Measured, high: Measured, layers: int) -> Measured:
-    """What holds at another depth, linear in the number of layers moment by moment.
+    """The memory at another depth, linear in the number of layers for each moment.
 
-    What the allocator wastes does not grow with depth: with 16 layers it is what it is with 4, to 5% of the peak.
+    What the allocator wastes does not grow with depth: with 16 layers it is the same as with 4, to 5% of the peak.
     """
     reach = (layers - low.layers) / (high.layers - low.layers)
 
     def at(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
-        # layers in the middle lie between the first and the last
+        # the layers between the first and the last
         shared = [name for name in first if name in second]
         return {name: first[name] + reach * (second[name] - first[name]) for name in shared}
 
@@ -132,7 +132,7 @@ def measure(request: Request, layers: int, period: int = 1) -> Measured:
             return _run(request, models, layers, period, parameters, int(config.vocab_size))
         except UnsupportedError:
             raise
-        except Exception as error:  # an operator that has no fake, a shape that depends on data
+        except Exception as error:  # an operator without a fake implementation, a shape that depends on data
             raise UnsupportedError(
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             ) from error
@@ -146,7 +146,7 @@ def _count(request: Request, config: Any) -> int:
 
 
 def _check_parameters(request: Request, depths: list[int], depth: int) -> None:
-    """Raise if the class, built from these numbers, is not the model."""
+    """Raise if the class, built from these numbers, does not match the model."""
     known = request.num_parameters
     if known is None:
         return
@@ -182,7 +182,7 @@ def _run(request: Request, models: Models, layers: int, period: int, parameters:
     passes = min(2, request.gradient_accumulation_steps)
     with tape:
         for number in range(passes):
-            # of several passes only the last, which finds gradients, is looked at
+            # of several passes only the last counts, which starts with gradients
             state.prefix = "" if number == passes - 1 else "earlier "
             state.begin("forward")
             loss = compute_loss(request, models, batch, state.begin)
@@ -208,7 +208,7 @@ def _run(request: Request, models: Models, layers: int, period: int, parameters:
 
 
 def _is_end(name: str) -> bool:
-    """Whether a moment is that of layers at an end of the model, and of the last pass."""
+    """Whether a moment is of the first or last layers and of the last pass."""
     return bool(name) and "middle" not in name and "earlier" not in name
 
 
@@ -257,7 +257,7 @@ class _Moments:
 
 
 def _make_states(optimizer: torch.optim.Optimizer, trainable: list[nn.Parameter]) -> None:
-    """Let the optimizer make its states, as its first step does."""
+    """Make the optimizer create its states, as its first step does."""
     for parameter in trainable:
         parameter.grad = torch.empty_like(parameter)
     optimizer.step()

@@ -1,4 +1,4 @@
-"""The model of a run, of the class that transformers would load, without its weights."""
+"""The model of a run without its weights, of the class that transformers would load."""
 
 # torch, transformers, accelerate and peft carry partial types
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -27,9 +27,9 @@ _LLAMA_NAMES = {
     "w1": ("up_proj",),
     "w2": ("gate_proj",),
 }
-# How far the built class's parameters may be from the model's own, as a share.
+# Tolerance of the number of parameters of the built class, as a share of the model's own.
 PARAMETER_TOLERANCE = 0.02
-# Fields of TRL's fused head that the trainer of each step asks for (TRL 1.16: trainer/*_trainer.py, add_fused_lm_head).
+# Options of TRL's fused head that the trainer of each step uses (TRL 1.16: trainer/*_trainer.py, add_fused_lm_head).
 _OUTPUTS = {
     "next_token": ("log_probs", "entropy", "is_top1"),
     "preference": ("log_probs", "entropy", "mean_logits", "is_top1"),
@@ -39,7 +39,7 @@ _OUTPUTS = {
 
 
 class UnsupportedError(Exception):
-    """The run cannot be simulated; says why."""
+    """The run cannot be simulated, for this reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,14 @@ def config_of(numbers: Mapping[str, Any], layers: int | None = None) -> Any:
     """The configuration of the model's class, at its own depth or at another.
 
     Raises:
-        UnsupportedError: transformers has no such class, or the numbers do not suit it.
+        UnsupportedError: transformers has no such class, or it does not accept the numbers.
     """
     from transformers import AutoConfig
 
     values = {name: value for name, value in numbers.items() if name != "model_type"}
     if layers is not None:
         values["num_hidden_layers"] = layers
-    # a type that transformers does not have is taken for what most are
+    # a type that transformers does not have is taken for the most common one
     kind = str(numbers.get("model_type") or "llama")
     if not _is_known(kind):
         kind = "llama"
@@ -78,13 +78,13 @@ def config_of(numbers: Mapping[str, Any], layers: int | None = None) -> Any:
     given: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(getattr(type(plain), name, None), property):
-            continue  # worked out from other numbers
+            continue  # derived from other numbers
         known = next((each for each in (name, *_ALIASES.get(name, ())) if hasattr(plain, each)), name)
         given[type(plain).attribute_map.get(known, known)] = value
     try:
         config = type(plain)(**given)
-    except Exception as error:  # each class checks its numbers in its own way
-        raise UnsupportedError(f"{kind} does not take these numbers: {error}") from error
+    except Exception as error:  # each class validates its numbers in its own way
+        raise UnsupportedError(f"{kind} does not accept these numbers: {error}") from error
     return config
 
 
@@ -104,7 +104,7 @@ def build_models(request: Request, config: Any) -> Models:
     """The models on torch's meta device.
 
     Raises:
-        UnsupportedError: transformers or PEFT refuse.
+        UnsupportedError: transformers or PEFT raise an error.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -115,7 +115,7 @@ def build_models(request: Request, config: Any) -> Models:
                 trained = _adapt(request, trained)
         except UnsupportedError:
             raise
-        except Exception as error:  # whatever transformers or PEFT have against it
+        except Exception as error:  # whatever transformers or PEFT raise
             raise UnsupportedError(f"{type(error).__name__}: {error}") from error
         if reference is not None:
             reference.requires_grad_(False).eval()
@@ -168,7 +168,7 @@ def _adapt(request: Request, model: Any) -> nn.Module:
         task_type="SEQ_CLS" if request.logits == "none" else "CAUSAL_LM",
     )
     adapted = get_peft_model(model, adapter, low_cpu_mem_usage=True)
-    # TRL turns what is trained on quantized weights into bfloat16 (TRL 1.16: trainer/sft_trainer.py)
+    # TRL casts what is trained on quantized weights to bfloat16 (TRL 1.16: trainer/sft_trainer.py)
     wanted = request.adapter_dtype or ("bfloat16" if request.quantization else None)
     for parameter in adapted.parameters():
         if parameter.requires_grad and wanted:

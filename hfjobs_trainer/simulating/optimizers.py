@@ -37,14 +37,14 @@ def make_optimizer(name: str, model: nn.Module, temporaries: int = 1) -> torch.o
 
     Args:
         name: The value of ``optim``.
-        model: What is trained.
+        model: The trained model.
         temporaries: Values per trained parameter that unfused AdamW holds during its step: 2 in torch 2.0.
 
     Raises:
-        UnsupportedError: It is none of those that are known here.
+        UnsupportedError: The optimizer is not simulated.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # weight decay leaves out norms and biases, so that there are two groups
+    # weight decay excludes norms and biases, so there are two groups
     groups: list[dict[str, Any]] = [
         {"params": [each for each in trainable if each.dim() > 1]},
         {"params": [each for each in trainable if each.dim() <= 1]},
@@ -77,7 +77,7 @@ def make_optimizer(name: str, model: nn.Module, temporaries: int = 1) -> torch.o
 
 
 class _OlderAdamW(torch.optim.Optimizer):
-    """AdamW as torch 2.0 has it: the sum with epsilon is not made in place (torch 2.0: optim/adamw.py)."""
+    """AdamW as in torch 2.0: epsilon is not added in place (torch 2.0: optim/adamw.py)."""
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
         super().__init__(groups, {})

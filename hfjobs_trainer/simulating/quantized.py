@@ -1,4 +1,4 @@
-"""Stand-ins for bitsandbytes' 4-bit layers: the same bytes, the same tensors thrown away."""
+"""Stand-ins for bitsandbytes' 4-bit layers, with the same saved and temporary tensors."""
 
 # torch, transformers, accelerate and peft carry partial types
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-# Weights that share one scale, and scales that share one of their own when they are quantized too (bitsandbytes 0.49:
-# functional.py, quantize_4bit with its defaults).
+# Weights that share one scale, and scales that share one when they are quantized too (bitsandbytes 0.49: functional.py,
+# quantize_4bit with its defaults).
 BLOCK, NESTED_BLOCK = 64, 256
 
 
@@ -56,7 +56,7 @@ class Linear4bit(nn.Linear):
         return product.to(input.dtype)
 
     def unpack(self, dtype: torch.dtype) -> torch.Tensor:
-        """The weight, unpacked in the dtype that it had and turned into another."""
+        """The weight, unpacked in its original dtype and cast to another."""
         if self.scales_dtype is torch.uint8:
             # the scales are unpacked first
             scales = self.scales.new_empty(self.scales.shape, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""What the child is asked: the numbers of one run."""
+"""A request to the simulating process: the numbers of one run."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Request:
     Attributes:
         model: Numbers and names of the model's ``config.json``.
         num_parameters: Parameters that the built class must have, to 2%; ``None``: unknown.
-        step: The training step that is run: a key of ``steps.STEPS``.
+        step: The training step: a key of ``steps.STEPS``.
         tuning, lora_r, lora_targets, lora_dropout, lora_dora, modules_to_save, quantization, dtype, mixed_precision,
         optim, per_device_train_batch_size, sequence_length, gradient_accumulation_steps, gradient_checkpointing: As
             in ``Workload``.
-        attention: ``"eager"``, ``"flash"`` (for models that have no other kernel), or ``None`` (transformers' choice).
+        attention: ``"eager"``, ``"flash"`` (for models that have no other kernel), or ``None`` (transformers' default).
         padded: Whether the rows of a batch differ in length, so that attention is given a mask.
         logits: How the loss is computed: ``"fused"`` (TRL's tiles), ``"now"`` (transformers 5: a float32 copy of all
-            logits), ``"copied"`` (transformers up to 4.47: a shifted copy besides, in a loop that keeps the outputs),
+            logits), ``"copied"`` (transformers up to 4.47: also a shifted copy, in a loop that keeps the outputs),
             ``"shifted"`` (a shifted copy in half precision), ``"half"`` (the same without autocast), ``"parts"``
             (litgpt: 128 positions at a time), ``"none"`` (a reward model).
-        reference_model: Whether a frozen copy of the model is kept and asked.
-        adapter_dtype: dtype of the adapter; ``None``: PEFT's and TRL's choice.
+        reference_model: Whether a frozen copy of the model is kept and used.
+        adapter_dtype: dtype of the adapter; ``None``: the default of PEFT and TRL.
         adamw_temporaries: Values per trained parameter that unfused AdamW holds during its step, 1 or 2.
     """
 
@@ -71,7 +71,7 @@ class Request:
 
 
 class BadRequestError(ValueError):
-    """The request is not one; says all that is wrong with it."""
+    """The request is invalid; the message lists every problem."""
 
 
 def parse_request(given: object) -> Request:
@@ -83,7 +83,7 @@ def parse_request(given: object) -> Request:
     data = cast("dict[str, Any]", given)
     if not isinstance(given, dict) or not isinstance(data.get("model"), dict):
         raise BadRequestError("a request is a JSON object with an object under 'model'")
-    wrong = [f"{name}: no such field" for name in data if name not in {item.name for item in fields(Request)}]
+    wrong = [f"{name}: unknown field" for name in data if name not in {item.name for item in fields(Request)}]
     for name, allowed in _CHOICES.items():
         if name in data and data[name] not in allowed:
             wrong.append(f"{name}: must be one of {', '.join(map(repr, allowed))}, not {data[name]!r:.80}")
@@ -97,7 +97,7 @@ def parse_request(given: object) -> Request:
         if number and not _is_count(value):
             wrong.append(f"model.{name}: must be a whole number from 1 to {_LARGEST}, not {value!r:.80}")
         elif not number and not isinstance(value, (str, bool)):
-            wrong.append(f"model.{name}: must be a number, a name or a truth value, not {value!r:.80}")
+            wrong.append(f"model.{name}: must be a number, a string or a boolean, not {value!r:.80}")
     wrong += [
         f"{name}: must be true or false, not {data[name]!r:.80}"
         for name in ("gradient_checkpointing", "reference_model", "lora_dora", "padded")
@@ -106,10 +106,10 @@ def parse_request(given: object) -> Request:
     if data.get("num_parameters") is not None and not _is_size(data["num_parameters"]):
         wrong.append(f"num_parameters: must be a whole number, not {data['num_parameters']!r:.80}")
     if not isinstance(data.get("optim", ""), str):
-        wrong.append(f"optim: must be a name, not {data['optim']!r:.80}")
+        wrong.append(f"optim: must be a string, not {data['optim']!r:.80}")
     dropout = data.get("lora_dropout", 0.0)
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        wrong.append(f"lora_dropout: must lie in [0, 1), not {dropout!r:.80}")
+        wrong.append(f"lora_dropout: must be in [0, 1), not {dropout!r:.80}")
     if wrong:
         raise BadRequestError("; ".join(wrong))
     return Request(**data)

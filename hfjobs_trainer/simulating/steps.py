@@ -1,4 +1,4 @@
-"""The loss of one micro-batch, by the trainer's own sequence of calls."""
+"""The loss of one micro-batch, with the trainer's own sequence of calls."""
 
 # torch, transformers, accelerate and peft carry partial types
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -50,7 +50,7 @@ def make_batch(request: Request, vocab: int) -> dict[str, torch.Tensor]:
 
 
 def compute_loss(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
-    """The loss as TRL 1.16's trainer of this step computes it; ``mark`` is told when another model is asked."""
+    """The loss as TRL 1.16's trainer of this step computes it; ``mark`` is called when another model is used."""
     return STEPS[request.step](request, models, batch, mark)
 
 
@@ -69,7 +69,7 @@ def _next_token(request: Request, models: Models, batch: dict[str, torch.Tensor]
 
 
 def _older_loss(model: Any, logits: torch.Tensor, labels: torch.Tensor, request: Request) -> torch.Tensor:
-    """The loss of causal models before transformers 4.48: of a shifted copy of the logits."""
+    """The loss of causal models before transformers 4.48, on a shifted copy of the logits."""
     if request.logits == "copied":
         logits = logits.float()
         # the loop keeps the outputs until after the backward pass (AnswerDotAI/fsdp_qlora: train.py)
@@ -77,13 +77,13 @@ def _older_loss(model: Any, logits: torch.Tensor, labels: torch.Tensor, request:
     shifted = logits[..., :-1, :].contiguous()
     flat = shifted.view(-1, shifted.shape[-1])
     if request.logits == "shifted":
-        # what autocast does to it
+        # as autocast does
         flat = flat.float()
     return F.cross_entropy(flat, labels[..., 1:].reshape(-1))
 
 
 def _loss_of_parts(model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Litgpt's chunked loss: of 128 positions at a time, in the logits' precision (litgpt: utils.py)."""
+    """Litgpt's chunked loss: 128 positions at a time, in the logits' precision (litgpt: utils.py)."""
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     hidden = base.base_model(**mask, input_ids=ids, use_cache=False).last_hidden_state
     head = base.get_output_embeddings()
@@ -96,7 +96,7 @@ def _loss_of_parts(model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor,
 
 
 def _mask(request: Request, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The mask as transformers treats it: one that is true everywhere is as good as none."""
+    """The mask as transformers treats it: one that is true everywhere is dropped."""
     return {"attention_mask": batch["attention_mask"]} if request.padded else {}
 
 
@@ -107,7 +107,7 @@ def _log_probs(request: Request, model: Any, batch: dict[str, torch.Tensor]) -> 
 
 
 def _reference_log_probs(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
-    """Of the frozen copy, or of the model without its adapter."""
+    """Log probabilities of the frozen copy, or of the model without its adapter."""
     from trl.models.utils import disable_gradient_checkpointing
 
     mark("reference")
@@ -125,7 +125,7 @@ def _preference(request: Request, models: Models, batch: dict[str, torch.Tensor]
 
 
 def _unpaired(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
-    # of completions that belong to other prompts, for the divergence
+    # completions of other prompts, for the KL divergence
     mark("reference")
     with torch.no_grad():
         apart = _log_probs(request, models.trained, batch).sum(-1)
@@ -144,7 +144,7 @@ def _scores(request: Request, models: Models, batch: dict[str, torch.Tensor], ma
 
 
 def _policy_gradient(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:
-    """GRPO and RLOO, whose reference and former policy are asked while completions are made."""
+    """GRPO and RLOO, which use the reference and the old policy while completions are generated."""
     own = _log_probs(request, models.trained, batch)
     ratio = torch.exp(own - own.detach())
     clipped = torch.clamp(ratio, 0.8, 1.2)

@@ -21,10 +21,10 @@ BLOCK = 512
 
 
 class Tape(TorchDispatchMode):
-    """Records the storages that live while it is active.
+    """Records the storages that are allocated and released while it is active.
 
     Attributes:
-        events: Bytes taken (positive) and given back (negative), in order, each with the storage's number.
+        events: Bytes allocated (positive) and released (negative), in order, each with the storage's number.
         marks: Where a named moment begins: the number of events before it, and its name.
     """
 
@@ -43,7 +43,7 @@ class Tape(TorchDispatchMode):
     def backward(self, loss: torch.Tensor) -> None:
         """Run the backward pass from a loss.
 
-        Not by its method, which would leave out the modes that are active for functions of tensors.
+        Not with ``loss.backward()``, which would bypass the active modes for functions of tensors.
         """
         self.in_backward = True
         try:
@@ -52,7 +52,7 @@ class Tape(TorchDispatchMode):
             self.in_backward = False
 
     def hold(self, tensors: Iterable[object]) -> None:
-        """Count tensors that were made before the tape began."""
+        """Count tensors that were made before the tape started."""
         for tensor in tensors:
             if isinstance(tensor, torch.Tensor):
                 self._hold(tensor)
@@ -95,7 +95,7 @@ class Tape(TorchDispatchMode):
         self.events.append((number, size))
 
     def peaks(self) -> dict[str, tuple[int, int]]:
-        """The highest sum within each moment, bytes, and after how many events it is reached.
+        """The peak within each moment, bytes, and the number of events before it.
 
         Moments of the same name count as one.
         """

@@ -75,7 +75,7 @@ LoRAField = Annotated[LoRA, _shorthand(LoRA)]
 
 
 class JobSpec(Deferred):
-    """What every run has, whatever it does: a machine, a time, a tracker, an environment."""
+    """The fields of every run: machine, timeout, tracker, environment."""
 
     METHOD: ClassVar[Method]
     FOLDED: ClassVar[dict[str, Any]] = {}
@@ -85,16 +85,18 @@ class JobSpec(Deferred):
         default=Hardware.model_construct(), description="Flavor of HF Jobs, or hft.Hardware."
     )
     timeout: Seconds | None = Field(
-        default=None, description='How long the run may take: "3h", "90m", seconds, timedelta.'
+        default=None, description='How long the run is expected to take: "3h", "90m", seconds, timedelta.'
     )
-    timeout_padding: float = Field(default=0.25, ge=0, le=10, description="Share of the timeout that is added on top.")
+    timeout_padding: float = Field(default=0.25, ge=0, le=10, description="Share that is added to the timeout.")
     tracking: TrackingField = Field(default=Tracking.model_construct(), description="Where the metrics go.")
-    env: dict[str, str] = Field(default={}, description="Environment variables, visible to all who see the job.")
+    env: dict[str, str] = Field(
+        default={}, description="Environment variables; everyone who can see the job can read them."
+    )
     secrets: list[str] = Field(default=[], description="Names of secrets; their values are read when you submit.")
     image: str | None = Field(default=None, min_length=1, description="Docker image of the job.")
     labels: dict[str, str] = Field(default={}, description="Labels of the job.")
     namespace: str | None = Field(default=None, min_length=1, description="User or organization that runs and pays.")
-    extra_dependencies: list[str] = Field(default=[], description="More packages for the script, as pip takes them.")
+    extra_dependencies: list[str] = Field(default=[], description="More packages for the script, as pip requirements.")
 
     def __init__(self, **fields: Any) -> None:
         from hfjobs_trainer.specs.parse import build
@@ -102,7 +104,7 @@ class JobSpec(Deferred):
         build(self, fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """What was set, in normal form and JSON types; ``hft.check`` and ``hft.load`` take it back."""
+        """What was set, in normal form and JSON types; ``hft.check`` and ``hft.load`` accept it."""
         return {
             "method": type(self).METHOD.name,
             **self.model_dump(mode="json", exclude_unset=True, exclude={"method"}),
@@ -129,7 +131,7 @@ class JobSpec(Deferred):
         return type(self)(**merged(self, fields))
 
     def is_set(self, name: str) -> bool:
-        """Whether the user gave this field, be it with its default value."""
+        """Whether the user set this field, even to its default value."""
         return name in self.model_fields_set
 
     if not TYPE_CHECKING:
@@ -162,12 +164,12 @@ class JobSpec(Deferred):
 
 
 class TrainSpec(JobSpec, CommonArgs):
-    """What to train; the arguments of TRL's config stand beside these fields under TRL's own names.
+    """A training run; the arguments of TRL's config are fields too, under TRL's own names.
 
-    A well-typed spec can always be built; whether it can run, ``hft.check`` says.
+    A well-typed spec can always be built; ``hft.check`` reports whether it can run.
 
     Raises:
-        SpecError: A field is unknown, missing or of the wrong type; ``.problems`` lists everything that was found.
+        SpecError: A field is unknown, missing or of the wrong type; ``.problems`` lists every problem.
     """
 
     TRAINING: ClassVar[Training]
@@ -176,11 +178,9 @@ class TrainSpec(JobSpec, CommonArgs):
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
     model_revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit of the model.")
-    dtype: DType | None = Field(
-        default=None, description="dtype in which the weights are loaded; unset: the planner's choice."
-    )
+    dtype: DType | None = Field(default=None, description="dtype of the loaded weights; unset: the planner decides.")
     attn_implementation: str | None = Field(
-        default=None, description='Attention; unset: transformers\' choice, "sdpa".'
+        default=None, description='Attention implementation; unset: transformers\' default, "sdpa".'
     )
     dataset: DatasetField = Field(description="Training dataset: Hub id, local file or folder, or hft.Dataset.")
     eval_dataset: DatasetField | None = Field(default=None, description="Evaluation dataset.")
@@ -192,7 +192,9 @@ class TrainSpec(JobSpec, CommonArgs):
         default=None, description='Load the weights under the adapter in "4bit" or "8bit", or hft.Quantization.'
     )
     global_batch_size: int | None = Field(
-        default=None, ge=1, description="Sequences per optimiser step over all GPUs; sets the accumulation."
+        default=None,
+        ge=1,
+        description="Sequences per optimizer step over all GPUs; sets batch and accumulation.",
     )
     output: OutputField = Field(default=Output.model_construct(), description="Where the model goes.")
 
@@ -238,11 +240,11 @@ class TrainSpec(JobSpec, CommonArgs):
 
     @abstractmethod
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
-        """Sets of columns of which the dataset must have one, the usual one first."""
+        """The sets of columns that the dataset may have, the most usual first; it needs one of them."""
 
     @property
     def needs_eval_dataset(self) -> str | None:
-        """The setting that makes an evaluation set necessary, as ``name=value``, or ``None``."""
+        """The setting that requires an evaluation set, as ``name=value``, or ``None``."""
         if self.eval_strategy != "no":
             return f'eval_strategy="{self.eval_strategy}"'
         if self.eval_on_start:

@@ -54,7 +54,7 @@ class TaughtSpec(TrainSpec):
 
 
 class ScoredSpec(TrainSpec):
-    """Base of the methods whose answers one reward model scores, and whose value model foresees the score."""
+    """Base of the methods whose completions one reward model scores, and whose value model predicts the score."""
 
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES | {"reward_model_path": str}
 

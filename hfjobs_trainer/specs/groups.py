@@ -73,12 +73,12 @@ class Dataset(Group):
     columns: dict[str, str] = Field(default={}, description="Columns to rename, as {old name: new name}.")
     keep_columns: list[str] | None = Field(default=None, description="Drop all columns but these; unset: keep all.")
     num_samples: int | None = Field(default=None, ge=1, description="Use only this many rows, the first ones.")
-    streaming: bool = Field(default=False, description="Read rows as they are needed; requires max_steps.")
+    streaming: bool = Field(default=False, description="Stream the rows; requires max_steps.")
     fraction: float | None = Field(
         default=None, gt=0, description="Share of this dataset in a mixture, relative to the others' shares."
     )
     mixed_with: list[Dataset] = Field(
-        default=[], description="Datasets that are appended to this one; `dataset=[a, b]` is short for it."
+        default=[], description="Datasets to mix with this one; `dataset=[a, b]` is the short form."
     )
 
     @property
@@ -88,7 +88,7 @@ class Dataset(Group):
 
 
 class LoRA(Group):
-    """A LoRA adapter, in the words of ``peft.LoraConfig`` and with the defaults of TRL's command line."""
+    """A LoRA adapter: the arguments of ``peft.LoraConfig``, with the defaults of TRL's command line."""
 
     ALIASES: ClassVar[dict[str, str]] = {"alpha": "lora_alpha", "dropout": "lora_dropout", "lora_r": "r"}
 
@@ -96,7 +96,7 @@ class LoRA(Group):
     lora_alpha: int = Field(default=32, ge=1, description="Scale: the update is multiplied by lora_alpha / r.")
     lora_dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout on the adapter's input.")
     target_modules: list[str] | str | None = Field(
-        default=None, description='Module names, a regular expression, "all-linear", or None for PEFT\'s choice.'
+        default=None, description='Module names, a regular expression, "all-linear", or None for PEFT\'s default.'
     )
     modules_to_save: list[str] | None = Field(default=None, description="Modules that are trained in full and saved.")
     exclude_modules: list[str] | str | None = Field(
@@ -107,9 +107,9 @@ class LoRA(Group):
     )
     bias: Literal["none", "all", "lora_only"] = Field(default="none", description="Which biases are trained.")
     use_rslora: bool = Field(default=False, description="Scale by lora_alpha / sqrt(r).")
-    use_dora: bool = Field(default=False, description="Train magnitude and direction separately (DoRA).")
+    use_dora: bool = Field(default=False, description="Use DoRA: train magnitude and direction separately.")
     init_lora_weights: bool | Literal["gaussian", "orthogonal"] = Field(
-        default=True, description="How the adapter is initialised; all but False start from the model's own output."
+        default=True, description="Initialization of the adapter; with all but False the model is unchanged at first."
     )
     layers_to_transform: list[int] | int | None = Field(default=None, description="Indices of the layers to adapt.")
     layers_pattern: list[str] | str | None = Field(
@@ -126,7 +126,7 @@ class LoRA(Group):
     )
     ensure_weight_tying: bool = Field(default=False, description="Keep tied weights tied in modules_to_save.")
     adapter: str | None = Field(
-        default=None, min_length=1, description="Adapter to start from: Hub id or local folder; it is trained further."
+        default=None, min_length=1, description="Existing adapter to continue training: Hub id or local folder."
     )
     adapter_revision: str | None = Field(
         default=None, min_length=1, description="Branch, tag or commit of that adapter."
@@ -137,12 +137,12 @@ class LoRA(Group):
 
     @property
     def continues(self) -> bool:
-        """Whether an existing adapter is trained further, with its own configuration."""
+        """Whether training continues an existing adapter, with its own configuration."""
         return self.adapter is not None and not self.merge_first
 
 
 class Quantization(Group):
-    """Frozen weights in 4 or 8 bits under an adapter, with bitsandbytes."""
+    """A base model in 4 or 8 bits under an adapter, with bitsandbytes."""
 
     SHORTHAND: ClassVar[str | None] = "bits"
 
@@ -157,28 +157,28 @@ class Quantization(Group):
 
 
 class Hardware(Group):
-    """The machine, and how the run is spread over its GPUs."""
+    """The machine, and how the run uses its GPUs."""
 
     SHORTHAND: ClassVar[str | None] = "flavor"
 
     flavor: str = Field(
-        default="auto", min_length=1, description='Flavor of HF Jobs, or "auto": where the run costs least.'
+        default="auto",
+        min_length=1,
+        description='Flavor of HF Jobs, or "auto" for the one on which the run costs least.',
     )
     strategy: Strategy = Field(
         default="auto",
         description='"single": one GPU; "ddp": a copy on each; "fsdp2", "fsdp1", "zero1", "zero2", "zero3": sharded '
         'over the GPUs; "user": as fsdp or deepspeed says; "auto": a copy on each GPU if it fits, else "fsdp2".',
     )
-    num_gpus: int | None = Field(
-        default=None, ge=1, description="GPUs per machine that train; unset: all, on a machine where the run fits."
-    )
+    num_gpus: int | None = Field(default=None, ge=1, description="GPUs to train on, per machine; unset: all.")
     nodes: int = Field(
         default=1,
         ge=1,
         description="Machines of one flavor that train together, one job each; a vLLM server takes the last.",
     )
     max_usd_per_hour: float | None = Field(
-        default=None, gt=0, description="Highest price of a machine, US dollars an hour."
+        default=None, gt=0, description="Highest price of one machine, US dollars per hour."
     )
     max_usd: float | None = Field(
         default=None, gt=0, description="Most that the run may cost, US dollars; caps its timeout."
@@ -186,10 +186,10 @@ class Hardware(Group):
     max_hours: float | None = Field(
         default=None, gt=0, description="Longest that the run may take, hours; caps its timeout."
     )
-    fsdp: bool | str | None = Field(default=None, description="As in TRL's config, passed as given.")
-    fsdp_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")
-    deepspeed: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")
-    accelerator_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config, passed as given.")
+    fsdp: bool | str | None = Field(default=None, description="As in TRL's config; passed unchanged.")
+    fsdp_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config; passed unchanged.")
+    deepspeed: dict[str, Any] | None = Field(default=None, description="As in TRL's config; passed unchanged.")
+    accelerator_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config; passed unchanged.")
 
 
 class Tracking(Group):
@@ -203,7 +203,7 @@ class Tracking(Group):
     name: str | None = Field(default=None, min_length=1, description="Name of the run.")
     group: str | None = Field(default=None, min_length=1, description="Group of runs, such as the trials of a sweep.")
     space_id: str | None = Field(default=None, description="Space of trackio's dashboard; unset: namespace/trackio.")
-    bucket_id: str | None = Field(default=None, description="Bucket behind the Space; unset: trackio's choice.")
+    bucket_id: str | None = Field(default=None, description="Bucket behind the Space; unset: trackio's default.")
     private: bool = Field(default=True, description="Create the Space as private.")
     report_to: Reporter = Field(default="trackio", description="The tracker.")
 
@@ -214,10 +214,12 @@ class Output(Group):
     push_to_hub: bool | None = Field(default=None, description="Push the model; unset: if hub_model_id is given.")
     hub_model_id: str | None = Field(default=None, description='Repository, "namespace/name".')
     private: bool = Field(default=True, description="Create the repository as private.")
-    hub_strategy: HubStrategy | None = Field(default=None, description="When to push; unset: TRL's, at every save.")
+    hub_strategy: HubStrategy | None = Field(
+        default=None, description="When to push; unset: TRL's default, every save."
+    )
     merge_adapter: bool | Literal["both"] = Field(
         default=False,
-        description='Save and push the model with its adapter merged in instead of the adapter; "both": beside it.',
+        description='Save and push the merged model instead of the adapter; "both": both of them.',
     )
 
     @property

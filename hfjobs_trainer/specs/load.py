@@ -24,10 +24,10 @@ from hfjobs_trainer.specs.script import Script
 
 CODES: dict[str, str] = {
     "LOAD001": "The file cannot be read.",
-    "LOAD002": "The file is no YAML, no JSON, or a script that carries no spec.",
-    "LOAD003": "The command line is none that trains, or cannot be split into words.",
-    "LOAD004": "The file does not say its training method, or says another one.",
-    "LOAD005": "An argument of TRL's command line that a spec cannot say.",
+    "LOAD002": "The file is not valid YAML or JSON, or is a script without a spec.",
+    "LOAD003": "The command line is not a training command, or cannot be split into words.",
+    "LOAD004": "The file has no training method, or another one.",
+    "LOAD005": "An argument of TRL's command line that a spec does not support.",
 }
 """The problems that loading itself finds, by code."""
 
@@ -35,18 +35,17 @@ CODES: dict[str, str] = {
 def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None) -> TrainSpec | Script:
     """Read a spec from a file, or from a ``trl`` command line.
 
-    A ``.yaml``, ``.yml`` or ``.json`` file is in our names, or in TRL's as ``trl --config`` takes it; fields of ours
-    may stand beside TRL's. A ``.py`` file that was rendered carries its spec. In YAML and on a command line, text is
-    converted to the type of its field, since YAML reads ``2e-5`` as text.
+    A ``.yaml``, ``.yml`` or ``.json`` file has the fields of a spec, or TRL's names as for ``trl --config``, or both. A
+    rendered ``.py`` script carries its spec. In YAML and on a command line, text is converted to the type of its field,
+    since YAML reads ``2e-5`` as text.
 
     Args:
-        source: A path; or a command line, as text that begins with ``trl`` or as its words:
-            ``hft.load("trl sft --config sft.yaml --learning_rate 1e-5")``. The command line wins over the file.
-        method: Training method of a file that does not say it; unset: told from the file's name, as in
-            ``sft_config.yaml``.
+        source: A path, or a command line: text that begins with ``trl``, or a list of words: ``hft.load("trl sft
+            --config sft.yaml --learning_rate 1e-5")``. Its arguments take precedence over those of the file.
+        method: Training method, if the file does not have it; default: from the file's name, as in ``sft_config.yaml``.
 
     Raises:
-        SpecError: It cannot be read, or does not hold a spec; all problems at once.
+        SpecError: The source cannot be read or is not a valid spec; ``.problems`` has all problems.
     """
     if isinstance(source, str) and trl_cli.is_command_line(source):
         try:
@@ -76,7 +75,11 @@ def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None =
 def _load_command(words: list[str], method: str | None) -> TrainSpec | Script:
     command = words[1] if words[:1] == ["trl"] and len(words) > 1 else None
     if command is None or command not in METHODS or method not in (None, command):
-        why = f"`{' '.join(words[:2])}` trains nothing that a spec can say" if command else "it is no trl command line"
+        why = (
+            f"`{' '.join(words[:2])}` is not a supported training command"
+            if command
+            else "it is not a trl command line"
+        )
         known = ", ".join(f"trl {name}" for name in METHODS)
         raise _failure("LOAD003", why, f"one of {known}")
     flags, problems = trl_cli.read_flags(words[2:])
@@ -113,7 +116,7 @@ def _failure(code: str, why: str, fix: str = "") -> SpecError:
 
 
 def _method_in(stem: str) -> str | None:
-    """The method that a file's name says, such as ``"dpo"`` for ``"my-dpo_config"``."""
+    """The method in a file's name, such as ``"dpo"`` for ``"my-dpo_config"``."""
     words = f"_{re.sub(r'[^a-z0-9]+', '_', stem.lower())}_"
     return max((name for name in METHODS if f"_{name}_" in words), key=len, default=None)
 
@@ -148,11 +151,13 @@ def _parse_text(file: Path, text: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise SpecError([Problem("LOAD002", "", f"{file.name}: {error}", "")], "file") from None
     known = ".yaml, .yml, .json, or .py of a rendered script"
-    raise SpecError([Problem("LOAD002", "", f"{file.name} is no spec file: the name must end in {known}", "")], "file")
+    raise SpecError(
+        [Problem("LOAD002", "", f"{file.name} is not a spec file: the name must end in {known}", "")], "file"
+    )
 
 
 def _spec_of_script(text: str) -> str:
-    """The spec that a rendered script carries, as JSON: in a block at its end, formerly in a table of its header."""
+    """The spec of a rendered script, as JSON: in a block at its end, formerly in a table of its header."""
     damaged = "the script's `# /// hfjobs-trainer` block is damaged"
     try:
         block = read_block(text, "hfjobs-trainer")
@@ -192,7 +197,7 @@ def _spec_of_header(text: str) -> str:
 
 
 def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert text to the type of the field that it stands for, where it is not text itself."""
+    """Convert text to the type of its field, unless that is text itself."""
     name = raw.get("method")
     spec = METHODS[name] if isinstance(name, str) and name in METHODS else None
     if spec is None:

@@ -1,4 +1,4 @@
-"""bitsandbytes' configuration in the words of a spec."""
+"""bitsandbytes' configuration as a spec."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ S = TypeVar("S", bound="type[TrainSpec]")
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A training method and where TRL keeps it.
+    """A training method, and its trainer in TRL.
 
     Attributes:
         name: Such as ``"dpo"``: the tag of its specs, its file's and its template's name.
@@ -29,10 +29,10 @@ class Method:
         module: Module that has the trainer and the config.
         trainer: Name of the trainer class.
         config: Name of the config class.
-        family: Which set of pins its scripts use, a key of ``data/pins.json``.
+        family: Its scripts' set of pins, a key of ``data/pins.json``.
         lora_task: PEFT's task type of its adapters.
-        device_map: Whether the trainer would spread a model over all GPUs by itself, unless it is told not to.
-        loads_models: Whether the script loads the models itself, because the trainer takes no ids.
+        device_map: Whether the trainer distributes a model over all GPUs by default.
+        loads_models: Whether the script loads the models itself, because the trainer does not accept ids.
         extends: Names of the methods whose spec classes it extends, the nearest first.
     """
 
@@ -109,12 +109,12 @@ def _names() -> tuple[str, ...]:
 
 
 def forget(name: str) -> None:
-    """Take back a registration of one's own, as tests do; the package's own methods are found again."""
+    """Undo a registration, as tests do; the package's own methods are found again."""
     _registered.pop(name, None)
 
 
 class Methods(Mapping[str, "type[TrainSpec]"]):
-    """Spec classes by method name, also those that were registered elsewhere; a class is built when it is asked for."""
+    """Spec classes by method name, such as ``METHODS["dpo"]``; a class is loaded when it is first used."""
 
     def __getitem__(self, name: str) -> type[TrainSpec]:
         if name in _registered:

@@ -1,4 +1,4 @@
-"""A script that exists already, run with everything that a training run has."""
+"""An existing script, run with everything that a training run has."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ URL_SCHEMES = ("https://", "http://")
 
 
 class Script(JobSpec):
-    """An existing uv script or TRL example, such as ``hft.Script("https://.../grpo.py", script_args=["--beta", "0"])``.
+    """An existing training script: a uv script of your own or a TRL example.
 
-    It is read once, when it is planned; its text travels with the job, so that what runs is what was shown. If it uses
-    transformers' trainers, their progress is reported, and ``tracking`` holds for their ``report_to``.
+    Such as ``hft.Script("https://.../grpo.py", script_args=["--beta", "0"])``. It is read once, when it is planned, and
+    its text is sent with the job: what runs is what was shown. If it uses transformers' trainers, their progress is
+    reported, and ``tracking`` applies to them.
     """
 
     METHOD: ClassVar[Method] = Method("script", label="Script", trainer="", config="")
@@ -51,6 +52,6 @@ class Script(JobSpec):
 
     @property
     def stem(self) -> str:
-        """Name of the script's file, without its ending."""
+        """The script's file name, without its extension."""
         name = self.script.split("?")[0].split("#")[0].rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
         return name.removesuffix(".py") or "script"

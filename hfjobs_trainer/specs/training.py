@@ -1,7 +1,7 @@
-"""What a training method is, in the terms of the planner: each spec class declares it once, as ``TRAINING``.
+"""The training step of a method, as planning sees it: each spec class declares it once, as ``TRAINING``.
 
-Everything that planning, simulating and the rules know of a method beyond its arguments stands here, so that a method
-is its own file and nothing else. The figures are those of TRL 1.16's trainers.
+Everything that planning, simulating and the rules know about a method beyond its arguments is declared here, so that a
+method is one file. The figures are those of TRL 1.16's trainers.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Head = Literal["fused", "full", "none"]
-"""How the logits are computed: in tiles that are never held together, all at once, or not at all (a scalar score)."""
+"""How the logits are computed: in tiles, all at once, or not at all (a scalar score)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """How often a sequence passes the model in training.
+    """Passes of a sequence through the model in training.
 
     Attributes:
         trained: Forward and backward passes of each sequence; PPO makes several.
-        frozen: Forward passes without a backward one: reference model, log probabilities of before.
+        frozen: Forward passes without a backward pass: reference model, old log probabilities.
         mini_batches: Accumulations of gradients per optimizer step beyond ``gradient_accumulation_steps``.
     """
 
@@ -31,22 +31,22 @@ class Passes:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answers that the model writes while it is trained.
+    """The completions that the model generates in training.
 
     Attributes:
-        bound: The argument that bounds an answer, such as ``"max_completion_length"``.
-        most: Its value, tokens; ``None`` without a bound.
-        within_max_length: Whether ``max_length`` bounds prompt and answer together.
-        per_example: Answers to one example of the batch: 2 where pairs are made of them.
-        share: Share of the batches for which answers are written: below 1 where they are used again, or come from the
+        bound: The argument that limits a completion, such as ``"max_completion_length"``.
+        most: Its value, tokens; ``None`` without a limit.
+        within_max_length: Whether ``max_length`` limits prompt and completion together.
+        per_example: Completions per example of the batch: 2 if they form pairs.
+        share: Share of the batches for which completions are generated: below 1 if they are reused, or come from the
             dataset.
-        batches: Batches that are generated at once; ``None``: those of one optimizer step.
-        group: Examples of the batch that one prompt becomes: the answers that are compared.
+        batches: Batches generated at once; ``None``: those of one optimizer step.
+        group: Examples of the batch per prompt: the completions that are compared.
         eval_group: The same in an evaluation.
-        rounds: Optimizer steps that are taken on each answer.
-        total: Answers of the whole run, where the spec counts them.
-        keeps_logits: Whether the logits of all answers of a step are kept until the next.
-        assumed: What of this is a guess; empty for nothing.
+        rounds: Optimizer steps on each completion.
+        total: Completions of the whole run, if the spec sets it.
+        keeps_logits: Whether the logits of all completions of a step are kept until the next.
+        assumed: The assumption, if any; empty for none.
     """
 
     bound: str
@@ -65,18 +65,18 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class SideModel:
-    """A model that takes part beside the one that is trained.
+    """A model of the run other than the trained one.
 
     Attributes:
-        role: What it is: ``"teacher"``, ``"reward model"``, ``"value model"``.
+        role: Its role: ``"teacher"``, ``"reward model"``, ``"value model"``.
         field: Field of the spec that names it.
-        id: Hub id or local folder; ``None`` where it starts from another side model.
-        fact: Field of ``Facts`` that knows it.
+        id: Hub id or local folder; ``None`` if it starts from another side model.
+        fact: Field of ``Facts`` with the facts about it.
         revision: Branch, tag or commit.
-        index: Its place in that field, where there are several.
+        index: Its index in that field, if there are several.
         passes: Forward passes of each sequence.
-        held: ``"frozen"`` in the dtype of models that are not trained, ``"model"`` as the trained one is loaded,
-            ``"trained"`` as float32 with gradients and optimizer states of its own.
+        held: ``"frozen"``: in the dtype of frozen models; ``"model"``: as the trained model is loaded; ``"trained"``:
+            in float32 with its own gradients and optimizer states.
         head: Whether its logits are computed.
     """
 
@@ -93,24 +93,24 @@ class SideModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What a method's training step is. Nothing has a default: a method says all of it.
+    """The training step of a method. Nothing has a default: a method declares all of it.
 
     Attributes:
-        sequences: Rows of a batch that one example becomes: 2 for pairs.
+        sequences: Rows of a batch per example: 2 for pairs.
         head: How the logits are computed.
-        reference: Whether a frozen copy of the model is kept where there is no adapter to switch off; ``"beta"``: if
-            ``beta`` is not 0.
+        reference: Whether a frozen copy of the model is kept if there is no adapter to disable; ``"beta"``: if ``beta``
+            is not 0.
         passes: Passes per sequence, given the spec.
-        answers: The answers that the model writes in training, given the spec; ``None`` if it writes none.
-        side_models: The models beside the one that is trained, given the spec.
-        free_batch: Whether the batch per device means nothing but how many rows are computed at once.
-        least_per_device: Fewest rows per device that the loss can work with.
-        recomputes: Whether the trainer honours ``gradient_checkpointing``.
-        evaluates_loss: Whether its evaluation is a forward pass that asks for the loss alone.
+        answers: The completions that the model generates in training, given the spec; ``None`` if none.
+        side_models: The other models of the run, given the spec.
+        free_batch: Whether the batch size per device only decides how many rows are computed at once.
+        least_per_device: Smallest batch size per device that the loss supports.
+        recomputes: Whether the trainer supports ``gradient_checkpointing``.
+        evaluates_loss: Whether its evaluation is a forward pass for the loss alone.
         packs: Whether its trainer packs rows into one sequence.
-        drops_long_rows: Whether rows above ``max_length`` are left out instead of cut.
-        bf16_adapter: Whether the trainer turns an adapter on quantized weights into bfloat16.
-        reads_images: Whether its trainer takes images.
+        drops_long_rows: Whether rows above ``max_length`` are dropped instead of truncated.
+        bf16_adapter: Whether the trainer casts an adapter on quantized weights to bfloat16.
+        reads_images: Whether its trainer supports images.
         simulated_step: Key of its step in ``simulating``; ``None`` if it is not simulated.
     """
 
@@ -131,11 +131,11 @@ class Training:
     simulated_step: str | None
 
     def keeps_reference(self, *, adapter: bool, beta: float | None = None) -> bool:
-        """Whether a second copy of the model is held.
+        """Whether a frozen copy of the model is kept.
 
         Args:
-            adapter: Whether an adapter is trained: without it the model is its own reference.
-            beta: Weight of the divergence from the reference, where the method has one.
+            adapter: Whether an adapter is trained: with it disabled, the model is its own reference.
+            beta: Weight of the divergence from the reference, if the method has one.
         """
         return not adapter and (self.reference == "kept" or (self.reference == "beta" and bool(beta)))
 
@@ -146,7 +146,7 @@ def one_pass(_: Any) -> Passes:
 
 
 def reference_passes(spec: Any) -> float:
-    """Forward passes of the reference model for each sequence: fewer than one where its answers are computed ahead."""
+    """Forward passes of the reference model for each sequence: fewer than one if they are precomputed."""
     if not spec.precompute_ref_log_probs:
         return 1.0
     return 0.0 if spec.max_steps > 0 else 1.0 / max(1.0, spec.num_train_epochs)

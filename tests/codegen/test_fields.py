@@ -72,7 +72,7 @@ def test_formatting_sorts_imports_and_leaves_out_those_without_use() -> None:
 
 
 def test_text_that_is_not_python_is_told() -> None:
-    with pytest.raises(HFTError, match="ruff check could not work on generated source"):
+    with pytest.raises(HFTError, match="ruff check failed on generated source"):
         format_python("class :\n")
 
 

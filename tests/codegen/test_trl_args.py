@@ -150,7 +150,7 @@ def test_another_trl_than_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyPa
 @pytest.mark.torch
 def test_an_argument_that_trl_dropped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trl_tables, "LEFT_OUT", trl_tables.LEFT_OUT | {"overwrite_output_dir"})
-    with pytest.raises(HFTError, match="SFTConfig has no overwrite_output_dir any more"):
+    with pytest.raises(HFTError, match="SFTConfig has no overwrite_output_dir anymore"):
         trl_args.arguments_of("sft")
 
 

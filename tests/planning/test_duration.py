@@ -255,24 +255,24 @@ def test_rows_are_cut_at_max_length() -> None:
 
 def test_what_is_not_known_is_listed() -> None:
     known, unknown = estimate(hft.SFT(**BASE)), estimate(hft.SFT(**BASE), facts_of(None))
-    assert not any("nobody looked" in what for what in known.assumed)
-    assert any("rows of 50% of 1,024 tokens: nobody looked" in what for what in unknown.assumed)
+    assert not any("lengths unknown" in what for what in known.assumed)
+    assert any("row lengths unknown, assumed 512 tokens" in what for what in unknown.assumed)
     assert unknown.tokens.low < 0.3 * unknown.tokens.high
     in_characters = estimate(hft.SFT(**BASE), facts_of(replace(FIXED, unit="characters")))
-    assert "4 characters of a row are a token" in in_characters.assumed
+    assert "4 characters per token" in in_characters.assumed
     assert in_characters.tokens.expected == pytest.approx(known.tokens.expected / 4)
     borrowed = estimate_on("A10G")
-    assert any("of which no run is published" in what for what in borrowed.assumed)
+    assert any("no runs published" in what for what in borrowed.assumed)
     assert any("of the peak of NVIDIA A10G" in what for what in borrowed.basis)
-    assert not any("no run is published" in what for what in known.assumed)
+    assert not any("no runs published" in what for what in known.assumed)
     online = METHODS["grpo"]
-    assert any("answers of 50% of max_completion_length=512" in what for what in estimate(online).assumed)
+    assert any("completions of 50% of max_completion_length=512" in what for what in estimate(online).assumed)
     taught = estimate(METHODS["gkd"])
-    assert "a teacher of the model's size" in taught.assumed
+    assert "a teacher as large as the model" in taught.assumed
     known_teacher = estimate(METHODS["gkd"], facts_of(teacher=QWEN_7B))
-    assert "a teacher of the model's size" not in known_teacher.assumed
+    assert "a teacher as large as the model" not in known_teacher.assumed
     seen = replace(LLAMA_8B, is_vision=True)
-    assert any("images" in what for what in estimate(hft.SFT(**BASE), facts_of(model=seen)).assumed)
+    assert any("image tokens" in what for what in estimate(hft.SFT(**BASE), facts_of(model=seen)).assumed)
 
 
 def estimate_on(name: str) -> DurationEstimate:
@@ -390,4 +390,4 @@ def test_an_estimate_prints_its_parts_and_what_is_assumed() -> None:
     lines = str(estimate(hft.SFT(**BASE), facts_of(None))).splitlines()
     assert lines[0].endswith("375 steps")
     assert [line.split()[0] for line in lines[1:5]] == ["start", "data", "training", "checkpoints"]
-    assert lines[5].startswith("  assumed: rows of 50%")
+    assert lines[5].startswith("  assumed: row lengths unknown")

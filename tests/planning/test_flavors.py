@@ -87,7 +87,7 @@ def test_table_text() -> None:
     assert len({len(line) for line in lines[:-1]}) == 1
     row = next(line for line in lines if line.startswith("l4x4 "))
     assert row.split() == ["l4x4", "NVIDIA", "L4", "4", "24", "GB", "48", "186", "GB", "3200", "GB", "3.80"]
-    assert lines[-1] == "prices: snapshot 2026-08-22; GPU memory is that of one GPU"
+    assert lines[-1] == "prices: snapshot 2026-08-22; GPU memory is per GPU"
 
 
 def test_table_access() -> None:

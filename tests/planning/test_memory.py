@@ -163,7 +163,7 @@ def test_the_size_alone_is_enough_and_what_was_guessed_is_said() -> None:
     exact = estimate(LLAMA_8B, tuning="lora", dtype="bfloat16")
     assert guess.total_gib == pytest.approx(exact.total_gib, rel=0.2)
     assert "hidden_size" in guess.assumed
-    assert "guessed: vocab_size, hidden_size" in str(guess)
+    assert "assumed: vocab_size, hidden_size" in str(guess)
     assert exact.assumed == ()
 
 

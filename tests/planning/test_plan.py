@@ -77,16 +77,16 @@ def test_a_plan_as_text() -> None:
         chosen for you
           output_dir                  = Qwen2.5-0.5B-SFT  (named after the model and the method)
           bf16                        = True  (TRL's default)
-          dtype                       = bfloat16  (the base under the adapter is frozen: half the memory at no loss)
+          dtype                       = bfloat16  (the base model is frozen: half the memory at no loss)
           hardware.strategy           = ddp  (each GPU holds a copy of the model)
-          ddp_timeout                 = 7200  (seconds that the processes wait for one that loads, tokenizes or saves)
-          per_device_train_batch_size = 8  (the largest up to TRL's 8 that divides the global batch)
-          gradient_accumulation_steps = 2  (32 sequences per optimiser step, 8 at a time on 2 GPUs)
+          ddp_timeout                 = 7200  (seconds that processes wait for another to load, tokenize or save)
+          per_device_train_batch_size = 8  (the largest up to TRL's default of 8 that divides the global batch)
+          gradient_accumulation_steps = 2  (32 sequences per optimizer step, 8 at a time on 2 GPUs)
           optim                       = adamw_torch_fused  (TRL's default: one kernel updates all parameters)
           output.hub_model_id         = me/Qwen2.5-0.5B-SFT  (namespace and name of output_dir)
           output.private              = True  (nothing is published unless you say so)
           tracking.project            = Qwen2-5-0-5B-SFT  (named after the model)
-          tracking.space_id           = me/trackio  (your dashboard, kept when the machine is gone)
+          tracking.space_id           = me/trackio  (your dashboard, kept after the machine is gone)
           timeout                     = 13500 s  (your 10800 s and 25% of padding)
         unchecked
           MEM001 needs the size of Qwen/Qwen2.5-0.5B

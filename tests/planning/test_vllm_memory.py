@@ -190,6 +190,6 @@ def test_a_share_that_is_too_small_for_the_weights_is_refused() -> None:
     )
     (told,) = [problem for problem in report.problems if problem.code == "VLLM007"]
     assert told.path == "vllm_gpu_memory_utilization"
-    assert told.why == "14.2 GiB of weights come on a GPU of a100-large, of which vLLM takes 7.9 GiB"
+    assert told.why == "14.2 GiB of weights would go on a GPU of a100-large, but vLLM may use only 7.9 GiB of it"
     enough = spec(hardware="a100-large", lora={}, vllm_gpu_memory_utilization=0.3)
     assert "VLLM007" not in {problem.code for problem in hft.check(enough, facts=Facts(model=QWEN_7B)).problems}

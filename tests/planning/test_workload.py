@@ -141,7 +141,7 @@ def test_what_nothing_truncates_is_as_long_as_the_longest_row(spec: Any, data: D
         (hft.GRPO(**BASE, reward_funcs="think_format_reward"), ("prompts of 512 tokens",)),
         (
             hft.GRPO(**BASE, reward_funcs="think_format_reward", max_completion_length=None),
-            ("prompts of 512 tokens", "answers of 4,096 tokens"),
+            ("prompts of 512 tokens", "completions of 4,096 tokens"),
         ),
     ],
 )

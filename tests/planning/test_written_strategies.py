@@ -69,7 +69,7 @@ def test_a_written_strategy_needs_what_a_named_one_does(strategy: str, given: di
 def test_what_cannot_be_read_leaves_memory_unchecked(flavor: str) -> None:
     hardware = {"flavor": flavor, "deepspeed": {ZERO: {"stage": 3, "zero_hpz_partition_size": 8}}}
     report = hft.check(hft.SFT(**BASE, hardware=hardware), facts=Facts(model=LLAMA_8B))
-    missing = "how hardware.deepspeed spreads the model"
+    missing = "how hardware.deepspeed shards the model"
     unchecked = {item.code: item.needs for item in report.unchecked}
     said = [problem.why for problem in report.problems if problem.code == "HW004"]
     if flavor == "auto":

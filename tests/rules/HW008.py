@@ -9,7 +9,7 @@ GOOD = {"lora": {}, "hardware": "a10g-large"}
 EXPECTED = [
     (
         "hardware.flavor",
-        "a10g-small needs 19 GB of host memory to load the weights, it has 15 GB",
+        "a10g-small needs 19 GB of host memory to load the weights, has 15 GB",
         'a larger flavor, or "auto"',
     ),
 ]

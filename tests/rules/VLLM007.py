@@ -16,7 +16,7 @@ UNCHECKED = "the size of me/model"
 EXPECTED = [
     (
         "vllm_tensor_parallel_size",
-        "27.5 GiB of weights come on a GPU of a10g-largex4, of which the server takes 20.0 GiB",
+        "27.5 GiB of weights would go on a GPU of a10g-largex4, but the server may use only 20.0 GiB of it",
         "more of them, or hardware with larger GPUs",
     ),
 ]

@@ -292,7 +292,8 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         Facts(model=LLAMA_70B),
         [
             (
-                "65.7 GiB of weights come on each of 2 GPUs of a10g-largex2, of which the server takes 20.0 GiB",
+                "65.7 GiB of weights would go on each of 2 GPUs of a10g-largex2, but the server may use only 20.0 GiB "
+                "of it",
                 "more of them, or hardware with larger GPUs",
             )
         ],

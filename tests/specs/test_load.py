@@ -126,8 +126,8 @@ def test_text_that_is_no_number_stays_a_problem(tmp_path: Path) -> None:
         ),
         ("x.py", "# /// script\n# [tool.hfjobs-trainer]\n# spec = 3\n# ///\n", "x.py: the script's header has no"),
         ("x.py", "# /// script\n# [tool.hfjobs-trainer]\n# spec = '{'\n# ///\n", "x.py: Expecting property name"),
-        ("x.toml", "method = 'sft'\n", "x.toml is no spec file: the name must end in .yaml, .yml, .json, or .py"),
-        ("spec", "{}", "spec is no spec file"),
+        ("x.toml", "method = 'sft'\n", "x.toml is not a spec file: the name must end in .yaml, .yml, .json, or .py"),
+        ("spec", "{}", "spec is not a spec file"),
     ],
 )
 def test_what_is_no_file_of_its_kind(tmp_path: Path, name: str, text: str, why: str) -> None:

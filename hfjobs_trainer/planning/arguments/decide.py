@@ -1,4 +1,4 @@
-"""Fill in what the user left open, and record why; what the user set is never changed."""
+"""Decide what the user left open, and record why; what the user set is never changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hfjobs_trainer.planning.names import basename, file_name
 from hfjobs_trainer.planning.plan import Decide, Decision
 from hfjobs_trainer.planning.run import Run
 
-# Arguments of TRL's config that the script writes in its own way.
+# Arguments of TRL's config that templates write themselves.
 _WRITTEN_APART = {"model_init_kwargs", "resume_from_checkpoint", "use_cpu"}
 
 _FUSED = "adamw_torch_fused"
@@ -29,8 +29,8 @@ class Decided:
 
     Attributes:
         arguments: Arguments of TRL's config, in the order in which a script lists them.
-        tracking: What the script's ``track`` takes; ``None`` without a tracker.
-        needs_token: Why the script needs HF_TOKEN; empty if it does not.
+        tracking: Arguments of the script's ``track``; ``None`` without a tracker.
+        needs_token: Reasons why the script needs HF_TOKEN; empty if it does not.
         decisions: What was decided and why.
     """
 
@@ -46,11 +46,11 @@ def decide_arguments(
     """Decide everything that the spec leaves open, for this machine.
 
     Args:
-        run: What is asked for.
+        run: The run.
         machine: The machine.
-        precision: What it computes in there.
-        layout: How the run is laid out on the machine; ``None`` if no batch can be formed.
-        is_planned: Whether the layout was chosen by what fits, and not by TRL's defaults.
+        precision: The run's precision on it.
+        layout: The layout of the run on the machine; ``None`` if no batch can be formed.
+        is_planned: Whether the layout was chosen because it fits, and not by TRL's defaults.
         backend: Where it will run.
     """
     decisions: list[Decision] = []
@@ -66,23 +66,23 @@ def decide_arguments(
     explain_precision(run, precision, machine.flavor, decide)
     world_size, strategy = machine.world_size, layout.strategy if layout is not None else run.strategy
     if run.hardware.strategy == "auto" and world_size > 1:
-        fits = "each GPU holds a copy of the model" if strategy == "ddp" else "no GPU holds the whole model"
+        fits = "each GPU holds a copy of the model" if strategy == "ddp" else "the whole model does not fit on one GPU"
         decide("hardware.strategy", strategy, fits)
     if (world_size > 1 or strategy in SHARDED) and not run.timeout_is_set:
-        why = "seconds that the processes wait for one that loads, tokenizes or saves"
+        why = "seconds that processes wait for another to load, tokenize or save"
         arguments["ddp_timeout"] = decide("ddp_timeout", TIMEOUT_SECONDS, why)
     if layout is not None:
         arguments |= _lay_out(run, layout, world_size, decide, is_planned=is_planned)
         if layout.packing:
-            why = "the run costs less with short rows in one sequence, where none sees another"
+            why = "the run costs less with several short rows in one sequence; rows do not attend to each other"
             arguments["packing"] = decide("packing", True, why)
     if not run.optim_is_set and run.optim == _FUSED:
         decide("optim", _FUSED, "TRL's default: one kernel updates all parameters")
     arguments |= vllm_arguments(run.vllm, machine, layout if is_planned else None, decide)
     if run.lifts_max_length:
-        arguments["max_length"] = decide("max_length", None, "a row that is cut may lose the tokens of its image")
+        arguments["max_length"] = decide("max_length", None, "truncating a row may remove tokens of its image")
     if run.adapts_all:
-        decide("lora.target_modules", ALL_LINEAR, "PEFT has no choice of its own for most vision models")
+        decide("lora.target_modules", ALL_LINEAR, "PEFT has no default for most vision models")
     if backend.rents:
         decide_image(run, decide)
     arguments |= _push(run, arguments["output_dir"], decide)
@@ -100,45 +100,45 @@ _AS_GIVEN = ("fsdp", "fsdp_config", "deepspeed", "accelerator_config")
 
 
 def _lay_out(run: Run, layout: Layout, world: int, decide: Decide, *, is_planned: bool) -> dict[str, Any]:
-    """Arguments for the batch, for recomputing and for what is kept."""
+    """Arguments for the batch, gradient checkpointing and checkpoints."""
     arguments: dict[str, Any] = {}
     batch = run.batch
     per_device, steps = layout.per_device_train_batch_size, layout.gradient_accumulation_steps
     wanted = batch.global_size
     usual = wanted is None and per_device == batch.per_device
     if not batch.per_device_is_set and not usual:
-        why = f"the largest up to TRL's {batch.per_device} that divides the global batch"
+        why = f"the largest up to TRL's default of {batch.per_device} that divides the global batch"
         if is_planned:
-            why = "what the estimate says is the fastest of those that fit"
+            why = "the fastest of those that fit, as estimated"
         arguments["per_device_train_batch_size"] = decide("per_device_train_batch_size", per_device, why)
     if not batch.accumulation_is_set and not usual:
         gpus = f" on {world} GPUs" if world > 1 else ""
         whose = "" if wanted else ", TRL's default"
-        why = f"{per_device * steps * world} sequences per optimiser step{whose}, {per_device} at a time{gpus}"
+        why = f"{per_device * steps * world} sequences per optimizer step{whose}, {per_device} at a time{gpus}"
         arguments["gradient_accumulation_steps"] = decide("gradient_accumulation_steps", steps, why)
     told = batch.per_device_is_set and batch.accumulation_is_set
     if usual and world > 1 and not told:
-        why = f"TRL's default, {per_device} per device, on {world} GPUs: it grows with them unless you set it"
+        why = f"TRL's default of {per_device} per device on {world} GPUs; it grows with their number unless you set it"
         decide("global_batch_size", per_device * steps * world, why)
     if is_planned and run.may_keep_activations and not layout.gradient_checkpointing:
-        why = "the activations fit, so nothing needs to be computed twice"
+        why = "the activations fit in memory, so none need to be recomputed"
         arguments["gradient_checkpointing"] = decide("gradient_checkpointing", False, why)
     evaluated = eval_batch_size(run, layout)
     if run.evaluation.has_set and evaluated != batch.eval_per_device:
         why = "a larger batch than in training might not fit"
         arguments["per_device_eval_batch_size"] = decide("per_device_eval_batch_size", evaluated, why)
     if layout.save_total_limit is not None:
-        why = "the disk does not hold all checkpoints of the run"
+        why = "the disk cannot hold all checkpoints of the run"
         arguments["save_total_limit"] = decide("save_total_limit", layout.save_total_limit, why)
     if syncs_each_batch(run, layout):
-        why = "else each GPU holds all gradients until the last batch of a step"
+        why = "otherwise each GPU holds all gradients until the last batch of a step"
         config = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
         arguments["accelerator_config"] = decide("hardware.accelerator_config", config, why)
     return arguments
 
 
 def _push(run: Run, output_dir: str, decide: Decide) -> dict[str, Any]:
-    """Arguments for the repository of the model; none if it is not pushed."""
+    """Arguments for the model's repository; none if it is not pushed."""
     output = run.output
     if not output.pushes:
         return {}
@@ -154,7 +154,7 @@ def _push(run: Run, output_dir: str, decide: Decide) -> dict[str, Any]:
     if output.hub_strategy is not None:
         arguments["hub_strategy"] = output.hub_strategy
     elif run.merges == "only":
-        why = "the repository gets the merged model alone, never an adapter beside it"
+        why = "only the merged model is pushed, never an adapter next to it"
         arguments["hub_strategy"] = decide("output.hub_strategy", "end", why)
     return arguments
 

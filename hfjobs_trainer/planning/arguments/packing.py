@@ -1,4 +1,4 @@
-"""Packing: several short rows in one sequence, where the user left it open."""
+"""Packing: several short rows in one sequence, if the user left it open."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from hfjobs_trainer.facts import LengthFacts
 from hfjobs_trainer.planning.duration.lengths import tokens_per_row
 
 PACKED_TOKENS = 4096
-"""Tokens of a packed batch at most where attention is not a flash kernel: TRL lays a packed batch out as one row, and
-attention by mask works on all pairs of its tokens, those of other rows included."""
+"""Most tokens of a packed batch if attention is not a flash kernel: TRL lays a packed batch out as one row, and masked
+attention computes all pairs of its tokens, including those of different rows."""
 
 PACKING_GAIN = 1.1
-"""How many times cheaper a packed run must be for rows to be packed: it has fewer steps, which is a change."""
+"""How many times cheaper a packed run must be for rows to be packed, since it also has fewer steps."""
 
 LEAST_STEPS = 100
-"""Optimizer steps that must be left for rows to be packed: a run of fewer learns too little from each."""
+"""Fewest optimizer steps of a packed run: fewer would train too little."""
 
-# Models of which packed rows do not see each other, as transformers 5.23 runs them (tests/planning/test_speed.py
-# computes it). Elsewhere a state is carried along the sequence, or positions do not tell where a row begins.
+# Models whose packed rows do not attend to each other in transformers 5.23 (tests/planning/test_speed.py computes it).
+# In others a state is carried along the sequence, or positions do not mark where a row begins.
 KEEPS_ROWS_APART = frozenset(
     {"apertus", "arcee", "cohere", "cohere2", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2"}
     | {"gpt_neox", "granite", "granitemoe", "helium", "llama", "ministral", "ministral3", "mistral", "mixtral"}
@@ -35,8 +35,8 @@ COUNTED = (
     "save_steps",
     "warmup_steps",
 )
-"""Fields that switch it off: those that say how rows are joined, and those that count in batches or steps, which were
-meant for rows as they are."""
+"""Fields that switch it off: those that decide how rows are joined, and those that count in batches or steps, which
+were set for unpacked rows."""
 
 
 def most_packed(
@@ -49,17 +49,17 @@ def most_packed(
     per_device: int,
     flash: bool,
 ) -> int:
-    """Packed sequences that one GPU computes at once at most; 0 where rows are better left as they are.
+    """Most packed sequences per device; 0 if rows should not be packed.
 
-    Rows are packed only where their lengths are known to be short, and for models that keep the rows of a sequence
-    apart; and only where enough steps are left, since a packed run has fewer.
+    Rows are packed only if they are known to be short, the model keeps the rows of a sequence apart, and enough steps
+    are left.
 
     Args:
         model_type: As in the model's configuration.
-        lengths: How long the rows are.
-        rows: Rows that are trained on.
+        lengths: Lengths of the rows.
+        rows: Training rows.
         max_length: Tokens of a packed sequence.
-        epochs: Passes over the rows.
+        epochs: Epochs.
         per_device: Sequences per device as the spec has them.
         flash: Whether attention is a flash kernel.
     """

@@ -1,4 +1,4 @@
-"""The precision of a run on a machine: of the arithmetic, and of the weights as they are loaded."""
+"""The precision of a run on a machine: of the computation, and of the loaded weights."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from hfjobs_trainer.planning.plan import Decide
 from hfjobs_trainer.planning.run import MixedPrecision, Run
 from hfjobs_trainer.specs.base import DType
 
-# dtype of weights that are not trained, by the precision of the arithmetic: half the memory at no loss.
+# dtype of frozen weights, by mixed precision: half the memory at no loss.
 _FROZEN: dict[MixedPrecision, DType] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """What a run computes in.
+    """The precision of a run.
 
     Attributes:
-        mixed: Mixed precision of the arithmetic.
+        mixed: Mixed precision of the computation.
         is_set: Whether the user set it.
-        dtype: dtype in which the weights are loaded.
-        frozen_dtype: dtype of a model that is not trained, such as a teacher.
+        dtype: dtype of the loaded weights.
+        frozen_dtype: dtype of a frozen model, such as a teacher.
     """
 
     mixed: MixedPrecision
@@ -31,7 +31,7 @@ class Precision:
 
 
 def settle_precision(run: Run, flavor: Flavor | None) -> Precision:
-    """The precision of the run on this machine; ``None`` where it is not known: TRL's own default is bf16."""
+    """The precision of the run on this flavor; ``None`` if the flavor is unknown: TRL's default is bf16."""
     mixed = run.mixed_precision
     if mixed is None:
         if run.use_cpu or (flavor is not None and not flavor.num_gpus):
@@ -43,12 +43,12 @@ def settle_precision(run: Run, flavor: Flavor | None) -> Precision:
 
 
 def explain_precision(run: Run, precision: Precision, flavor: Flavor | None, decide: Decide) -> None:
-    """Record what of it was chosen, and why."""
+    """Record what was chosen, and why."""
     if not precision.is_set:
         if precision.mixed == "fp32":
-            decide("bf16", False, "mixed precision is for GPUs")
+            decide("bf16", False, "mixed precision needs a GPU")
         elif precision.mixed == "fp16":
-            decide("fp16", True, f"{flavor.gpu if flavor else 'the GPU'} does not compute in bfloat16")
+            decide("fp16", True, f"{flavor.gpu if flavor else 'the GPU'} does not support bfloat16")
         else:
             decide("bf16", True, "TRL's default")
     if run.dtype is None:
@@ -57,7 +57,7 @@ def explain_precision(run: Run, precision: Precision, flavor: Flavor | None, dec
 
 def _dtype(run: Run, mixed: MixedPrecision) -> tuple[DType, str]:
     if run.lora is None:
-        return "float32", "weights that are trained keep full precision; the arithmetic is mixed"
+        return "float32", "trained weights stay in full precision; the computation is in mixed precision"
     if mixed == "fp16" and run.trains_weights:
-        return "float32", "fp16 arithmetic cannot train weights of 16 bits, and some are trained beside the adapter"
-    return _FROZEN[mixed], "the base under the adapter is frozen: half the memory at no loss"
+        return "float32", "fp16 mixed precision cannot train 16-bit weights, and some are trained besides the adapter"
+    return _FROZEN[mixed], "the base model is frozen: half the memory at no loss"

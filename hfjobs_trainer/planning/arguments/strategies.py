@@ -1,7 +1,7 @@
-"""How a model is spread over several GPUs: what each strategy tells TRL's config.
+"""Strategies for several GPUs: the arguments of TRL's config for each.
 
 The values are those of the files that TRL 1.16 ships for ``accelerate launch`` (``trl/accelerate_configs``). A script
-carries them as arguments of its trainer, so that they hold however its processes were started.
+passes them to its trainer's config, so that they apply however its processes were started.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from hfjobs_trainer.planning.run import Run
 
 TIMEOUT_SECONDS = 7200
-"""How long a process waits for the others: tokenizing, loading and saving by one of them take longer than the default
-half an hour once a model or a dataset is large."""
+"""How long a process waits for the others: if one of them tokenizes, loads or saves a large dataset or model, that
+takes longer than the default half an hour."""
 
 _FSDP: Mapping[str, Any] = {
     "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
@@ -37,14 +37,14 @@ _FOLLOWS = dict.fromkeys(
 )
 
 SHARDED = ("fsdp1", "fsdp2", "zero1", "zero2", "zero3")
-"""Strategies in which each GPU keeps a part only: of the optimizer at least, of the weights at most."""
+"""Strategies that shard: at least the optimizer states, at most the weights as well."""
 
 SHARDS_WEIGHTS = ("fsdp1", "fsdp2", "zero3")
-"""Those in which the weights themselves are spread."""
+"""Strategies that shard the weights as well."""
 
 
 def strategy_arguments(strategy: str) -> dict[str, Any]:
-    """Arguments of TRL's config for a strategy of ``SHARDED``; none for any other."""
+    """Arguments of TRL's config for a strategy of ``SHARDED``; none for any other strategy."""
     if strategy == "fsdp1":
         config = {"version": 1, **_FSDP, "reshard_after_forward": "full_shard", "forward_prefetch": True}
         config |= {"backward_prefetch": "BACKWARD_PRE", "sync_module_states": True, "use_orig_params": True}
@@ -70,12 +70,12 @@ def first_strategy(hardware: Hardware) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a model is spread over GPUs, as far as memory depends on it.
+    """How a model is sharded, as far as memory depends on it.
 
     Attributes:
         strategy: One of ``SHARDED``, or ``"ddp"``.
-        reshards: Whether FSDP lets go of gathered weights between the forward and the backward pass.
-        offloads: What waits in the host's memory.
+        reshards: Whether FSDP frees gathered weights between the forward and the backward pass.
+        offloads: What is offloaded to host memory.
     """
 
     strategy: str
@@ -84,13 +84,13 @@ class Spread:
 
 
 def written_spread(hardware: Hardware) -> Spread | None:
-    """What the user's own ``fsdp``, ``fsdp_config`` and ``deepspeed`` come to; ``None`` where nobody can say.
+    """What the user's own ``fsdp``, ``fsdp_config`` and ``deepspeed`` mean; ``None`` if that is unclear.
 
     Read as transformers 5.23 (``training_args.py``: ``_process_fsdp_args``) and DeepSpeed 0.19 do.
     """
     if hardware.deepspeed is not None:
         return None if hardware.fsdp else _written_zero(hardware.deepspeed)
-    # without fsdp its configuration is not looked at
+    # without fsdp its configuration is not read
     return _written_fsdp(hardware.fsdp, hardware.fsdp_config or {}) if hardware.fsdp else Spread("ddp")
 
 
@@ -101,7 +101,7 @@ def _written_zero(config: Mapping[str, Any]) -> Spread | None:
     given = cast("dict[str, Any]", zero)
     stage = given.get("stage", 0)
     offloaded = [_waits(given.get(f"offload_{what}")) for what in ("optimizer", "param")]
-    # groups of GPUs that share among themselves, and weights that are kept twice
+    # sharding within groups of GPUs, and weights that are kept twice
     grouped = any(name.startswith(("mics_", "zero_hpz_")) for name in given)
     if stage not in (0, 1, 2, 3) or None in offloaded or grouped or offloaded == [False, True]:
         return None
@@ -113,7 +113,7 @@ def _written_zero(config: Mapping[str, Any]) -> Spread | None:
 
 
 def _waits(offload: object) -> bool | None:
-    """Whether an ``offload_*`` of DeepSpeed's moves something to the host; ``None`` where it says something else."""
+    """Whether an ``offload_*`` of DeepSpeed offloads to the host; ``None`` for anything else."""
     if offload is None:
         return False
     device = cast("dict[str, Any]", offload).get("device", "none") if isinstance(offload, dict) else ""
@@ -136,11 +136,11 @@ def _written_fsdp(fsdp: bool | str, config: Mapping[str, Any]) -> Spread | None:
 
 
 def sharding_strategies(run: Run, *, optim: str | None = None) -> tuple[str, ...]:
-    """Strategies with which the planner may spread the model where no GPU holds it, the first first.
+    """Strategies that the planner may choose if the model does not fit on one GPU, in order of preference.
 
     Args:
-        run: What is asked for.
-        optim: Another optimizer than the run's.
+        run: The run.
+        optim: An optimizer to use instead of the run's.
     """
     if run.use_cpu or run.quantization is not None or run.hardware.strategy != "auto" or run.strategy == "user":
         return ()
@@ -153,8 +153,8 @@ def sharding_strategies(run: Run, *, optim: str | None = None) -> tuple[str, ...
 
 
 def updates_parts(optim: str, strategy: str) -> bool:
-    """Whether the optimizer works on what a strategy makes of the parameters.
+    """Whether the optimizer supports the parameters under a strategy.
 
-    FSDP2 hands out distributed tensors, which bitsandbytes' kernels do not know.
+    FSDP2 makes them distributed tensors, which bitsandbytes' kernels do not support.
     """
     return strategy != "fsdp2" or not is_bitsandbytes(optim)

@@ -1,4 +1,4 @@
-"""Where the metrics go: what each tracker calls a project, a run and a group, and what it needs to be reached."""
+"""Trackers: what each calls a project, a run and a group, and the secret it needs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SPACE_NAME = "trackio"
 
 @dataclass(frozen=True, slots=True)
 class Tracker:
-    """A tracker beside trackio.
+    """A tracker other than trackio.
 
     Attributes:
-        secret: Environment variable without which a rented machine cannot reach it; ``None`` if there is none.
-        unless: Variables and values of the spec's ``env`` that make the secret needless.
+        secret: Environment variable that a rented machine needs to reach it; ``None`` if none.
+        unless: Variables and values of the spec's ``env`` with which the secret is not needed.
     """
 
     secret: str | None = None
@@ -35,7 +35,7 @@ TRACKERS: Mapping[str, Tracker] = {
     # may carry a user name and a password
     "mlflow": Tracker("MLFLOW_TRACKING_URI"),
 }
-"""Trackers by the name that ``report_to`` takes, which is their package's too."""
+"""Trackers by the name that ``report_to`` takes, which is also their package's name."""
 
 
 def resolve_tracking(
@@ -50,20 +50,20 @@ def resolve_tracking(
     """Arguments of the script's ``track``; ``None`` without a tracker.
 
     Args:
-        given: What the user set.
-        output_dir: Folder of the model.
+        given: The user's settings.
+        output_dir: Output folder of the model.
         repo: Repository to which the model is pushed, or ``None``.
-        namespace: Whose Space it is; ``None`` where unknown.
+        namespace: Owner of the Space; ``None`` if unknown.
         backend: Where the script will run.
-        decide: Called with every value that is chosen here.
+        decide: Records every value that is chosen here.
         subject: What the project is named after.
     """
     if given.report_to == "none":
         return None
     if given.report_to == "tensorboard":
-        # in the model's folder, so that it is pushed with the model and shown on its page
+        # in the output folder, so that it is pushed with the model and shown on its page
         parts = [output_dir, "runs", *(slug(part) for part in (given.project, given.group, given.name) if part)]
-        return {"folder": decide("tracking", "/".join(parts), "TensorBoard reads files; these go with the model")}
+        return {"folder": decide("tracking", "/".join(parts), "TensorBoard reads files; they are saved with the model")}
     project = given.project
     if project is None:
         name = slug(basename(repo or output_dir)) or "training"
@@ -73,7 +73,7 @@ def resolve_tracking(
         return run
     space = given.space_id
     if space is None and not backend.keeps_files and namespace is not None:
-        why = "your dashboard, kept when the machine is gone"
+        why = "your dashboard, kept after the machine is gone"
         space = decide("tracking.space_id", f"{namespace}/{SPACE_NAME}", why)
     elif space is not None and "/" not in space and namespace is not None:
         space = f"{namespace}/{space}"
@@ -82,12 +82,12 @@ def resolve_tracking(
 
 
 def tracking_arguments(reporter: str, tracking: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Arguments of the trainer's config that say the same as the script's ``track``."""
+    """Arguments of the trainer's config that match the script's ``track``."""
     arguments: dict[str, Any] = {"report_to": reporter}
     if tracking is None:
         return arguments
     if reporter == "trackio":
-        # without False, transformers makes a public static Space of its own when it pushes
+        # unless False, transformers creates a public static Space when it pushes
         arguments |= {"project": tracking["project"], "trackio_static_space_id": False}
     for name, key in (("run_name", "name"), ("trackio_space_id", "space_id"), ("trackio_bucket_id", "bucket_id")):
         if tracking.get(key) is not None:
@@ -96,7 +96,7 @@ def tracking_arguments(reporter: str, tracking: Mapping[str, Any] | None) -> dic
 
 
 def tracking_secrets(reporter: str, env: Mapping[str, str], backend: BackendTraits) -> tuple[str, ...]:
-    """Names of the secrets with which a rented machine reaches the tracker; here, the environment is the user's own."""
+    """Secrets that a rented machine needs to reach the tracker; none on this machine, in the user's own environment."""
     tracker = TRACKERS.get(reporter)
     if not backend.rents or tracker is None or tracker.secret is None:
         return ()

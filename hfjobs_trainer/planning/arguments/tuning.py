@@ -1,4 +1,4 @@
-"""What is trained of a model: all of it, an adapter, an adapter on quantized weights; and what is saved of it."""
+"""What is trained: all weights, an adapter, or an adapter on quantized weights; and what is saved."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from hfjobs_trainer.specs.locations import is_local_path
 _OURS = {"adapter", "adapter_revision", "merge_first"}
 
 MERGE_DTYPE = "bfloat16"
-"""dtype of a merged model, where the user set none."""
+"""dtype of a merged model, if the user set none."""
 
 
 ALL_LINEAR = "all-linear"
-"""What PEFT calls every linear layer but the head."""
+"""PEFT's name for every linear layer but the head."""
 
 
 def lora_arguments(lora: LoRA | None, task_type: str, *, all_linear: bool = False) -> dict[str, Any] | None:
-    """Arguments of ``peft.LoraConfig``: what was set, and TRL's defaults where PEFT's are others.
+    """Arguments of ``peft.LoraConfig``: what was set, and TRL's defaults where they differ from PEFT's.
 
     With ``all_linear``, every linear layer is adapted.
 
-    ``None`` without an adapter, and where an existing one is trained on, whose own configuration holds.
+    ``None`` without an adapter, and if training continues an existing one, with its own configuration.
     """
     if lora is None or lora.continues:
         return None
-    # PEFT has no dropout for bare parameters
+    # PEFT has no dropout for parameters outside modules
     dropout = 0.0 if lora.target_parameters else lora.lora_dropout
     defaults: dict[str, Any] = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": dropout}
     if all_linear:
@@ -40,7 +40,7 @@ def lora_arguments(lora: LoRA | None, task_type: str, *, all_linear: bool = Fals
 
 
 def adapter_to_load(lora: LoRA | None, *, absolute: bool) -> Adapter | None:
-    """The existing adapter that a run starts from; a local one by its absolute path, if so asked."""
+    """The existing adapter that a run continues; a local one by its absolute path if ``absolute``."""
     if lora is None or lora.adapter is None:
         return None
     local = absolute and is_local_path(lora.adapter)
@@ -50,12 +50,12 @@ def adapter_to_load(lora: LoRA | None, *, absolute: bool) -> Adapter | None:
 
 
 def load_options(task: str, model_init: Mapping[str, Any], *, trusts: bool) -> dict[str, Any]:
-    """What ``from_pretrained`` takes beside the dtype, where the script loads the model and not the trainer.
+    """Arguments of ``from_pretrained`` besides the dtype, if the script loads the model and not the trainer.
 
     Args:
         task: PEFT's task type of the method's adapters.
-        model_init: What the trainer would hand to it.
-        trusts: Whether code of the model's repository may run.
+        model_init: The trainer's ``model_init_kwargs``.
+        trusts: Whether ``trust_remote_code`` is set.
     """
     options = {key: value for key, value in model_init.items() if value is not None and key != "device_map"}
     if task == "SEQ_CLS":
@@ -66,10 +66,10 @@ def load_options(task: str, model_init: Mapping[str, Any], *, trusts: bool) -> d
 
 
 def quantization_arguments(quantization: Quantization | None, dtype: str | None) -> dict[str, Any] | None:
-    """Arguments of ``BitsAndBytesConfig``, or ``None``; without a compute dtype where the machine's is to be used.
+    """Arguments of ``BitsAndBytesConfig``, or ``None``; without a compute dtype if the machine decides it.
 
     Args:
-        quantization: What the user asked for.
+        quantization: The user's settings.
         dtype: dtype of the weights if the user set it, else ``None``.
     """
     if quantization is None:

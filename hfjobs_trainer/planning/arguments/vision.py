@@ -1,4 +1,4 @@
-"""Images: which runs have them, and what follows for the script."""
+"""Images: which runs have them, and what their scripts need."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import columns_left
 
 IMAGE_COLUMNS = frozenset({"image", "images"})
-"""Columns in which TRL looks for images."""
+"""Columns from which TRL reads images."""
 
 PACKAGES = ("pillow", "torchvision")
-"""What the processors of vision models need beside the packages of every script."""
+"""Packages that the processors of vision models need besides those of every script."""
 
 
 def has_images(dataset: Dataset, facts: DatasetFacts | None) -> bool | None:
-    """Whether a dataset, or a part of a mixture, has images, by the columns that are left; ``None`` where unknown."""
+    """Whether a dataset, or a part of a mixture, has images, judging by its columns; ``None`` if unknown."""
     if facts is None:
         return None
     found = [columns_left(part, known) for part, known in zip(dataset.parts, (facts, *facts.mixed_with), strict=False)]

@@ -1,4 +1,4 @@
-"""vLLM beside the trainer: in the training processes, or as a server on GPUs or a machine of its own."""
+"""vLLM next to the trainer: in the training processes, or as a server on its own GPUs or its own node."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hfjobs_trainer.planning.run import Run, Vllm
 from hfjobs_trainer.rendering.page import Server
 
 SERVER_SECONDS = 900.0
-"""How long a server may take until it answers: it downloads, loads and compiles the model; TRL's own wait of four
-minutes is for a server that runs already."""
+"""How long a server may take to start: it downloads, loads and compiles the model. TRL's default of four minutes is for
+a server that runs already."""
 
 _OWN_ADDRESS = "127.0.0.1"
 
@@ -25,21 +25,21 @@ def vllm_arguments(vllm: Vllm | None, machine: Machine, layout: Layout | None, d
         return {}
     together = layout.vllm_tensor_parallel_size if layout else 1
     if vllm.colocated and together > 1 and not vllm.gpus_is_set:
-        why = "GPUs that share a copy of the model in vLLM: beside training, no GPU holds a whole one"
+        why = "GPUs per copy of the model in vLLM: next to training, one GPU cannot hold a whole copy"
         return {"vllm_tensor_parallel_size": decide("vllm_tensor_parallel_size", together, why)}
     if not vllm.starts_server:
         return {}
     if not vllm.gpus_is_set:
-        where = "of the last node, which does not train" if vllm.apart else "the last of the machine"
-        decide("vllm_tensor_parallel_size", machine.server_gpus, f"GPUs for the server, {where}")
+        where = "all of the last node, which does not train" if vllm.apart else "the last ones of the machine"
+        decide("vllm_tensor_parallel_size", machine.server_gpus, f"GPUs of the vLLM server: {where}")
     if vllm.apart:
-        return {}  # its address is known when the nodes have met
-    why = "the script starts its own server, which only this machine is to reach"
+        return {}  # its address is known only once the nodes have found each other
+    why = "the script starts its own server, reachable only from this machine"
     return {"vllm_server_host": decide("vllm_server_host", _OWN_ADDRESS, why)}
 
 
 def vllm_server(vllm: Vllm | None, gpus: int, context: int | None) -> Server | None:
-    """The server that the script starts, on this many GPUs, for sequences so long; ``None`` if it starts none."""
+    """The server that the script starts on ``gpus`` GPUs with this ``context``; ``None`` if it starts none."""
     if vllm is None or not gpus:
         return None
     options = {
@@ -54,12 +54,12 @@ def vllm_server(vllm: Vllm | None, gpus: int, context: int | None) -> Server | N
 
 
 def vllm_request(run: Run, request: JobRequest, own_env: dict[str, str]) -> JobRequest:
-    """The request of a run with vLLM: its image has a CUDA toolkit, and torch is the build that vLLM is linked to.
+    """The request of a run with vLLM: an image with a CUDA toolkit, and the build of torch that vLLM is linked to.
 
     Args:
         run: The run.
-        request: The request of any run.
-        own_env: The spec's own environment variables, which win.
+        request: The request as for any run.
+        own_env: The spec's own environment variables, which take precedence.
     """
     if run.vllm is None:
         return request
@@ -68,7 +68,7 @@ def vllm_request(run: Run, request: JobRequest, own_env: dict[str, str]) -> JobR
 
 
 def decide_image(run: Run, decide: Decide) -> None:
-    """Which image a job with vLLM gets, where the user named none."""
+    """Record the image of a job with vLLM, if the user named none."""
     if run.vllm is not None and run.image is None:
-        why = "vLLM compiles kernels as it starts, for which the default image has no CUDA toolkit"
+        why = "vLLM compiles kernels when it starts, and the default image has no CUDA toolkit"
         decide("image", pinned_image("vllm"), why)

@@ -1,4 +1,4 @@
-"""What training costs per token: arithmetic, and bytes that are moved, whatever the machine."""
+"""The cost of training per token, independent of the machine: FLOPs and bytes moved."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from hfjobs_trainer.planning.model.shape import BYTES, Shape, adapted_linears, s
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """What one token costs in the model that is trained, and in those beside it.
+    """The cost of one token in the trained model and in the other models of the run.
 
     Attributes:
         tuning: All weights, an adapter, or an adapter on quantized weights.
         layers: Decoder layers.
-        body: Parameters outside embedding and head by which a token is multiplied: of experts, the active ones.
-        head: Those of the head.
-        attention: Width of the queries of all layers together.
+        body: Active parameters per token outside embedding and head: of experts, only those it is routed to.
+        head: Parameters of the head.
+        attention: Total width of the queries of all layers.
         parameters: All parameters.
-        read_bytes: Bytes of the weights as the arithmetic reads them, once per pass.
-        cast_bytes: Bytes moved per pass to turn the weights into that form: dequantized, or cast to half precision.
-        link_bytes: Bytes of the weights when GPUs send them to each other.
+        read_bytes: Bytes of the weights as the computation reads them, once per pass.
+        cast_bytes: Bytes moved per pass to dequantize the weights or cast them to half precision.
+        link_bytes: Bytes of the weights when GPUs exchange them.
         trained: Parameters that are trained.
         gradient_bytes: Bytes of their gradients.
         optimizer_bytes: Bytes moved by one optimizer step.
         state_bytes: Bytes of the optimizer's moments in a checkpoint.
-        cache_bytes: Bytes of keys and values of one token.
+        cache_bytes: Bytes of the KV cache of one token.
         other_body, other_attention: As ``body`` (with the head) and ``attention``, summed over the forward passes of
             other models.
         other_bytes, other_layers: Their weights and layers.
         experts: Whether there are experts.
-        assumed: What is guessed.
+        assumed: The assumptions.
     """
 
     tuning: Tuning
@@ -59,7 +59,7 @@ class Arithmetic:
     assumed: tuple[str, ...] = ()
 
     def forward(self, context: float) -> float:
-        """FLOPs of a forward pass per token, in a sequence of ``context`` tokens: 2 per parameter, and attention.
+        """FLOPs of a forward pass per token, in a sequence of ``context`` tokens: 2 per parameter, plus attention.
 
         A token attends to half of the sequence on average; scores and values take 2 FLOPs each per query dimension.
         """
@@ -83,7 +83,7 @@ class Arithmetic:
 
 
 def arithmetic_of(workload: Workload) -> Arithmetic | None:
-    """What a workload's model costs per token; ``None`` if its size is unknown."""
+    """The cost per token of a workload's model; ``None`` if its size is unknown."""
     model, shape = workload.model, shape_of(workload.model)
     if shape is None:
         return None
@@ -94,7 +94,7 @@ def arithmetic_of(workload: Workload) -> Arithmetic | None:
     cast, stored = moved * shape.body, min(width, computes) * shape.parameters
     if workload.quantization is not None:
         packed, within = PACKED_BYTES[workload.quantization], _quantized(shape)
-        # read as they are packed, and written as they are multiplied
+        # read packed, and written in the dtype of the computation
         cast, stored = (packed + computes) * within, packed * within + width * (shape.parameters - within)
     trained = _trained(workload, shape)
     trained_width = width
@@ -127,7 +127,7 @@ def arithmetic_of(workload: Workload) -> Arithmetic | None:
 
 
 def active_body(model: ModelFacts, shape: Shape) -> float:
-    """Parameters outside embedding and head by which one token is multiplied: experts it is not routed to are left out.
+    """Active parameters per token outside embedding and head: without the experts it is not routed to.
 
     An expert has as many matrices as an MLP, of the hidden size by its inner width.
     """
@@ -139,7 +139,7 @@ def active_body(model: ModelFacts, shape: Shape) -> float:
 
 
 def _quantized(shape: Shape) -> float:
-    """Parameters that bitsandbytes packs: the matrices of the layers, not the experts."""
+    """Parameters that bitsandbytes quantizes: the matrices of the layers, not the experts."""
     return float(min(shape.body, shape.layers * sum(inputs * outputs for inputs, outputs in shape.linears.values())))
 
 

@@ -21,15 +21,15 @@ class DurationEstimate:
     """How long a run takes and what it costs.
 
     Attributes:
-        steps: Optimizer steps, as expected.
-        tokens: Tokens that are trained on, padding left out.
-        tokens_per_second: Those over the seconds of the training part, all GPUs together.
+        steps: Expected optimizer steps.
+        tokens: Training tokens, without padding.
+        tokens_per_second: Training throughput of all GPUs together.
         seconds: The whole run, from the start of the machine.
         parts: Seconds of each part: ``"start"``, ``"data"``, ``"training"``, ``"generation"``, ``"evaluation"``,
-            ``"checkpoints"``, ``"push"``; of those that the run has.
-        usd: Cost, US dollars: started minutes are billed as whole ones.
-        assumed: What is guessed of this run rather than known.
-        basis: What the constants of the estimate rest on, with their sources.
+            ``"checkpoints"``, ``"push"``; only those that the run has.
+        usd: Cost, US dollars; each started minute is billed.
+        assumed: The assumptions about this run.
+        basis: The constants of the estimate, with their sources.
     """
 
     steps: int
@@ -51,8 +51,8 @@ class DurationEstimate:
 def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
     """How long ``work`` takes on ``setup``, and what that costs.
 
-    Every bound of the result takes the bound of all that it follows from, so the range is wider than chance would
-    make it.
+    Each bound of the result combines the same bounds of all its inputs, so the range is wider than if their errors were
+    independent.
     """
     rate = setup.usd_per_hour
     low, expected, high = paces = [Pace(work, setup, case) for case in (FAST, EXPECTED, SLOW)]
@@ -75,7 +75,7 @@ def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
 
 
 def expected_seconds(work: Work, setup: Setup) -> tuple[float, float]:
-    """Expected US dollars and seconds alone: what ``estimate_duration`` says of them, at a third of its cost."""
+    """Only the expected US dollars and seconds of ``estimate_duration``, at a third of its cost."""
     seconds = sum(_seconds(Pace(work, setup, EXPECTED)).values())
     return billed_usd(seconds, setup.usd_per_hour), seconds
 
@@ -95,7 +95,7 @@ def _seconds(pace: Pace) -> dict[str, float]:
 
 
 def billed_usd(seconds: float, usd_per_hour: float) -> float:
-    """Cost of a run: every minute that has started is billed (huggingface/hub-docs docs/hub/jobs-pricing.md)."""
+    """Cost of a run: each started minute is billed (huggingface/hub-docs docs/hub/jobs-pricing.md)."""
     return math.ceil(seconds / 60) * usd_per_hour / 60
 
 
@@ -103,17 +103,17 @@ _TUNING: Mapping[Tuning, str] = {"full": "all weights trained", "lora": "LoRA", 
 
 
 def _assumed(work: Work, setup: Setup) -> list[str]:
-    """What is guessed of the machine."""
+    """The assumptions about the machine."""
     found: list[str] = []
     tuning, gpu = work.arithmetic.tuning, setup.gpu
     if gpu.utilisation[tuning].assumed:
-        found.append(f"the speed of {gpu.name} with {_TUNING[tuning]}, of which no run is published")
+        found.append(f"the speed of {gpu.name} with {_TUNING[tuning]}: no runs published")
     if work.arithmetic.experts:
-        found.append("experts reach half of a dense model's share of the peak")
+        found.append("experts reach half the utilization of a dense model")
     if not work.half_precision:
         found.append("float32 arithmetic is 12 times slower than half precision")
     if setup.nodes > 1:
-        found.append("a network of 100 Gbit/s between the machines")
+        found.append("a network of 100 Gbit/s between machines")
     if work.generation is not None:
         found.append(f"the speed of generation with {'vLLM' if work.generation.vllm else 'transformers'}")
     return found
@@ -125,4 +125,4 @@ def _basis(work: Work, setup: Setup) -> tuple[str, ...]:
     found = [f"{share.expected:.0%} of the peak of {gpu.name} ({tuning}): {share.source}"]
     if setup.num_gpus > 1 and setup.nodes == 1:
         found.append(f"links over {gpu.link}")
-    return (*found, "start, packages, downloads, tokenizing, checkpoints and pushes at usual speeds")
+    return (*found, "usual times for start, packages, downloads, tokenization, checkpoints and pushes")

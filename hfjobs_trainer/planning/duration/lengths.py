@@ -1,4 +1,4 @@
-"""How many tokens a row has, from facts about a sample of rows."""
+"""Tokens of a row, from facts about a sample of rows."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hfjobs_trainer.facts.dataset import SHARES, LengthFacts
 # (ai.google.dev/gemini-api/docs/tokens, about 4); Chinese (api-docs.deepseek.com/quick_start/token_usage, 0.6 tokens).
 MOST_CHARACTERS, USUAL_CHARACTERS, FEWEST_CHARACTERS = 4.8, 4.0, 1 / 0.6
 
-# Assumed where nobody looked and nothing bounds them: a prompt of an online method, and a row that is not truncated.
+# Assumed if lengths are unknown and unbounded: a prompt of an online method, and a row that is not truncated.
 PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
 
 
 def tokens_per_row(lengths: LengthFacts) -> tuple[float, float, float]:
     """Mean tokens of a row, before truncation: at least, as expected, and at most.
 
-    Counted tokens are one number three times; characters are divided by 4.8, by 4 and by 1.67: what a token holds of
-    easy English, as a rule, and of Chinese. Only how characters become tokens is meant by the range, not how well the
-    sample stands for the rest.
+    Counted tokens are one number three times; characters are divided by 4.8, by 4 and by 1.67: characters per token of
+    easy English, as a rule, and of Chinese. The range covers only the tokenization, not how representative the sample
+    is.
     """
     if lengths.unit == "tokens":
         return lengths.mean, lengths.mean, lengths.mean
@@ -29,12 +29,12 @@ def tokens_per_row(lengths: LengthFacts) -> tuple[float, float, float]:
 
 
 def longest_row(lengths: LengthFacts) -> int:
-    """Tokens of the longest row that was looked at, before truncation; of characters as many as they may be."""
+    """Tokens of the longest row of the sample, before truncation; from characters, the most that they may be."""
     return math.ceil(lengths.maximum / (1.0 if lengths.unit == "tokens" else FEWEST_CHARACTERS))
 
 
 def prompt_lengths(lengths: LengthFacts | None) -> LengthFacts | None:
-    """Lengths of the prompts alone: as spread as those of the rows."""
+    """Lengths of the prompts alone, distributed as those of the rows."""
     if lengths is None or lengths.prompt_mean is None or not lengths.mean:
         return lengths
     share = lengths.prompt_mean / lengths.mean
@@ -50,7 +50,7 @@ def longest_prompt(lengths: LengthFacts | None) -> int:
 def share_above(lengths: LengthFacts, limit: float) -> float:
     """Share of the rows that are longer than ``limit``, in the unit of ``lengths``: 0 to 1.
 
-    Between two quantiles the lengths are taken as spread evenly.
+    Between two quantiles the lengths are taken as evenly distributed.
     """
     if lengths.quantiles[0] > limit:
         return 1.0

@@ -1,7 +1,7 @@
-"""Seconds of each part of a run, for one of three cases: everything goes fast, as expected, or slowly.
+"""Seconds of each part of a run, in one of three cases: fast, expected or slow.
 
-A step takes as long as the slowest of its arithmetic, its reading of the weights and the launching of its kernels, plus
-what nothing hides: casting or dequantizing weights, exchange between GPUs, the optimizer.
+A step takes as long as the slowest of its computation, reading the weights and launching kernels, plus what is not
+overlapped: casting or dequantizing weights, communication between GPUs, the optimizer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hfjobs_trainer.planning.duration.work import Generation, Work
 from hfjobs_trainer.planning.hardware.gpus import Gpu, Tuning
 
 Cases = tuple[float, float, float]
-"""A constant of the model: where things go fast, as expected, slowly."""
+"""A constant of the model in the three cases: fast, expected, slow."""
 
 FAST, EXPECTED, SLOW = range(3)
 
@@ -27,7 +27,7 @@ LAUNCH: Mapping[Tuning, Cases] = {
     "lora": (0.0010, 0.0017, 0.0024),
     "qlora": (0.0013, 0.0024, 0.0045),
 }
-# How many times longer that takes where weights are fetched for each layer. ZeRO-3: 24 layers in 275 ms, all weights
+# How many times longer that takes if weights are gathered for each layer. ZeRO-3: 24 layers in 275 ms, all weights
 # trained (Qwen README, one A100); FSDP: assumed.
 SHARDED_LAUNCH: Mapping[str, float] = {"zero3": 4.2, "fsdp1": 2.0, "fsdp2": 2.0}
 # Share of the peak bandwidth of its memory that a GPU reaches: assumed.
@@ -35,19 +35,20 @@ MEMORY_SHARE: Cases = (0.85, 0.7, 0.5)
 # Share of a link's peak that collectives reach. PCIe: Answer.AI's FSDP on two RTX 3090 and two RTX 4090, 8% to 49%.
 # NVLink: Qwen README's ZeRO-3 of a 72B model on four A100, 45%.
 LINK_SHARE: Mapping[str, Cases] = {"pcie": (0.5, 0.15, 0.08), "nvlink": (0.7, 0.45, 0.3)}
-# Between machines, 10^9 bytes a second for each machine: assumed, nobody says what joins them; 400, 100, 10 Gbit/s.
+# Between machines, 10^9 bytes a second for each machine: assumed, since the network is not documented; 400, 100, 10
+# Gbit/s.
 NODE_LINK_GB_S: Cases = (50.0, 12.5, 1.25)
-# Share of the arithmetic behind which exchange between GPUs hides: assumed; none of it in one of Answer.AI's runs, all
-# of it in another.
+# Share of the computation that communication between GPUs overlaps with: assumed; none of it in one of Answer.AI's
+# runs, all of it in another.
 OVERLAP: Cases = (1.0, 0.5, 0.0)
 # float32 arithmetic compared with half precision on tensor cores (NVIDIA A100 datasheet: 19.5 of 312 TFLOPS; T4
 # datasheet: 8.1 of 65).
 FLOAT32_SHARE: Cases = (1 / 8, 1 / 12, 1 / 16)
-# Share of a dense model's utilisation that experts reach, with their small products and their routing: assumed.
+# Share of a dense model's utilization that experts reach, with their small products and their routing: assumed.
 EXPERT_SHARE: Cases = (0.8, 0.5, 0.25)
 
 # Launching a pass in transformers' ``generate``, as a multiple of LAUNCH: sampling and the cache come on top. TRL's
-# notebooks with QLoRA: 8 answers of 256 tokens of a 7B model in 25 s to 33 s on A100s, 94 s on a T4.
+# notebooks with QLoRA: 8 completions of 256 tokens of a 7B model in 25 s to 33 s on A100s, 94 s on a T4.
 GENERATE_LAUNCH: Cases = (1.0, 1.3, 2.0)
 # Seconds per layer and token in vLLM, whose kernels are launched as one graph: assumed. Sequences that it decodes at
 # once: its default for max_num_seqs.
@@ -56,37 +57,37 @@ VLLM_SEQUENCES = 256
 # Seconds until vLLM has loaded and compiled, its larger image included: assumed.
 VLLM_START: Cases = (60.0, 180.0, 480.0)
 
-# Seconds until a machine runs and has its image, and until torch and its CUDA libraries are installed: assumed.
+# Seconds to start a machine with its image, and to install torch and its CUDA libraries: assumed.
 MACHINE_START: Cases = (15.0, 60.0, 300.0)
 PACKAGES: Cases = (40.0, 90.0, 240.0)
-# Bytes a second from the Hub, to the Hub, and to where checkpoints last: assumed.
+# Bytes per second from the Hub, to the Hub, and to the checkpoints' storage: assumed.
 DOWNLOAD: Cases = (1.0e9, 0.3e9, 0.06e9)
 UPLOAD: Cases = (0.4e9, 0.1e9, 0.02e9)
 WRITE: Cases = (1.5e9, 0.4e9, 0.1e9)
-# Tokens a second that one process renders and tokenizes: assumed.
+# Tokens per second that one process renders and tokenizes: assumed.
 TOKENIZE: Cases = (800_000.0, 250_000.0, 60_000.0)
-# Share of a packed sequence that is filled: whole rows that no longer fit leave a rest. Assumed.
+# Share of a packed sequence that is filled, since whole rows leave a remainder: assumed.
 FILLED: Cases = (1.0, 0.97, 0.9)
 
 USUAL_VCPU = 8
-"""Virtual CPU cores of a machine that does not say."""
+"""Virtual CPU cores of a machine if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The machine, and how the run is spread over it.
+    """The machine, and how the run uses it.
 
     Attributes:
         gpu: The kind of GPU.
-        num_gpus: GPUs that train, of all machines together.
+        num_gpus: GPUs that train, over all machines.
         nodes: Machines that train.
         strategy: ``"ddp"`` or ``"single"`` (a copy on each GPU), ``"fsdp1"``, ``"fsdp2"``, ``"zero1"``, ``"zero2"``,
             ``"zero3"``; ``"user"`` counts as a copy on each.
         per_device_train_batch_size, gradient_accumulation_steps, gradient_checkpointing: As in TRL's config.
         vcpu: Virtual CPU cores of one machine.
-        usd_per_hour: Price of all machines together, that of a vLLM server included, US dollars an hour.
-        server_gpus: GPUs of the run's own vLLM server; 0 where the training GPUs write the answers.
-        vllm_tensor_parallel_size: GPUs that share one copy of the model in a vLLM beside training.
+        usd_per_hour: Price of all machines, a vLLM server's included, US dollars per hour.
+        server_gpus: GPUs of the run's own vLLM server; 0 if the training GPUs generate the completions.
+        vllm_tensor_parallel_size: GPUs that share one copy of the model in a vLLM next to training.
     """
 
     gpu: Gpu
@@ -103,12 +104,12 @@ class Setup:
 
 
 class Pace:
-    """One case of a run: how many steps it takes, and how long each part of it.
+    """One case of a run: its number of steps, and the seconds of each part.
 
     Attributes:
         steps: Optimizer steps.
-        epochs: Passes over the rows.
-        tokens: Tokens that are trained on, padding left out.
+        epochs: Epochs.
+        tokens: Training tokens, without padding.
     """
 
     def __init__(self, work: Work, setup: Setup, case: int) -> None:
@@ -125,7 +126,7 @@ class Pace:
         self.sharded = setup.strategy in SHARDS_WEIGHTS
         self.launch = LAUNCH[costs.tuning][case] * SHARDED_LAUNCH.get(setup.strategy, 1.0)
         mean = (lengths.mean.low, lengths.mean.expected, lengths.mean.high)[case]
-        # tokens of one sequence of a batch: with its padding, and without
+        # tokens of one sequence of a batch: with padding, and without
         self.real, rows = mean, work.rows
         # sequences that one row becomes
         self.fraction = 1.0
@@ -137,7 +138,7 @@ class Pace:
         elif work.padded:
             together = setup.per_device_train_batch_size * work.sequences
             if setup.gradient_accumulation_steps == 1:
-                # all wait for the GPU that has the longest row
+                # all GPUs wait for the one with the longest row
                 together *= setup.num_gpus
             longest = mean * lengths.longest_of(together)
             self.width = longest if lengths.limit is None else min(longest, lengths.limit)
@@ -146,14 +147,14 @@ class Pace:
         self.micro_batches = setup.gradient_accumulation_steps * work.passes.mini_batches
         self.examples = setup.per_device_train_batch_size * setup.num_gpus * self.micro_batches
         self.epochs, self.steps = self._steps(rows)
-        # examples of a step: fewer than it could hold where the rows do not fill it
+        # examples of a step: fewer than it could hold if there are not enough rows
         self.filled = float(self.examples)
         if rows is not None and work.max_steps is None:
             self.filled = min(self.filled, work.epochs * rows * work.examples_per_row / max(1, self.steps))
         self.tokens = self.steps * self.filled * self.real * work.sequences
 
     def _steps(self, rows: float | None) -> tuple[float, int]:
-        """Passes over the rows and optimizer steps, as transformers 5.23 counts them."""
+        """Epochs and optimizer steps, as transformers 5.23 counts them."""
         work = self.work
         if rows is None:
             return 1.0, work.max_steps or 0
@@ -171,7 +172,7 @@ class Pace:
         optimizer = costs.optimizer_bytes / self.memory
         if setup.strategy.startswith(("fsdp", "zero")):
             optimizer /= setup.num_gpus
-        # PPO updates the weights several times with the answers of one step
+        # PPO updates the weights several times with the completions of one step
         updates = work.passes.trained * work.passes.mini_batches
         step = self.micro_batches * (micro + self._fetch(micro)) + updates * (self._exchange(micro) + optimizer)
         return self.steps * step
@@ -198,9 +199,9 @@ class Pace:
         return spent
 
     def _fetch(self, hidden: float) -> float:
-        """Seconds per batch to send the weights around where they are spread: once forward, once backward.
+        """Seconds per batch to gather sharded weights, once forward, once backward.
 
-        Beyond what hides behind arithmetic of ``hidden`` seconds.
+        Only what does not overlap with ``hidden`` seconds of computation.
         """
         setup, costs = self.setup, self.work.arithmetic
         if not self.sharded or setup.num_gpus == 1:
@@ -211,7 +212,7 @@ class Pace:
         return max(0.0, sent - OVERLAP[self.case] * hidden)
 
     def _exchange(self, micro: float) -> float:
-        """Seconds per step to add up gradients, beyond what hides behind the last backward pass."""
+        """Seconds per step to reduce gradients that do not overlap with the last backward pass."""
         setup, costs = self.setup, self.work.arithmetic
         if self.sharded or setup.num_gpus == 1:
             return 0.0
@@ -219,13 +220,13 @@ class Pace:
         return max(0.0, 2 * others * costs.gradient_bytes / self._link() - OVERLAP[self.case] * micro)
 
     def _link(self) -> float:
-        """Bytes a second that a GPU exchanges with the others."""
+        """Bytes per second that a GPU exchanges with the others."""
         setup = self.setup
         within = LINK_SHARE[setup.gpu.link][self.case] * setup.gpu.link_gb_s * 1e9
         return min(within, NODE_LINK_GB_S[self.case] * 1e9) if setup.nodes > 1 else within
 
     def generation(self) -> float:
-        """Seconds in which answers are written during training."""
+        """Seconds of generation during training."""
         written = self.work.generation
         if written is None:
             return 0.0
@@ -236,7 +237,7 @@ class Pace:
         return rounds * self._answers(written, at_once)
 
     def _answers(self, written: Generation, rows: float) -> float:
-        """Seconds to write ``rows`` answers on one GPU, or on the GPUs of a server for all that train."""
+        """Seconds to generate ``rows`` completions on one GPU, or on the server's GPUs for all that train."""
         prompt = (written.prompt.low, written.prompt.expected, written.prompt.high)[self.case]
         answer = (written.answer.low, written.answer.expected, written.answer.high)[self.case]
         costs, gpus = self.work.arithmetic, self.setup.vllm_tensor_parallel_size
@@ -249,7 +250,7 @@ class Pace:
             decoded, launch = min(rows, VLLM_SEQUENCES), VLLM_LAUNCH[self.case]
             tokens = rows * answer / decoded
         else:
-            # all wait for the longest, which among several is cut off more often than not
+            # all wait for the longest, which among several is usually cut off
             decoded, launch = rows, self.launch * GENERATE_LAUNCH[self.case]
             tokens = answer if rows <= 1 or self.case == FAST else written.most
         moved = costs.read_bytes + costs.cast_bytes * (not written.vllm) + decoded * context * costs.cache_bytes
@@ -261,7 +262,7 @@ class Pace:
         return reading + tokens * each
 
     def evaluation(self) -> float:
-        """Seconds of all evaluations: a forward pass of the rows held out; answers, where training writes them."""
+        """Seconds of all evaluations: a forward pass of the held-out rows; generation, if training generates."""
         work, setup = self.work, self.setup
         if not work.eval_rows:
             return 0.0
@@ -280,7 +281,7 @@ class Pace:
         return times * batches * each
 
     def _times(self, every: float | None) -> float:
-        """How often something happens that is due every so many steps, at a share of the run, or once an epoch."""
+        """How often something happens that is due every so many steps, at a share of the run, or once per epoch."""
         if every is None:
             return math.ceil(self.epochs)
         if every <= 0:
@@ -292,11 +293,11 @@ class Pace:
         return (self._times(self.work.save_every) + 1) * self.work.save_bytes / WRITE[self.case]
 
     def push(self) -> float:
-        """Seconds of the last push, for which the run waits."""
+        """Seconds of the final push, for which the run waits."""
         return self.work.push_bytes / UPLOAD[self.case]
 
     def start(self) -> float:
-        """Seconds until the models are loaded: the machine, its image, packages, downloads, vLLM."""
+        """Seconds until the models are loaded: machine, image, packages, downloads, vLLM."""
         waiting = MACHINE_START[self.case] + PACKAGES[self.case] + (VLLM_START[self.case] if self.work.vllm else 0.0)
         return waiting + self.work.download_bytes / DOWNLOAD[self.case]
 

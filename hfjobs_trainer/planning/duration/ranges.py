@@ -1,4 +1,4 @@
-"""A number that is not known exactly: its least, its likeliest and its largest value."""
+"""A number with a lower bound, an expected value and an upper bound."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """An estimate with its bounds, in the unit of whoever holds it.
+    """An estimate with its bounds; the unit is that of the field.
 
     Attributes:
-        low: What it will hardly fall below.
+        low: The lower bound, unlikely to be undercut.
         expected: The best guess.
-        high: What it will hardly exceed.
+        high: The upper bound, unlikely to be exceeded.
     """
 
     low: float
@@ -53,12 +53,12 @@ class Range:
         return f"{self.expected:,.0f} ({self.low:,.0f} to {self.high:,.0f})"
 
     def as_duration(self) -> str:
-        """The range as people say it, if it is one of seconds: ``"2 h 10 min (1 h 25 min to 3 h 40 min)"``."""
+        """A range of seconds as text: ``"2 h 10 min (1 h 25 min to 3 h 40 min)"``."""
         said, low, high = (format_seconds(value) for value in (self.expected, self.low, self.high))
         return said if low == high else f"{said} ({low} to {high})"
 
     def as_usd(self) -> str:
-        """The range in dollars: ``"$5.42 ($3.55 to $9.17)"``."""
+        """A range of dollars as text: ``"$5.42 ($3.55 to $9.17)"``."""
         if f"{self.low:.2f}" == f"{self.high:.2f}":
             return f"${self.expected:,.2f}"
         return f"${self.expected:,.2f} (${self.low:,.2f} to ${self.high:,.2f})"

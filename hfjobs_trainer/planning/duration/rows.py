@@ -1,4 +1,4 @@
-"""How many tokens the rows of a run have once they are truncated, and what padding adds to them."""
+"""Tokens of the rows of a run after truncation, and what padding adds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hfjobs_trainer.facts import LengthFacts
 from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, MOST_CHARACTERS, USUAL_CHARACTERS
 from hfjobs_trainer.planning.duration.ranges import Range
 
-# Share of the longest length allowed that a row has on average, where nobody looked at the rows: published data sets
-# for instruction tuning lie anywhere between a tenth of TRL's default of 1,024 and far above it.
+# Mean length of a row as a share of the longest allowed, if lengths are unknown: published datasets for instruction
+# tuning range from a tenth of TRL's default of 1,024 to far above it.
 UNKNOWN_SHARE = Range(0.1, 0.5, 1.0)
-# Standard errors of the mean within which it is taken to lie.
+# Standard errors that the bounds are away from the mean.
 ERRORS = 2.0
 
 
@@ -24,9 +24,9 @@ class RowLengths:
 
     Attributes:
         mean: Mean tokens of a row.
-        spread: Lengths of equally many rows each, shortest first, as multiples of the mean.
+        spread: Lengths of equal shares of the rows, shortest first, as multiples of the mean.
         limit: Length at which rows are truncated, tokens; ``None`` if they are not.
-        assumed: What is guessed; empty if the rows were counted.
+        assumed: The assumption; empty if tokens were counted.
     """
 
     mean: Range
@@ -35,7 +35,7 @@ class RowLengths:
     assumed: str = ""
 
     def longest_of(self, rows: int) -> float:
-        """Length of the longest of ``rows`` rows drawn by chance, as a multiple of the mean: what padding makes them.
+        """Length of the longest of ``rows`` random rows, as a multiple of the mean: their padded length.
 
         The largest of n draws lies in a bin of the distribution with the probability that all draws lie in it or below
         it, less the probability that all lie below it.
@@ -57,16 +57,16 @@ def row_lengths(facts: LengthFacts | None, limit: float | None, unbounded: float
     """Lengths of rows that are truncated at ``limit`` tokens.
 
     Args:
-        facts: What a sample of the rows says; ``None`` if nobody looked.
+        facts: Lengths of a sample of the rows; ``None`` if unknown.
         limit: ``max_length``, tokens; ``None`` without truncation.
-        unbounded: The longest row to expect where nothing bounds it and nobody looked, tokens.
+        unbounded: The longest row to expect if lengths are unknown and unbounded, tokens.
     """
     if facts is None:
         most = limit or unbounded
-        guess = f"rows of {UNKNOWN_SHARE.expected:.0%} of {most:,.0f} tokens: nobody looked at their lengths"
-        # spread evenly from nothing to twice the mean
+        guess = f"row lengths unknown, assumed {UNKNOWN_SHARE.expected * most:,.0f} tokens"
+        # evenly distributed from zero to twice the mean
         return RowLengths(UNKNOWN_SHARE * most, tuple((2 * step + 1) / 20 for step in range(20)), limit, guess)
-    # the shortest row is not known: as far below the first twentieth as that is below the second
+    # the shortest row is unknown: as far below the first twentieth as that is below the second
     edges = (max(0.0, 2 * facts.quantiles[0] - facts.quantiles[1]), *facts.quantiles)
     middles = [(shorter + longer) / 2 for shorter, longer in zip(edges, facts.quantiles, strict=False)]
     average = sum(middles) / len(middles)
@@ -76,7 +76,7 @@ def row_lengths(facts: LengthFacts | None, limit: float | None, unbounded: float
         factors, assumed = (1.0, 1.0, 1.0), ""
     else:
         factors = (1 / MOST_CHARACTERS, 1 / USUAL_CHARACTERS, 1 / FEWEST_CHARACTERS)
-        assumed = f"{USUAL_CHARACTERS:.0f} characters of a row are a token"
+        assumed = f"{USUAL_CHARACTERS:.0f} characters per token"
     means = [_truncated_mean(lengths, factor, limit) for factor in factors]
     mean = Range(means[0] * max(0.1, 1 - error), means[1], min(means[2] * (1 + error), limit or math.inf))
     cut = [min(length * factors[1], limit or math.inf) / means[1] for length in lengths]

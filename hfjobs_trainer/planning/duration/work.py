@@ -1,4 +1,4 @@
-"""How much work a run is, whatever the machine: rows, tokens, passes, answers, evaluations, bytes."""
+"""The work of a run, independent of the machine: rows, tokens, passes, completions, evaluations, bytes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from hfjobs_trainer.planning.model.shape import BYTES, shape_of
 from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.specs.training import Passes
 
-# Share of the longest answer allowed that an answer has on average: some end early, some are cut off.
+# Mean length of a completion as a share of the longest allowed: some end early, some are cut off.
 ANSWER_SHARE = Range(0.15, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Answers that the model writes while it is trained.
+    """Completions that the model generates during training.
 
     Attributes:
-        answers: Answers per example of the batch: 2 where pairs are made of them, less than 1 where an answer is used
-            for several steps or only some batches are generated.
+        answers: Completions per example of the batch: 2 if they form pairs, less than 1 if a completion is used for
+            several steps or only some batches are generated.
         prompt: Tokens of a prompt.
-        answer: Tokens of an answer.
-        most: Most tokens of an answer.
-        vllm: Whether vLLM writes them, or transformers' ``generate``.
-        steps_together: Batches that are generated at once; ``None``: those of one optimizer step.
+        answer: Tokens of a completion.
+        most: Most tokens of a completion.
+        vllm: Whether vLLM generates them, or transformers' ``generate``.
+        steps_together: Batches generated at once; ``None``: those of one optimizer step.
     """
 
     answers: float
@@ -47,32 +47,32 @@ class Work:
     """The work of a run, independent of the machine.
 
     Attributes:
-        arithmetic: What one token costs.
-        passes: How often a sequence passes the model.
+        arithmetic: The cost of one token.
+        passes: Passes of a sequence through the model.
         sequences: Sequences that one example of the batch becomes: 2 for pairs.
-        recomputes: Whether the trainer honours ``gradient_checkpointing``.
-        rows: Training rows, those held out left out; ``None`` if only ``max_steps`` says how long the run is.
-        examples_per_row: Examples of the batch that one row becomes in an epoch: the answers to a prompt.
-        lengths: Tokens of one sequence: prompt and answer together where answers are generated.
+        recomputes: Whether the trainer supports ``gradient_checkpointing``.
+        rows: Training rows, without those held out; ``None`` if only ``max_steps`` limits the run.
+        examples_per_row: Examples of the batch per row and epoch: the completions of a prompt.
+        lengths: Tokens of one sequence: prompt and completion together if completions are generated.
         packed: Whether rows are packed into sequences of ``max_length``.
         padded: Whether the rows of a batch are padded to its longest.
         max_length: Tokens of a packed sequence; ``None`` without packing.
-        epochs: Passes over the rows.
-        max_steps: Optimizer steps, where the spec says; it wins over ``epochs``.
-        half_precision: Whether the arithmetic is bf16 or fp16.
-        generation: Answers written during training; ``None`` without.
-        eval_rows: Examples of one evaluation, as many of a prompt as it gets answers; 0 without, ``None`` if unknown.
-        eval_every: Optimizer steps between evaluations; below 1 a share of the run; ``None``: once an epoch.
+        epochs: Epochs.
+        max_steps: Optimizer steps, if the spec sets them; takes precedence over ``epochs``.
+        half_precision: Whether the computation is in bf16 or fp16.
+        generation: Generation during training; ``None`` without.
+        eval_rows: Examples of one evaluation, one per completion; 0 without, ``None`` if unknown.
+        eval_every: Optimizer steps between evaluations; below 1 a share of the run; ``None``: once per epoch.
         eval_first: Whether there is one before training.
-        eval_batch_size: Rows at once on one GPU.
-        save_every: Optimizer steps between checkpoints, as ``eval_every``; 0: none but the last.
+        eval_batch_size: Batch size per GPU in evaluation.
+        save_every: Optimizer steps between checkpoints, as ``eval_every``; 0: only the last.
         save_bytes: Bytes of one checkpoint.
-        download_bytes: Models that are downloaded first.
-        push_bytes: What is pushed to the Hub at the end; 0 if nothing is.
+        download_bytes: Bytes of the models to download.
+        push_bytes: Bytes that are pushed to the Hub at the end; 0 if none.
         prepared_rows: Rows that are tokenized before training.
         processes: Processes that tokenize.
         vllm: Whether vLLM starts with the run.
-        assumed: What is guessed.
+        assumed: The assumptions.
     """
 
     arithmetic: Arithmetic
@@ -108,7 +108,7 @@ def work_of(run: Run, precision: Precision, *, packing: bool = False) -> Work | 
 
     Args:
         run: The run; ``run.rows.lengths`` above all.
-        precision: What it computes in.
+        precision: The run's precision.
         packing: Whether the planner packs its rows.
     """
     arithmetic = arithmetic_of(workload_of(run, precision, given_layout(run, 1)))
@@ -120,9 +120,9 @@ def work_of(run: Run, precision: Precision, *, packing: bool = False) -> Work | 
     packed = packing or rows.packed
     lengths, generation = _lengths(run, assumed)
     if evaluation.rows is None:
-        assumed.append("no time for evaluation: the rows of eval_dataset are not known")
+        assumed.append("no time for evaluation: the number of rows of eval_dataset is unknown")
     if run.model.is_vision:
-        assumed.append("no tokens of images: only text is counted")
+        assumed.append("no image tokens: only text is counted")
     dtype = "float32" if precision.dtype == "auto" else precision.dtype
     trained = arithmetic.gradient_bytes
     saved = arithmetic.parameters * BYTES[dtype] if arithmetic.tuning == "full" else trained
@@ -162,7 +162,7 @@ def _with_others(run: Run, precision: Precision, arithmetic: Arithmetic, assumed
     for side, known in run.side_models:
         model, shape = known, shape_of(known) if known is not None else None
         if model is None or shape is None:
-            assumed.append(f"a {side.role} of the model's size")
+            assumed.append(f"a {side.role} as large as the model")
             model, shape = run.model, run.shape
         if shape is None:
             continue
@@ -178,10 +178,10 @@ def _with_others(run: Run, precision: Precision, arithmetic: Arithmetic, assumed
 
 
 def _lengths(run: Run, assumed: list[str]) -> tuple[RowLengths, Generation | None]:
-    """Tokens of a sequence, and what is generated of it."""
+    """Tokens of a sequence, and the generation among them."""
     rows, answers = run.rows, run.answers
     if answers is None:
-        # rows that packing splits lose nothing
+        # rows that packing splits are not truncated
         limit = None if rows.splits else rows.max_length
         lengths = row_lengths(rows.lengths, limit, rows.max_length or UNBOUNDED_TOKENS)
         if lengths.assumed:
@@ -190,9 +190,9 @@ def _lengths(run: Run, assumed: list[str]) -> tuple[RowLengths, Generation | Non
     most = float(answers.most or UNBOUNDED_TOKENS)
     prompts = row_lengths(prompt_lengths(rows.lengths), None, PROMPT_TOKENS)
     if prompts.assumed:
-        assumed.append(prompts.assumed.replace("rows", "prompts", 1))
+        assumed.append(prompts.assumed.replace("row", "prompt", 1))
     answer = ANSWER_SHARE * most
-    assumed.append(f"answers of {ANSWER_SHARE.expected:.0%} of {answers.bound}={most:,.0f} tokens")
+    assumed.append(f"completions of {ANSWER_SHARE.expected:.0%} of {answers.bound}={most:,.0f} tokens")
     if answers.assumed:
         assumed.append(answers.assumed)
     generation = Generation(
@@ -207,6 +207,6 @@ def _lengths(run: Run, assumed: list[str]) -> tuple[RowLengths, Generation | Non
 
 
 def _download_bytes(model: ModelFacts, arithmetic: Arithmetic) -> float:
-    """Bytes of the models as they lie on the Hub; half precision where their files do not say."""
+    """Bytes of the models on the Hub; half precision if their dtype is unknown."""
     total = arithmetic.parameters * BYTES.get(model.dtype or "", 2.0) if model.path is None else 0.0
     return total + arithmetic.other_bytes

@@ -1,4 +1,4 @@
-"""What Hugging Face Jobs offers: the snapshot that came with this package, and what the Hub lists now."""
+"""The flavors of Hugging Face Jobs: the snapshot of this package, and what the Hub lists now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Protocol
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
 
-# GiB that torch reports per nominal GB, for GPUs that the snapshot does not know: the lowest ratio among those it does.
+# GiB that torch reports per nominal GB, for GPUs that are not in the snapshot: the lowest ratio among those that are.
 USABLE_PER_NOMINAL = 0.91
 # GPUs before compute capability 8.0, which have no bfloat16 arithmetic.
 _NO_BF16 = re.compile(
@@ -22,7 +22,7 @@ _NO_BF16 = re.compile(
 _HOURLY = {"second": 3600.0, "minute": 60.0, "hour": 1.0}
 _GIGA = {"MB": 1e-3, "MIB": 2**20 / 1e9, "GB": 1.0, "GIB": 2**30 / 1e9, "TB": 1e3, "TIB": 2**40 / 1e9, "": 1.0}
 
-# What people call a GPU, and the flavors that have it or come next to it. There is no H100 or B200.
+# Common names of GPUs, and the flavors that have them or come closest. There is no H100 or B200.
 _CALLED = {
     "a10": ("a10g-small", "a10g-large"),
     "a10g": ("a10g-small", "a10g-large"),
@@ -43,19 +43,19 @@ _SUGGESTIONS = 3
 
 @cache
 def snapshot() -> HardwareFacts:
-    """The flavors and prices that came with this package; ``source`` carries their date."""
+    """The flavors and prices of this package; ``source`` has their date."""
     data = json.loads(files("hfjobs_trainer.data").joinpath("flavors.json").read_text(encoding="utf-8"))
     flavors = [Flavor(**{item.name: entry[item.name] for item in fields(Flavor)}) for entry in data["flavors"]]
     return HardwareFacts(tuple(sorted(flavors, key=by_price)), source=f"snapshot {data['date']}")
 
 
 def find_flavor(name: str, hardware: HardwareFacts) -> Flavor | None:
-    """The flavor of exactly this name, or ``None``: then ``suggest_flavors`` knows what may be meant."""
+    """The flavor of exactly this name, or ``None``; ``suggest_flavors`` then has suggestions."""
     return next((flavor for flavor in hardware.flavors if flavor.name == name), None)
 
 
 def suggest_flavors(name: str, hardware: HardwareFacts) -> list[str]:
-    """Names on offer that ``name`` may stand for, likeliest first, three at most; empty if it resembles none."""
+    """Up to three flavors that ``name`` may mean, most likely first; empty if it resembles none."""
     offered = [flavor.name for flavor in hardware.flavors]
     plain = re.sub(r"[\s_]+", "-", name.strip().lower())
     plain = re.sub(r"^(gpu-|nvidia-|hf-|\d+x-?(?=[a-z]))+", "", plain)
@@ -69,12 +69,12 @@ def suggest_flavors(name: str, hardware: HardwareFacts) -> list[str]:
 
 
 def by_price(flavor: Flavor) -> tuple[float, float, str]:
-    """Sort key: cheapest first, at one price the most GPU memory first."""
+    """Sort key: cheapest first; at the same price the most GPU memory first."""
     return flavor.usd_per_hour, -(flavor.usable_gpu_memory_gib or 0.0), flavor.name
 
 
 class LiveAccelerator(Protocol):
-    """What the Hub says of a machine's GPUs: ``huggingface_hub.JobAccelerator``."""
+    """The Hub's record of a machine's GPUs: ``huggingface_hub.JobAccelerator``."""
 
     @property
     def type(self) -> str:
@@ -93,7 +93,7 @@ class LiveAccelerator(Protocol):
 
     @property
     def vram(self) -> str:
-        """Memory of all of them, such as ``"96 GB"``."""
+        """Total memory, such as ``"96 GB"``."""
         ...
 
     @property
@@ -103,7 +103,7 @@ class LiveAccelerator(Protocol):
 
 
 class LiveMachine(Protocol):
-    """What the Hub says of a machine: ``huggingface_hub.JobHardwareInfo``."""
+    """The Hub's record of a machine: ``huggingface_hub.JobHardwareInfo``."""
 
     @property
     def name(self) -> str:
@@ -142,11 +142,11 @@ class LiveMachine(Protocol):
 
 
 def parse_live(machines: Iterable[LiveMachine]) -> HardwareFacts:
-    """The flavors that the Hub lists now, with the snapshot's facts about GPUs that it knows.
+    """The flavors that the Hub lists now, with the snapshot's facts about the GPUs that it has.
 
-    A GPU that is new counts as 0.91 GiB usable per nominal GB, and as computing in bfloat16 unless its name says that
-    it is older than that. Figures that cannot be read are the snapshot's, or 0 where it has none; a machine whose price
-    cannot be read is left out unless the snapshot knows it.
+    A new GPU counts as having 0.91 GiB usable per nominal GB, and as supporting bfloat16 unless its name is that of an
+    older one. Figures that cannot be read are the snapshot's, or 0 if it has none; a machine whose price cannot be read
+    is omitted unless it is in the snapshot.
     """
     found = [flavor for machine in machines if (flavor := _live_flavor(machine)) is not None]
     return HardwareFacts(tuple(sorted(found, key=by_price)), source="live")
@@ -157,14 +157,14 @@ def _live_flavor(machine: LiveMachine) -> Flavor | None:
     hours = _HOURLY.get(machine.unit_label.rstrip("s").lower())
     if hours is None and known is None:
         return None
-    # the server rounds to a millionth of a dollar a minute
+    # the server rounds to a millionth of a dollar per minute
     price = round(machine.unit_cost_usd * hours, 3) if hours is not None else known.usd_per_hour if known else 0.0
     gpu, num_gpus, memory_gb = None, 0, None
     usable, bf16, capability = None, False, None
     if machine.accelerator is not None:
         gpu = " ".join(f"{machine.accelerator.manufacturer} {machine.accelerator.model}".split())
         cuda = machine.accelerator.type.lower() == "gpu" and machine.accelerator.manufacturer.lower() == "nvidia"
-        # only CUDA GPUs count as such: that is what the scripts' torch is built for
+        # only CUDA GPUs count: the scripts' torch is built for them
         num_gpus = round(_gigabytes(machine.accelerator.quantity) or 1) if cuda else 0
         total = _gigabytes(machine.accelerator.vram)
         memory_gb = total / max(1, num_gpus) if total else None
@@ -191,7 +191,7 @@ def _live_flavor(machine: LiveMachine) -> Flavor | None:
 
 
 def _gigabytes(text: str) -> float | None:
-    """The leading number of ``"16 GB"``, ``"1.5 TB"`` or ``"8 vCPU"``, in GB where the unit is one of bytes."""
+    """The leading number of ``"16 GB"``, ``"1.5 TB"`` or ``"8 vCPU"``, in GB if the unit is one of bytes."""
     match = re.match(r"\s*([\d.]+)\s*([A-Za-z]*)", text)
     if match is None or match[1].count(".") > 1 or not match[1].strip("."):
         return None
@@ -199,7 +199,7 @@ def _gigabytes(text: str) -> float | None:
 
 
 def _same_gpu(model: str, memory_gb: float | None) -> Flavor | None:
-    """A flavor of the snapshot with the same GPU: the same model, as far as it is named, and as much memory."""
+    """A flavor of the snapshot with the same GPU: the same model, as far as named, and the same memory."""
 
     def words(text: str) -> list[str]:
         return [word for word in re.split(r"[\s_-]+", text.upper()) if word != "NVIDIA"]

@@ -1,4 +1,4 @@
-"""Figures of GPUs: memory, speed, links, and how much of the speed training reaches."""
+"""Figures of GPUs: memory, speed, links, and the utilization that training reaches."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any, Literal
 Tuning = Literal["full", "lora", "qlora"]
 """All weights, an adapter, or an adapter on quantized weights."""
 
-# Where no run of this kind was published on a GPU, those of another kind count, or of the GPU most like it, with bounds
+# Without published runs of this kind on a GPU, those of another kind count, or of the most similar GPU, with bounds
 # this much wider.
 BORROWED_LOW, BORROWED_HIGH = 0.6, 1.25
 
-# How many GPUs, before or after the name of one.
+# A count of GPUs, before or after the name.
 _COUNT = re.compile(r"^(\d+)(?: ?x ?(?=[a-z])|x )| x ?(\d+)$")
-# Words of a GPU's name that say nothing of which it is.
+# Words in a GPU's name that do not identify it.
 _NOISE = re.compile(r"\b(nvidia|geforce|tesla|quadro|gpus?|graphics|cards?|tensor ?core|hbm\d?e?)\b|" + _COUNT.pattern)
 _VARIANT = re.compile(r"(sxm\d?|pcie|blackwell|server|workstation|edition|generation|gb)")
 _SUGGESTIONS = 3
@@ -32,9 +32,9 @@ class Utilisation:
 
     Attributes:
         low, expected, high: The share, between 0 and 1.
-        rows: Published runs that it follows from; 0 for one that was borrowed from another GPU.
-        source: Whose runs, or from which GPU it was borrowed.
-        assumed: Whether no published run of this kind on this GPU stands behind it.
+        rows: Number of published runs behind it; 0 if it was taken from another GPU.
+        source: Where the runs are from, or from which GPU it was taken.
+        assumed: Whether there is no published run of this kind on this GPU.
     """
 
     low: float
@@ -54,14 +54,14 @@ class Gpu:
         aliases: Other names of it.
         gpu_memory_gb: Nominal memory, GB.
         usable_gpu_memory_gib: Memory that torch reports as its total, GiB.
-        usable_gpu_memory_basis: Where that is from.
+        usable_gpu_memory_basis: The source of that figure.
         compute_capability: CUDA compute capability, such as ``"8.0"``.
-        bf16: Whether it computes in bfloat16 natively.
-        tflops: Peak of dense bf16 arithmetic with float32 accumulation, of fp16 where there is no bf16; 10^12/s.
-        bandwidth_gb_s: Bandwidth of its memory, 10^9 bytes a second.
-        link: How it reaches its neighbours, ``"nvlink"`` or ``"pcie"``.
-        link_gb_s: Peak of that link in one direction, 10^9 bytes a second.
-        source: Where the speeds are from.
+        bf16: Whether it supports bfloat16 natively.
+        tflops: Peak of dense bf16 arithmetic with float32 accumulation, of fp16 without bf16; 10^12 FLOPs per second.
+        bandwidth_gb_s: Memory bandwidth, 10^9 bytes per second.
+        link: Its link to other GPUs, ``"nvlink"`` or ``"pcie"``.
+        link_gb_s: Peak of that link in one direction, 10^9 bytes per second.
+        source: The source of the speeds.
         utilisation: Share of the peak that training reaches, by tuning.
     """
 
@@ -82,7 +82,7 @@ class Gpu:
 
 @cache
 def all_gpus() -> tuple[Gpu, ...]:
-    """Every GPU whose figures came with this package."""
+    """Every GPU whose figures are in this package."""
     data = json.loads(files("hfjobs_trainer.data").joinpath("gpus.json").read_text(encoding="utf-8"))
     measured: dict[tuple[str, str], Utilisation] = {}
     for row in data["utilisation"]:
@@ -94,23 +94,23 @@ def all_gpus() -> tuple[Gpu, ...]:
 
 @cache
 def find_gpu(name: str) -> Gpu | None:
-    """The GPU that ``name`` stands for, be it a flavor's ``gpu`` or what people type; ``None`` if it is none of these.
+    """The GPU that ``name`` means, a flavor's ``gpu`` or what people type; ``None`` if unknown.
 
-    Case, spaces, dashes, the maker's name and a count are passed over: ``"rtx4090"``, ``"4x H100"``,
-    ``"Tesla T4"``, ``"A100-80GB"``. A size or a variant that is given must be right.
+    Case, spaces, dashes, the manufacturer and a count are ignored: ``"rtx4090"``, ``"4x H100"``, ``"Tesla T4"``,
+    ``"A100-80GB"``. A size or a variant must be right if given.
     """
     known, wanted = _by_name(), _plain(name)
     return known.get(wanted) or known.get(_VARIANT.sub("", wanted))
 
 
 def count_gpus(name: str) -> int | None:
-    """How many GPUs a name speaks of: 2 for ``"2x H100"`` and ``"H100 x2"``; ``None`` if it does not say."""
+    """The count of GPUs in a name: 2 for ``"2x H100"`` and ``"H100 x2"``; ``None`` without one."""
     found = _COUNT.search(_spaced(name))
     return int(found[1] or found[2]) if found else None
 
 
 def suggest_gpus(name: str) -> list[str]:
-    """Names of GPUs that ``name`` may stand for, likeliest first, three at most; empty if it resembles none."""
+    """Up to three GPUs that ``name`` may mean, most likely first; empty if it resembles none."""
     known, wanted = _by_name(), _plain(name)
     close = difflib.get_close_matches(wanted, known, n=2 * _SUGGESTIONS, cutoff=0.6)
     held = [other for other in known if len(wanted) > 1 and (wanted in other or (len(other) > 2 and other in wanted))]
@@ -147,7 +147,7 @@ def _gpu(
 def _utilisation(
     name: str, kind: Tuning, measured: Mapping[tuple[str, str], Utilisation], like: Mapping[str, str | None]
 ) -> Utilisation:
-    """What was measured; else for another tuning on this GPU, or on the GPU most like it, with wider bounds."""
+    """The measured figure; else that of another tuning on this GPU, or of the most similar GPU, with wider bounds."""
     if (name, kind) in measured:
         return measured[name, kind]
     other: str | None = name

@@ -1,4 +1,4 @@
-"""The machine that a run gets: its GPUs, how many of them train and how many serve, and its price."""
+"""The machine of a run: its GPUs, how many of them train and how many serve, and its price."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hfjobs_trainer.planning.run import Run, Vllm
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a run is planned to be.
+    """The machine that a run is planned for.
 
     Attributes:
-        flavor: The flavor; ``None`` where none is known.
-        num_gpus: GPUs of one machine that train; 0 where the machine decides.
+        flavor: The flavor; ``None`` if unknown.
+        num_gpus: GPUs of one machine that train; 0 if the machine decides.
         nodes: Machines that train.
         server_gpus: GPUs of the run's own vLLM server; 0 without one.
-        usd_per_hour: Price of all machines, that of a server's node included, US dollars an hour; ``None`` if unknown.
-        is_rented: Whether it is a flavor of Hugging Face Jobs, which costs dollars.
+        usd_per_hour: Price of all machines, a server's node included, US dollars per hour; ``None`` if unknown.
+        is_rented: Whether it is a flavor of Hugging Face Jobs, which costs money.
     """
 
     flavor: Flavor | None = None
@@ -36,26 +36,26 @@ class Machine:
 
     @property
     def world_size(self) -> int:
-        """GPUs that train, over all machines; one on each where nobody knows better."""
+        """GPUs that train, over all machines; one on each if unknown."""
         return max(1, self.num_gpus) * self.nodes
 
     @property
     def gpu(self) -> Gpu | None:
-        """Figures of its GPU; ``None`` where unknown."""
+        """Figures of its GPU; ``None`` if unknown."""
         return find_gpu(self.flavor.gpu or "") if self.flavor is not None else None
 
     @property
     def usable_gib(self) -> float | None:
-        """Memory of one GPU that torch reports as its total, GiB; ``None`` where unknown."""
+        """Memory of one GPU that torch reports as its total, GiB; ``None`` if unknown."""
         return self.flavor.usable_gpu_memory_gib if self.flavor is not None else None
 
 
 NO_MACHINE = Machine()
-"""Where none is known."""
+"""An unknown machine."""
 
 
 def machine_of(run: Run, flavor: Flavor | None, *, is_rented: bool = True) -> Machine:
-    """The machine of this flavor as the run would use it."""
+    """The machine of this flavor, as the run would use it."""
     return Machine(
         flavor=flavor,
         num_gpus=training_gpus(run, flavor),
@@ -67,7 +67,7 @@ def machine_of(run: Run, flavor: Flavor | None, *, is_rented: bool = True) -> Ma
 
 
 def training_gpus(run: Run, flavor: Flavor | None) -> int:
-    """GPUs of one machine that will train; 0 where no flavor is known."""
+    """GPUs of one machine that train; 0 if the flavor is unknown."""
     if flavor is None:
         return 0
     most = 1 if run.hardware.strategy == "single" else run.hardware.num_gpus or flavor.num_gpus
@@ -76,10 +76,10 @@ def training_gpus(run: Run, flavor: Flavor | None) -> int:
 
 
 def server_gpus(vllm: Vllm | None, model: ModelFacts, flavor: Flavor | None) -> int:
-    """GPUs that the run's own server has: as many as it is given; of a node of its own, as many as the model allows.
+    """GPUs of the run's own server: as many as were set; on its own node, as many as the model allows.
 
     Returns:
-        0 where the script starts no server.
+        0 if the script starts no server.
     """
     if vllm is None or not vllm.starts_server:
         return 0
@@ -89,17 +89,17 @@ def server_gpus(vllm: Vllm | None, model: ModelFacts, flavor: Flavor | None) -> 
 
 
 def most_server_gpus(model: ModelFacts, flavor: Flavor) -> int | None:
-    """GPUs of this machine over which vLLM can spread the model; ``None`` where its attention heads are unknown.
+    """GPUs of this machine over which vLLM can shard the model; ``None`` if its attention heads are unknown.
 
-    TRL serves no second copy of a dense model (TRL 1.16: scripts/vllm_serve.py), so that the others idle.
+    TRL serves no second copy of a dense model (TRL 1.16: scripts/vllm_serve.py), so the others idle.
     """
     return max((gpus for gpus in range(1, flavor.num_gpus + 1) if is_shared_by(model, gpus)), default=None)
 
 
 def is_shared_by(model: ModelFacts, gpus: int) -> bool:
-    """Whether vLLM can spread the model over so many GPUs; no where its attention heads are unknown.
+    """Whether vLLM can shard the model over ``gpus`` GPUs; ``False`` if its attention heads are unknown.
 
-    Each gets as many heads and columns of the MLP, and whole heads of keys and values or copies of them (vLLM:
+    Each gets the same number of heads and of columns of the MLP, and whole key-value heads or copies of them (vLLM:
     config/model.py, model_executor/layers/linear.py).
     """
     heads = model.num_attention_heads

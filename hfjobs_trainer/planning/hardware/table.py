@@ -54,7 +54,7 @@ class HardwareTable:
 
     @property
     def _caption(self) -> str:
-        return f"prices: {self.source}; GPU memory is that of one GPU"
+        return f"prices: {self.source}; GPU memory is per GPU"
 
     def __str__(self) -> str:
         return as_text(self.HEADER, self._cells(), self._caption, right=self.HEADER[2:])
@@ -90,7 +90,7 @@ def as_text(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, 
 
 
 def as_html(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """The same as an HTML table."""
+    """The table as HTML."""
 
     def row(tag: str, cells: Iterable[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"

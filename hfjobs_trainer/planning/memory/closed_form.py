@@ -25,12 +25,11 @@ __all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory"]
 TILE_TOKENS, TILE_VOCAB = 4096, 32_768
 # Copies of the next token's float32 logits that sampling holds: logits, processed, sorted, probabilities.
 SAMPLING_COPIES = 4
-# What the CUDA context takes of a GPU, and NCCL's buffers on top of it when there are several: set so that published
-# nvidia-smi figures are met.
+# Memory of the CUDA context, and of NCCL's buffers with several GPUs: set to match published nvidia-smi figures.
 CONTEXT_GIB, NCCL_GIB = 1.0, 0.4
 # Scratch space of cuBLAS and of the kernels.
 WORKSPACE_GIB = 0.1
-# Share of what comes and goes during a step that the allocator cannot reuse.
+# Share of the temporary memory of a step that the allocator cannot reuse.
 FRAGMENTATION = 0.10
 # Bytes of a quantized weight with its share of the scales: one of 4 bytes for 64 weights, or of 8.25 bits if the scales
 # are quantized themselves; of 8 bits, one for a whole row.
@@ -39,13 +38,13 @@ PACKED_BYTES = {"4bit": 0.5625, "4bit-double": 0.516, "8bit": 1.002}
 # integers of 4 bytes, their scales, zero points and result in half precision (auto-gptq: nn_modules/qlinear), and
 # autograd keeps the unpacked matrices of a layer.
 GPTQ_BYTES, GPTQ_UNPACKING = 0.53, 10.0
-# Saved tensors that wait on the GPU while others are on their way to the host (TRL 1.16:
-# models/activation_offloading.py, max_fwd_stash_size).
+# Saved tensors on the GPU while others are being offloaded to the host (TRL 1.16: models/activation_offloading.py,
+# max_fwd_stash_size).
 OFFLOAD_STASH = 5
 
 
 class _Moment(NamedTuple):
-    """What is held at one moment only; bytes."""
+    """Memory that is held at one moment only; bytes."""
 
     name: str
     gradients: float = 0.0
@@ -61,18 +60,18 @@ class _Moment(NamedTuple):
 
     @property
     def passing(self) -> float:
-        """What comes and goes in sizes that vary."""
+        """Temporary memory in varying sizes."""
         return self.activations + self.logits + self.kv_cache
 
 
 def estimate_memory(workload: Workload, num_gpus: int = 1) -> MemoryEstimate | None:
-    """Estimate the peak memory of one GPU; ``None`` if a size is not known.
+    """Estimate the peak memory of one GPU; ``None`` if a size is unknown.
 
-    With a copy of the model on every GPU (DDP), more GPUs never need less of each; the other strategies spread what
-    they say. Images are not modelled.
+    With a copy of the model on every GPU (DDP), more GPUs never need less memory each; the other strategies shard.
+    Images are not modeled.
 
     Args:
-        workload: What is trained, and how.
+        workload: The workload.
         num_gpus: GPUs of the run.
     """
     shape = shape_of(workload.model)
@@ -104,19 +103,19 @@ class _Step:
         saved_modules = 0 if self.full else len(kept) * shape.embedding
         self.trains_head = self.full or "lm_head" in kept
         self.trains_embedding = self.full or "embed_tokens" in kept
-        # TRL leaves PEFT's autocast_adapter_dtype on: adapters are float32, modules beside them as they were loaded;
-        # on quantized weights it turns all that is trained into bfloat16
+        # TRL leaves PEFT's autocast_adapter_dtype on: adapters are float32, other trained modules as loaded; on
+        # quantized weights it casts everything that is trained to bfloat16
         quantized = workload.quantization is not None
         self.adapter_bytes = workload.stack.adapter_bytes or (2 if quantized else 4)
         lora = 0 if self.full else self._lora_parameters()
         beside = 2 if quantized else self.weight_bytes
         adapter = float(self.adapter_bytes * lora + beside * saved_modules)
         self.trained = shape.parameters if self.full else lora + saved_modules
-        # what is not quantized, and does not need to be cast
+        # what is not quantized and needs no cast
         self.packed = shape.layers * sum(i * o for i, o in shape.linears.values()) if quantized else 0
         if quantized and workload.stack.quantizes_experts:
             self.packed += shape.layers * shape.expert_weights
-        # where the configuration does not say all, its matrices may come to more than there is
+        # if the configuration is incomplete, its matrices may add up to more than the total
         self.packed = min(self.packed, shape.body)
         self.layer = saved_bytes(
             workload,
@@ -130,7 +129,7 @@ class _Step:
         self.held = self._holding(adapter)
 
     def _holding(self, adapter: float) -> Holding:
-        """What one GPU holds throughout."""
+        """Memory that one GPU holds throughout."""
         w, shape = self.w, self.shape
         weights = self._weights()
         gradients = float(self.weight_bytes * shape.parameters) if self.full else adapter
@@ -151,12 +150,12 @@ class _Step:
             stepping=stepping,
         )
         held = self._spread(whole) if self.sharded else whole
-        # DeepSpeed's third stage spreads frozen models too; FSDP leaves them as they are (accelerate: prepare_model)
+        # ZeRO-3 shards frozen models too; FSDP does not (accelerate: prepare_model)
         parts = self.num_gpus if self.sharded and w.strategy == "zero3" else 1
         return replace(held, reference_model=held.reference_model + w.beside_bytes / parts)
 
     def _spread(self, whole: Holding) -> Holding:
-        """One GPU's part of it."""
+        """One GPU's shard of it."""
         w = self.w
         return spread(
             whole,
@@ -173,7 +172,7 @@ class _Step:
         )
 
     def peak(self) -> MemoryEstimate:
-        """The worst moment."""
+        """The estimate at the peak."""
         held, w, several = self.held, self.w, self.num_gpus > 1
         moments = self.moments()
         worst = max(moments, key=_total)
@@ -188,7 +187,7 @@ class _Step:
             reference_model=held.reference_model,
             kv_cache=worst.kv_cache,
             buffers=worst.buffers + WORKSPACE_GIB * GIB + (copies if several else 0.0),
-            # the allocator keeps what any moment needed, whichever is the worst
+            # the allocator keeps what any moment needed, whichever is the peak
             fragmentation=FRAGMENTATION * max(moment.passing for moment in moments),
             overhead=(CONTEXT_GIB + (NCCL_GIB if several or self.sharded else 0)) * GIB,
             moment=worst.name,
@@ -202,7 +201,7 @@ class _Step:
         )
 
     def moments(self) -> list[_Moment]:
-        """What is held at each moment that can be the worst; a step's use is linear in between."""
+        """Memory at each moment that can be the peak; in between it is linear."""
         w, shape, held = self.w, self.shape, self.held
         layers = shape.layers
         all_copies = 2.0 * max(0, shape.body - self.packed - layers * shape.expert_weights) if self.casts else 0.0
@@ -219,7 +218,7 @@ class _Step:
         parts = held.gradients / max(1.0, self.weight_bytes * self.trained)
         ends = shape.embedding * self.weight_bytes * parts
         head_gradient = ends if self.trains_head and self.head != "none" else 0.0
-        # a frozen matrix is cast anew in each layer, a trained one is cached to the end of the forward pass
+        # a frozen matrix is cast in each layer, a trained one is cached until the end of the forward pass
         copies = all_copies if not w.gradient_checkpointing or self.full else layer_copies
         backward_copies = layer_copies if w.gradient_checkpointing else all_copies
         embedding = ends if self.trains_embedding else 0.0
@@ -243,7 +242,7 @@ class _Step:
             _Moment("the last layer's backward pass", last, kept + working, 0.0, 0.0, backward_copies + backward),
             _Moment(
                 "the end of the backward pass",
-                # the first units are spread while the last ones are whole still
+                # the first units are sharded again while the last ones are still whole
                 max(held.gradients, waiting),
                 working + kept / layers,
                 0.0,
@@ -285,7 +284,7 @@ class _Step:
         return self.shape.layers * (self.w.lora_r * sizes + experts)
 
     def _kept_activations(self) -> float:
-        """What waits for the backward pass: all that autograd saved, or the inputs of the layers."""
+        """Memory kept for the backward pass: all that autograd saved, or the inputs of the layers."""
         w, layers = self.w, self.shape.layers
         if w.activation_offloading:
             layers = min(layers, OFFLOAD_STASH if w.gradient_checkpointing else 1)
@@ -297,7 +296,7 @@ class _Step:
         return float(self.tokens * layers * layer)
 
     def _head(self, tokens: int, *, loss: bool) -> float:
-        """What the head holds for so many tokens: in the loss's forward pass, or in its backward pass."""
+        """Memory of the head for ``tokens`` tokens: in the loss's forward pass, or in its backward pass."""
         h, vocab, half = self.shape.hidden, self.shape.vocab, self.compute
         hidden = float(tokens * h * self.residual)
         if self.head == "none":
@@ -326,7 +325,7 @@ class _Step:
 
 @lru_cache(maxsize=256)
 def _adapted(shape: Shape, targets: tuple[str, ...] | str | None, model_type: str | None) -> dict[str, tuple[int, int]]:
-    """``adapted_linears``, remembered: a search asks again and again for one model."""
+    """``adapted_linears``, cached: a search calls it many times for one model."""
     return adapted_linears(shape, targets, model_type)
 
 

@@ -1,4 +1,4 @@
-"""What one GPU holds at the worst moment of a training step, by component."""
+"""The peak memory of one GPU in a training step, by component."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 GIB = 2**30
 
 Verdict = Literal["fits", "tight", "does not fit"]
-"""What an estimate says of a GPU."""
+"""Whether a run fits on a GPU, by its estimate."""
 
 # Of 93 published peaks of stacks like TRL's, 2 lie above what is asked for with this margin and 1 below the peak less
 # it; of 10 published runs that ran out of memory, none is said to fit (benchmarks/README.md: python -m
@@ -21,7 +21,7 @@ SIMULATED_FACTOR = 1.10
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """What one GPU holds at the worst moment of a step; every component in bytes.
+    """The peak memory of one GPU in a step; every component in bytes.
 
     Attributes:
         weights: The model.
@@ -36,15 +36,15 @@ class MemoryEstimate:
         fragmentation: What the allocator keeps and cannot reuse.
         overhead: Outside of torch's allocator: the CUDA context, NCCL.
         moment: When the peak is reached, such as ``"the optimizer's step"``.
-        num_gpus: GPUs among which the batch is spread.
-        strategy: How the model is spread over them: a copy on each (``"ddp"``), or in parts.
-        ddp_bytes: What each GPU would hold on top if there were several; 0 once it is included.
-        cached_bytes: What the allocator keeps on top and gives back before it fails; no part of the peak.
+        num_gpus: GPUs among which the batch is divided.
+        strategy: How the model is distributed over them: a copy on each (``"ddp"``), or sharded.
+        ddp_bytes: Additional bytes on each GPU if there were several; 0 once included.
+        cached_bytes: Bytes that the allocator keeps in addition and frees before it fails; not part of the peak.
         paged_bytes: Part of the optimizer's states that the driver moves to the host's memory when the GPU is full; it
             is outside of torch's allocator.
         gpu_fraction: Share of the GPU that another process claims, such as vLLM.
-        assumed: Numbers of the model that were guessed.
-        basis: Where the bytes of live tensors come from.
+        assumed: The assumptions about the model.
+        basis: The method that gives the bytes of live tensors.
     """
 
     weights: float = 0.0
@@ -90,7 +90,7 @@ class MemoryEstimate:
 
     @property
     def reserved_gib(self) -> float:
-        """The peak of what torch's allocator takes, GiB: ``torch.cuda.max_memory_reserved``."""
+        """The peak that torch's allocator reserves, GiB: ``torch.cuda.max_memory_reserved``."""
         return (self.total_bytes + self.cached_bytes - self.overhead - self.paged_bytes) / GIB
 
     @property
@@ -100,7 +100,7 @@ class MemoryEstimate:
 
     @property
     def margin_gib(self) -> float:
-        """What to leave free beyond the peak, GiB, because this is an estimate: 20% and half a GiB, 10% if simulated.
+        """Memory to leave free beyond the estimated peak, GiB: 20% plus half a GiB, 10% if simulated.
 
         Source: the comparison with published peaks in ``benchmarks/memory.py``.
         """
@@ -113,7 +113,7 @@ class MemoryEstimate:
         return max(self.components.items(), key=lambda item: item[1])[0]
 
     def headroom_gib(self, usable_gib: float, num_gpus: int = 1) -> float:
-        """What the peak leaves of a GPU's memory on each of ``num_gpus`` GPUs, GiB; negative if it does not fit."""
+        """Memory that the peak leaves free on each of ``num_gpus`` GPUs, GiB; negative if it does not fit."""
         extra = self.ddp_bytes if num_gpus > 1 else 0.0
         return usable_gib * (1 - self.gpu_fraction) - self.total_gib - extra / GIB
 
@@ -125,7 +125,7 @@ class MemoryEstimate:
         """Whether the run fits in ``usable_gib`` on each of ``num_gpus`` GPUs.
 
         ``"fits"``: the peak and its margin do. ``"does not fit"``: the peak is above by more than the margin, even with
-        paged optimizer states moved to the host. ``"tight"``: all between, where the estimate's error decides.
+        paged optimizer states moved to the host. ``"tight"``: in between, within the estimate's error.
         """
         headroom = self.headroom_gib(usable_gib, num_gpus)
         if headroom >= self.margin_gib:
@@ -141,7 +141,7 @@ class MemoryEstimate:
         if self.gpu_fraction:
             lines.append(f"  vLLM claims {self.gpu_fraction:.0%} of the GPU beside this")
         if self.assumed:
-            lines.append(f"  guessed: {', '.join(self.assumed)}")
+            lines.append(f"  assumed: {', '.join(self.assumed)}")
         return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
-"""Bytes that one token takes in one decoder layer.
+"""Bytes per token in one decoder layer.
 
-They were read off the tensors that autograd saves in the decoders of transformers 5.23 with PEFT 0.21.
+From the tensors that autograd saves in the decoders of transformers 5.23 with PEFT 0.21.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def saved_bytes(
     """Bytes that autograd saves for one token in one layer.
 
     Args:
-        workload: What is trained.
+        workload: The workload.
         shape: The model.
         adapted: Inputs and outputs of the matrices that LoRA adapts; empty in full training.
         compute: Bytes of a number in matrix products.
@@ -36,7 +36,7 @@ def saved_bytes(
     if shape.fused_qkv and shape.rotary:
         # queries and keys are turned into new tensors, while the values are a view of the whole product
         attention += compute * (shape.query + shape.key_value)
-    # autocast leaves the products of experts alone: they are in the precision of what they get
+    # autocast does not affect the products of experts: they are in the precision of their inputs
     width = residual if shape.experts else compute
     products = _products(shape, width, full=full, lean=_lean(workload))
     saved = attention + products + _scores(workload, shape) + _norms(workload, shape, compute, residual, full=full)
@@ -54,7 +54,7 @@ def working_bytes(shape: Shape, *, compute: int, residual: int) -> float:
 
 
 def kept_products(shape: Shape, compute: int) -> float:
-    """Bytes that one token leaves in a layer where every second matrix product is kept, and the attention's result."""
+    """Bytes that one token leaves in a layer if every second matrix product and the attention's result are kept."""
     return compute * (2 * shape.query + shape.key_value + shape.active_ffn + shape.hidden)
 
 
@@ -63,7 +63,7 @@ def _lean(workload: Workload) -> bool:
 
 
 def _scores(workload: Workload, shape: Shape) -> int:
-    """The matrix of scores, where it is held."""
+    """The matrix of scores, if it is held."""
     eager = workload.attention == "eager" or (workload.attention is None and shape.eager_only)
     if not eager:
         return 0
@@ -87,7 +87,7 @@ def _products(shape: Shape, compute: int, *, full: bool, lean: bool) -> float:
     inner += (1 if full else 0) + (3 if shape.written_gelu else 0)
     saved = compute * inner * shape.active_ffn
     if shape.experts_per_token:
-        # each expert gathers its tokens, and its answers are weighted
+        # each expert gathers its tokens, and its outputs are weighted
         saved += 2 * compute * shape.experts_per_token * shape.hidden
     return saved
 
@@ -95,7 +95,7 @@ def _products(shape: Shape, compute: int, *, full: bool, lean: bool) -> float:
 def _adapters(
     workload: Workload, adapted: Mapping[str, tuple[int, int]], residual: int, adapter: int, compute: int
 ) -> float:
-    """The inputs of the adapters: a copy for each where their dtype is not the layer's, else shared."""
+    """The inputs of the adapters: a copy for each if their dtype is not the layer's, else shared."""
     r, dropout = workload.lora_r, bool(workload.lora_dropout)
     width = compute if workload.mixed_precision is not None else adapter
     shared = adapter == residual == compute and not dropout
@@ -110,7 +110,7 @@ def _adapters(
 
 
 def _source(name: str) -> str:
-    """Which tensor a matrix reads."""
+    """The tensor that a matrix reads."""
     if name in ("q_proj", "k_proj", "v_proj", "qkv_proj"):
         return "attention"
     return "mlp" if name in ("gate_proj", "up_proj", "gate_up_proj") else name

@@ -1,4 +1,4 @@
-"""What one GPU holds of a model that is spread over several: a closed form, for FSDP and DeepSpeed."""
+"""Memory of one GPU for a model sharded over several: a closed form, for FSDP and DeepSpeed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ZERO_BUCKET = 500_000_000
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What one GPU holds throughout, and what it gathers on the way; bytes.
+    """What one GPU holds throughout, and what it gathers temporarily; bytes.
 
     Attributes:
         weights, adapter, optimizer_states, reference_model: Held throughout.
         gradients: All gradients, at the end of the backward pass.
         gathered: Weights that are whole while layers are computed.
-        reducing: Gradients of one layer before they are spread.
-        stepping: What the optimizer's step needs for itself.
-        unsynced: Gradients between the batches of one step, where they are not spread yet.
+        reducing: Gradients of one layer before they are reduced and scattered.
+        stepping: Temporary memory of the optimizer's step.
+        unsynced: Gradients between the batches of one step, while not yet sharded.
     """
 
     weights: float
@@ -53,20 +53,20 @@ def spread(
     steps_on_host: bool = False,
     reshards: bool = True,
 ) -> Holding:
-    """One GPU's part of what a single GPU would hold.
+    """One GPU's shard of what a single GPU would hold.
 
     Args:
-        whole: What one GPU would hold without any spreading.
+        whole: What one GPU would hold without sharding.
         shape: The model.
         strategy: ``"fsdp1"``, ``"fsdp2"``, ``"zero1"``, ``"zero2"`` or ``"zero3"``.
         num_gpus: GPUs that share.
         frozen: Whether most weights are not trained.
-        width: Bytes of a number in matrix products, in which weights are gathered.
+        width: Bytes per value in matrix products, the precision in which weights are gathered.
         trained: Parameters that are trained.
-        synced: Whether FSDP spreads gradients after each batch, not once per step.
-        offload: Whether what is held waits in the host's memory instead.
-        steps_on_host: Whether the optimizer's states do, and its step is made there.
-        reshards: Whether FSDP lets go of gathered weights between the forward and the backward pass.
+        synced: Whether FSDP reduces gradients after each batch, not once per step.
+        offload: Whether what is held is offloaded to host memory.
+        steps_on_host: Whether the optimizer states are, and its step runs there.
+        reshards: Whether FSDP frees gathered weights between the forward and the backward pass.
     """
     if strategy.startswith("zero"):
         held = _zero(whole, shape, int(strategy[-1]), num_gpus, frozen=frozen, width=width, trained=trained)
@@ -115,7 +115,7 @@ def _zero(
     weights = whole.weights if frozen else width * shape.parameters
     states = whole.optimizer_states + (4 * trained if width == 2 else 0)
     if stage == 3:
-        # what is not yet let go, the layer that computes, and embedding and head, whose size no other gathering reuses
+        # what is not freed yet, the layer that computes, and embedding and head, whose memory no other gathering reuses
         live = width * min(shape.parameters, ZERO_LIVE + shape.body / shape.layers + shape.ends)
         packed = whole.weights / (width * shape.parameters) if frozen else 1.0
         gathered, stepping = live * min(1.0, packed), 4.0 * min(ZERO_GROUP, trained / num_gpus)

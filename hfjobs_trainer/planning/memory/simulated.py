@@ -1,4 +1,4 @@
-"""Memory of one GPU from a simulated step: what is asked, and what the answer says."""
+"""Memory of one GPU from a simulated step: the request, and what its result says."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hfjobs_trainer.planning.memory.stack import TRL
 from hfjobs_trainer.planning.memory.workload import Workload
 
 STEPS = ("next_token", "preference", "unpaired", "scores", "policy_gradient")
-"""Training steps that ``simulating`` knows."""
+"""Training steps that ``simulating`` supports."""
 
-# What the model's facts tell beyond the numbers of its config.json.
+# What the model's facts say beyond the numbers of its config.json.
 _NOT_NUMBERS = frozenset(
     {"path", "exists", "private", "gated", "sha", "num_parameters", "dtype", "is_vision", "has_chat_template"}
     | {"max_position_embeddings"}
@@ -31,19 +31,19 @@ def why_not(workload: Workload) -> str | None:
     w = workload
     reasons = {
         "the training step of this method is not simulated": w.simulated_step not in STEPS,
-        f"{w.strategy} spreads the model over several GPUs": w.strategy != "ddp",
-        "its model is unknown": w.model.hidden_size is None or w.model.num_hidden_layers is None,
+        f"{w.strategy} shards the model over several GPUs": w.strategy != "ddp",
+        "the size of its model is unknown": w.model.hidden_size is None or w.model.num_hidden_layers is None,
         "its model takes images": bool(w.model.is_vision),
         "8-bit weights are not simulated": w.quantization == "8bit",
         "the quantizer is not bitsandbytes": w.quantization is not None and w.stack.gptq,
         "fused kernels of Liger, Unsloth or torch.compile are not simulated": w.liger_kernel or w.stack.lean_kernels,
-        "activations or weights wait in the host's memory": w.activation_offloading
+        "activations or weights are offloaded to host memory": w.activation_offloading
         or w.offload_weights
         or w.offload_optimizer,
-        "selective recomputation is not simulated": w.stack.selective,
-        "gradients are freed as they come": w.stack.frees_gradients,
+        "selective activation checkpointing is not simulated": w.stack.selective,
+        "gradients are freed during the backward pass": w.stack.frees_gradients,
         f"a loss of {w.stack.logit_bytes:g} bytes per logit is not simulated": _logits(w) is None,
-        "all logits are held only in SFT": w.head == "full" and w.simulated_step != "next_token",
+        "holding all logits is simulated for SFT only": w.head == "full" and w.simulated_step != "next_token",
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -77,7 +77,7 @@ def question_of(workload: Workload) -> str:
         "attention": "eager" if w.attention == "eager" else "flash" if _is_flash(w) else None,
         "padded": _is_padded(w),
         "logits": logits,
-        # GRPO and RLOO ask theirs while they generate: it is held, and costs no more
+        # GRPO and RLOO use theirs while they generate: it is held, and costs no more
         "reference_model": w.reference_model,
     }
     if w.stack.adamw_temporaries > 1:
@@ -100,7 +100,7 @@ def _logits(workload: Workload) -> str | None:
 
 
 def _is_flash(workload: Workload) -> bool:
-    """Whether attention is a kernel of FlashAttention, which models have that have no other but eager."""
+    """Whether attention is a kernel of FlashAttention; some models have no other one than eager."""
     return workload.attention is not None and "flash" in workload.attention
 
 
@@ -121,10 +121,10 @@ def memory_on(workload: Workload, facts: SimulationFacts | None, num_gpus: int) 
 
 
 def simulated(workload: Workload, facts: SimulationFacts | None, num_gpus: int = 1) -> MemoryEstimate | None:
-    """The memory of one GPU as its simulation says; ``None`` if this workload was not simulated.
+    """The memory of one GPU by its simulation; ``None`` if this workload was not simulated.
 
-    Live tensors at each moment of the step are the simulation's; generation, and what the CUDA context, NCCL and the
-    libraries take, are the closed form's.
+    Live tensors at each moment of the step come from the simulation; generation, and what the CUDA context, NCCL and
+    the libraries take, from the closed form.
 
     Args:
         workload: What is trained, and how.
@@ -132,7 +132,7 @@ def simulated(workload: Workload, facts: SimulationFacts | None, num_gpus: int =
         num_gpus: GPUs of the run, each with a copy of the model.
     """
     if facts is None or workload.stack != TRL or why_not(workload) is not None:
-        # why not is no part of the question: another run with the same numbers may have been simulated
+        # the reason is not part of the question: another run with the same numbers may have been simulated
         return None
     peak = facts.find(question_of(workload))
     closed = estimate_memory(workload, num_gpus)
@@ -146,7 +146,7 @@ def simulated(workload: Workload, facts: SimulationFacts | None, num_gpus: int =
 
 
 def _held(peak: SimulatedPeak, closed: MemoryEstimate, workload: Workload) -> MemoryEstimate:
-    """The worst moment by component."""
+    """The peak by component."""
     moment, total = peak.moment, peak.peak_bytes or 0.0
     static = sum(peak.static.values())
     gradients = peak.gradients[moment]

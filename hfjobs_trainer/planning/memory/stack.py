@@ -1,4 +1,4 @@
-"""What a training stack keeps in memory by its own choice: which kernels, which copies."""
+"""What a training stack decides about memory: its kernels and copies."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Choices that no argument of TRL's configs speaks of; the defaults are those of TRL 1.16.
+    """Properties of a stack that are not arguments of TRL's configs; the defaults are those of TRL 1.16.
 
     Attributes:
-        logit_bytes: Bytes per logit that are alive at once where all of them are held: torch's cross entropy holds the
+        logit_bytes: Bytes per logit that are alive at once if all logits are held: torch's cross entropy holds the
             float32 log-probabilities, their gradient and that of the logits (4 each).
         logit_cached: Bytes per logit that the allocator keeps beside them: the freed half-precision logits, in blocks
             too small for any float32 one.
@@ -20,9 +20,9 @@ class Stack:
         adamw_temporaries: Values per trained parameter that unfused AdamW holds during its step.
         frees_gradients: Whether each gradient is freed as soon as its weight is updated.
         selective: Whether checkpointing keeps every second matrix product of a layer instead of recomputing it.
-        casts_head: Whether a fused head turns a float32 head into half precision as a whole, as Liger's does.
-        quantizes_experts: Whether experts are matrices of their own, so that they are quantized as well.
-        loads_whole: Whether each GPU of FSDP holds the whole model once beside its part, to load it.
+        casts_head: Whether a fused head casts a float32 head to half precision as a whole, as Liger's does.
+        quantizes_experts: Whether experts are separate matrices, so that they are quantized as well.
+        loads_whole: Whether each GPU of FSDP holds the whole model once in addition to its shard, to load it.
         gptq: Whether 4-bit weights are GPTQ's instead of bitsandbytes'.
     """
 

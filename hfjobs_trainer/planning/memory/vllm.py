@@ -1,4 +1,4 @@
-"""What vLLM needs of each GPU that it has or shares: the weights, room to work, keys and values of one sequence."""
+"""Memory that vLLM needs on each GPU that it has or shares: weights, working memory, KV cache of one sequence."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ WORKING_GIB = 2.0
 """Room for a step of 4096 tokens (TRL 1.16: max_num_batched_tokens), CUDA graphs and buffers, GiB: assumed."""
 
 LEAST_FRACTION, MOST_FRACTION, STEPS = 0.1, 0.8, 20
-"""Share of a GPU between which the planner chooses for a vLLM that shares it with training, in steps of 1/20; more only
-where the model needs it."""
+"""Smallest and largest share of a GPU that the planner gives a vLLM next to training, in steps of 1/20; more only if
+the model needs it."""
 
 SERVER_SHARE = 0.9
-"""Share of its GPUs that a server takes unless it is told another (TRL 1.16: scripts/vllm_serve.py)."""
+"""Share of its GPUs that a server uses by default (TRL 1.16: scripts/vllm_serve.py)."""
 
 CONTEXT_STEP = 256
 """A context that the planner chooses is a multiple of this, tokens."""
@@ -34,31 +34,31 @@ _LATENT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class VllmNeed:
-    """What one GPU of vLLM's holds.
+    """What vLLM holds on one GPU.
 
     Attributes:
         weights_gib: Its part of the weights, GiB.
-        token_gib: Its part of the keys and values of a token, GiB; 0 where nobody knows.
+        token_gib: Its part of the KV cache of a token, GiB; 0 if unknown.
     """
 
     weights_gib: float
     token_gib: float
 
     def total_gib(self, tokens: int) -> float:
-        """What it needs so that a sequence of so many tokens fits, GiB."""
+        """Memory that it needs for a sequence of ``tokens`` tokens, GiB."""
         return self.weights_gib + WORKING_GIB + tokens * self.token_gib
 
     def tokens_within(self, room_gib: float) -> int | None:
-        """Tokens of the longest sequence that fits; ``None`` where nobody knows."""
+        """Tokens of the longest sequence that fits; ``None`` if unknown."""
         left = room_gib - self.weights_gib - WORKING_GIB
         return max(0, int(left / self.token_gib)) if self.token_gib else None
 
 
 def vllm_need(run: Run, gpus: int) -> VllmNeed | None:
-    """What each of ``gpus`` GPUs holds that share one copy of the model; ``None`` if its size is unknown.
+    """What each of ``gpus`` GPUs holds when they share one copy of the model; ``None`` if its size is unknown.
 
-    Weights have 16 bits, or those of a quantized model in the training processes (TRL 1.16: vllm_generation.py); keys
-    and values have 16 bits, and are counted for all layers in full, also where some attend to a window only.
+    Weights have 16 bits, or are quantized as in the training processes (TRL 1.16: vllm_generation.py). The KV cache has
+    16 bits and is counted in full for all layers, even if some attend to a window only.
     """
     shape, model = run.shape, run.model
     if shape is None:
@@ -71,7 +71,7 @@ def vllm_need(run: Run, gpus: int) -> VllmNeed | None:
 
 
 def least_share(run: Run, vllm: Vllm, gpus: int, usable_gib: float) -> float | None:
-    """Least share of each of ``gpus`` GPUs with which vLLM starts beside training; ``None`` if nobody knows."""
+    """Least share of each of ``gpus`` GPUs with which vLLM starts next to training; ``None`` if unknown."""
     need = vllm_need(run, gpus)
     if need is None:
         return None
@@ -79,7 +79,7 @@ def least_share(run: Run, vllm: Vllm, gpus: int, usable_gib: float) -> float | N
 
 
 def group_sizes(vllm: Vllm, model: ModelFacts, num_gpus: int) -> Iterator[int]:
-    """How many of a machine's training GPUs may share one copy of the model in vLLM, the fewest first."""
+    """Numbers of training GPUs of a machine that may share one copy of the model in vLLM, the fewest first."""
     if vllm.gpus_is_set:
         yield vllm.gpus
         return
@@ -89,7 +89,7 @@ def group_sizes(vllm: Vllm, model: ModelFacts, num_gpus: int) -> Iterator[int]:
 
 
 def weights_shortage(run: Run, flavor: Flavor, gpus: int, share: float) -> str | None:
-    """Why this share of each of ``gpus`` GPUs cannot hold the model's weights, in words.
+    """The reason why this share of each of ``gpus`` GPUs cannot hold the model's weights, as text.
 
     Returns:
         ``None`` if it can, and if a size is unknown.
@@ -99,8 +99,8 @@ def weights_shortage(run: Run, flavor: Flavor, gpus: int, share: float) -> str |
         return None
     serves = run.vllm is not None and run.vllm.starts_server
     where, who = "a GPU" if gpus == 1 else f"each of {gpus} GPUs", "the server" if serves else "vLLM"
-    coming = f"{need.weights_gib:.1f} GiB of weights come on {where} of {flavor.name}"
-    return f"{coming}, of which {who} takes {share * usable:.1f} GiB"
+    needs = f"{need.weights_gib:.1f} GiB of weights would go on {where} of {flavor.name}"
+    return f"{needs}, but {who} may use only {share * usable:.1f} GiB of it"
 
 
 def server_shortage(run: Run, machine: Machine) -> str | None:
@@ -111,14 +111,14 @@ def server_shortage(run: Run, machine: Machine) -> str | None:
 
 
 def server_share(vllm: Vllm) -> float:
-    """Share of its GPUs that the run's own server takes."""
+    """Share of its GPUs that the run's own server uses."""
     return vllm.share if vllm.share_is_set else SERVER_SHARE
 
 
 def share_gpu(
     run: Run, memory: MemoryEstimate | None, machine: Machine, gpus: int
 ) -> tuple[MemoryEstimate | None, Decision | None]:
-    """Give a colocated vLLM what training leaves of each GPU, where the user did not say and both sizes are known.
+    """Give a colocated vLLM what training leaves of each GPU, if the user left that open and both sizes are known.
 
     Args:
         run: The run.
@@ -127,8 +127,8 @@ def share_gpu(
         gpus: GPUs that share one copy of the model in vLLM.
 
     Returns:
-        The estimate beside that share, and the decision; the estimate beside the least share and ``None`` if the two do
-        not fit together; the estimate as it was where nothing is to be decided.
+        The estimate with that share, and the decision; the estimate with the least share, and ``None``, if the two do
+        not fit together; the unchanged estimate if there is nothing to decide.
     """
     usable, vllm = machine.usable_gib, run.vllm
     if memory is None or not usable or vllm is None or not vllm.colocated or vllm.share_is_set:
@@ -140,19 +140,19 @@ def share_gpu(
     beside = replace(memory, gpu_fraction=fraction)
     if beside.verdict(usable) == "does not fit":
         return beside, None
-    why = f"what training leaves of {usable:.0f} GiB, less a margin"
+    why = f"what training leaves of {usable:.0f} GiB, minus a margin"
     return beside, Decision("vllm_gpu_memory_utilization", fraction, why)
 
 
 def choose_context(run: Run, vllm: Vllm, machine: Machine, gpus: int, share: float) -> Decision | None:
-    """How long sequences in vLLM may be, where the model's own context does not fit: vLLM would end as it starts.
+    """The longest sequence in vLLM, if the model's own context does not fit, with which vLLM would not start.
 
     Args:
         run: The run.
         vllm: Its vLLM.
         machine: The machine.
         gpus: GPUs that share one copy of the model in vLLM.
-        share: Share of each GPU that vLLM takes.
+        share: Share of each GPU that vLLM uses.
     """
     context, usable, need = run.model.max_position_embeddings, machine.usable_gib, vllm_need(run, gpus)
     if not vllm.chooses_context or not (context and usable and need):
@@ -160,5 +160,5 @@ def choose_context(run: Run, vllm: Vllm, machine: Machine, gpus: int, share: flo
     fitting = need.tokens_within(share * usable)
     if fitting is None or fitting >= context or fitting < vllm.tokens:
         return None
-    why = f"the keys and values of a sequence of {context:,} tokens, the model's own context, would not fit"
+    why = f"the KV cache of a sequence of {context:,} tokens, the model's own context, would not fit"
     return Decision("vllm_max_model_length", fitting // CONTEXT_STEP * CONTEXT_STEP, why)

@@ -1,4 +1,4 @@
-"""What a run asks of a GPU's memory."""
+"""What a run needs of a GPU's memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hfjobs_trainer.specs.training import Head, Training
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a run asks of each GPU, under the names and with the defaults of TRL's configs.
+    """What a run needs on each GPU, with the names and defaults of TRL's configs.
 
     Attributes:
         model: The base model.
@@ -29,40 +29,40 @@ class Workload:
         quantization: Bits of the frozen layers' weights, and whether the scales of 4 bits are quantized as well.
         dtype: dtype in which the weights are loaded.
         mixed_precision: Precision of autocast; ``None`` computes in the weights' own dtype.
-        optim: Optimizer, as ``TrainingArguments.optim``. Paged ones count as if nothing were paged out.
-        per_device_train_batch_size: Examples per step on one GPU; for GRPO and RLOO completions, whatever the number of
+        optim: Optimizer, as ``TrainingArguments.optim``. Paged ones count as if nothing was paged out.
+        per_device_train_batch_size: Examples per step on one GPU; for GRPO and RLOO completions, regardless of the
             generations per prompt.
         sequence_length: Tokens of one row, after truncation; for GRPO and RLOO prompt and completion together.
         gradient_accumulation_steps: More than one keeps the gradients alive between forward passes.
         gradient_checkpointing: Whether activations are recomputed.
         padded: Whether rows of a batch differ in length, so that attention is given a mask; ``None``: if there are
-            several. Only the simulation tells the difference.
+            several. Only the simulation distinguishes them.
         attention: ``attn_implementation``; all but ``"eager"`` never hold the whole matrix of scores.
-        rows_per_example: Rows of a batch that one example becomes: 2 for pairs.
+        rows_per_example: Rows of a batch per example: 2 for pairs.
         head: ``"fused"`` never holds all logits (TRL 1.16's stable trainers), ``"full"`` does, ``"none"`` is a reward
             model.
         reference_model: Whether a second, frozen copy of the model is kept.
-        generates: Whether answers are generated in the training loop.
+        generates: Whether completions are generated in the training loop.
         simulated_step: Key of the training step in ``simulating``; ``None`` if it is not simulated.
-        beside_bytes: What is held throughout beside the model, such as a teacher.
+        beside_bytes: Bytes held throughout besides the model, such as a teacher's.
         generation_batch_size: Sequences that one GPU generates at once; ``None``: batch times accumulation steps, as
             GRPO and RLOO do.
         vllm_gpu_memory_fraction: Share of the GPU that a vLLM in the same process claims; 0 without.
-        strategy: How the model is spread over several GPUs: ``"ddp"`` (a copy on each), ``"fsdp1"``, ``"fsdp2"``,
+        strategy: How the model is distributed over several GPUs: ``"ddp"`` (a copy on each), ``"fsdp1"``, ``"fsdp2"``,
             ``"zero1"``, ``"zero2"``, ``"zero3"``.
         lora_dora: ``use_dora`` of ``LoraConfig``.
         eval_batch_size: Examples that one GPU evaluates at once; 0 without evaluation.
-        sync_each_batch: accelerate's argument of this name: FSDP spreads gradients after each batch instead of once per
+        sync_each_batch: accelerate's argument of this name: FSDP reduces gradients after each batch instead of once per
             step. transformers' Trainer leaves it off, so that with several accumulation steps each GPU holds all
             gradients (transformers 5.23: ``trainer.py``, ``no_sync``).
         liger_kernel: ``use_liger_kernel``: norms and activations save less.
-        activation_offloading: ``activation_offloading``: saved activations wait in the host's memory.
-        offload_weights: Whether FSDP or DeepSpeed keeps weights, gradients and optimizer states in the host's memory.
+        activation_offloading: ``activation_offloading``: saved activations are offloaded to host memory.
+        offload_weights: Whether FSDP or DeepSpeed keeps weights, gradients and optimizer states in host memory.
         offload_optimizer: Whether DeepSpeed keeps the optimizer's states there, and steps there.
-        reshards: Whether FSDP lets go of gathered weights between the forward and the backward pass.
-        unknown: What must be known to tell the memory, and is not, such as ``"the size of me/reward"``.
-        assumed: What of this is a guess.
-        stack: What is not TRL 1.16's choice, for runs of other stacks.
+        reshards: Whether FSDP frees gathered weights between the forward and the backward pass.
+        unknown: What is needed to estimate memory, and unknown, such as ``"the size of me/reward"``.
+        assumed: The assumptions.
+        stack: What differs from TRL 1.16, for runs of other stacks.
     """
 
     model: ModelFacts
@@ -104,7 +104,7 @@ class Workload:
 
     @classmethod
     def of(cls, training: Training, *, beta: float = 0.0, **fields: Any) -> Self:
-        """The workload of a method: what its training step decides, and ``fields``, which win.
+        """The workload of a method: what its training step decides, and ``fields``, which take precedence.
 
         Args:
             training: The method's own declaration, such as ``hft.DPO.TRAINING``.
@@ -122,7 +122,7 @@ class Workload:
 
 
 def workload_of(run: Run, precision: Precision, layout: Layout) -> Workload:
-    """What the run asks of each GPU when it is laid out so."""
+    """What the run needs on each GPU with this layout."""
     tokens, assumed = _longest_sequence(run)
     lora, vllm = run.lora, run.vllm
     spread = run.spread or Spread(layout.strategy if layout.strategy in SHARDED else "ddp")
@@ -149,7 +149,7 @@ def workload_of(run: Run, precision: Precision, layout: Layout) -> Workload:
         simulated_step=run.training.simulated_step,
         beside_bytes=_beside(run, precision),
         generation_batch_size=generated_at_once(run, layout),
-        # where the user leaves it open, the planner gives it what is left; TRL's default is the least that is asked for
+        # if the user leaves it open, the planner gives it what is left; TRL's default is the least
         vllm_gpu_memory_fraction=vllm.share if vllm is not None and vllm.colocated else 0.0,
         lora_dora=bool(lora and lora.use_dora),
         eval_batch_size=eval_batch_size(run, layout) if run.evaluation.in_memory else 0,
@@ -167,7 +167,7 @@ def workload_of(run: Run, precision: Precision, layout: Layout) -> Workload:
 
 
 def generated_at_once(run: Run, layout: Layout) -> int | None:
-    """Answers that training itself generates at once on one GPU; ``None``: those of a whole step."""
+    """Completions that training generates at once on one GPU; ``None``: those of a whole step."""
     if run.vllm is not None:
         return 0
     # TRL 1.16: trainer/grpo_config.py and get_train_dataloader of GRPO and RLOO
@@ -180,13 +180,13 @@ def generated_at_once(run: Run, layout: Layout) -> int | None:
 
 
 def _longest_sequence(run: Run) -> tuple[int, tuple[str, ...]]:
-    """Tokens of the longest row, with its answer where one is written; and what of it is assumed."""
+    """Tokens of the longest row, with its completion if one is generated; and the assumptions."""
     lengths, answers, assumed = run.rows.lengths, run.answers, list[str]()
     if answers is not None and not answers.within_max_length:
         if lengths is None:
             assumed.append(f"prompts of {PROMPT_TOKENS:,} tokens")
         if answers.most is None:
-            assumed.append(f"answers of {UNBOUNDED_TOKENS:,} tokens")
+            assumed.append(f"completions of {UNBOUNDED_TOKENS:,} tokens")
         return longest_prompt(lengths) + (answers.most or UNBOUNDED_TOKENS), tuple(assumed)
     limit = run.rows.max_length
     if limit is None and lengths is None:
@@ -195,7 +195,7 @@ def _longest_sequence(run: Run) -> tuple[int, tuple[str, ...]]:
 
 
 def _syncs_as_given(accelerator_config: Mapping[str, Any] | None) -> bool:
-    """Whether the user has FSDP spread gradients after each batch, not once per step."""
+    """Whether the user has FSDP reduce gradients after each batch, not once per step."""
     accumulation: Any = (accelerator_config or {}).get("gradient_accumulation_kwargs")
     return isinstance(accumulation, dict) and bool(cast("dict[str, Any]", accumulation).get("sync_each_batch"))
 
@@ -207,7 +207,7 @@ def _quantization(run: Run) -> Literal["4bit", "4bit-double", "8bit"] | None:
 
 
 def _beside(run: Run, precision: Precision) -> float:
-    """Bytes of the models beside the trained one, and of logits that are kept; one of unknown size counts nothing."""
+    """Bytes of the other models, and of logits that are kept; a model of unknown size counts nothing."""
     float32, total = BYTES["float32"], 0.0
     for side, model in run.side_models:
         size = (model.num_parameters or count_parameters(model) or 0) if model is not None else 0

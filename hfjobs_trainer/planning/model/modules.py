@@ -1,4 +1,4 @@
-"""Names of the modules inside a model, by its ``model_type``, and what adapters find among them."""
+"""Names of the modules of a model, by its ``model_type``, and those that adapters target."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 _ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 _GATED = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
-# What transformers puts on top: the first to continue text, the second to score it.
+# The heads of transformers: the first for causal language models, the second for sequence classification.
 _HEADS = ("lm_head", "score")
 
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """Where the layers are, what has weights in each (norms left out), and what has them beside the layers."""
+    """Where the layers are, the modules with weights in each (without norms), and those outside the layers."""
 
     layers: str
     inside: tuple[str, ...]
@@ -69,11 +69,11 @@ _FAMILIES: dict[str, _Family] = {
 }
 
 MODEL_TYPES = tuple(sorted(_FAMILIES))
-"""The types of models whose modules are known."""
+"""The model types whose modules are known."""
 
 
 def weight_modules(model_type: str | None, layers: int) -> tuple[str, ...] | None:
-    """Paths of the modules with weights of a model of so many layers, norms left out; ``None`` if not known."""
+    """Paths of the modules with weights of a model with this many layers, without norms; ``None`` if unknown."""
     family = _FAMILIES.get(model_type or "")
     if family is None:
         return None
@@ -82,7 +82,7 @@ def weight_modules(model_type: str | None, layers: int) -> tuple[str, ...] | Non
 
 
 def adaptable(model_type: str) -> list[str]:
-    """What ``target_modules`` usually names in a model of this type, in the order of a layer."""
+    """The usual ``target_modules`` of a model of this type, in the order of a layer."""
     return list(dict.fromkeys(name.rsplit(".", 1)[-1] for name in _FAMILIES[model_type].inside))
 
 
@@ -91,7 +91,8 @@ def unmatched(targets: Sequence[str] | str, weights: Sequence[str]) -> list[str]
 
     Args:
         targets: Names, each the end of a module's path; or one regular expression, of the whole path.
-        weights: Paths of the modules with weights; what contains them counts, and so does whatever is called a norm.
+        weights: Paths of the modules with weights; modules that contain them match too, and so does any that is called
+            a norm.
     """
     parts = [path.split(".") for path in weights]
     paths = {".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}

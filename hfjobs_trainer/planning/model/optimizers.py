@@ -1,14 +1,14 @@
-"""Bytes that an optimizer holds: its states, and what it needs during its step."""
+"""Bytes of an optimizer: its states, and its temporary memory during a step."""
 
 from __future__ import annotations
 
-# Optimizer states per parameter, of those libraries that keep them in float32 whatever the weights are.
+# Optimizer states per parameter, for libraries that always keep them in float32.
 _FLOAT32_STATES = {
     **dict.fromkeys(("lion_32bit", "paged_lion_32bit", "rmsprop_bnb", "rmsprop_bnb_32bit"), 1),
     **dict.fromkeys(("ademamix", "paged_ademamix_32bit"), 3),
     "paged_adamw_32bit": 2,
 }
-# Bytes of state per parameter of bitsandbytes' 8-bit optimizers; 2 for those that are not named here.
+# Bytes of state per parameter of bitsandbytes' 8-bit optimizers; 2 for those not listed.
 _EIGHT_BIT_STATES = {
     **dict.fromkeys(("lion_8bit", "paged_lion_8bit", "rmsprop_bnb_8bit"), 1),
     **dict.fromkeys(("ademamix_8bit", "paged_ademamix_8bit"), 3),
@@ -23,7 +23,7 @@ def state_bytes(optim: str, *, trained: float, gradients: float, embedding: floa
     Args:
         optim: Its name, as ``TrainingArguments.optim``.
         trained: Parameters that are trained.
-        gradients: Bytes of all gradients: states that are like the weights take as much per moment.
+        gradients: Bytes of all gradients: states in the dtype of the weights take as much per moment.
         embedding: Parameters of the embedding, if it is trained; 0 otherwise.
     """
     if optim == "adafactor":
@@ -32,7 +32,7 @@ def state_bytes(optim: str, *, trained: float, gradients: float, embedding: floa
     if optim in ("sgd", "lomo"):
         return 0.0
     if "8bit" in optim:
-        # the Trainer has bitsandbytes keep the embedding's states in float32
+        # the Trainer makes bitsandbytes keep the embedding's states in float32
         whole = 0.0 if "torch" in optim else embedding
         return _EIGHT_BIT_STATES.get(optim, 2) * (trained + 3 * whole)
     if "4bit" in optim:
@@ -43,23 +43,23 @@ def state_bytes(optim: str, *, trained: float, gradients: float, embedding: floa
 
 
 def is_bitsandbytes(optim: str) -> bool:
-    """Whether an optimizer is bitsandbytes' (transformers 5.23: ``trainer_optimizer.py``), or GaLore's upon it."""
+    """Whether an optimizer is bitsandbytes' (transformers 5.23: ``trainer_optimizer.py``), or GaLore's on top of it."""
     ours = optim.startswith(("paged_", "lion_", "ademamix")) or "bnb" in optim
     return ours or ("8bit" in optim and "torch" not in optim)
 
 
 def is_paged(optim: str) -> bool:
-    """Whether bitsandbytes puts the states into memory that the driver moves to the host when the GPU is full."""
+    """Whether bitsandbytes pages the states: the driver moves them to the host when the GPU is full."""
     return optim.startswith("paged_")
 
 
 def runs_unfused(optim: str) -> bool:
-    """Whether it runs through its values once per operation, and holds temporary ones meanwhile."""
+    """Whether it computes one operation at a time over all values, and holds temporary ones meanwhile."""
     return optim in _FOREACH
 
 
 def step_bytes(optim: str, *, gradients: float, embedding: float, copies: int = 1) -> float:
-    """Bytes that come and go during an optimizer's step.
+    """Bytes of temporary memory during an optimizer's step.
 
     Args:
         optim: Its name.

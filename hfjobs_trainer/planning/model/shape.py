@@ -31,7 +31,7 @@ _WRITTEN_GELU = frozenset({"codegen", "gpt2", "gptj", "phi"})
 _FOUR_NORMS = frozenset({"gemma2", "gemma3", "gemma3_text"})
 # Families whose norms multiply by their weight in float32.
 _FLOAT32_NORMS = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text", "olmo2", "olmo3"})
-# Families that transformers 5.23 runs with no other attention than eager or FlashAttention, and the bytes of a score.
+# Families for which transformers 5.23 has no other attention than eager or FlashAttention, and the bytes of a score.
 _EAGER_ONLY = frozenset({"gemma2", "gpt_oss"})
 _SCORE_BYTES = {"gemma2": 8, "gpt_oss": 10}
 # Families whose experts PEFT 0.21 adapts where a matrix of an MLP is named (utils/transformers_weight_conversion.py).
@@ -61,8 +61,8 @@ _FUSED_QKV = frozenset(
 _UNTURNED = frozenset({"bloom", "gpt2", "gpt_bigcode", "mpt", "opt"})
 _FUSED_GATE = frozenset({"chatglm", "glm", "glm4", "phi3"})
 
-# What PEFT 0.21.2 adapts when it is given no target modules (peft/utils/constants.py). Others: the attention's queries
-# and values, which is what most of that table says.
+# What PEFT 0.21.2 adapts without target modules (peft/utils/constants.py). Others: the attention's queries and values,
+# as in most of that table.
 _DEFAULT_TARGETS = {
     "phi": ("q_proj", "v_proj", "fc1", "fc2"),
     "nemotron_h": ("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -97,19 +97,19 @@ class Shape:
         experts: Experts of each layer that tokens are routed to; 0 in a dense model.
         experts_per_token: Experts that one token is routed to.
         expert_ffn: Inner width of one expert.
-        shared_ffn: Inner width of what every token passes beside its experts.
+        shared_ffn: Inner width of what every token passes besides its experts.
         norms: Norms of one layer as wide as the residual stream.
         head_norms: Whether each head's queries and keys are normed.
         layer_norms: Whether norms are torch's LayerNorm.
         float32_norms: Whether norms multiply by their weight in float32.
-        eager_only: Whether the matrix of scores is held unless FlashAttention is asked for.
+        eager_only: Whether the matrix of scores is held unless FlashAttention is used.
         score_bytes: Bytes of one held score: half-precision scores and probabilities, float32 ones between them, and a
-            copy where scores are capped or have sinks beside them.
+            copy if scores are capped or have sinks.
         written_gelu: Whether the activation is written out, which saves more tensors.
-        rotary: Whether queries and keys are turned by their position, which makes new tensors of them.
+        rotary: Whether queries and keys have rotary embeddings, which makes new tensors of them.
         fused_qkv, fused_gate: Whether the projections of the attention, and those into the MLP, are one matrix.
         parameters: Parameters of the whole model.
-        assumed: What is a guess, because the model's configuration does not say.
+        assumed: The assumptions, for what the model's configuration lacks.
     """
 
     hidden: int
@@ -150,7 +150,7 @@ class Shape:
 
     @cached_property
     def active_ffn(self) -> int:
-        """Inner width of all that one token passes in a layer's MLP."""
+        """Total inner width that one token passes in a layer's MLP."""
         return self.experts_per_token * self.expert_ffn + self.shared_ffn if self.experts else self.ffn
 
     @cached_property
@@ -160,7 +160,7 @@ class Shape:
 
     @cached_property
     def linears(self) -> dict[str, tuple[int, int]]:
-        """Inputs and outputs of each matrix of one layer; experts are no such matrices.
+        """Inputs and outputs of each matrix of one layer, without experts.
 
         transformers 5 keeps the experts of a layer in tensors of three dimensions, which bitsandbytes does not quantize
         (``integrations/moe.py``, ``integrations/bitsandbytes.py``).
@@ -181,7 +181,7 @@ class Shape:
 def count_parameters(model: ModelFacts) -> int | None:
     """Parameters of a decoder by its configuration; ``None`` if a number is missing.
 
-    Exact for the Llama, Qwen2, Qwen3 and Gemma families; without the small biases of a few others.
+    Exact for the Llama, Qwen2, Qwen3 and Gemma families; for a few others, small biases are missing.
     """
     h, f, layers, heads = model.hidden_size, model.intermediate_size, model.num_hidden_layers, model.num_attention_heads
     if h is None or f is None or layers is None or heads is None or model.vocab_size is None:
@@ -210,8 +210,8 @@ def count_parameters(model: ModelFacts) -> int | None:
 def shape_of(model: ModelFacts) -> Shape | None:
     """The sizes of a model; ``None`` if neither its parameters nor its configuration are known.
 
-    What the configuration lacks is filled in with what transformers defaults to or, where only the number of
-    parameters is known, with the proportions of common models; ``assumed`` names what was guessed.
+    What the configuration lacks is filled in with transformers' defaults or, if only the number of parameters is known,
+    with the proportions of common models; ``assumed`` names it.
     """
     counted = count_parameters(model)
     known = _without_stored_twice(model, counted)
@@ -272,8 +272,8 @@ def adapted_linears(
     Args:
         shape: The model.
         targets: ``target_modules`` as PEFT takes them: names, a regular expression, ``"all-linear"``, or ``None`` for
-            PEFT's choice. Names that no layer has are passed over; if none is left, all matrices count.
-        model_type: Decides PEFT's choice.
+            PEFT's default. Names that no layer has are ignored; if none is left, all matrices count.
+        model_type: Decides PEFT's default.
     """
     linears = shape.linears
     if targets is None:
@@ -315,7 +315,7 @@ def count_lora_parameters(model: ModelFacts, r: int, targets: Sequence[str] | st
 
 
 def _joined(shape: Shape, chosen: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """The chosen projections as the family has them: some are parts of one matrix."""
+    """The chosen projections as in this family, where some are parts of one matrix."""
     for fused, name, parts in (
         (shape.fused_qkv, "qkv_proj", ("q_proj", "k_proj", "v_proj")),
         (shape.fused_gate, "gate_up_proj", ("gate_proj", "up_proj")),
@@ -341,7 +341,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _without_stored_twice(model: ModelFacts, counted: int | None) -> int | None:
-    """The exact count of the safetensors files, less a tied head that was stored beside its embedding."""
+    """The exact count of the safetensors files, without a tied head stored in addition to its embedding."""
     known = model.num_parameters
     if known is None or counted is None or not model.tie_word_embeddings:
         return known or counted

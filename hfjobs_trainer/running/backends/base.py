@@ -17,13 +17,13 @@ TERMINAL: frozenset[str] = frozenset({"COMPLETED", "ERROR", "CANCELED", "DELETED
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """Where a job is in its life, in the words of Hugging Face Jobs.
+    """The status of a job, in the terms of Hugging Face Jobs.
 
     Attributes:
         stage: One of SCHEDULING, RUNNING, COMPLETED, ERROR, CANCELED, DELETED; the last four are final.
-        message: What the backend says about it, such as ``"Job timeout"``.
+        message: The backend's explanation, such as ``"Job timeout"``.
         created_at, started_at, finished_at: Aware UTC times; ``None`` before they happen.
-        members: Where each node is, by rank, if the run has several; empty otherwise.
+        members: The status of each node, by rank, if the run has several; empty otherwise.
     """
 
     stage: Stage
@@ -46,11 +46,11 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """What a backend knows of a job beside its status.
+    """The record of a job: id, labels, flavor, folder.
 
     Attributes:
         id: The id that ``Job.from_id`` takes: ``"namespace/id"`` on the Hub, ``"local/id"`` here.
-        url: Page of the job; ``None`` where it has none.
+        url: URL of the job's page; ``None`` if it has none.
         labels: As submitted.
         flavor: Flavor it runs on; ``None`` on this machine.
         created_at: Aware UTC time.
@@ -77,7 +77,7 @@ class Backend(Protocol):
 
     @property
     def traits(self) -> BackendTraits:
-        """What a plan must know of the place; a backend without it gets the defaults of ``BackendTraits``."""
+        """What planning needs to know about this backend; without it, the defaults of ``BackendTraits`` apply."""
         ...
 
     def submit(self, plan: Plan) -> JobRecord:
@@ -85,15 +85,15 @@ class Backend(Protocol):
         ...
 
     def inspect(self, job_id: str) -> JobRecord:
-        """What is known of a job; raise ``JobNotFound`` if there is none."""
+        """The record of a job; raises ``JobNotFound`` if there is none."""
         ...
 
     def status(self, job_id: str) -> JobStatus:
-        """Where the job is now."""
+        """The current status of the job."""
         ...
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
-        """The log's lines from the first; with ``follow``, until the job has ended."""
+        """The lines of the log; with ``follow``, until the job has ended."""
         ...
 
     def cancel(self, job_id: str) -> None:
@@ -101,11 +101,11 @@ class Backend(Protocol):
         ...
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
-        """Price of a machine, US dollars an hour; ``None`` if it is unknown."""
+        """Price of a machine, US dollars per hour; ``None`` if unknown."""
         ...
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
-        """Jobs that carry all of these labels, newest first."""
+        """Jobs with all of these labels, newest first."""
         ...
 
 
@@ -118,7 +118,7 @@ class Resumes(Protocol):
 
         Args:
             job_id: A job that has ended.
-            timeout_seconds: When the new job is ended; ``None`` as for the first one.
-            flavor: What it runs on; ``None`` as for the first one.
+            timeout_seconds: Timeout of the new job; ``None``: as for the first one.
+            flavor: Flavor of the new job; ``None``: as for the first one.
         """
         ...

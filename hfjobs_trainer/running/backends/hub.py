@@ -50,11 +50,11 @@ class HubBackend:
     """Hugging Face Jobs.
 
     Args:
-        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown, never saved:
-            a backend or job that was pickled takes the default.
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown and never
+            pickled: an unpickled backend or job uses the default.
         namespace: User or organization that runs and pays; default: the token's owner.
-        endpoint: Address of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
-        patience: How long the Hub is waited for.
+        endpoint: URL of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
+        patience: Timeouts and retries for the Hub.
     """
 
     def __init__(
@@ -81,23 +81,23 @@ class HubBackend:
 
     @property
     def traits(self) -> BackendTraits:
-        """What a plan must know of the place."""
+        """What planning needs to know about this backend."""
         return HUB
 
     @property
     def account(self) -> tuple[Secret | None, str | None, str | None]:
-        """Token, endpoint and namespace as they were given: ``None`` for what the environment says."""
+        """Token, endpoint and namespace as given; ``None`` for what comes from the environment."""
         return self._connection.token, self._connection.endpoint, self._namespace
 
     def submit(self, plan: Plan) -> JobRecord:
-        """Upload the plan's script and create one job that runs it, or one per node, all of them or none.
+        """Upload the plan's script and create one job that runs it, or one per node: all or none.
 
-        A ``submit-id`` label, fresh for each submission, shows whether a request whose answer was lost was carried
-        out, before it is repeated. A job that the Hub lists later than ``Patience.search`` runs beside the second one
-        until ``status``, ``cancel`` or a wait finds and cancels it.
+        Each submission has a fresh ``submit-id`` label. If an answer is lost, the label shows whether the job exists
+        before the request is repeated. A job that the Hub lists later than ``Patience.search`` is a duplicate, which
+        ``status``, ``cancel`` or a wait finds and cancels.
 
         Raises:
-            AuthError: No token, a wrong one, or one without the right; or a secret that the environment does not hold.
+            AuthError: No token, a wrong one, or one without the permission; or a secret is not set in the environment.
             QuotaError: No credits left, or too many requests.
             HubUnavailable: No answer after retries. The message says whether a job may exist nevertheless.
             BackendError: The Hub refuses the job, or created a different one, which is then canceled.
@@ -133,7 +133,7 @@ class HubBackend:
         return values
 
     def inspect(self, job_id: str) -> JobRecord:
-        """What is known of a job; of one node's, what is known of the whole run.
+        """The record of a job; for the job of one node, that of the whole run.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
@@ -145,7 +145,7 @@ class HubBackend:
         return _record(namespace, job if first == name else self._look(namespace, first), group)
 
     def status(self, job_id: str) -> JobStatus:
-        """Where the job is now; where one node has failed, the others are stopped.
+        """The current status of the job; if one node has failed, the others are stopped.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
@@ -169,11 +169,11 @@ class HubBackend:
         return fold_statuses(statuses, group.size)
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
-        """The log's lines, each once; with ``follow``, until the job has ended and all of them were read.
+        """The lines of the log, each once; with ``follow``, until the job has ended.
 
-        Broken streams and outages of the Hub are waited out, up to ``Patience.reconnects`` failures in a row. Of
-        several nodes, each line says its node, but for the first one's events; without ``follow``, the log of the node
-        that failed comes last.
+        The stream is resumed after broken connections and outages, up to ``Patience.reconnects`` failures in a row.
+        With several nodes each line begins with its node, except the events of the first; without ``follow``, the log
+        of the failed node comes last.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
@@ -217,7 +217,7 @@ class HubBackend:
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
-            BackendError: It cannot be stopped; of several nodes, those that can be are.
+            BackendError: It cannot be stopped; with several nodes, those that can be stopped are.
         """
         namespace, name = self._split(job_id)
         group = self._groups.get(f"{namespace}/{name}")
@@ -246,7 +246,7 @@ class HubBackend:
             raise error
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
-        """Price of a machine, US dollars an hour: the Hub's, or the dated snapshot's if it does not answer."""
+        """Price of a machine, US dollars per hour: the Hub's, or the dated snapshot's if it does not answer."""
         if flavor is None:
             return None
         asked = Asked("read the prices", "job.read")
@@ -257,7 +257,7 @@ class HubBackend:
         return None if found is None else found.usd_per_hour
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
-        """Jobs of the namespace that carry all of these labels, newest first; the nodes of a run are one."""
+        """Jobs of the namespace with all of these labels, newest first; a run of several nodes is one job."""
         namespace = self._home()
         asked = Asked("list jobs", "job.read", namespace)
         jobs = self._connection.get(asked, lambda api: [*api.list_jobs(labels=dict(labels), namespace=namespace)])

@@ -1,4 +1,4 @@
-"""A backend on which nothing runs, for tests of what is built on top: the test says how each job goes."""
+"""A backend on which nothing runs, for tests of your own code: the test decides how each job ends."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class _Entry:
 
 
 class InProcessBackend:
-    """Accepts plans and runs nothing.
+    """Accepts plans and runs nothing, for tests of your own code.
 
-    A job stays in stage RUNNING until ``finish`` says how it ended. Safe to use from several threads.
+    A job is RUNNING until ``finish`` ends it. Safe to use from several threads.
 
     Attributes:
         plans: Every plan that was submitted, oldest first.
@@ -51,11 +51,11 @@ class InProcessBackend:
 
     @property
     def traits(self) -> BackendTraits:
-        """What a plan must know of the place."""
+        """What planning needs to know about this backend."""
         return INPROCESS
 
     def submit(self, plan: Plan) -> JobRecord:
-        """Keep the plan; its job counts as running from now on."""
+        """Record the plan; its job is RUNNING from now on."""
         with self._changed:
             self.plans.append(plan)
             job_id, now = f"{PREFIX}{plan.request.name}-{len(self.plans)}", datetime.now(UTC)
@@ -81,7 +81,7 @@ class InProcessBackend:
             message: What the status says about it.
 
         Raises:
-            BackendError: The stage does not end a job, or the job has ended already.
+            BackendError: The stage is not a final one, or the job has ended already.
         """
         if stage not in TERMINAL:
             raise BackendError(f"{stage} does not end a job: choose one of {', '.join(sorted(TERMINAL))}")
@@ -95,17 +95,17 @@ class InProcessBackend:
             self._changed.notify_all()
 
     def inspect(self, job_id: str) -> JobRecord:
-        """What is known of a job; raise ``JobNotFound`` if there is none."""
+        """The record of a job; raises ``JobNotFound`` if there is none."""
         with self._changed:
             return self._entry(job_id).record
 
     def status(self, job_id: str) -> JobStatus:
-        """Where the job is now."""
+        """The current status of the job."""
         with self._changed:
             return self._entry(job_id).status
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
-        """The log's lines from the first; with ``follow``, until the job has ended."""
+        """The lines of the log; with ``follow``, until the job has ended."""
         self.inspect(job_id)
         return self._read_log(job_id, follow=follow)
 
@@ -116,11 +116,11 @@ class InProcessBackend:
                 self.finish(job_id, "CANCELED")
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
-        """Nothing runs, so nothing is paid."""
+        """``0.0``: nothing runs, so it costs nothing."""
         return 0.0
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
-        """Jobs that carry all of these labels, newest first."""
+        """Jobs with all of these labels, newest first."""
         with self._changed:
             records = [entry.record for entry in self._jobs.values()]
         return [record for record in reversed(records) if labels.items() <= record.labels.items()]

@@ -1,4 +1,4 @@
-"""Runs on this machine: the same script, in a process of its own that outlives the one that submitted it."""
+"""Runs on this machine: the same script, in a separate process that outlives the one that submitted it."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ GRACE_SECONDS = 10.0
 class LocalBackend:
     """Runs plans on this machine, each in a folder of its own.
 
-    The folder holds ``script.py``, ``log.txt`` (stdout and stderr as they came), ``events.jsonl``, ``record.json``
+    The folder holds ``script.py``, ``log.txt`` (stdout and stderr, interleaved), ``events.jsonl``, ``record.json``
     (labels, command, environment of the request, names of the secrets), ``status.json`` and, if the script tracks its
     metrics locally, ``trackio/``. It is the script's working directory, so that a relative ``output_dir`` lands there.
 
     Args:
-        root: Where the run folders are; by default ``$HFT_HOME/runs``, else ``~/.cache/hfjobs_trainer/runs``.
-        python: ``"uv"`` runs the script in an environment of its own, made from the versions that its header pins;
-            ``"current"`` runs it with the interpreter and the packages of this process.
-        grace_seconds: How long a script may take to end by itself once it is cancelled or out of time.
+        root: Folder of the run folders; default: ``$HFT_HOME/runs``, else ``~/.cache/hfjobs_trainer/runs``.
+        python: ``"uv"`` runs the script in its own environment with the versions pinned in its header; ``"current"``
+            runs it with the interpreter and the packages of this process.
+        grace_seconds: Seconds that a script has to end by itself after a cancel or the timeout.
 
     Raises:
         BackendError: This is Windows, outside WSL.
-        ValueError: ``python`` is neither.
+        ValueError: ``python`` is neither ``"uv"`` nor ``"current"``.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LocalBackend:
 
     @property
     def traits(self) -> BackendTraits:
-        """What a plan must know of the place."""
+        """What planning needs to know about this backend."""
         return LOCAL
 
     def submit(self, plan: Plan) -> JobRecord:
@@ -109,11 +109,11 @@ class LocalBackend:
             ) from error
 
     def inspect(self, job_id: str) -> JobRecord:
-        """What is known of a job; raise ``JobNotFound`` if there is none under this root."""
+        """The record of a job; raises ``JobNotFound`` if there is none under this root."""
         return read_record(self._folder(job_id))
 
     def status(self, job_id: str) -> JobStatus:
-        """Where the job is now; ERROR also if its supervisor has died unexpectedly."""
+        """The current status of the job; ERROR also if its supervisor died without a report."""
         folder = self._folder(job_id)
         status = read_status(folder)
         if status.is_terminal or find_supervisor(folder) is not None:
@@ -125,12 +125,12 @@ class LocalBackend:
         return JobStatus("ERROR", "the supervisor of this run died", status.created_at, status.started_at)
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
-        """The log's lines from the first, of a progress bar its last state; with ``follow``, until the job ends."""
+        """The lines of the log, a progress bar as its last state; with ``follow``, until the job ends."""
         folder = self._folder(job_id)
         return self._read_log(job_id, folder / "log.txt", follow=follow)
 
     def cancel(self, job_id: str) -> None:
-        """Ask the job to stop; what has not ended when the grace period is over is killed."""
+        """Ask the job to stop; after the grace period it is killed."""
         folder = self._folder(job_id)
         pid = find_supervisor(folder)
         if pid and not read_status(folder).is_terminal:
@@ -141,7 +141,7 @@ class LocalBackend:
         return 0.0
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
-        """Jobs under this root that carry all of these labels, newest first."""
+        """Jobs under this root with all of these labels, newest first."""
         found: list[JobRecord] = []
         for path in self.root.glob("*/record.json"):
             with contextlib.suppress(BackendError):

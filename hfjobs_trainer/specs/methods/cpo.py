@@ -1,4 +1,4 @@
-"""Contrastive preference optimisation."""
+"""Contrastive preference optimization."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     device_map=True,
 )
 class CPO(CPOArgs, TrainSpec):
-    """Contrastive preference optimisation with TRL's experimental ``CPOTrainer``, SimPO among its losses."""
+    """Contrastive preference optimization with TRL's experimental ``CPOTrainer``; SimPO is one of its losses."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=2,

@@ -23,7 +23,7 @@ def _answers(spec: Distillation) -> Answers:
 
 @method("distillation", label="Distillation", trainer="DistillationTrainer", config="DistillationConfig")
 class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
-    """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own answers."""
+    """On-policy distillation with ``trl.DistillationTrainer``: a teacher corrects the model's own completions."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=1,

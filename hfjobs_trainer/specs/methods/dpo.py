@@ -1,4 +1,4 @@
-"""Direct preference optimisation."""
+"""Direct preference optimization."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _passes(spec: DPO) -> Passes:
 
 @method("dpo", label="DPO", trainer="DPOTrainer", config="DPOConfig")
 class DPO(DPOArgs, TrainSpec):
-    """Direct preference optimisation with ``trl.DPOTrainer`` on pairs of a chosen and a rejected answer."""
+    """Direct preference optimization with ``trl.DPOTrainer`` on pairs of a chosen and a rejected completion."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=2,

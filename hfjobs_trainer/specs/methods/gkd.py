@@ -32,7 +32,7 @@ def _answers(spec: GKD) -> Answers:
     module="trl.experimental.gkd",
 )
 class GKD(GKDArgs, TaughtSpec):
-    """Generalized knowledge distillation with TRL's experimental ``GKDTrainer``: the dataset's answers and its own."""
+    """Generalized knowledge distillation with TRL's experimental ``GKDTrainer``, on given and generated completions."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=1,

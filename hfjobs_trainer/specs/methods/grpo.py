@@ -1,4 +1,4 @@
-"""Group relative policy optimisation."""
+"""Group relative policy optimization."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _passes(spec: GRPO) -> Passes:
 
 @method("grpo", label="GRPO", trainer="GRPOTrainer", config="GRPOConfig")
 class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
-    """Group relative policy optimisation with ``trl.GRPOTrainer``: the model's own answers, scored by rewards."""
+    """Group relative policy optimization with ``trl.GRPOTrainer``: the model's own completions, scored by rewards."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=1,

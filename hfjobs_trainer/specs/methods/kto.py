@@ -1,4 +1,4 @@
-"""Kahneman-Tversky optimisation."""
+"""Kahneman-Tversky optimization."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _passes(spec: KTO) -> Passes:
 
 @method("kto", label="KTO", trainer="KTOTrainer", config="KTOConfig")
 class KTO(KTOArgs, TrainSpec):
-    """Kahneman-Tversky optimisation with ``trl.KTOTrainer``: single answers, each marked good or bad."""
+    """Kahneman-Tversky optimization with ``trl.KTOTrainer`` on single completions, each marked good or bad."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=1,

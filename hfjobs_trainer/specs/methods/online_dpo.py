@@ -34,7 +34,7 @@ def _answers(spec: OnlineDPO) -> Answers:
     device_map=True,
 )
 class OnlineDPO(OnlineDPOArgs, RewardedSpec):
-    """DPO with TRL's experimental ``OnlineDPOTrainer`` on pairs of the model's own answers, ranked by rewards."""
+    """DPO with TRL's experimental ``OnlineDPOTrainer`` on pairs of the model's own completions, ranked by rewards."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=2,

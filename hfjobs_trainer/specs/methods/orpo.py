@@ -1,4 +1,4 @@
-"""Odds ratio preference optimisation."""
+"""Odds ratio preference optimization."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     device_map=True,
 )
 class ORPO(ORPOArgs, TrainSpec):
-    """Odds ratio preference optimisation with TRL's experimental ``ORPOTrainer``: pairs, and no reference model."""
+    """Odds ratio preference optimization with TRL's experimental ``ORPOTrainer``, without a reference model."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=2,

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation."""
+"""Proximal policy optimization."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _answers(spec: PPO) -> Answers:
 def _side_models(spec: PPO) -> tuple[SideModel, ...]:
     revision = spec.reward_model_revision
     reward = SideModel("reward model", "reward_model", spec.reward_model, "reward_model", revision)
-    # three passes for the training of each epoch, and one that foresees the scores
+    # three passes for the training of each epoch, and one that predicts the scores
     value = SideModel(
         "value model",
         "value_model",
@@ -56,11 +56,10 @@ def _side_models(spec: PPO) -> tuple[SideModel, ...]:
     loads_models=True,
 )
 class PPO(PPOArgs, ScoredSpec):
-    """Proximal policy optimisation with ``PPOTrainer`` of TRL 1.12.0, the last that has it.
+    """Proximal policy optimization with ``PPOTrainer`` of TRL 1.12.0, the last that has it.
 
-    Four models take part: the policy that is trained, its copy that it must not stray from, a reward model that scores
-    its answers, and a value model that learns to foresee the score. All read the same tokens, so they need the same
-    tokenizer.
+    Four models take part: the policy that is trained, a frozen copy of it as the reference, a reward model that scores
+    its completions, and a value model that learns to predict the score. They need the same tokenizer.
     """
 
     TRAINING: ClassVar[Training] = Training(

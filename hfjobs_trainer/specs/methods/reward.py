@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @method("reward", label="Reward", trainer="RewardTrainer", config="RewardConfig", lora_task="SEQ_CLS")
 class Reward(RewardArgs, TrainSpec):
-    """Reward modelling with ``trl.RewardTrainer``: a model that scores answers, from pairs of them."""
+    """Reward modeling with ``trl.RewardTrainer``: trains a model that scores completions, on preference pairs."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=2,

@@ -23,7 +23,7 @@ def _passes(spec: RLOO) -> Passes:
 
 @method("rloo", label="RLOO", trainer="RLOOTrainer", config="RLOOConfig")
 class RLOO(RLOOArgs, RewardedSpec):
-    """REINFORCE leave-one-out with ``trl.RLOOTrainer``: the model's own answers, scored by rewards."""
+    """REINFORCE leave-one-out with ``trl.RLOOTrainer``: the model's own completions, scored by rewards."""
 
     TRAINING: ClassVar[Training] = Training(
         sequences=1,
