@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measurements import Measurement, measurement_of
+from hfjobs_trainer.planning.duration.amounts import Amounts
 from hfjobs_trainer.planning.duration.arithmetic import arithmetic_of
-from hfjobs_trainer.planning.duration.estimate import Setup, Work, estimate_duration
+from hfjobs_trainer.planning.duration.estimate import estimate_duration
+from hfjobs_trainer.planning.duration.pace import Setup
 from hfjobs_trainer.planning.duration.ranges import Range
 from hfjobs_trainer.planning.duration.rows import RowLengths, row_lengths
 from hfjobs_trainer.planning.hardware.gpus import Gpu, all_gpus, find_gpu
@@ -170,7 +172,7 @@ def _speed(row: dict[str, str], share: float | None = None) -> Speed | str:
     fixed = row["seq_kind"] == "fixed"
     exact = RowLengths(Range.exact(asked.sequence_length), limit=asked.sequence_length)
     lengths = exact if fixed else row_lengths(None, asked.sequence_length, asked.sequence_length)
-    work = Work(
+    amounts = Amounts(
         arithmetic=arithmetic,
         passes=Passes(),
         rows=None,
@@ -187,7 +189,7 @@ def _speed(row: dict[str, str], share: float | None = None) -> Speed | str:
         gradient_accumulation_steps=asked.gradient_accumulation_steps,
         gradient_checkpointing=asked.gradient_checkpointing,
     )
-    return Speed(measured, gpu, float(row["tokens_per_s"]), estimate_duration(work, setup).tokens_per_second, fixed)
+    return Speed(measured, gpu, float(row["tokens_per_s"]), estimate_duration(amounts, setup).tokens_per_second, fixed)
 
 
 def scores(speeds: Sequence[Speed]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from hfjobs_trainer.facts import Flavor, HardwareFacts
 from hfjobs_trainer.planning.arguments.packing import PACKING_GAIN
 from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.arguments.strategies import SHARDED
+from hfjobs_trainer.planning.duration.amounts import Amounts, amounts_of
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate, estimate_duration, expected_seconds
 from hfjobs_trainer.planning.duration.pace import USUAL_VCPU, Setup
-from hfjobs_trainer.planning.duration.work import Work, work_of
 from hfjobs_trainer.planning.estimate import HOUR, Estimate, FlavorChoice, FlavorComparison
 from hfjobs_trainer.planning.hardware.catalogue import by_price, find_flavor
 from hfjobs_trainer.planning.hardware.gpus import count_gpus, find_gpu, suggest_gpus
@@ -42,8 +42,8 @@ class Search:
     def __init__(self, run: Run, flavor: Flavor | None = None) -> None:
         self.run = run
         self.precision = settle_precision(run, flavor)
-        self.work = work_of(run, self.precision)
-        self.packed_work = work_of(run, self.precision, packing=True) if run.rows.most_packed else None
+        self.amounts = amounts_of(run, self.precision)
+        self.packed_amounts = amounts_of(run, self.precision, packing=True) if run.rows.most_packed else None
         self.needs_bf16 = run.mixed_precision in (None, "bf16") or run.bf16_adapter
         self._estimated: dict[int, list[Fitting]] = {}
 
@@ -136,11 +136,11 @@ class Search:
         timing = self._timing(machine, layout, memory)
         return Estimate(machine, layout, memory, estimate_duration(*timing) if timing else None)
 
-    def _timing(self, machine: Machine, layout: Layout, memory: MemoryEstimate) -> tuple[Work, Setup] | None:
-        gpu, work = machine.gpu, self.packed_work if layout.packing else self.work
-        if work is None or gpu is None or machine.flavor is None:
+    def _timing(self, machine: Machine, layout: Layout, memory: MemoryEstimate) -> tuple[Amounts, Setup] | None:
+        gpu, amounts = machine.gpu, self.packed_amounts if layout.packing else self.amounts
+        if amounts is None or gpu is None or machine.flavor is None:
             return None
-        return work, Setup(
+        return amounts, Setup(
             gpu=gpu,
             num_gpus=layout.num_gpus * machine.nodes,
             nodes=machine.nodes,

@@ -217,7 +217,7 @@ class Run:
         image: Docker image that the user named.
         simulation: Training steps that were simulated.
         unknown: What is needed to estimate memory, and unknown.
-        unknown_work: What is needed to estimate the duration, and unknown.
+        unknown_amounts: What is needed to estimate the duration, and unknown.
     """
 
     method: Method
@@ -271,7 +271,7 @@ class Run:
     image: str | None
     simulation: SimulationFacts | None
     unknown: tuple[str, ...]
-    unknown_work: tuple[str, ...]
+    unknown_amounts: tuple[str, ...]
 
     @property
     def keeps_reference(self) -> bool:

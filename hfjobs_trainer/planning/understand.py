@@ -95,7 +95,7 @@ def understand(spec: TrainSpec, facts: Facts) -> Run:
         image=spec.image,
         simulation=facts.simulation,
         unknown=_unknown(spec, facts, num_parameters, sides, unclear=strategy == "user" and spread is None),
-        unknown_work=_unknown_work(spec, rows, known=shape is not None),
+        unknown_amounts=_unknown_work(spec, rows, known=shape is not None),
     )
 
 

@@ -12,12 +12,12 @@ from planning.known_models import LLAMA_8B, QWEN_05B, QWEN_7B
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.arguments.precision import settle_precision
+from hfjobs_trainer.planning.duration.amounts import Amounts, amounts_of
 from hfjobs_trainer.planning.duration.arithmetic import Arithmetic, arithmetic_of
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate, billed_usd, estimate_duration
 from hfjobs_trainer.planning.duration.pace import Setup
 from hfjobs_trainer.planning.duration.ranges import Range, format_seconds
 from hfjobs_trainer.planning.duration.rows import row_lengths
-from hfjobs_trainer.planning.duration.work import Work, work_of
 from hfjobs_trainer.planning.hardware.gpus import Gpu, find_gpu
 from hfjobs_trainer.planning.memory.closed_form import Workload
 from hfjobs_trainer.planning.understand import understand
@@ -56,20 +56,20 @@ def facts_of(
     return Facts(model=model, dataset=DatasetFacts(num_rows=rows, lengths=lengths), **more)
 
 
-def planned_work(spec: Any, facts: Facts) -> Work | None:
+def planned_amounts(spec: Any, facts: Facts) -> Amounts | None:
     run = understand(spec, facts)
-    return work_of(run, settle_precision(run, None))
+    return amounts_of(run, settle_precision(run, None))
 
 
-def work(spec: Any, facts: Facts | None = None) -> Work:
+def amounts(spec: Any, facts: Facts | None = None) -> Amounts:
     known = facts or facts_of()
-    found = planned_work(spec, known)
+    found = planned_amounts(spec, known)
     assert found is not None
     return found
 
 
 def estimate(spec: Any, facts: Facts | None = None, **setup: Any) -> DurationEstimate:
-    return estimate_duration(work(spec, facts), Setup(**{"gpu": gpu("A100"), "usd_per_hour": 2.5} | setup))
+    return estimate_duration(amounts(spec, facts), Setup(**{"gpu": gpu("A100"), "usd_per_hour": 2.5} | setup))
 
 
 def costs(**fields: Any) -> Arithmetic:
@@ -213,11 +213,11 @@ def test_ppo_counts_the_answers_that_it_is_told() -> None:
 
 
 def test_rows_are_those_that_are_trained_on() -> None:
-    assert work(hft.SFT(**BASE)).rows == 1000
-    assert work(hft.SFT(**BASE, eval_fraction=0.25)).rows == 750
-    assert work(hft.SFT(**BASE, eval_fraction=0.25, eval_strategy="epoch")).eval_rows == 250
-    assert work(hft.SFT(model="me/model", dataset=hft.Dataset(id="me/data", num_samples=10))).rows == 10
-    grouped = work(hft.GRPO(**BASE, reward_funcs="think_format_reward", num_generations=4, num_iterations=2))
+    assert amounts(hft.SFT(**BASE)).rows == 1000
+    assert amounts(hft.SFT(**BASE, eval_fraction=0.25)).rows == 750
+    assert amounts(hft.SFT(**BASE, eval_fraction=0.25, eval_strategy="epoch")).eval_rows == 250
+    assert amounts(hft.SFT(model="me/model", dataset=hft.Dataset(id="me/data", num_samples=10))).rows == 10
+    grouped = amounts(hft.GRPO(**BASE, reward_funcs="think_format_reward", num_generations=4, num_iterations=2))
     assert grouped.examples_per_row == 8
 
 
@@ -236,7 +236,7 @@ def test_a_batch_is_padded_to_its_longest_row() -> None:
     # of n draws between 0 and 1, the largest is n / (n + 1) on average; here twice the mean is 1
     assert lengths.longest_of(8) == pytest.approx(2 * 8 / 9, rel=0.02)
     assert lengths.longest_of(2) < lengths.longest_of(8) < lengths.longest_of(64) <= 2
-    asked, setup = work(hft.SFT(**BASE, lora=hft.LoRA()), facts_of(SPREAD)), Setup(gpu("A100"))
+    asked, setup = amounts(hft.SFT(**BASE, lora=hft.LoRA()), facts_of(SPREAD)), Setup(gpu("A100"))
     padded, flat = (estimate_duration(replace(asked, padded=on), setup).tokens_per_second for on in (True, False))
     assert flat.expected / padded.expected == pytest.approx(lengths.longest_of(8), rel=0.02)
 
@@ -247,10 +247,10 @@ def test_rows_are_cut_at_max_length() -> None:
     assert lengths.mean.expected == pytest.approx(375)
     assert lengths.mean.high <= 500
     assert row_lengths(FIXED, 512, 4096).mean == Range.exact(512)
-    assert work(hft.SFT(**BASE, max_length=500), facts_of(SPREAD)).lengths.mean.expected == pytest.approx(375)
+    assert amounts(hft.SFT(**BASE, max_length=500), facts_of(SPREAD)).lengths.mean.expected == pytest.approx(375)
     # what does not fit into a packed sequence goes on in the next, if it is so asked
     split = hft.SFT(**BASE, max_length=500, packing=True, packing_strategy="wrapped")
-    assert work(split, facts_of(SPREAD)).lengths.mean.expected == pytest.approx(500)
+    assert amounts(split, facts_of(SPREAD)).lengths.mean.expected == pytest.approx(500)
 
 
 def test_what_is_not_known_is_listed() -> None:
@@ -286,9 +286,9 @@ def test_where_too_little_is_known_there_is_no_estimate_and_the_reason_is_told()
         (facts_of(rows=None), ("the rows of the dataset (or max_steps)",)),
         (Facts(), ("the size of the model", "the rows of the dataset (or max_steps)")),
     ):
-        assert understand(spec, facts).unknown_work == missing
-        assert planned_work(spec, facts) is None
-    assert understand(spec, facts_of()).unknown_work == ()
+        assert understand(spec, facts).unknown_amounts == missing
+        assert planned_amounts(spec, facts) is None
+    assert understand(spec, facts_of()).unknown_amounts == ()
 
 
 def test_a_reference_model_and_a_teacher_take_their_time() -> None:

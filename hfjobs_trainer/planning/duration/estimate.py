@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hfjobs_trainer.planning.duration.amounts import Amounts
 from hfjobs_trainer.planning.duration.pace import EXPECTED, FAST, SLOW, Pace, Setup
 from hfjobs_trainer.planning.duration.ranges import Range
-from hfjobs_trainer.planning.duration.work import Work
 from hfjobs_trainer.planning.hardware.gpus import Tuning
 
 
@@ -48,14 +48,14 @@ class DurationEstimate:
         return "\n".join([*lines, *(f"  assumed: {what}" for what in self.assumed)])
 
 
-def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
-    """How long ``work`` takes on ``setup``, and what that costs.
+def estimate_duration(amounts: Amounts, setup: Setup) -> DurationEstimate:
+    """How long ``amounts`` takes on ``setup``, and what that costs.
 
     Each bound of the result combines the same bounds of all its inputs, so the range is wider than if their errors were
     independent.
     """
     rate = setup.usd_per_hour
-    low, expected, high = paces = [Pace(work, setup, case) for case in (FAST, EXPECTED, SLOW)]
+    low, expected, high = paces = [Pace(amounts, setup, case) for case in (FAST, EXPECTED, SLOW)]
     least, likely, most = (_seconds(pace) for pace in paces)
     parts = {name: Range(least[name], likely[name], most[name]) for name in likely}
     totals = [sum(each.values()) for each in (least, likely, most)]
@@ -69,27 +69,27 @@ def estimate_duration(work: Work, setup: Setup) -> DurationEstimate:
         seconds=Range(*totals),
         parts=parts,
         usd=Range(*(billed_usd(seconds, rate) for seconds in totals)),
-        assumed=(*work.assumed, *_assumed(work, setup)),
-        basis=_basis(work, setup),
+        assumed=(*amounts.assumed, *_assumed(amounts, setup)),
+        basis=_basis(amounts, setup),
     )
 
 
-def expected_seconds(work: Work, setup: Setup) -> tuple[float, float]:
+def expected_seconds(amounts: Amounts, setup: Setup) -> tuple[float, float]:
     """Only the expected US dollars and seconds of ``estimate_duration``, at a third of its cost."""
-    seconds = sum(_seconds(Pace(work, setup, EXPECTED)).values())
+    seconds = sum(_seconds(Pace(amounts, setup, EXPECTED)).values())
     return billed_usd(seconds, setup.usd_per_hour), seconds
 
 
 def _seconds(pace: Pace) -> dict[str, float]:
     """Seconds of each part that the run has."""
-    work = pace.work
+    amounts = pace.amounts
     found = {"start": pace.start(), "data": pace.data(), "training": pace.training()}
-    if work.generation is not None:
+    if amounts.generation is not None:
         found["generation"] = pace.generation()
-    if work.eval_rows:
+    if amounts.eval_rows:
         found["evaluation"] = pace.evaluation()
     found["checkpoints"] = pace.checkpoints()
-    if work.push_bytes:
+    if amounts.push_bytes:
         found["push"] = pace.push()
     return found
 
@@ -102,25 +102,25 @@ def billed_usd(seconds: float, usd_per_hour: float) -> float:
 _TUNING: Mapping[Tuning, str] = {"full": "all weights trained", "lora": "LoRA", "qlora": "QLoRA"}
 
 
-def _assumed(work: Work, setup: Setup) -> list[str]:
+def _assumed(amounts: Amounts, setup: Setup) -> list[str]:
     """The assumptions about the machine."""
     found: list[str] = []
-    tuning, gpu = work.arithmetic.tuning, setup.gpu
+    tuning, gpu = amounts.arithmetic.tuning, setup.gpu
     if gpu.utilisation[tuning].assumed:
         found.append(f"the speed of {gpu.name} with {_TUNING[tuning]}: no runs published")
-    if work.arithmetic.experts:
+    if amounts.arithmetic.experts:
         found.append("experts reach half the utilization of a dense model")
-    if not work.half_precision:
+    if not amounts.half_precision:
         found.append("float32 arithmetic is 12 times slower than half precision")
     if setup.nodes > 1:
         found.append("a network of 100 Gbit/s between machines")
-    if work.generation is not None:
-        found.append(f"the speed of generation with {'vLLM' if work.generation.vllm else 'transformers'}")
+    if amounts.generation is not None:
+        found.append(f"the speed of generation with {'vLLM' if amounts.generation.vllm else 'transformers'}")
     return found
 
 
-def _basis(work: Work, setup: Setup) -> tuple[str, ...]:
-    tuning, gpu = work.arithmetic.tuning, setup.gpu
+def _basis(amounts: Amounts, setup: Setup) -> tuple[str, ...]:
+    tuning, gpu = amounts.arithmetic.tuning, setup.gpu
     share = gpu.utilisation[tuning]
     found = [f"{share.expected:.0%} of the peak of {gpu.name} ({tuning}): {share.source}"]
     if setup.num_gpus > 1 and setup.nodes == 1:

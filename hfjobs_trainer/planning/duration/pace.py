@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hfjobs_trainer.planning.arguments.strategies import SHARDS_WEIGHTS
-from hfjobs_trainer.planning.duration.work import Generation, Work
+from hfjobs_trainer.planning.duration.amounts import Amounts, Generation
 from hfjobs_trainer.planning.hardware.gpus import Gpu, Tuning
 
 Cases = tuple[float, float, float]
@@ -112,14 +112,14 @@ class Pace:
         tokens: Training tokens, without padding.
     """
 
-    def __init__(self, work: Work, setup: Setup, case: int) -> None:
-        costs, gpu, lengths = work.arithmetic, setup.gpu, work.lengths
-        self.work, self.setup, self.case = work, setup, case
+    def __init__(self, amounts: Amounts, setup: Setup, case: int) -> None:
+        costs, gpu, lengths = amounts.arithmetic, setup.gpu, amounts.lengths
+        self.amounts, self.setup, self.case = amounts, setup, case
         share = gpu.utilisation[costs.tuning]
         reached = (share.high, share.expected, share.low)[case]
         if costs.experts:
             reached *= EXPERT_SHARE[case]
-        if not work.half_precision:
+        if not amounts.half_precision:
             reached *= FLOAT32_SHARE[case]
         self.flops = reached * gpu.tflops * 1e12
         self.memory = MEMORY_SHARE[case] * gpu.bandwidth_gb_s * 1e9
@@ -127,16 +127,16 @@ class Pace:
         self.launch = LAUNCH[costs.tuning][case] * SHARDED_LAUNCH.get(setup.strategy, 1.0)
         mean = (lengths.mean.low, lengths.mean.expected, lengths.mean.high)[case]
         # tokens of one sequence of a batch: with padding, and without
-        self.real, rows = mean, work.rows
+        self.real, rows = mean, amounts.rows
         # sequences that one row becomes
         self.fraction = 1.0
-        if work.packed and work.max_length is not None:
-            self.width = work.max_length
-            self.real = work.max_length * FILLED[case]
+        if amounts.packed and amounts.max_length is not None:
+            self.width = amounts.max_length
+            self.real = amounts.max_length * FILLED[case]
             self.fraction = mean / self.real
             rows = None if rows is None else rows * self.fraction
-        elif work.padded:
-            together = setup.per_device_train_batch_size * work.sequences
+        elif amounts.padded:
+            together = setup.per_device_train_batch_size * amounts.sequences
             if setup.gradient_accumulation_steps == 1:
                 # all GPUs wait for the one with the longest row
                 together *= setup.num_gpus
@@ -144,44 +144,44 @@ class Pace:
             self.width = longest if lengths.limit is None else min(longest, lengths.limit)
         else:
             self.width = mean
-        self.micro_batches = setup.gradient_accumulation_steps * work.passes.mini_batches
+        self.micro_batches = setup.gradient_accumulation_steps * amounts.passes.mini_batches
         self.examples = setup.per_device_train_batch_size * setup.num_gpus * self.micro_batches
         self.epochs, self.steps = self._steps(rows)
         # examples of a step: fewer than it could hold if there are not enough rows
         self.filled = float(self.examples)
-        if rows is not None and work.max_steps is None:
-            self.filled = min(self.filled, work.epochs * rows * work.examples_per_row / max(1, self.steps))
-        self.tokens = self.steps * self.filled * self.real * work.sequences
+        if rows is not None and amounts.max_steps is None:
+            self.filled = min(self.filled, amounts.epochs * rows * amounts.examples_per_row / max(1, self.steps))
+        self.tokens = self.steps * self.filled * self.real * amounts.sequences
 
     def _steps(self, rows: float | None) -> tuple[float, int]:
         """Epochs and optimizer steps, as transformers 5.23 counts them."""
-        work = self.work
+        amounts = self.amounts
         if rows is None:
-            return 1.0, work.max_steps or 0
-        per_epoch = max(1, math.ceil(rows * work.examples_per_row / self.examples))
-        if work.max_steps is not None:
-            return work.max_steps / per_epoch, work.max_steps
-        return work.epochs, math.ceil(work.epochs * per_epoch)
+            return 1.0, amounts.max_steps or 0
+        per_epoch = max(1, math.ceil(rows * amounts.examples_per_row / self.examples))
+        if amounts.max_steps is not None:
+            return amounts.max_steps / per_epoch, amounts.max_steps
+        return amounts.epochs, math.ceil(amounts.epochs * per_epoch)
 
     def training(self) -> float:
         """Seconds of all optimizer steps."""
-        work, setup, costs = self.work, self.setup, self.work.arithmetic
+        amounts, setup, costs = self.amounts, self.setup, self.amounts.arithmetic
         share = self.filled / self.examples
-        batch = setup.per_device_train_batch_size * work.sequences
+        batch = setup.per_device_train_batch_size * amounts.sequences
         micro = self._pass(batch * share * self.width)
         optimizer = costs.optimizer_bytes / self.memory
         if setup.strategy.startswith(("fsdp", "zero")):
             optimizer /= setup.num_gpus
         # PPO updates the weights several times with the completions of one step
-        updates = work.passes.trained * work.passes.mini_batches
+        updates = amounts.passes.trained * amounts.passes.mini_batches
         step = self.micro_batches * (micro + self._fetch(micro)) + updates * (self._exchange(micro) + optimizer)
         return self.steps * step
 
     def _pass(self, tokens: float) -> float:
         """Seconds of one batch on one GPU: its forward and backward passes, and those of other models."""
-        work, costs, context = self.work, self.work.arithmetic, self.width
-        recomputes = self.setup.gradient_checkpointing and work.recomputes
-        trained, frozen = work.passes.trained, work.passes.frozen
+        amounts, costs, context = self.amounts, self.amounts.arithmetic, self.width
+        recomputes = self.setup.gradient_checkpointing and amounts.recomputes
+        trained, frozen = amounts.passes.trained, amounts.passes.frozen
         passes = trained * (3 if recomputes else 2) + frozen
         flops = trained * costs.training(context, recomputes=recomputes) + frozen * costs.forward(context)
         spent = max(
@@ -203,7 +203,7 @@ class Pace:
 
         Only what does not overlap with ``hidden`` seconds of computation.
         """
-        setup, costs = self.setup, self.work.arithmetic
+        setup, costs = self.setup, self.amounts.arithmetic
         if not self.sharded or setup.num_gpus == 1:
             return 0.0
         gradients = costs.gradient_bytes if costs.tuning == "full" else 0.0
@@ -213,7 +213,7 @@ class Pace:
 
     def _exchange(self, micro: float) -> float:
         """Seconds per step to reduce gradients that do not overlap with the last backward pass."""
-        setup, costs = self.setup, self.work.arithmetic
+        setup, costs = self.setup, self.amounts.arithmetic
         if self.sharded or setup.num_gpus == 1:
             return 0.0
         others = (setup.num_gpus - 1) / setup.num_gpus
@@ -227,7 +227,7 @@ class Pace:
 
     def generation(self) -> float:
         """Seconds of generation during training."""
-        written = self.work.generation
+        written = self.amounts.generation
         if written is None:
             return 0.0
         setup = self.setup
@@ -240,7 +240,7 @@ class Pace:
         """Seconds to generate ``rows`` completions on one GPU, or on the server's GPUs for all that train."""
         prompt = (written.prompt.low, written.prompt.expected, written.prompt.high)[self.case]
         answer = (written.answer.low, written.answer.expected, written.answer.high)[self.case]
-        costs, gpus = self.work.arithmetic, self.setup.vllm_tensor_parallel_size
+        costs, gpus = self.amounts.arithmetic, self.setup.vllm_tensor_parallel_size
         rows *= gpus
         if self.setup.server_gpus:
             rows, gpus = rows * self.setup.num_gpus, self.setup.server_gpus
@@ -263,21 +263,21 @@ class Pace:
 
     def evaluation(self) -> float:
         """Seconds of all evaluations: a forward pass of the held-out rows; generation, if training generates."""
-        work, setup = self.work, self.setup
-        if not work.eval_rows:
+        amounts, setup = self.amounts, self.setup
+        if not amounts.eval_rows:
             return 0.0
-        times = self._times(work.eval_every) + work.eval_first
-        batches = math.ceil(work.eval_rows * self.fraction / (work.eval_batch_size * setup.num_gpus))
-        costs, tokens = work.arithmetic, work.eval_batch_size * work.sequences * self.width
-        passes = 1.0 + work.passes.frozen
+        times = self._times(amounts.eval_every) + amounts.eval_first
+        batches = math.ceil(amounts.eval_rows * self.fraction / (amounts.eval_batch_size * setup.num_gpus))
+        costs, tokens = amounts.arithmetic, amounts.eval_batch_size * amounts.sequences * self.width
+        passes = 1.0 + amounts.passes.frozen
         each = max(
             tokens * (passes * costs.forward(self.width) + costs.others(self.width)) / self.flops,
             (passes * costs.layers + costs.other_layers) * self.launch,
         )
         each += passes * costs.cast_bytes / self.memory
         each += self._fetch(each) / 2
-        if work.generation is not None:
-            each += self._answers(work.generation, work.eval_batch_size * max(1.0, work.generation.answers))
+        if amounts.generation is not None:
+            each += self._answers(amounts.generation, amounts.eval_batch_size * max(1.0, amounts.generation.answers))
         return times * batches * each
 
     def _times(self, every: float | None) -> float:
@@ -290,20 +290,20 @@ class Pace:
 
     def checkpoints(self) -> float:
         """Seconds to write checkpoints, the last one included."""
-        return (self._times(self.work.save_every) + 1) * self.work.save_bytes / WRITE[self.case]
+        return (self._times(self.amounts.save_every) + 1) * self.amounts.save_bytes / WRITE[self.case]
 
     def push(self) -> float:
         """Seconds of the final push, for which the run waits."""
-        return self.work.push_bytes / UPLOAD[self.case]
+        return self.amounts.push_bytes / UPLOAD[self.case]
 
     def start(self) -> float:
         """Seconds until the models are loaded: machine, image, packages, downloads, vLLM."""
-        waiting = MACHINE_START[self.case] + PACKAGES[self.case] + (VLLM_START[self.case] if self.work.vllm else 0.0)
-        return waiting + self.work.download_bytes / DOWNLOAD[self.case]
+        waiting = MACHINE_START[self.case] + PACKAGES[self.case] + (VLLM_START[self.case] if self.amounts.vllm else 0.0)
+        return waiting + self.amounts.download_bytes / DOWNLOAD[self.case]
 
     def data(self) -> float:
         """Seconds to render and tokenize the rows."""
-        work = self.work
-        tokens = (work.lengths.mean.low, work.lengths.mean.expected, work.lengths.mean.high)[self.case]
-        processes = max(1, min(work.processes, self.setup.vcpu))
-        return work.prepared_rows * work.sequences * tokens / (TOKENIZE[self.case] * processes)
+        amounts = self.amounts
+        tokens = (amounts.lengths.mean.low, amounts.lengths.mean.expected, amounts.lengths.mean.high)[self.case]
+        processes = max(1, min(amounts.processes, self.setup.vcpu))
+        return amounts.prepared_rows * amounts.sequences * tokens / (TOKENIZE[self.case] * processes)

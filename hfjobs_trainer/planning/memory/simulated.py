@@ -138,14 +138,14 @@ def simulated(workload: Workload, facts: SimulationFacts | None, num_gpus: int =
     closed = estimate_memory(workload, num_gpus)
     if peak is None or peak.peak_bytes is None or closed is None:
         return None
-    held = _held(peak, closed, workload)
+    held = _worst_moment(peak, closed, workload)
     generation = closed if closed.moment == "generation" else None
     if generation is not None and generation.total_bytes > held.total_bytes:
         return generation
     return held
 
 
-def _held(peak: SimulatedPeak, closed: MemoryEstimate, workload: Workload) -> MemoryEstimate:
+def _worst_moment(peak: SimulatedPeak, closed: MemoryEstimate, workload: Workload) -> MemoryEstimate:
     """The peak by component."""
     moment, total = peak.moment, peak.peak_bytes or 0.0
     static = sum(peak.static.values())

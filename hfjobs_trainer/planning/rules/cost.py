@@ -24,7 +24,7 @@ def _wanted(context: Context[TrainSpec], cap: float | None) -> Estimate | None:
     choice = context.choice
     if choice.flavor is None:
         return choice.cheapest
-    missing = " and ".join(context.run.unknown_work)
+    missing = " and ".join(context.run.unknown_amounts)
     need(choice.duration, missing or "the speed of the machine")
     return choice.estimate
 

@@ -47,7 +47,7 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     choice = context.choice
-    if choice is not None and choice.flavor is None and not context.run.unknown_work:
+    if choice is not None and choice.flavor is None and not context.run.unknown_amounts:
         # it is the machine that is missing, of which other rules tell
         return
     if context.timeout_seconds is None:

@@ -1,4 +1,4 @@
-"""The work of a run, independent of the machine: rows, tokens, passes, completions, evaluations, bytes."""
+"""How much a run has to do, independent of the machine: rows, tokens, passes, completions, evaluations, bytes."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """The work of a run, independent of the machine.
+class Amounts:
+    """How much a run has to do, independent of the machine.
 
     Attributes:
         arithmetic: The cost of one token.
@@ -103,8 +103,8 @@ class Work:
     assumed: tuple[str, ...] = ()
 
 
-def work_of(run: Run, precision: Precision, *, packing: bool = False) -> Work | None:
-    """The work of a run; ``None`` if something of ``run.unknown_work`` is missing.
+def amounts_of(run: Run, precision: Precision, *, packing: bool = False) -> Amounts | None:
+    """How much a run has to do; ``None`` if something of ``run.unknown_amounts`` is missing.
 
     Args:
         run: The run; ``run.rows.lengths`` above all.
@@ -112,7 +112,7 @@ def work_of(run: Run, precision: Precision, *, packing: bool = False) -> Work | 
         packing: Whether the planner packs its rows.
     """
     arithmetic = arithmetic_of(workload_of(run, precision, given_layout(run, 1)))
-    if arithmetic is None or run.unknown_work:
+    if arithmetic is None or run.unknown_amounts:
         return None
     assumed = list(arithmetic.assumed)
     arithmetic = _with_others(run, precision, arithmetic, assumed)
@@ -126,7 +126,7 @@ def work_of(run: Run, precision: Precision, *, packing: bool = False) -> Work | 
     dtype = "float32" if precision.dtype == "auto" else precision.dtype
     trained = arithmetic.gradient_bytes
     saved = arithmetic.parameters * BYTES[dtype] if arithmetic.tuning == "full" else trained
-    return Work(
+    return Amounts(
         arithmetic=arithmetic,
         passes=run.passes,
         rows=rows.trained,
