@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hfjobs_trainer.rendering import runtime
-from hfjobs_trainer.rendering.paste import ALTERNATIVES, block_names, import_lines, paste, runtime_block
+from hfjobs_trainer.rendering.paste import ALTERNATIVES, block_names, defined_names, import_lines, paste, runtime_block
 
 FOLDER = Path(next(iter(runtime.__path__)))
 BLOCKS = {name: FOLDER.joinpath(f"{name}.py").read_text("utf-8") for name in block_names()}
@@ -40,6 +40,11 @@ def test_a_block_is_imports_then_documented_definitions(block: str) -> None:
         assert isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.FunctionDef | ast.ClassDef)
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             assert ast.get_docstring(node), node.name
+
+
+@pytest.mark.parametrize("block", block_names())
+def test_what_a_block_defines_is_told_without_parsing_it(block: str) -> None:
+    assert defined_names(block) == list(runtime_block(block).definitions)
 
 
 def test_a_name_is_defined_once_unless_a_script_has_one_of_several() -> None:
