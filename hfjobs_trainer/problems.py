@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple, Never, TypeVar
+from typing import Generic, Literal, NamedTuple, Never, Self, TypeVar
 
 from hfjobs_trainer.errors import SpecError, describe
 from hfjobs_trainer.tokens import masked
@@ -63,6 +63,55 @@ class Unchecked:
 
     def __str__(self) -> str:
         return f"{self.code} needs {self.needs}"
+
+
+ReasonKind = Literal[
+    "unknown",
+    "no gpu",
+    "gpus",
+    "bf16",
+    "price",
+    "batch",
+    "memory",
+    "server",
+    "host memory",
+    "disk",
+    "checkpoints",
+    "cap",
+    "dearer",
+]
+
+
+class Reason(str):
+    """A reason against a machine: a text for people, and a kind for code.
+
+    Args:
+        kind: The kind of reason: ``"unknown"`` (cannot be estimated), ``"no gpu"``, ``"gpus"`` (too few or too many),
+            ``"bf16"``, ``"price"`` (per hour), ``"batch"`` (it cannot be divided among the GPUs), ``"memory"`` (of its
+            GPUs), ``"server"`` (GPUs of the vLLM server), ``"host memory"``, ``"disk"`` (too small for the weights),
+            ``"checkpoints"`` (the disk is too small for all of them), ``"cap"`` (on the whole run), or ``"dearer"``
+            (the run fits, but costs less on another).
+        text: The reason as text.
+    """
+
+    __slots__ = ("kind",)
+    kind: ReasonKind
+
+    def __new__(cls, kind: ReasonKind, text: str) -> Self:  # noqa: D102 - the class says it
+        reason = super().__new__(cls, text)
+        reason.kind = kind
+        return reason
+
+    @property
+    def text(self) -> str:
+        """The words alone."""
+        return str(self)
+
+    def __str__(self) -> str:
+        return "".join(self)
+
+    def __reduce__(self) -> tuple[type[Reason], tuple[ReasonKind, str]]:
+        return Reason, (self.kind, self.text)
 
 
 class Found(NamedTuple):

@@ -127,21 +127,6 @@ def relaunch(gpus: int, models: Mapping[str, str | None]) -> None:
         os.execv(sys.executable, launch_command(**where))
 
 
-def count_processes(gpus: int) -> int:
-    """Count the processes that are to train here; 0 if this is one of them."""
-    if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
-        return 0
-    from torch import cuda
-
-    seen = cuda.device_count()
-    processes = int(os.environ.get("HFT_NUM_PROCESSES") or min(seen, gpus or seen))
-    if processes < 2 and seen > 1:
-        # A single process would spread the model over all GPUs, layer by layer.
-        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-        os.environ["CUDA_VISIBLE_DEVICES"] = first
-    return max(1, processes)
-
-
 def download(models: Mapping[str, str | None]) -> None:
     """Fetch models' files; what cannot be had, the processes report themselves."""
     import huggingface_hub
@@ -160,6 +145,21 @@ def download(models: Mapping[str, str | None]) -> None:
             )
         except Exception as error:  # noqa: BLE001 - the processes will tell
             print(f"{model} was not downloaded ahead: {error!r:.300}", flush=True)
+
+
+def count_processes(gpus: int) -> int:
+    """Count the processes that are to train here; 0 if this is one of them."""
+    if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
+        return 0
+    from torch import cuda
+
+    seen = cuda.device_count()
+    processes = int(os.environ.get("HFT_NUM_PROCESSES") or min(seen, gpus or seen))
+    if processes < 2 and seen > 1:
+        # A single process would spread the model over all GPUs, layer by layer.
+        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        os.environ["CUDA_VISIBLE_DEVICES"] = first
+    return max(1, processes)
 
 
 def launch_command(**options: Any) -> list[str]:

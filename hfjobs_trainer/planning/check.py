@@ -32,7 +32,8 @@ def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
     load_rules()
     methods = frozenset(spec.METHOD.lineage)
     trains = issubclass(spec, TrainSpec)
-    for _, rule in sorted(RULES.items()):
+    for code in sorted(RULES):
+        rule = RULES[code]
         if not methods.isdisjoint(rule.methods) if rule.methods else trains or rule.scripts:
             yield rule
 

@@ -13,7 +13,7 @@ from hfjobs_trainer.planning.arguments.strategies import SHARDED
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate, estimate_duration, expected_seconds
 from hfjobs_trainer.planning.duration.pace import USUAL_VCPU, Setup
 from hfjobs_trainer.planning.duration.work import Work, work_of
-from hfjobs_trainer.planning.estimate import HOUR, Estimate, FlavorChoice, FlavorComparison, Reason
+from hfjobs_trainer.planning.estimate import HOUR, Estimate, FlavorChoice, FlavorComparison
 from hfjobs_trainer.planning.hardware.catalogue import by_price, find_flavor
 from hfjobs_trainer.planning.hardware.gpus import count_gpus, find_gpu, suggest_gpus
 from hfjobs_trainer.planning.hardware.machine import Machine, machine_of
@@ -25,6 +25,7 @@ from hfjobs_trainer.planning.memory.vllm import group_sizes, least_share, server
 from hfjobs_trainer.planning.memory.workload import workload_of
 from hfjobs_trainer.planning.model.shape import BYTES
 from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.problems import Reason
 from hfjobs_trainer.specs.groups import Hardware
 
 Fitting = tuple[Layout, MemoryEstimate]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Self
 
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate
@@ -13,57 +12,9 @@ from hfjobs_trainer.planning.hardware.machine import NO_MACHINE, Machine
 from hfjobs_trainer.planning.hardware.table import as_html, as_text, describe_gpus
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
+from hfjobs_trainer.problems import Reason
 
 HOUR = 3600.0
-
-
-ReasonKind = Literal[
-    "unknown",
-    "no gpu",
-    "gpus",
-    "bf16",
-    "price",
-    "batch",
-    "memory",
-    "server",
-    "host memory",
-    "disk",
-    "checkpoints",
-    "cap",
-    "dearer",
-]
-
-
-class Reason(str):
-    """A reason against a machine: a text for people, and a kind for code.
-
-    Args:
-        kind: The kind of reason: ``"unknown"`` (cannot be estimated), ``"no gpu"``, ``"gpus"`` (too few or too many),
-            ``"bf16"``, ``"price"`` (per hour), ``"batch"`` (it cannot be divided among the GPUs), ``"memory"`` (of its
-            GPUs), ``"server"`` (GPUs of the vLLM server), ``"host memory"``, ``"disk"`` (too small for the weights),
-            ``"checkpoints"`` (the disk is too small for all of them), ``"cap"`` (on the whole run), or ``"dearer"``
-            (the run fits, but costs less on another).
-        text: The reason as text.
-    """
-
-    __slots__ = ("kind",)
-    kind: ReasonKind
-
-    def __new__(cls, kind: ReasonKind, text: str) -> Self:  # noqa: D102 - the class says it
-        reason = super().__new__(cls, text)
-        reason.kind = kind
-        return reason
-
-    @property
-    def text(self) -> str:
-        """The text alone."""
-        return str(self)
-
-    def __str__(self) -> str:
-        return "".join(self)
-
-    def __reduce__(self) -> tuple[type[Reason], tuple[ReasonKind, str]]:
-        return Reason, (self.kind, self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,11 +41,15 @@ def lay_out(
     Raises:
         RenderError: The program reads a name that nothing defines.
     """
-    program, start = _fold_main(program.strip("\n")), fold(start.strip("\n"))
-    main = source_of(program, "main")
+    program, start = program.strip("\n"), fold(start.strip("\n"))
+    tree = ast.parse(program)
+    first, end = _lines_of(tree, "main")
+    lines = program.split("\n")
+    main = fold("\n".join(lines[first:end]))
+    program = "\n".join([*lines[:first], main, *lines[end:]])
     names = [*names_read(start), *names_read(main)]
     runtime = paste(names, choices)
-    bound = names_at_top([program, start, runtime.constants, runtime.source, *runtime.imports, *imports])
+    bound = runtime.names | _bound(tree) | names_at_top([start, *imports])
     missing = [name for name in dict.fromkeys(names) if name not in bound and not hasattr(builtins, name)]
     standard = [standard_import(name) for name in missing]
     top = import_lines([*runtime.imports, *standard], list(imports))
@@ -68,25 +72,23 @@ def standard_import(name: str) -> str:
 
 def source_of(module: str, name: str) -> str:
     """Source of a function at the top of a module."""
-    return "\n".join(module.split("\n")[slice(*_lines_of(module, name))])
+    return "\n".join(module.split("\n")[slice(*_lines_of(ast.parse(module), name))])
 
 
-def _lines_of(module: str, name: str) -> tuple[int, int]:
+def _lines_of(module: ast.Module, name: str) -> tuple[int, int]:
     """First line of a function, from 0, and the line after it."""
-    found = [node for node in ast.parse(module).body if isinstance(node, ast.FunctionDef) and node.name == name]
+    found = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
     return found[-1].lineno - 1, found[-1].end_lineno or 0
-
-
-def _fold_main(program: str) -> str:
-    first, end = _lines_of(program, "main")
-    lines = program.split("\n")
-    return "\n".join([*lines[:first], fold("\n".join(lines[first:end])), *lines[end:]])
 
 
 def names_at_top(sources: Iterable[str]) -> set[str]:
     """Names that modules define or import at their top."""
+    return {name for source in sources for name in _bound(ast.parse(source))}
+
+
+def _bound(module: ast.Module) -> set[str]:
     names: set[str] = set()
-    for node in (node for source in sources for node in ast.parse(source).body):
+    for node in module.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -58,14 +58,19 @@ class Pasted:
     """What goes into a script.
 
     Attributes:
+        names: What it defines and imports.
         imports: Import statements that it needs at the top of the script.
         constants: The constants, one below the other.
         source: Functions and classes, callers first.
     """
 
+    names: frozenset[str]
     imports: tuple[str, ...]
     constants: str
     source: str
+
+
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 @cache
@@ -111,11 +116,9 @@ def _defined(node: ast.stmt) -> str | None:
 
 
 def names_read(source: str) -> tuple[str, ...]:
-    """Names that source takes from outside itself, in the order in which it first does."""
-    tree = ast.parse(source)
-    outside = free_names(tree)
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in outside]
-    return tuple(dict.fromkeys(node.id for node in sorted(found, key=lambda node: (node.lineno, node.col_offset))))
+    """Names that source takes from outside itself, in the order in which it has these words."""
+    outside = free_names(source)
+    return tuple(dict.fromkeys(word for word in _WORD.findall(source) if word in outside))
 
 
 def paste(names: Iterable[str], choices: Iterable[str] = ()) -> Pasted:
@@ -125,9 +128,20 @@ def paste(names: Iterable[str], choices: Iterable[str] = ()) -> Pasted:
         names: Names that the script reads; those that no block defines are passed over.
         choices: The blocks that are taken where several define a name, such as ``"track_wandb"``.
     """
+    owners = _owners(tuple(choices))
+    return _paste(tuple((owners[name], name) for name in dict.fromkeys(names) if name in owners))
+
+
+@cache
+def _owners(choices: tuple[str, ...]) -> dict[str, str]:
+    """The block that defines each name."""
     common = [name for name in block_names() if not name.startswith(ALTERNATIVES)]
-    owners = {name: block for block in (*common, *choices) for name in runtime_block(block).definitions}
-    called = [(owners[name], name) for name in dict.fromkeys(names) if name in owners]
+    return {name: block for block in (*common, *choices) for name in runtime_block(block).definitions}
+
+
+@lru_cache(maxsize=256)
+def _paste(called: tuple[tuple[str, str], ...]) -> Pasted:
+    """What these definitions are and call, remembered: many scripts call the same ones."""
     order: list[tuple[str, str]] = []
     seen: set[tuple[str, str]] = set()
 
@@ -143,13 +157,14 @@ def paste(names: Iterable[str], choices: Iterable[str] = ()) -> Pasted:
     constants, others = [
         [_definition(key).source for key in order if _definition(key).is_constant is wanted] for wanted in (True, False)
     ]
-    imports = [
-        statement
+    imports = {
+        statement: bound
         for block, name in order
         for bound, statement in runtime_block(block).imports.items()
         if bound in _definition((block, name)).reads
-    ]
-    return Pasted(tuple(dict.fromkeys(imports)), "\n".join(constants), "\n\n\n".join(others))
+    }
+    names = frozenset((*imports.values(), *(name for _, name in order)))
+    return Pasted(names, tuple(imports), "\n".join(constants), "\n\n\n".join(others))
 
 
 def _definition(key: tuple[str, str]) -> Definition:
@@ -171,12 +186,11 @@ def import_lines(*groups: Sequence[str] | Sequence[Sequence[str]], width: int = 
             statements += [item] if isinstance(item, str) else list(item)
     plain: set[str] = set()
     members: dict[str, set[str]] = {}
-    for statement in statements:
-        node = ast.parse(statement).body[0]
-        if isinstance(node, ast.Import):
-            plain |= {ast.unparse(alias) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            members.setdefault(node.module or "", set()).update(ast.unparse(alias) for alias in node.names)
+    for module, names in map(_imported, statements):
+        if module is None:
+            plain |= names
+        else:
+            members.setdefault(module, set()).update(names)
     sections: list[str] = []
     for standard in (True, False):
         lines = [f"import {name}" for name in sorted(plain) if _is_standard(name) is standard]
@@ -185,6 +199,15 @@ def import_lines(*groups: Sequence[str] | Sequence[Sequence[str]], width: int = 
         if lines:
             sections.append("\n".join(lines))
     return "\n\n".join(sections)
+
+
+@lru_cache(maxsize=1024)
+def _imported(statement: str) -> tuple[str | None, frozenset[str]]:
+    """Module and members of an import statement; of a plain one ``None`` and the modules."""
+    node = ast.parse(statement).body[0]
+    assert isinstance(node, ast.Import | ast.ImportFrom)
+    names = frozenset(ast.unparse(alias) for alias in node.names)
+    return (node.module or "" if isinstance(node, ast.ImportFrom) else None), names
 
 
 def _from_line(module: str, names: list[str], width: int) -> str:

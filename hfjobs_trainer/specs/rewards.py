@@ -154,10 +154,10 @@ def capture(function: Callable[..., Any]) -> RewardFunction:
     if function.__closure__:
         captured = ", ".join(function.__code__.co_freevars)
         raise ValueError(f"{name} uses {captured} from the enclosing function: define it inside {name}")
-    needed = free_names(_without_annotations(ast.parse(source)))
+    needed = free_names(ast.unparse(_without_annotations(ast.parse(source))))
     imports, missing = _resolve(sorted(needed), function.__globals__, name, tree)
     # annotations are never evaluated in a script: what they name is imported if it can be, and no loss if not
-    imports += _resolve(sorted(free_names(tree) - needed), function.__globals__, name, tree)[0]
+    imports += _resolve(sorted(free_names(ast.unparse(tree)) - needed), function.__globals__, name, tree)[0]
     if missing:
         raise ValueError(f"{name} uses {', '.join(missing)}, which the script would not have: define it inside {name}")
     try:
@@ -233,7 +233,7 @@ def _origin(value: Any, scope: dict[str, Any]) -> tuple[str, str] | None:
     return (module, name) if getattr(sys.modules.get(module), name, None) is value else None
 
 
-def free_names(tree: ast.AST) -> set[str]:
+def free_names(source: str) -> set[str]:
     """Names that the code reads from outside itself."""
     import symtable
 
@@ -244,7 +244,7 @@ def free_names(tree: ast.AST) -> set[str]:
         for child in table.get_children():
             yield from globals_of(child)
 
-    module = symtable.symtable(ast.unparse(tree), "<reward>", "exec")
+    module = symtable.symtable(source, "<reward>", "exec")
     top = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_referenced() and not symbol.is_assigned()}
     inner = {name for child in module.get_children() for name in globals_of(child)}
     return top | inner

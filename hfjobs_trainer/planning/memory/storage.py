@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.arguments.strategies import SHARDS_WEIGHTS
-from hfjobs_trainer.planning.estimate import Reason
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.memory.closed_form import MemoryEstimate
+from hfjobs_trainer.problems import Reason
 
 # Host memory beyond the weights that a training process needs for Python, torch and the dataset's pages, GB.
 PROCESS_RAM_GB = 3.0
