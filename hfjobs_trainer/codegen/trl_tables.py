@@ -217,6 +217,6 @@ DOCS: dict[str, str] = {
     "use_bias_correction_kl": "Multiply the KL term by the importance sampling ratio, for an unbiased gradient.",
     "use_cache": "Use the model's key-value cache in training.",
     "use_weighting": "Weight preference pairs by the policy's probability of them, as WPO does.",
-    "vllm_importance_sampling_correction": "Correct for the difference between vLLM's log probabilities and the trainer's.",
+    "vllm_importance_sampling_correction": "Correct for vLLM's log probabilities, which differ from the trainer's.",
 }
 """Argument -> its description, if the first clause of TRL's own is too long or too vague."""

@@ -181,7 +181,7 @@ class GRPOArgs(CommonArgs):
         default=None, description="Maximum number of tool-calling turns when training an agent."
     )
     vllm_importance_sampling_correction: bool = Field(
-        default=True, description="Correct for the difference between vLLM's log probabilities and the trainer's."
+        default=True, description="Correct for vLLM's log probabilities, which differ from the trainer's."
     )
     vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = (
         Field(
