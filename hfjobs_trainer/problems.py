@@ -104,7 +104,7 @@ class Reason(str):
 
     @property
     def text(self) -> str:
-        """The words alone."""
+        """The text alone."""
         return str(self)
 
     def __str__(self) -> str:

@@ -307,18 +307,21 @@ def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> 
         try:
             api.create_repo(repo, private=private, exist_ok=True)
             commit = api.upload_folder(**what, commit_message="End of training")
-            break
+            return report("pushed", repo=repo, url=str(commit.repo_url))
         except Exception as error:
-            status = getattr(getattr(error, "response", None), "status_code", 500)
-            may_pass = status >= 500 or status in (408, 409, 412, 425, 429)
-            if not pauses or not may_pass:
+            if not pauses or not may_pass(error):
                 lost = f"The model was not pushed; it is in {folder}: {error!r:.300}"
                 report("warning", message=lost)
                 raise
             pause = pauses.pop(0)
             report("warning", message=f"Push again in {pause:g} s: {error!r:.300}")
             time.sleep(pause)
-    report("pushed", repo=repo, url=str(commit.repo_url))
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether the Hub may answer differently in a minute."""
+    status = getattr(getattr(error, "response", None), "status_code", 500)
+    return status >= 500 or status in (408, 409, 412, 425, 429)
 
 
 def conclude(trainer: Any, started: float) -> None:

@@ -103,7 +103,7 @@ def test_grpo_with_functions_to_call(
     metrics = run.metrics("tools/")[-1]["metrics"]
     assert metrics["tools/call_frequency"] >= 0
     text = (tmp_path / "script.py").read_text()
-    assert "        tools=[\n            color_of,\n        ],\n" in text
+    assert "        tools=[color_of],\n" in text
     # the spec that the script carries has the function too
     assert hft.load(str(tmp_path / "script.py")).to_dict()["tools"][0]["name"] == "color_of"
 

@@ -21,7 +21,7 @@ import sys
 from hfjobs_trainer.rendering.runtime.nodes import join_nodes
 planned, processes, *command = sys.argv[1:]
 nodes = join_nodes(int(planned), int(processes))
-sys.exit(nodes.run([sys.executable, *command, *nodes.arguments]))
+sys.exit(nodes.run([sys.executable, *command, *(f"--{key}={value}" for key, value in nodes.arguments.items())]))
 """
 # As long as its parent lives.
 WAITS = """\
