@@ -108,8 +108,7 @@ class Client:
             offline: Do not contact the Hub; rules that need its answers are then listed as unchecked.
             backend: ``"hub"`` or ``"local"``; default: the client's.
             simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
-                separate process. Takes some seconds and needs neither weights nor a GPU. Requires
-                ``pip install "hfjobs-trainer[local]"``.
+                separate process: some seconds, no weights, no GPU. Needs ``pip install "hfjobs-trainer[local]"``.
 
         Raises:
             SpecError: The script itself would be wrong. Problems of a run on Jobs alone are in ``plan.problems``.
@@ -215,8 +214,7 @@ class Client:
 
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
-            ValueError: ``gpu`` is unknown (the message suggests known names), or ``num_gpus`` contradicts the count in
-                ``gpu``.
+            ValueError: ``gpu`` is unknown, or ``num_gpus`` contradicts the count in ``gpu``.
         """
         from hfjobs_trainer.planning.assemble import draft
         from hfjobs_trainer.planning.choose import estimate_on
@@ -262,8 +260,7 @@ class Client:
             SpecError: The run would fail; ``.problems`` has all reasons.
             BudgetExceeded: The run is expected to cost more than ``max_usd``; ``.problems`` has any other reasons too.
             AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
-            HubUnavailable: The Hub could not be reached, or did not answer for a fact that must be known before money
-                is spent.
+            HubUnavailable: The Hub did not answer, or not for a fact that must be known before money is spent.
             ValueError: There is no backend of this name.
         """
         from hfjobs_trainer.planning.plan import Plan

@@ -140,7 +140,7 @@ def test_a_part_sees_what_was_defined_above_it() -> None:
 
 
 def test_a_part_that_nobody_makes_is_named() -> None:
-    with pytest.raises(hft.HFTError, match=r"page\.md asks for the generated part 'nothing'"):
+    with pytest.raises(hft.HFTError, match=r"page\.md has the unknown generated part 'nothing'"):
         complete("page.md", "<!-- generated: nothing -->\n<!-- end of nothing -->\n", {})
 
 

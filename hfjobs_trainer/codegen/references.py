@@ -83,7 +83,7 @@ def generate() -> dict[str, str]:
 def price_range(page: Mapping[str, Any]) -> str:
     """The prices of machines with GPUs, from the cheapest to the most expensive."""
     prices = sorted(flavor.usd_per_hour for flavor in snapshot().flavors if flavor.num_gpus)
-    machines = f"A machine with GPUs costs ${prices[0]:.2f} to ${prices[-1]:.2f} an hour"
+    machines = f"A machine with GPUs costs ${prices[0]:.2f} to ${prices[-1]:.2f} per hour"
     return f"{machines} ({snapshot().source}): [all flavors]({FOLDER}/hardware_guide.md#all-flavors)."
 
 

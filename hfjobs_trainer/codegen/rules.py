@@ -28,7 +28,7 @@ AREAS: dict[str, str] = {
     "TRAIN": "Training",
     "LORA": "Adapters",
     "TUNE": "Adapters, quantized weights and merged models",
-    "DIST": "Models spread over GPUs",
+    "DIST": "Training on several GPUs",
     "NODE": "Several nodes",
     "SCRIPT": "Existing scripts",
     "SFT": "Supervised fine-tuning",

@@ -29,7 +29,7 @@ def decide_timeout(
 
     The user's ``timeout`` and its padding, rounded up; without one, the upper end of the estimate with the same
     padding, since a job that ends early is billed for what it took, and one that is ended early has lost its work.
-    ``max_hours`` and ``max_usd`` cut it: the caps win over the padding.
+    ``max_hours`` and ``max_usd`` limit it, padding included.
 
     Args:
         spec: The spec.

@@ -195,7 +195,7 @@ def _saving(spec: TrainSpec) -> Saving:
 def _vllm(spec: TrainSpec, facts: Facts, answers: Answers | None) -> Vllm | None:
     if not getattr(spec, "use_vllm", False):
         return None
-    fields: Any = spec  # every method that has use_vllm has the arguments beside it
+    fields: Any = spec  # every method with use_vllm has the other vLLM arguments
     server = fields.vllm_mode == "server"
     starts = server and not (spec.is_set("vllm_server_base_url") or spec.is_set("vllm_server_host"))
     share = "vllm_gpu_memory_utilization"

@@ -1,7 +1,7 @@
 """Answers requests on stdin, one JSON object per line, with one JSON object per line on stdout.
 
-Run with ``python -m hfjobs_trainer.simulating``. An answer holds ``peaks`` and the rest of what ``measure.simulate``
-returns, or ``unsupported`` with the reason why there is none. Requests are answered in order.
+Run with ``python -m hfjobs_trainer.simulating``. A reply has ``peaks`` and the rest of what ``measure.simulate``
+returns, or ``unsupported`` with the reason why there is no result. Requests are answered in order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def answer(line: str) -> dict[str, Any]:
-    """The answer to one request."""
+    """The reply to one request."""
     from hfjobs_trainer.simulating.measure import simulate
     from hfjobs_trainer.simulating.model import UnsupportedError
     from hfjobs_trainer.simulating.request import BadRequestError, parse_request

@@ -87,7 +87,7 @@ def test_a_plan_as_text() -> None:
           output.private              = True  (nothing is published unless you say so)
           tracking.project            = Qwen2-5-0-5B-SFT  (named after the model)
           tracking.space_id           = me/trackio  (your dashboard, kept after the machine is gone)
-          timeout                     = 13500 s  (your 10800 s and 25% of padding)
+          timeout                     = 13500 s  (your 10800 s plus 25% of padding)
         unchecked
           MEM001 needs the size of Qwen/Qwen2.5-0.5B
           MEM002 needs the size of Qwen/Qwen2.5-0.5B""")

@@ -59,5 +59,8 @@ def _dtype(run: Run, mixed: MixedPrecision) -> tuple[DType, str]:
     if run.lora is None:
         return "float32", "trained weights stay in full precision; the computation is in mixed precision"
     if mixed == "fp16" and run.trains_weights:
-        return "float32", "fp16 mixed precision cannot train 16-bit weights, and some are trained besides the adapter"
+        return (
+            "float32",
+            "fp16 mixed precision cannot train 16-bit weights, and some are trained along with the adapter",
+        )
     return _FROZEN[mixed], "the base model is frozen: half the memory at no loss"

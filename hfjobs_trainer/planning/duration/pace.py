@@ -35,7 +35,7 @@ MEMORY_SHARE: Cases = (0.85, 0.7, 0.5)
 # Share of a link's peak that collectives reach. PCIe: Answer.AI's FSDP on two RTX 3090 and two RTX 4090, 8% to 49%.
 # NVLink: Qwen README's ZeRO-3 of a 72B model on four A100, 45%.
 LINK_SHARE: Mapping[str, Cases] = {"pcie": (0.5, 0.15, 0.08), "nvlink": (0.7, 0.45, 0.3)}
-# Between machines, 10^9 bytes a second for each machine: assumed, since the network is not documented; 400, 100, 10
+# Between machines, 10^9 bytes per second for each machine: assumed, since the network is not documented; 400, 100, 10
 # Gbit/s.
 NODE_LINK_GB_S: Cases = (50.0, 12.5, 1.25)
 # Share of the computation that communication between GPUs overlaps with: assumed; none of it in one of Answer.AI's

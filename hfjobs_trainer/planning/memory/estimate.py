@@ -25,7 +25,7 @@ class MemoryEstimate:
 
     Attributes:
         weights: The model.
-        adapter: The LoRA matrices and the modules trained beside them.
+        adapter: The LoRA matrices and the other trained modules.
         gradients: Gradients alive at that moment.
         optimizer_states: The optimizer's moments.
         activations: What autograd saved, and the working set of one layer.

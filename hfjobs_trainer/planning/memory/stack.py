@@ -12,7 +12,7 @@ class Stack:
     Attributes:
         logit_bytes: Bytes per logit that are alive at once if all logits are held: torch's cross entropy holds the
             float32 log-probabilities, their gradient and that of the logits (4 each).
-        logit_cached: Bytes per logit that the allocator keeps beside them: the freed half-precision logits, in blocks
+        logit_cached: Bytes per logit that the allocator keeps in addition: the freed half-precision logits, in blocks
             too small for any float32 one.
         lean_kernels: Whether norms and gated activations are fused kernels that save their inputs alone, as Liger's,
             Unsloth's and compiled ones do.

@@ -305,5 +305,5 @@ class CommonArgs(TRLArgs):
         default=None, description="Keyword arguments of the model's `from_pretrained`."
     )
     trust_remote_code: bool = Field(
-        default=False, description="Run the Python code that a model or a tokenizer on the Hub brings along."
+        default=False, description="Run the Python code in the Hub repository of a model or tokenizer."
     )

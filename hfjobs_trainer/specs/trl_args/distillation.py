@@ -54,7 +54,7 @@ class DistillationArgs(CommonArgs):
         default=None, description="Additional keyword arguments to pass to the `apply_chat_template` function."
     )
     repetition_penalty: float = Field(
-        default=1.0, gt=0, description="Penalty of tokens seen before: above 1.0 it favours new ones."
+        default=1.0, gt=0, description="Penalty of tokens seen before: above 1.0 it favors new ones."
     )
     cache_implementation: str | None = Field(
         default=None,

@@ -72,7 +72,7 @@ class GRPOArgs(CommonArgs):
         default=None, description="Additional keyword arguments to pass to the `apply_chat_template` function."
     )
     repetition_penalty: float = Field(
-        default=1.0, gt=0, description="Penalty of tokens seen before: above 1.0 it favours new ones."
+        default=1.0, gt=0, description="Penalty of tokens seen before: above 1.0 it favors new ones."
     )
     cache_implementation: str | None = Field(
         default=None,
@@ -181,7 +181,7 @@ class GRPOArgs(CommonArgs):
         default=None, description="Maximum number of tool-calling turns when training an agent."
     )
     vllm_importance_sampling_correction: bool = Field(
-        default=True, description="Correct for vLLM's log probabilities differing from the trainer's."
+        default=True, description="Correct for vLLM's log probabilities, which differ from the trainer's."
     )
     vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = (
         Field(

@@ -46,12 +46,10 @@ class KTOArgs(CommonArgs):
     loss_type: Literal["kto", "apo_zero_unpaired"] = Field(default="kto", description="Type of loss to use.")
     beta: float = Field(default=0.1, description="Parameter controlling the deviation from the reference model.")
     desirable_weight: float = Field(
-        default=1.0,
-        description="Weight of the losses of good answers, to make up for there being fewer or more of them.",
+        default=1.0, description="Weight of the losses of desirable completions, to balance unequal numbers."
     )
     undesirable_weight: float = Field(
-        default=1.0,
-        description="Weight of the losses of bad answers, to make up for there being fewer or more of them.",
+        default=1.0, description="Weight of the losses of undesirable completions, to balance unequal numbers."
     )
     activation_offloading: bool = Field(default=False, description="Whether to offload the activations to the CPU.")
     sync_ref_model: bool = Field(

@@ -48,7 +48,7 @@ class OnlineDPOArgs(CommonArgs):
         description="Minimum token probability, which will be scaled by the probability of the most likely token.",
     )
     repetition_penalty: float = Field(
-        default=1.0, gt=0, description="Penalty of tokens seen before: above 1.0 it favours new ones."
+        default=1.0, gt=0, description="Penalty of tokens seen before: above 1.0 it favors new ones."
     )
     generation_kwargs: dict[str, Any] | None = Field(
         default=None, description="Additional keyword arguments to pass to `GenerationConfig`."
