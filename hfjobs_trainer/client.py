@@ -280,7 +280,9 @@ class Client:
         if dry_run:
             return plan
         if traits.uses_account and plan.unanswered:
-            raise _unanswered(plan)
+            about = ", ".join(plan.unanswered)
+            later = "Submit the spec again once it does; see https://status.huggingface.co"
+            raise HubUnavailable(f"nothing was submitted: the Hub did not answer for {about}. {later}")
         errors = [problem for problem in plan.problems if problem.severity == "error"]
         if errors:
             subject = f"{type(plan.spec).METHOD.label} spec"
@@ -369,12 +371,6 @@ class Client:
         if not isinstance(backend, str):
             return backend
         return open_backend(backend, token=self.token, namespace=self.namespace, endpoint=self.endpoint)
-
-
-def _unanswered(plan: Plan) -> HubUnavailable:
-    about = ", ".join(plan.unanswered)
-    later = "Submit the spec again once it does; see https://status.huggingface.co"
-    return HubUnavailable(f"nothing was submitted: the Hub did not answer for {about}. {later}")
 
 
 def _spec(raw: TrainSpec | Script | Mapping[str, Any]) -> TrainSpec | Script:

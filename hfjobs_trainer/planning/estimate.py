@@ -130,7 +130,7 @@ class Estimate:
         else:
             lines.append("about " + self.duration.seconds.as_duration())
             lines += [f"about {self.usd.as_usd()}"] if self.usd is not None else []
-            lines += [f"  assumed: {what}" for what in self.duration.assumed]
+            lines += [f"  {line}" for line in self.duration.assumptions]
         return "\n".join(lines)
 
 

@@ -80,7 +80,7 @@ def _time(plan: Plan) -> list[str]:
         lines.append(f"about {duration.seconds.as_duration()}, {duration.usd.as_usd()}, {duration.steps:,} steps")
         shares = {name: part.expected / duration.seconds.expected for name, part in duration.parts.items()}
         lines.append(", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= WORTH_TELLING))
-        lines += [f"assumed: {what}" for what in duration.assumed]
+        lines += duration.assumptions
     if seconds is None:
         return [*lines, "no timeout"]
     limit = f"timeout {format_duration(seconds)}"

@@ -70,6 +70,7 @@ class Pasted:
     source: str
 
 
+_STRING = re.compile(r'""".*?"""', re.DOTALL)
 _DEFINED = re.compile(r"^(?:(?:def|class) (\w+)|(\w+) = )", re.MULTILINE)
 _WORD = re.compile(r"[^\W\d]\w*")
 
@@ -87,7 +88,7 @@ def _text(name: str) -> str:
 
 def defined_names(name: str) -> list[str]:
     """What a block defines, told by how its lines begin: most blocks are then never parsed."""
-    return [found[1] or found[2] for found in _DEFINED.finditer(_text(name))]
+    return [found[1] or found[2] for found in _DEFINED.finditer(_STRING.sub("", _text(name)))]
 
 
 @cache

@@ -390,4 +390,4 @@ def test_an_estimate_prints_its_parts_and_what_is_assumed() -> None:
     lines = str(estimate(hft.SFT(**BASE), facts_of(None))).splitlines()
     assert lines[0].endswith("375 steps")
     assert [line.split()[0] for line in lines[1:5]] == ["start", "data", "training", "checkpoints"]
-    assert lines[5].startswith("  assumed: row lengths unknown")
+    assert lines[5].startswith("  row lengths unknown, assumed")

@@ -41,11 +41,16 @@ class DurationEstimate:
     assumed: tuple[str, ...]
     basis: tuple[str, ...] = ()
 
+    @property
+    def assumptions(self) -> list[str]:
+        """``assumed`` as lines of text."""
+        return [what if ", assumed " in what else f"assumed: {what}" for what in self.assumed]
+
     def __str__(self) -> str:
         lines = [f"about {self.seconds.as_duration()}, {self.usd.as_usd()}, {self.steps:,} steps"]
         width = max(len(name) for name in self.parts)
         lines += [f"  {name:<{width}}  {part.as_duration()}" for name, part in self.parts.items()]
-        return "\n".join([*lines, *(f"  assumed: {what}" for what in self.assumed)])
+        return "\n".join([*lines, *(f"  {line}" for line in self.assumptions)])
 
 
 def estimate_duration(amounts: Amounts, setup: Setup) -> DurationEstimate:
