@@ -281,7 +281,7 @@ def progress_callback() -> Any:
 def assert_trained(trainer: Any) -> None:
     """End a run that trained nothing, of which the trainer only warns."""
     if trainer.state.global_step == 0:
-        sys.exit("No optimiser step was taken: too few rows, or all were filtered out.")
+        sys.exit("No optimizer step was taken: too few rows, or all were filtered out.")
 
 
 def push(trainer: Any, **card: Any) -> None:

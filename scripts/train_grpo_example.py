@@ -300,7 +300,7 @@ def require_prompts(trainer: Any) -> None:
 def assert_trained(trainer: Any) -> None:
     """End a run that trained nothing, of which the trainer only warns."""
     if trainer.state.global_step == 0:
-        sys.exit("No optimiser step was taken: too few rows, or all were filtered out.")
+        sys.exit("No optimizer step was taken: too few rows, or all were filtered out.")
 
 
 def push(trainer: Any, **card: Any) -> None:

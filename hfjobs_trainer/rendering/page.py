@@ -167,7 +167,7 @@ class Page:
         tokenizer: Arguments of ``AutoTokenizer.from_pretrained``, where a method needs its tokenizer given.
         teacher: The model to learn from, or ``None``.
         reward_model, value_model: The models that score answers and foresee the scores, or ``None``.
-        global_batch_size: Sequences per optimiser step; ``None`` if the accumulation is sent as given.
+        global_batch_size: Sequences per optimizer step; ``None`` if the accumulation is sent as given.
         lora: Arguments of ``peft.LoraConfig`` for a new adapter, or ``None``.
         adapter: The adapter to start from, or ``None``.
         quantization: Arguments of ``BitsAndBytesConfig``, or ``None``.

@@ -24,7 +24,7 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
         that contradicts `gradient_accumulation_steps`.
 
     Why:
-        `global_batch_size` is the number of sequences per optimiser step over all GPUs; the planner solves the
+        `global_batch_size` is the number of sequences per optimizer step over all GPUs; the planner solves the
         accumulation from it, in whole steps. With another batch than the one that was tuned, the learning rate is
         wrong as well.
 
