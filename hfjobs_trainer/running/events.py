@@ -37,12 +37,12 @@ class Event:
 
     @property
     def step(self) -> int | None:
-        """Optimiser steps done; ``None`` where the event has none."""
+        """Optimizer steps done; ``None`` where the event has none."""
         return self._whole("step")
 
     @property
     def max_steps(self) -> int | None:
-        """Optimiser steps that the whole run takes; ``None`` where the event does not say."""
+        """Optimizer steps that the whole run takes; ``None`` where the event does not say."""
         return self._whole("max_steps")
 
     @property

@@ -25,7 +25,7 @@ class Trained:
     folder: Path
 
     def steps(self, project: str) -> int | None:
-        """Optimiser steps of the project's last run, None if it never came to its end."""
+        """Optimizer steps of the project's last run, None if it never came to its end."""
         return next((event["steps"] for event in reversed(self.events) if event.get("trained") == project), None)
 
     def rows(self, project: str) -> list[tuple[str, str, int, dict[str, Any]]]:
