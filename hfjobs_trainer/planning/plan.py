@@ -70,7 +70,7 @@ class JobRequest:
         secrets: Names of secrets; their values are read from the caller's environment at submit.
         labels: Labels of the job, ``[A-Za-z0-9_-]`` only.
         namespace: User or organization that runs and pays; ``None`` for the token's owner.
-        image: Docker image; ``None`` for the default of ``run_uv_job``.
+        image: Docker image; ``None`` for the client's image for uv.
         nodes: Machines that run the script together, each as a job of its own.
         volumes: Buckets and repositories to mount; these and the following are for Hugging Face Jobs only.
         attempts: Most attempts, if the job fails.

@@ -166,7 +166,7 @@ class Page:
         model_init: ``model_init_kwargs`` beside the dtype.
         tokenizer: Arguments of ``AutoTokenizer.from_pretrained``, where a method needs its tokenizer given.
         teacher: The model to learn from, or ``None``.
-        reward_model, value_model: The models that score answers and foresee the scores, or ``None``.
+        reward_model, value_model: The models that score answers and estimate those scores, or ``None``.
         global_batch_size: Sequences per optimizer step; ``None`` if the accumulation is sent as given.
         lora: Arguments of ``peft.LoraConfig`` for a new adapter, or ``None``.
         adapter: The adapter to start from, or ``None``.

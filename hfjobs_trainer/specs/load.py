@@ -126,7 +126,7 @@ def _read(file: Path) -> Any:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         text = isinstance(error, UnicodeDecodeError)
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text" if text else str(error)
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text" if text else str(error)
         raise SpecError(
             [Problem("LOAD001", "", f"{file} cannot be read: {reason}", "check the path")], "file"
         ) from None

@@ -151,9 +151,10 @@ def test_a_run_outlives_the_process_that_submitted_it(place: LocalPlace, tmp_pat
 
 def test_interrupting_the_submitter_does_not_reach_the_run(place: LocalPlace):
     code = f"""
-        import contextlib, time
+        import contextlib, signal, time
         from pathlib import Path
         from tests.running.places import LocalPlace
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
         print(LocalPlace(Path({str(place.root)!r})).start(["ready"], exit_code=None).id, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             time.sleep(600)
