@@ -143,7 +143,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert problems(tmp_path) == [("LOAD001", "", f"{tmp_path} cannot be read: Is a directory")]
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00\x01")
     assert problems(tmp_path / "binary.json") == [
-        ("LOAD001", "", f"{tmp_path / 'binary.json'} cannot be read: it is no UTF-8 text")
+        ("LOAD001", "", f"{tmp_path / 'binary.json'} cannot be read: it is not UTF-8 text")
     ]
     ((code, _, why),) = problems("a\x00b.json")
     assert code == "LOAD001"

@@ -14,6 +14,7 @@ END, FOLDER, PORT, SECONDS, *SERVER = sys.argv[1:]
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
     server = Path(__file__).with_name("fake_vllm_server.py")
     start_server([sys.executable, str(server), FOLDER, PORT, *SERVER], int(PORT), float(SECONDS), dict(os.environ))
     print("trains", flush=True)
