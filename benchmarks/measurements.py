@@ -202,7 +202,7 @@ def _stack(row: dict[str, str]) -> Stack:
     return Stack(**fields, **_logits(row)) if fields else TRL
 
 
-def _logits(row: dict[str, str]) -> dict[str, float]:
+def _logits(row: dict[str, str]) -> dict[str, Any]:
     """Bytes per logit alive and cached, where the row's loss is not the one of transformers 4.48 and later."""
     framework, kernels = row["framework"], row["fused_ce"]
     if _is_gptq(row):

@@ -53,11 +53,13 @@ def main() -> None:
             hft.pick_flavor(anew(spec), facts=replace(facts))
             seconds.append(time.perf_counter() - start)
         print(f"\n{name}: {choice.flavor.name if choice.flavor else 'no flavor'}")
-        if choice.flavor is not None and choice.duration is not None and choice.estimate is not None:
-            usable = choice.flavor.usable_gpu_memory_gib or 0.0
-            print(f"  {choice.layout}")
-            print(f"  {choice.duration.seconds.as_duration()}; {choice.duration.usd.as_usd()}")
-            print(f"  {choice.estimate.total_gib:.1f} of {usable:.1f} GiB, margin {choice.estimate.margin_gib:.1f}")
+        if choice.flavor is not None and choice.estimate is not None:
+            estimate, usable = choice.estimate, choice.flavor.usable_gpu_memory_gib or 0.0
+            print(f"  {estimate.layout}")
+            if estimate.duration is not None:
+                print(f"  {estimate.duration.seconds.as_duration()}; {estimate.duration.usd.as_usd()}")
+            if estimate.memory is not None:
+                print(f"  {estimate.memory.total_gib:.1f} of {usable:.1f} GiB, margin {estimate.memory.margin_gib:.1f}")
         print(f"  chosen in {statistics.median(seconds) * 1000:.0f} ms (median of {RUNS})")
 
 
