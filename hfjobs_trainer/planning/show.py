@@ -59,8 +59,10 @@ def _rows(title: str, values: list[str]) -> list[str]:
 
 
 def _where(plan: Plan) -> list[str]:
-    if not traits_of(plan.backend).rents:
-        return ["this machine"]
+    traits = plan.traits or traits_of(plan.backend)
+    place = traits.place or traits.name
+    if not traits.rents:
+        return [place]
     if plan.flavor is None:
         return ["no flavor could be chosen: set hardware"]
     flavor = plan.flavor
@@ -70,7 +72,7 @@ def _where(plan: Plan) -> list[str]:
     vllm = plan.run.vllm if plan.run is not None else None
     serves = ", the last serves with vLLM" if vllm is not None and vllm.apart else ""
     owner = f", paid by {plan.request.namespace}" if plan.request.namespace else ""
-    return [f"{several}{flavor.name} on Hugging Face Jobs: {gpus}{serves}, ${price:.2f}/h ({plan.prices}){owner}"]
+    return [f"{several}{flavor.name} on {place}: {gpus}{serves}, ${price:.2f}/h ({plan.prices}){owner}"]
 
 
 def _time(plan: Plan) -> list[str]:
