@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from hfjobs_trainer.facts.backends import traits_of
+from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.specs.base import TrainSpec
@@ -117,14 +118,15 @@ def _destination(plan: Plan, spec: TrainSpec) -> list[str]:
 
 def _tracking(plan: Plan) -> list[str]:
     tracking = plan.spec.tracking
-    if tracking.report_to == "none":
+    tracker = TRACKERS.get(tracking.report_to)
+    if tracker is None:
         return ["the log only"]
     chosen = {decision.path: decision.value for decision in plan.decisions}
-    if tracking.report_to == "tensorboard":
-        return [f"TensorBoard files in {chosen.get('tracking')}"]
+    if tracker.files:
+        return [f"{tracker.files} files in {chosen.get('tracking')}"]
     project = tracking.project or chosen.get("tracking.project")
     parts = [f"{tracking.report_to} project {project}", f"group {tracking.group}" if tracking.group else ""]
-    if tracking.report_to == "trackio":
+    if tracker.spaces:
         space = tracking.space_id or chosen.get("tracking.space_id")
         parts.append(f"Space {space}" if space else "on the machine's disk")
     return [", ".join(part for part in parts if part)]
