@@ -91,7 +91,8 @@ def test_a_backend_resumes_runs_only_if_it_says_how() -> None:
 
 @pytest.mark.parametrize("name", ["lokal", "HUB", ""])
 def test_a_name_that_no_backend_has_is_told_by_everything_that_takes_one(name: str) -> None:
-    told = f'backend={name!r}: must be "hub", "local" or a Backend'
+    known = ", ".join(f'"{known}"' for known in BACKENDS)
+    told = f"backend={name!r}: must be {known} or a Backend"
     spec = {"method": "sft", "model": "me/model", "dataset": "me/data"}
     for function in (hft.check, hft.plan, hft.render, hft.pick_flavor, hft.gather):
         assert "backend" in inspect.signature(function).parameters
