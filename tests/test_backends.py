@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.facts.backends import HUB, INPROCESS, LOCAL, TRAITS, BackendTraits, traits_of
+from hfjobs_trainer.facts.backends import HUB, INPROCESS, LOCAL, TRAITS, BackendName, BackendTraits, traits_of
 from hfjobs_trainer.running.backends.base import JobRecord, Resumes
 from hfjobs_trainer.running.backends.registry import BACKENDS, open_backend, traits_at
 
@@ -18,6 +18,10 @@ def test_a_backend_that_is_called_by_name_has_traits_of_that_name(name: str) -> 
     backend = open_backend(name)
     assert backend.name == backend.traits.name == name
     assert traits_of(name) is backend.traits is TRAITS[name]
+
+
+def test_the_names_that_types_allow_are_those_of_the_registry() -> None:
+    assert get_args(BackendName) == tuple(BACKENDS)
 
 
 def test_traits_are_those_of_a_name_or_of_a_backend() -> None:
@@ -36,7 +40,7 @@ class Cluster(hft.InProcessBackend):
 
     @property
     def traits(self) -> BackendTraits:
-        return BackendTraits("cluster", rents=False, absolute_paths=True)
+        return BackendTraits("cluster", place="the cluster", rents=False, absolute_paths=True)
 
 
 class Plain(hft.InProcessBackend):
@@ -50,7 +54,7 @@ class Plain(hft.InProcessBackend):
 
 
 def test_a_backend_of_ones_own_brings_its_traits() -> None:
-    assert traits_at(Cluster()) == BackendTraits("cluster", rents=False, absolute_paths=True)
+    assert traits_at(Cluster()) == BackendTraits("cluster", place="the cluster", rents=False, absolute_paths=True)
     assert traits_at(Plain()) == BackendTraits("plain")
 
 
@@ -61,6 +65,7 @@ def test_a_run_is_planned_for_and_submitted_to_a_backend_of_ones_own() -> None:
     plan = client.plan(spec, facts=hft.Facts())
     assert plan.backend == "plain"
     assert plan.flavor is not None
+    assert "  where          a10g-small on plain: NVIDIA A10G, $1.00/h" in str(plan)
     report = client.check(spec, facts=hft.Facts())
     assert [problem.code for problem in report.problems] == [problem.code for problem in plan.problems]
 
@@ -71,6 +76,7 @@ def test_a_plan_goes_by_the_traits_of_a_backend_of_ones_own() -> None:
     here = hft.plan(spec, facts=hft.Facts(), backend="local")
     assert (plan.backend, plan.flavor, plan.choice) == ("cluster", None, None)
     assert (plan.script, plan.request, plan.problems) == (here.script, here.request, here.problems)
+    assert str(plan) == str(here).replace("this machine", "the cluster", 1)
 
 
 def test_a_backend_resumes_runs_only_if_it_says_how() -> None:
@@ -85,7 +91,8 @@ def test_a_backend_resumes_runs_only_if_it_says_how() -> None:
 
 @pytest.mark.parametrize("name", ["lokal", "HUB", ""])
 def test_a_name_that_no_backend_has_is_told_by_everything_that_takes_one(name: str) -> None:
-    told = f'backend={name!r}: must be "hub", "local" or a Backend'
+    known = ", ".join(f'"{known}"' for known in BACKENDS)
+    told = f"backend={name!r}: must be {known} or a Backend"
     spec = {"method": "sft", "model": "me/model", "dataset": "me/data"}
     for function in (hft.check, hft.plan, hft.render, hft.pick_flavor, hft.gather):
         assert "backend" in inspect.signature(function).parameters

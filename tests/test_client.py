@@ -114,7 +114,7 @@ def test_a_job_is_found_again_with_the_token_of_the_client(hub: hubsim.Hub, spec
 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_place_that_is_none_is_told(spec: hft.Script, dry_run: bool) -> None:
-    with pytest.raises(ValueError, match='backend=\'lokal\': must be "hub", "local" or a Backend'):
+    with pytest.raises(ValueError, match=r"""backend='lokal': must be "hub", "local".* or a Backend"""):
         hft.submit(spec, backend=cast("Any", "lokal"), dry_run=dry_run)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 BackendName = Literal["hub", "local"]
+"""The backends that have a name: the rows of ``running/backends/registry.py``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class BackendTraits:
             Hub does not answer for them.
         keeps_files: The files of the run can be read after its end; otherwise metrics and model go to the Hub.
         env: Environment variables of every run, as pairs; the spec's own take precedence.
+        place: Where its runs are, as ``print(plan)`` says it; empty for its name.
     """
 
     name: str
@@ -35,17 +37,19 @@ class BackendTraits:
     uses_account: bool = False
     keeps_files: bool = True
     env: tuple[tuple[str, str], ...] = ()
+    place: str = ""
 
 
 HUB = BackendTraits(
     "hub",
+    place="Hugging Face Jobs",
     uses_account=True,
     keeps_files=False,
     # torch's version is pinned, its CUDA build depends on the machine: `uv pip` reads this, `uv run` does not
     # (astral-sh/uv#18157), so the script checks its GPUs itself
     env=(("UV_TORCH_BACKEND", "auto"),),
 )
-LOCAL = BackendTraits("local", rents=False, absolute_paths=True)
+LOCAL = BackendTraits("local", place="this machine", rents=False, absolute_paths=True)
 INPROCESS = BackendTraits("inprocess")
 
 TRAITS: Mapping[str, BackendTraits] = MappingProxyType({traits.name: traits for traits in (HUB, LOCAL, INPROCESS)})
@@ -67,4 +71,5 @@ def traits_of(backend: str | BackendTraits) -> BackendTraits:
 
 def unknown_backend(name: str) -> ValueError:
     """The error for an unknown backend name."""
-    return ValueError(f'backend={name!r}: must be "hub", "local" or a Backend')
+    known = ", ".join(f'"{name}"' for name in get_args(BackendName))
+    return ValueError(f"backend={name!r}: must be {known} or a Backend")

@@ -150,6 +150,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         prices=(facts.hardware or snapshot()).source,
         unanswered=facts.unanswered,
         run=run,
+        traits=traits,
     )
 
 

@@ -11,7 +11,7 @@ from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.planning.arguments.decide import Decided
 from hfjobs_trainer.planning.arguments.precision import Precision
 from hfjobs_trainer.planning.arguments.strategies import SHARDED, strategy_arguments
-from hfjobs_trainer.planning.arguments.trackers import TRACKERS, tracking_secrets
+from hfjobs_trainer.planning.arguments.trackers import TRACKERS, tracking_secrets, tracks_files
 from hfjobs_trainer.planning.arguments.tuning import (
     MERGE_DTYPE,
     adapter_to_load,
@@ -134,6 +134,7 @@ def compose(
         nodes=request.nodes,
         max_gpus=1 if run.hardware.strategy == "single" or run.use_cpu else run.hardware.num_gpus or 0,
         tracker=run.tracking.report_to,
+        tracks_files=tracks_files(run.tracking.report_to),
         tracking=decided.tracking,
         pushes=run.output.pushes,
         dataset_name=spec.dataset.id if not is_local_path(spec.dataset.id) and not spec.dataset.mixed_with else None,
@@ -226,9 +227,7 @@ def _reward(item: str | RewardFunction) -> Reward:
 def _header(spec: TrainSpec, run: Run, strategy: str, request: JobRequest) -> Header:
     tested = pins(run.method.family)
     wanted = {package for package in tested.packages if package != "peft" or run.lora is not None}
-    if run.tracking.report_to != "trackio":
-        wanted.discard("trackio")
-        wanted |= {run.tracking.report_to} & TRACKERS.keys()
+    wanted = (wanted - TRACKERS.keys()) | (TRACKERS.keys() & {run.tracking.report_to})
     for item in getattr(spec, "reward_funcs", ()):
         if isinstance(item, str) and item in BUILTIN_REWARDS:
             wanted.update(BUILTIN_REWARDS[item].packages)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor
+    from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
     from hfjobs_trainer.planning.run import Run
     from hfjobs_trainer.problems import Problem, Unchecked
@@ -102,7 +103,7 @@ class Plan:
 
     Attributes:
         spec: The spec as given.
-        backend: ``"hub"`` or ``"local"``.
+        backend: Name of the backend, such as ``"hub"``.
         request: The job that the backend is asked to run.
         flavor: The chosen flavor; ``None`` on the local backend, and when none could be chosen.
         choice: How the flavor was chosen; ``None`` on the local backend.
@@ -113,6 +114,7 @@ class Plan:
         prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
         unanswered: What the Hub did not answer for, and why; ``submit`` to the Hub then raises ``HubUnavailable``.
         run: The run that the spec and the facts describe; ``None`` for an ``hft.Script``.
+        traits: The traits of the backend; ``None`` for those of the backend of this name.
     """
 
     spec: TrainSpec | Script
@@ -127,6 +129,7 @@ class Plan:
     prices: str = ""
     unanswered: tuple[str, ...] = ()
     run: Run | None = field(default=None, repr=False, compare=False)
+    traits: BackendTraits | None = field(default=None, repr=False, compare=False)
 
     @property
     def script(self) -> str:

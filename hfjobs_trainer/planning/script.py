@@ -8,7 +8,7 @@ from typing import Any
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts, Flavor, ScriptFacts
 from hfjobs_trainer.facts.backends import BackendTraits
-from hfjobs_trainer.planning.arguments.trackers import TRACKERS, resolve_tracking
+from hfjobs_trainer.planning.arguments.trackers import resolve_tracking, tracks_files
 from hfjobs_trainer.planning.check import check
 from hfjobs_trainer.planning.compose import job_table, request_of
 from hfjobs_trainer.planning.context import Context
@@ -94,6 +94,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
         max_gpus=1 if spec.hardware.strategy == "single" else spec.hardware.num_gpus or 0,
         launches=spec.hardware.strategy != "user",
         tracker=spec.tracking.report_to,
+        tracks_files=tracks_files(spec.tracking.report_to),
         tracking=tracking,
     )
     return Plan(
@@ -107,6 +108,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
         unchecked=unchecked,
         prices=hardware.source,
         unanswered=facts.unanswered,
+        traits=backend,
     )
 
 
@@ -121,7 +123,8 @@ def _header(spec: Script, theirs: ScriptHeader, request: JobRequest, decide: Any
     tested = pins()
     dependencies = [*theirs.dependencies, *spec.extra_dependencies]
     reporter = spec.tracking.report_to
-    if reporter in TRACKERS and reporter not in theirs.names():
+    # the default tracker is used where the script brings it
+    if reporter in tested.extras and reporter not in theirs.names():
         dependencies.append(decide("extra_dependencies", tested.requirement(reporter), f"report_to is {reporter}"))
     uv = dict(theirs.uv)
     versions = not theirs.pinned(tested.packages) and not theirs.names().isdisjoint(tested.packages)

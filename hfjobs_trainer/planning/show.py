@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from hfjobs_trainer.facts.backends import traits_of
+from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.specs.base import TrainSpec
@@ -59,8 +60,10 @@ def _rows(title: str, values: list[str]) -> list[str]:
 
 
 def _where(plan: Plan) -> list[str]:
-    if not traits_of(plan.backend).rents:
-        return ["this machine"]
+    traits = plan.traits or traits_of(plan.backend)
+    place = traits.place or traits.name
+    if not traits.rents:
+        return [place]
     if plan.flavor is None:
         return ["no flavor could be chosen: set hardware"]
     flavor = plan.flavor
@@ -70,7 +73,7 @@ def _where(plan: Plan) -> list[str]:
     vllm = plan.run.vllm if plan.run is not None else None
     serves = ", the last serves with vLLM" if vllm is not None and vllm.apart else ""
     owner = f", paid by {plan.request.namespace}" if plan.request.namespace else ""
-    return [f"{several}{flavor.name} on Hugging Face Jobs: {gpus}{serves}, ${price:.2f}/h ({plan.prices}){owner}"]
+    return [f"{several}{flavor.name} on {place}: {gpus}{serves}, ${price:.2f}/h ({plan.prices}){owner}"]
 
 
 def _time(plan: Plan) -> list[str]:
@@ -115,14 +118,15 @@ def _destination(plan: Plan, spec: TrainSpec) -> list[str]:
 
 def _tracking(plan: Plan) -> list[str]:
     tracking = plan.spec.tracking
-    if tracking.report_to == "none":
+    tracker = TRACKERS.get(tracking.report_to)
+    if tracker is None:
         return ["the log only"]
     chosen = {decision.path: decision.value for decision in plan.decisions}
-    if tracking.report_to == "tensorboard":
-        return [f"TensorBoard files in {chosen.get('tracking')}"]
+    if tracker.files:
+        return [f"{tracker.files} files in {chosen.get('tracking')}"]
     project = tracking.project or chosen.get("tracking.project")
     parts = [f"{tracking.report_to} project {project}", f"group {tracking.group}" if tracking.group else ""]
-    if tracking.report_to == "trackio":
+    if tracker.spaces:
         space = tracking.space_id or chosen.get("tracking.space_id")
         parts.append(f"Space {space}" if space else "on the machine's disk")
     return [", ".join(part for part in parts if part)]

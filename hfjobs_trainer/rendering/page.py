@@ -187,6 +187,7 @@ class Page:
         max_gpus: The most GPUs that are to train, 0 for all.
         nodes: Machines of the run, that of a server apart included; GPUs are those of one of them.
         tracker: Name of the tracker, ``"none"`` without one.
+        tracks_files: Whether the tracker only writes files: it is told neither of the run nor of its end.
         tracking: Arguments of the script's ``track``, or ``None``.
         pushes: Whether the model is pushed.
         dataset_name: Hub id of the dataset for the model card, or ``None``.
@@ -238,6 +239,7 @@ class Page:
     max_gpus: int = 0
     nodes: int = 1
     tracker: str = "none"
+    tracks_files: bool = False
     tracking: Mapping[str, Any] | None = None
     pushes: bool = False
     dataset_name: str | None = None

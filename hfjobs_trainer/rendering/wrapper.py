@@ -24,6 +24,7 @@ class Wrapper:
         max_gpus: The most GPUs that are to train, 0 for all.
         launches: Whether it is started once per GPU; if not, it is left alone.
         tracker: Name of the tracker, ``"none"`` without one.
+        tracks_files: Whether the tracker only writes files: it is told neither of the run nor of its end.
         tracking: Arguments of ``track``, or ``None``.
     """
 
@@ -37,6 +38,7 @@ class Wrapper:
     max_gpus: int = 0
     launches: bool = True
     tracker: str = "none"
+    tracks_files: bool = False
     tracking: Mapping[str, Any] | None = field(default=None)
 
     @property

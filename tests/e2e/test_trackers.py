@@ -15,7 +15,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from examples import tiny
-from hfjobs_trainer.planning.arguments.trackers import TRACKERS
+from hfjobs_trainer.planning.arguments.trackers import TRACKERS, has_space
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 
@@ -27,7 +27,7 @@ def train(
     tmp_path: Path, tiny_model: Path, tiny_data: Callable[[tiny.Format], Path], monkeypatch: pytest.MonkeyPatch
 ) -> Train:
     """A function that trains two steps with a tracker, in an environment made from the script's header."""
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "MLFLOW_TRACKING_URI"):
+    for name in {name for row in TRACKERS.values() for name in (row.secret, *dict(row.unless)) if name}:
         monkeypatch.delenv(name, raising=False)
     # where wandb would look for a stored key
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -156,20 +156,22 @@ def plan(reporter: str, **fields: Any) -> hft.Plan:
 
 @pytest.mark.parametrize(
     ("reporter", "secrets"),
-    [("wandb", ("WANDB_API_KEY",)), ("mlflow", ("MLFLOW_TRACKING_URI",)), ("tensorboard", ()), ("none", ())],
+    [*((name, (row.secret,) if row.secret else ()) for name, row in TRACKERS.items()), ("none", ())],
 )
 def test_secrets_go_by_name_and_packages_by_pin(reporter: str, secrets: tuple[str, ...]) -> None:
-    made = plan(reporter)
-    assert made.request.secrets == secrets
+    made = plan(reporter, at={"space_id": "me/space"} if has_space(reporter) else {})
+    # a Space is made with the account's token
+    assert made.request.secrets == (*secrets, *(["HF_TOKEN"] if has_space(reporter) else []))
     for package in TRACKERS:
         assert (f'"{pins().requirement(package)}"' in made.script) == (package == reporter)
-    assert '"trackio==' not in made.script
 
 
 def test_a_secret_that_is_not_needed_is_not_asked_for() -> None:
-    assert plan("wandb", env={"WANDB_MODE": "offline"}).request.secrets == ()
     assert plan("mlflow", env={"MLFLOW_TRACKING_URI": "https://mlflow.example"}).request.secrets == ()
     assert plan("wandb", secrets=["WANDB_API_KEY"]).request.secrets == ("WANDB_API_KEY",)
+    for name, row in TRACKERS.items():
+        for variable, value in row.unless:
+            assert plan(name, env={variable: value}).request.secrets == ()
 
 
 def test_the_plan_says_where_the_metrics_go() -> None:

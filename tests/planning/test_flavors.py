@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
@@ -11,36 +11,42 @@ from huggingface_hub import JobHardwareInfo
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts, HardwareFacts
-from hfjobs_trainer.planning.hardware.catalogue import (
-    USABLE_PER_NOMINAL,
-    find_flavor,
-    parse_live,
-    snapshot,
-    suggest_flavors,
-)
+from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot, suggest_flavors
+from hfjobs_trainer.planning.hardware.gpus import USABLE_PER_NOMINAL, Gpu
 from hfjobs_trainer.planning.hardware.table import HardwareTable, hardware_table
 from tests.planning.known_models import QWEN_05B
 
 
+def data() -> Any:
+    """What the snapshot is made from."""
+    return json.loads(files("hfjobs_trainer.data").joinpath("flavors.json").read_text(encoding="utf-8"))
+
+
 def test_the_snapshot_is_dated_complete_and_ordered() -> None:
     hardware = snapshot()
-    assert hardware.source == "snapshot 2026-08-22"
-    assert len({flavor.name for flavor in hardware.flavors}) == 26
+    assert hardware.source == f"snapshot {data()['date']}" == "snapshot 2026-08-22"
+    assert sorted({flavor.name for flavor in hardware.flavors}) == sorted(row["name"] for row in data()["flavors"])
     prices = [flavor.usd_per_hour for flavor in hardware.flavors]
     assert prices == sorted(prices)
     assert snapshot() is hardware
 
 
-def test_every_gpu_flavor_says_where_its_usable_memory_comes_from() -> None:
-    data = json.loads(files("hfjobs_trainer.data").joinpath("flavors.json").read_text(encoding="utf-8"))
-    assert data["source"].startswith("huggingface/hub-docs")
-    for entry in data["flavors"]:
-        gpu = entry["gpu"] is not None
-        assert (entry["usable_gpu_memory_basis"] is not None) is gpu
-        assert (entry["num_gpus"] > 0) is gpu
-        if gpu:
-            assert entry["bf16"] is (float(entry["compute_capability"]) >= 8)
-            assert USABLE_PER_NOMINAL <= entry["usable_gpu_memory_gib"] / entry["gpu_memory_gb"] <= 1
+def test_a_row_has_the_figures_of_the_machine_and_leaves_those_of_its_gpu_to_the_gpu() -> None:
+    assert data()["source"].startswith("huggingface/hub-docs")
+    of_a_gpu = {item.name for item in fields(Gpu)} - {"name"}
+    for row in data()["flavors"]:
+        assert (row["num_gpus"] > 0) is (row["gpu"] is not None)
+        assert of_a_gpu.isdisjoint(row)
+    for flavor in snapshot().flavors:
+        known = (flavor.gpu_memory_gb, flavor.usable_gpu_memory_gib, flavor.compute_capability)
+        assert all(figure is not None for figure in known) is (flavor.gpu is not None)
+
+
+def test_what_machines_are_called_is_no_machine_and_leads_to_some() -> None:
+    offered = {flavor.name for flavor in snapshot().flavors}
+    assert offered.isdisjoint(data()["called"])
+    for called, meant in data()["called"].items():
+        assert suggest_flavors(called, snapshot())[: len(meant)] == meant
 
 
 @pytest.mark.parametrize(
@@ -51,6 +57,9 @@ def test_every_gpu_flavor_says_where_its_usable_memory_comes_from() -> None:
         ("4xa100", ["a100-large"]),
         ("h100", ["h200", "a100-large"]),
         ("h100x8", ["h200x8", "h200", "a100-large"]),
+        ("b200x4", ["h200x4", "h200"]),
+        ("h200-sxm", ["h200"]),
+        ("A100-SXM4-80GB", ["a100-large"]),
         ("gpu-t4-small", ["t4-small"]),
         ("A10G_LARGE", ["a10g-large"]),
         ("a10g", ["a10g-small", "a10g-large"]),
@@ -83,7 +92,7 @@ def test_only_what_is_on_offer_is_suggested() -> None:
 def test_table_text() -> None:
     lines = str(hardware_table()).splitlines()
     assert lines[0].split() == ["flavor", "GPU", "GPUs", "GPU", "memory", "vCPU", "RAM", "disk", "$/h"]
-    assert len(lines) == 28
+    assert len(lines) == len(snapshot().flavors) + 2
     assert len({len(line) for line in lines[:-1]}) == 1
     row = next(line for line in lines if line.startswith("l4x4 "))
     assert row.split() == ["l4x4", "NVIDIA", "L4", "4", "24", "GB", "48", "186", "GB", "3200", "GB", "3.80"]
@@ -93,7 +102,7 @@ def test_table_text() -> None:
 def test_table_access() -> None:
     table = hardware_table()
     assert table["h200"].usd_per_hour == 5.0
-    assert len(table) == 26
+    assert len(table) == len(snapshot().flavors)
     assert [flavor.name for flavor in table] == [flavor.name for flavor in table.rows]
     assert table.source == "snapshot 2026-08-22"
     with pytest.raises(KeyError, match="did you mean h200 or a100-large"):

@@ -1,4 +1,4 @@
-"""Trackers: what each calls a project, a run and a group, and the secret it needs."""
+"""Trackers: what a plan must know of each, and what each calls a project, a run and a group."""
 
 from __future__ import annotations
 
@@ -18,24 +18,40 @@ SPACE_NAME = "trackio"
 
 @dataclass(frozen=True, slots=True)
 class Tracker:
-    """A tracker other than trackio.
+    """What a plan must know of a tracker.
 
     Attributes:
+        spaces: Its dashboard is a Space, with a bucket behind it.
+        files: What its files are called, if it is nothing but files in the model's folder: then it is told the folder,
+            and neither a project nor the end of the run; empty otherwise.
         secret: Environment variable that a rented machine needs to reach it; ``None`` if none.
         unless: Variables and values of the spec's ``env`` with which the secret is not needed.
     """
 
+    spaces: bool = False
+    files: str = ""
     secret: str | None = None
     unless: tuple[tuple[str, str], ...] = ()
 
 
 TRACKERS: Mapping[str, Tracker] = {
-    "wandb": Tracker("WANDB_API_KEY", (("WANDB_MODE", "offline"), ("WANDB_MODE", "disabled"))),
-    "tensorboard": Tracker(),
+    "trackio": Tracker(spaces=True),
+    "wandb": Tracker(secret="WANDB_API_KEY", unless=(("WANDB_MODE", "offline"), ("WANDB_MODE", "disabled"))),
+    "tensorboard": Tracker(files="TensorBoard"),
     # may carry a user name and a password
-    "mlflow": Tracker("MLFLOW_TRACKING_URI"),
+    "mlflow": Tracker(secret="MLFLOW_TRACKING_URI"),
 }
 """Trackers by the name that ``report_to`` takes, which is also their package's name."""
+
+
+def has_space(reporter: str) -> bool:
+    """Whether the tracker of this name has its dashboard in a Space."""
+    return reporter in TRACKERS and TRACKERS[reporter].spaces
+
+
+def tracks_files(reporter: str) -> bool:
+    """Whether the tracker of this name is nothing but files in the model's folder."""
+    return reporter in TRACKERS and bool(TRACKERS[reporter].files)
 
 
 def resolve_tracking(
@@ -58,18 +74,20 @@ def resolve_tracking(
         decide: Records every value that is chosen here.
         subject: What the project is named after.
     """
-    if given.report_to == "none":
+    tracker = TRACKERS.get(given.report_to)
+    if tracker is None:
         return None
-    if given.report_to == "tensorboard":
+    if tracker.files:
         # in the output folder, so that it is pushed with the model and shown on its page
         parts = [output_dir, "runs", *(slug(part) for part in (given.project, given.group, given.name) if part)]
-        return {"folder": decide("tracking", "/".join(parts), "TensorBoard reads files; they are saved with the model")}
+        why = f"{tracker.files} reads files; they are saved with the model"
+        return {"folder": decide("tracking", "/".join(parts), why)}
     project = given.project
     if project is None:
         name = slug(basename(repo or output_dir)) or "training"
         project = decide("tracking.project", name, f"named after the {subject}")
     run: dict[str, Any] = {"project": project, "name": given.name, "group": given.group}
-    if given.report_to != "trackio":
+    if not tracker.spaces:
         return run
     space = given.space_id
     if space is None and not backend.keeps_files and namespace is not None:
@@ -86,7 +104,7 @@ def tracking_arguments(reporter: str, tracking: Mapping[str, Any] | None) -> dic
     arguments: dict[str, Any] = {"report_to": reporter}
     if tracking is None:
         return arguments
-    if reporter == "trackio":
+    if has_space(reporter):
         # unless False, transformers creates a public static Space when it pushes
         arguments |= {"project": tracking["project"], "trackio_static_space_id": False}
     for name, key in (("run_name", "name"), ("trackio_space_id", "space_id"), ("trackio_bucket_id", "bucket_id")):

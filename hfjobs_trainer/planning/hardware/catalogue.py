@@ -6,47 +6,47 @@ import difflib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import fields
 from functools import cache
 from importlib.resources import files
-from typing import Protocol
+from typing import Any, Protocol
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
+from hfjobs_trainer.planning.hardware.gpus import USABLE_PER_NOMINAL, all_gpus, find_gpu
 
-# GiB that torch reports per nominal GB, for GPUs that are not in the snapshot: the lowest ratio among those that are.
-USABLE_PER_NOMINAL = 0.91
 # GPUs before compute capability 8.0, which have no bfloat16 arithmetic.
 _NO_BF16 = re.compile(
     r"\b(T4|V100|P100|P40|P4|K80|M60|GTX|RTX[ -]?20\d0|RTX[ -]?[568]000(?! ADA)|TITAN)\b", re.IGNORECASE
 )
 _HOURLY = {"second": 3600.0, "minute": 60.0, "hour": 1.0}
 _GIGA = {"MB": 1e-3, "MIB": 2**20 / 1e9, "GB": 1.0, "GIB": 2**30 / 1e9, "TB": 1e3, "TIB": 2**40 / 1e9, "": 1.0}
-
-# Common names of GPUs, and the flavors that have them or come closest. There is no H100 or B200.
-_CALLED = {
-    "a10": ("a10g-small", "a10g-large"),
-    "a10g": ("a10g-small", "a10g-large"),
-    "a100": ("a100-large",),
-    "b200": ("h200",),
-    "cpu": ("cpu-basic", "cpu-upgrade"),
-    "h100": ("h200", "a100-large"),
-    "l4": ("l4x1",),
-    "l40": ("l40sx1",),
-    "l40s": ("l40sx1",),
-    "rtx-6000": ("rtx-pro-6000",),
-    "rtx-pro": ("rtx-pro-6000",),
-    "t4": ("t4-small", "t4-medium"),
-    "v100": ("a10g-large", "l4x1"),
-}
 _SUGGESTIONS = 3
 
 
 @cache
 def snapshot() -> HardwareFacts:
     """The flavors and prices of this package; ``source`` has their date."""
-    data = json.loads(files("hfjobs_trainer.data").joinpath("flavors.json").read_text(encoding="utf-8"))
-    flavors = [Flavor(**{item.name: entry[item.name] for item in fields(Flavor)}) for entry in data["flavors"]]
+    data = _data()
+    flavors = [_flavor(entry) for entry in data["flavors"]]
     return HardwareFacts(tuple(sorted(flavors, key=by_price)), source=f"snapshot {data['date']}")
+
+
+@cache
+def _data() -> Any:
+    return json.loads(files("hfjobs_trainer.data").joinpath("flavors.json").read_text(encoding="utf-8"))
+
+
+def _flavor(entry: dict[str, Any]) -> Flavor:
+    """The flavor of a row, with the figures of its GPU."""
+    gpu = next((gpu for gpu in all_gpus() if gpu.name == entry["gpu"]), None)
+    if gpu is None and entry["gpu"] is not None:
+        raise ValueError(f"data/flavors.json: {entry['name']} has a GPU that data/gpus.json lacks: {entry['gpu']}")
+    return Flavor(
+        **entry,
+        gpu_memory_gb=gpu and gpu.gpu_memory_gb,
+        usable_gpu_memory_gib=gpu and gpu.usable_gpu_memory_gib,
+        bf16=gpu is not None and gpu.bf16,
+        compute_capability=gpu and gpu.compute_capability,
+    )
 
 
 def find_flavor(name: str, hardware: HardwareFacts) -> Flavor | None:
@@ -60,12 +60,19 @@ def suggest_flavors(name: str, hardware: HardwareFacts) -> list[str]:
     plain = re.sub(r"[\s_]+", "-", name.strip().lower())
     plain = re.sub(r"^(gpu-|nvidia-|hf-|\d+x-?(?=[a-z]))+", "", plain)
     stem = re.sub(r"([-x:]\d+|-\d+gb)+$", "", plain) if plain not in offered else plain
-    found = [plain, *_CALLED.get(plain, ())]
-    if stem == "h100" and stem != plain:
-        found.append(plain.replace("h100", "h200", 1))
-    found += _CALLED.get(stem, ())
+    found = [plain, *_called(plain, hardware)]
+    if stem != plain and (others := _called(stem, hardware)):
+        # as many of the closest: "h200x8" for "h100x8"
+        found += [plain.replace(stem, others[0], 1), *others]
     found += difflib.get_close_matches(plain, offered, n=_SUGGESTIONS, cutoff=0.6)
     return [other for other in dict.fromkeys(found) if other in offered][:_SUGGESTIONS]
+
+
+def _called(name: str, hardware: HardwareFacts) -> list[str]:
+    """The flavors with one GPU of this name, or those that come closest to it."""
+    gpu = find_gpu(name)
+    having = [item.name for item in hardware.flavors if gpu and item.num_gpus == 1 and find_gpu(item.gpu or "") is gpu]
+    return having or _data()["called"].get(name, [])
 
 
 def by_price(flavor: Flavor) -> tuple[float, float, str]:

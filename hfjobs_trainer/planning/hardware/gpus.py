@@ -18,6 +18,11 @@ Tuning = Literal["full", "lora", "qlora"]
 # this much wider.
 BORROWED_LOW, BORROWED_HIGH = 0.6, 1.25
 
+# GiB that torch reports per nominal GB, where no figure is known: the lowest ratio among those that are.
+USABLE_PER_NOMINAL = 0.91
+_ASSUMED = f"assumed: {USABLE_PER_NOMINAL:.0%} of the nominal size, the lowest share among the measured"
+_BF16_SINCE = 8.0
+
 # A count of GPUs, before or after the name.
 _COUNT = re.compile(r"^(\d+)(?: ?x ?(?=[a-z])|x )| x ?(\d+)$")
 # Words in a GPU's name that do not identify it.
@@ -56,7 +61,6 @@ class Gpu:
         usable_gpu_memory_gib: Memory that torch reports as its total, GiB.
         usable_gpu_memory_basis: The source of that figure.
         compute_capability: CUDA compute capability, such as ``"8.0"``.
-        bf16: Whether it supports bfloat16 natively.
         tflops: Peak of dense bf16 arithmetic with float32 accumulation, of fp16 without bf16; 10^12 FLOPs per second.
         bandwidth_gb_s: Memory bandwidth, 10^9 bytes per second.
         link: Its link to other GPUs, ``"nvlink"`` or ``"pcie"``.
@@ -71,13 +75,17 @@ class Gpu:
     usable_gpu_memory_gib: float
     usable_gpu_memory_basis: str
     compute_capability: str
-    bf16: bool
     tflops: float
     bandwidth_gb_s: float
     link: Literal["nvlink", "pcie"]
     link_gb_s: float
     source: str
     utilisation: Mapping[Tuning, Utilisation]
+
+    @property
+    def bf16(self) -> bool:
+        """Whether it supports bfloat16 natively: compute capability 8.0 and later."""
+        return float(self.compute_capability) >= _BF16_SINCE
 
 
 @cache
@@ -141,6 +149,9 @@ def _gpu(
     kinds: tuple[Tuning, ...] = ("full", "lora", "qlora")
     fields = {key: value for key, value in entry.items() if key != "utilisation_like"}
     fields["aliases"] = tuple(entry["aliases"])
+    if "usable_gpu_memory_gib" not in entry:
+        fields["usable_gpu_memory_gib"] = round(entry["gpu_memory_gb"] * USABLE_PER_NOMINAL, 2)
+        fields["usable_gpu_memory_basis"] = _ASSUMED
     return Gpu(**fields, utilisation={kind: _utilisation(entry["name"], kind, measured, like) for kind in kinds})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.arguments.trackers import has_space
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import basename, file_name
 from hfjobs_trainer.problems import Found, need, rule
@@ -163,11 +164,11 @@ def namespaces_are_yours(context: Context[TrainSpec]) -> Iterator[Found]:
     if spec.namespace is not None and ("/" in spec.namespace or not is_valid_repo_id(spec.namespace)):
         why = f'"{spec.namespace}" is not the name of a user or organization'
         yield Found("namespace", why, f'"{file_name(masked(spec.namespace).split("/")[0]) or "username"}"')
-    used = [("namespace", spec.namespace)]
+    used, in_space = [("namespace", spec.namespace)], has_space(spec.tracking.report_to)
     for path, repo in (
         ("output.hub_model_id", spec.output.hub_model_id if spec.output.pushes else None),
-        ("tracking.space_id", spec.tracking.space_id if spec.tracking.report_to == "trackio" else None),
-        ("tracking.bucket_id", spec.tracking.bucket_id if spec.tracking.report_to == "trackio" else None),
+        ("tracking.space_id", spec.tracking.space_id if in_space else None),
+        ("tracking.bucket_id", spec.tracking.bucket_id if in_space else None),
     ):
         used.append((path, repo.split("/")[0] if repo and "/" in repo and is_valid_repo_id(repo) else None))
     asked = [(path, name) for path, name in used if name is not None and "/" not in name]

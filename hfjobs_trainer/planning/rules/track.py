@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME
+from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME, has_space
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import slug
 from hfjobs_trainer.problems import Found, rule
@@ -47,7 +47,7 @@ def metrics_outlive_the_job(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    if spec.tracking.report_to != "trackio" or spec.tracking.space_id is not None:
+    if not has_space(spec.tracking.report_to) or spec.tracking.space_id is not None:
         return
     if spec.namespace is None and context.facts.account.name is None:
         why = "no Space for the metrics, since the job's owner is unknown, and the machine's disk is lost with the job"
