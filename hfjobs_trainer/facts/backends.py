@@ -50,7 +50,7 @@ HUB = BackendTraits(
     env=(("UV_TORCH_BACKEND", "auto"),),
 )
 LOCAL = BackendTraits("local", place="this machine", rents=False, absolute_paths=True)
-INPROCESS = BackendTraits("inprocess")
+INPROCESS = BackendTraits("inprocess", place=HUB.place)
 
 TRAITS: Mapping[str, BackendTraits] = MappingProxyType({traits.name: traits for traits in (HUB, LOCAL, INPROCESS)})
 """The traits of each backend of this package, by name."""
