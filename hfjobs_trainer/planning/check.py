@@ -30,15 +30,15 @@ def all_rules() -> Mapping[str, Rule[Never]]:
 def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
     """The rules that apply to a spec class, ordered by code; loads no other method than its own."""
     load_rules()
-    lineage, fields = spec.METHOD.lineage, spec.model_fields.keys()
+    lineage, fields = frozenset(spec.METHOD.lineage), spec.model_fields.keys()
     training = spec.TRAINING if issubclass(spec, TrainSpec) else None
     for code in sorted(RULES):
         rule = RULES[code]
         if (
-            (any(name in lineage for name in rule.methods) if rule.methods else training or rule.scripts)
-            and all(name in fields for name in rule.fields)
-            and (not rule.any_field or any(name in fields for name in rule.any_field))
-            and all(getattr(training, name) for name in rule.traits)
+            (not lineage.isdisjoint(rule.methods) if rule.methods else training or rule.scripts)
+            and (not rule.fields or fields >= set(rule.fields))
+            and (not rule.any_field or not fields.isdisjoint(rule.any_field))
+            and (not rule.traits or all(getattr(training, trait) for trait in rule.traits))
         ):
             yield rule
 
