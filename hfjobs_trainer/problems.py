@@ -189,8 +189,18 @@ def rule(
             raise ValueError(f"rule {code} exists already")
         if not check.__doc__:
             raise ValueError(f"rule {code} needs a docstring: it is its documentation")
-        conditions = (tuple(names) for names in (fields, any_field, traits, methods))
-        RULES[code] = Rule(code, check, stage, scope, severity, *conditions, scripts)
+        RULES[code] = Rule(
+            code,
+            check,
+            stage,
+            scope,
+            severity,
+            tuple(fields),
+            tuple(any_field),
+            tuple(traits),
+            tuple(methods),
+            scripts,
+        )
         return check
 
     return register

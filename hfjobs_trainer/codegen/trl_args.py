@@ -121,11 +121,11 @@ def configs() -> dict[str, Source]:
 
 def _registered(tree: ast.Module) -> tuple[str, dict[str, str]]:
     """The class that ``@method`` decorates, and the texts that it is given; nothing if there is none."""
-    for node in tree.body:
-        for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+    for spec in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for call in spec.decorator_list:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "method":
                 constants = ((k.arg, k.value.value) for k in call.keywords if isinstance(k.value, ast.Constant))
-                return node.name, {name: text for name, text in constants if name and isinstance(text, str)}
+                return spec.name, {name: text for name, text in constants if name and isinstance(text, str)}
     return "", {}
 
 

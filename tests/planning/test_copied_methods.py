@@ -123,7 +123,7 @@ def test_a_copy_has_every_rule_but_those_of_one_method_alone(copied: type[TrainS
         ("sft", {"dataset": "me/images", "packing": True}, "VIS002"),
         ("orpo", {"dataset": {"id": "me/data", "streaming": True}}, "ORPO001"),
         ("rloo", {"num_generations": 3, "hardware": "l4x1"}, "GRPO001"),
-        ("rloo", {"sync_ref_model": True}, "GRPO004"),
+        ("rloo", {"sync_ref_model": True, "beta": 0.0}, "GRPO004"),
         ("distillation", {"use_vllm": True, "use_cpu": True}, "VLLM006"),
     ],
     indirect=["copied"],

@@ -40,7 +40,7 @@ def teacher_shares_the_vocabulary(context: Context[TaughtSpec]) -> Iterator[Foun
         yield Found("teacher_model", why, "a teacher of the same family")
 
 
-@rule("SIDE002", fields=["reward_model"])
+@rule("SIDE002", fields=["reward_model", "value_model"])
 def models_share_the_tokenizer(context: Context[ScoredSpec]) -> Iterator[Found]:
     """The reward model reads the policy's tokens.
 
