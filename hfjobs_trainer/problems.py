@@ -138,8 +138,10 @@ class Rule(Generic[C]):
     """A check with a stable code and a documented reason.
 
     ``stage`` says when it runs: ``"spec"`` rules see the spec and the facts, ``"run"`` rules also the chosen hardware
-    and the resolved values. ``methods`` limits it to some training methods and to those that extend them; empty means
-    all.
+    and the resolved values.
+    It concerns every training method that has all of ``fields``, one of ``any_field``, and a training step with all of
+    ``traits``, which are attributes of ``specs.training.Training``; empty means no condition. ``methods`` limits it to
+    some methods, and to those that extend them.
     ``scripts`` says that it also concerns ``hft.Script``, which has the fields of a job and nothing else.
     """
 
@@ -148,7 +150,10 @@ class Rule(Generic[C]):
     stage: Stage
     scope: Scope
     severity: Severity
-    methods: tuple[str, ...]
+    fields: tuple[str, ...] = ()
+    any_field: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     scripts: bool = False
 
     @property
@@ -158,7 +163,7 @@ class Rule(Generic[C]):
 
 
 RULES: dict[str, Rule[Never]] = {}
-"""Every rule whose module is loaded, by code. Its ``methods`` say to which specs it applies."""
+"""Every rule whose module is loaded, by code."""
 
 
 def rule(
@@ -167,10 +172,13 @@ def rule(
     stage: Stage = "spec",
     scope: Scope = "script",
     severity: Severity = "error",
+    fields: Sequence[str] = (),
+    any_field: Sequence[str] = (),
+    traits: Sequence[str] = (),
     methods: Sequence[str] = (),
     scripts: bool = False,
 ) -> Callable[[Callable[[C], Iterable[Found]]], Callable[[C], Iterable[Found]]]:
-    """Register a generator function as the rule ``code``.
+    """Register a generator function as the rule ``code``; the keywords are those of ``Rule``.
 
     Raises:
         ValueError: The code is taken, or the function has no docstring.
@@ -181,7 +189,18 @@ def rule(
             raise ValueError(f"rule {code} exists already")
         if not check.__doc__:
             raise ValueError(f"rule {code} needs a docstring: it is its documentation")
-        RULES[code] = Rule(code, check, stage, scope, severity, tuple(methods), scripts)
+        RULES[code] = Rule(
+            code,
+            check,
+            stage,
+            scope,
+            severity,
+            tuple(fields),
+            tuple(any_field),
+            tuple(traits),
+            tuple(methods),
+            scripts,
+        )
         return check
 
     return register

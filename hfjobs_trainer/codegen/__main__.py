@@ -60,6 +60,21 @@ def write(files: dict[str, str], root: Path = ROOT) -> int:
     return len(changed)
 
 
+def made_by(generator: Generator) -> dict[str, str]:
+    """Return what a generator makes.
+
+    Raises:
+        HFTError: It failed, or a file of ours imports a name that no generator before it wrote.
+    """
+    try:
+        return generator()
+    except ImportError as error:
+        raise HFTError(
+            f"{error}. What is generated for a class X in specs/methods/x.py is XArgs in specs/trl_args/x.py "
+            "and XFields in submitters.py"
+        ) from error
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every generator.
 
@@ -73,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     outdated = 0
     try:
         for generator in GENERATORS:
-            made = generator()
+            made = made_by(generator)
             files |= made
             outdated += report(made) if check else write(made)
     except HFTError as error:

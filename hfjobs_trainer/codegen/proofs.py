@@ -1,13 +1,21 @@
 """What is tested of each training method, and by which test: a part of the page on methods.
 
-A test checks that all tests named here exist.
+A method has what a test of its own shows, by the list of tests that pytest collects.
 """
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
+from collections.abc import Set
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from hfjobs_trainer.errors import HFTError
 from hfjobs_trainer.specs.registry import METHODS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 _TRAINED = "tests/e2e/test_methods.py"
 _PPO = f"{_TRAINED}::test_ppo_trains_under_its_own_pins"
@@ -34,6 +42,12 @@ class Aspect:
     def proof(self, method: str) -> str:
         """The test that shows it for a method."""
         return self.others.get(method, self.test.replace("METHOD", method))
+
+    def cell(self, method: str, tests: Set[str]) -> str:
+        """What the table says of a method, given the tests that exist."""
+        if self.proof(method) not in tests:
+            return "not tested"
+        return "refused" if method in self.without else "yes"
 
 
 ASPECTS = (
@@ -82,12 +96,25 @@ ASPECTS = (
 """The columns of the table."""
 
 
+@functools.cache
+def collected() -> frozenset[str]:
+    """The tests that exist, of all files that the table names.
+
+    Raises:
+        HFTError: pytest could not collect them.
+    """
+    files = sorted({aspect.proof(method).split("::")[0] for aspect in ASPECTS for method in METHODS})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise HFTError(f"pytest could not collect the tests of the methods: {(done.stdout + done.stderr)[-2000:]}")
+    return frozenset(done.stdout.splitlines())
+
+
 def proofs(page: object) -> str:
     """Each method and what is tested of it, then the tests."""
-    header = ["Method", *(aspect.name for aspect in ASPECTS)]
-    rows = [
-        [f"`{method}`", *("refused" if method in aspect.without else "yes" for aspect in ASPECTS)] for method in METHODS
-    ]
+    header, tests = ["Method", *(aspect.name for aspect in ASPECTS)], collected()
+    rows = [[f"`{method}`", *(aspect.cell(method, tests) for aspect in ASPECTS)] for method in METHODS]
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     told = [f"- {aspect.name}: {aspect.shows}. `{aspect.test}`{_exceptions(aspect)}" for aspect in ASPECTS]

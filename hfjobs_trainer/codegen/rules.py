@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Never
 
 from hfjobs_trainer.codegen.form_examples import EXAMPLES
-from hfjobs_trainer.planning.check import all_rules
+from hfjobs_trainer.planning.check import all_rules, rules_for
 from hfjobs_trainer.problems import Rule
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.registry import METHODS
@@ -50,6 +50,15 @@ AREAS: dict[str, str] = {
     "HUB": "The Hub",
     "SEC": "Tokens and secrets",
     "TRACK": "Tracking",
+}
+
+# attribute of Training that limits a rule -> what the methods do that have it
+TRAITS: dict[str, str] = {
+    "long_rows": "truncate or drop long rows",
+    "packs": "pack rows",
+    "reads_images": "read images",
+    "reference_needs_beta": "have a reference model only with `beta`",
+    "refuses_streams": "take no streamed datasets",
 }
 
 _INTRODUCTION = """\
@@ -123,8 +132,8 @@ def _rule(rule: Rule[Never]) -> str:
     title, _, body = inspect.cleandoc(rule.doc).partition("\n")
     facts = [rule.severity, rule.scope]
     facts.append("checked for the chosen machine" if rule.stage == "run" else "checked before the machine is chosen")
-    if rule.methods:
-        facts.append(" and ".join(_label(name) for name in rule.methods) + " only")
+    if limits := _limits(rule):
+        facts.append(limits)
     if rule.scripts:
         facts.append("also for existing scripts")
     pieces = _SECTION.split(body)[1:]
@@ -133,6 +142,22 @@ def _rule(rule: Rule[Never]) -> str:
         for heading, text in zip(pieces[::2], pieces[1::2], strict=True)
     ]
     return "\n".join([f"### {rule.code}\n", f"**{title}**\n", f"*{', '.join(facts)}*\n", *parts])
+
+
+def _limits(rule: Rule[Never]) -> str:
+    """Which methods a rule concerns, and why; empty for all."""
+    if rule.methods:
+        return f"{_listed([_label(name) for name in rule.methods])} only"
+    having = [*rule.fields, "` or `".join(rule.any_field)]
+    fields, does = [f"`{name}`" for name in having if name], [TRAITS[trait] for trait in rule.traits]
+    conditions = f"{' with ' * bool(fields)}{_listed(fields)}{' that ' * bool(does)}{_listed(does)}"
+    concerned = [spec.METHOD.label for spec in METHODS.values() if rule in rules_for(spec)]
+    return f"only methods{conditions}: {_listed(concerned)}" if conditions else ""
+
+
+def _listed(items: Sequence[str]) -> str:
+    *others, last = items or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _label(method: str) -> str:

@@ -69,11 +69,17 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A method's config class: its module, its name, and its family of pins."""
+    """A method's spec class, its config class with the module that has it, and its family of pins."""
 
+    spec: str
     module: str
     config: str
     family: str
+
+    @property
+    def arguments(self) -> str:
+        """Name of the generated class that the spec class extends."""
+        return f"{self.spec}Args"
 
 
 def require_pinned(package: str, family: str = "default") -> str:
@@ -105,14 +111,22 @@ def configs() -> dict[str, Source]:
     """
     found: dict[str, Source] = {}
     for file in sorted(METHOD_FILES.glob("[!_]*.py")):
-        calls = (node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
-        call = next((call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "method"), None)
-        keywords = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)} if call else {}
+        spec, keywords = _registered(ast.parse(file.read_text(encoding="utf-8")))
         if "config" not in keywords:
             raise HFTError(f"{file.name} has no @method(..., config=...): codegen cannot find the config class")
-        family = str(keywords.get("family", "default"))
-        found[file.stem] = Source(str(keywords.get("module", "trl")), str(keywords["config"]), family)
+        family = keywords.get("family", "default")
+        found[file.stem] = Source(spec, keywords.get("module", "trl"), keywords["config"], family)
     return found
+
+
+def _registered(tree: ast.Module) -> tuple[str, dict[str, str]]:
+    """The class that ``@method`` decorates, and the texts that it is given; nothing if there is none."""
+    for spec in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for call in spec.decorator_list:
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "method":
+                constants = ((k.arg, k.value.value) for k in call.keywords if isinstance(k.value, ast.Constant))
+                return spec.name, {name: text for name, text in constants if name and isinstance(text, str)}
+    return "", {}
 
 
 def config_class(method: str) -> type[Any]:
@@ -155,21 +169,22 @@ def arguments_of(method: str) -> dict[str, Argument]:
         HFTError: TRL no longer has an argument that is in one of the tables.
     """
     config, fields = config_class(method), fields_of(method)
-    named = tables.left_out(method) | tables.TYPES.get(method, {}).keys()
+    left_out = tables.left_out(config.__name__)
+    named = left_out | tables.TYPES.get(config.__name__, {}).keys()
     if gone := sorted(named - fields.keys()):
         raise HFTError(f"{config.__name__} has no {', '.join(gone)} anymore: see hfjobs_trainer/codegen/trl_tables.py")
     hints = get_type_hints(config)
     arguments: dict[str, Argument] = {}
     for name, field in fields.items():
-        if name not in tables.left_out(method):
-            annotation = _annotation(method, field, hints[name])
+        if name not in left_out:
+            annotation = _annotation(config.__name__, field, hints[name])
             doc = tables.DOCS.get(name) or shorten(str(field.metadata.get("help")))
             arguments[name] = Argument(name, annotation, _default(field, annotation), tables.LIMITS.get(name, ""), doc)
     return arguments
 
 
-def _annotation(method: str, field: dataclasses.Field[Any], hint: Any) -> str:
-    if text := tables.TYPES.get(method, {}).get(field.name) or tables.TYPES["*"].get(field.name):
+def _annotation(config: str, field: dataclasses.Field[Any], hint: Any) -> str:
+    if text := tables.TYPES.get(config, {}).get(field.name) or tables.TYPES["*"].get(field.name):
         return text
     if choices := field.metadata.get("choices"):
         return tables.literal(*choices) + (" | None" if type(None) in members_of(hint) else "")
@@ -231,11 +246,13 @@ def generate() -> dict[str, str]:
     doc = "Arguments that every TRL config has, with the same type and default."
     files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums(), pins().packages["trl"])
     for method, arguments in sorted(methods.items()):
-        config, version = sources[method].config, pins(sources[method].family).packages["trl"]
+        source = sources[method]
+        version = pins(source.family).packages["trl"]
         own = {name: argument for name, argument in arguments.items() if _differs(argument, common.get(name))}
-        name, doc = config.removesuffix("Config") + "Args", f"Arguments of TRL's {config}, beyond the common ones."
+        doc = f"Arguments of TRL's {source.config}, beyond the common ones."
         start = header.replace(f"TRL {pins().packages['trl']}", f"TRL {version}")
-        files[method] = _module(start, doc, name, "CommonArgs", own, tables.ALIASES.get(method, {}), version)
+        aliases = tables.ALIASES.get(source.config, {})
+        files[method] = _module(start, doc, source.arguments, "CommonArgs", own, aliases, version)
     return {f"{FOLDER}/{name}.py": format_python(text) for name, text in files.items()}
 
 

@@ -1,4 +1,7 @@
-"""Where the generated arguments differ from what TRL's dataclasses declare; every line is tested against TRL."""
+"""Where the generated arguments differ from what TRL's dataclasses declare; every line is tested against TRL.
+
+The tables go by the names of TRL's config classes, which several methods may share.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,13 @@ LEFT_OUT: frozenset[str] = frozenset(
 
 LEFT_OUT_OF: dict[str, frozenset[str]] = {
     # Fields of the spec.
-    "distillation": frozenset({"teacher_model_name_or_path", "teacher_model_revision", "teacher_model_init_kwargs"}),
-    "gkd": frozenset({"teacher_model_name_or_path", "teacher_model_init_kwargs"}),
+    "DistillationConfig": frozenset(
+        {"teacher_model_name_or_path", "teacher_model_revision", "teacher_model_init_kwargs"}
+    ),
+    "GKDConfig": frozenset({"teacher_model_name_or_path", "teacher_model_init_kwargs"}),
     # Left over from an earlier TRL: the trainer reads reward_funcs alone.
-    "online_dpo": frozenset({"reward_model_path"}),
-    "ppo": frozenset(
+    "OnlineDPOConfig": frozenset({"reward_model_path"}),
+    "PPOConfig": frozenset(
         {
             # Fields of the spec.
             "reward_model_path",
@@ -55,16 +60,15 @@ LEFT_OUT_OF: dict[str, frozenset[str]] = {
         }
     ),
 }
-"""Method -> other arguments that its class does not have."""
-
+"""Config -> other arguments that its generated class does not have."""
 
 LOADING: frozenset[str] = frozenset({"model_init_kwargs", "trust_remote_code"})
 """Common arguments that a config may lack: a script that loads the models itself uses them nevertheless."""
 
 
-def left_out(method: str) -> frozenset[str]:
-    """Return the arguments of a method's config that its generated class does not have."""
-    return LEFT_OUT | LEFT_OUT_OF.get(method, frozenset())
+def left_out(config: str) -> frozenset[str]:
+    """Return the arguments of a config that its generated class does not have."""
+    return LEFT_OUT | LEFT_OUT_OF.get(config, frozenset())
 
 
 DPO_LOSSES = (
@@ -94,11 +98,11 @@ def literal(*names: str) -> str:
     return f"Literal[{', '.join(repr(name) for name in names)}]"
 
 
-ALIASES: dict[str, dict[str, str]] = {"dpo": {"DPOLoss": literal(*DPO_LOSSES)}}
-"""Method -> name of a type -> its source, written above the class."""
+ALIASES: dict[str, dict[str, str]] = {"DPOConfig": {"DPOLoss": literal(*DPO_LOSSES)}}
+"""Config -> name of a type -> its source, written above the class."""
 
 TYPES: dict[str, dict[str, str]] = {
-    # For every method that has it: what Transformers or TRL takes, where the annotation says less or, for the command
+    # For every config that has it: what Transformers or TRL takes, where the annotation says less or, for the command
     # line's sake, more.
     "*": {
         "debug": "DebugOption | Literal[''] | list[DebugOption]",
@@ -116,18 +120,18 @@ TYPES: dict[str, dict[str, str]] = {
         "vllm_model_impl": literal("vllm", "transformers", "auto"),
         "warmup_steps": "Steps",
     },
-    "dpo": {
+    "DPOConfig": {
         "f_divergence_type": literal(*F_DIVERGENCES),
         "loss_type": (
             "Annotated[list[DPOLoss], Field(min_length=1), "
             "BeforeValidator(as_list, json_schema_input_type=DPOLoss | list[DPOLoss])]"
         ),
     },
-    "gkd": {
+    "GKDConfig": {
         "beta": "Annotated[float, Field(ge=0, le=1)]",
         "lmbda": "Annotated[float, Field(ge=0, le=1)]",
     },
-    "grpo": {
+    "GRPOConfig": {
         "importance_sampling_level": literal("token", "sequence"),
         "loss_type": literal(*GRPO_LOSSES),
         "multi_objective_aggregation": literal("sum_then_normalize", "normalize_then_sum"),
@@ -137,22 +141,24 @@ TYPES: dict[str, dict[str, str]] = {
         ),
         "vllm_importance_sampling_mode": literal(*IS_MODES),
     },
-    "online_dpo": {
+    "OnlineDPOConfig": {
         "beta": (
             "Annotated[list[float], Field(min_length=1), "
             "BeforeValidator(as_list, json_schema_input_type=float | list[float])]"
         ),
     },
     # With none of them, the trainer of TRL 1.12 divides by zero or trains nothing.
-    "ppo": dict.fromkeys(("num_mini_batches", "num_ppo_epochs", "response_length"), "Annotated[int, Field(ge=1)]"),
-    "rloo": {
+    "PPOConfig": dict.fromkeys(
+        ("num_mini_batches", "num_ppo_epochs", "response_length"), "Annotated[int, Field(ge=1)]"
+    ),
+    "RLOOConfig": {
         "reward_clip_range": (
             "Annotated[list[float], Field(min_length=2, max_length=2), "
             "BeforeValidator(as_list, json_schema_input_type=list[float] | tuple[float, float])] | None"
         ),
     },
 }
-"""Method -> argument -> source of its type."""
+"""Config -> argument -> source of its type."""
 
 LIMITS: dict[str, str] = {
     "adam_beta1": "ge=0, lt=1",

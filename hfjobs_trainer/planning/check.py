@@ -30,11 +30,16 @@ def all_rules() -> Mapping[str, Rule[Never]]:
 def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
     """The rules that apply to a spec class, ordered by code; loads no other method than its own."""
     load_rules()
-    methods = frozenset(spec.METHOD.lineage)
-    trains = issubclass(spec, TrainSpec)
+    lineage, fields = frozenset(spec.METHOD.lineage), spec.model_fields.keys()
+    training = spec.TRAINING if issubclass(spec, TrainSpec) else None
     for code in sorted(RULES):
         rule = RULES[code]
-        if not methods.isdisjoint(rule.methods) if rule.methods else trains or rule.scripts:
+        if (
+            (not lineage.isdisjoint(rule.methods) if rule.methods else training or rule.scripts)
+            and (not rule.fields or fields >= set(rule.fields))
+            and (not rule.any_field or not fields.isdisjoint(rule.any_field))
+            and (not rule.traits or all(getattr(training, trait) for trait in rule.traits))
+        ):
             yield rule
 
 
@@ -53,7 +58,7 @@ def run_rules(
     for rule in rules_for(type(context.spec)):
         if rule.stage != stage:
             continue
-        # its ``methods`` guarantee the class of spec that it was written for
+        # its conditions guarantee the fields that it reads
         check = cast("Rule[Context[JobSpec]]", rule).check
         try:
             # one by one: what was found before a fact turned out to be missing counts

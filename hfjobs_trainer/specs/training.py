@@ -108,7 +108,8 @@ class Training:
         recomputes: Whether the trainer supports ``gradient_checkpointing``.
         evaluates_loss: Whether its evaluation is a forward pass for the loss alone.
         packs: Whether its trainer packs rows into one sequence.
-        drops_long_rows: Whether rows above ``max_length`` are dropped instead of truncated.
+        long_rows: What becomes of rows above ``max_length``; ``None`` if it does not limit the dataset's rows.
+        refuses_streams: Whether its trainer does not take streamed datasets.
         bf16_adapter: Whether the trainer casts an adapter on quantized weights to bfloat16.
         reads_images: Whether its trainer supports images.
         simulated_step: Key of its step in ``simulating``; ``None`` if it is not simulated.
@@ -125,10 +126,16 @@ class Training:
     recomputes: bool
     evaluates_loss: bool
     packs: bool
-    drops_long_rows: bool
+    long_rows: Literal["truncated", "dropped"] | None
+    refuses_streams: bool
     bf16_adapter: bool
     reads_images: bool
     simulated_step: str | None
+
+    @property
+    def reference_needs_beta(self) -> bool:
+        """Whether there is no reference model if ``beta`` is 0."""
+        return self.reference == "beta"
 
     def keeps_reference(self, *, adapter: bool, beta: float | None = None) -> bool:
         """Whether a frozen copy of the model is kept.

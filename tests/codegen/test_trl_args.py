@@ -26,7 +26,7 @@ CONFIGS = trl_args.configs()
 CLASSES: dict[str, type[TRLArgs]] = {
     method: getattr(
         importlib.import_module(f"hfjobs_trainer.specs.trl_args.{method}"),
-        f"{source.config.removesuffix('Config')}Args",
+        source.arguments,
     )
     for method, source in CONFIGS.items()
 }
@@ -62,15 +62,16 @@ def test_committed_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> N
 def test_every_argument_is_generated_or_left_out(method: str) -> None:
     trl = {field.name for field in dataclasses.fields(trl_args.config_class(method))}
     generated = set(CLASSES[method].model_fields)
-    assert trl >= trl_tables.left_out(method)
-    assert generated == trl - trl_tables.left_out(method)
+    left_out = trl_tables.left_out(CONFIGS[method].config)
+    assert trl >= left_out
+    assert generated == trl - left_out
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("method", METHODS)
 def test_every_default_is_trls(method: str) -> None:
     for field in dataclasses.fields(trl_args.config_class(method)):
-        if field.name in trl_tables.left_out(method):
+        if field.name in trl_tables.left_out(CONFIGS[method].config):
             continue
         made = field.default_factory is not dataclasses.MISSING
         default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
@@ -91,7 +92,7 @@ def test_every_default_is_valid_and_described(method: str) -> None:
 @pytest.mark.torch
 def test_the_arguments_of_ppo_are_those_of_its_own_trl() -> None:
     read = trl_families.config_elsewhere("ppo")
-    assert set(PPOArgs.model_fields) == (read.fields - trl_tables.left_out("ppo")) | trl_tables.LOADING
+    assert set(PPOArgs.model_fields) == (read.fields - trl_tables.left_out("PPOConfig")) | trl_tables.LOADING
     assert not read.fields & trl_tables.LOADING
     assert {"kl_coef", "response_length", "total_episodes"} <= read.arguments.keys()
     assert "TRL 1.12.0" in inspect.getsource(importlib.import_module(PPOArgs.__module__)).splitlines()[0]
@@ -145,6 +146,28 @@ def test_another_trl_than_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(trl_args.metadata, "version", lambda _package: "0.9.0")
     with pytest.raises(HFTError, match=re.escape("reads the pinned trl 1.16.0, but 0.9.0 is installed")):
         trl_args.generate()
+
+
+@pytest.mark.torch
+def test_two_methods_may_share_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = '@method("nca", label="NCA", trainer="NCATrainer", config="DPOConfig")\nclass NCA(NCAArgs): ...\n'
+    (tmp_path / "nca.py").write_text(registered)
+    monkeypatch.setattr(trl_args, "METHOD_FILES", tmp_path)
+    source = trl_args.configs()["nca"]
+    assert (source.arguments, source.config) == ("NCAArgs", "DPOConfig")
+    arguments = trl_args.arguments_of("nca")
+    monkeypatch.undo()
+    assert arguments == trl_args.arguments_of("dpo")
+    assert "DPOLoss" in arguments["loss_type"].annotation
+
+
+def test_a_name_that_is_not_generated_is_told() -> None:
+    def generator() -> dict[str, str]:
+        importlib.import_module("hfjobs_trainer.specs.trl_args.other")
+        return {}
+
+    with pytest.raises(HFTError, match=r"trl_args\.other'\. What is generated for a class X in .* is XArgs"):
+        codegen.made_by(generator)
 
 
 @pytest.mark.torch

@@ -18,8 +18,6 @@ import hfjobs_trainer as hft
 from examples import tiny
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 
-STABLE = ("sft", "dpo", "kto", "reward", "grpo", "rloo", "distillation")
-EXPERIMENTAL = ("orpo", "cpo", "online_dpo", "gkd")
 GROUP = "matrix"
 STEPS = 2
 
@@ -37,6 +35,10 @@ FORMATS: dict[str, tiny.Format] = {
     "gkd": "messages",
     "ppo": "prompt_only_chat",
 }
+"""The matrix: what each method is given to read. What else one needs is in ``Inputs``."""
+
+TRAINED = [name for name in FORMATS if hft.METHODS[name].METHOD.family == "default"]
+"""Those that train with the TRL that is installed here."""
 
 
 def one_point_per_character(completions: list[Any], **_columns: Any) -> list[float]:

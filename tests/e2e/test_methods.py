@@ -9,9 +9,8 @@ import pytest
 from safetensors import safe_open
 
 from hfjobs_trainer.specs.registry import METHODS
-from tests.e2e.methods import EXPERIMENTAL, GROUP, STABLE, STEPS, Finished, Inputs, Warm, run_pinned, run_script
+from tests.e2e.methods import FORMATS, GROUP, STEPS, TRAINED, Finished, Inputs, Warm, run_pinned, run_script
 
-TRAINED = [*STABLE, *EXPERIMENTAL]
 # Their two processes are started by the script itself; those of the others are forks, which find all imported.
 LAUNCHED = {"sft", "grpo"}
 # Methods that do not log a loss of their evaluation, but the rewards of their answers.
@@ -45,15 +44,15 @@ def check(run: Finished, project: str, *, first_step: int = 1, processes: int = 
 
 
 def test_no_method_is_left_out() -> None:
-    assert {*TRAINED, "ppo"} == set(METHODS)
+    assert set(FORMATS) == {*TRAINED, "ppo"} == set(METHODS)
 
 
 def test_it_trains_all_weights(trained: Finished) -> None:
     check(trained, trained.method)
     config = json.loads((trained.output / "config.json").read_text())
     assert config["dtype"] == "float32"
-    heads = {"reward": "Qwen2ForSequenceClassification"}
-    assert config["architectures"] == [heads.get(trained.method, "Qwen2ForCausalLM")]
+    heads = {"SEQ_CLS": "Qwen2ForSequenceClassification", "CAUSAL_LM": "Qwen2ForCausalLM"}
+    assert config["architectures"] == [heads[METHODS[trained.method].METHOD.lora_task]]
 
 
 def test_it_resumes(trained: Finished, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
@@ -69,7 +68,7 @@ def test_it_trains_an_adapter(method: str, inputs: Inputs, warm: Warm, tmp_path:
     run = warm.run(method, inputs.fields(method, project, lora={"r": 4}), tmp_path)
     check(run, project)
     config = json.loads((run.output / "adapter_config.json").read_text())
-    assert (config["r"], config["task_type"]) == (4, "SEQ_CLS" if method == "reward" else "CAUSAL_LM")
+    assert (config["r"], config["task_type"]) == (4, METHODS[method].METHOD.lora_task)
     assert (run.output / "adapter_model.safetensors").is_file()
 
 

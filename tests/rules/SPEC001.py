@@ -1,12 +1,11 @@
 from __future__ import annotations
 
+import json
+
+import hfjobs_trainer as hft
+
 BAD = {"method": "stf"}
 GOOD = {"method": "sft"}
 EXPECTED = [
-    (
-        "method",
-        'must be one of "cpo", "distillation", "dpo", "gkd", "grpo", "kto", "online_dpo", "orpo", "ppo", "reward", '
-        '"rloo", "sft"',
-        'method="sft"',
-    ),
+    ("method", f"must be one of {', '.join(json.dumps(name) for name in sorted(hft.METHODS))}", 'method="sft"'),
 ]

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.specs.registry import METHODS
+from tests.specs.building import required
 
 FOLDER = Path(__file__).parent
 _OWN = {"case"}
@@ -37,16 +39,9 @@ class Case:
 def base(fields: dict[str, Any]) -> dict[str, Any]:
     """A spec with the fields that every spec of its method needs."""
     method = fields.get("method", "sft")
-    rest: dict[str, Any] = {}
     if method == "script":
         return {"script": "train.py", **fields}
-    if method in ("grpo", "rloo", "online_dpo"):
-        rest = {"reward_funcs": "think_format_reward"}
-    elif method in ("distillation", "gkd"):
-        rest = {"teacher_model": "me/teacher"}
-    elif method == "ppo":
-        rest = {"reward_model": "me/reward"}
-    return {"method": method, "model": "me/model", "dataset": "me/data", **rest, **fields}
+    return {"method": method, **required(method if method in METHODS else "sft"), **fields}
 
 
 def codes() -> list[str]:

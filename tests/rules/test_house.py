@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,10 @@ from hfjobs_trainer.problems import RULES, Found, rule
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.methods.dpo import DPO
 
+FIELDS = [set(spec.model_fields) for spec in hft.METHODS.values()]
+SPECIAL = set[str]().union(*FIELDS) - set[str].intersection(*FIELDS)
+"""Fields that some methods do not have."""
+
 SHARED, OWN = "hfjobs_trainer.planning.rules.", "hfjobs_trainer.specs.methods."
 
 
@@ -28,8 +34,24 @@ def test_a_rule_is_in_the_file_that_its_code_names(code: str) -> None:
     if module.startswith(OWN):
         # what several methods share is loaded with any of them
         assert found.methods == (module.removeprefix(OWN),)
+    # of several methods it is their fields or their training step that call for a rule
+    assert len(found.methods) <= 1
     file = module.removeprefix(OWN).removeprefix(SHARED).split(".")[0]
     assert file.upper() == area(code)
+
+
+@pytest.mark.parametrize("code", sorted(all_rules()))
+def test_a_rule_concerns_a_method_or_scripts(code: str) -> None:
+    assert [spec for spec in (*hft.METHODS.values(), hft.Script) if all_rules()[code] in rules_for(spec)]
+
+
+@pytest.mark.parametrize("code", [code for code, found in all_rules().items() if not found.methods])
+def test_a_rule_reads_only_the_fields_that_it_asks_for(code: str) -> None:
+    found = all_rules()[code]
+    tree = ast.parse(inspect.getsource(found.check))
+    read = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names = {text.rpartition(".")[2] for text in read if text.rpartition(".")[0] in ("spec", "context.spec")}
+    assert names & SPECIAL <= {*found.fields, *found.any_field}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,11 +12,19 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.registry import METHODS
 
+GIVEN: Mapping[str, Any] = {
+    "model": "me/model",
+    "dataset": "me/data",
+    "reward_funcs": "think_format_reward",
+    "reward_model": "me/reward",
+    "teacher_model": "me/teacher",
+}
+"""Every field that some method needs."""
 
-def required(method: str) -> dict[str, Any]:
-    known = {"reward_funcs": "think_format_reward", "reward_model": "me/reward", "teacher_model": "me/teacher"}
-    needed = {name: value for name, value in known.items() if name in METHODS[method].model_fields}
-    return {"model": "me/model", "dataset": "me/data", **needed}
+
+def required(method: str, given: Mapping[str, Any] = GIVEN) -> dict[str, Any]:
+    """Those of the fields that the method has."""
+    return {name: value for name, value in given.items() if name in METHODS[method].model_fields}
 
 
 def problems_of(method: str, /, **fields: Any) -> dict[str, Problem]:

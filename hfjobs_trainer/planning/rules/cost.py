@@ -157,7 +157,7 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
     yield Found(path, why + perhaps, fix)
 
 
-@rule("COST004", stage="run", severity="warning", methods=["grpo", "rloo", "online_dpo"])
+@rule("COST004", stage="run", severity="warning", fields=["reward_funcs", "use_vllm"])
 def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
     """Answers are written by vLLM where they take most of the time.
 

@@ -166,7 +166,7 @@ def one_strategy(context: Context[TrainSpec]) -> Iterator[Found]:
             yield Found(f"hardware.{name}", f'contradicts strategy="{hardware.strategy}"', 'strategy="user"')
 
 
-@rule("DIST006", methods=("ppo",))
+@rule("DIST006", methods=["ppo"])
 def ppo_keeps_its_models_whole(context: Context[TrainSpec]) -> Iterator[Found]:
     """PPO keeps its models whole.
 

@@ -12,11 +12,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.dpo import DPO
 
 
-REFERENCED = ["dpo", "kto"]
-"""Methods that may compute the log probabilities of their reference ahead, in TRL's same words."""
-
-
-@rule("DPO004", methods=REFERENCED)
+@rule("DPO004", fields=["precompute_ref_log_probs"])
 def precomputing_needs_all_rows(context: Context[DPO]) -> Iterator[Found]:
     """Log probabilities cannot be precomputed for a stream.
 
@@ -44,7 +40,7 @@ def precomputing_needs_all_rows(context: Context[DPO]) -> Iterator[Found]:
         yield Found("precompute_ref_log_probs", why, "remove it, or streaming=False")
 
 
-@rule("DPO005", methods=REFERENCED)
+@rule("DPO005", fields=["precompute_ref_log_probs", "sync_ref_model"])
 def synced_reference_is_a_model(context: Context[DPO]) -> Iterator[Found]:
     """Only a reference model of its own can follow the policy.
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.hardware.machine import most_server_gpus, server_gpus
-from hfjobs_trainer.planning.rules.vllm import METHODS
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.script import Script
@@ -131,7 +130,7 @@ def scripts_run_on_one_node(context: Context[Script]) -> Iterator[Found]:
         yield Found(_PATH, f"a script of your own runs on one node, not on {nodes}", "nodes=1, with a larger flavor")
 
 
-@rule("NODE005", stage="run", methods=METHODS, scope="remote", severity="warning")
+@rule("NODE005", stage="run", fields=["use_vllm"], scope="remote", severity="warning")
 def the_vllm_server_uses_its_node(context: Context[Generating]) -> Iterator[Found]:
     """A node that serves the model has no idle GPUs.
 

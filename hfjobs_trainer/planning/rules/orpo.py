@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.orpo import ORPO
 
 
-@rule("ORPO001", methods=["orpo", "cpo"])
+@rule("ORPO001", traits=["refuses_streams"])
 def pairs_are_loaded_whole(context: Context[ORPO]) -> Iterator[Found]:
     """ORPO and CPO take datasets that are loaded whole.
 
@@ -43,7 +43,7 @@ def pairs_are_loaded_whole(context: Context[ORPO]) -> Iterator[Found]:
             )
 
 
-@rule("ORPO002", methods=["orpo", "cpo"])
+@rule("ORPO002", fields=["generate_during_eval"])
 def generated_samples_have_a_table(context: Context[ORPO]) -> Iterator[Found]:
     """Samples that are generated in an evaluation go to W&B.
 

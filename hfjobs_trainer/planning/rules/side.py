@@ -10,7 +10,7 @@ from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 
 
-@rule("SIDE001", methods=["distillation", "gkd"])
+@rule("SIDE001", fields=["teacher_model"])
 def teacher_shares_the_vocabulary(context: Context[TaughtSpec]) -> Iterator[Found]:
     """Teacher and student share a vocabulary.
 
@@ -40,7 +40,7 @@ def teacher_shares_the_vocabulary(context: Context[TaughtSpec]) -> Iterator[Foun
         yield Found("teacher_model", why, "a teacher of the same family")
 
 
-@rule("SIDE002", methods=["ppo"])
+@rule("SIDE002", fields=["reward_model", "value_model"])
 def models_share_the_tokenizer(context: Context[ScoredSpec]) -> Iterator[Found]:
     """The reward model reads the policy's tokens.
 

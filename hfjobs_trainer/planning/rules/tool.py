@@ -18,7 +18,7 @@ _DESCRIBED = re.compile(r"(?:^|\n)([ \t]*)(\w+):\s*(?:.*?)\s*(?=\n(?!\1[ \t])[ \
 _JSON = frozenset({"int", "float", "str", "bool", "list", "tuple", "dict"})
 
 
-@rule("TOOL001", methods=["grpo", "distillation"])
+@rule("TOOL001", fields=["tools"])
 def tools_are_described(context: Context[CallingSpec]) -> Iterator[Found]:  # noqa: D417 - as for every rule
     """The model is told what a tool does.
 

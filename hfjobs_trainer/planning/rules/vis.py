@@ -54,7 +54,7 @@ def images_are_seen(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("model", why, f"a vision model, {drop}")
 
 
-@rule("VIS002", methods=["sft"])
+@rule("VIS002", fields=["packing", "padding_free"], traits=["packs", "reads_images"])
 def images_are_not_packed(context: Context[SFT]) -> Iterator[Found]:
     """Rows with images are not joined.
 
@@ -81,7 +81,7 @@ def images_are_not_packed(context: Context[SFT]) -> Iterator[Found]:
             yield Found(name, "rows with images cannot be joined", "remove it")
 
 
-@rule("VIS003", methods=["sft", "dpo", "kto"], severity="warning")
+@rule("VIS003", fields=["max_length"], traits=["reads_images"], severity="warning")
 def images_are_not_cut(context: Context[SFT | DPO | KTO]) -> Iterator[Found]:
     """Rows with images are not cut.
 
@@ -108,7 +108,7 @@ def images_are_not_cut(context: Context[SFT | DPO | KTO]) -> Iterator[Found]:
         yield Found("max_length", why, "max_length=None")
 
 
-@rule("VIS004", methods=["sft", "dpo", "kto"])
+@rule("VIS004", fields=["max_length"], traits=["reads_images"])
 def options_allow_images(context: Context[SFT | DPO | KTO]) -> Iterator[Found]:
     """Some options are for texts only.
 

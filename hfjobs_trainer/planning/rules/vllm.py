@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 
     Generating = GRPO | RLOO | OnlineDPO | Distillation
 
-METHODS = ["grpo", "rloo", "online_dpo", "distillation"]
-"""The methods that can have vLLM generate."""
 
-
-@rule("VLLM001", stage="run", methods=METHODS)
+@rule("VLLM001", stage="run", fields=["use_vllm", "vllm_tensor_parallel_size"])
 def tensor_parallel_size_divides_the_gpus(context: Context[Generating]) -> Iterator[Found]:
     """The training processes form whole groups of vLLM's.
 
@@ -57,7 +54,7 @@ def tensor_parallel_size_divides_the_gpus(context: Context[Generating]) -> Itera
             yield Found("vllm_tensor_parallel_size", why, f"vllm_tensor_parallel_size={best}")
 
 
-@rule("VLLM002", methods=METHODS)
+@rule("VLLM002", fields=["use_vllm"])
 def no_eight_bits_beside_vllm(context: Context[Generating]) -> Iterator[Found]:
     """A vLLM in the training processes cannot read weights of 8 bits.
 
@@ -84,7 +81,7 @@ def no_eight_bits_beside_vllm(context: Context[Generating]) -> Iterator[Found]:
         yield Found("quantization", why, 'quantization="4bit", or vllm_mode="server"')
 
 
-@rule("VLLM003", methods=METHODS)
+@rule("VLLM003", fields=["use_vllm"])
 def answers_fit_the_context(context: Context[Generating]) -> Iterator[Found]:
     """The context of vLLM holds the prompt and the answer.
 
@@ -112,7 +109,7 @@ def answers_fit_the_context(context: Context[Generating]) -> Iterator[Found]:
         yield Found("vllm_max_model_length", why, f"vllm_max_model_length={2 * answer}, for prompts as long as answers")
 
 
-@rule("VLLM004", stage="run", methods=METHODS, scope="remote")
+@rule("VLLM004", stage="run", fields=["use_vllm", "vllm_tensor_parallel_size"], scope="remote")
 def server_has_gpus_of_its_own(context: Context[Generating]) -> Iterator[Found]:
     """A server for the answers needs GPUs beside those that train.
 
@@ -153,7 +150,7 @@ def server_has_gpus_of_its_own(context: Context[Generating]) -> Iterator[Found]:
         yield Found("vllm_mode", why, 'vllm_mode="colocate", or hardware with more GPUs')
 
 
-@rule("VLLM007", stage="run", methods=METHODS, scope="remote")
+@rule("VLLM007", stage="run", fields=["use_vllm", "vllm_tensor_parallel_size"], scope="remote")
 def vllm_holds_the_model(context: Context[Generating]) -> Iterator[Found]:
     """The GPUs of vLLM hold the model.
 
@@ -200,7 +197,7 @@ def vllm_holds_the_model(context: Context[Generating]) -> Iterator[Found]:
         yield Found(path, why, instead)
 
 
-@rule("VLLM005", methods=METHODS, severity="warning")
+@rule("VLLM005", fields=["use_vllm"], severity="warning")
 def revision_reaches_vllm(context: Context[Generating]) -> Iterator[Found]:
     """A vLLM in the training processes starts from the default branch of the model.
 
@@ -227,7 +224,7 @@ def revision_reaches_vllm(context: Context[Generating]) -> Iterator[Found]:
         yield Found("model_revision", why, 'vllm_mode="server", or a repository with it as the default branch')
 
 
-@rule("VLLM006", methods=METHODS)
+@rule("VLLM006", fields=["use_vllm"])
 def vllm_needs_a_gpu(context: Context[Generating]) -> Iterator[Found]:
     """Generation with vLLM needs GPUs.
 

@@ -19,7 +19,7 @@ _STEP = 128
 _SPLITTING = ("bfd_split", "wrapped")
 
 
-@rule("DATA011", severity="warning", methods=["sft", "dpo", "kto", "cpo", "orpo", "gkd", "reward"])
+@rule("DATA011", severity="warning", traits=["long_rows"])
 def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
     """Most rows are no longer than `max_length`.
 
@@ -56,7 +56,6 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
     known = need(lengths, f"how many tokens the rows of {data.id} have")
     share = share_above(known, limit)
     if known.unit == "tokens" and share > _TOLERATED:
-        fate = "are dropped" if training.drops_long_rows else "are truncated"
         longest = _STEP * math.ceil(known.p95 / _STEP)
-        why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and {fate}"
+        why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and are {training.long_rows}"
         yield Found("max_length", why, f"max_length={longest}, which is enough for 95% of them, if memory allows")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.rules.grpo import GROUPED
 from hfjobs_trainer.problems import Found, need, rule
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.rloo import RLOO
 
 
-@rule("GRPO001", stage="run", methods=GROUPED)
+@rule("GRPO001", stage="run", fields=["num_generations", "generation_batch_size", "steps_per_generation"])
 def generation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """The generation batch holds whole groups of answers.
 
@@ -81,7 +80,7 @@ def _divisor(batch: int, wanted: int) -> str:
     return f"num_generations={min(divisors, key=lambda number: (abs(number - wanted), number))}"
 
 
-@rule("GRPO002", stage="run", methods=GROUPED)
+@rule("GRPO002", stage="run", fields=["num_generations", "num_generations_eval"])
 def evaluation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """The evaluation batch holds whole groups of answers.
 
@@ -120,7 +119,7 @@ def evaluation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
         yield Found("per_device_eval_batch_size", why, f"per_device_eval_batch_size={larger}")
 
 
-@rule("GRPO003", methods=GROUPED)
+@rule("GRPO003", fields=["num_generations", "generation_batch_size", "steps_per_generation"])
 def generation_batch_is_fixed(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """The generation batch is fixed, and said once.
 
@@ -150,7 +149,7 @@ def generation_batch_is_fixed(context: Context[GRPO | RLOO]) -> Iterator[Found]:
         yield Found("steps_per_generation", why, "remove one of them")
 
 
-@rule("GRPO004", methods=GROUPED)
+@rule("GRPO004", fields=["beta", "sync_ref_model"], traits=["reference_needs_beta"])
 def synced_reference_exists(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """Only a reference model that exists can follow the policy.
 
@@ -181,7 +180,7 @@ def synced_reference_exists(context: Context[GRPO | RLOO]) -> Iterator[Found]:
         yield Found("sync_ref_model", why, "remove sync_ref_model, or lora")
 
 
-@rule("GRPO008", stage="run", methods=GROUPED)
+@rule("GRPO008", stage="run", fields=["num_generations", "generation_batch_size", "steps_per_generation"])
 def prompts_fill_a_generation_batch(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     """There are enough prompts for one generation batch.
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.rules.grpo import CODED
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.rendering.taken import imported_by, taken_names
 from hfjobs_trainer.specs.base import TrainSpec
@@ -23,7 +22,7 @@ def _code(spec: TrainSpec) -> Iterator[tuple[str, RewardFunction]]:
         yield from (("tools", item) for item in spec.tools)
 
 
-@rule("GRPO012", methods=CODED)
+@rule("GRPO012", any_field=["reward_funcs", "tools"])
 def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     """Modules that a reward function imports are installed.
 
@@ -58,7 +57,7 @@ def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]
             yield Found(path, why, f"extra_dependencies=[{names}], with the names of the packages")
 
 
-@rule("GRPO013", methods=CODED)
+@rule("GRPO013", any_field=["reward_funcs", "tools"])
 def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     """A reward function's name is not taken in the script.
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.rules.grpo import REWARDED
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.columns import closest_column
 from hfjobs_trainer.specs.extras import RewardedSpec
@@ -31,7 +30,7 @@ def _functions(context: Context[RewardedSpec]) -> list[RewardFunction]:
     return [item for item in context.spec.reward_funcs if isinstance(item, RewardFunction)]
 
 
-@rule("GRPO010", methods=REWARDED)
+@rule("GRPO010", fields=["reward_funcs"])
 def built_in_reward_exists(context: Context[RewardedSpec]) -> Iterator[Found]:
     """A reward's name is one that TRL knows.
 
@@ -60,7 +59,7 @@ def built_in_reward_exists(context: Context[RewardedSpec]) -> Iterator[Found]:
             yield Found("reward_funcs", f'TRL has no reward "{item}"; it has {known}', fix)
 
 
-@rule("GRPO011", methods=REWARDED)
+@rule("GRPO011", fields=["reward_funcs"])
 def reward_takes_any_keyword(context: Context[RewardedSpec]) -> Iterator[Found]:
     """A reward function takes what TRL passes.
 
@@ -141,7 +140,7 @@ def rewards_of_online_dpo_are_synchronous(context: Context[RewardedSpec]) -> Ite
             yield Found("reward_funcs", why, f"def {reward.name}(...), without async")
 
 
-@rule("GRPO014", methods=REWARDED)
+@rule("GRPO014", fields=["reward_funcs"])
 def rewards_find_their_columns(context: Context[RewardedSpec]) -> Iterator[Found]:
     """The dataset has the columns that the rewards ask for.
 
@@ -191,7 +190,7 @@ def rewards_find_their_columns(context: Context[RewardedSpec]) -> Iterator[Found
                 yield Found("reward_funcs", f"{reward} needs a column {name} of {data.id}; {has}", fix)
 
 
-@rule("GRPO006", methods=REWARDED)
+@rule("GRPO006", fields=["reward_funcs"])
 def rewards_see_their_columns(context: Context[GRPO | RLOO | OnlineDPO]) -> Iterator[Found]:
     """Rewards see the columns of the dataset.
 
@@ -216,7 +215,7 @@ def rewards_see_their_columns(context: Context[GRPO | RLOO | OnlineDPO]) -> Iter
         yield Found("remove_unused_columns", why, "remove it")
 
 
-@rule("GRPO007", methods=REWARDED)
+@rule("GRPO007", fields=["reward_funcs", "reward_weights"])
 def one_weight_per_reward(context: Context[GRPO | RLOO | OnlineDPO]) -> Iterator[Found]:
     """Each reward has its weight.
 
