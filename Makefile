@@ -42,8 +42,8 @@ demo: $(READY) ## Train two tiny models on this machine with real TRL, from spec
 test: $(READY) ## Run the whole test suite, a process per core; PYTEST_ARGS="-k dpo -n0" narrows it, in one process
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
-quick: $(READY) ## Run the tests that need no torch, a minute and a half
-	$(BIN)/python -m tests.quick --numprocesses auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
+quick: $(READY) ## Run the quick tests, which need no torch: a minute and a half
+	$(BIN)/python -m tests.quick $(PYTEST_ARGS)
 
 check: lint test ## All that CI asks for: lint, then test
 

@@ -1,4 +1,4 @@
-"""Runs the tests that need no torch, where nothing can import it unnoticed: ``make quick``.
+"""Runs the quick tests, which need no torch, where nothing can import it unnoticed: ``make quick``.
 
 A test that imports torch, or starts a process that does, carries the marker ``torch`` and is left out. That none lacks
 it is not left to its author: the tests run in an interpreter of its own, which their processes run in too, and which
@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# Half of their time, they wait: for a timeout, a retry, the end of a process.
+PROCESSES = min(8, 2 * (os.cpu_count() or 1))
 TORCH = '''\
 """Not torch, but the report that somebody wants it."""
 
@@ -51,7 +53,7 @@ def run(folder: Path, arguments: list[str]) -> int:
         "PYTHONPATH": f"{folder}/instead",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    pytest_ = [python, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "not torch", *arguments]
+    pytest_ = [python, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "not torch and not slow", *arguments]
     done = subprocess.run(pytest_, cwd=ROOT, env={**os.environ, **paths}, check=False)
     wanted = folder / "instead" / "wanted.txt"
     if not wanted.exists():
@@ -63,4 +65,4 @@ def run(folder: Path, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(ROOT / ".venv" / "quick", sys.argv[1:]))
+    sys.exit(run(ROOT / ".venv" / "quick", ["--numprocesses", str(PROCESSES), "--dist", "worksteal", *sys.argv[1:]]))

@@ -79,6 +79,7 @@ def test_the_users_image_and_environment_stay() -> None:
     assert "image" not in decided(made)
 
 
+@pytest.mark.slow
 def test_the_packages_resolve_together(tmp_path: Path) -> None:
     """As uv does it on a rented machine: Linux, Python 3.12."""
     wanted = tmp_path / "wanted.in"

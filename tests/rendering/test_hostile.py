@@ -296,6 +296,7 @@ def test_every_free_text_field_is_among_the_places() -> None:
     assert set(expected.split()) <= paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", _once(), ids=str)
 def test_hostile_text_is_refused_or_only_a_value(place: Place, tmp_path: Path) -> None:
     for text in HOSTILE:
@@ -365,6 +366,7 @@ def _everywhere(method: str, text: str, turn: int) -> Any:
     raise AssertionError("problems come one by one")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", BASES)
 def test_scripts_full_of_hostile_text_are_clean(method: str, tmp_path: Path) -> None:
     texts: dict[str, str] = {}
