@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Half of their time, they wait: for a timeout, a retry, the end of a process.
-PROCESSES = min(8, 2 * (os.cpu_count() or 1))
+# Most of their time, they wait: for a timeout, a retry, the end of a process.
+PROCESSES = min(8, 3 * (os.cpu_count() or 1))
 TORCH = '''\
 """Not torch, but the report that somebody wants it."""
 
