@@ -2,6 +2,8 @@
 
 Run with ``python -m benchmarks.plan_render [runs]``. Nothing is asked of the Hub. What is printed is the median of the
 CPU time over the runs (default 1,000), each the whole way from a spec and facts that were not seen before.
+The starts find the templates compiled (``rendering/compiled.py``), as every process does but the first after an
+installation, and those for which Python may not keep compiled files.
 """
 
 from __future__ import annotations
