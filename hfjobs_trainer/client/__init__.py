@@ -1,0 +1,135 @@
+"""The one place where the stages meet: gather, plan, submit."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hfjobs_trainer.client.planner import Planner
+from hfjobs_trainer.errors import HubUnavailable, SpecError
+from hfjobs_trainer.facts.backends import BackendName
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.running.backends.base import Backend
+    from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.script import Script
+
+BackendLike: TypeAlias = "Backend | BackendName | None"
+
+
+@dataclass(frozen=True, repr=False)
+class Client(Planner):
+    """The functions of the package for one backend and one account; ``hft.plan`` and the rest are a default client's.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine), or a ``Backend`` of your own. A
+            ``HubBackend`` has its own token, namespace and endpoint, which are then used for planning too.
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown and never
+            pickled: an unpickled client or job uses the default.
+        namespace: User or organization that runs and pays; default: the token's owner.
+        endpoint: URL of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
+    """
+
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: bool = False,
+    ) -> Job | Plan:
+        """Submit a run, exactly as planned. On Hugging Face Jobs this costs money.
+
+        Args:
+            what: A plan, a spec, or a mapping with the key ``method``.
+            backend: Where to run; default: the backend of the plan, else the client's.
+            dry_run: Return the plan and submit nothing.
+
+        Raises:
+            SpecError: The run would fail; ``.problems`` has all reasons.
+            BudgetExceeded: The run is expected to cost more than ``max_usd``; ``.problems`` has any other reasons too.
+            AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
+            HubUnavailable: The Hub did not answer, or not for a fact that must be known before money is spent.
+            ValueError: There is no backend of this name.
+        """
+        from hfjobs_trainer.planning.plan import Plan
+        from hfjobs_trainer.planning.timeout import over_budget
+        from hfjobs_trainer.running.backends.registry import traits_at
+        from hfjobs_trainer.running.job import Job
+
+        chosen = backend if backend is not None else self.backend
+        if backend is None and isinstance(what, Plan) and what.backend != self._traits(None).name:
+            chosen = what.backend
+        running = self._open(chosen)
+        traits = traits_at(running)
+        # paths and problems differ between backends, so a plan for another one is made again
+        plan = what if isinstance(what, Plan) and what.backend == traits.name else None
+        if plan is None:
+            plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
+        if dry_run:
+            return plan
+        if traits.uses_account and plan.unanswered:
+            about = ", ".join(plan.unanswered)
+            later = "Submit the spec again once it does; see https://status.huggingface.co"
+            raise HubUnavailable(f"nothing was submitted: the Hub did not answer for {about}. {later}")
+        errors = [problem for problem in plan.problems if problem.severity == "error"]
+        if errors:
+            subject = f"{type(plan.spec).METHOD.label} spec"
+            raise over_budget(plan, subject) or SpecError(plan.problems, subject)
+        env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
+        record = running.submit(replace(plan, request=replace(plan.request, env=env)))
+        return Job(record, running)
+
+    def jobs(
+        self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> list[Job]:
+        """List the runs submitted by this package in the client's namespace (or the token owner's), newest first.
+
+        Args:
+            group: Only those of this tracking group.
+            method: Only those of this training method.
+            labels: Only those with these labels.
+        """
+        from hfjobs_trainer.planning.names import slug
+        from hfjobs_trainer.running.job import Job
+
+        wanted = {"sdk": "hfjobs-trainer", **(labels or {})}
+        if group is not None:
+            wanted["group"] = slug(group)
+        if method is not None:
+            wanted["method"] = method
+        backend = self._open(self.backend)
+        return [Job(record, backend) for record in backend.list(wanted)]
+
+    def job(self, job_id: str) -> Job:
+        """Find a job by its id, with this client's backend, token and endpoint.
+
+        Raises:
+            JobNotFound: There is no such job, or the token may not see it.
+        """
+        from hfjobs_trainer.running.job import Job
+
+        return Job.from_id(job_id, backend=self._open(self.backend))
+
+    def submit_fields(self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool) -> Any:
+        """What ``submit_<method>`` does with its keyword arguments."""
+        return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run)
+
+
+default = Client()
+"""The client behind the functions of the package."""
+
+gather = default.gather
+check = default.check
+plan = default.plan
+render = default.render
+pick_flavor = default.pick_flavor
+compare_flavors = default.compare_flavors
+estimate = default.estimate
+hardware_table = default.hardware_table
+submit = default.submit
+jobs = default.jobs
+submit_fields = default.submit_fields
