@@ -19,6 +19,7 @@ from hfjobs_trainer.planning.memory.workload import Workload, workload_of
 from hfjobs_trainer.planning.model.adapters import Adapter, Lora, adapter_on, default_targets
 from hfjobs_trainer.planning.model.modules import EXPERT_TYPES, MODEL_TYPES, expert_names
 from hfjobs_trainer.planning.plan import Plan
+from tests.planning.known_models import GPT_OSS, QWEN_MOE
 
 # PEFT asks a model of transformers 5.23 for a name that it has since changed, and mends how gpt2's matrices lie
 pytestmark = [
@@ -279,22 +280,7 @@ def test_dropout_is_left_out_where_peft_has_none() -> None:
     assert "lora_dropout=0.05" in attention.script
 
 
-MOE = {
-    kind: ModelFacts(
-        model_type=kind,
-        hidden_size=2048,
-        intermediate_size=6144,
-        num_hidden_layers=48,
-        num_attention_heads=32,
-        num_key_value_heads=4,
-        head_dim=128,
-        vocab_size=151_936,
-        num_experts=128,
-        num_experts_per_tok=8,
-        moe_intermediate_size=768,
-    )
-    for kind in ("qwen3_moe", "gpt_oss")
-}
+MOE = {"qwen3_moe": QWEN_MOE, "gpt_oss": GPT_OSS}
 
 
 def test_adapters_of_experts_are_trained_and_pass_no_token() -> None:

@@ -13,7 +13,7 @@ from hfjobs_trainer.planning.arguments.tuning import narrowed
 from hfjobs_trainer.planning.duration.lengths import PROMPT_TOKENS, UNBOUNDED_TOKENS, longest_prompt, longest_row
 from hfjobs_trainer.planning.layout import Layout, eval_batch_size, syncs_each_batch
 from hfjobs_trainer.planning.memory.stack import TRL, Stack
-from hfjobs_trainer.planning.model.adapters import NOT_NARROWED, Adapter, Lora, adapter_on
+from hfjobs_trainer.planning.model.adapters import ALL_LINEAR, NOT_NARROWED, Adapter, Lora, adapter_on
 from hfjobs_trainer.planning.model.shape import BYTES, count_parameters
 from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.specs.training import Head, Training
@@ -145,12 +145,14 @@ def workload_of(run: Run, precision: Precision, layout: Layout) -> Workload:
     """What the run needs on each GPU with this layout."""
     tokens, assumed = _longest_sequence(run)
     lora, vllm = run.lora, run.vllm
+    if lora is not None and lora.continues:
+        assumed += (f"an adapter of rank {lora.r} on every linear layer",)
     spread = run.spread or Spread(layout.strategy if layout.strategy in SHARDED else "ddp")
     return Workload(
         model=run.model,
         tuning="lora" if lora else "full",
         lora_r=lora.r if lora else 16,
-        lora_targets=lora.target_modules if lora else None,
+        lora_targets=(ALL_LINEAR if lora.continues else lora.target_modules) if lora else None,
         lora_dropout=lora.lora_dropout if lora else 0.0,
         modules_to_save=(lora.modules_to_save or ()) if lora else (),
         quantization=_quantization(run),
