@@ -5,22 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from hfjobs_trainer.planning.arguments.tuning import frozen, leaves_targets, narrowed
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.model.adapters import ALL_LINEAR, Adapter, adapter_on
+from hfjobs_trainer.planning.model.adapters import ALL_LINEAR, adapter_on
 from hfjobs_trainer.planning.model.modules import expert_names, family_of
-from hfjobs_trainer.planning.rules.lora.fix import instead
+from hfjobs_trainer.planning.rules.lora.fix import instead, mended
 from hfjobs_trainer.planning.rules.lora.model import model_type_of, quoted
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.groups import LoRA
-
-
-def _adapter(context: Context[TrainSpec], lora: LoRA) -> Adapter:
-    """What PEFT makes of it; ends the rule if the size of the model is not known."""
-    numbers = replace(narrowed(lora), r=lora.r, targets=frozen(lora.target_modules))
-    return need(adapter_on(context.facts.model, numbers), f"the size of {context.spec.model}")
 
 
 @rule("LORA005")
@@ -62,19 +56,24 @@ def experts_are_adapted_as_peft_can(context: Context[TrainSpec]) -> Iterator[Fou
     targets = chosen.target_modules
     if not names or targets is None:
         return
+    wrong: list[tuple[str, str, dict[str, Any]]] = []
     if isinstance(targets, list):
         pair = [name for name, parameter in names.items() if parameter == "gate_up_proj"]
         named = [name for name in pair if any(target.rsplit(".", 1)[-1] == name for target in targets)]
         if len(named) == 1:
             missing = next(name for name in pair if name not in named)
             why = f'PEFT adapts "{named[0]}" of the experts only together with "{missing}"'
-            yield Found("lora.target_modules", why, instead(lora, target_modules=[*targets, missing]))
-    if not lora.target_parameters and _adapter(context, chosen).experts:
+            wrong.append(("target_modules", why, {"target_modules": [*targets, missing]}))
+    numbers = replace(narrowed(chosen), r=chosen.r, targets=frozen(targets))
+    adapter = adapter_on(context.facts.model, numbers)
+    if not lora.target_parameters and adapter is not None and adapter.experts:
         if lora.use_dora:
-            yield Found("lora.use_dora", "PEFT has no DoRA for experts", instead(lora, use_dora=None))
+            wrong.append(("use_dora", "PEFT has no DoRA for experts", {"use_dora": None}))
         if chosen.lora_dropout:
             why = "PEFT has no dropout for experts, which these targets reach"
-            yield Found("lora.lora_dropout", why, instead(lora, lora_dropout=None))
+            wrong.append(("lora_dropout", why, {"lora_dropout": None}))
+    yield from mended(lora, *wrong)
+    need(adapter, f"the size of {context.spec.model}")
 
 
 @rule("LORA006", severity="warning")

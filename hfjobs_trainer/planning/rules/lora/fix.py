@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from hfjobs_trainer.problems import Found
 from hfjobs_trainer.rendering.literals import python_literal
 from hfjobs_trainer.specs.groups import LoRA
 
@@ -14,6 +15,18 @@ def instead(lora: LoRA, **changes: Any) -> str:
     fields = lora.model_dump(exclude_unset=True) | changes
     kept = {name: fields[name] for name in type(lora).model_fields if fields.get(name) is not None}
     return f"lora=hft.LoRA({', '.join(f'{name}={_flat(value)}' for name, value in kept.items())})"
+
+
+def mended(lora: LoRA, *wrong: tuple[str, str, dict[str, Any]]) -> Iterator[Found]:
+    """What is wrong with fields of the adapter, each with the one fix that mends all of it.
+
+    Args:
+        lora: The adapter as the user set it.
+        *wrong: For each thing that is wrong the field, the reason, and what to change.
+    """
+    changes = {name: value for _, _, more in wrong for name, value in more.items()}
+    for field, why, _ in wrong:
+        yield Found(f"lora.{field}", why, instead(lora, **changes))
 
 
 def _flat(value: Any) -> str:

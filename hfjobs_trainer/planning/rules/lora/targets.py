@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from hfjobs_trainer.planning.arguments.tuning import leaves_targets
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.model.adapters import ALL_LINEAR
 from hfjobs_trainer.planning.model.modules import linear_names, unmatched
-from hfjobs_trainer.planning.rules.lora.fix import instead
+from hfjobs_trainer.planning.rules.lora.fix import instead, mended
 from hfjobs_trainer.planning.rules.lora.model import modules_of, quoted
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
@@ -135,6 +136,7 @@ def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
     if lora is None or not (isinstance(targets, list) or lora.modules_to_save):
         return
     model_type, modules = modules_of(context)
+    wrong: list[tuple[str, str, dict[str, Any]]] = []
     for field, names in (("target_modules", targets), ("modules_to_save", lora.modules_to_save)):
         named = names if isinstance(names, list) else []
         missing = unmatched(named, modules)
@@ -142,7 +144,8 @@ def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
         if missing and (left or field == "modules_to_save"):
             them = "it" if len(missing) == 1 else "them"
             why = f"a {model_type} model has no module {quoted(missing, ' or ')}, so PEFT ignores {them}"
-            yield Found(f"lora.{field}", why, instead(lora, **{field: left or None}))
+            wrong.append((field, why, {field: left or None}))
+    yield from mended(lora, *wrong)
 
 
 @rule("LORA004")
