@@ -145,13 +145,14 @@ def adapter_on(model: ModelFacts, lora: Lora) -> Adapter | None:
     if shape is None:
         return None
     family = family_of(model.model_type)
-    modules, parameters = _modules(shape, family or _usual(shape)), _parameters(shape, model, family)
+    modules = _modules(shape, family or _usual(shape))
     targets = lora.targets
     if targets is None:
         # beside target_parameters, PEFT does without where it has no default; for others, its usual one is assumed
         targets = default_targets(model.model_type) or (() if lora.parameters else ("q_proj", "v_proj"))
     named, ranks = list(lora.parameters), dict(lora.ranks)
     converted = expert_names(model.model_type) if shape.experts else dict[str, str]()
+    parameters = _parameters(shape, model, family) if converted or named else []
     if converted:
         targets, more = _converted(targets, converted, modules, parameters)
         named += more
@@ -161,7 +162,8 @@ def adapter_on(model: ModelFacts, lora: Lora) -> Adapter | None:
     chosen = list(_chosen(modules, targets, lora))
     if not chosen and targets and not named and lora.layers is None:
         chosen = list(_chosen(modules, _translated(targets, shape), lora)) or modules
-    wide = [matrix for matrix in parameters if any(f".{matrix.path}".endswith(f".{name}") for name in named)]
+    ends = tuple(f".{name}" for name in named)
+    wide = [matrix for matrix in parameters if f".{matrix.path}".endswith(ends)]
     own = sum(matrix.size(_rank(matrix.path, ranks, lora.r)) for matrix in chosen)
     own += sum(matrix.outputs for matrix in chosen) if lora.dora else 0
     experts = [matrix for matrix in wide if matrix.copies > 1]
@@ -268,8 +270,7 @@ def _is_target(targets: tuple[str, ...] | str, path: str, layers: tuple[int, ...
             return False
     if path in targets:
         return True
-    named = any(path.endswith(f".{target}") for target in targets)
-    return named and (layers is None or layer in layers)
+    return (layers is None or layer in layers) and path.endswith(tuple(f".{target}" for target in targets))
 
 
 def _translated(targets: tuple[str, ...] | str, shape: Shape) -> tuple[str, ...]:
