@@ -24,6 +24,15 @@ Metric = Literal["allocated", "reserved", "device"]
 # A model as its config.json describes it, by the name that the measurements use.
 ARCHITECTURES = Path(__file__).with_name("architectures.json")
 
+# Columns of the CSV.
+COLUMNS = [
+    *("row_id", "source", "source_ref", "framework", "model_id", "arch", "params_b", "method", "tuning"),
+    *("lora_r", "lora_targets", "optimizer", "dtype", "per_device_batch", "seq_len", "seq_kind", "grad_accum"),
+    *("grad_ckpt", "attn", "packing", "fused_ce", "num_gpus", "sharding", "cpu_offload", "gpu_type", "gpu_mem_gib"),
+    *("peak_gib", "mem_metric", "mem_as_reported", "tokens_per_s", "tps_kind", "time_value", "time_unit"),
+    *("fit", "conf", "notes", "core"),
+]
+
 _TARGETS: dict[str, Sequence[str] | str | None] = {
     "q+v": ("q_proj", "v_proj"),
     "q": ("q_proj",),
@@ -188,8 +197,9 @@ def _stack(row: dict[str, str]) -> Stack:
     }
     if row["tuning"] == "qlora":
         # PEFT's autocast_adapter_dtype, which TRL 1.16 undoes
-        fields["adapter_bytes"] = 4 if _is_trainer(framework) else 2
-    elif framework in ("litgpt", "torchtune") or framework.startswith("fsdp_qlora"):
+        fields["adapter_bytes"] = 4 if _is_trainer(framework) and framework != "hfjobs_trainer" else 2
+    elif framework in ("litgpt", "torchtune", "hf-trainer+peft") or framework.startswith("fsdp_qlora"):
+        # the third is of 2023: PEFT before 0.12 gives an adapter the dtype of its layer
         fields["adapter_bytes"] = 2
     if "torch 2.0" in row["notes"]:
         # its foreach AdamW holds the square root of the second moment, and a second one with epsilon added
@@ -199,6 +209,10 @@ def _stack(row: dict[str, str]) -> Stack:
     fields["loads_whole"] = framework == "litgpt"
     fields["casts_head"] = kernels == "liger"
     fields["gptq"] = _is_gptq(row)
+    if _is_gptq(row):
+        # auto-gptq 0.5 (qlinear_cuda_old.py) shifts into int32, casts to int8, masks, subtracts the zeros and scales,
+        # each as an operation of its own: 4.5 + 5 + 2 + 2 + 3 bytes of a weight
+        fields["unpack_bytes"] = 16.5
     return Stack(**fields, **_logits(row)) if fields else TRL
 
 
@@ -227,7 +241,7 @@ def _is_gptq(row: dict[str, str]) -> bool:
 
 def _is_trainer(framework: str) -> bool:
     """Whether a framework trains with transformers' Trainer, under autocast."""
-    return framework.startswith(("trl", "hf-trainer", "ms-swift", "axolotl", "unsloth"))
+    return framework.startswith(("trl", "hf-trainer", "ms-swift", "axolotl", "unsloth", "hfjobs_trainer"))
 
 
 def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, ...], bool]:
@@ -256,7 +270,7 @@ def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, .
 
 def _dropout(row: dict[str, str]) -> float:
     """The default of scripts whose users do not change it."""
-    if row["source"] == "qwen-readme":
+    if row["framework"] == "hf-trainer+peft":
         return 0.05  # QwenLM/Qwen: finetune.py, LoraArguments
     return 0.1 if row["framework"].startswith("fsdp_qlora") else 0.0  # AnswerDotAI/fsdp_qlora: train.py, main
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.duration.elementwise import elementwise_bytes
 from hfjobs_trainer.planning.hardware.gpus import Tuning
 from hfjobs_trainer.planning.memory.closed_form import PACKED_BYTES, Workload
 from hfjobs_trainer.planning.model.optimizers import runs_unfused, state_bytes
@@ -31,6 +32,7 @@ class Arithmetic:
         optimizer_bytes: Bytes moved by one optimizer step.
         state_bytes: Bytes of the optimizer's moments in a checkpoint.
         cache_bytes: Bytes of the KV cache of one token.
+        moved_bytes: Bytes that a forward pass moves between its matrix products, per token.
         other_body, other_attention: As ``body`` (with the head) and ``attention``, summed over the forward passes of
             other models.
         other_bytes, other_layers: Their weights and layers.
@@ -52,6 +54,7 @@ class Arithmetic:
     optimizer_bytes: float
     state_bytes: float
     cache_bytes: float
+    moved_bytes: float
     adapted: float = 0.0
     other_body: float = 0.0
     other_attention: float = 0.0
@@ -79,6 +82,11 @@ class Arithmetic:
         again = 2 * (self.body + self.attention * context) if recomputes else 0.0
         return linear * (3 if both else 2) + 6 * self.attention * context + adapter + again
 
+    @property
+    def other_moved(self) -> float:
+        """``moved_bytes`` of the forward passes of other models: assumed to be in proportion to their size."""
+        return self.moved_bytes * self.other_body / max(1.0, self.body + self.head)
+
     def others(self, context: float) -> float:
         """FLOPs of the forward passes of other models per token."""
         return 2 * (self.other_body + self.other_attention * context)
@@ -97,7 +105,8 @@ def arithmetic_of(workload: Workload) -> Arithmetic | None:
     if workload.quantization is not None:
         packed, within = PACKED_BYTES[workload.quantization], _quantized(shape)
         # read packed, and written in the dtype of the computation
-        cast, stored = (packed + computes) * within, packed * within + width * (shape.parameters - within)
+        unpacked = workload.stack.unpack_bytes or packed + computes
+        cast, stored = unpacked * within, packed * within + width * (shape.parameters - within)
     adapter = workload.adapter
     trained = float(adapter.trained if adapter else shape.parameters)
     if adapter is not None and adapter.experts:
@@ -128,6 +137,7 @@ def arithmetic_of(workload: Workload) -> Arithmetic | None:
         optimizer_bytes=(3 * gradients + 2 * states) * (2 if runs_unfused(workload.optim) else 1),
         state_bytes=states,
         cache_bytes=2 * computes * shape.layers * shape.key_value,
+        moved_bytes=elementwise_bytes(workload, shape),
         experts=shape.experts > 0,
         assumed=(f"{', '.join(shape.assumed)} of the model",) if shape.assumed else (),
     )

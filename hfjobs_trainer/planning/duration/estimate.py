@@ -137,7 +137,7 @@ def _assumed(amounts: Amounts, setup: Setup) -> list[str]:
 def _basis(amounts: Amounts, setup: Setup) -> tuple[str, ...]:
     tuning, gpu = amounts.arithmetic.tuning, setup.gpu
     share = gpu.utilisation[tuning]
-    found = [f"{share.expected:.0%} of the peak of {gpu.name} ({tuning}): {share.source}"]
+    found = [f"matrix products at {share.expected:.0%} of the peak of {gpu.name} ({tuning}): {share.source}"]
     if setup.num_gpus > 1 and setup.nodes == 1:
         found.append(f"links over {gpu.link}")
     return (*found, "usual times for start, packages, downloads, tokenization, checkpoints and pushes")

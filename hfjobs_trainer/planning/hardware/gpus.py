@@ -33,7 +33,7 @@ _SUGGESTIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Utilisation:
-    """Share of the peak that training reaches, recomputed activations counted as work.
+    """Share of the peak that the matrix products of training reach, recomputed ones counted as work.
 
     Attributes:
         low, expected, high: The share, between 0 and 1.

@@ -24,6 +24,7 @@ class Stack:
         quantizes_experts: Whether experts are separate matrices, so that they are quantized as well.
         loads_whole: Whether each GPU of FSDP holds the whole model once in addition to its shard, to load it.
         gptq: Whether 4-bit weights are GPTQ's instead of bitsandbytes'.
+        unpack_bytes: Bytes moved to unpack one quantized weight; ``None``: it is read packed, and written once.
     """
 
     logit_bytes: float = 12.0
@@ -37,6 +38,7 @@ class Stack:
     quantizes_experts: bool = False
     loads_whole: bool = False
     gptq: bool = False
+    unpack_bytes: float | None = None
 
 
 TRL = Stack()
