@@ -33,8 +33,16 @@ SIZES: Mapping[str, tuple[str, float]] = {
     "0.5b": ("qwen2-0.5b", 8.0),
     "3b": ("qwen2.5-3b", 40.0),
 }
-TINY = {"model_type": "qwen2", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
-TINY |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512, "tie_word_embeddings": True}
+TINY = {
+    "model_type": "qwen2",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+    "tie_word_embeddings": True,
+}
 LENGTH, TINY_LENGTH = 1024, 64
 # Of a run, and of those the first, which load kernels and are not timed.
 STEPS, WARM_UP = 12, 4
@@ -143,7 +151,10 @@ def spec_of(case: Case, model: Path, data: Path, length: int, batch: int) -> Tra
     if case.trains_adapter:
         fields["lora"] = hft.LoRA(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear")
     if case.method == "grpo":
-        answers = {"max_completion_length": length // 2, "generation_kwargs": {"min_new_tokens": length // 2}}
+        answers: dict[str, Any] = {
+            "max_completion_length": length // 2,
+            "generation_kwargs": {"min_new_tokens": length // 2},
+        }
         return hft.GRPO(**fields, **answers, reward_funcs=long_answers)
     if case.method == "dpo":
         return hft.DPO(**fields, max_length=length)
