@@ -37,6 +37,7 @@ _TARGETS: dict[str, Sequence[str] | str | None] = {
     "c_attn": ("c_attn",),
     "query_key_value": ("query_key_value",),
 }
+_SWIFT_3 = "ms-swift-examples"
 _ATTENTION = {"eager": "eager", "fa2": "flash_attention_2"}
 _OPTIMIZERS = {
     "": "adamw_torch",
@@ -295,8 +296,9 @@ def _dtype(row: dict[str, str], quantized: bool) -> Literal["float32", "bfloat16
     if "fp32-master" in row["dtype"]:
         return "float32"
     # PEFT's prepare_model_for_kbit_training turns what is not quantized into float32, unless it is GPTQ; the recipes of
-    # these stacks call it
-    if quantized and not _is_gptq(row) and row["framework"].startswith(("ms-swift", "hf-trainer", "trl-sft")):
+    # these stacks call it, but for ms-swift since its third version (swift/llm/train/tuner.py), which has examples
+    prepares = row["framework"].startswith(("ms-swift", "hf-trainer", "trl-sft")) and row["source"] != _SWIFT_3
+    if quantized and not _is_gptq(row) and prepares:
         return "float32"
     return "float16" if "fp16" in row["dtype"] else "bfloat16"
 
@@ -323,7 +325,7 @@ def _strategy(row: dict[str, str]) -> str:
     if sharding.startswith("zero"):
         return sharding[:5]
     if sharding.startswith("fsdp"):
-        return "fsdp2" if "fsdp2" in row["dtype"] else "fsdp1"
+        return "fsdp2" if "fsdp2" in row["dtype"] or "fsdp2" in row["source_ref"] else "fsdp1"
     return "ddp"
 
 

@@ -16,7 +16,7 @@ from hfjobs_trainer.planning.memory.estimate import GIB, MemoryEstimate
 from hfjobs_trainer.planning.memory.layer import kept_products, saved_bytes, working_bytes
 from hfjobs_trainer.planning.memory.sharding import Holding, spread
 from hfjobs_trainer.planning.memory.workload import Workload
-from hfjobs_trainer.planning.model.optimizers import is_paged, state_bytes, step_bytes
+from hfjobs_trainer.planning.model.optimizers import is_paged, runs_unfused, state_bytes, step_bytes
 from hfjobs_trainer.planning.model.shape import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
 
 __all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory"]
@@ -221,12 +221,13 @@ class _Step:
     def _cached(self, moments: Sequence[_Moment], worst: _Moment) -> float:
         """Memory that the allocator keeps free at the worst moment.
 
-        In the first step the optimizer's states take what the logits left, and its temporaries lie in pieces of the
-        size of a matrix, in which no later logits fit.
+        In the first step an optimizer's new states take what the logits left, and its temporaries lie in pieces of the
+        size of a matrix, in which no later logits fit. DeepSpeed makes the states before.
         """
-        loss, step = moments[0], self._optimizer_step()
-        apart = step.total + loss.logits + loss.cached - worst.total if self.held.stepping else 0.0
-        return max(worst.cached, apart)
+        if not runs_unfused(self.w.optim) or self.w.strategy.startswith("zero"):
+            return worst.cached
+        loss = moments[0]
+        return max(worst.cached, self._optimizer_step().total + loss.logits + loss.cached - worst.total)
 
     def _optimizer_step(self) -> _Moment:
         return _Moment("the optimizer's step", self.held.gradients, buffers=self.held.stepping)
