@@ -162,6 +162,25 @@ def test_what_a_row_says_is_asked_of_the_estimate(changes: dict[str, str], field
 
 
 @pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"source": "fms-acceleration-liger", "notes": "foak-fast-kernels-liger"}, "lean_norms", True),
+        ({"source": "fms-acceleration", "notes": "accelerated-peft-bnb"}, "lean_norms", False),
+        ({"source": "fms-acceleration"}, "logit_bytes", 14.0),
+        # frozen layers, recomputed under FSDP1
+        ({"source": "fms-acceleration", "num_gpus": "2", "sharding": "fsdp"}, "keeps_inputs", True),
+        ({"source": "fms-acceleration", "num_gpus": "2", "sharding": "fsdp", "tuning": "full"}, "keeps_inputs", False),
+        ({"source": "fms-acceleration"}, "keeps_inputs", False),
+        ({"source": "answerai-fsdp-qlora", "num_gpus": "2", "sharding": "fsdp"}, "keeps_inputs", False),
+    ],
+)
+def test_a_row_is_modelled_by_the_stack_that_it_names(changes: dict[str, str], field: str, value: Any) -> None:
+    found = measurement_of(row("x", **changes)).workload
+    assert found is not None
+    assert getattr(found.stack, field) == value
+
+
+@pytest.mark.parametrize(
     ("text", "metric"),
     [
         ("max_memory_allocated", "allocated"),
