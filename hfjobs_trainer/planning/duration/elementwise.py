@@ -22,10 +22,11 @@ def elementwise_bytes(workload: Workload, shape: Shape) -> float:
         shape: The shape of its model.
     """
     lean = workload.liger_kernel or workload.stack.lean_kernels
+    lean_norms = lean or workload.stack.lean_norms
     # the residual stream has the dtype of the weights that are not quantized
     stream = BYTES[workload.dtype]
     computed = _HALF if workload.mixed_precision else stream
-    norm = stream + computed if lean else _eager_norm(stream)
+    norm = stream + computed if lean_norms else _eager_norm(stream)
     ffn = shape.expert_ffn * shape.experts_per_token + shape.shared_ffn if shape.experts else shape.ffn
     # the sum with what the attention and what the MLP give
     each = shape.hidden * (shape.norms * norm + 2 * (2 * stream + computed))
@@ -34,7 +35,7 @@ def elementwise_bytes(workload: Workload, shape: Shape) -> float:
         each += heads * norm
     if shape.rotary:
         # each half times sine or cosine: negated, joined, two products and their sum
-        each += heads * computed * (2 if lean else 9)
+        each += heads * computed * (2 if lean_norms else 9)
     each += ffn * computed * (3 if lean else 5)
     if stream != computed:
         each += 2 * shape.hidden * (stream + computed)

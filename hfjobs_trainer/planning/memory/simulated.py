@@ -38,7 +38,9 @@ def why_not(workload: Workload) -> str | None:
         "of an adapter, all layers and r for each of them are simulated": w.lora_narrowed != NOT_NARROWED,
         "8-bit weights are not simulated": w.quantization == "8bit",
         "the quantizer is not bitsandbytes": w.quantization is not None and w.stack.gptq,
-        "fused kernels of Liger, Unsloth or torch.compile are not simulated": w.liger_kernel or w.stack.lean_kernels,
+        "fused kernels of Liger, Unsloth or torch.compile are not simulated": w.liger_kernel
+        or w.stack.lean_kernels
+        or w.stack.lean_norms,
         "activations or weights are offloaded to host memory": w.activation_offloading
         or w.offload_weights
         or w.offload_optimizer,
