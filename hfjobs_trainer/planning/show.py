@@ -21,6 +21,7 @@ def show(plan: Plan) -> str:
     """What ``print(plan)`` prints."""
     spec, request = plan.spec, plan.request
     lines = [_subject(plan), *_rows("where", _where(plan)), *_rows("time", _time(plan))]
+    lines += _rows("or", [alternative.text for alternative in plan.alternatives])
     if isinstance(spec, TrainSpec):
         lines += _rows("memory", _memory(plan))
         lines += _rows("model goes to", _destination(plan, spec))
