@@ -84,14 +84,12 @@ def changes_elsewhere(spec: TrainSpec, run: Run) -> Iterator[Fields]:
 
 def changes_of_disk(spec: TrainSpec) -> Iterator[Fields]:
     """Changes with which checkpoints take less of the disk."""
-    for kept in (CHECKPOINTS_KEPT, 1):
-        # unset, the planner has gone down to its own limit already
-        limit = spec.save_total_limit if spec.is_set("save_total_limit") else CHECKPOINTS_KEPT
-        if limit is None or limit > kept:
-            yield {"save_total_limit": kept}
+    # unset, the planner has gone down to its own limit already
+    limit = spec.save_total_limit if spec.is_set("save_total_limit") else CHECKPOINTS_KEPT
+    fewer = [{"save_total_limit": kept} for kept in (CHECKPOINTS_KEPT, 1) if limit is None or limit > kept]
+    yield from fewer
     if not spec.save_only_model:
-        yield {"save_only_model": True}
-        yield {"save_total_limit": 1, "save_only_model": True}
+        yield from ({**fields, "save_only_model": True} for fields in ({}, *fewer))
 
 
 def changes_of_batch(spec: TrainSpec, run: Run) -> Iterator[Fields]:

@@ -221,13 +221,17 @@ def test_checkpoints_that_do_not_fit_are_not_all_kept(fields: dict[str, Any]) ->
 
 def test_what_does_not_fit_on_the_disk_either_way_says_what_needs_less() -> None:
     # one checkpoint beside the one that is written is too much already
-    for fields in ({}, {"save_total_limit": None}, {"save_total_limit": 1, "save_only_model": False}):
+    for fields, fix in (
+        ({}, "save_only_model=True"),
+        ({"save_total_limit": None}, "save_total_limit=2, save_only_model=True"),
+        ({"save_total_limit": 1, "save_only_model": False}, "save_only_model=True"),
+    ):
         report = hft.check(sft(**EVERY_100, **fields), facts=disks(28))
         (problem,) = [item for item in report.problems if item.code == "HW003"]
-        assert problem.fix == "save_only_model=True"
+        assert problem.fix == fix
         named = hft.check(sft(**EVERY_100, **fields, hardware="l4x1"), facts=disks(28))
         (problem,) = [item for item in named.problems if item.code == "HW008"]
-        assert problem.fix == "save_only_model=True"
+        assert problem.fix == fix
     assert hft.pick_flavor(sft(**EVERY_100, save_only_model=True), facts=disks(28)).flavor is not None
 
 

@@ -47,7 +47,7 @@ def fitting(model: ModelFacts, fields: dict[str, Any], hardware: dict[str, Any])
 
 
 @pytest.mark.parametrize(("model", "fields"), RUNS)
-@pytest.mark.parametrize("caps", [{}, {"max_usd_per_hour": 6.0}, {"max_hours": 2.0}, {"max_usd": 40.0}], ids=str)
+@pytest.mark.parametrize("caps", [{}, {"max_usd_per_hour": 6.0}, {"max_hours": 2.0}, {"max_usd": 90.0}], ids=str)
 def test_what_is_preferred_is_taken(model: ModelFacts, fields: dict[str, Any], caps: dict[str, float]) -> None:
     rows = fitting(model, fields, caps)
     least = min(map(money, rows))
