@@ -96,24 +96,30 @@ def draft(
     timeout, timed = decide_timeout(spec, duration, machine.usd_per_hour)
     estimate = Estimate(machine, planned, None, duration, choice.shortage if choice else None)
     found = Draft(run, choice, machine, precision, layout, _with(decided, *timed), estimate, timeout)
-    found = _fit_memory(found)
-    if seeks and traits.rents:
-        plan = partial(draft, facts=facts, backend=traits, trials=trials, seeks=False)
-        fix = remedy(spec, facts, found, plan)
-        estimate = replace(found.estimate, fix=fix)
-        found = replace(found, estimate=estimate, with_vllm=vllm_instead(spec, facts, found, plan))
+    found = _checked(_fit_memory(found), spec, facts, traits)
+    if not (seeks and traits.rents):
+        return found
+    plan = partial(draft, facts=facts, backend=traits, trials=trials, seeks=False)
+    fix, with_vllm = remedy(spec, facts, found, plan), vllm_instead(spec, facts, found, plan)
+    if not fix and with_vllm is None:
+        return found
+    found = replace(found, estimate=replace(found.estimate, fix=fix), with_vllm=with_vllm)
+    return _checked(found, spec, facts, traits)
+
+
+def _checked(found: Draft, spec: TrainSpec, facts: Facts, traits: BackendTraits) -> Draft:
     context = Context(
         spec,
         facts,
         traits,
-        understood=run,
+        understood=found.run,
         machine=found.machine,
         arguments=found.decided.arguments,
         needs_token=found.decided.needs_token,
-        choice=choice,
+        choice=found.choice,
         estimate=found.estimate,
         with_vllm=found.with_vllm,
-        timeout_seconds=timeout,
+        timeout_seconds=found.timeout_seconds,
     )
     problems, unchecked = check(context)
     return replace(found, problems=problems, unchecked=unchecked)

@@ -14,7 +14,7 @@ from hfjobs_trainer.planning.changes import changes_here, typed
 from hfjobs_trainer.planning.choose import Search, freed, survey
 from hfjobs_trainer.planning.estimate import Estimate, FlavorComparison
 from hfjobs_trainer.planning.hardware.catalogue import snapshot
-from hfjobs_trainer.planning.remedies import is_sound
+from hfjobs_trainer.planning.remedies import adds_no_error
 from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -34,8 +34,11 @@ def _with_fixes(spec: TrainSpec, facts: Facts, rows: list[Estimate]) -> list[Est
     """The rows, each that the run does not fit on with the nearest change with which it does."""
     fixes: dict[str, str] = {}
     small = [row for row in rows if row.reason is not None and row.reason.kind in ("memory", "server")]
+    if not small:
+        return rows
     plan = partial(draft, facts=facts, backend=LOCAL, seeks=False)
-    for fields in islice(changes_here(spec, understand(spec, facts)), MOST_TRIED if small else 0):
+    before = plan(spec)
+    for fields in islice(changes_here(spec, before.run), MOST_TRIED):
         left = [row.machine for row in small if row.machine.name not in fixes]
         if not left:
             break
@@ -45,6 +48,6 @@ def _with_fixes(spec: TrainSpec, facts: Facts, rows: list[Estimate]) -> list[Est
             continue
         search = Search(freed(understand(changed, facts)))
         fitting = [machine.name for machine in left if search.estimate(machine).reason is None]
-        if fitting and is_sound(plan(changed)):
+        if fitting and adds_no_error(before, plan(changed)):
             fixes |= dict.fromkeys(fitting, typed(fields))
     return [replace(row, fix=fixes.get(row.machine.name, "")) for row in rows]

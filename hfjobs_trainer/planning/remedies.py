@@ -76,7 +76,7 @@ Planning = Callable[[TrainSpec], Planned]
 def remedy(spec: TrainSpec, facts: Facts, found: Planned, plan: Planning) -> str:
     """The nearest change with which the run fits, as it is typed; empty if it fits, or if none was found."""
     changes = _changes_to_fit(spec, found, facts.hardware or snapshot())
-    sought = _first(spec, facts, changes, plan) if changes is not None else None
+    sought = _first(spec, facts, found, changes, plan) if changes is not None else None
     return "" if sought is None else typed(sought[0])
 
 
@@ -87,7 +87,7 @@ def vllm_instead(spec: TrainSpec, facts: Facts, found: Planned, plan: Planning) 
         return None
     if not writes_for_long(found.estimate.duration):
         return None
-    sought = _first(spec, facts, changes_to_vllm(spec, run), plan)
+    sought = _first(spec, facts, found, changes_to_vllm(spec, run), plan)
     return None if sought is None else replace(sought[1].estimate, fix=typed(sought[0]))
 
 
@@ -123,8 +123,12 @@ def remedy_on(spec: TrainSpec, facts: Facts, flavor: Flavor, plan: Planning) -> 
         plan: Plans for this machine, so that a change that is wrong anyway is not proposed.
     """
     fits = fits_on(facts, flavor)
-    run = understand(spec, facts)
-    fields = first_change(spec, changes_here(spec, run), lambda changed: fits(changed) and is_sound(plan(changed)))
+    before = plan(spec)
+
+    def holds(changed: TrainSpec) -> bool:
+        return fits(changed) and adds_no_error(before, plan(changed))
+
+    fields = first_change(spec, changes_here(spec, before.run), holds)
     if fields is not None:
         return typed(fields)
     for gpus in (2, 4, 8):
@@ -143,15 +147,16 @@ def fits_on(facts: Facts, flavor: Flavor) -> Callable[[TrainSpec], bool]:
     return fits
 
 
-def is_sound(planned: Planned) -> bool:
-    """Whether nothing is wrong with a plan."""
-    return all(problem.severity != "error" for problem in planned.problems)
+def adds_no_error(before: Planned, after: Planned) -> bool:
+    """Whether a change makes nothing wrong that was right before; whether the run fits is another matter."""
+    return _errors(after) <= _errors(before)
 
 
-def _first(spec: TrainSpec, facts: Facts, changes: Iterator[Fields], plan: Planning) -> tuple[Fields, Planned] | None:
+def _first(
+    spec: TrainSpec, facts: Facts, found: Planned, changes: Iterator[Fields], plan: Planning
+) -> tuple[Fields, Planned] | None:
     """The first change with which the planner finds that the run fits, and nothing else that was right before wrong."""
     hardware = facts.hardware or snapshot()
-    errors = _errors(plan(spec))
     planned: list[Planned] = []
 
     def holds(changed: TrainSpec) -> bool:
@@ -159,7 +164,8 @@ def _first(spec: TrainSpec, facts: Facts, changes: Iterator[Fields], plan: Plann
             return False
         made = plan(changed)
         codes = {problem.code for problem in made.problems}
-        if made.choice is None or made.choice.flavor is None or codes & UNFIT_CODES or not _errors(made) <= errors:
+        fits = made.choice is not None and made.choice.flavor is not None and not codes & UNFIT_CODES
+        if not fits or not adds_no_error(found, made):
             return False
         planned.append(made)
         return True

@@ -83,7 +83,9 @@ def test_every_other_flavor_is_rejected_with_a_reason(
 
 
 def test_the_cheapest_is_where_the_run_costs_least() -> None:
-    for model, fields in ((QWEN_05B, {}), (LLAMA_8B, {"lora": {"r": 16}}), (QWEN_7B, {"lora": {"r": 8}})):
+    runs: list[tuple[ModelFacts, dict[str, Any]]]
+    runs = [(QWEN_05B, {}), (LLAMA_8B, {"lora": {"r": 16}}), (QWEN_7B, {"lora": {"r": 8}})]
+    for model, fields in runs:
         choice = chosen(model, hardware={"prefer": "cheapest"}, **fields)
         table = hft.compare_flavors(sft(**fields), facts=facts(model))
         costs = {row.machine.name: row.usd.expected for row in table if row.why_not is None and row.usd}

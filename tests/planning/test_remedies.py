@@ -193,6 +193,15 @@ def test_the_rows_of_a_comparison_say_what_would_fit() -> None:
     assert "; fits with lora=hft.LoRA()" in str(hft.compare_flavors(spec, facts=known))
 
 
+def test_what_else_is_wrong_does_not_keep_a_change_from_being_found() -> None:
+    spec, known = sft(fp16=True, bf16=True, hardware="l4x1"), facts(LLAMA_8B)
+    assert "PREC001" in errors(spec, known)
+    (problem,) = unfit(spec, known)
+    for fix in (problem.fix, hft.estimate(spec, gpu="3090", facts=known).fix):
+        assert fix == "lora=hft.LoRA()"
+    assert [row for row in hft.compare_flavors(spec, facts=known) if row.fix]
+
+
 # -- names of GPUs
 
 
