@@ -38,6 +38,9 @@ of writing from which vLLM is asked for."""
 UNFIT_CODES = frozenset({"BATCH001", "HW003", "HW004", "HW008", "MEM001", "MEM002", "VLLM004", "VLLM007"})
 """The rules that tell of a machine that does not hold the run, or only just."""
 
+CAP_CODES = frozenset({"COST001", "COST002"})
+"""The rules that hold the run against the caps."""
+
 _SMALL: frozenset[ReasonKind] = frozenset({"memory", "server", "host memory", "disk", "checkpoints"})
 # What another machine of the same or less memory would not change.
 _TOO_LARGE: frozenset[ReasonKind] = frozenset({"memory", "server", "unknown", "batch"})
@@ -87,8 +90,13 @@ def vllm_instead(spec: TrainSpec, facts: Facts, found: Planned, plan: Planning) 
         return None
     if not writes_for_long(found.estimate.duration):
         return None
-    sought = _first(spec, facts, found, changes_to_vllm(spec, run), plan)
-    return None if sought is None else replace(sought[1].estimate, fix=typed(sought[0]))
+    # what it costs then is another matter: its rules wait for this one
+    sought = _first(spec, facts, found, changes_to_vllm(spec, run), plan, aside=CAP_CODES)
+    if sought is None:
+        return None
+    fields, made = sought
+    over = made.choice.cheapest if made.choice is not None else None
+    return replace(over or made.estimate, fix=typed(fields))
 
 
 def writes_for_long(duration: DurationEstimate | None) -> bool:
@@ -147,13 +155,25 @@ def fits_on(facts: Facts, flavor: Flavor) -> Callable[[TrainSpec], bool]:
     return fits
 
 
-def adds_no_error(before: Planned, after: Planned) -> bool:
-    """Whether a change makes nothing wrong that was right before; whether the run fits is another matter."""
-    return _errors(after) <= _errors(before)
+def adds_no_error(before: Planned, after: Planned, *, aside: frozenset[str] = frozenset()) -> bool:
+    """Whether a change makes nothing wrong that was right before; whether the run fits is another matter.
+
+    Args:
+        before: The plan without the change.
+        after: The plan with it.
+        aside: More codes that do not matter here.
+    """
+    return _errors(after) - aside <= _errors(before)
 
 
 def _first(
-    spec: TrainSpec, facts: Facts, found: Planned, changes: Iterator[Fields], plan: Planning
+    spec: TrainSpec,
+    facts: Facts,
+    found: Planned,
+    changes: Iterator[Fields],
+    plan: Planning,
+    *,
+    aside: frozenset[str] = frozenset(),
 ) -> tuple[Fields, Planned] | None:
     """The first change with which the planner finds that the run fits, and nothing else that was right before wrong."""
     hardware = facts.hardware or snapshot()
@@ -164,8 +184,8 @@ def _first(
             return False
         made = plan(changed)
         codes = {problem.code for problem in made.problems}
-        fits = made.choice is not None and made.choice.flavor is not None and not codes & UNFIT_CODES
-        if not fits or not adds_no_error(found, made):
+        chosen = made.choice is not None and (made.choice.flavor or (made.choice.cheapest if aside else None))
+        if not chosen or codes & UNFIT_CODES or not adds_no_error(found, made, aside=aside):
             return False
         planned.append(made)
         return True
@@ -173,7 +193,9 @@ def _first(
     fields = first_change(spec, changes, holds)
     if fields is None:
         return None
-    return settled(spec, fields, planned[-1].estimate.machine.name), planned[-1]
+    made = planned[-1]
+    over = made.choice.cheapest if made.choice is not None else None
+    return settled(spec, fields, (over or made.estimate).machine.name), made
 
 
 def _errors(planned: Planned) -> set[str]:

@@ -301,6 +301,19 @@ def test_days_of_answers_are_refused_with_what_vllm_takes(method: Any, hardware:
         hft.submit(made)
 
 
+@pytest.mark.parametrize("caps", [{"max_usd": 20.0}, {"max_hours": 5.0}, {"flavor": "l4x1", "max_usd": 20.0}], ids=str)
+def test_no_cap_is_raised_for_days_of_answers(caps: dict[str, Any]) -> None:
+    spec = hft.GRPO(**GRPO, hardware=caps)
+    report = hft.check(spec, facts=answers())
+    (problem,) = [each for each in report.problems if each.code.startswith("COST")]
+    assert problem.code == "COST006"
+    assert "; with vLLM the run takes " in problem.why
+    again = hft.check(spec.replace(**typed(problem.fix)), facts=answers())
+    assert {each.code for each in again.problems if each.severity == "error"} <= {"COST001", "COST002"}
+    refused = hft.check(spec.replace(use_vllm=False), facts=answers())
+    assert {each.code for each in refused.problems if each.severity == "error"} <= {"COST001", "COST002"}
+
+
 def test_who_refuses_vllm_is_warned() -> None:
     spec = hft.GRPO(**GRPO, use_vllm=False)
     assert slow(spec, "COST006") == []

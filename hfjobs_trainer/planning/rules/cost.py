@@ -18,8 +18,11 @@ from hfjobs_trainer.specs.durations import format_duration
 
 
 def _wanted(context: Context[TrainSpec], cap: float | None) -> Estimate | None:
-    """What the cap is held against: the machine that was named, else the cheapest that would do; ``None``: no cap."""
-    if cap is None or context.choice is None:
+    """What the cap is held against: the machine that was named, else the cheapest that would do.
+
+    ``None`` without a cap, and for a run that needs vLLM first.
+    """
+    if cap is None or context.choice is None or _days_without_vllm(context):
         return None
     choice = context.choice
     if choice.flavor is None:
@@ -189,10 +192,10 @@ def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
     spec, duration = context.spec, context.duration
     if duration is None or context.run.vllm is not None:
         return
-    has_vllm, days = "use_vllm" in type(spec).model_fields, hours_of_writing(duration) > ENDLESS_HOURS
-    if has_vllm and days and not spec.is_set("use_vllm") and not spec.use_cpu:
+    if _days_without_vllm(context):
         return  # COST006 tells
-    if days or (has_vllm and writes_for_long(duration)):
+    days = hours_of_writing(duration) > ENDLESS_HOURS
+    if days or ("use_vllm" in type(spec).model_fields and writes_for_long(duration)):
         yield _slow_answers(context, duration)
 
 
@@ -223,18 +226,31 @@ def days_of_answers_need_vllm(context: Context[TrainSpec]) -> Iterator[Found]:
         )
         ```
     """
-    spec, run = context.spec, context.run
-    if context.flavor is None or run.vllm is not None or spec.is_set("use_vllm") or spec.use_cpu:
+    if context.choice is None or not _may_need_vllm(context):
         return
-    duration = need(context.duration, " and ".join(run.unknown_amounts) or "the speed of the machine")
-    if hours_of_writing(duration) > ENDLESS_HOURS:
-        yield _slow_answers(context, duration)
+    if context.flavor is not None:
+        need(context.duration, " and ".join(context.run.unknown_amounts) or "the speed of the machine")
+    if context.duration is not None and _days_without_vllm(context):
+        yield _slow_answers(context, context.duration)
+
+
+def _may_need_vllm(context: Context[TrainSpec]) -> bool:
+    """Whether vLLM could write the answers of the run, and nobody said that it should not."""
+    spec = context.spec
+    has_vllm = "use_vllm" in type(spec).model_fields
+    return has_vllm and context.run.vllm is None and not spec.is_set("use_vllm") and not spec.use_cpu
+
+
+def _days_without_vllm(context: Context[TrainSpec]) -> bool:
+    """Whether the run writes answers for days, and vLLM could."""
+    return _may_need_vllm(context) and hours_of_writing(context.duration) > ENDLESS_HOURS
 
 
 def _slow_answers(context: Context[TrainSpec], duration: DurationEstimate) -> Found:
     """What writing answers with transformers takes of a run, and what the run takes with vLLM."""
     share = duration.parts["generation"].expected / duration.seconds.expected
-    takes = f"{share:.0%} of {_time_and_cost(duration)} on {context.machine.name}"
+    over = context.choice.cheapest if context.choice is not None else None
+    takes = f"{share:.0%} of {_time_and_cost(duration)} on {(over or context.estimate).machine.name}"
     why, found = f"generation with transformers is expected to take {takes}", context.with_vllm
     if found is None or found.duration is None:
         return Found("use_vllm" if "use_vllm" in type(context.spec).model_fields else "", why)
