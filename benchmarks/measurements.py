@@ -289,7 +289,7 @@ def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, .
 
 def _dropout(row: dict[str, str]) -> float:
     """The default of scripts whose users do not change it."""
-    if row["framework"] == "hf-trainer+peft":
+    if row["source"] == "qwen-readme" or row["framework"] == "hf-trainer+peft":
         return 0.05  # QwenLM/Qwen: finetune.py, LoraArguments
     if row["source"].startswith("fms-acceleration"):
         return 0.1  # foundation-model-stack/fms-acceleration: scripts/benchmarks/scenarios.yaml

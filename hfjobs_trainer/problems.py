@@ -80,6 +80,7 @@ ReasonKind = Literal[
     "checkpoints",
     "cap",
     "dearer",
+    "slower",
 ]
 
 
@@ -90,8 +91,8 @@ class Reason(str):
         kind: The kind of reason: ``"unknown"`` (cannot be estimated), ``"no gpu"``, ``"gpus"`` (too few or too many),
             ``"bf16"``, ``"price"`` (per hour), ``"batch"`` (it cannot be divided among the GPUs), ``"memory"`` (of its
             GPUs), ``"server"`` (GPUs of the vLLM server), ``"host memory"``, ``"disk"`` (too small for the weights),
-            ``"checkpoints"`` (the disk is too small for all of them), ``"cap"`` (on the whole run), or ``"dearer"``
-            (the run fits, but costs less on another).
+            ``"checkpoints"`` (the disk is too small for all of them), ``"cap"`` (on the whole run), ``"dearer"`` or
+            ``"slower"`` (the run fits, but costs less or is faster on the one that was chosen).
         text: The reason as text.
     """
 

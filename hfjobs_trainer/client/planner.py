@@ -123,7 +123,7 @@ class Planner(Account):
         offline: bool = False,
         backend: str | None = None,
     ) -> FlavorChoice:
-        """Choose the flavor on which the run is expected to cost least, with the reason against each other flavor.
+        """Choose the flavor that ``hardware.prefer`` asks for, with alternatives and the reason against each other one.
 
         ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. If the duration cannot be estimated,
         it is the flavor with the lowest price per hour on which the run fits.
@@ -146,7 +146,7 @@ class Planner(Account):
     def compare_flavors(
         self, spec: TrainSpec | Mapping[str, Any], *, facts: Facts | None = None, offline: bool = False
     ) -> FlavorComparison:
-        """Estimate the run on every flavor: whether it fits, memory, batch size, hours and dollars.
+        """Estimate the run on every flavor: whether it fits, and what would make it fit, memory, batch, hours, dollars.
 
         Args:
             spec: A spec, or a mapping with the key ``method``; the flavor that it names is ignored.
@@ -156,13 +156,10 @@ class Planner(Account):
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
         """
-        from hfjobs_trainer.planning.choose import compare
-        from hfjobs_trainer.planning.hardware.catalogue import snapshot
-        from hfjobs_trainer.planning.understand import understand
+        from hfjobs_trainer.planning.compare import compare
 
         parsed = self._trained(spec)
-        known = facts or self._gather(parsed, offline, HUB)
-        return compare(understand(parsed, known), known.hardware or snapshot())
+        return compare(parsed, facts or self._gather(parsed, offline, HUB))
 
     def estimate(
         self,
@@ -184,18 +181,18 @@ class Planner(Account):
             offline: Do not contact the Hub.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
-            ValueError: ``gpu`` is unknown, or ``num_gpus`` contradicts the count in ``gpu``.
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate;
+                ``gpu`` is unknown, or ``num_gpus`` contradicts the count in ``gpu``.
         """
         from hfjobs_trainer.planning.assemble import draft
-        from hfjobs_trainer.planning.choose import estimate_on
-        from hfjobs_trainer.planning.understand import understand
+        from hfjobs_trainer.planning.own_gpu import estimate_on, own_machine
 
+        machine = None if gpu is None else own_machine(gpu, num_gpus)
         parsed = self._trained(spec)
         known = facts or self._gather(parsed, offline, HUB)
-        if gpu is None:
+        if machine is None:
             return draft(parsed, known, backend=HUB).estimate
-        return estimate_on(understand(parsed, known), gpu, num_gpus)
+        return estimate_on(parsed, known, machine)
 
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
         """The table of flavors (GPU, memory, disk, price), to be printed or shown; prices are live if the Hub answers.

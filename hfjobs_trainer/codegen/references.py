@@ -100,7 +100,7 @@ def own_gpu(page: Mapping[str, Any]) -> str:
 def choice(page: Mapping[str, Any]) -> str:
     """How the flavor of the page's ``spec`` is chosen: the first lines."""
     lines = str(hft.pick_flavor(page["spec"], facts=EXAMPLE_FACTS)).splitlines()
-    return _text("\n".join([*lines[:8], "  ..."]))
+    return _text("\n".join([*lines[:15], "  ..."]))
 
 
 def comparison(page: Mapping[str, Any]) -> str:

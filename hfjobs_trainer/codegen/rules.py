@@ -54,6 +54,7 @@ AREAS: dict[str, str] = {
 
 # attribute of Training that limits a rule -> what the methods do that have it
 TRAITS: dict[str, str] = {
+    "answers": "generate completions in training",
     "long_rows": "truncate or drop long rows",
     "packs": "pack rows",
     "reads_images": "read images",

@@ -35,6 +35,7 @@ class Context(Generic[S]):
         needs_token: Reasons why the script needs HF_TOKEN, as far as known.
         choice: How the flavor was chosen; ``None`` if no machine is rented.
         estimate: What the run needs and costs.
+        with_vllm: If writing answers takes long, and vLLM could write them: what the run needs and costs with it.
         timeout_seconds: The job's timeout in seconds, padding and caps included; ``None`` for no limit.
     """
 
@@ -47,6 +48,7 @@ class Context(Generic[S]):
     needs_token: tuple[str, ...] = ()
     choice: FlavorChoice | None = None
     estimate: Estimate = UNKNOWN
+    with_vllm: Estimate | None = None
     timeout_seconds: int | None = None
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from hfjobs_trainer.display import html_pairs, html_section, html_table, plural, text_table
 from hfjobs_trainer.facts import Flavor
@@ -13,6 +13,7 @@ from hfjobs_trainer.planning.hardware.machine import NO_MACHINE, Machine
 from hfjobs_trainer.planning.hardware.table import describe_gpus
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
+from hfjobs_trainer.planning.prefer import Alternative, alternatives
 from hfjobs_trainer.problems import Reason
 
 HOUR = 3600.0
@@ -29,6 +30,9 @@ class Estimate:
         memory: The peak on one GPU.
         duration: Seconds and US dollars, each low, expected and high.
         reason: The first reason against the machine; ``None`` if the run fits there.
+        fix: What to type so that it fits, as keyword arguments of ``spec.replace``, tried by planning the run so; for a
+            GPU of your own it may be ``num_gpus``, an argument of ``hft.estimate``. Empty if the run fits, or if
+            nothing was found.
     """
 
     machine: Machine = NO_MACHINE
@@ -36,6 +40,7 @@ class Estimate:
     memory: MemoryEstimate | None = None
     duration: DurationEstimate | None = None
     reason: Reason | None = None
+    fix: str = ""
 
     @property
     def flavor(self) -> Flavor | None:
@@ -129,6 +134,8 @@ class Estimate:
         if self.verdict is not None:
             rows["verdict"] = self.verdict if self.reason is None else f"{self.verdict}: {self.reason}"
         rows["memory"] = str(self.memory).split("\n") if self.memory else str(self.reason or "unknown")
+        if self.fix:
+            rows["fits with"] = self.fix
         if self.layout is not None:
             rows["with"] = str(self.layout)
         if self.duration is None:
@@ -152,6 +159,7 @@ class Estimate:
             lines.append(str(self.memory))
             # the verdict covers memory already
             lines += [f"but {self.reason}"] if self.reason and self.verdict != "does not fit" else []
+        lines += [f"fits with {self.fix}"] if self.fix else []
         if self.layout is not None:
             lines.append(f"with {self.layout}")
         if self.duration is None:
@@ -175,13 +183,28 @@ class FlavorChoice:
         flavor: The choice; ``None`` if nothing fits, or if that is unknown.
         estimate: What the run needs there; if nothing was chosen, the least memory that it needs on one GPU.
         rejected: Every other flavor and the first reason against it, cheapest first.
-        cheapest: If nothing was chosen because of ``max_usd`` or ``max_hours``: what would be chosen without them.
+        cheapest: If nothing was chosen because of ``max_usd`` or ``max_hours``: what would be cheapest without them.
+        fitting: If the flavor was chosen: each on which the run fits within its caps, cheapest per hour first.
+        look: If it was named: finds these, for ``alternatives``.
     """
 
     flavor: Flavor | None
     estimate: Estimate | None = None
     rejected: tuple[tuple[str, Reason], ...] = ()
     cheapest: Estimate | None = None
+    fitting: tuple[Estimate, ...] = field(default=(), repr=False, compare=False)
+    look: Callable[[], tuple[Estimate, ...]] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The two or three other flavors that are worth a thought: cheaper, faster, or with more memory to spare.
+
+        Of a named flavor: those that are clearly cheaper and faster. Asked of one, all flavors are then compared.
+        """
+        if self.flavor is None or self.estimate is None:
+            return ()
+        possible = self.fitting or (self.look() if self.look is not None else ())
+        return alternatives(self.estimate, possible, named=self.look is not None)
 
     @property
     def usd_per_hour(self) -> float | None:
@@ -227,6 +250,7 @@ class FlavorChoice:
             lines = [f"{self.flavor.name}: {describe_gpus(self.flavor)}, ${self.usd_per_hour:.2f}/h{spare}"]
         if self.duration is not None:
             lines.append(f"  about {self.duration.seconds.as_duration()}, {self.duration.usd.as_usd()}")
+        lines += [f"  or {each}" for each in self.alternatives]
         width = max((len(name) for name, _ in self.rejected), default=0)
         return "\n".join([*lines, *(f"  not {name:<{width}}  {why}" for name, why in self.rejected)])
 
@@ -268,7 +292,7 @@ class FlavorComparison:
                 "-" if row.layout is None else str(row.layout),
                 _number(row.hours, 2),
                 _number(row.usd.expected if row.usd else None, 2),
-                row.reason or "",
+                "; ".join([*([row.reason] if row.reason else []), *([f"fits with {row.fix}"] if row.fix else [])]),
             )
             for row in self.rows
         ]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor
     from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
+    from hfjobs_trainer.planning.prefer import Alternative
     from hfjobs_trainer.planning.run import Run
     from hfjobs_trainer.problems import Problem, Unchecked
     from hfjobs_trainer.specs.base import TrainSpec
@@ -140,6 +141,15 @@ class Plan:
     def timeout_seconds(self) -> int | None:
         """The timeout that is sent, in seconds, padding included."""
         return self.request.timeout_seconds
+
+    @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The two or three other flavors that are worth a thought, cheapest first; none where no machine is rented.
+
+        Of a flavor that the user named: only those that are clearly cheaper and faster, or on which the run fits if it
+        does not fit there.
+        """
+        return self.choice.alternatives if self.choice is not None else ()
 
     def __repr__(self) -> str:
         from hfjobs_trainer.planning.show import summarize

@@ -65,6 +65,8 @@ def _facts(plan: Plan) -> dict[str, list[str]]:
     """What the plan is at a glance: lines by title."""
     spec, request = plan.spec, plan.request
     facts = {"where": _where(plan), "time": _time(plan)}
+    if others := [alternative.text for alternative in plan.alternatives]:
+        facts["or"] = others
     if isinstance(spec, TrainSpec):
         facts |= {"memory": _memory(plan), "model goes to": _destination(plan, spec)}
     facts["metrics go to"] = _tracking(plan)

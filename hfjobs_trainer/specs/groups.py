@@ -12,6 +12,7 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.specs.args_base import Deferred
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
+Prefer = Literal["balanced", "cheapest", "fastest"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
 Reporter = Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]
 
@@ -177,7 +178,12 @@ class Hardware(Group):
     flavor: str = Field(
         default="auto",
         min_length=1,
-        description='Flavor of HF Jobs, or "auto" for the one on which the run costs least.',
+        description='Flavor of HF Jobs, or "auto" for the one that `prefer` asks for.',
+    )
+    prefer: Prefer = Field(
+        default="balanced",
+        description='Which flavor "auto" takes. "balanced": the fastest of those on which the run costs at most 20% or '
+        '$0.25, whichever is more, above the cheapest; "cheapest"; "fastest": the fastest within the caps.',
     )
     strategy: Strategy = Field(
         default="auto",

@@ -12,6 +12,6 @@ EXPECTED = [
         "hardware.flavor",
         "no flavor fits; the closest, h200x8: needs 146.0 GiB plus 29.7 GiB of margin "
         "with 1 per device, a GPU has 139.7 GiB",
-        "lora=hft.LoRA(), or a smaller model",
+        "lora=hft.LoRA()",
     ),
 ]

@@ -88,8 +88,9 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         Facts(model=QWEN_05B, reward_models=(LLAMA_70B,)),
         [
             (
-                "does not fit: needs about 133.7 GiB, a GPU of l4x1 has 22.2 GiB",
-                'quantization="4bit", or hardware="auto"',
+                "does not fit: needs about 133.7 GiB, a GPU of l4x1 has 22.2 GiB; "
+                "no change that was tried makes it fit",
+                "",
             )
         ],
     ),
@@ -416,7 +417,12 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "HW003",
         {"hardware": {"max_usd_per_hour": 0.5}},
         Facts(model=QWEN_05B),
-        [("no flavor fits; the closest, l4x1: $0.80/h is above max_usd_per_hour=0.5", "max_usd_per_hour above 0.5")],
+        [
+            (
+                "no flavor fits; the closest, l4x1: $0.80/h is above max_usd_per_hour=0.5",
+                "hardware=hft.Hardware(max_usd_per_hour=0.8)",
+            )
+        ],
     ),
     ("HW004", {}, Facts(model=LLAMA_70B), []),
     (

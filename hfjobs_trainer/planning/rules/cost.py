@@ -6,20 +6,23 @@ from collections.abc import Iterator
 
 from hfjobs_trainer.planning.choose import exceeded_caps, find_alternative
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.duration.estimate import DurationEstimate
+from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.planning.estimate import Estimate
+from hfjobs_trainer.planning.remedies import ENDLESS_HOURS, hours_of_writing, writes_for_long
 from hfjobs_trainer.planning.rules.job import MIN_SECONDS
 from hfjobs_trainer.planning.timeout import binding_limit, caps
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 
-# From what share of a run's time, and of how long a run, writing answers is worth a word: seconds.
-GENERATION_SHARE, LONG_SECONDS = 0.5, 7200
-
 
 def _wanted(context: Context[TrainSpec], cap: float | None) -> Estimate | None:
-    """What the cap is held against: the machine that was named, else the cheapest that would do; ``None``: no cap."""
-    if cap is None or context.choice is None:
+    """What the cap is held against: the machine that was named, else the cheapest that would do.
+
+    ``None`` without a cap, and for a run that needs vLLM first.
+    """
+    if cap is None or context.choice is None or _days_without_vllm(context):
         return None
     choice = context.choice
     if choice.flavor is None:
@@ -157,16 +160,55 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
     yield Found(path, why + perhaps, fix)
 
 
-@rule("COST004", stage="run", severity="warning", fields=["reward_funcs", "use_vllm"])
+@rule("COST004", stage="run", severity="warning", traits=["answers"])
 def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
     """Answers are written by vLLM where they take most of the time.
 
     What it does:
         Warns where writing answers with transformers is expected to take more than half of a run of over two hours.
+        Above 24 hours of writing that is an error, COST006, but for a spec that says `use_vllm=False` and for methods
+        that have no vLLM, of which it warns here. The fix is one with which the planner finds that the run fits.
 
     Why:
         transformers writes them a token at a time with a hundred kernel launches each, which leaves the GPU idle; vLLM
         is many times faster and shares the GPU with training.
+
+    Example:
+        ```python
+        hft.GRPO(model="Qwen/Qwen2.5-0.5B-Instruct", dataset=..., reward_funcs="accuracy_reward", hardware="h200")
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(
+            model="Qwen/Qwen2.5-0.5B-Instruct",
+            dataset=...,
+            reward_funcs="accuracy_reward",
+            hardware="h200",
+            use_vllm=True,
+        )
+        ```
+    """
+    spec, duration = context.spec, context.duration
+    if duration is None or context.run.vllm is not None:
+        return
+    if _days_without_vllm(context):
+        return  # COST006 tells
+    days = hours_of_writing(duration) > ENDLESS_HOURS
+    if days or ("use_vllm" in type(spec).model_fields and writes_for_long(duration)):
+        yield _slow_answers(context, duration)
+
+
+@rule("COST006", stage="run", scope="remote", fields=["use_vllm"])
+def days_of_answers_need_vllm(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A run does not write answers for days without vLLM.
+
+    What it does:
+        Refuses a run that is expected to write answers with transformers for more than 24 hours, with the hours and
+        dollars of the run with and without vLLM. With `use_vllm=False` it is a warning, COST004.
+
+    Why:
+        With vLLM the same run takes hours: nobody would pay for days of an idle GPU if asked.
 
     Example:
         ```python
@@ -184,13 +226,40 @@ def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
         )
         ```
     """
-    duration = context.duration
-    if duration is None or context.run.vllm is not None or "generation" not in duration.parts:
+    if context.choice is None or not _may_need_vllm(context):
         return
+    if context.flavor is not None:
+        need(context.duration, " and ".join(context.run.unknown_amounts) or "the speed of the machine")
+    if context.duration is not None and _days_without_vllm(context):
+        yield _slow_answers(context, context.duration)
+
+
+def _may_need_vllm(context: Context[TrainSpec]) -> bool:
+    """Whether vLLM could write the answers of the run, and nobody said that it should not."""
+    spec = context.spec
+    has_vllm = "use_vllm" in type(spec).model_fields
+    return has_vllm and context.run.vllm is None and not spec.is_set("use_vllm") and not spec.use_cpu
+
+
+def _days_without_vllm(context: Context[TrainSpec]) -> bool:
+    """Whether the run writes answers for days, and vLLM could."""
+    return _may_need_vllm(context) and hours_of_writing(context.duration) > ENDLESS_HOURS
+
+
+def _slow_answers(context: Context[TrainSpec], duration: DurationEstimate) -> Found:
+    """What writing answers with transformers takes of a run, and what the run takes with vLLM."""
     share = duration.parts["generation"].expected / duration.seconds.expected
-    if share > GENERATION_SHARE and duration.seconds.expected > LONG_SECONDS:
-        why = f"generation with transformers is expected to take {share:.0%} of {duration.seconds.as_duration()}"
-        yield Found("use_vllm", why, "use_vllm=True")
+    over = context.choice.cheapest if context.choice is not None else None
+    takes = f"{share:.0%} of {_time_and_cost(duration)} on {(over or context.estimate).machine.name}"
+    why, found = f"generation with transformers is expected to take {takes}", context.with_vllm
+    if found is None or found.duration is None:
+        return Found("use_vllm" if "use_vllm" in type(context.spec).model_fields else "", why)
+    instead = f"with vLLM the run takes {_time_and_cost(found.duration)} on {found.machine.name}"
+    return Found("use_vllm", f"{why}; {instead}", found.fix)
+
+
+def _time_and_cost(duration: DurationEstimate) -> str:
+    return f"{format_seconds(duration.seconds.expected)} (${duration.usd.expected:,.2f})"
 
 
 @rule("COST005", stage="run", scope="remote", scripts=True, severity="warning")

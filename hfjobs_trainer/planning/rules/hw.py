@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.hardware.catalogue import suggest_flavors
-from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT
-from hfjobs_trainer.planning.rules.mem import unknown_sizes, ways_to_less_memory
+from hfjobs_trainer.planning.remedies import closest_flavor
+from hfjobs_trainer.planning.rules.mem import nothing_tried, unknown_sizes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 
@@ -77,7 +76,8 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     """Some flavor fits the run.
 
     What it does:
-        Where the flavor is chosen for you, reports that none fits, and why the closest does not.
+        Where the flavor is chosen for you, reports that none fits, and why the closest does not. The fix is the nearest
+        change with which the planner finds one that does.
 
     Why:
         Each GPU holds the model, its gradients and its optimizer, or its part of them; there is a size that not even
@@ -90,7 +90,7 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
 
     Use instead:
         ```python
-        hft.SFT(model="meta-llama/Llama-3.1-70B", dataset=..., lora=hft.LoRA(), per_device_train_batch_size=1)
+        hft.SFT(model="meta-llama/Llama-3.1-70B", dataset=..., lora=hft.LoRA())
         ```
     """
     choice, spec = context.choice, context.spec
@@ -99,19 +99,10 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     if choice.cheapest is not None:
         # some would do, but for a cap on the whole run, of which other rules tell
         return
-    reasons = dict(choice.rejected)
-    sizes = {
-        flavor.name: flavor.num_gpus * (flavor.usable_gpu_memory_gib or 0.0) for flavor in context.hardware.flavors
-    }
-    small = [name for name, why in reasons.items() if why.kind in ("memory", "host memory", "disk", "checkpoints")]
-    dear = [name for name, why in reasons.items() if why.kind == "price"]
-    closest = max(small, key=lambda name: sizes[name]) if small else dear[0] if dear else list(reasons)[-1]
-    fixes = [f"max_usd_per_hour above {spec.hardware.max_usd_per_hour:g}"] if dear else []
-    if small:
-        fixes += _less_disk(spec) if reasons[closest].kind == "checkpoints" else ways_to_less_memory(context)
-    if not fixes:
-        fixes = ["another global_batch_size"] if reasons[closest].kind == "batch" else ["fewer GPUs"]
-    yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", ", or ".join(fixes))
+    closest = closest_flavor(choice, context.hardware)
+    reason = dict(choice.rejected)[closest]
+    why = f"no flavor fits; the closest, {closest}: {reason}{nothing_tried(context)}"
+    yield Found(_PATH, why, context.estimate.fix)
 
 
 @rule("HW004", stage="run", scope="remote")
@@ -264,17 +255,7 @@ def host_and_disk_are_large_enough(context: Context[TrainSpec]) -> Iterator[Foun
     if context.named_flavor is None or choice is None or choice.flavor is None:
         return
     if choice.shortage is not None:
-        fixes = [*_less_disk(context.spec), "a larger flavor"] if choice.shortage.kind == "checkpoints" else []
-        fix = ", or ".join(fixes or ["a larger flavor", '"auto"'])
-        yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", fix)
-
-
-def _less_disk(spec: TrainSpec) -> list[str]:
-    """What would need less disk for checkpoints."""
-    # unset, the planner has gone down to its own limit already
-    kept = spec.save_total_limit or (math.inf if spec.is_set("save_total_limit") else CHECKPOINTS_KEPT)
-    fewer = [] if kept == 1 else [f"save_total_limit={CHECKPOINTS_KEPT if kept > CHECKPOINTS_KEPT else 1}"]
-    return fewer if spec.save_only_model else [*fewer, "save_only_model=True"]
+        yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", context.estimate.fix)
 
 
 @rule("HW009", stage="run", scope="remote", severity="warning")
