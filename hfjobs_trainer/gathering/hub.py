@@ -125,7 +125,13 @@ class Hub:
         def answer() -> tuple[DatasetFacts, list[Json]]:
             first = rows().value or {}
             facts = dataset_facts(
-                self._noted(repo_id, info()), size().value or {}, first, dataset.config, dataset.split
+                self._noted(repo_id, info()),
+                size().value or {},
+                first,
+                dataset.config,
+                dataset.split,
+                # files of its own make another configuration
+                has_configs=dataset.data_dir is None and dataset.data_files is None,
             )
             return facts, viewer.read_first_rows(first, columns)[: dataset.num_samples]
 

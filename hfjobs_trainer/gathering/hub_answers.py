@@ -55,7 +55,7 @@ def _has_chat_template(info: ModelInfo, tokenizer: Answer[Json]) -> bool | None:
 
 
 def dataset_facts(
-    info: Answer[DatasetInfo], size: Json, first_rows: Json, config: str | None, split: str
+    info: Answer[DatasetInfo], size: Json, first_rows: Json, config: str | None, split: str, *, has_configs: bool = True
 ) -> DatasetFacts:
     """Facts about a dataset, from its page and from what the dataset viewer says of sizes and first rows."""
     if info.refused == 404:
@@ -72,6 +72,7 @@ def dataset_facts(
         if (name := as_text(as_json(entry).get("name")))
     }
     rows = rows or sizes.get(choose_config(card, sizes, config) or "", {})
+    configs = tuple(_declared(card) or sizes) if has_configs else ()
     has_split = not rows or set(split_names(split)) <= set(rows)
     return DatasetFacts(
         exists=True,
@@ -81,6 +82,8 @@ def dataset_facts(
         columns=(columns or viewer.read_columns(first_rows)) if has_split else None,
         num_rows=count_rows(split, rows),
         splits=tuple(rows) or None,
+        configs=configs or None,
+        needs_config=len(configs) > 1 and choose_config(card, sizes, config) is None,
     )
 
 
@@ -104,9 +107,14 @@ def read_entries(card: Json) -> dict[str, Json]:
     return {as_text(entry.get("config_name")) or "default": entry for entry in entries if entry}
 
 
+def _declared(card: Json) -> dict[str, Json]:
+    """The entries of a card's ``configs``, by name."""
+    return {str(as_json(entry).get("config_name")): as_json(entry) for entry in as_list(card.get("configs"))}
+
+
 def choose_config(card: Json, others: Iterable[str], config: str | None) -> str | None:
     """The configuration that ``datasets`` would load, of those in the card's ``configs``, else of ``others``."""
-    configs = {str(as_json(entry).get("config_name")): as_json(entry) for entry in as_list(card.get("configs"))}
+    configs = _declared(card)
     names = list(configs or others)
     if config is not None:
         return config

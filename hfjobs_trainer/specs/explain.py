@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import group_of
 from hfjobs_trainer.specs.groups import Group, LoRA
 
 
@@ -94,13 +95,6 @@ def _group_fields(name: str) -> dict[str, Any]:
 
 def _fields_of(group: type[Group]) -> dict[str, Any]:
     return dict(group.model_fields) | group.ALIASES
-
-
-def group_of(annotation: Any) -> type[Group] | None:
-    """The group that a field of this type holds, if it holds one."""
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, Group) else None
-    return next((group for member in get_args(annotation) if (group := group_of(member))), None)
 
 
 def _path(location: tuple[int | str, ...], data: Any, kind: str) -> str:

@@ -16,7 +16,8 @@ from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.explain import article, closest, explain, group_of
+from hfjobs_trainer.specs.explain import article, closest, explain
+from hfjobs_trainer.specs.fixes import group_of
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.unparsed import check_parsed
 from hfjobs_trainer.specs.values import unwritable

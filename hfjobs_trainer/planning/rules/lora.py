@@ -9,6 +9,7 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.model.modules import adaptable, unmatched, weight_modules
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import REMOVE, change
 
 _HEAD = "lm_head"
 
@@ -45,15 +46,17 @@ def no_adapter_on_the_head(context: Context[TrainSpec]) -> Iterator[Found]:
     if isinstance(targets, list):
         if _HEAD in targets:
             rest = [name for name in targets if name != _HEAD]
-            yield Found(path, "TRL does not support an adapter on lm_head", f"target_modules={rest or 'None'}")
+            fix = change(context.spec, {path: rest or REMOVE})
+            yield Found(path, "TRL does not support an adapter on lm_head", fix)
         return
     try:
         matches = re.fullmatch(targets, _HEAD) is not None
     except re.error as error:
-        yield Found(path, f"is not a regular expression: {error}", 'a list of names, or "all-linear"')
+        yield Found(path, f"is not a regular expression: {error}", change(context.spec, {path: "all-linear"}))
         return
     if matches:
-        yield Found(path, "matches lm_head, and TRL does not support an adapter there", '"all-linear", which skips it')
+        why = "matches lm_head, and TRL does not support an adapter there"
+        yield Found(path, why, change(context.spec, {path: "all-linear"}))
 
 
 def _targets(context: Context[TrainSpec]) -> list[str] | str | None:
@@ -71,9 +74,9 @@ def _modules(context: Context[TrainSpec]) -> tuple[str, tuple[str, ...]]:
     """The model's type and the paths of its modules; ends the rule if they are not known."""
     model, what = context.facts.model, f"the names of the modules of {context.spec.model}"
     own_code = context.spec.trust_remote_code
-    model_type = need(None if own_code else model.model_type, what)
-    layers = need(model.num_hidden_layers, what)
-    return model_type, need(weight_modules(model_type, layers), what)
+    model_type = need(None if own_code else model.model_type, what, "model")
+    layers = need(model.num_hidden_layers, what, "model")
+    return model_type, need(weight_modules(model_type, layers), what, "model")
 
 
 def _quoted(names: list[str]) -> str:
@@ -112,8 +115,14 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
     model_type, modules = _modules(context)
     missing = unmatched(targets, modules)
     if len(missing) == (1 if isinstance(targets, str) else len(targets)):
-        why = f"a {model_type} model has no module {' or '.join(_quoted([name]) for name in missing)}"
-        yield Found("lora.target_modules", why, f'"all-linear", or among {_quoted(adaptable(model_type))}')
+        names = adaptable(model_type)
+        missed = " or ".join(_quoted([name]) for name in missing)
+        why = f"a {model_type} model has no module {missed}; an adapter can be on {_quoted(names)}"
+        # PEFT takes layers only beside names
+        lora = context.spec.lora
+        by_name = lora is not None and lora.layers_to_transform is not None
+        fix = change(context.spec, {"lora.target_modules": names if by_name else "all-linear"})
+        yield Found("lora.target_modules", why, fix)
 
 
 @rule("LORA003", severity="warning")
@@ -148,7 +157,10 @@ def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
         if names:
             them = "it" if len(names) == 1 else "them"
             missing = " or ".join(_quoted([name]) for name in names)
-            yield Found(path, f"a {model_type} model has no module {missing}, so PEFT ignores {them}", f"remove {them}")
+            given = named if path == "lora.target_modules" else saved or []
+            rest = [name for name in given if name not in names]
+            why = f"a {model_type} model has no module {missing}, so PEFT ignores {them}"
+            yield Found(path, why, change(context.spec, {path: rest or REMOVE}))
 
 
 @rule("LORA004")
@@ -176,11 +188,14 @@ def some_layers_are_adapted(context: Context[TrainSpec]) -> Iterator[Found]:
     if lora is None:
         return
     if lora.target_modules == [] and not lora.target_parameters:
-        yield Found("lora.target_modules", "names no module", '"all-linear", or remove it')
+        path = "lora.target_modules"
+        yield Found(path, "names no module", change(context.spec, {path: "all-linear"}))
     layers = lora.layers_to_transform
     numbers = [layers] if isinstance(layers, int) else layers
     if numbers:
-        count = need(context.facts.model.num_hidden_layers, f"the number of layers of {context.spec.model}")
+        what = f"the number of layers of {context.spec.model}"
+        count = need(context.facts.model.num_hidden_layers, what, "model")
         if not any(0 <= number < count for number in numbers):
             why = f"the model has the layers 0 to {count - 1}"
-            yield Found("lora.layers_to_transform", why, f"layers_to_transform=[{count - 1}]")
+            path = "lora.layers_to_transform"
+            yield Found(path, why, change(context.spec, {path: [count - 1]}))

@@ -11,6 +11,7 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.memory.estimate import Verdict
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import change
 
 _PATH = "hardware.flavor"
 # An optimizer that works on the parts of a spread model: TRL's default.
@@ -23,14 +24,14 @@ def unknown_sizes(context: Context[TrainSpec]) -> str:
 
 
 def ways_to_less_memory(context: Context[TrainSpec]) -> list[str]:
-    """What would need less memory; a batch that the user left open is as small as it can be already."""
+    """Fixes that need less memory, the best first; a batch that was left open is as small as it can be already."""
     spec, run = context.spec, context.run
     ways = ["lora=hft.LoRA()"] if spec.lora is None else [] if spec.quantization else ['quantization="4bit"']
     if not sharding_strategies(run) and sharding_strategies(run, optim=_ANY_STRATEGY):
         ways.append(f'optim="{_ANY_STRATEGY}"')
     if spec.is_set("per_device_train_batch_size") and spec.per_device_train_batch_size > 1:
-        ways.append("a smaller per_device_train_batch_size")
-    return [*ways, "a smaller model"]
+        ways.append("per_device_train_batch_size=1")
+    return ways
 
 
 class _Peak(NamedTuple):
@@ -47,7 +48,8 @@ def _peak(context: Context[TrainSpec], verdict: Verdict) -> _Peak | None:
     flavor = context.named_flavor
     if flavor is None or not flavor.num_gpus or context.spec.use_cpu:
         return None
-    memory = need(context.memory, unknown_sizes(context))
+    about = [path for item in context.run.unknown for path in item.about]
+    memory = need(context.memory, unknown_sizes(context), *about)
     usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
     if memory.verdict(usable, flavor.num_gpus) != verdict:
         return None
@@ -55,7 +57,7 @@ def _peak(context: Context[TrainSpec], verdict: Verdict) -> _Peak | None:
 
 
 def _smaller(context: Context[TrainSpec]) -> str:
-    return ", or ".join([*ways_to_less_memory(context)[:-1], 'hardware="auto"'])
+    return change(context.spec, {_PATH: "auto"})
 
 
 @rule("MEM001", stage="run", scope="remote")

@@ -104,4 +104,4 @@ def conversations_are_not_prepared(context: Context[GKD]) -> Iterator[Found]:
     """
     for name in _PREPARING:
         if context.spec.is_set(name):
-            yield Found(name, "GKD does not prepare the dataset as SFT does; it has no effect", "remove it")
+            yield Found(name, "GKD does not prepare the dataset as SFT does; it has no effect", f"{name}=None")
