@@ -6,11 +6,15 @@ A group is written out with all that was set in it, since ``replace`` takes grou
 from __future__ import annotations
 
 import json
+import math
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, cast, get_args
+
+from pydantic import BaseModel
 
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.groups import Group
@@ -19,6 +23,8 @@ from hfjobs_trainer.specs.groups import Group
 class _Remove(Enum):
     REMOVE = "remove"
 
+
+_EXPONENT = re.compile(r"e([+-])0*(\d)")
 
 REMOVE: Final = _Remove.REMOVE
 """In place of a value: the field is to be unset."""
@@ -44,17 +50,31 @@ def change(spec: JobSpec, values: Mapping[str, Any]) -> str:
         values: New values by dotted path, such as ``{"hardware.flavor": "l4x1", "bf16": REMOVE}``; numbers in a path
             are places in a list.
     """
+    fields = {path.split(".")[0] for path in values}
+    return assign(type(spec), {name: getattr(spec, name) for name in fields}, values)
+
+
+def assign(spec: type[BaseModel], given: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """The same for fields as they were given, of which no spec was made yet; groups may be mappings or shorthands."""
     changed: dict[str, Any] = {}
     for path, value in values.items():
-        field, *rest = path.split(".")
+        name, *rest = path.split(".")
         if rest:
-            current = changed[field] if field in changed else _written(getattr(spec, field))
-            if current is None and (group := group_of(type(spec).model_fields[field].annotation)):
-                current = _Written(group, {})
-            changed[field] = _put(current, rest, value)
+            field = spec.model_fields.get(name)
+            current = changed[name] if name in changed else _group(given.get(name), field and field.annotation)
+            changed[name] = _put(current, rest, value)
         else:
-            changed[field] = None if value is REMOVE else value
+            changed[name] = None if value is REMOVE else value
     return keywords(changed)
+
+
+def _group(value: Any, annotation: Any) -> Any:
+    """What a group is written from, be it an object, a mapping, its shorthand or nothing yet."""
+    group = group_of(annotation)
+    if group is None or isinstance(value, Mapping | Group | list | tuple):
+        return _written(value)
+    short = group.SHORTHAND if isinstance(value, str) else None
+    return _Written(group, {short: value} if short else {})
 
 
 def keywords(values: Mapping[str, Any]) -> str:
@@ -109,7 +129,8 @@ def _text(value: Any) -> str:
     if value is None or isinstance(value, bool | int):
         return repr(value)
     if isinstance(value, float):
-        return f"{value:.12g}" if value == value and abs(value) != float("inf") else f'float("{value}")'
+        # 1e-5 rather than 1e-05
+        return _EXPONENT.sub(r"e\1\2", repr(value)) if math.isfinite(value) else f'float("{value}")'
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):

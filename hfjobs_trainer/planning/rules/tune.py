@@ -20,7 +20,7 @@ KERNELS = ("0.18.2", "0.19")
 """Oldest version of kernels that transformers takes, and the first that it does not; 5.23: utils/import_utils.py."""
 
 # What a user's own adapter configuration has in place of these fields.
-_OF_THE_ADAPTER = frozenset({"adapter", "adapter_revision", "merge_first"})
+_OF_THE_ADAPTER = frozenset({"task_type", "adapter", "adapter_revision", "merge_first"})
 
 
 @rule("TUNE001")
@@ -318,13 +318,18 @@ def adapters_are_for_their_task(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec, facts = context.spec, context.facts.adapter
-    if spec.lora is None or spec.lora.adapter is None:
+    if spec.lora is None:
+        return
+    label, wanted = type(spec).METHOD.label, type(spec).METHOD.lora_task
+    if spec.lora.task_type not in (None, wanted):
+        fix = change(spec, {"lora.task_type": REMOVE})
+        yield Found("lora.task_type", f"{label} trains adapters of the type {wanted}", fix)
+    if spec.lora.adapter is None:
         return
     known = need(facts, f"the adapter {spec.lora.adapter}", "lora.adapter")
     task = need(known.task_type, f"the task of the adapter {spec.lora.adapter}", "lora.adapter")
-    wanted = type(spec).METHOD.lora_task
     if task != wanted:
-        why = f"{spec.lora.adapter} is an adapter of the type {task}, and {type(spec).METHOD.label} trains {wanted}"
+        why = f"{spec.lora.adapter} is an adapter of the type {task}, and {label} trains {wanted}"
         yield Found("lora.adapter", f"{why}: merge it, and set model to the merged model")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
@@ -47,11 +47,11 @@ class DPO(DPOArgs, TrainSpec):
         simulated_step="preference",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         **names.ONE_LENGTH,
         **names.PAIRS,
         **names.NO_LIGER,
-        "rpo_alpha": 'loss_type=["sigmoid", "sft"] with loss_weights=[1.0, ...]',
+        "rpo_alpha": names.Today("loss_type", "with loss_weights=[1.0, rpo_alpha]", value=["sigmoid", "sft"]),
     }
 
     method: Literal["dpo"] = "dpo"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
@@ -48,7 +48,7 @@ class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
         simulated_step="policy_gradient",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {**names.ANSWERS, **names.REWARDS, **names.POLICY, **names.NO_LIGER}
+    FORMER_NAMES: ClassVar[names.Former] = {**names.ANSWERS, **names.REWARDS, **names.POLICY, **names.NO_LIGER}
 
     method: Literal["grpo"] = "grpo"
 

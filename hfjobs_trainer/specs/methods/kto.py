@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
@@ -51,7 +51,7 @@ class KTO(KTOArgs, TrainSpec):
         simulated_step="unpaired",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}
+    FORMER_NAMES: ClassVar[names.Former] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}
 
     method: Literal["kto"] = "kto"
 

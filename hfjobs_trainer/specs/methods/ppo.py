@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.extras import ScoredSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.registry import method
@@ -82,14 +83,14 @@ class PPO(PPOArgs, ScoredSpec):
         simulated_step=None,
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         "sft_model_path": "model",
-        "reward_funcs": "reward_model, or hft.GRPO for functions",
-        "max_seq_length": "nothing: TRL does not truncate prompts; filter the dataset instead",
-        "max_seq_len": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "reward_funcs": names.Today("reward_model", "and hft.GRPO takes functions"),
+        "max_seq_length": names.gone("TRL does not truncate prompts; filter the dataset instead"),
+        "max_seq_len": names.gone("TRL does not truncate prompts; filter the dataset instead"),
         "max_length": "response_length",
         "reward_model_name_or_path": "reward_model",
-        "ref_model": "nothing: the reference is the model that the policy starts from",
+        "ref_model": names.gone("the reference is the model that the policy starts from"),
         "value_model_path": "value_model",
         "max_new_tokens": "response_length",
         "max_completion_length": "response_length",
@@ -101,9 +102,9 @@ class PPO(PPOArgs, ScoredSpec):
         "init_kl_coef": "kl_coef",
         **dict.fromkeys(
             ("local_batch_size", "local_mini_batch_size", "micro_batch_size", "num_total_batches", "world_size"),
-            "nothing: the trainer computes it",
+            names.gone("the trainer computes it"),
         ),
-        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script creates the adapter"),
+        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), names.gone("the script creates the adapter")),
     }
 
     method: Literal["ppo"] = "ppo"

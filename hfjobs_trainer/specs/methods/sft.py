@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
@@ -45,11 +45,11 @@ class SFT(SFTArgs, TrainSpec):
         simulated_step="next_token",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         **names.ONE_LENGTH,
-        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
+        "tokenizer": names.gone("it is loaded with the model; chat_template_path brings another template"),
         "num_of_sequences": "packing",
-        "dataset_batch_size": "nothing: TRL dropped it",
+        "dataset_batch_size": names.gone("TRL dropped it"),
     }
 
     method: Literal["sft"] = "sft"
