@@ -74,7 +74,7 @@ class Hub:
         info = self._ask(lambda token: self._api(token).model_info(repo_id, revision=revision, timeout=self._seconds()))
         config = self._ask(lambda token: self._read_file(repo_id, "config.json", revision, token))
         tokenizer = self._ask(lambda token: self._read_file(repo_id, "tokenizer_config.json", revision, token))
-        return lambda: model_facts(self._noted(repo_id, info()), config(), tokenizer())
+        return lambda: model_facts(self._noted(repo_id, info()), self._noted(repo_id, config()), tokenizer())
 
     def ask_adapter(self, repo_id: str, revision: str | None) -> Callable[[], ModelFacts]:
         """Request an adapter; the returned function waits for the answers and combines them."""

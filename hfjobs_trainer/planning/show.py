@@ -32,7 +32,10 @@ def show(plan: Plan) -> str:
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
     lines = [_visible(line) for line in lines]
-    for title, items in (("problems", plan.problems), ("unchecked", plan.unchecked)):
+    unanswered = [_visible(item) for item in plan.unanswered]
+    if plan.unasked:
+        unanswered = [f"everything: the Hub was not asked ({plan.unasked}); submit needs a plan that asks it"]
+    for title, items in (("problems", plan.problems), ("unanswered", unanswered), ("unchecked", plan.unchecked)):
         if items:
             lines += [title, *(f"  {item}" for item in items)]
     return "\n".join(lines)
@@ -65,7 +68,8 @@ def _where(plan: Plan) -> list[str]:
     if not traits.rents:
         return [place]
     if plan.flavor is None:
-        return ["no flavor could be chosen: set hardware"]
+        known = plan.unasked or plan.unanswered
+        return [f"{place}, no flavor chosen yet" if known else "no flavor could be chosen: set hardware"]
     flavor = plan.flavor
     gpus = f"{flavor.num_gpus} x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu or "no GPU"
     nodes = plan.request.nodes
@@ -85,7 +89,8 @@ def _time(plan: Plan) -> list[str]:
         lines.append(", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= WORTH_TELLING))
         lines += duration.assumptions
     if seconds is None:
-        return [*lines, "no timeout"]
+        known = not (plan.unasked or plan.unanswered) or plan.flavor is not None
+        return [*lines, "no timeout" if known else "unknown, as is the timeout"]
     limit = f"timeout {format_duration(seconds)}"
     if plan.flavor is not None:
         limit += f": at most ${billed_usd(seconds, plan.flavor.usd_per_hour * plan.request.nodes):.2f}"
@@ -128,5 +133,7 @@ def _tracking(plan: Plan) -> list[str]:
     parts = [f"{tracking.report_to} project {project}", f"group {tracking.group}" if tracking.group else ""]
     if tracker.spaces:
         space = tracking.space_id or chosen.get("tracking.space_id")
-        parts.append(f"Space {space}" if space else "on the machine's disk")
+        traits = plan.traits or traits_of(plan.backend)
+        nowhere = "a Space of the job's owner" if traits.uses_account else "on the machine's disk"
+        parts.append(f"Space {space}" if space else nowhere)
     return [", ".join(part for part in parts if part)]
