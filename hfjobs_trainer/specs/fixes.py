@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.specs.groups import Group
+from hfjobs_trainer.tokens import masked
 
 
 class _Remove(Enum):
@@ -78,11 +79,12 @@ def _group(value: Any, annotation: Any) -> Any:
 
 
 def keywords(values: Mapping[str, Any]) -> str:
-    """These values as keyword arguments; empty if one of them cannot be written as Python."""
+    """These values as keyword arguments; empty if one of them cannot be written as Python, or holds a token."""
     try:
-        return ", ".join(f"{name}={_text(_written(value))}" for name, value in values.items())
+        text = ", ".join(f"{name}={_text(_written(value))}" for name, value in values.items())
     except _Unwritable:
         return ""
+    return text if masked(text) == text else ""
 
 
 def shell(*words: str) -> str:

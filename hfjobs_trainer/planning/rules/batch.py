@@ -52,7 +52,9 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
         fits = wanted % formed == 0 if context.flavor is None else wanted == formed
         if not fits:
             why = f"{on} and {steps} accumulation step{'s' if steps > 1 else ''} make {formed}, not {wanted}"
-            yield Found("global_batch_size", why, f"global_batch_size={formed}")
+            whole = wanted % (per_device * gpus) == 0
+            fix = "gradient_accumulation_steps=None" if whole else f"global_batch_size={formed}"
+            yield Found("global_batch_size", why, fix)
         return
     if not spec.is_set(_PER_DEVICE) and _PER_DEVICE not in context.arguments:
         # no batch could be formed, not even of the fewest rows

@@ -225,7 +225,7 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
     if spec.timeout is None or context.duration is not None:
         return
     price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
-    given = format_duration(spec.timeout)
+    given, enough, whys = format_duration(spec.timeout), dict[str, float](), dict[str, str]()
     for cap, seconds, _ in caps(spec, price):
         if seconds >= spec.timeout:
             continue
@@ -235,9 +235,10 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
             # billed by the started minute
             needed = -(-spec.timeout // 60) * price / 60
             costs = f" at ${price:.2f}/h is ${needed:.2f}"
-        left, enough = format_duration(seconds), -int(-round(needed * 100, 6) // 1) / 100
-        why = f"{given}{costs}, above {cap}={_cap(spec, cap):g}, which ends the job after {left}"
-        path = f"hardware.{cap}"
-        yield Found(path, why, change(spec, {path: enough}))
+        left, path = format_duration(seconds), f"hardware.{cap}"
+        enough[path] = -int(-round(needed * 100, 6) // 1) / 100
+        whys[path] = f"{given}{costs}, above {cap}={_cap(spec, cap):g}, which ends the job after {left}"
+    for path, why in whys.items():
+        yield Found(path, why, change(spec, enough))
     if price is None and spec.hardware.max_usd is not None:
         need(flavor, "the price of the machine", "hardware.flavor")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.hardware.catalogue import suggest_flavors
 from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT
-from hfjobs_trainer.planning.rules.mem import unknown_sizes, ways_to_less_memory
+from hfjobs_trainer.planning.rules.mem import less_memory, unknown_sizes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change
@@ -119,7 +119,7 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
         price = min(flavor.usd_per_hour for flavor in context.hardware.flavors if flavor.name in dear)
         fixes = [change(spec, {"hardware.max_usd_per_hour": price})]
     elif small:
-        fixes = _less_disk(spec) if reasons[closest].kind == "checkpoints" else ways_to_less_memory(context)
+        fixes = _less_disk(spec) if reasons[closest].kind == "checkpoints" else [less_memory(context)]
     elif reasons[closest].kind == "gpus":
         fixes = [change(spec, {"hardware.num_gpus": REMOVE})]
     yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", next(iter(fixes), ""))

@@ -10,7 +10,7 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import is_label_key, is_label_value, slug
 from hfjobs_trainer.planning.timeout import binding_limit
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.fixes import change
 from hfjobs_trainer.tokens import masked, name_of_secret, names_a_secret
@@ -165,28 +165,25 @@ def environment_names_are_accepted(context: Context[TrainSpec]) -> Iterator[Foun
         "env": {_plain(name, _ENV_NAME): value for name, value in spec.env.items() if name not in secrets},
         "secrets": [_plain(name, _SECRET_NAME) for name in secrets],
     }
+    # what repeats env would show what should not be there
+    shown = not any(names_a_secret(name, value) for name, value in spec.env.items())
     for kind, names, pattern in (("env", list(spec.env), _ENV_NAME), ("secrets", secrets, _SECRET_NAME)):
         for name in names:
             if not pattern.fullmatch(name):
                 more = ", two at least" if kind == "env" else ""
-                fix = "" if None in fixes[kind] or _shows_a_secret(spec) else change(spec, {kind: fixes[kind]})
+                mended = _plain(name, pattern) != name and (shown or kind == "secrets")
+                fix = change(spec, {kind: fixes[kind]}) if mended else ""
                 yield Found(kind, f'the name "{name}" {allowed}{more}', fix)
     for name in secrets:
         if name in spec.env:
-            fix = "" if None in fixes["env"] or _shows_a_secret(spec) else change(spec, {"env": fixes["env"]})
+            fix = change(spec, {"env": fixes["env"]}) if shown else ""
             yield Found("env", f"{name} is also in secrets", fix)
 
 
-def _plain(name: str, pattern: re.Pattern[str]) -> str | None:
-    """The name in a form that the Hub accepts; ``None`` if nothing of it is left."""
+def _plain(name: str, pattern: re.Pattern[str]) -> str:
+    """The name in a form that the Hub accepts, or as it is if nothing of it would be left."""
     plain = re.sub(r"[^A-Za-z0-9_]", "_", masked(name)).lstrip("_0123456789")
-    good = name if pattern.fullmatch(name) else plain
-    return good if pattern.fullmatch(good) else None
-
-
-def _shows_a_secret(spec: JobSpec) -> bool:
-    """Whether a fix that repeats ``env`` would show what should not be there."""
-    return any(names_a_secret(name, value) for name, value in spec.env.items())
+    return plain if pattern.fullmatch(plain) and not pattern.fullmatch(name) else name
 
 
 @rule("JOB005", scope="remote")

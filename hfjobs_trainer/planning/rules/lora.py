@@ -153,14 +153,15 @@ def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
     named = targets if isinstance(targets, list) else []
     missing = unmatched(named, modules)
     found = [("lora.target_modules", missing)] if len(missing) < len(named) else []
-    for path, names in [*found, ("lora.modules_to_save", unmatched(saved or [], modules))]:
+    found.append(("lora.modules_to_save", unmatched(saved or [], modules)))
+    given = {"lora.target_modules": named, "lora.modules_to_save": saved or []}
+    rest = {path: [name for name in given[path] if name not in names] or REMOVE for path, names in found if names}
+    for path, names in found:
         if names:
             them = "it" if len(names) == 1 else "them"
             missing = " or ".join(_quoted([name]) for name in names)
-            given = named if path == "lora.target_modules" else saved or []
-            rest = [name for name in given if name not in names]
             why = f"a {model_type} model has no module {missing}, so PEFT ignores {them}"
-            yield Found(path, why, change(context.spec, {path: rest or REMOVE}))
+            yield Found(path, why, change(context.spec, rest))
 
 
 @rule("LORA004")
@@ -189,7 +190,7 @@ def some_layers_are_adapted(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     if lora.target_modules == [] and not lora.target_parameters:
         path = "lora.target_modules"
-        yield Found(path, "names no module", change(context.spec, {path: "all-linear"}))
+        yield Found(path, "names no module", change(context.spec, {path: REMOVE}))
     layers = lora.layers_to_transform
     numbers = [layers] if isinstance(layers, int) else layers
     if numbers:

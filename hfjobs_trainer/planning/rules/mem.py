@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.arguments.strategies import sharding_strategies
+from hfjobs_trainer.planning.choose import choose
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.memory.estimate import Verdict
+from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import change
+from hfjobs_trainer.specs.groups import LoRA
 
 _PATH = "hardware.flavor"
 # An optimizer that works on the parts of a spread model: TRL's default.
@@ -23,15 +26,32 @@ def unknown_sizes(context: Context[TrainSpec]) -> str:
     return " and ".join(context.run.unknown)
 
 
-def ways_to_less_memory(context: Context[TrainSpec]) -> list[str]:
-    """Fixes that need less memory, the best first; a batch that was left open is as small as it can be already."""
-    spec, run = context.spec, context.run
-    ways = ["lora=hft.LoRA()"] if spec.lora is None else [] if spec.quantization else ['quantization="4bit"']
-    if not sharding_strategies(run) and sharding_strategies(run, optim=_ANY_STRATEGY):
-        ways.append(f'optim="{_ANY_STRATEGY}"')
+def less_memory(context: Context[TrainSpec]) -> str:
+    """The fix by which the run fits, the one that changes least first, as the planner finds; empty if none does.
+
+    A batch that was left open is as small as it can be already.
+    """
+    spec = context.spec
+    steps: list[dict[str, Any]] = [{_PATH: "auto"}] if spec.hardware.flavor != "auto" else []
     if spec.is_set("per_device_train_batch_size") and spec.per_device_train_batch_size > 1:
-        ways.append("per_device_train_batch_size=1")
-    return ways
+        steps.append({"per_device_train_batch_size": 1})
+    if not sharding_strategies(context.run) and sharding_strategies(context.run, optim=_ANY_STRATEGY):
+        steps.append({"optim": _ANY_STRATEGY})
+    steps += [{"lora": LoRA()}] if spec.lora is None else []
+    steps += [{"quantization": "4bit"}] if spec.quantization is None else []
+    changes: dict[str, Any] = {}
+    for step in steps:
+        changes |= step
+        if _fits(context, changes):
+            return change(spec, changes)
+    return ""
+
+
+def _fits(context: Context[TrainSpec], changes: Mapping[str, Any]) -> bool:
+    """Whether some flavor fits the run with these changes."""
+    machine = {"hardware": context.spec.hardware.model_copy(update={"flavor": "auto"})}
+    changed = context.spec.replace(**machine, **{name: value for name, value in changes.items() if name != _PATH})
+    return choose(understand(changed, context.facts), context.hardware).flavor is not None
 
 
 class _Peak(NamedTuple):
@@ -54,10 +74,6 @@ def _peak(context: Context[TrainSpec], verdict: Verdict) -> _Peak | None:
     if memory.verdict(usable, flavor.num_gpus) != verdict:
         return None
     return _Peak(flavor, usable, memory.headroom_gib(usable, flavor.num_gpus), memory.margin_gib)
-
-
-def _smaller(context: Context[TrainSpec]) -> str:
-    return change(context.spec, {_PATH: "auto"})
 
 
 @rule("MEM001", stage="run", scope="remote")
@@ -83,7 +99,7 @@ def run_fits_in_memory(context: Context[TrainSpec]) -> Iterator[Found]:
     if peak := _peak(context, "does not fit"):
         needs, has = f"needs about {peak.usable - peak.spare:.1f} GiB", f"has {peak.usable:.1f} GiB"
         why = f"does not fit: {needs}, a GPU of {peak.flavor.name} {has}"
-        yield Found(_PATH, why, _smaller(context))
+        yield Found(_PATH, why, less_memory(context))
 
 
 @rule("MEM002", stage="run", scope="remote", severity="warning")
@@ -111,4 +127,4 @@ def run_fits_with_a_margin(context: Context[TrainSpec]) -> Iterator[Found]:
         above = f"{-peak.spare:.1f} GiB above its {peak.usable:.1f} GiB"
         left = f"{peak.spare:.1f} GiB free" if peak.spare >= 0 else above
         why = f"is tight: {left} at the estimated peak, {peak.margin:.1f} GiB are advised"
-        yield Found(_PATH, f"{peak.flavor.name} {why}", _smaller(context))
+        yield Found(_PATH, f"{peak.flavor.name} {why}", less_memory(context))

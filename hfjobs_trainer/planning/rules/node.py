@@ -167,9 +167,7 @@ def the_vllm_server_uses_its_node(context: Context[Generating]) -> Iterator[Foun
     idle = f"{flavor.num_gpus - gpus} of the {flavor.num_gpus} GPUs of the last node, which serves, would be idle"
     most = most_server_gpus(model, flavor)
     if most is None:
-        what = f"the attention heads of {context.spec.model}"
-        need(model.num_attention_heads, what, "model")
-        return
+        yield Found("vllm_tensor_parallel_size", f"{idle}: the model's attention heads are unknown")
     elif most > gpus:
         why = f"{idle}; unset, {most} of them would serve"
         yield Found("vllm_tensor_parallel_size", why, "vllm_tensor_parallel_size=None")

@@ -48,7 +48,7 @@ def no_secrets_in_env(context: Context[TrainSpec]) -> Iterator[Found]:
     names = [*dict.fromkeys([*(name_of_secret(entry) for entry in spec.secrets), *secret])]
     for name in secret:
         what = f"the value of {name} is {kinds[name]}" if kinds[name] else f"{name} looks like a secret"
-        why = f"{what}, and everyone who can see the job can read env: set {name} where you submit, and name it"
+        why = f"{what}, and everyone who can see the job can read env: set it where you submit"
         yield Found("env", why, keywords({"env": plain, "secrets": names}))
 
 
@@ -92,6 +92,9 @@ def no_tokens_in_the_spec(context: Context[TrainSpec | Script]) -> Iterator[Foun
 def _without(spec: JobSpec, path: str) -> str:
     """The fix that takes out what is at this place of a list, a mapping or a group; empty for any other place."""
     field, *inside = path.split(".")
+    if field == "secrets":
+        named = [name_of_secret(entry) for entry in spec.secrets]
+        return keywords({field: [name for name in named if token_kind(name) is None]})
     value = getattr(spec, field)
     if len(inside) != 1 or (isinstance(value, Group) and type(value).model_fields[inside[0]].is_required()):
         return ""

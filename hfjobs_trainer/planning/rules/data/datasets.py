@@ -234,23 +234,25 @@ def options_fit_the_source(context: Context[TrainSpec]) -> Iterator[Found]:
 
 
 def _options_of_a_path(spec: TrainSpec, path: str, dataset: Dataset) -> Iterator[Found]:
+    whys: dict[str, str] = {}
+    right: dict[str, object] = {}
     for name, given in (("config", dataset.config), ("revision", dataset.revision)):
         if given is not None:
-            fix = change(spec, {f"{path}.{name}": REMOVE})
-            yield Found(f"{path}.{name}", "only datasets on the Hub have one", fix)
+            whys[name], right[f"{path}.{name}"] = "only datasets on the Hub have one", REMOVE
     for name, given in (("data_dir", dataset.data_dir), ("data_files", dataset.data_files)):
         if given is not None:
-            inner = f"{dataset.id.rstrip('/')}/{given}" if isinstance(given, str) and "*" not in given else None
-            fix = change(spec, {f"{path}.{name}": REMOVE, f"{path}.id": inner}) if inner else ""
-            yield Found(f"{path}.{name}", f"{dataset.id} is a local path: id is the path of the file itself", fix)
+            whys[name] = f"{dataset.id} is a local path: id is the path of the file itself"
+            right[f"{path}.{name}"] = REMOVE
+            if isinstance(given, str) and "*" not in given:
+                right[f"{path}.id"] = f"{dataset.id.rstrip('/')}/{given}"
     if data_suffix(dataset.id) is None:
         if dataset.streaming:
-            fix = change(spec, {f"{path}.streaming": REMOVE})
-            yield Found(f"{path}.streaming", "a saved folder is loaded whole", fix)
+            whys["streaming"], right[f"{path}.streaming"] = "a saved folder is loaded whole", REMOVE
         if "[" in dataset.split or "+" in dataset.split:
             why = f'a saved folder gives whole splits by name, not "{dataset.split}"; num_samples takes the first rows'
-            name = next(iter(split_names(dataset.split)), "train")
-            yield Found(f"{path}.split", why, change(spec, {f"{path}.split": name}))
+            whys["split"], right[f"{path}.split"] = why, next(iter(split_names(dataset.split)), "train")
+    for name, why in whys.items():
+        yield Found(f"{path}.{name}", why, change(spec, right))
 
 
 @rule("DATA010", first=True)

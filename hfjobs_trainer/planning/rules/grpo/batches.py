@@ -47,7 +47,6 @@ def generation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
             common = math.lcm(per_device * gpus, wanted)
             whole = common * math.ceil(spec.generation_batch_size / common)
             yield Found("generation_batch_size", why, f"generation_batch_size={whole}")
-            return
         if spec.generation_batch_size % wanted:
             why = f"{wanted} answers per prompt do not divide generation_batch_size={spec.generation_batch_size}"
             yield Found("num_generations", why, _divisor(spec.generation_batch_size, wanted))
