@@ -63,7 +63,7 @@ def _from_address(fields: Any, kind: Literal["model", "dataset"], name: str, rev
     given = dict(cast("Mapping[str, Any]", fields)) if isinstance(fields, Mapping) else {}
     found = hub_address(given[name], kind) if isinstance(given.get(name), str) else None
     if found is None:
-        return fields
+        return cast("Any", fields)
     renamed = {{"id": name, "revision": revision}.get(part, part): text for part, text in found.items()}
     return {**renamed, **{key: value for key, value in given.items() if key != name}}
 

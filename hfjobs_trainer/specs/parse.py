@@ -254,10 +254,10 @@ def _misspelt(spec: type[TrainSpec], name: str, value: Any, unknown: str) -> Pro
 
 def accepts(spec: type[TrainSpec], name: str, value: Any) -> bool:
     """Whether a field, or a folded name, takes this value."""
-    field = spec.model_fields.get(name)
-    kind: Any = field.annotation if field else names.FOLDED_TYPES[name]
-    if field and field.metadata:
-        kind = Annotated[kind, *field.metadata]
+    kind: Any = names.FOLDED_TYPES.get(name)
+    if name in spec.model_fields:
+        field = spec.model_fields[name]
+        kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     try:
         TypeAdapter[Any](kind).validate_python(value, strict=True)
     except (ValidationError, SpecError):

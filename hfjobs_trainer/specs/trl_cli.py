@@ -217,7 +217,7 @@ def _rewards(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Va
         return {}
     model, named = rest.pop("reward_model_name_or_path", None), rest.pop("reward_funcs", None) or list[Any]()
     functions = cast("list[Any]", named if isinstance(named, list) else [named])
-    rewards = [model.removeprefix(_PIPELINE)] if isinstance(model, str) and model else [model] if model else []
+    rewards: list[Any] = [model.removeprefix(_PIPELINE) if isinstance(model, str) else model] if model else []
     for item in functions:
         if isinstance(item, str) and item not in BUILTIN_REWARDS and "." in item and "/" not in item:
             try:

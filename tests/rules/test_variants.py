@@ -270,8 +270,8 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         [
             (
                 (
-                    "2 of the 4 GPUs of the last node, which serves, would be idle: vLLM spreads the 14 attention heads "
-                    "over 2 at most"
+                    "2 of the 4 GPUs of the last node, which serves, would be idle: vLLM spreads the 14 attention "
+                    "heads over 2 at most"
                 ),
                 'vllm_mode="colocate"',
             )
@@ -283,7 +283,10 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         NOTHING,
         [
             (
-                "3 of the 4 GPUs of the last node, which serves, would be idle: the model's attention heads are unknown",
+                (
+                    "3 of the 4 GPUs of the last node, which serves, would be idle: the model's attention heads are "
+                    "unknown"
+                ),
                 "",
             )
         ],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.hardware.catalogue import suggest_flavors
 from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT
-from hfjobs_trainer.planning.rules.mem import less_memory, unknown_sizes
+from hfjobs_trainer.planning.rules.mem import first_that_fits, less_memory, unknown_sizes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change
@@ -114,15 +115,18 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     small = [name for name, why in reasons.items() if why.kind in ("memory", "host memory", "disk", "checkpoints")]
     dear = [name for name, why in reasons.items() if why.kind == "price"]
     closest = max(small, key=lambda name: sizes[name]) if small else dear[0] if dear else list(reasons)[-1]
-    fixes: list[str] = []
+    kind, fix = reasons[closest].kind, ""
     if dear:
         price = min(flavor.usd_per_hour for flavor in context.hardware.flavors if flavor.name in dear)
-        fixes = [change(spec, {"hardware.max_usd_per_hour": price})]
+        fix = change(spec, {"hardware.max_usd_per_hour": price})
     elif small:
-        fixes = _less_disk(spec) if reasons[closest].kind == "checkpoints" else [less_memory(context)]
-    elif reasons[closest].kind == "gpus":
-        fixes = [change(spec, {"hardware.num_gpus": REMOVE})]
-    yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", next(iter(fixes), ""))
+        fix = first_that_fits(context, _less_disk(spec)) if kind == "checkpoints" else less_memory(context)
+    elif kind == "batch" and spec.global_batch_size is not None:
+        unit = (spec.hardware.num_gpus or 1) * context.run.nodes * context.run.batch.least
+        fix = f"global_batch_size={unit * math.ceil(spec.global_batch_size / unit)}"
+    elif kind == "gpus":
+        fix = change(spec, {"hardware.num_gpus": REMOVE})
+    yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", fix)
 
 
 @rule("HW004", stage="run", scope="remote", first=True)
@@ -280,17 +284,18 @@ def host_and_disk_are_large_enough(context: Context[TrainSpec]) -> Iterator[Foun
     if context.named_flavor is None or choice is None or choice.flavor is None:
         return
     if choice.shortage is not None:
-        fixes = _less_disk(context.spec) if choice.shortage.kind == "checkpoints" else []
-        larger = change(context.spec, {_PATH: "auto"})
-        yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", next(iter(fixes), larger))
+        steps = _less_disk(context.spec) if choice.shortage.kind == "checkpoints" else []
+        fix = first_that_fits(context, steps) or change(context.spec, {_PATH: "auto"})
+        yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", fix)
 
 
-def _less_disk(spec: TrainSpec) -> list[str]:
-    """What would need less disk for checkpoints."""
+def _less_disk(spec: TrainSpec) -> list[dict[str, Any]]:
+    """What would need less disk for checkpoints, one change after the other."""
     # unset, the planner has gone down to its own limit already
     kept = spec.save_total_limit or (math.inf if spec.is_set("save_total_limit") else CHECKPOINTS_KEPT)
-    fewer = [] if kept == 1 else [f"save_total_limit={CHECKPOINTS_KEPT if kept > CHECKPOINTS_KEPT else 1}"]
-    return fewer if spec.save_only_model else [*fewer, "save_only_model=True"]
+    limits = [limit for limit in (CHECKPOINTS_KEPT, 1) if limit < kept]
+    alone: list[dict[str, Any]] = [] if spec.save_only_model else [{"save_only_model": True}]
+    return [*({"save_total_limit": limit} for limit in limits), *alone]
 
 
 @rule("HW009", stage="run", scope="remote", severity="warning")

@@ -52,7 +52,8 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     choice = context.choice
     if choice is not None and not context.decided(context.run.unknown_amounts):
-        need(choice.flavor, "the machine, for its speed", "hardware.flavor")
+        about = [path for item in context.run.unknown for path in item.about]
+        need(choice.flavor, "the machine, for its speed", "hardware.flavor", *about)
     why = "is needed: without it, Hugging Face Jobs ends the run after 30 minutes"
     yield Found("timeout", why, 'timeout="3h"')
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hfjobs_trainer.facts import Flavor
@@ -39,19 +39,20 @@ def less_memory(context: Context[TrainSpec]) -> str:
         steps.append({"optim": _ANY_STRATEGY})
     steps += [{"lora": LoRA()}] if spec.lora is None else []
     steps += [{"quantization": "4bit"}] if spec.quantization is None else []
-    changes: dict[str, Any] = {}
+    return first_that_fits(context, steps)
+
+
+def first_that_fits(context: Context[TrainSpec], steps: Sequence[Mapping[str, Any]]) -> str:
+    """The fix of the fewest of these changes, one after the other, with which a flavor fits; empty if all do not do."""
+    spec, changes = context.spec, dict[str, Any]()
     for step in steps:
         changes |= step
-        if _fits(context, changes):
+        machine = spec.hardware.model_copy(update={"flavor": changes.get(_PATH, spec.hardware.flavor)})
+        flat = {name: value for name, value in changes.items() if name != _PATH}
+        found = choose(understand(spec.replace(hardware=machine, **flat), context.facts), context.hardware)
+        if found.flavor is not None and found.shortage is None:
             return change(spec, changes)
     return ""
-
-
-def _fits(context: Context[TrainSpec], changes: Mapping[str, Any]) -> bool:
-    """Whether some flavor fits the run with these changes."""
-    machine = {"hardware": context.spec.hardware.model_copy(update={"flavor": "auto"})}
-    changed = context.spec.replace(**machine, **{name: value for name, value in changes.items() if name != _PATH})
-    return choose(understand(changed, context.facts), context.hardware).flavor is not None
 
 
 class _Peak(NamedTuple):

@@ -14,6 +14,7 @@ from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import DataInput, data_inputs, inputs
 from hfjobs_trainer.specs.locations import data_suffix
 from hfjobs_trainer.specs.splits import split_names
+from hfjobs_trainer.specs.unparsed import Unparsed
 
 EVALUATED = ("validation", "valid", "dev", "test")
 """Splits that are there to evaluate on, the best first."""
@@ -52,14 +53,18 @@ def evaluation_needs_a_dataset(context: Context[TrainSpec]) -> Iterator[Found]:
 
 def _held_out(context: Context[TrainSpec], **more: object) -> str:
     """The fix that gives an evaluation set: a tenth of the rows; of a stream, which has no tenth, another split."""
-    spec, splits = context.spec, context.facts.dataset.splits or ()
-    if not spec.dataset.streaming:
+    splits = context.facts.dataset.splits or ()
+    try:
+        dataset = context.spec.dataset
+    except Unparsed:
+        dataset = None
+    if dataset is None or not dataset.streaming:
         return keywords({**more, "eval_fraction": 0.1})
-    trained = split_names(spec.dataset.split)
+    trained = split_names(dataset.split)
     other = next((name for name in EVALUATED if name in splits and name not in trained), None)
     if other is None:
         return ""
-    return keywords({**more, "eval_dataset": spec.dataset.model_copy(update={"split": other})})
+    return keywords({**more, "eval_dataset": dataset.model_copy(update={"split": other})})
 
 
 @rule("DATA002")

@@ -54,7 +54,7 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
     if lengths is not None and lengths.unit == "characters":
         is_short = share_above(lengths, limit * FEWEST_CHARACTERS) <= _TOLERATED
         lengths = lengths if is_short else None
-    known = need(lengths, f"how many tokens the rows of {data.id} have", "dataset")
+    known = need(lengths, f"how many tokens the rows of {data.id} have", "dataset", "model")
     share = share_above(known, limit)
     if known.unit == "tokens" and share > _TOLERATED:
         longest = _STEP * math.ceil(known.p95 / _STEP)
