@@ -307,7 +307,7 @@ def _unknown(
     """What is needed to estimate memory, and unknown."""
     models = {spec.model: ("model", facts.model)} | {side.id: (side.field, known) for side, known in sides if side.id}
     missing = [
-        Unknown(f"the size of {id}", (field,), known is not None and known.exists is True)
+        Unknown(f"the size of {id}", (field,), known is not None and _is_told(facts, id, known))
         for id, (field, known) in models.items()
         if known is None or not _size(known)
     ]
@@ -323,8 +323,13 @@ def _size(model: ModelFacts) -> int | None:
 
 def _unknown_work(spec: TrainSpec, facts: Facts, rows: Rows, *, known: bool) -> tuple[Unknown, ...]:
     """What is needed to estimate the duration, and unknown."""
-    missing = [] if known else [Unknown("the size of the model", ("model",), facts.model.exists is True)]
+    missing = [] if known else [Unknown("the size of the model", ("model",), _is_told(facts, spec.model, facts.model))]
     if rows.total is None and spec.max_steps <= 0:
         what, about = "the rows of the dataset (or max_steps)", ("dataset", "max_steps")
-        missing.append(Unknown(what, about, spec.dataset.streaming or facts.dataset.exists is True))
+        missing.append(Unknown(what, about, spec.dataset.streaming or _is_told(facts, spec.dataset.id, facts.dataset)))
     return tuple(missing)
+
+
+def _is_told(facts: Facts, id: str, known: ModelFacts | DatasetFacts) -> bool:
+    """Whether all that there is to know of a model or dataset was answered."""
+    return known.exists is True and not any(item.startswith(f"{id} (") for item in facts.unanswered)

@@ -151,7 +151,11 @@ def test_columns_are_those_of_the_configuration(
     hub: Hub, configs: str, second: str, config: str | None, columns: tuple[str, ...] | None
 ) -> None:
     make_repo(hub, "datasets", "acme/chat", {"README.md": CONFIGS.format(configs=configs, second=second)})
-    assert gathered(hub, spec(dataset={"id": "acme/chat", "config": config})).dataset.columns == columns
+    found = gathered(hub, spec(dataset={"id": "acme/chat", "config": config})).dataset
+    assert found.columns == columns
+    # what the card calls configurations, of which one must be the default or be named
+    assert found.configs == (("long", "short") if configs else None)
+    assert found.needs_config is (bool(configs) and columns is None)
 
 
 @pytest.mark.parametrize(

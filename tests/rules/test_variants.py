@@ -49,6 +49,9 @@ def apart(flavor: str, strategy: str = "auto", **fields: Any) -> dict[str, Any]:
 
 # (code, fields, facts, what is said)
 SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
+    ("TRAIN009", {"eval_steps": 50}, NOTHING, [('has no effect, since eval_strategy is "no"', "eval_steps=None")]),
+    ("TRAIN009", {"eval_dataset": "me/test", "eval_on_start": True}, NOTHING, []),
+    ("TRAIN009", {"method": "ppo", "eval_fraction": 0.1}, NOTHING, []),
     (
         "HUB001",
         {"method": "grpo", "reward_funcs": ["accuracy_reward", "./judge"]},

@@ -333,3 +333,39 @@ def a_long_run_writes_checkpoints(context: Context[TrainSpec]) -> Iterator[Found
     # about once an hour
     fix = f"save_steps={max(1, int(steps / hours))}"
     yield Found(path, why, fix if path == "save_steps" else f'save_strategy="steps", {fix}')
+
+
+@rule("TRAIN009", severity="warning")
+def an_evaluation_set_is_used(context: Context[TrainSpec]) -> Iterator[Found]:
+    """An evaluation set is evaluated on.
+
+    What it does:
+        Warns of `eval_fraction` and `eval_dataset` where nothing evaluates: without `eval_strategy`, `eval_on_start`
+        and `load_best_model_at_end`; and of `eval_steps` without any of them. PPO samples answers to the set all the
+        same, unless `num_sample_generations` is 0.
+
+    Why:
+        `eval_strategy` is `"no"` by default, so the rows are held out, and never looked at; the number of steps means
+        nothing.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., eval_fraction=0.1, eval_steps=50)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., eval_fraction=0.1, eval_strategy="steps", eval_steps=50)
+        ```
+    """
+    spec = context.spec
+    # other rules tell of what needs an evaluation and has none
+    missed = spec.save_strategy == "best" or spec.lr_scheduler_type in _NEEDS_EVALUATION
+    if spec.needs_eval_dataset or missed or context.field("num_sample_generations", int):
+        return
+    if spec.evaluates:
+        path = "eval_fraction" if spec.eval_fraction is not None else "eval_dataset"
+        why = 'nothing is evaluated on these rows, since eval_strategy is "no"'
+        yield Found(path, why, 'eval_strategy="steps"')
+    elif spec.is_set("eval_steps") and spec.eval_steps is not None:
+        yield Found("eval_steps", 'has no effect, since eval_strategy is "no"', "eval_steps=None")
