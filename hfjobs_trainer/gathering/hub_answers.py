@@ -11,6 +11,7 @@ from hfjobs_trainer.gathering import viewer
 from hfjobs_trainer.gathering.answer import Answer
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
+from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
 from hfjobs_trainer.planning.hardware.catalogue import parse_live
 from hfjobs_trainer.specs.splits import count_rows, split_names
@@ -42,6 +43,12 @@ def model_facts(info: Answer[ModelInfo], config: Answer[Json], tokenizer: Answer
         dtype=(main_dtype(weights.parameters.items()) if weights else None) or facts.dtype,
         has_chat_template=_has_chat_template(info.value, tokenizer),
     )
+
+
+def is_adapter(info: Answer[ModelInfo]) -> bool:
+    """Whether the repository has an adapter, and no model."""
+    files = {sibling.rfilename for sibling in info.value.siblings or ()} if info.value else set[str]()
+    return ADAPTER_CONFIG in files and "config.json" not in files
 
 
 def _has_chat_template(info: ModelInfo, tokenizer: Answer[Json]) -> bool | None:

@@ -56,9 +56,11 @@ def run_rules(
     """
     applying = [rule for rule in rules_for(type(context.spec)) if context.backend.rents or rule.scope == "script"]
     rules = [rule for stage in stages for rule in applying if rule.stage == stage]
-    found = {rule.code: _apply(rule, context, unparsed) for rule in rules if rule.first}
-    told = frozenset(problem.path for problems, _ in found.values() for problem in problems)
-    context = replace(context, told=told)
+    found: dict[str, tuple[list[Problem], MissingFact | None]] = {}
+    for stage in stages:
+        # those of the machine come after those of the spec
+        found |= {rule.code: _apply(rule, context, unparsed) for rule in rules if rule.first and rule.stage == stage}
+        context = replace(context, told=frozenset(item.path for problems, _ in found.values() for item in problems))
     found |= {rule.code: _apply(rule, context, unparsed) for rule in rules if not rule.first}
     problems = [problem for rule in rules for problem in found[rule.code][0]]
     lacking = [(rule.code, found[rule.code][1]) for rule in rules]

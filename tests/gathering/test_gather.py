@@ -158,6 +158,18 @@ def test_columns_are_those_of_the_configuration(
     assert found.needs_config is (bool(configs) and columns is None)
 
 
+@pytest.mark.parametrize(("said", "base"), [("me/base", "me/base"), (None, "")])
+def test_an_adapter_in_place_of_a_model(hub: Hub, tmp_path: Path, said: str | None, base: str) -> None:
+    config = json.dumps({"peft_type": "LORA", "base_model_name_or_path": said})
+    make_repo(hub, "models", "acme/llama", {"adapter_config.json": config})
+    assert gathered(hub, spec()).model.adapts == base
+    (tmp_path / "adapter_config.json").write_text(config)
+    assert gathered(hub, spec(model=str(tmp_path))).model.adapts == base
+    # a merged model keeps the file
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    assert gathered(hub, spec(model=str(tmp_path))).model.adapts is None
+
+
 @pytest.mark.parametrize(
     ("card", "found"), [("", (True, ("a",), 1, ("train",))), ("---\nviewer: false\n---\n", (True, None, None, None))]
 )

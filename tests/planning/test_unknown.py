@@ -88,6 +88,7 @@ WRONG: list[tuple[str, dict[str, Any], Facts, tuple[str, str]]] = [
     ("model", {}, replace(KNOWN, model=MISSING), ("HUB002", "model")),
     ("model's name", {"model": "my model"}, replace(KNOWN, model=MISSING), ("HUB003", "model")),
     ("local model", {"model": "./model"}, replace(KNOWN, model=MISSING), ("HUB001", "model")),
+    ("adapter as a model", {}, replace(KNOWN, model=ModelFacts(exists=True, adapts="me/base")), ("HUB006", "model")),
     ("dataset", {}, replace(KNOWN, dataset=DatasetFacts(exists=False)), ("HUB002", "dataset.id")),
     (
         "split",

@@ -13,7 +13,8 @@ from hfjobs_trainer.planning.names import basename, file_name
 from hfjobs_trainer.planning.rules.sec import ACCOUNT
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.fixes import REMOVE, change, shell
+from hfjobs_trainer.specs.fixes import REMOVE, change, keywords, shell
+from hfjobs_trainer.specs.groups import LoRA
 from hfjobs_trainer.specs.inputs import Input, inputs
 from hfjobs_trainer.specs.locations import data_suffix, is_local_path, is_valid_repo_id
 from hfjobs_trainer.tokens import masked
@@ -232,3 +233,35 @@ def something_durable_is_kept(context: Context[TrainSpec]) -> Iterator[Found]:
             goes |= {"output.push_to_hub": REMOVE} if spec.output.push_to_hub is not None else {}
         why = "the model is not pushed, and the machine's disk is gone when the job ends"
         yield Found("output", why, change(spec, goes))
+
+
+@rule("HUB006", first=True)
+def model_is_no_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
+    """`model` is a model, not an adapter.
+
+    What it does:
+        Refuses a repository or folder that has an `adapter_config.json` and no `config.json` as `model`.
+
+    Why:
+        transformers has no model to load there ("Unrecognized model"). Training continues an adapter on the model that
+        it was trained on.
+
+    Example:
+        ```python
+        hft.SFT(model="username/sft-adapter", dataset=...)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset=..., lora=hft.LoRA(adapter="username/sft-adapter"))
+        ```
+    """
+    spec, base = context.spec, context.facts.model.adapts
+    if base is None:
+        return
+    why = f"{spec.model} is an adapter" + (f" of {base}" if base else "")
+    goes: dict[str, Any] = {"model": base, "lora": LoRA(adapter=spec.model)}
+    if spec.model_revision is not None:
+        goes |= {"model_revision": None, "lora": LoRA(adapter=spec.model, adapter_revision=spec.model_revision)}
+    usable = base and not type(spec).METHOD.loads_models
+    yield Found("model", why, keywords(goes) if usable else "")
