@@ -79,7 +79,9 @@ def dataset_facts(
         if (name := as_text(as_json(entry).get("name")))
     }
     rows = rows or sizes.get(choose_config(card, sizes, config) or "", {})
-    configs = tuple(_declared(card) or sizes) if has_configs else ()
+    # the viewer may have failed for some, or not be through yet
+    viewed = {} if size.get("failed") or size.get("pending") else sizes
+    configs = tuple(_declared(card) or viewed) if has_configs else ()
     has_split = not rows or set(split_names(split)) <= set(rows)
     return DatasetFacts(
         exists=True,

@@ -281,3 +281,16 @@ def test_local_paths_are_read_from_disk(hub: Hub, tmp_path: Path) -> None:
     assert (facts.model.path, facts.model.hidden_size) == (str(tmp_path), 64)
     assert (facts.dataset.columns, facts.dataset.num_rows) == (("text",), 5)
     assert facts.eval_dataset == DatasetFacts(path=str(tmp_path / "none.csv"), exists=False)
+
+
+@pytest.mark.parametrize("lacking", [[], ["failed"], ["pending"]], ids=str)
+def test_configurations_of_a_viewer_that_is_not_through_are_unknown(lacking: list[str]) -> None:
+    from huggingface_hub import DatasetInfo
+
+    from hfjobs_trainer.gathering.hub_answers import dataset_facts
+
+    page = answer.Answer(DatasetInfo(id="me/d", private=False, gated=False, sha="0", downloads=0, likes=0, tags=[]))
+    rows = [{"config": name, "split": "train", "num_rows": 1} for name in ("a", "b")]
+    size: dict[str, Any] = {"size": {"splits": rows}, **{name: [{"config": "c"}] for name in lacking}}
+    found = dataset_facts(page, size, {}, None, "train")
+    assert (found.configs, found.needs_config) == ((None, False) if lacking else (("a", "b"), True))

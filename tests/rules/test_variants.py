@@ -49,6 +49,21 @@ def apart(flavor: str, strategy: str = "auto", **fields: Any) -> dict[str, Any]:
 
 # (code, fields, facts, what is said)
 SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
+    (
+        "HUB001",
+        {"model": "~/my models/it's", "dataset": "./my data.jsonl"},
+        Facts(account=AccountFacts(name="me")),
+        [
+            (
+                "~/my models/it's is on this machine, where a job cannot read it: push it, and give its id",
+                """hf upload me/it-s ~/'my models/it'"'"'s' --private""",
+            ),
+            (
+                "./my data.jsonl is on this machine, where a job cannot read it: push it, and give its id",
+                "hf upload me/my-data './my data.jsonl' --repo-type dataset --private",
+            ),
+        ],
+    ),
     ("TRAIN009", {"eval_steps": 50}, NOTHING, [('has no effect, since eval_strategy is "no"', "eval_steps=None")]),
     ("TRAIN009", {"eval_dataset": "me/test", "eval_on_start": True}, NOTHING, []),
     ("TRAIN009", {"method": "ppo", "eval_fraction": 0.1}, NOTHING, []),
