@@ -80,7 +80,7 @@ class JobRequest:
         resource_group_id: Resource group of the organization that pays; ``None`` for none.
     """
 
-    script: str
+    script: str = field(repr=False)
     name: str
     flavor: str | None = None
     timeout_seconds: int | None = None
@@ -143,6 +143,16 @@ class Plan:
     def timeout_seconds(self) -> int | None:
         """The timeout that is sent, in seconds, padding included."""
         return self.request.timeout_seconds
+
+    def __repr__(self) -> str:
+        from hfjobs_trainer.planning.show import summarize
+
+        return summarize(self)
+
+    def _repr_html_(self) -> str:
+        from hfjobs_trainer.planning.show import show_html
+
+        return show_html(self)
 
     def __str__(self) -> str:
         from hfjobs_trainer.planning.show import show

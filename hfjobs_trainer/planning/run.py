@@ -168,7 +168,7 @@ class Vllm:
         return self.colocated or self.starts_server
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
     """What a spec and the facts mean together.
 
@@ -278,3 +278,6 @@ class Run:
     def keeps_reference(self) -> bool:
         """Whether a second, frozen copy of the model is held."""
         return self.training.keeps_reference(adapter=self.lora is not None, beta=self.beta)
+
+    def __repr__(self) -> str:
+        return f"<Run: {self.method.label} of {self.model_id}>"

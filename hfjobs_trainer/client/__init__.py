@@ -1,0 +1,132 @@
+"""The one place where the stages meet: gather, plan, submit."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hfjobs_trainer.client.planner import Planner
+from hfjobs_trainer.errors import BackendError
+from hfjobs_trainer.facts.backends import BackendName
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.running.backends.base import Backend
+    from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.running.job_list import JobList
+    from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.script import Script
+
+BackendLike: TypeAlias = "Backend | BackendName | None"
+
+
+@dataclass(frozen=True, repr=False)
+class Client(Planner):
+    """The functions of the package for one backend and one account; ``hft.plan`` and the rest are a default client's.
+
+    Args:
+        backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine), or a ``Backend`` of your own. A
+            ``HubBackend`` has its own token, namespace and endpoint, which are then used for planning too.
+        token: Hub token; default: ``HF_TOKEN``, then the one that ``hf auth login`` stored. Never shown and never
+            pickled: an unpickled client or job uses the default.
+        namespace: User or organization that runs and pays; default: the token's owner.
+        endpoint: URL of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
+    """
+
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: bool = False,
+    ) -> Job | Plan:
+        """Submit a run, exactly as planned. On Hugging Face Jobs this costs money.
+
+        Args:
+            what: A plan, a spec, or a mapping with the key ``method``.
+            backend: Where to run; default: the backend of the plan, else the client's.
+            dry_run: Return the plan and submit nothing.
+
+        Raises:
+            SpecError: The run would fail; ``.problems`` has all reasons.
+            BudgetExceeded: The run is expected to cost more than ``max_usd``; ``.problems`` has any other reasons too.
+            AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
+            HubUnavailable: The Hub did not answer, or not for a fact that must be known before money is spent.
+            NotAsked: The plan was made offline, so the Hub was not asked for such a fact: plan again online.
+            ValueError: There is no backend of this name.
+        """
+        from hfjobs_trainer.planning.plan import Plan
+        from hfjobs_trainer.planning.refusal import refusal
+        from hfjobs_trainer.running.backends.registry import traits_at
+        from hfjobs_trainer.running.job import Job
+
+        chosen = backend if backend is not None else self.backend
+        if backend is None and isinstance(what, Plan) and what.backend != self._traits(None).name:
+            chosen = what.backend
+        running = self._open(chosen)
+        traits = traits_at(running)
+        # paths and problems differ between backends, so a plan for another one is made again
+        plan = what if isinstance(what, Plan) and what.backend == traits.name else None
+        if plan is None:
+            plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
+        if dry_run:
+            return plan
+        if (error := refusal(plan, traits)) is not None:
+            raise error
+        env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
+        record = running.submit(replace(plan, request=replace(plan.request, env=env)))
+        return Job(record, running)
+
+    def jobs(
+        self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> JobList:
+        """List the runs submitted by this package, newest first: the token owner's, and those on this machine.
+
+        A client that was made for an account (``token``, ``namespace``, ``endpoint``) or for one backend lists what is
+        there, and nothing else. Without a token, the Hub is not asked, which the list says, and a warning.
+
+        Args:
+            group: Only those of this tracking group.
+            method: Only those of this training method.
+            labels: Only those with these labels.
+        """
+        from hfjobs_trainer.running.job_list import list_jobs
+
+        places = [self._open(self.backend)]
+        if (self.backend, self.token, self.namespace, self.endpoint) == ("hub", None, None, None):
+            with contextlib.suppress(BackendError):  # Windows has none
+                places.append(self._open("local"))
+        return list_jobs(places, group=group, method=method, labels=labels)
+
+    def job(self, job_id: str) -> Job:
+        """Find a job by its id, with this client's backend, token and endpoint.
+
+        Raises:
+            JobNotFound: There is no such job, or the token may not see it.
+        """
+        from hfjobs_trainer.running.job import Job
+
+        return Job.from_id(job_id, backend=self._open(self.backend))
+
+    def submit_fields(self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool) -> Any:
+        """What ``submit_<method>`` does with its keyword arguments."""
+        return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run)
+
+
+default = Client()
+"""The client behind the functions of the package."""
+
+gather = default.gather
+check = default.check
+plan = default.plan
+render = default.render
+pick_flavor = default.pick_flavor
+compare_flavors = default.compare_flavors
+estimate = default.estimate
+hardware_table = default.hardware_table
+submit = default.submit
+jobs = default.jobs
+submit_fields = default.submit_fields

@@ -1,0 +1,212 @@
+"""Functions of a client that ask and plan: nothing is submitted, nothing costs money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hfjobs_trainer.client.account import Account, parse_spec
+from hfjobs_trainer.facts.backends import HUB, traits_of
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.facts import Facts
+    from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice, FlavorComparison
+    from hfjobs_trainer.planning.hardware.table import HardwareTable
+    from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.problems import Report
+    from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.script import Script
+
+
+@dataclass(frozen=True, repr=False)
+class Planner(Account):
+    """What can be known of a run before it is submitted."""
+
+    def gather(
+        self, spec: TrainSpec | Script | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
+    ) -> Facts:
+        """Read the facts about model, dataset, hardware and account; what is unavailable is ``None``.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is not a valid spec.
+        """
+        return self._gather(parse_spec(spec), offline, self._traits(backend))
+
+    def check(
+        self,
+        spec: TrainSpec | Script | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> Report:
+        """Report every problem of a spec, or of a mapping with the key ``method``. Never raises for a wrong spec.
+
+        The arguments are those of ``plan``. The report also lists the rules that could not be checked.
+        """
+        from hfjobs_trainer.planning.assemble import draft
+        from hfjobs_trainer.planning.script import check_script
+        from hfjobs_trainer.problems import Report
+        from hfjobs_trainer.specs.parse import parse
+        from hfjobs_trainer.specs.script import Script
+
+        traits = self._traits(backend)
+        parsed, problems, subject = parse(spec, backend=traits)
+        if parsed is None:
+            return Report(tuple(problems), (), subject)
+        parsed = self._named(parsed)
+        known = facts or self._gather(parsed, offline, traits)
+        if isinstance(parsed, Script):
+            return Report(*check_script(parsed, known, backend=traits), subject)
+        found = draft(parsed, known, backend=traits)
+        return Report(found.problems, found.unchecked, subject)
+
+    def plan(
+        self,
+        spec: TrainSpec | Script | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+        simulate: bool = False,
+    ) -> Plan:
+        """Plan a run: what ``submit`` would send, with each decision and its reason. Nothing is submitted.
+
+        Args:
+            spec: A spec, or a mapping with the key ``method``.
+            facts: Facts about model, dataset, hardware and account; default: gathered now.
+            offline: Do not contact the Hub; rules that need its answers are then listed as unchecked.
+            backend: ``"hub"`` or ``"local"``; default: the client's.
+            simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
+                separate process: some seconds, no weights, no GPU. Needs ``pip install "hfjobs-trainer[local]"``.
+
+        Raises:
+            SpecError: The script itself would be wrong. Problems of a run on Jobs alone are in ``plan.problems``.
+            HFTError: The libraries for ``simulate`` are not installed.
+        """
+        from hfjobs_trainer.planning.assemble import assemble
+        from hfjobs_trainer.planning.script import assemble_script
+        from hfjobs_trainer.specs.script import Script
+
+        parsed = self._named(parse_spec(spec))
+        traits = self._traits(backend)
+        known = facts or self._gather(parsed, offline, traits)
+        if isinstance(parsed, Script):
+            return assemble_script(parsed, known, backend=traits)
+        if simulate:
+            from hfjobs_trainer.gathering.simulation import simulate_for
+
+            known = simulate_for(parsed, known, backend=traits)
+        return assemble(parsed, known, backend=traits)
+
+    def render(
+        self,
+        spec: TrainSpec | Script | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> str:
+        """Render the script that would run: ``plan(spec).script``.
+
+        Raises:
+            SpecError: As for ``plan``.
+        """
+        return self.plan(spec, facts=facts, offline=offline, backend=backend).script
+
+    def pick_flavor(
+        self,
+        spec: TrainSpec | Script | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> FlavorChoice:
+        """Choose the flavor on which the run is expected to cost least, with the reason against each other flavor.
+
+        ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. If the duration cannot be estimated,
+        it is the flavor with the lowest price per hour on which the run fits.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is not a valid spec.
+        """
+        from hfjobs_trainer.planning.choose import choose
+        from hfjobs_trainer.planning.hardware.catalogue import snapshot
+        from hfjobs_trainer.planning.script import choose_for_script
+        from hfjobs_trainer.planning.understand import understand
+        from hfjobs_trainer.specs.script import Script
+
+        parsed = self._named(parse_spec(spec))
+        known = facts or self._gather(parsed, offline, HUB if backend is None else traits_of(backend))
+        if isinstance(parsed, Script):
+            return choose_for_script(parsed, known)
+        return choose(understand(parsed, known), known.hardware or snapshot())
+
+    def compare_flavors(
+        self, spec: TrainSpec | Mapping[str, Any], *, facts: Facts | None = None, offline: bool = False
+    ) -> FlavorComparison:
+        """Estimate the run on every flavor: whether it fits, memory, batch size, hours and dollars.
+
+        Args:
+            spec: A spec, or a mapping with the key ``method``; the flavor that it names is ignored.
+            facts: Facts about model, dataset, hardware and account; default: gathered now.
+            offline: Do not contact the Hub; prices are then those of the dated snapshot.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
+        """
+        from hfjobs_trainer.planning.choose import compare
+        from hfjobs_trainer.planning.hardware.catalogue import snapshot
+        from hfjobs_trainer.planning.understand import understand
+
+        parsed = self._trained(spec)
+        known = facts or self._gather(parsed, offline, HUB)
+        return compare(understand(parsed, known), known.hardware or snapshot())
+
+    def estimate(
+        self,
+        spec: TrainSpec | Mapping[str, Any],
+        *,
+        gpu: str | None = None,
+        num_gpus: int | None = None,
+        facts: Facts | None = None,
+        offline: bool = False,
+    ) -> Estimate:
+        """Estimate the memory, the time and, on Hugging Face Jobs, the dollars that a run needs.
+
+        Args:
+            spec: A spec, or a mapping with the key ``method``.
+            gpu: A GPU of your own, such as ``"RTX 4090"``, ``"A100-40"`` or ``"2x H100"``; default: the flavor that the
+                spec names, else the one that would be chosen.
+            num_gpus: Number of these GPUs; default: the count in ``gpu``, else 1.
+            facts: Facts about model, dataset, hardware and account; default: gathered now.
+            offline: Do not contact the Hub.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
+            ValueError: ``gpu`` is unknown, or ``num_gpus`` contradicts the count in ``gpu``.
+        """
+        from hfjobs_trainer.planning.assemble import draft
+        from hfjobs_trainer.planning.choose import estimate_on
+        from hfjobs_trainer.planning.understand import understand
+
+        parsed = self._trained(spec)
+        known = facts or self._gather(parsed, offline, HUB)
+        if gpu is None:
+            return draft(parsed, known, backend=HUB).estimate
+        return estimate_on(understand(parsed, known), gpu, num_gpus)
+
+    def hardware_table(self, *, offline: bool = False) -> HardwareTable:
+        """The table of flavors (GPU, memory, disk, price), to be printed or shown; prices are live if the Hub answers.
+
+        Args:
+            offline: Do not contact the Hub; prices are then those of the dated snapshot.
+        """
+        from hfjobs_trainer.gathering import gather_hardware
+        from hfjobs_trainer.planning.hardware.catalogue import snapshot
+        from hfjobs_trainer.planning.hardware.table import hardware_table
+
+        token, endpoint, _ = self._account()
+        live = None if offline else gather_hardware(token=token, endpoint=endpoint)
+        return hardware_table(live or snapshot())
