@@ -8,6 +8,7 @@ HFTError
 │  ├─ QuotaError              no credits left, or a limit reached
 │  ├─ JobNotFound             no such job, or the token may not see it
 │  └─ HubUnavailable          no answer, or a server error, after all retries
+│     └─ NotAsked             the plan was made offline: nobody asked
 ├─ BudgetExceeded             the run is expected to cost more than it may: .estimate, .cap
 └─ JobFailed                  the run ended without success: .status, .log_tail
 """
@@ -118,6 +119,10 @@ class JobNotFound(BackendError):
 
 class HubUnavailable(BackendError):
     """The Hub did not answer, or answered with a server error, also after retries."""
+
+
+class NotAsked(HubUnavailable):
+    """The Hub was not asked for what must be known before money is spent: the plan was made offline."""
 
 
 class BudgetExceeded(_Problems):

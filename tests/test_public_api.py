@@ -39,6 +39,7 @@ NAMES = [
     "LoRA",
     "LocalBackend",
     "METHODS",
+    "NotAsked",
     "ORPO",
     "OnlineDPO",
     "Output",

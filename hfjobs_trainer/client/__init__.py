@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hfjobs_trainer.client.planner import Planner
-from hfjobs_trainer.errors import BackendError, HubUnavailable, SpecError
+from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.facts.backends import BackendName
 
 if TYPE_CHECKING:
@@ -55,10 +55,11 @@ class Client(Planner):
             BudgetExceeded: The run is expected to cost more than ``max_usd``; ``.problems`` has any other reasons too.
             AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
             HubUnavailable: The Hub did not answer, or not for a fact that must be known before money is spent.
+            NotAsked: The plan was made offline, so the Hub was not asked for such a fact: plan again online.
             ValueError: There is no backend of this name.
         """
         from hfjobs_trainer.planning.plan import Plan
-        from hfjobs_trainer.planning.timeout import over_budget
+        from hfjobs_trainer.planning.refusal import refusal
         from hfjobs_trainer.running.backends.registry import traits_at
         from hfjobs_trainer.running.job import Job
 
@@ -73,14 +74,8 @@ class Client(Planner):
             plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
         if dry_run:
             return plan
-        if traits.uses_account and plan.unanswered:
-            about = ", ".join(plan.unanswered)
-            later = "Submit the spec again once it does; see https://status.huggingface.co"
-            raise HubUnavailable(f"nothing was submitted: the Hub did not answer for {about}. {later}")
-        errors = [problem for problem in plan.problems if problem.severity == "error"]
-        if errors:
-            subject = f"{type(plan.spec).METHOD.label} spec"
-            raise over_budget(plan, subject) or SpecError(plan.problems, subject)
+        if (error := refusal(plan, traits)) is not None:
+            raise error
         env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
         record = running.submit(replace(plan, request=replace(plan.request, env=env)))
         return Job(record, running)

@@ -57,8 +57,8 @@ class Account:
         if not isinstance(parsed, TrainSpec):
             from hfjobs_trainer.problems import Problem
 
-            why = "what a script needs is unknown, so there is no estimate"
-            problem = Problem("SCRIPT004", "script", why, "name the flavor: hft.hardware_table()")
+            why = "what a script needs is unknown, so there is no estimate; hft.hardware_table() lists the flavors"
+            problem = Problem("SCRIPT004", "script", why)
             raise SpecError([problem], "Script spec")
         return parsed
 

@@ -30,6 +30,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "HubUnavailable",
         "JobFailed",
         "JobNotFound",
+        "NotAsked",
         "QuotaError",
         "RenderError",
         "SpecError",

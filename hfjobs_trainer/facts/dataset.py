@@ -60,6 +60,8 @@ class DatasetFacts:
         columns: Column names of the split, before any renaming by the spec.
         num_rows: Rows of the split.
         splits: Names of the splits.
+        configs: Names of the configurations of a dataset on the Hub.
+        needs_config: Whether one of them must be named, since there are several and none is the default.
         lengths: Lengths of the rows of the split.
         mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
     """
@@ -72,5 +74,7 @@ class DatasetFacts:
     columns: tuple[str, ...] | None = None
     num_rows: int | None = None
     splits: tuple[str, ...] | None = None
+    configs: tuple[str, ...] | None = None
+    needs_config: bool = False
     lengths: LengthFacts | None = None
     mixed_with: tuple[DatasetFacts, ...] = ()

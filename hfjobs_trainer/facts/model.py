@@ -34,6 +34,7 @@ class ModelFacts:
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
         task_type: PEFT's task type, such as ``"CAUSAL_LM"``, of an adapter.
+        adapts: If it is an adapter in place of a model: the model that it was trained on, empty if it does not say.
     """
 
     path: str | None = None
@@ -67,3 +68,4 @@ class ModelFacts:
     is_vision: bool | None = None
     has_chat_template: bool | None = None
     task_type: str | None = None
+    adapts: str | None = None

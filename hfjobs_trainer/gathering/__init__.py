@@ -41,7 +41,7 @@ def gather(
 
     Local paths are read from disk, Hub ids are looked up on the Hub, in parallel and for 8 seconds at most; transient
     failures are retried in that time. A broken file or an unreachable Hub raises nothing; ``Facts.unanswered`` lists
-    what the Hub did not answer for.
+    what the Hub did not answer for, and ``Facts.unasked`` says why it was not asked.
 
     Args:
         spec: What is to be trained.
@@ -55,19 +55,22 @@ def gather(
     from hfjobs_trainer.specs.script import Script
 
     token = (token or attempt(_stored_token) or "").strip() or None
-    hub = None if offline or _client_is_offline() else Hub(endpoint, token)
+    unasked = "offline=True" if offline else "HF_HUB_OFFLINE is set" if _client_is_offline() else ""
+    hub = None if unasked else Hub(endpoint, token)
     remote = hub if traits_of(backend).uses_account else None
     # All requests start before the first answer is awaited, and the disk is read meanwhile.
     hardware = remote.ask_hardware() if remote else None
     account = remote.ask_account() if remote else None
+    # where a plan is only tried out, the token may be that of another machine
+    owner = AccountFacts(has_token=True if token else None if unasked else False)
     if isinstance(spec, Script):
-        is_offline = offline or _client_is_offline()
-        script = read_script(spec, offline=is_offline, token=token, endpoint=endpoint)
+        script = read_script(spec, offline=bool(unasked), token=token, endpoint=endpoint)
         return Facts(
             script=script,
             hardware=hardware() if hardware else None,
-            account=account() if account else AccountFacts(has_token=token is not None),
-            unanswered=_unanswered(hub, offline),
+            account=account() if account else owner,
+            unanswered=tuple(hub.unanswered) if hub else (),
+            unasked=unasked,
         )
     model = _model(hub, spec.model, spec.model_revision)
     tokenizer = _tokenizer(hub, spec.model, spec.model_revision)
@@ -92,8 +95,9 @@ def gather(
         reward_models=tuple(judges[judge]() for judge in judging),
         adapter=adapter() if adapter else None,
         hardware=hardware() if hardware else None,
-        account=account() if account else AccountFacts(has_token=token is not None),
-        unanswered=_unanswered(hub, offline),
+        account=account() if account else owner,
+        unanswered=tuple(hub.unanswered) if hub else (),
+        unasked=unasked,
     )
 
 
@@ -105,12 +109,6 @@ def gather_hardware(*, token: str | None = None, endpoint: str | None = None) ->
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
     """
     return None if _client_is_offline() else Hub(endpoint, token).ask_hardware()()
-
-
-def _unanswered(hub: Hub | None, offline: bool) -> tuple[str, ...]:
-    if hub is not None:
-        return tuple(hub.unanswered)
-    return () if offline else ("anything (HF_HUB_OFFLINE is set)",)
 
 
 def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], ModelFacts]:

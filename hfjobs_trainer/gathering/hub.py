@@ -24,6 +24,7 @@ from hfjobs_trainer.gathering.hub_answers import (
     choose_config,
     dataset_facts,
     hardware_facts,
+    is_adapter,
     model_facts,
     owned_account,
     read_card,
@@ -74,7 +75,18 @@ class Hub:
         info = self._ask(lambda token: self._api(token).model_info(repo_id, revision=revision, timeout=self._seconds()))
         config = self._ask(lambda token: self._read_file(repo_id, "config.json", revision, token))
         tokenizer = self._ask(lambda token: self._read_file(repo_id, "tokenizer_config.json", revision, token))
-        return lambda: model_facts(self._noted(repo_id, info()), config(), tokenizer())
+
+        def answer() -> ModelFacts:
+            page = self._noted(repo_id, info())
+            facts = model_facts(page, self._noted(repo_id, config()), tokenizer())
+            return replace(facts, adapts=self._base(repo_id, revision)) if is_adapter(page) else facts
+
+        return answer
+
+    def _base(self, repo_id: str, revision: str | None) -> str:
+        """The model on which an adapter was trained; empty if it does not say."""
+        config = self._ask(lambda token: self._read_file(repo_id, ADAPTER_CONFIG, revision, token))
+        return as_text((config().value or {}).get("base_model_name_or_path")) or ""
 
     def ask_adapter(self, repo_id: str, revision: str | None) -> Callable[[], ModelFacts]:
         """Request an adapter; the returned function waits for the answers and combines them."""
@@ -82,7 +94,7 @@ class Hub:
             return lambda: ModelFacts(exists=False)
         model = self.ask_model(repo_id, revision)
         config = self._ask(lambda token: self._read_file(repo_id, ADAPTER_CONFIG, revision, token))
-        return lambda: replace(model(), task_type=as_text((config().value or {}).get("task_type")))
+        return lambda: replace(model(), task_type=as_text((config().value or {}).get("task_type")), adapts=None)
 
     def ask_tokenizer(self, repo_id: str, revision: str | None) -> Callable[[], Path | None]:
         """Get a model's ``tokenizer.json`` into the client's cache; the returned function waits for it.
@@ -125,7 +137,13 @@ class Hub:
         def answer() -> tuple[DatasetFacts, list[Json]]:
             first = rows().value or {}
             facts = dataset_facts(
-                self._noted(repo_id, info()), size().value or {}, first, dataset.config, dataset.split
+                self._noted(repo_id, info()),
+                size().value or {},
+                first,
+                dataset.config,
+                dataset.split,
+                # files of its own make another configuration
+                has_configs=dataset.data_dir is None and dataset.data_files is None,
             )
             return facts, viewer.read_first_rows(first, columns)[: dataset.num_samples]
 

@@ -176,6 +176,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         unchecked=found.unchecked,
         prices=(facts.hardware or snapshot()).source,
         unanswered=facts.unanswered,
+        unasked=facts.unasked,
         run=run,
         traits=traits,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -12,7 +11,7 @@ from hfjobs_trainer.planning.arguments.strategies import sharding_strategies
 from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT
 from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.groups import Group, Hardware, LoRA, Prefer, Quantization
+from hfjobs_trainer.specs.groups import Hardware, LoRA, Prefer, Quantization
 
 Fields = Mapping[str, Any]
 """Keyword arguments of ``spec.replace``."""
@@ -142,22 +141,6 @@ def settled(spec: TrainSpec, fields: Fields, flavor: str) -> Fields:
         return fields
     nodes = {"nodes": hardware.nodes} if hardware.nodes != spec.hardware.nodes else {}
     return {**fields, "hardware": with_hardware(spec, flavor=flavor, **nodes)}
-
-
-def typed(fields: Fields) -> str:
-    """The change as it is typed: keyword arguments of ``spec.replace``."""
-    return ", ".join(f"{name}={_source(value)}" for name, value in fields.items())
-
-
-def _source(value: Any) -> str:
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if not isinstance(value, Group):
-        return repr(value)
-    given = value.model_dump(exclude_unset=True)
-    if value.SHORTHAND is not None and given.keys() == {value.SHORTHAND}:
-        return _source(given[value.SHORTHAND])
-    return f"hft.{type(value).__name__}({typed(given)})"
 
 
 # -- parts of a change

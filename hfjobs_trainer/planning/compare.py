@@ -10,13 +10,14 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.backends import LOCAL
 from hfjobs_trainer.planning.assemble import draft
-from hfjobs_trainer.planning.changes import changes_here, typed
+from hfjobs_trainer.planning.changes import changes_here
 from hfjobs_trainer.planning.choose import Search, freed, survey
 from hfjobs_trainer.planning.estimate import Estimate, FlavorComparison
 from hfjobs_trainer.planning.hardware.catalogue import snapshot
 from hfjobs_trainer.planning.remedies import adds_no_error
 from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import keywords
 
 MOST_TRIED = 12
 """Most changes that are tried on the flavors on which the run does not fit."""
@@ -49,5 +50,5 @@ def _with_fixes(spec: TrainSpec, facts: Facts, rows: list[Estimate]) -> list[Est
         search = Search(freed(understand(changed, facts)))
         fitting = [machine.name for machine in left if search.estimate(machine).reason is None]
         if fitting and adds_no_error(before, plan(changed)):
-            fixes |= dict.fromkeys(fitting, typed(fields))
+            fixes |= dict.fromkeys(fitting, keywords(fields))
     return [replace(row, fix=fixes.get(row.machine.name, "")) for row in rows]

@@ -114,6 +114,8 @@ class Plan:
         unchecked: Rules that could not be checked, each with the fact that was missing.
         prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
         unanswered: What the Hub did not answer for, and why; ``submit`` to the Hub then raises ``HubUnavailable``.
+        unasked: Why the Hub was not asked, such as ``"offline=True"``, for which ``submit`` to the Hub raises
+            ``NotAsked``; empty if it was.
         run: The run that the spec and the facts describe; ``None`` for an ``hft.Script``.
         traits: The traits of the backend; ``None`` for those of the backend of this name.
     """
@@ -129,6 +131,7 @@ class Plan:
     unchecked: tuple[Unchecked, ...] = ()
     prices: str = ""
     unanswered: tuple[str, ...] = ()
+    unasked: str = ""
     run: Run | None = field(default=None, repr=False, compare=False)
     traits: BackendTraits | None = field(default=None, repr=False, compare=False)
 

@@ -19,7 +19,6 @@ from hfjobs_trainer.planning.changes import (
     changes_to_vllm,
     first_change,
     settled,
-    typed,
 )
 from hfjobs_trainer.planning.choose import Search, possible
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate
@@ -30,6 +29,7 @@ from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.problems import Problem, ReasonKind
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import keywords
 
 GENERATION_SHARE, LONG_HOURS, ENDLESS_HOURS = 0.5, 2.0, 24.0
 """Share of a run's time, and hours of that run, from which writing answers with transformers is worth a word; and hours
@@ -80,7 +80,7 @@ def remedy(spec: TrainSpec, facts: Facts, found: Planned, plan: Planning) -> str
     """The nearest change with which the run fits, as it is typed; empty if it fits, or if none was found."""
     changes = _changes_to_fit(spec, found, facts.hardware or snapshot())
     sought = _first(spec, facts, found, changes, plan) if changes is not None else None
-    return "" if sought is None else typed(sought[0])
+    return "" if sought is None else keywords(sought[0])
 
 
 def vllm_instead(spec: TrainSpec, facts: Facts, found: Planned, plan: Planning) -> Estimate | None:
@@ -96,7 +96,7 @@ def vllm_instead(spec: TrainSpec, facts: Facts, found: Planned, plan: Planning) 
         return None
     fields, made = sought
     over = made.choice.cheapest if made.choice is not None else None
-    return replace(over or made.estimate, fix=typed(fields))
+    return replace(over or made.estimate, fix=keywords(fields))
 
 
 def writes_for_long(duration: DurationEstimate | None) -> bool:
@@ -138,7 +138,7 @@ def remedy_on(spec: TrainSpec, facts: Facts, flavor: Flavor, plan: Planning) -> 
 
     fields = first_change(spec, changes_here(spec, before.run), holds)
     if fields is not None:
-        return typed(fields)
+        return keywords(fields)
     for gpus in (2, 4, 8):
         if gpus > flavor.num_gpus and fits_on(facts, replace(flavor, num_gpus=gpus))(spec):
             return f"num_gpus={gpus}"

@@ -13,6 +13,7 @@ from hfjobs_trainer.facts import LengthFacts, ModelFacts, SimulationFacts
 from hfjobs_trainer.planning.arguments.strategies import Spread
 from hfjobs_trainer.planning.model.shape import Shape
 from hfjobs_trainer.planning.plan import Decision
+from hfjobs_trainer.problems import Unknown
 from hfjobs_trainer.specs.base import DType
 from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
@@ -272,8 +273,8 @@ class Run:
     private_inputs: tuple[str, ...]
     image: str | None
     simulation: SimulationFacts | None
-    unknown: tuple[str, ...]
-    unknown_amounts: tuple[str, ...]
+    unknown: tuple[Unknown, ...]
+    unknown_amounts: tuple[Unknown, ...]
 
     @property
     def keeps_reference(self) -> bool:

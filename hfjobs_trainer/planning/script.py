@@ -108,6 +108,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
         unchecked=unchecked,
         prices=hardware.source,
         unanswered=facts.unanswered,
+        unasked=facts.unasked,
         traits=backend,
     )
 

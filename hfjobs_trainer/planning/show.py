@@ -30,7 +30,8 @@ def show(plan: Plan) -> str:
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
     lines = [visible(line) for line in lines]
-    for title, items in (("problems", plan.problems), ("unchecked", plan.unchecked)):
+    told = (("problems", plan.problems), ("unanswered", _unanswered(plan)), ("unchecked", plan.unchecked))
+    for title, items in told:
         if items:
             lines += [title, *(f"  {item}" for item in items)]
     return "\n".join(lines)
@@ -45,6 +46,9 @@ def show_html(plan: Plan) -> str:
         rows = [(item.path, str(item.value), item.why) for item in plan.decisions]
         table = html_table(("field", "value", "why"), rows)
         parts.append(html_section(f"{plural(len(rows), 'value')} chosen for you", table))
+    if unanswered := _unanswered(plan):
+        items = "".join(f"<li>{text(item)}</li>" for item in unanswered)
+        parts.append(html_section("unanswered", f"<ul>{items}</ul>", is_open=True))
     parts.append(html_unchecked(plan.unchecked))
     lines = plan.script.count("\n")
     parts.append(html_section(f"the script, {lines:,} lines", html_code(plan.script)))
@@ -75,6 +79,13 @@ def _facts(plan: Plan) -> dict[str, list[str]]:
     return facts
 
 
+def _unanswered(plan: Plan) -> list[str]:
+    """What the Hub did not answer for, or was not asked."""
+    if plan.unasked:
+        return [f"everything: the Hub was not asked ({plan.unasked}); submit needs a plan that asks it"]
+    return [visible(item) for item in plan.unanswered]
+
+
 def _subject(plan: Plan) -> str:
     spec = plan.spec
     if isinstance(spec, Script):
@@ -93,7 +104,8 @@ def _where(plan: Plan) -> list[str]:
     if not traits.rents:
         return [place]
     if plan.flavor is None:
-        return ["no flavor could be chosen: set hardware"]
+        known = plan.unasked or plan.unanswered
+        return [f"{place}, no flavor chosen yet" if known else "no flavor could be chosen: set hardware"]
     flavor = plan.flavor
     gpus = f"{flavor.num_gpus} x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu or "no GPU"
     nodes = plan.request.nodes
@@ -113,7 +125,8 @@ def _time(plan: Plan) -> list[str]:
         lines.append(", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= WORTH_TELLING))
         lines += duration.assumptions
     if seconds is None:
-        return [*lines, "no timeout"]
+        known = not (plan.unasked or plan.unanswered) or plan.flavor is not None
+        return [*lines, "no timeout" if known else "unknown, as is the timeout"]
     limit = f"timeout {format_duration(seconds)}"
     if plan.flavor is not None:
         limit += f": at most ${billed_usd(seconds, plan.flavor.usd_per_hour * plan.request.nodes):.2f}"
@@ -156,5 +169,7 @@ def _tracking(plan: Plan) -> list[str]:
     parts = [f"{tracking.report_to} project {project}", f"group {tracking.group}" if tracking.group else ""]
     if tracker.spaces:
         space = tracking.space_id or chosen.get("tracking.space_id")
-        parts.append(f"Space {space}" if space else "on the machine's disk")
+        traits = plan.traits or traits_of(plan.backend)
+        nowhere = "a Space of the job's owner" if traits.uses_account else "on the machine's disk"
+        parts.append(f"Space {space}" if space else nowhere)
     return [", ".join(part for part in parts if part)]

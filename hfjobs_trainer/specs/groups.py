@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.specs.args_base import Deferred
+from hfjobs_trainer.specs.locations import hub_address
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 Prefer = Literal["balanced", "cheapest", "fastest"]
@@ -58,10 +59,25 @@ class Group(Deferred):
         return given
 
 
+def _from_address(fields: Any, kind: Literal["model", "dataset"], name: str, revision: str) -> Any:
+    """The fields with the address of a page of the Hub replaced by what it means; what is given beside it wins."""
+    given = dict(cast("Mapping[str, Any]", fields)) if isinstance(fields, Mapping) else {}
+    found = hub_address(given[name], kind) if isinstance(given.get(name), str) else None
+    if found is None:
+        return cast("Any", fields)
+    renamed = {{"id": name, "revision": revision}.get(part, part): text for part, text in found.items()}
+    return {**renamed, **{key: value for key, value in given.items() if key != name}}
+
+
 class Dataset(Group):
     """A dataset on the Hub, a local file (.jsonl, .json, .csv, .parquet) or a folder of ``Dataset.save_to_disk``."""
 
     SHORTHAND: ClassVar[str | None] = "id"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_page(cls, fields: Any) -> Any:
+        return _from_address(fields, "dataset", "id", "revision")
 
     id: str = Field(min_length=1, description='Hub id such as "trl-lib/Capybara", or a local path.')
     config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
@@ -97,6 +113,11 @@ class LoRA(Group):
     """
 
     ALIASES: ClassVar[dict[str, str]] = {"alpha": "lora_alpha", "dropout": "lora_dropout", "lora_r": "r"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_page(cls, fields: Any) -> Any:
+        return _from_address(fields, "model", "adapter", "adapter_revision")
 
     r: int = Field(default=16, ge=1, description="Rank.")
     lora_alpha: int = Field(default=32, ge=1, description="Scale: the update is multiplied by lora_alpha / r.")
@@ -142,6 +163,9 @@ class LoRA(Group):
     )
     merge_first: bool = Field(
         default=False, description="Merge `adapter` into the model and train a new adapter on top of it."
+    )
+    task_type: Literal["CAUSAL_LM", "SEQ_CLS"] | None = Field(
+        default=None, exclude=True, description="As for PEFT; may only be that of the method, which sets it by itself."
     )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hfjobs_trainer.planning.choose import exceeded_caps, find_alternative
 from hfjobs_trainer.planning.context import Context
@@ -10,11 +10,11 @@ from hfjobs_trainer.planning.duration.estimate import DurationEstimate
 from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.planning.estimate import Estimate
 from hfjobs_trainer.planning.remedies import ENDLESS_HOURS, hours_of_writing, writes_for_long
-from hfjobs_trainer.planning.rules.job import MIN_SECONDS
 from hfjobs_trainer.planning.timeout import binding_limit, caps
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
+from hfjobs_trainer.specs.fixes import change
 
 
 def _wanted(context: Context[TrainSpec], cap: float | None) -> Estimate | None:
@@ -28,22 +28,26 @@ def _wanted(context: Context[TrainSpec], cap: float | None) -> Estimate | None:
     if choice.flavor is None:
         return choice.cheapest
     missing = " and ".join(context.run.unknown_amounts)
-    need(choice.duration, missing or "the speed of the machine")
+    about = [path for item in context.run.unknown_amounts for path in item.about]
+    need(choice.duration, missing or "the speed of the machine", *about)
     return choice.estimate
 
 
-def _cheaper(context: Context[TrainSpec], cap: float) -> str:
-    """The cheapest machine that would do, with the caps as they are, or raised where it exceeds them."""
+def _cheaper(context: Context[TrainSpec]) -> tuple[str, str]:
+    """What the cheapest machine that would do takes, and the fix that names it, with caps that it exceeds raised."""
     spec = context.spec
     found = find_alternative(context.run, context.hardware)
     if found is None or found.duration is None:
-        return f"max_usd above {cap:g}"
-    raised = {name: _above(need) for name, need in exceeded_caps(spec.hardware, found.duration).items()}
-    given = {"flavor": found.machine.name} | spec.hardware.model_dump(exclude_unset=True, exclude={"flavor"})
-    told = {name: f'"{value}"' if isinstance(value, str) else repr(value) for name, value in given.items()}
-    hardware = ", ".join(f"{name}={text}" for name, text in (told | raised).items())
-    takes = f"about ${found.duration.usd.expected:.2f}, {found.duration.seconds.as_duration()}"
-    return f"hardware=hft.Hardware({hardware}) ({takes}){', or fewer steps' if raised else ''}"
+        return "", ""
+    takes = f"${found.duration.usd.expected:.2f}, {found.duration.seconds.as_duration()}"
+    return f"; {found.machine.name} takes about {takes}", change(
+        spec, {"hardware.flavor": found.machine.name} | _raised(exceeded_caps(spec.hardware, found.duration))
+    )
+
+
+def _raised(caps: Mapping[str, float]) -> dict[str, float]:
+    """New values of these caps, by path, each a little above what is needed."""
+    return {f"hardware.{name}": _above(needed) for name, needed in caps.items()}
 
 
 def _cap(spec: JobSpec, name: str) -> float:
@@ -51,8 +55,8 @@ def _cap(spec: JobSpec, name: str) -> float:
     return {"max_usd": spec.hardware.max_usd, "max_hours": spec.hardware.max_hours}[name] or 0.0
 
 
-def _above(usd: float) -> str:
-    return f"{-int(-usd * 1.05 // 1)}" if usd >= 10 else f"{usd * 1.05 + 0.005:.2f}"
+def _above(usd: float) -> float:
+    return -int(-usd * 1.05 // 1) if usd >= 10 else round(usd * 1.05 + 0.005, 2)
 
 
 @rule("COST001", stage="run", scope="remote")
@@ -82,7 +86,8 @@ def run_costs_no_more_than_allowed(context: Context[TrainSpec]) -> Iterator[Foun
         return
     usd, time = option.duration.usd.expected, option.duration.seconds.as_duration()
     why = f"the run is expected to cost ${usd:.2f} on {option.machine.name} ({time}), above max_usd={cap:g}"
-    yield Found("hardware.max_usd", why, _cheaper(context, cap))
+    other, fix = _cheaper(context)
+    yield Found("hardware.max_usd", why + other, fix)
 
 
 @rule("COST002", stage="run", scope="remote")
@@ -113,8 +118,9 @@ def run_takes_no_longer_than_allowed(context: Context[TrainSpec]) -> Iterator[Fo
     why = f"the run is expected to take {time} on {option.machine.name}, above max_hours={cap:g}"
     hours = option.duration.seconds.expected / 3600
     found = None if context.spec.hardware.flavor == "auto" else find_alternative(context.run, context.hardware)
-    other = 'flavor="auto", or ' if found is not None and found.reason is None else ""
-    yield Found("hardware.max_hours", why, f"{other}max_hours={_above(hours)}")
+    faster = found is not None and found.reason is None
+    fix = {"hardware.flavor": "auto"} if faster else {"hardware.max_hours": _above(hours)}
+    yield Found("hardware.max_hours", why, change(context.spec, fix))
 
 
 @rule("COST003", stage="run", scope="remote", severity="warning")
@@ -145,7 +151,7 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
     path = binding_limit(spec, limit)
     if path == "timeout":
         longer = format_duration(-int(-duration.seconds.high // 60) * 60)
-        ends, fix = "the job is ended", f'timeout="{longer}" or more, or remove it'
+        ends, fix = "the job is ended", f'timeout="{longer}"'
     elif exceeded_caps(spec.hardware, duration):
         # other rules tell of a cap that even the expected run exceeds
         return
@@ -154,7 +160,7 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
         value = _cap(spec, cap)
         wanted = exceeded_caps(spec.hardware, duration, "high") or {cap: value}
         ends = f"{cap}={value:g} ends the job"
-        fix = ", ".join(f"{name}={_above(need)}" for name, need in wanted.items()) + ", or fewer steps"
+        fix = change(spec, _raised(wanted))
     perhaps = "" if duration.seconds.expected > limit else ", so it may not finish"
     why = f"the run is expected to take {duration.seconds.as_duration()}, and {ends} after {format_duration(limit)}"
     yield Found(path, why + perhaps, fix)
@@ -288,7 +294,7 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
     if spec.timeout is None or context.duration is not None:
         return
     price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
-    given = format_duration(spec.timeout)
+    given, enough, whys = format_duration(spec.timeout), dict[str, float](), dict[str, str]()
     for cap, seconds, _ in caps(spec, price):
         if seconds >= spec.timeout:
             continue
@@ -298,9 +304,10 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
             # billed by the started minute
             needed = -(-spec.timeout // 60) * price / 60
             costs = f" at ${price:.2f}/h is ${needed:.2f}"
-        left, enough = format_duration(seconds), -int(-round(needed * 100, 6) // 1) / 100
-        why = f"{given}{costs}, above {cap}={_cap(spec, cap):g}, which ends the job after {left}"
-        shorter = f'timeout="{left}" at most, or ' if seconds >= MIN_SECONDS else ""
-        yield Found(f"hardware.{cap}", why, f"{shorter}{cap}={enough:.10g}")
+        left, path = format_duration(seconds), f"hardware.{cap}"
+        enough[path] = -int(-round(needed * 100, 6) // 1) / 100
+        whys[path] = f"{given}{costs}, above {cap}={_cap(spec, cap):g}, which ends the job after {left}"
+    for path, why in whys.items():
+        yield Found(path, why, change(spec, enough))
     if price is None and spec.hardware.max_usd is not None:
-        need(flavor, "the price of the machine")
+        need(flavor, "the price of the machine", "hardware.flavor")

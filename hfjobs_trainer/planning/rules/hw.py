@@ -10,13 +10,15 @@ from hfjobs_trainer.planning.remedies import closest_flavor
 from hfjobs_trainer.planning.rules.mem import nothing_tried, unknown_sizes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+from hfjobs_trainer.specs.fixes import change
+from hfjobs_trainer.specs.script import Script
 
 _PATH = "hardware.flavor"
 # Processes for each of the machine's processors, beyond which they only wait for each other: some wait for the disk.
 MOST_PER_PROCESSOR = 2
 
 
-@rule("HW001", scope="remote", scripts=True)
+@rule("HW001", scope="remote", scripts=True, first=True)
 def flavor_exists(context: Context[TrainSpec]) -> Iterator[Found]:
     """The flavor is one that Hugging Face Jobs offers.
 
@@ -41,8 +43,13 @@ def flavor_exists(context: Context[TrainSpec]) -> Iterator[Found]:
     if name == "auto" or context.named_flavor is not None:
         return
     near = suggest_flavors(name, context.hardware)
-    fix = " or ".join(f'"{flavor}"' for flavor in near) if near else '"auto"; hft.hardware_table() lists them all'
-    yield Found(_PATH, f'Hugging Face Jobs has no flavor "{name}" ({context.hardware.source})', fix)
+    why = f'Hugging Face Jobs has no flavor "{name}" ({context.hardware.source})'
+    if len(near) > 1:
+        why += f"; near to it are {', '.join(near)}"
+    # of a script it is not known what it needs
+    other = None if isinstance(context.spec, Script) else "auto"
+    flavor = near[0] if near else other
+    yield Found(_PATH, why, change(context.spec, {_PATH: flavor}) if flavor else "")
 
 
 @rule("HW002", scope="remote")
@@ -68,10 +75,11 @@ def training_needs_a_gpu(context: Context[TrainSpec]) -> Iterator[Found]:
     flavor = context.named_flavor
     if flavor is not None and not flavor.num_gpus and not context.spec.use_cpu:
         has = "no GPU" if flavor.gpu is None else f"a {flavor.gpu}, which is not a CUDA GPU"
-        yield Found(_PATH, f"{flavor.name} has {has}", '"auto", or use_cpu=True if you mean it')
+        why = f"{flavor.name} has {has} (use_cpu=True says that it is meant)"
+        yield Found(_PATH, why, change(context.spec, {_PATH: "auto"}))
 
 
-@rule("HW003", stage="run", scope="remote")
+@rule("HW003", stage="run", scope="remote", first=True)
 def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     """Some flavor fits the run.
 
@@ -105,7 +113,7 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     yield Found(_PATH, why, context.estimate.fix)
 
 
-@rule("HW004", stage="run", scope="remote")
+@rule("HW004", stage="run", scope="remote", first=True)
 def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
     """A model of unknown size needs a named flavor.
 
@@ -115,7 +123,8 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
 
     Why:
         Guessing would either waste money or run out of memory. The size is read from the model's safetensors files or
-        its `config.json`; offline, or for a repository without either, it is unknown.
+        its `config.json`, of which a repository may have neither. Offline, and where the Hub does not answer, this is
+        not checked.
 
     Example:
         ```python
@@ -128,9 +137,11 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     choice = context.choice
-    if context.spec.hardware.flavor == "auto" and choice is not None and choice.flavor is None and not context.memory:
+    if context.spec.hardware.flavor != "auto" or choice is None or choice.flavor is not None or context.memory:
+        return
+    if context.decided(context.run.unknown):
         why = f"no flavor can be chosen without {unknown_sizes(context)}"
-        yield Found(_PATH, why, 'hardware="a10g-large", or another of hft.hardware_table()')
+        yield Found(_PATH, why, change(context.spec, {_PATH: "a10g-large"}))
 
 
 @rule("HW005", scope="remote", scripts=True)
@@ -156,7 +167,9 @@ def named_flavor_is_within_the_price(context: Context[TrainSpec]) -> Iterator[Fo
     flavor, limit = context.named_flavor, context.spec.hardware.max_usd_per_hour
     if flavor is not None and limit is not None and flavor.usd_per_hour > limit:
         why = f"{flavor.name} costs ${flavor.usd_per_hour:.2f}/h, above max_usd_per_hour={limit:g}"
-        yield Found("hardware.max_usd_per_hour", why, f'{flavor.usd_per_hour:g}, or flavor="auto"')
+        path = "hardware.max_usd_per_hour"
+        cheaper = {path: flavor.usd_per_hour} if isinstance(context.spec, Script) else {_PATH: "auto"}
+        yield Found(path, why, change(context.spec, cheaper))
 
 
 @rule("HW006", scope="remote")
@@ -182,13 +195,14 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     hardware, flavor = context.spec.hardware, context.named_flavor
     path = "hardware.strategy"
+    auto = change(context.spec, {path: "auto"})
     if flavor is not None and hardware.strategy == "single" and flavor.num_gpus > 1:
         why = f"{flavor.num_gpus - 1} of the {flavor.num_gpus} GPUs of {flavor.name} would be idle"
-        yield Found(path, why, '"auto", or a flavor with one GPU')
+        yield Found(path, why, auto)
     if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == context.run.nodes == 1:
-        yield Found(path, f"{flavor.name} has only one GPU", '"auto", or a flavor with several GPUs')
+        yield Found(path, f"{flavor.name} has only one GPU", auto)
     if hardware.strategy == "user" and not (hardware.fsdp or hardware.fsdp_config or hardware.deepspeed):
-        yield Found(path, "neither fsdp nor deepspeed is given", '"auto", or fsdp=..., or deepspeed={...}')
+        yield Found(path, "neither fsdp nor deepspeed is given", auto)
 
 
 @rule("HW007", scope="remote", scripts=True)
@@ -224,9 +238,8 @@ def flavor_has_the_gpus(context: Context[JobSpec]) -> Iterator[Found]:
     left = flavor.num_gpus - taken
     if 0 < left < wanted:
         of = f"{left}, beside {taken} of the vLLM server" if taken else str(left)
-        larger = [item.name for item in context.hardware.flavors if item.num_gpus - taken >= wanted]
-        fixes = [f"num_gpus={left}", *([f'flavor="{larger[0]}"'] if larger else [])]
-        yield Found("hardware.num_gpus", f"{flavor.name} has {of}", ", or ".join(fixes))
+        path = "hardware.num_gpus"
+        yield Found(path, f"{flavor.name} has {of}", change(context.spec, {path: left}))
 
 
 @rule("HW008", stage="run", scope="remote", severity="warning")

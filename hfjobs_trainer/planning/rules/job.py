@@ -9,10 +9,11 @@ from hfjobs_trainer.planning.choose import over_cap
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import is_label_key, is_label_value, slug
 from hfjobs_trainer.planning.timeout import binding_limit
-from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
-from hfjobs_trainer.tokens import masked, name_of_secret
+from hfjobs_trainer.specs.fixes import change
+from hfjobs_trainer.tokens import masked, name_of_secret, names_a_secret
 
 MIN_SECONDS = 300
 """Shortest timeout that is sent, seconds: the packages alone take minutes to install."""
@@ -31,7 +32,8 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
 
     What it does:
         Refuses a spec without `timeout` on Hugging Face Jobs where the time that the run takes cannot be estimated;
-        where it can, the timeout is the upper estimate and 25%.
+        where it can, the timeout is the upper estimate and 25%. Offline, and where the Hub does not answer, this is not
+        checked.
 
     Why:
         The server's own default is 30 minutes, after which it ends the job, and what was not saved is lost.
@@ -46,13 +48,14 @@ def hub_run_needs_a_timeout(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara", hub_model_id="me/model", timeout="3h")
         ```
     """
-    choice = context.choice
-    if choice is not None and choice.flavor is None and not context.run.unknown_amounts:
-        # it is the machine that is missing, of which other rules tell
+    if context.timeout_seconds is not None:
         return
-    if context.timeout_seconds is None:
-        why = "is needed: without it, Hugging Face Jobs ends the run after 30 minutes"
-        yield Found("timeout", why, 'timeout="3h"')
+    choice = context.choice
+    if choice is not None and not context.decided(context.run.unknown_amounts):
+        about = [path for item in context.run.unknown for path in item.about]
+        need(choice.flavor, "the machine, for its speed", "hardware.flavor", *about)
+    why = "is needed: without it, Hugging Face Jobs ends the run after 30 minutes"
+    yield Found("timeout", why, 'timeout="3h"')
 
 
 @rule("JOB002", stage="run", scope="remote", scripts=True)
@@ -82,12 +85,15 @@ def timeout_is_long_enough(context: Context[TrainSpec]) -> Iterator[Found]:
     path = binding_limit(context.spec, seconds)
     if given is None or path != "timeout":
         why = f"ends the job after {seconds} s; it needs at least {MIN_SECONDS} s to start"
-        yield Found(path, why, f"a larger {path.removeprefix('hardware.')}, or a cheaper flavor")
+        price = context.machine.usd_per_hour or 0.0
+        enough = MIN_SECONDS / 3600 * (price if path == "hardware.max_usd" else 1.0)
+        yield Found(path, why, change(context.spec, {path: -int(-enough * 1.05 * 100 // 1) / 100}))
     else:
         padded = f"{format_duration(given)} ({seconds} s with padding)"
         why = f"{padded} is too short: a job needs at least {MIN_SECONDS} s to start"
+        # hours were meant, or minutes
         number = given if given < 60 else -(-given // 60)
-        yield Found("timeout", why, f'timeout="{number}h" if you mean hours, at least timeout="5m"')
+        yield Found("timeout", why, f'timeout="{number}h"')
 
 
 @rule("JOB003", scope="remote", scripts=True)
@@ -112,15 +118,24 @@ def labels_are_accepted(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     allowed = "may have letters, digits, - and _ only, 100 at most"
-    for key, value in context.spec.labels.items():
+    labels = context.spec.labels
+    fix = change(context.spec, {"labels": {_key(key): _value(value) for key, value in labels.items()}})
+    for key, value in labels.items():
         if key in OUR_LABELS:
-            yield Found("labels", f'the label "{key}" is set by this package', "another name")
+            yield Found("labels", f'the label "{key}" is set by this package', fix)
         elif not is_label_key(key):
-            name = masked(key)
-            yield Found("labels", f'the key "{name}" {allowed}', f'"{slug(name) or "label"}"')
+            yield Found("labels", f'the key "{masked(key)}" {allowed}', fix)
         if not is_label_value(value):
-            text = masked(value)
-            yield Found(f"labels.{key}", f'the value "{text}" {allowed}', f'"{slug(text)}"')
+            yield Found(f"labels.{key}", f'the value "{masked(value)}" {allowed}', fix)
+
+
+def _key(key: str) -> str:
+    name = key if is_label_key(key) else slug(masked(key)) or "label"
+    return f"my-{name}" if name in OUR_LABELS else name
+
+
+def _value(value: str) -> str:
+    return value if is_label_value(value) else slug(masked(value))
 
 
 @rule("JOB004", scope="remote", scripts=True)
@@ -147,16 +162,29 @@ def environment_names_are_accepted(context: Context[TrainSpec]) -> Iterator[Foun
     spec = context.spec
     secrets = [name_of_secret(entry) for entry in spec.secrets]
     allowed = "must begin with a letter and have only letters, digits and _"
+    fixes = {
+        "env": {_plain(name, _ENV_NAME): value for name, value in spec.env.items() if name not in secrets},
+        "secrets": [_plain(name, _SECRET_NAME) for name in secrets],
+    }
+    # what repeats env would show what should not be there
+    shown = not any(names_a_secret(name, value) for name, value in spec.env.items())
     for kind, names, pattern in (("env", list(spec.env), _ENV_NAME), ("secrets", secrets, _SECRET_NAME)):
         for name in names:
             if not pattern.fullmatch(name):
                 more = ", two at least" if kind == "env" else ""
-                plain = re.sub(r"[^A-Za-z0-9_]", "_", masked(name)).lstrip("_0123456789")
-                good = f'"{plain}"' if pattern.fullmatch(plain) else "another name"
-                yield Found(kind, f'the name "{name}" {allowed}{more}', good)
+                mended = _plain(name, pattern) != name and (shown or kind == "secrets")
+                fix = change(spec, {kind: fixes[kind]}) if mended else ""
+                yield Found(kind, f'the name "{name}" {allowed}{more}', fix)
     for name in secrets:
         if name in spec.env:
-            yield Found("env", f"{name} is also in secrets", "remove it from env")
+            fix = change(spec, {"env": fixes["env"]}) if shown else ""
+            yield Found("env", f"{name} is also in secrets", fix)
+
+
+def _plain(name: str, pattern: re.Pattern[str]) -> str:
+    """The name in a form that the Hub accepts, or as it is if nothing of it would be left."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", masked(name)).lstrip("_0123456789")
+    return plain if pattern.fullmatch(plain) and not pattern.fullmatch(name) else name
 
 
 @rule("JOB005", scope="remote")
@@ -182,4 +210,4 @@ def fresh_machine_has_no_checkpoint(context: Context[TrainSpec]) -> Iterator[Fou
     """
     if context.spec.resume_from_checkpoint is not None:
         why = "a job starts on an empty machine, which has no checkpoint"
-        yield Found("resume_from_checkpoint", why, 'remove it, or backend="local"')
+        yield Found("resume_from_checkpoint", why, "resume_from_checkpoint=None")

@@ -33,7 +33,8 @@ def _peak(context: Context[TrainSpec], verdict: Verdict) -> _Peak | None:
     flavor = context.named_flavor
     if flavor is None or not flavor.num_gpus or context.spec.use_cpu:
         return None
-    memory = need(context.memory, unknown_sizes(context))
+    about = [path for item in context.run.unknown for path in item.about]
+    memory = need(context.memory, unknown_sizes(context), *about)
     usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
     if memory.verdict(usable, flavor.num_gpus) != verdict:
         return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Training, one_pass
@@ -46,7 +46,9 @@ class CPO(CPOArgs, TrainSpec):
         simulated_step=None,
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"max_prompt_length": "max_length, which covers prompt and completion"}
+    FORMER_NAMES: ClassVar[names.Former] = {
+        "max_prompt_length": names.Today("max_length", "which covers prompt and completion")
+    }
 
     method: Literal["cpo"] = "cpo"
 

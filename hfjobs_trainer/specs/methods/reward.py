@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
@@ -40,7 +39,7 @@ class Reward(RewardArgs, TrainSpec):
         simulated_step="scores",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = names.ONE_LENGTH
+    FORMER_NAMES: ClassVar[names.Former] = names.ONE_LENGTH
 
     method: Literal["reward"] = "reward"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
@@ -44,7 +43,7 @@ class RLOO(RLOOArgs, RewardedSpec):
         simulated_step="policy_gradient",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         **names.ANSWERS,
         **names.REWARDS,
         **names.POLICY,

@@ -72,8 +72,8 @@ def experts_are_adapted_as_peft_can(context: Context[TrainSpec]) -> Iterator[Fou
         if chosen.lora_dropout:
             why = "PEFT has no dropout for experts, which these targets reach"
             wrong.append(("lora_dropout", why, {"lora_dropout": None}))
-    yield from mended(lora, *wrong)
-    need(adapter, f"the size of {context.spec.model}")
+    yield from mended(context.spec, *wrong)
+    need(adapter, f"the size of {context.spec.model}", "model")
 
 
 @rule("LORA006", severity="warning")
@@ -119,7 +119,7 @@ def experts_are_no_linear_layers(context: Context[TrainSpec]) -> Iterator[Found]
     why = f"the experts of a {model_type} model are parameters, not linear layers, and get no adapter"
     parameters = [f"{family.experts}.{name}" for name in ("gate_up_proj", "down_proj")]
     unsupported = {"lora_dropout": None, "use_dora": None}
-    changed = instead(lora, target_modules=ALL_LINEAR, target_parameters=parameters, **unsupported)
+    changed = instead(context.spec, target_modules=ALL_LINEAR, target_parameters=parameters, **unsupported)
     yield Found("lora.target_modules", why, changed)
 
 
@@ -157,7 +157,7 @@ def parameters_are_adapted_in_every_layer(context: Context[TrainSpec]) -> Iterat
             apart = [f"{stack}.{number}.{name}" for name in everywhere for number in numbers]
             kept = [name for name in lora.target_parameters if name not in everywhere]
             why = f"does not hold for parameters: PEFT adapts {quoted(everywhere, ' and ')} in every layer"
-            yield Found("lora.layers_to_transform", why, instead(lora, target_parameters=[*kept, *apart]))
+            yield Found("lora.layers_to_transform", why, instead(context.spec, target_parameters=[*kept, *apart]))
         return
     if not isinstance(lora.target_modules, list):
         return
@@ -166,4 +166,4 @@ def parameters_are_adapted_in_every_layer(context: Context[TrainSpec]) -> Iterat
     if experts:
         rest = [name for name in lora.target_modules if name not in experts]
         why = f"does not hold for experts and their router: PEFT adapts {quoted(experts, ' and ')} in every layer"
-        yield Found("lora.layers_to_transform", why, instead(lora, target_modules=rest or None))
+        yield Found("lora.layers_to_transform", why, instead(context.spec, target_modules=rest or None))

@@ -13,9 +13,8 @@ from hfjobs_trainer.specs.base import TrainSpec
 def model_type_of(context: Context[TrainSpec]) -> str:
     """The model's type; ends the rule if it is not known what it means."""
     own_code = context.spec.trust_remote_code
-    return need(
-        None if own_code else context.facts.model.model_type, f"the names of the modules of {context.spec.model}"
-    )
+    what = f"the names of the modules of {context.spec.model}"
+    return need(None if own_code else context.facts.model.model_type, what, "model")
 
 
 def modules_of(context: Context[TrainSpec]) -> tuple[str, tuple[str, ...]]:
@@ -25,7 +24,7 @@ def modules_of(context: Context[TrainSpec]) -> tuple[str, tuple[str, ...]]:
     """
     model, what = context.facts.model, f"the names of the modules of {context.spec.model}"
     model_type = model_type_of(context)
-    modules = need(weight_modules(model), what)
+    modules = need(weight_modules(model), what, "model")
     family = family_of(model_type)
     experts = [path for path in modules if family and family.experts and path.endswith(f".{family.experts}")]
     return model_type, (*modules, *(f"{path}.{name}" for path in experts for name in expert_names(model_type)))

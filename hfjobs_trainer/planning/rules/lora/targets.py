@@ -50,16 +50,17 @@ def no_adapter_on_the_head(context: Context[TrainSpec]) -> Iterator[Found]:
     if isinstance(targets, list):
         if _HEAD in targets:
             rest = [name for name in targets if name != _HEAD]
-            yield Found(path, "TRL does not support an adapter on lm_head", instead(lora, target_modules=rest or None))
+            fix = instead(context.spec, target_modules=rest or None)
+            yield Found(path, "TRL does not support an adapter on lm_head", fix)
         return
     try:
         matches = re.fullmatch(targets, _HEAD) is not None
     except re.error as error:
-        yield Found(path, f"is not a regular expression: {error}", instead(lora, target_modules=None))
+        yield Found(path, f"is not a regular expression: {error}", instead(context.spec, target_modules=None))
         return
     if matches:
         why = "matches lm_head, and TRL does not support an adapter there"
-        yield Found(path, why, instead(lora, target_modules=ALL_LINEAR))
+        yield Found(path, why, instead(context.spec, target_modules=ALL_LINEAR))
 
 
 def _targets(context: Context[TrainSpec]) -> list[str] | str | None:
@@ -108,7 +109,7 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
     if len(missing) == (1 if isinstance(targets, str) else len(targets)):
         has = f"its linear layers are {quoted(linear_names(model_type) or [], ' and ')}"
         why = f"a {model_type} model has no module {quoted(missing, ' or ')}; {has}"
-        yield Found("lora.target_modules", why, instead(lora, target_modules=None))
+        yield Found("lora.target_modules", why, instead(context.spec, target_modules=None))
 
 
 @rule("LORA003", severity="warning")
@@ -145,7 +146,7 @@ def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
             them = "it" if len(missing) == 1 else "them"
             why = f"a {model_type} model has no module {quoted(missing, ' or ')}, so PEFT ignores {them}"
             wrong.append((field, why, {field: left or None}))
-    yield from mended(lora, *wrong)
+    yield from mended(context.spec, *wrong)
 
 
 @rule("LORA004")
@@ -173,14 +174,15 @@ def some_layers_are_adapted(context: Context[TrainSpec]) -> Iterator[Found]:
     if lora is None:
         return
     if lora.target_modules == [] and not lora.target_parameters:
-        yield Found("lora.target_modules", "names no module", instead(lora, target_modules=None))
+        yield Found("lora.target_modules", "names no module", instead(context.spec, target_modules=None))
     layers = lora.layers_to_transform
     numbers = [layers] if isinstance(layers, int) else layers
     if numbers:
-        count = need(context.facts.model.num_hidden_layers, f"the number of layers of {context.spec.model}")
+        what = f"the number of layers of {context.spec.model}"
+        count = need(context.facts.model.num_hidden_layers, what, "model")
         if not any(0 <= number < count for number in numbers):
             why = f"the model has the layers 0 to {count - 1}"
-            yield Found("lora.layers_to_transform", why, instead(lora, layers_to_transform=[count - 1]))
+            yield Found("lora.layers_to_transform", why, instead(context.spec, layers_to_transform=[count - 1]))
 
 
 @rule("LORA007")
@@ -212,7 +214,8 @@ def some_layers_need_names(context: Context[TrainSpec]) -> Iterator[Found]:
     if lora is None or not lora.narrows_layers or not leaves_targets(lora):
         return
     own_code = bool(context.spec.trust_remote_code)
-    model_type = need(context.facts.model.model_type, f"the names of the modules of {context.spec.model}")
+    what = f"the names of the modules of {context.spec.model}"
+    model_type = need(context.facts.model.model_type, what, "model")
     if own_code or linear_names(model_type) is None:
         whose = "a model with code of its own" if own_code else f"a {model_type} model"
         why = f"is needed beside layers_to_transform: the names of the linear layers of {whose} are not known"
