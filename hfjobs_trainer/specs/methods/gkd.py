@@ -51,6 +51,7 @@ class GKD(GKDArgs, TaughtSpec):
         bf16_adapter=True,
         reads_images=False,
         simulated_step=None,
+        recipe="gkd",
     )
 
     FORMER_NAMES: ClassVar[Mapping[str, str]] = {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"}

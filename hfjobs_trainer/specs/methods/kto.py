@@ -48,6 +48,7 @@ class KTO(KTOArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="unpaired",
+        recipe="kto",
     )
 
     FORMER_NAMES: ClassVar[Mapping[str, str]] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}

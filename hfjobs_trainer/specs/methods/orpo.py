@@ -44,6 +44,7 @@ class ORPO(ORPOArgs, TrainSpec):
         bf16_adapter=False,
         reads_images=False,
         simulated_step=None,
+        recipe="orpo",
     )
 
     FORMER_NAMES: ClassVar[Mapping[str, str]] = {"max_prompt_length": "max_length, which covers prompt and completion"}

@@ -38,6 +38,7 @@ class Reward(RewardArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=False,
         simulated_step="scores",
+        recipe="reward",
     )
 
     FORMER_NAMES: ClassVar[Mapping[str, str]] = names.ONE_LENGTH
