@@ -76,7 +76,7 @@ def _conditions(cell: Cell) -> Iterator[str]:
         yield f"from {cell.rows_from:,} rows, if they are short"
     if cell.rows_below is not None:
         yield f"below {cell.rows_below:,} rows"
-    for name, accepted in cell.when.items():
+    for name, accepted in cell.when:
         yield f"`{name}` {' or '.join(f'`{as_source(value)}`' for value in accepted)}"
     if cell.unless_set:
         yield f"without {' or '.join(f'`{name}`' for name in cell.unless_set)}"

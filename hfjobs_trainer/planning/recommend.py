@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -117,11 +117,20 @@ def recommend(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = H
     if recipe is None:
         return Recommendation((), spec, f"no source gives starting values for {label}: nothing is recommended")
     before = draft(spec, facts, backend=backend)
-    search = _Search(spec, before, recipe)
-    search.look()
-    filled, kept = _fill(spec, search.open(), before, facts, backend)
-    rows = [_row(spec, before, wanted, filled, kept) for wanted in search.in_order()]
-    return Recommendation(tuple(rows), filled, _subject(label, before.run), (*search.notes, *recipe.notes))
+    filled, planned, wanted, kept, notes = spec, before, dict[str, _Wanted](), dict[str, str](), list[str]()
+    while True:
+        search = _Search(filled, planned, recipe)
+        search.look()
+        left = search.open()
+        wanted |= {name: found for name, found in search.wanted.items() if name in left or name not in wanted}
+        notes = notes or search.notes
+        # what is filled in may change the machine, and with it what else fits
+        changed, planned, kept = _fill(filled, left, planned, lambda made: draft(made, facts, backend=backend))
+        if changed == filled:
+            break
+        filled = changed
+    rows = [_row(spec, before, wanted[name], filled, kept) for name in recipe.fields if name in wanted]
+    return Recommendation(tuple(rows), filled, _subject(label, before.run), (*notes, *recipe.notes))
 
 
 # -- what is wanted
@@ -165,16 +174,12 @@ class _Search:
         if steps is not None and steps < usual:
             self._plain(_SAVES)
 
-    def in_order(self) -> Iterator[_Wanted]:
-        """What was found, in the order of the recipe."""
-        return (self.wanted[name] for name in self.recipe.fields if name in self.wanted)
-
     def open(self) -> Mapping[str, Any]:
         """Those that the spec leaves open, by path."""
         return {
-            wanted.cell.field: wanted.value
-            for wanted in self.in_order()
-            if not wanted.blocked and not is_set_at(self.spec, wanted.cell.field)
+            name: found.value
+            for name, found in self.wanted.items()
+            if not found.blocked and not is_set_at(self.spec, name)
         }
 
     def value(self, name: str) -> Any:
@@ -293,32 +298,34 @@ class _Search:
 
 
 def _fill(
-    spec: TrainSpec, fields: Mapping[str, Any], before: Draft, facts: Facts, backend: str | BackendTraits
-) -> tuple[TrainSpec, Mapping[str, str]]:
-    """The spec with these fields, and why one of them was left as it is: it would bring a problem."""
+    spec: TrainSpec, fields: Mapping[str, Any], before: Draft, plan: Callable[[TrainSpec], Draft]
+) -> tuple[TrainSpec, Draft, dict[str, str]]:
+    """The spec with these fields, its plan, and why any of them was left out: it would bring a new problem."""
+    if not fields:
+        return spec, before, {}
     known = {(problem.code, problem.path) for problem in before.problems}
 
-    def trouble(changed: TrainSpec) -> str:
-        problems = draft(changed, facts, backend=backend).problems
-        return next((f"{item.code}: {item.why}" for item in problems if (item.code, item.path) not in known), "")
+    def trouble(planned: Draft) -> str:
+        new = (item for item in planned.problems if (item.code, item.path) not in known)
+        return next((f"{item.code}: {item.why}" for item in new), "")
 
-    filled = _with(spec, fields)
-    if not trouble(filled):
-        return filled, {}
-    filled, left = spec, dict(fields)
-    kept: dict[str, str] = {}
+    left: Mapping[str, Any] = fields
     while True:
-        kept = {}
+        together = _with(spec, left)
+        planned = plan(together)
+        if not trouble(planned):
+            return together, planned, {}
+        kept: dict[str, str] = {}
         for name, value in left.items():
-            changed = _with(filled, {name: value})
-            why = trouble(changed)
-            if why:
+            changed = _with(spec, {name: value})
+            planned = plan(changed)
+            if why := trouble(planned):
                 kept[name] = why
             else:
-                filled = changed
+                spec, before = changed, planned
+        if len(kept) in (0, len(left)):
+            return spec, before, kept
         # what did not fit before the others may fit with them
-        if len(kept) == len(left):
-            return filled, kept
         left = {name: left[name] for name in kept}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -30,7 +30,7 @@ class Cell:
         above, upto: Parameters from which and up to which it holds, 10^9.
         rows_from, rows_below: Training rows from which and below which it holds.
         batch_from: Examples per optimizer step from which it holds.
-        when: The values that other fields must have, by path.
+        when: Paths of other fields, each with the values of which it must have one.
         unless_set: Paths of fields of which none may have a value.
         warn_below, warn_from: Bounds beyond which a rule warns.
         share_of_rows: Share of the rows that stays whole, from 0 to 1.
@@ -48,7 +48,7 @@ class Cell:
     rows_from: int | None = None
     rows_below: int | None = None
     batch_from: int = 0
-    when: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     unless_set: tuple[str, ...] = ()
     warn_below: int | None = None
     warn_from: float | None = None
@@ -132,7 +132,7 @@ class Situation:
             and (cell.rows_from is None or (rows is not None and rows >= cell.rows_from))
             and (cell.rows_below is None or (rows is not None and rows < cell.rows_below))
             and self.batch >= cell.batch_from
-            and all(self.values.get(name) in accepted for name, accepted in cell.when.items())
+            and all(self.values.get(name) in accepted for name, accepted in cell.when)
             and all(self.values.get(name) is None for name in cell.unless_set)
         )
 
@@ -206,7 +206,7 @@ def has_field(spec: TrainSpec, path: str) -> bool:
     """Whether the spec has a field, and the group that it is in."""
     name, _, rest = path.partition(".")
     group: Any = value_at(spec, name)
-    return name in type(spec).model_fields and (not rest or (group is not None and rest in type(group).model_fields))
+    return name in type(spec).model_fields and (not rest or (group is not None and hasattr(group, rest)))
 
 
 def as_source(value: Any) -> str:
@@ -269,5 +269,6 @@ def _data() -> Any:
 def _cell(entry: Mapping[str, Any], sources: Sequence[str]) -> Cell:
     given: dict[str, Any] = {"sources": sources, **entry, "above": entry.get("from", 0.0)}
     given.pop("from", None)
+    given["when"] = tuple((name, tuple(accepted)) for name, accepted in entry.get("when", {}).items())
     given |= {name: tuple(given[name]) for name in ("range", "sources", "unless_set") if name in given}
     return Cell(**given)
