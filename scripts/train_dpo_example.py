@@ -20,7 +20,7 @@
 # name = "dpo-beta-0-1"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "dpo", "spec" = "47cb24f26a80", "group" = "beta" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "dpo", "spec" = "c721e264f90f", "group" = "beta" }
 # ///
 """DPO with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -71,7 +71,6 @@ def main() -> None:
         eval_steps=50,
         learning_rate=5e-06,
         beta=0.1,
-        per_device_train_batch_size=8,
         push_to_hub=True,
         hub_model_id="username/dpo-model",
         hub_private_repo=True,
@@ -81,9 +80,6 @@ def main() -> None:
         run_name="beta-0.1",
         trackio_space_id="username/trackio",
         disable_tqdm=True,
-        gradient_accumulation_steps=accumulation_steps(
-            global_batch_size=64, per_device_batch_size=8
-        ),
         model_init_kwargs={"dtype": dtype},
         use_cpu=machine.device == "cpu",
         **precision,
@@ -263,19 +259,6 @@ def track(project: str, config: dict[str, Any], **options: Any) -> None:
     integrations.INTEGRATION_TO_CALLBACK["trackio"] = Tracking
 
 
-def accumulation_steps(global_batch_size: int, per_device_batch_size: int) -> int:
-    """Split the global batch size over the processes that there are."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    batch = per_device_batch_size * processes
-    if global_batch_size % batch:
-        sys.exit(
-            f"A global batch size of {global_batch_size} is not a multiple of"
-            f" {per_device_batch_size} per device on {processes} process(es): change"
-            f" one of them, or the process count with HFT_NUM_PROCESSES."
-        )
-    return global_batch_size // batch
-
-
 def progress_callback() -> Any:
     """Make the trainer callback that reports metrics and checkpoints."""
     from transformers import TrainerCallback
@@ -381,7 +364,7 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "47cb24f26a8014ef2d2029d532ca9d0322c890ea6ab7268d84fc968c2b2a4d59"
+# digest = "c721e264f90f7cedbd8876df35a6e51a4ef4b19f476d57bca733bc3e549651a9"
 # spec = '''
 # {
 #   "method": "dpo", "num_train_epochs": 1.0, "eval_strategy": "steps",
@@ -389,7 +372,7 @@ if __name__ == "__main__":
 #   "tracking": {"project": "dpo", "name": "beta-0.1", "group": "beta", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct",
 #   "dataset": {"id": "trl-lib/ultrafeedback_binarized"}, "eval_fraction": 0.1,
-#   "lora": {"r": 16, "lora_alpha": 32}, "global_batch_size": 64,
+#   "lora": {"r": 16, "lora_alpha": 32},
 #   "output": {"hub_model_id": "username/dpo-model"}, "learning_rate": 5e-06,
 #   "beta": 0.1
 # }

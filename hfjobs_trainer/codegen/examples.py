@@ -47,7 +47,6 @@ def dpo() -> TrainSpec:
         eval_strategy="steps",
         eval_steps=50,
         num_train_epochs=1,
-        global_batch_size=64,
         beta=0.1,
         learning_rate=5e-6,
         lora=hft.LoRA(r=16, lora_alpha=32),

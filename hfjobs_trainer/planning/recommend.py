@@ -170,8 +170,8 @@ class _Search:
                 self._plain(name)
         if self.value("lr_scheduler_type") != _UNHEATED:
             self._plain("warmup_steps")
-        steps, usual = self._steps(), type(self.spec).model_fields[_SAVES].default
-        if steps is not None and steps < usual:
+        saves, steps = self.situation.find(self.recipe, _SAVES), self._steps()
+        if saves and steps is not None and saves.value * steps < type(self.spec).model_fields[_SAVES].default:
             self._plain(_SAVES)
 
     def open(self) -> Mapping[str, Any]:

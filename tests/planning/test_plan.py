@@ -60,6 +60,7 @@ FULL: dict[str, Any] = {
     "global_batch_size": 32,
     "push_to_hub": True,
     "lora": {"r": 8},
+    "learning_rate": 2e-4,
     "tracking": {"group": "first tries"},
 }
 

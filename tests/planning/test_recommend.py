@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import hfjobs_trainer as hft
@@ -390,7 +390,6 @@ def specs(draw: st.DrawFn) -> tuple[dict[str, Any], Facts]:
 
 
 @given(drawn=specs())
-@settings(max_examples=25, deadline=None)
 def test_nothing_new_is_wrong_and_nothing_more_is_found(drawn: tuple[dict[str, Any], Facts]) -> None:
     fields, known = drawn
     report = hft.check(fields, facts=known)
