@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         jobs,
         pick_flavor,
         plan,
+        recommend,
         render,
         submit,
     )
@@ -91,6 +92,7 @@ _EXPORTS: dict[str, str] = {
     "jobs": "client",
     "pick_flavor": "client",
     "plan": "client",
+    "recommend": "client",
     "render": "client",
     "submit": "client",
     "AuthError": "errors",
@@ -199,6 +201,7 @@ __all__ = [
     "load",
     "pick_flavor",
     "plan",
+    "recommend",
     "render",
     "submit",
     "submit_cpo",

@@ -66,6 +66,7 @@ NAMES = [
     "load",
     "pick_flavor",
     "plan",
+    "recommend",
     "render",
     "submit",
     "submit_cpo",

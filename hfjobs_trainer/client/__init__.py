@@ -122,6 +122,7 @@ default = Client()
 gather = default.gather
 check = default.check
 plan = default.plan
+recommend = default.recommend
 render = default.render
 pick_flavor = default.pick_flavor
 compare_flavors = default.compare_flavors

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice, FlavorComparison
     from hfjobs_trainer.planning.hardware.table import HardwareTable
     from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.planning.recommend import Recommendation
     from hfjobs_trainer.problems import Report
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
@@ -100,6 +101,37 @@ class Planner(Account):
             known = simulate_for(parsed, known, backend=traits)
         return assemble(parsed, known, backend=traits)
 
+    def recommend(
+        self,
+        spec: TrainSpec | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> Recommendation:
+        """Starting values for a run, from published recipes: learning rate, batch, epochs, schedule, adapter, lengths.
+
+        ``.rows`` has each field with its value now, the recommended one, the sources' range, the reason and the source;
+        ``.spec`` is a copy in which what was unset is filled in. What you set is never changed. The figures, with their
+        sources, are in ``data/recipes.json``: by method, for all weights or LoRA, and by the size of the model.
+        ``max_length`` follows from the lengths of your rows. Nothing is submitted.
+
+        Args:
+            spec: A spec, or a mapping with the key ``method``.
+            facts: Facts about model, dataset, hardware and account; default: gathered now.
+            offline: Do not contact the Hub; what depends on the model's size or on the rows is then left out.
+            backend: ``"hub"`` or ``"local"``; default: the client's.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no such fields.
+        """
+        from hfjobs_trainer.planning.recommend import recommend
+
+        why = "which values a script trains with is unknown, so none are recommended"
+        parsed = self._trained(spec, why)
+        traits = self._traits(backend)
+        return recommend(parsed, facts or self._gather(self._named(parsed), offline, traits), backend=traits)
+
     def render(
         self,
         spec: TrainSpec | Script | Mapping[str, Any],
@@ -158,7 +190,7 @@ class Planner(Account):
         """
         from hfjobs_trainer.planning.compare import compare
 
-        parsed = self._trained(spec)
+        parsed = self._named(self._trained(spec))
         return compare(parsed, facts or self._gather(parsed, offline, HUB))
 
     def estimate(
@@ -188,7 +220,7 @@ class Planner(Account):
         from hfjobs_trainer.planning.own_gpu import estimate_on, own_machine
 
         machine = None if gpu is None else own_machine(gpu, num_gpus)
-        parsed = self._trained(spec)
+        parsed = self._named(self._trained(spec))
         known = facts or self._gather(parsed, offline, HUB)
         if machine is None:
             return draft(parsed, known, backend=HUB).estimate

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.codegen import recipes
 from hfjobs_trainer.codegen.pages import Part, complete
 from hfjobs_trainer.codegen.proofs import proofs
 from hfjobs_trainer.codegen.source import members_of, type_text
@@ -249,6 +250,20 @@ def method_arguments(page: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def recommendation(page: Mapping[str, Any]) -> str:
+    """The starting values for the page's ``adapted``."""
+    return _text(str(hft.recommend(page["adapted"], facts=EXAMPLE_FACTS)))
+
+
+def starting_values(page: Mapping[str, Any]) -> str:
+    """Every recipe as a table, and the sources."""
+    parts: list[str] = []
+    for title, rows, notes in recipes.recipe_tables():
+        parts += [f"**{title}**", _table(recipes.HEADER, rows), "\n".join(f"- {note}" for note in notes)]
+    parts.append(_table(recipes.SOURCES, recipes.source_rows()))
+    return "\n\n".join(part for part in parts if part)
+
+
 # -- the schema
 
 
@@ -365,6 +380,8 @@ PARTS: dict[str, Part] = {
     "tested": proofs,
     "rewards": rewards,
     "differing_defaults": differing_defaults,
+    "recommendation": recommendation,
+    "starting_values": starting_values,
     "own_fields": own_fields,
     "groups": groups,
     "folded": folded,

@@ -26,6 +26,7 @@ AREAS: dict[str, str] = {
     "BATCH": "Batches",
     "PREC": "Precision",
     "TRAIN": "Training",
+    "RECIPE": "Starting values",
     "LORA": "Adapters",
     "TUNE": "Adapters, quantized weights and merged models",
     "DIST": "Training on several GPUs",

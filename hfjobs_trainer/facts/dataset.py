@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 SHARES = tuple(step / 20 for step in range(1, 21))
@@ -23,6 +23,7 @@ class LengthFacts:
         mean: Mean length of a row, in ``unit``.
         quantiles: For each of ``SHARES``, the length that this share of the rows does not exceed, in ``unit``.
         prompt_mean: Mean length of the prompt, if rows have a separate one, in ``unit``.
+        counted_p99: The length that 99% of the rows do not exceed, in ``unit``, where it was counted.
     """
 
     unit: Literal["tokens", "characters"]
@@ -30,6 +31,7 @@ class LengthFacts:
     mean: float
     quantiles: tuple[float, ...]
     prompt_mean: float | None = None
+    counted_p99: float | None = field(default=None, compare=False)
 
     @property
     def p50(self) -> float:
@@ -40,6 +42,16 @@ class LengthFacts:
     def p95(self) -> float:
         """The length that 95% of the rows do not exceed, in ``unit``."""
         return self.quantiles[18]
+
+    @property
+    def p99(self) -> float:
+        """The length that 99% of the rows do not exceed, in ``unit``.
+
+        Where it was not counted, lengths above p95 are taken as evenly distributed.
+        """
+        if self.counted_p99 is not None:
+            return self.counted_p99
+        return self.p95 + 0.8 * (self.maximum - self.p95)
 
     @property
     def maximum(self) -> float:

@@ -44,6 +44,7 @@ class CPO(CPOArgs, TrainSpec):
         bf16_adapter=False,
         reads_images=False,
         simulated_step=None,
+        recipe="cpo",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {

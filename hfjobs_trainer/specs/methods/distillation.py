@@ -41,6 +41,7 @@ class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step=None,
+        recipe="distillation",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {

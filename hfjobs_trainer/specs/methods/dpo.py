@@ -45,6 +45,7 @@ class DPO(DPOArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="preference",
+        recipe="dpo",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {

@@ -52,6 +52,7 @@ class GKD(GKDArgs, TaughtSpec):
         bf16_adapter=True,
         reads_images=False,
         simulated_step=None,
+        recipe="gkd",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"}

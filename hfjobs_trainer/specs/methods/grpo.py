@@ -46,6 +46,7 @@ class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="policy_gradient",
+        recipe="grpo",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {**names.ANSWERS, **names.REWARDS, **names.POLICY, **names.NO_LIGER}

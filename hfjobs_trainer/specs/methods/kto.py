@@ -49,6 +49,7 @@ class KTO(KTOArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="unpaired",
+        recipe="kto",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}

@@ -52,6 +52,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         bf16_adapter=False,
         reads_images=False,
         simulated_step=None,
+        recipe="online_dpo",
     )
 
     LOGS_FROM_REWARDS: ClassVar[bool] = False

@@ -44,6 +44,7 @@ class ORPO(ORPOArgs, TrainSpec):
         bf16_adapter=False,
         reads_images=False,
         simulated_step=None,
+        recipe="orpo",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {

@@ -81,6 +81,7 @@ class PPO(PPOArgs, ScoredSpec):
         bf16_adapter=False,
         reads_images=False,
         simulated_step=None,
+        recipe=None,
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {

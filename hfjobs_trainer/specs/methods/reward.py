@@ -37,6 +37,7 @@ class Reward(RewardArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=False,
         simulated_step="scores",
+        recipe="reward",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = names.ONE_LENGTH

@@ -41,6 +41,7 @@ class RLOO(RLOOArgs, RewardedSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="policy_gradient",
+        recipe="rloo",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {

@@ -43,6 +43,7 @@ class SFT(SFTArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="next_token",
+        recipe="sft",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {

@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, share_above
+from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, LENGTH_STEP, share_above
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
 # The share that is let pass: the longest few rows are hardly ever worth the memory that they take.
 _TOLERATED = 0.05
-# What is proposed is a whole multiple of it, tokens.
-_STEP = 128
 # Strategies of packing that lose nothing (TRL 1.16: data_utils.py, pack_dataset).
 _SPLITTING = ("bfd_split", "wrapped")
 
@@ -57,7 +55,7 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
     known = need(lengths, f"how many tokens the rows of {data.id} have", "dataset", "model")
     share = share_above(known, limit)
     if known.unit == "tokens" and share > _TOLERATED:
-        longest = _STEP * math.ceil(known.p95 / _STEP)
+        longest = LENGTH_STEP * math.ceil(known.p95 / LENGTH_STEP)
         longer = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens"
         why = f"{longer}, and are {training.long_rows}; {longest} are enough for 95% of them, if memory allows"
         yield Found("max_length", why, f"max_length={longest}")
