@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
     from hfjobs_trainer.planning.plan import JobRequest, Plan
 
+_OWNERS = Answers()
+"""Owners of tokens, by endpoint and token."""
 _JOB_ID = re.compile(r"(?:([A-Za-z0-9][\w.-]*)/)?([A-Za-z0-9]+)")
 
 
@@ -66,7 +69,6 @@ class HubBackend:
     ) -> None:
         self._connection = Connection(token, endpoint, patience or Patience())
         self._namespace = namespace
-        self._owner: str | None = None
         self._duplicates = Duplicates(self._connection)
         # by id of any member; None for a run of one node
         self._groups: dict[str, NodeGroup | None] = {}
@@ -298,10 +300,13 @@ class HubBackend:
         """The namespace; asked for once, since the Hub limits the rate of that request."""
         if self._namespace is not None:
             return self._namespace
-        if self._owner is None:
+        key = (self._connection.endpoint, fingerprint(self._connection.read_token()))
+        owner = _OWNERS.find(key)
+        if owner is None:
             asked = Asked("look up the token's owner", "user.read")
-            self._owner = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
-        return self._owner
+            owner = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
+            _OWNERS.keep(key, owner)
+        return str(owner)
 
     def _split(self, job_id: str) -> tuple[str, str]:
         found = _JOB_ID.fullmatch(job_id)
