@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         pick_flavor,
         plan,
         render,
+        scheduled_jobs,
         submit,
     )
     from hfjobs_trainer.errors import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.inprocess import InProcessBackend
     from hfjobs_trainer.running.backends.local import LocalBackend
     from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.running.scheduled import ScheduledJob
     from hfjobs_trainer.specs.base import JobSpec
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
     from hfjobs_trainer.specs.load import load
@@ -91,6 +93,7 @@ _EXPORTS: dict[str, str] = {
     "pick_flavor": "client",
     "plan": "client",
     "render": "client",
+    "scheduled_jobs": "client",
     "submit": "client",
     "AuthError": "errors",
     "BackendError": "errors",
@@ -110,6 +113,7 @@ _EXPORTS: dict[str, str] = {
     "InProcessBackend": "running.backends.inprocess",
     "LocalBackend": "running.backends.local",
     "Job": "running.job",
+    "ScheduledJob": "running.scheduled",
     "Dataset": "specs.groups",
     "Hardware": "specs.groups",
     "LoRA": "specs.groups",
@@ -183,6 +187,7 @@ __all__ = [
     "RenderError",
     "Report",
     "Reward",
+    "ScheduledJob",
     "Script",
     "SpecError",
     "Tracking",
@@ -197,6 +202,7 @@ __all__ = [
     "pick_flavor",
     "plan",
     "render",
+    "scheduled_jobs",
     "submit",
     "submit_cpo",
     "submit_distillation",

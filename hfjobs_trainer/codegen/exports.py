@@ -20,6 +20,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "pick_flavor",
         "plan",
         "render",
+        "scheduled_jobs",
         "submit",
     ),
     "errors": (
@@ -41,6 +42,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "running.backends.inprocess": ("InProcessBackend",),
     "running.backends.local": ("LocalBackend",),
     "running.job": ("Job",),
+    "running.scheduled": ("ScheduledJob",),
     "specs.groups": ("Dataset", "Hardware", "LoRA", "Output", "Quantization", "Tracking"),
     "specs.load": ("load",),
     "specs.registry": ("METHODS",),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from hfjobs_trainer.planning.choose import exceeded_caps, find_alternative
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.estimate import Estimate
+from hfjobs_trainer.planning.hardware.machine import hourly_usd
 from hfjobs_trainer.planning.rules.job import MIN_SECONDS
 from hfjobs_trainer.planning.timeout import binding_limit, caps
 from hfjobs_trainer.problems import Found, need, rule
@@ -48,6 +49,11 @@ def _cap(spec: JobSpec, name: str) -> float:
     return {"max_usd": spec.hardware.max_usd, "max_hours": spec.hardware.max_hours}[name] or 0.0
 
 
+def _attempts(spec: JobSpec) -> str:
+    """What to add to the time of one attempt, if there may be several."""
+    return f", {spec.hardware.attempts} times" if spec.hardware.attempts > 1 else ""
+
+
 def _above(usd: float) -> str:
     return f"{-int(-usd * 1.05 // 1)}" if usd >= 10 else f"{usd * 1.05 + 0.005:.2f}"
 
@@ -75,10 +81,11 @@ def run_costs_no_more_than_allowed(context: Context[TrainSpec]) -> Iterator[Foun
     """
     cap = context.spec.hardware.max_usd
     option = _wanted(context, cap)
-    if cap is None or option is None or option.duration is None or option.duration.usd.expected <= cap:
+    usd = exceeded_caps(context.spec.hardware, option.duration).get("max_usd") if option is not None else None
+    if cap is None or option is None or option.duration is None or usd is None:
         return
-    usd, time = option.duration.usd.expected, option.duration.seconds.as_duration()
-    why = f"the run is expected to cost ${usd:.2f} on {option.machine.name} ({time}), above max_usd={cap:g}"
+    spent = f"{option.duration.seconds.as_duration()}{_attempts(context.spec)}"
+    why = f"the run is expected to cost ${usd:.2f} on {option.machine.name} ({spent}), above max_usd={cap:g}"
     yield Found("hardware.max_usd", why, _cheaper(context, cap))
 
 
@@ -104,11 +111,11 @@ def run_takes_no_longer_than_allowed(context: Context[TrainSpec]) -> Iterator[Fo
     """
     cap = context.spec.hardware.max_hours
     option = _wanted(context, cap)
-    if cap is None or option is None or option.duration is None or option.duration.seconds.expected <= cap * 3600:
+    hours = exceeded_caps(context.spec.hardware, option.duration).get("max_hours") if option is not None else None
+    if cap is None or option is None or option.duration is None or hours is None:
         return
-    time = option.duration.seconds.as_duration()
+    time = f"{option.duration.seconds.as_duration()}{_attempts(context.spec)}"
     why = f"the run is expected to take {time} on {option.machine.name}, above max_hours={cap:g}"
-    hours = option.duration.seconds.expected / 3600
     found = None if context.spec.hardware.flavor == "auto" else find_alternative(context.run, context.hardware)
     other = 'flavor="auto", or ' if found is not None and found.reason is None else ""
     yield Found("hardware.max_hours", why, f"{other}max_hours={_above(hours)}")
@@ -218,16 +225,16 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
     spec, flavor = context.spec, context.flavor
     if spec.timeout is None or context.duration is not None:
         return
-    price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
-    given = format_duration(spec.timeout)
+    price, attempts = hourly_usd(flavor, spec.hardware) if flavor else None, spec.hardware.attempts
+    given = f"{format_duration(spec.timeout)}{_attempts(spec)}"
     for cap, seconds, _ in caps(spec, price):
         if seconds >= spec.timeout:
             continue
         if cap == "max_hours" or price is None:
-            needed, costs = spec.timeout / 3600, ""
+            needed, costs = spec.timeout / 3600 * attempts, ""
         else:
             # billed by the started minute
-            needed = -(-spec.timeout // 60) * price / 60
+            needed = -(-spec.timeout // 60) * price / 60 * attempts
             costs = f" at ${price:.2f}/h is ${needed:.2f}"
         left, enough = format_duration(seconds), -int(-round(needed * 100, 6) // 1) / 100
         why = f"{given}{costs}, above {cap}={_cap(spec, cap):g}, which ends the job after {left}"
