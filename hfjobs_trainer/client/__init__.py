@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from hfjobs_trainer.client.planner import Planner
 from hfjobs_trainer.errors import HubUnavailable, SpecError
@@ -26,6 +26,8 @@ BackendLike: TypeAlias = "Backend | BackendName | None"
 class Client(Planner):
     """The functions of the package for one backend and one account; ``hft.plan`` and the rest are a default client's.
 
+    What the Hub says of account, prices, models and datasets is remembered for 5 minutes; a new client knows nothing.
+
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine), or a ``Backend`` of your own. A
             ``HubBackend`` has its own token, namespace and endpoint, which are then used for planning too.
@@ -35,6 +37,42 @@ class Client(Planner):
         endpoint: URL of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
     """
 
+    @overload
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: Literal[True],
+        schedule: str | None = None,
+    ) -> Plan: ...
+    @overload
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: Literal[False] = False,
+        schedule: None = None,
+    ) -> Job: ...
+    @overload
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: Literal[False] = False,
+        schedule: str,
+    ) -> ScheduledJob: ...
+    @overload
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: bool,
+        schedule: str | None = None,
+    ) -> Job | ScheduledJob | Plan: ...
     def submit(
         self,
         what: Plan | TrainSpec | Script | Mapping[str, Any],

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
+from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR
 from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
 from hfjobs_trainer.running.events import Event, parse_event, read_events
@@ -201,6 +202,8 @@ class Job:
         """
         price = self._backend.usd_per_hour(self._record.flavor)
         status = self.status()
+        if price is not None and self._record.exposes:
+            price += PROXY_USD_PER_HOUR
         return None if price is None else price * sum(map(_minutes, status.members or (status,))) / 60
 
     def result(self, timeout: float | None = None) -> JobResult:

@@ -95,11 +95,11 @@ def test_it_is_suspended_resumed_and_deleted(hub: hubsim.Hub, client: hft.Client
 def test_it_is_found_again(hub: hubsim.Hub, client: hft.Client, script: hft.Script) -> None:
     first = client.submit(script.replace(labels={"team": "a"}), schedule="@daily")
     second = client.submit(script.replace(labels={"team": "b"}), schedule="@hourly")
-    assert [each.id for each in client.scheduled_jobs()] == [second.id, first.id]  # type: ignore[union-attr]
+    assert [each.id for each in client.scheduled_jobs()] == [second.id, first.id]
     assert [each.schedule for each in client.scheduled_jobs(labels={"team": "a"}, method="script")] == ["@daily"]
     backend = hft.HubBackend(token="hf_alice_write", endpoint=hub.endpoint)
-    again = hft.ScheduledJob.from_id(first.id, backend=backend)  # type: ignore[union-attr]
-    assert again.record == first.record  # type: ignore[union-attr]
+    again = hft.ScheduledJob.from_id(first.id, backend=backend)
+    assert again.record == first.record
     with pytest.raises(JobNotFound):
         hft.ScheduledJob.from_id("alice/5cffffffffffffffffffffff", backend=backend)
 

@@ -56,6 +56,7 @@ class JobRecord:
         created_at: Aware UTC time.
         folder: The run folder of a local job; ``None`` elsewhere.
         members: Ids of the jobs of each node, by rank, if the run has several; the first is ``id``.
+        exposes: Whether it has ports that the proxy leads to, which cost extra.
     """
 
     id: str
@@ -65,6 +66,7 @@ class JobRecord:
     created_at: datetime | None = None
     folder: str | None = None
     members: tuple[str, ...] = ()
+    exposes: bool = False
 
 
 class Backend(Protocol):

@@ -145,6 +145,7 @@ def record_of(namespace: str, job: JobInfo, group: NodeGroup | None = None) -> J
         flavor=flavor_of(job),
         created_at=job.created_at,
         members=group.ids if group else (),
+        exposes=bool(job.expose),
     )
 
 
