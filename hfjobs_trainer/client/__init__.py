@@ -90,7 +90,7 @@ class Client(Planner):
             schedule: Run it again and again on Jobs, in UTC: ``"@hourly"``, ``"@daily"``, ``"@weekly"``,
                 ``"@monthly"``, ``"@yearly"``, or a cron line of five fields such as ``"0 3 * * 1"``. Each run begins
                 the training anew and costs what the plan says: ``max_usd`` is for each. The secrets are sent once, with
-                their values of now.
+                their values of now. Default: the schedule of the plan, else once and now.
 
         Returns:
             The job; with ``schedule``, the scheduled job; with ``dry_run``, the plan.
@@ -119,6 +119,8 @@ class Client(Planner):
         plan = what if isinstance(what, Plan) and what.backend == traits.name else None
         if plan is None:
             plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
+        if schedule is None and isinstance(what, Plan):
+            schedule = what.request.schedule
         if schedule is not None:
             plan = on_schedule(plan, schedule, is_possible=isinstance(running, Scheduling))
         if dry_run:

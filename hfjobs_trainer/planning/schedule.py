@@ -38,8 +38,10 @@ def on_schedule(plan: Plan, schedule: str, *, is_possible: bool) -> Plan:
     """
     text = " ".join(schedule.split())
     text = text.lower() if text.startswith("@") else text
-    problems = [*_misspelt(text), *_unfit(plan, is_possible=is_possible)]
-    return replace(plan, request=replace(plan.request, schedule=text), problems=(*plan.problems, *problems))
+    # the plan may be that of another schedule
+    others = [problem for problem in plan.problems if problem.code not in CODES]
+    problems = (*others, *_misspelt(text), *_unfit(plan, is_possible=is_possible))
+    return replace(plan, request=replace(plan.request, schedule=text), problems=problems)
 
 
 def _misspelt(schedule: str) -> Iterator[Problem]:

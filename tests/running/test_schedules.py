@@ -112,7 +112,11 @@ def test_a_dry_run_shows_the_schedule_and_sends_nothing(
     assert planned.request.schedule == "@weekly"
     assert "@weekly (UTC)" in str(planned)
     assert isinstance(client.submit(planned, schedule="@daily"), hft.ScheduledJob)
-    assert [body["schedule"] for body in sent(hub)] == ["@daily"]
+    assert isinstance(client.submit(planned), hft.ScheduledJob)
+    assert [body["schedule"] for body in sent(hub)] == ["@daily", "@weekly"]
+    wrong = client.submit(script, schedule="often", dry_run=True)
+    assert [problem.code for problem in wrong.problems] == ["SCHED001"]
+    assert isinstance(client.submit(wrong, schedule="@hourly"), hft.ScheduledJob)
 
 
 @pytest.mark.parametrize(
