@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
-from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR
 from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
 from hfjobs_trainer.running.events import Event, parse_event, read_events
@@ -200,6 +199,8 @@ class Job:
         The price is today's, and each started minute of a running node counts as a whole one (huggingface/hub-docs:
         docs/hub/jobs-pricing.md says that jobs are billed by the minute while they start or run).
         """
+        from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR
+
         price = self._backend.usd_per_hour(self._record.flavor)
         status = self.status()
         if price is not None and self._record.exposes:

@@ -130,9 +130,9 @@ class Connection:
 
     def page_of(self, path: str) -> str:
         """Address of a page of the Hub."""
-        from huggingface_hub import constants
+        from huggingface_hub import HfApi
 
-        return f"{(self.endpoint or constants.ENDPOINT).rstrip('/')}/{path}"
+        return f"{HfApi(endpoint=self.endpoint).endpoint.rstrip('/')}/{path}"
 
     def open(self) -> tuple[HfApi, Secret]:
         """The client and its token; made anew each time, since a login's token may be renewed in between."""

@@ -50,25 +50,51 @@ class Kind(Generic[T]):
         return f'hft.{kind}.from_id("{job_id}").{method}()'
 
 
+def _find_jobs(api: HfApi, labels: dict[str, str], namespace: str) -> list[JobInfo]:
+    return [*api.list_jobs(labels=labels, namespace=namespace)]
+
+
+def _cancel_job(api: HfApi, name: str, namespace: str) -> None:
+    api.cancel_job(job_id=name, namespace=namespace)
+
+
+def _labels_of_job(job: JobInfo) -> Mapping[str, str]:
+    return job.labels or {}
+
+
+def _has_ended(job: JobInfo) -> bool:
+    return job.status.stage in TERMINAL
+
+
+def _find_schedules(api: HfApi, labels: dict[str, str], namespace: str) -> list[ScheduledJobInfo]:
+    return api.list_scheduled_jobs(labels=labels, namespace=namespace)
+
+
+def _delete_schedule(api: HfApi, name: str, namespace: str) -> None:
+    api.delete_scheduled_job(scheduled_job_id=name, namespace=namespace)
+
+
+def _labels_of_schedule(job: ScheduledJobInfo) -> Mapping[str, str]:
+    return job.job_spec.labels or {}
+
+
+def _never(_: ScheduledJobInfo) -> bool:
+    return False
+
+
+# of named functions: a backend, and all that it holds, can be pickled
 JOBS: Kind[JobInfo] = Kind(
-    noun="job",
-    find=lambda api, labels, namespace: [*api.list_jobs(labels=labels, namespace=namespace)],
-    end=lambda api, name, namespace: api.cancel_job(job_id=name, namespace=namespace),
-    ended="canceled",
-    labels_of=lambda job: job.labels or {},
-    is_over=lambda job: job.status.stage in TERMINAL,
-    way_to_find="jobs",
-    way_to_end=("Job", "cancel"),
+    "job", _find_jobs, _cancel_job, "canceled", _labels_of_job, _has_ended, "jobs", ("Job", "cancel")
 )
 SCHEDULES: Kind[ScheduledJobInfo] = Kind(
-    noun="scheduled job",
-    find=lambda api, labels, namespace: api.list_scheduled_jobs(labels=labels, namespace=namespace),
-    end=lambda api, name, namespace: api.delete_scheduled_job(scheduled_job_id=name, namespace=namespace),
-    ended="deleted",
-    labels_of=lambda job: job.job_spec.labels or {},
-    is_over=lambda _: False,
-    way_to_find="scheduled_jobs",
-    way_to_end=("ScheduledJob", "delete"),
+    "scheduled job",
+    _find_schedules,
+    _delete_schedule,
+    "deleted",
+    _labels_of_schedule,
+    _never,
+    "scheduled_jobs",
+    ("ScheduledJob", "delete"),
 )
 
 
