@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Never, Self, TypeVar
 
-from hfjobs_trainer.errors import SpecError, describe
+from hfjobs_trainer.display import html_section, html_table, plural, text
+from hfjobs_trainer.errors import SpecError, count_problems, describe
 from hfjobs_trainer.tokens import masked
 
 Severity = Literal["error", "warning"]
@@ -227,6 +228,33 @@ class Report:
     def __iter__(self) -> Iterator[Problem]:
         return iter(self.problems)
 
+    def __repr__(self) -> str:
+        return f"Report({self.headline}, {len(self.unchecked)} unchecked)"
+
+    @property
+    def headline(self) -> str:
+        """How many errors and warnings there are, in words."""
+        return count_problems(self.problems) + f" in this {self.subject}"
+
+    def _repr_html_(self) -> str:
+        body = html_problems(self.problems) if self.problems else ""
+        return f"<p>{text(self.headline)}</p>{body}{html_unchecked(self.unchecked)}"
+
     def __str__(self) -> str:
         lines = [describe(self.problems, self.subject)] if self.problems else [f"no problems in this {self.subject}"]
         return "\n".join([*lines, *(f"  unchecked: {item}" for item in self.unchecked)])
+
+
+def html_problems(problems: Sequence[Problem]) -> str:
+    """The problems as a table, errors first."""
+    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
+    rows = [(item.code, item.severity, item.path, item.why, item.fix) for item in ordered]
+    return html_table(("code", "severity", "field", "what is wrong", "what to type instead"), rows)
+
+
+def html_unchecked(unchecked: Sequence[Unchecked]) -> str:
+    """The rules that could not be checked, folded; nothing if there are none."""
+    if not unchecked:
+        return ""
+    table = html_table(("rule", "what is unknown"), [(item.code, item.needs) for item in unchecked])
+    return html_section(f"{plural(len(unchecked), 'rule')} not checked", table)

@@ -100,7 +100,11 @@ def main() -> None:
         train_dataset=dataset,
         eval_dataset=eval_dataset,
         peft_config=LoraConfig(
-            r=16, lora_alpha=32, lora_dropout=0.05, task_type="CAUSAL_LM"
+            r=16,
+            lora_alpha=32,
+            lora_dropout=0.05,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
         ),
         callbacks=[progress_callback()],
     )

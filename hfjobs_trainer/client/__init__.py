@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from hfjobs_trainer.client.planner import Planner
-from hfjobs_trainer.errors import HubUnavailable, SpecError
+from hfjobs_trainer.errors import BackendError, HubUnavailable, SpecError
 from hfjobs_trainer.facts.backends import BackendName
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.running.backends.base import Backend
     from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.running.job_list import JobList
     from hfjobs_trainer.running.scheduled import ScheduledJob
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
@@ -142,18 +144,24 @@ class Client(Planner):
 
     def jobs(
         self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None
-    ) -> list[Job]:
-        """List the runs submitted by this package in the client's namespace (or the token owner's), newest first.
+    ) -> JobList:
+        """List the runs submitted by this package, newest first: the token owner's, and those on this machine.
+
+        A client that was made for an account (``token``, ``namespace``, ``endpoint``) or for one backend lists what is
+        there, and nothing else. Without a token, the Hub is not asked, which the list says, and a warning.
 
         Args:
             group: Only those of this tracking group.
             method: Only those of this training method.
             labels: Only those with these labels.
         """
-        from hfjobs_trainer.running.job import Job
+        from hfjobs_trainer.running.job_list import list_jobs
 
-        backend = self._open(self.backend)
-        return [Job(record, backend) for record in backend.list(_wanted(group, method, labels))]
+        places = [self._open(self.backend)]
+        if (self.backend, self.token, self.namespace, self.endpoint) == ("hub", None, None, None):
+            with contextlib.suppress(BackendError):  # Windows has none
+                places.append(self._open("local"))
+        return list_jobs(places, group=group, method=method, labels=labels)
 
     def scheduled_jobs(
         self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None
@@ -165,10 +173,11 @@ class Client(Planner):
         Raises:
             BackendError: The backend has no schedules.
         """
+        from hfjobs_trainer.running.job_list import wanted_labels
         from hfjobs_trainer.running.scheduled import ScheduledJob, schedules_of
 
         backend = self._open(self.backend)
-        found = schedules_of(backend).list(_wanted(group, method, labels))
+        found = schedules_of(backend).list(wanted_labels(group, method, labels))
         return [ScheduledJob(record, backend) for record in found]
 
     def job(self, job_id: str) -> Job:
@@ -186,18 +195,6 @@ class Client(Planner):
     ) -> Any:
         """What ``submit_<method>`` does with its keyword arguments."""
         return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run, schedule=schedule)
-
-
-def _wanted(group: str | None, method: str | None, labels: Mapping[str, str] | None) -> dict[str, str]:
-    """The labels of the runs that are looked for."""
-    from hfjobs_trainer.planning.names import slug
-
-    wanted = {"sdk": "hfjobs-trainer", **(labels or {})}
-    if group is not None:
-        wanted["group"] = slug(group)
-    if method is not None:
-        wanted["method"] = method
-    return wanted
 
 
 default = Client()

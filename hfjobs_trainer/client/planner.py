@@ -214,7 +214,7 @@ class Planner(Account):
         return estimate_on(understand(parsed, known), gpu, num_gpus)
 
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
-        """Print the table of flavors (GPU, memory, disk, price) and return it; prices are live if the Hub answers.
+        """The table of flavors (GPU, memory, disk, price), to be printed or shown; prices are live if the Hub answers.
 
         Args:
             offline: Do not contact the Hub; prices are then those of the dated snapshot.
@@ -225,6 +225,4 @@ class Planner(Account):
 
         token, endpoint, _ = self._account()
         live = None if offline else gather_hardware(token=token, endpoint=endpoint, answers=self._answers)
-        table = hardware_table(live or snapshot())
-        print(table)
-        return table
+        return hardware_table(live or snapshot())

@@ -24,6 +24,9 @@ class ModelFacts:
         moe_intermediate_size: Inner width of one expert.
         shared_expert_intermediate_size: Inner width of the experts that every token passes, together.
         num_dense_layers: Decoder layers at the start that have no experts.
+        layer_types: The type of each layer, such as ``"linear_attention"``, if the configuration says.
+        linear_num_key_heads, linear_num_value_heads, linear_key_head_dim, linear_value_head_dim: as in ``config.json``,
+            for layers of linear attention.
         max_position_embeddings: Tokens of the longest sequence of the model.
         dtype: dtype of the stored weights, such as ``"bfloat16"``.
         quantization: Method by which the stored weights are quantized, ``quant_method`` of ``config.json``, such as
@@ -53,6 +56,11 @@ class ModelFacts:
     moe_intermediate_size: int | None = None
     shared_expert_intermediate_size: int | None = None
     num_dense_layers: int | None = None
+    layer_types: tuple[str, ...] | None = None
+    linear_num_key_heads: int | None = None
+    linear_num_value_heads: int | None = None
+    linear_key_head_dim: int | None = None
+    linear_value_head_dim: int | None = None
     max_position_embeddings: int | None = None
     dtype: str | None = None
     quantization: str | None = None

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.answers import Answers
+from hfjobs_trainer.display import without_widget_warning
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
 from hfjobs_trainer.facts.backends import BackendTraits, traits_of
 from hfjobs_trainer.gathering.attempt import attempt
@@ -193,7 +194,9 @@ def _stored_token() -> str | None:
 
 
 def _client_is_offline() -> bool:
-    from huggingface_hub import is_offline_mode
+    with without_widget_warning():  # the client's bars, which threads would import otherwise
+        import huggingface_hub.utils.tqdm as _  # noqa: F401
+        from huggingface_hub import is_offline_mode
 
     # The client reads the variable when it is imported; here one that was set later counts too.
     return is_offline_mode() or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

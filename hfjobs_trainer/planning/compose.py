@@ -115,7 +115,7 @@ def compose(
         reward_model=_reward_model(spec, facts if absolute else None, precision),
         value_model=_value_model(spec, facts if absolute else None),
         global_batch_size=run.batch.global_size if accumulates else None,
-        lora=lora_arguments(run.lora, method.lora_task, all_linear=run.adapts_all),
+        lora=lora_arguments(run.lora, method.lora_task),
         adapter=adapter_to_load(run.lora, absolute=absolute),
         quantization=quantization_arguments(run.quantization, run.dtype),
         bf16_adapter=run.bf16_adapter,

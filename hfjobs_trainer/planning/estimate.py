@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hfjobs_trainer.display import html_pairs, html_section, html_table, plural, text_table
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate
 from hfjobs_trainer.planning.duration.ranges import Range
 from hfjobs_trainer.planning.hardware.machine import NO_MACHINE, Machine
-from hfjobs_trainer.planning.hardware.table import as_html, as_text, describe_gpus
+from hfjobs_trainer.planning.hardware.table import describe_gpus
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
 from hfjobs_trainer.problems import Reason
@@ -111,6 +112,34 @@ class Estimate:
             return True, self.flavor.usd_per_hour if self.flavor else 0.0, -(self.usable_gib or 0.0)
         return False, self.duration.usd.expected, self.duration.seconds.expected
 
+    def __repr__(self) -> str:
+        known = {
+            "gpu": self.gpu and (f"{self.num_gpus}x {self.gpu}" if self.num_gpus > 1 else self.gpu),
+            "verdict": self.verdict,
+            "memory": None if self.memory is None else f"{self.memory_gib:.1f} GiB",
+            "time": self.duration and self.duration.seconds.as_duration(),
+            "cost": self.usd and self.usd.as_usd(),
+        }
+        return f"Estimate({', '.join(f'{name}={value!r}' for name, value in known.items() if value)})"
+
+    def _repr_html_(self) -> str:
+        where = f"{f'{self.num_gpus} x ' if self.num_gpus > 1 else ''}{self.gpu or 'no GPU'}"
+        usable = "" if self.usable_gib is None else f", {self.usable_gib:.1f} GiB each"
+        rows: dict[str, str | list[str]] = {"on": where + usable}
+        if self.verdict is not None:
+            rows["verdict"] = self.verdict if self.reason is None else f"{self.verdict}: {self.reason}"
+        rows["memory"] = str(self.memory).split("\n") if self.memory else str(self.reason or "unknown")
+        if self.layout is not None:
+            rows["with"] = str(self.layout)
+        if self.duration is None:
+            return html_pairs({**rows, "time": "unknown"})
+        rows["time"] = f"about {self.duration.seconds.as_duration()}, {self.duration.steps:,} steps"
+        if self.usd is not None:
+            rows["cost"] = f"about {self.usd.as_usd()}"
+        rows["assumed"] = list(self.duration.assumed) or "nothing"
+        parts = {name: part.as_duration() for name, part in self.duration.parts.items()}
+        return html_pairs(rows) + html_section("where the time goes", html_pairs(parts))
+
     def __str__(self) -> str:
         where = f" on {f'{self.num_gpus} x ' if self.num_gpus > 1 else ''}{self.gpu}" if self.gpu else ""
         lines: list[str] = []
@@ -179,6 +208,16 @@ class FlavorChoice:
         """The limit of a named flavor, besides GPU memory, that the run is expected to exceed; ``None`` if none."""
         return self.estimate.reason if self.estimate is not None and self.estimate.fits else None
 
+    def __repr__(self) -> str:
+        name = self.flavor and self.flavor.name
+        return f"FlavorChoice({name!r}, {plural(len(self.rejected), 'flavor')} rejected)"
+
+    def _repr_html_(self) -> str:
+        head, *_ = str(self).split("\n  not ")
+        rejected = html_table(("flavor", "why not"), [(name, str(why)) for name, why in self.rejected])
+        count = plural(len(self.rejected), "other flavor")
+        return html_pairs({"flavor": head.split("\n  ")}) + html_section(f"{count}, and why not", rejected)
+
     def __str__(self) -> str:
         if self.flavor is None:
             lines = ["no flavor"]
@@ -205,6 +244,7 @@ class FlavorComparison:
     source: str
 
     HEADER = ("flavor", "fits", "GiB", "of", "layout", "hours", "$", "note")
+    NUMBERS = ("GiB", "of", "hours", "$")
 
     def __iter__(self) -> Iterator[Estimate]:
         return iter(self.rows)
@@ -237,11 +277,15 @@ class FlavorComparison:
     def _caption(self) -> str:
         return f"prices: {self.source}; GiB: peak of one GPU, without margin; hours and $: expected values"
 
+    def __repr__(self) -> str:
+        fitting = sum(row.fits and row.reason is None for row in self.rows)
+        return f"FlavorComparison({plural(len(self), 'flavor')}, the run fits on {fitting})"
+
     def __str__(self) -> str:
-        return as_text(self.HEADER, self._cells(), self._caption, right=("GiB", "of", "hours", "$"))
+        return text_table(self.HEADER, self._cells(), self._caption, right=self.NUMBERS)
 
     def _repr_html_(self) -> str:
-        return as_html(self.HEADER, self._cells(), self._caption)
+        return html_table(self.HEADER, self._cells(), self._caption, right=self.NUMBERS)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -81,7 +81,7 @@ class JobRequest:
         schedule: When it runs, again and again, such as ``"@weekly"`` or ``"0 3 * * 1"``; ``None`` for once, now.
     """
 
-    script: str
+    script: str = field(repr=False)
     name: str
     flavor: str | None = None
     timeout_seconds: int | None = None
@@ -142,6 +142,16 @@ class Plan:
     def timeout_seconds(self) -> int | None:
         """The timeout that is sent, in seconds, padding included."""
         return self.request.timeout_seconds
+
+    def __repr__(self) -> str:
+        from hfjobs_trainer.planning.show import summarize
+
+        return summarize(self)
+
+    def _repr_html_(self) -> str:
+        from hfjobs_trainer.planning.show import show_html
+
+        return show_html(self)
 
     def __str__(self) -> str:
         from hfjobs_trainer.planning.show import show

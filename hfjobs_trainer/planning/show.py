@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 
+from hfjobs_trainer.display import html_code, html_pairs, html_section, html_table, plural, text, visible
+from hfjobs_trainer.errors import count_problems
 from hfjobs_trainer.facts.backends import traits_of
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR, hourly_usd
 from hfjobs_trainer.planning.plan import Plan
+from hfjobs_trainer.problems import html_problems, html_unchecked
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset
@@ -20,25 +23,55 @@ WORTH_TELLING = 0.01
 
 def show(plan: Plan) -> str:
     """What ``print(plan)`` prints."""
-    spec, request = plan.spec, plan.request
-    lines = [_subject(plan), *_rows("where", _where(plan)), *_rows("time", _time(plan))]
-    for title, text in _asked_of_jobs(plan):
-        lines += _rows(title, [text])
-    if isinstance(spec, TrainSpec):
-        lines += _rows("memory", _memory(plan))
-        lines += _rows("model goes to", _destination(plan, spec))
-    lines += _rows("metrics go to", _tracking(plan))
-    if request.secrets:
-        lines += _rows("secrets", [f"{', '.join(request.secrets)} (read when you submit)"])
+    lines = [_subject(plan)]
+    for title, values in _facts(plan).items():
+        lines += [f"  {title if index == 0 else '':<14} {value}" for index, value in enumerate(values)]
     if plan.decisions:
         width = max(len(decision.path) for decision in plan.decisions)
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
-    lines = [_visible(line) for line in lines]
+    lines = [visible(line) for line in lines]
     for title, items in (("problems", plan.problems), ("unchecked", plan.unchecked)):
         if items:
             lines += [title, *(f"  {item}" for item in items)]
     return "\n".join(lines)
+
+
+def show_html(plan: Plan) -> str:
+    """What a notebook shows of a plan: what will run at a glance, the rest in sections that open; the script folded."""
+    parts = [f"<b>{text(_subject(plan))}</b>", html_pairs(_facts(plan))]
+    if plan.problems:
+        parts.append(html_section(count_problems(plan.problems), html_problems(plan.problems), is_open=True))
+    if plan.decisions:
+        rows = [(item.path, str(item.value), item.why) for item in plan.decisions]
+        table = html_table(("field", "value", "why"), rows)
+        parts.append(html_section(f"{plural(len(rows), 'value')} chosen for you", table))
+    parts.append(html_unchecked(plan.unchecked))
+    lines = plan.script.count("\n")
+    parts.append(html_section(f"the script, {lines:,} lines", html_code(plan.script)))
+    return f"<div>{''.join(parts)}</div>"
+
+
+def summarize(plan: Plan) -> str:
+    """The plan in a line: what runs where, for how much, and how many problems there are."""
+    duration = plan.estimate.duration if plan.estimate else None
+    told = [_subject(plan), f"on {plan.flavor.name if plan.flavor else plan.backend}"]
+    if duration is not None:
+        told.append(f"about {duration.seconds.as_duration()}")
+    told.append(count_problems(plan.problems))
+    return visible(f"<Plan: {', '.join(told)}>")
+
+
+def _facts(plan: Plan) -> dict[str, list[str]]:
+    """What the plan is at a glance: lines by title."""
+    spec, request = plan.spec, plan.request
+    facts = {"where": _where(plan), "time": _time(plan)} | {title: [text] for title, text in _asked_of_jobs(plan)}
+    if isinstance(spec, TrainSpec):
+        facts |= {"memory": _memory(plan), "model goes to": _destination(plan, spec)}
+    facts["metrics go to"] = _tracking(plan)
+    if request.secrets:
+        facts["secrets"] = [f"{', '.join(request.secrets)} (read when you submit)"]
+    return facts
 
 
 def _subject(plan: Plan) -> str:
@@ -51,15 +84,6 @@ def _subject(plan: Plan) -> str:
 
 def _data(dataset: Dataset) -> str:
     return " + ".join(f"{part.id}, split {part.split}" for part in dataset.parts)
-
-
-def _visible(line: str) -> str:
-    """The line with what would move the cursor or hide spelt out: names are anyone's."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-
-
-def _rows(title: str, values: list[str]) -> list[str]:
-    return [f"  {title if index == 0 else '':<14} {value}" for index, value in enumerate(values)]
 
 
 def _where(plan: Plan) -> list[str]:

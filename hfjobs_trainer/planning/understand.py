@@ -8,6 +8,7 @@ from typing import Any, Literal
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.arguments.packing import COUNTED, most_packed
 from hfjobs_trainer.planning.arguments.strategies import first_strategy, written_spread
+from hfjobs_trainer.planning.arguments.tuning import complete
 from hfjobs_trainer.planning.arguments.vision import has_images
 from hfjobs_trainer.planning.duration.lengths import UNBOUNDED_TOKENS, longest_prompt
 from hfjobs_trainer.planning.model.shape import count_parameters, shape_of
@@ -41,6 +42,7 @@ def understand(spec: TrainSpec, facts: Facts) -> Run:
     num_parameters = facts.model.num_parameters or count_parameters(facts.model)
     shape = shape_of(facts.model)
     quantized = spec.quantization is not None
+    lora, lora_choices = complete(spec.lora, facts.model, own_code=bool(spec.trust_remote_code))
     return Run(
         method=method,
         training=training,
@@ -54,9 +56,9 @@ def understand(spec: TrainSpec, facts: Facts) -> Run:
         answers=answers,
         passes=training.passes(spec),
         beta=getattr(spec, "beta", None),
-        lora=spec.lora,
+        lora=lora,
+        lora_choices=lora_choices,
         quantization=spec.quantization,
-        adapts_all=sees and _leaves_targets(spec),
         trains_weights=_trains_weights(spec),
         bf16_adapter=quantized and training.bf16_adapter,
         merges=_merges(spec),
@@ -253,12 +255,6 @@ def _trains_weights(spec: TrainSpec) -> bool:
     if lora is None or type(spec).METHOD.lora_task == "SEQ_CLS":
         return True
     return not lora.continues and bool(lora.modules_to_save or lora.bias != "none")
-
-
-def _leaves_targets(spec: TrainSpec) -> bool:
-    """Whether there is a new adapter without ``target_modules`` set by the user."""
-    lora = spec.lora
-    return lora is not None and not (lora.continues or lora.target_modules or lora.target_parameters)
 
 
 def _merges(spec: TrainSpec) -> Literal["", "only", "both"]:

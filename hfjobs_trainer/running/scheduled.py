@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.display import html_link, html_pairs
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import Backend, ScheduleRecord, Schedules, Scheduling
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend
@@ -53,6 +54,14 @@ class ScheduledJob:
 
     def __repr__(self) -> str:
         return f"ScheduledJob({self.id!r}, schedule={self.schedule!r})"
+
+    def _repr_html_(self) -> str:
+        record = self._record
+        following = "" if record.next_run is None else f"{record.next_run:%Y-%m-%d %H:%M} UTC"
+        rows = {"scheduled job": self.id, "schedule": f"{self.schedule} (UTC)", "on": record.flavor or ""}
+        rows["next run"] = "suspended" if record.suspended else following
+        link = f"<p>last run: {html_link(record.url, record.last_run or record.url)}</p>" if record.url else ""
+        return html_pairs({name: value for name, value in rows.items() if value}) + link
 
     @property
     def id(self) -> str:

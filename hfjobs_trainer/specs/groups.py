@@ -89,7 +89,12 @@ class Dataset(Group):
 
 
 class LoRA(Group):
-    """A LoRA adapter: the arguments of ``peft.LoraConfig``, with the defaults of TRL's command line."""
+    """A LoRA adapter: the arguments of ``peft.LoraConfig``, with the defaults of TRL's command line.
+
+    Where no target is named, every linear layer but the head is adapted: at the same rank that learns more than the
+    attention alone (Thinking Machines, "LoRA Without Regret", 2025; TRL's page of that name), and PEFT's own default
+    exists for some types of models only.
+    """
 
     ALIASES: ClassVar[dict[str, str]] = {"alpha": "lora_alpha", "dropout": "lora_dropout", "lora_r": "r"}
 
@@ -97,14 +102,17 @@ class LoRA(Group):
     lora_alpha: int = Field(default=32, ge=1, description="Scale: the update is multiplied by lora_alpha / r.")
     lora_dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout on the adapter's input.")
     target_modules: list[str] | str | None = Field(
-        default=None, description='Module names, a regular expression, "all-linear", or None for PEFT\'s default.'
+        default=None,
+        description='Module names, a regular expression, or "all-linear"; unset: every linear layer but the head, '
+        "unless target_parameters is given.",
     )
     modules_to_save: list[str] | None = Field(default=None, description="Modules that are trained in full and saved.")
     exclude_modules: list[str] | str | None = Field(
         default=None, description="Modules that get no adapter: names or a regular expression."
     )
     target_parameters: list[str] | None = Field(
-        default=None, description="Parameters outside linear layers, such as the experts of a mixture-of-experts model."
+        default=None,
+        description='Parameters outside linear layers, such as experts: "mlp.experts.gate_up_proj".',
     )
     bias: Literal["none", "all", "lora_only"] = Field(default="none", description="Which biases are trained.")
     use_rslora: bool = Field(default=False, description="Scale by lora_alpha / sqrt(r).")
@@ -140,6 +148,11 @@ class LoRA(Group):
     def continues(self) -> bool:
         """Whether training continues an existing adapter, with its own configuration."""
         return self.adapter is not None and not self.merge_first
+
+    @property
+    def narrows_layers(self) -> bool:
+        """Whether only some layers are adapted, for which PEFT needs ``target_modules`` as a list of names."""
+        return self.layers_to_transform is not None or self.layers_pattern is not None
 
 
 class Quantization(Group):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.memory.closed_form import GIB, MemoryEstimate, Workload, estimate_memory
-from hfjobs_trainer.planning.model.shape import count_lora_parameters, count_parameters, shape_of
+from hfjobs_trainer.planning.model.adapters import count_lora_parameters
+from hfjobs_trainer.planning.model.shape import count_parameters, shape_of
 from hfjobs_trainer.specs.registry import METHODS
 from tests.planning.known_models import LLAMA_3B, LLAMA_8B, QWEN_05B, QWEN_1, QWEN_7B
 

@@ -83,12 +83,15 @@ def test_a_plan_as_text() -> None:
           per_device_train_batch_size = 8  (the largest up to TRL's default of 8 that divides the global batch)
           gradient_accumulation_steps = 2  (32 sequences per optimizer step, 8 at a time on 2 GPUs)
           optim                       = adamw_torch_fused  (TRL's default: one kernel updates all parameters)
+          lora.target_modules         = all-linear  (every linear layer but the head)
           output.hub_model_id         = me/Qwen2.5-0.5B-SFT  (namespace and name of output_dir)
           output.private              = True  (nothing is published unless you say so)
           tracking.project            = Qwen2-5-0-5B-SFT  (named after the model)
           tracking.space_id           = me/trackio  (your dashboard, kept after the machine is gone)
           timeout                     = 13500 s  (your 10800 s plus 25% of padding)
         unchecked
+          LORA005 needs the names of the modules of Qwen/Qwen2.5-0.5B
+          LORA006 needs the names of the modules of Qwen/Qwen2.5-0.5B
           MEM001 needs the size of Qwen/Qwen2.5-0.5B
           MEM002 needs the size of Qwen/Qwen2.5-0.5B""")
 

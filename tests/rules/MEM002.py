@@ -10,7 +10,7 @@ UNCHECKED = "the size of me/model"
 EXPECTED = [
     (
         "hardware.flavor",
-        "a10g-large is tight: 2.8 GiB free at the estimated peak, 4.4 GiB are advised",
+        "a10g-large is tight: 1.6 GiB free at the estimated peak, 4.6 GiB are advised",
         'quantization="4bit", or a smaller per_device_train_batch_size, or hardware="auto"',
     ),
 ]

@@ -88,7 +88,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         Facts(model=QWEN_05B, reward_models=(LLAMA_70B,)),
         [
             (
-                "does not fit: needs about 133.6 GiB, a GPU of l4x1 has 22.2 GiB",
+                "does not fit: needs about 133.7 GiB, a GPU of l4x1 has 22.2 GiB",
                 'quantization="4bit", or hardware="auto"',
             )
         ],
@@ -398,7 +398,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         "LORA001",
         {"lora": {"target_modules": ".*"}},
         NOTHING,
-        [("matches lm_head, and TRL does not support an adapter there", '"all-linear", which skips it')],
+        [("matches lm_head, and TRL does not support an adapter there", 'lora=hft.LoRA(target_modules="all-linear")')],
     ),
     (
         "LORA001",
@@ -407,7 +407,7 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         [
             (
                 "is not a regular expression: missing ), unterminated subpattern at position 0",
-                'a list of names, or "all-linear"',
+                "lora=hft.LoRA()",
             )
         ],
     ),

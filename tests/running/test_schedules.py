@@ -72,6 +72,7 @@ def test_a_run_is_scheduled_and_each_time_begins_anew(hub: hubsim.Hub, client: h
     assert {job.initiator["type"] for job in hub.jobs.values()} == {"scheduled-job"}
     assert scheduled.refresh().url == second.url
     assert scheduled.record.last_run == second.id
+    assert f"href='{second.url}'" in scheduled._repr_html_()
     hub.trigger(one.id)  # by the clock
     assert len(scheduled.jobs()) == 3
 

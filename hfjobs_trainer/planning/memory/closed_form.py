@@ -7,9 +7,7 @@ moment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import NamedTuple
 
 from hfjobs_trainer.planning.memory.estimate import GIB, MemoryEstimate
@@ -17,7 +15,7 @@ from hfjobs_trainer.planning.memory.layer import kept_products, saved_bytes, wor
 from hfjobs_trainer.planning.memory.sharding import Holding, spread
 from hfjobs_trainer.planning.memory.workload import Workload
 from hfjobs_trainer.planning.model.optimizers import is_paged, state_bytes, step_bytes
-from hfjobs_trainer.planning.model.shape import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
+from hfjobs_trainer.planning.model.shape import Shape, shape_of
 
 __all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory"]
 
@@ -96,18 +94,18 @@ class _Step:
         self.tokens = rows * workload.per_device_train_batch_size * workload.sequence_length
         self.eval_tokens = rows * workload.eval_batch_size * workload.sequence_length
         self.head = workload.head
-        self.adapted = {} if self.full else _adapted(shape, _hashable(workload.lora_targets), workload.model.model_type)
-        targets = workload.lora_targets
-        self.expert_lora = not self.full and adapts_experts(shape, targets, workload.model.model_type)
+        trained = workload.adapter
+        self.adapted = trained.linears if trained else dict[str, tuple[int, int]]()
+        self.expert_lora = trained is not None and trained.experts
         kept = [name for name in workload.modules_to_save if name in ("embed_tokens", "lm_head")]
-        saved_modules = 0 if self.full else len(kept) * shape.embedding
+        saved_modules = trained.whole if trained else 0
         self.trains_head = self.full or "lm_head" in kept
         self.trains_embedding = self.full or "embed_tokens" in kept
         # TRL leaves PEFT's autocast_adapter_dtype on: adapters are float32, other trained modules as loaded; on
         # quantized weights it casts everything that is trained to bfloat16
         quantized = workload.quantization is not None
         self.adapter_bytes = workload.stack.adapter_bytes or (2 if quantized else 4)
-        lora = 0 if self.full else self._lora_parameters()
+        lora = trained.parameters if trained else 0
         beside = 2 if quantized else self.weight_bytes
         adapter = float(self.adapter_bytes * lora + beside * saved_modules)
         self.trained = shape.parameters if self.full else lora + saved_modules
@@ -278,11 +276,6 @@ class _Step:
             return 2.0 * self.packed / self.shape.layers + GPTQ_UNPACKING * largest
         return 2.0 * 2 * largest
 
-    def _lora_parameters(self) -> int:
-        sizes = sum(inputs + outputs for inputs, outputs in self.adapted.values())
-        experts = expert_adapter(self.shape, self.w.lora_r) if self.expert_lora else 0
-        return self.shape.layers * (self.w.lora_r * sizes + experts)
-
     def _kept_activations(self) -> float:
         """Memory kept for the backward pass: all that autograd saved, or the inputs of the layers."""
         w, layers = self.w, self.shape.layers
@@ -321,16 +314,6 @@ class _Step:
         # a layer's cache is copied whenever a token is added
         cache = float(rows * self.w.sequence_length * per_token * (self.shape.layers + 1))
         return cache, float(rows * self.shape.vocab * 4 * SAMPLING_COPIES)
-
-
-@lru_cache(maxsize=256)
-def _adapted(shape: Shape, targets: tuple[str, ...] | str | None, model_type: str | None) -> dict[str, tuple[int, int]]:
-    """``adapted_linears``, cached: a search calls it many times for one model."""
-    return adapted_linears(shape, targets, model_type)
-
-
-def _hashable(targets: Sequence[str] | str | None) -> tuple[str, ...] | str | None:
-    return targets if targets is None or isinstance(targets, str) else tuple(targets)
 
 
 def _total(moment: _Moment) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from hfjobs_trainer.display import html_pairs
+
 GIB = 2**30
 
 Verdict = Literal["fits", "tight", "does not fit"]
@@ -131,6 +133,14 @@ class MemoryEstimate:
         if headroom >= self.margin_gib:
             return "fits"
         return "tight" if headroom + self.margin_gib + self.paged_bytes / GIB >= 0 else "does not fit"
+
+    def __repr__(self) -> str:
+        first, *_ = str(self).split("\n")
+        return f"MemoryEstimate({first})"
+
+    def _repr_html_(self) -> str:
+        first, *parts = str(self).split("\n")
+        return html_pairs({"peak": first, "parts": [part.strip() for part in parts]})
 
     def __str__(self) -> str:
         spread = "" if self.strategy == "ddp" else f" ({self.strategy})"

@@ -111,6 +111,6 @@ def _adapters(
 
 def _source(name: str) -> str:
     """The tensor that a matrix reads."""
-    if name in ("q_proj", "k_proj", "v_proj", "qkv_proj"):
+    if name in ("q_proj", "gated_q_proj", "k_proj", "v_proj", "qkv_proj") or name.startswith("in_proj"):
         return "attention"
     return "mlp" if name in ("gate_proj", "up_proj", "gate_up_proj") else name

@@ -11,6 +11,7 @@ from hfjobs_trainer.planning.memory.closed_form import estimate_memory
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate
 from hfjobs_trainer.planning.memory.stack import TRL
 from hfjobs_trainer.planning.memory.workload import Workload
+from hfjobs_trainer.planning.model.adapters import NOT_NARROWED
 
 STEPS = ("next_token", "preference", "unpaired", "scores", "policy_gradient")
 """Training steps that ``simulating`` supports."""
@@ -18,7 +19,7 @@ STEPS = ("next_token", "preference", "unpaired", "scores", "policy_gradient")
 # What the model's facts say beyond the numbers of its config.json.
 _NOT_NUMBERS = frozenset(
     {"path", "exists", "private", "gated", "sha", "num_parameters", "dtype", "is_vision", "has_chat_template"}
-    | {"max_position_embeddings"}
+    | {"max_position_embeddings", "layer_types"}
 )
 # How the loss of other stacks treats the logits, by the bytes per logit that it holds.
 _LOGITS = {(12.0, 2.0): "now", (12.0, 4.0): "shifted", (16.0, 2.0): "copied", (8.0, 0.0): "half", (3.0, 0.0): "parts"}
@@ -34,6 +35,7 @@ def why_not(workload: Workload) -> str | None:
         f"{w.strategy} shards the model over several GPUs": w.strategy != "ddp",
         "the size of its model is unknown": w.model.hidden_size is None or w.model.num_hidden_layers is None,
         "its model takes images": bool(w.model.is_vision),
+        "of an adapter, all layers and r for each of them are simulated": w.lora_narrowed != NOT_NARROWED,
         "8-bit weights are not simulated": w.quantization == "8bit",
         "the quantizer is not bitsandbytes": w.quantization is not None and w.stack.gptq,
         "fused kernels of Liger, Unsloth or torch.compile are not simulated": w.liger_kernel or w.stack.lean_kernels,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from typing import Any
 
 from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.rules.lora.fix import mended
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.requirements import package_name, stays_within
@@ -238,18 +240,19 @@ def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
             yield Found(f"quantization.{name}", "is an option of 4-bit quantization only", 'bits="4bit", or remove it')
     if lora is None:
         return
+    wrong: list[tuple[str, str, dict[str, Any]]] = []
     if lora.layers_pattern is not None and lora.layers_to_transform is None:
-        yield Found("lora.layers_pattern", "needs layers_to_transform", "remove it")
+        wrong.append(("layers_pattern", "needs layers_to_transform", {"layers_pattern": None}))
     if lora.layers_to_transform is not None and isinstance(lora.target_modules, str):
-        why = "needs target_modules as a list of names"
-        yield Found("lora.layers_to_transform", why, 'target_modules=["q_proj", "v_proj"]')
+        wrong.append(("layers_to_transform", "needs target_modules as a list of names", {"target_modules": None}))
     if lora.init_lora_weights == "orthogonal" and lora.r % 2:
-        yield Found("lora.r", "must be even to start from orthogonal weights", f"r={lora.r + 1}")
+        wrong.append(("r", "must be even to start from orthogonal weights", {"r": lora.r + 1}))
     if lora.target_parameters:
         if lora.use_dora:
-            yield Found("lora.use_dora", "PEFT has no DoRA for target_parameters", "use_dora=False")
+            wrong.append(("use_dora", "PEFT has no DoRA for target_parameters", {"use_dora": None}))
         if lora.lora_dropout and "lora_dropout" in lora.model_fields_set:
-            yield Found("lora.lora_dropout", "PEFT has no dropout for target_parameters", "lora_dropout=0.0")
+            wrong.append(("lora_dropout", "PEFT has no dropout for target_parameters", {"lora_dropout": None}))
+    yield from mended(lora, *wrong)
 
 
 @rule("TUNE007", stage="run")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from hfjobs_trainer.display import html_pairs
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
@@ -42,6 +44,28 @@ class JobStatus:
     def succeeded(self) -> bool:
         """Whether the job has ended well."""
         return self.stage == "COMPLETED"
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it has run, or ran; ``None`` before it starts."""
+        if self.started_at is None:
+            return None
+        return max(0.0, ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds())
+
+    def __str__(self) -> str:
+        from hfjobs_trainer.planning.duration.ranges import format_seconds
+
+        took = "" if self.seconds is None else f" after {format_seconds(self.seconds)}"
+        return f"{self.stage}{took}" + (f" ({self.message})" if self.message else "")
+
+    def _repr_html_(self) -> str:
+        rows = {"stage": self.stage, "message": self.message or ""}
+        rows |= {name: "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC" for name, at in self._times().items()}
+        rows |= {f"node {rank}": str(status) for rank, status in enumerate(self.members)}
+        return html_pairs({name: value for name, value in rows.items() if value})
+
+    def _times(self) -> dict[str, datetime | None]:
+        return {"created": self.created_at, "started": self.started_at, "finished": self.finished_at}
 
 
 @dataclass(frozen=True, slots=True)

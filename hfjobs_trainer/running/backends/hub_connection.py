@@ -86,6 +86,10 @@ class Outcome(Generic[T]):
         return cast("T", self.value)
 
 
+class NoToken(AuthError):
+    """There is no token, so that the Hub was not asked."""
+
+
 class Connection:
     """Who asks which Hub, and how patiently.
 
@@ -104,7 +108,8 @@ class Connection:
         """The token.
 
         Raises:
-            AuthError: There is none, or it has characters that no request header can carry.
+            NoToken: There is none.
+            AuthError: It has characters that no request header can carry.
         """
         from huggingface_hub import get_token
 
@@ -120,7 +125,7 @@ class Connection:
         token = Secret((token or "").strip())
         if not token:
             reason = f" ({why})" if why else ""
-            raise AuthError(f"no Hugging Face token{reason}: log in with `hf auth login`, or set HF_TOKEN", why)
+            raise NoToken(f"no Hugging Face token{reason}: log in with `hf auth login`, or set HF_TOKEN", why)
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise AuthError(
                 "the Hugging Face token has spaces, line breaks or other characters that no token has: give the token"
