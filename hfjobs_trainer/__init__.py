@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         plan,
         recommend,
         render,
+        scheduled_jobs,
         submit,
     )
     from hfjobs_trainer.errors import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.inprocess import InProcessBackend
     from hfjobs_trainer.running.backends.local import LocalBackend
     from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.running.scheduled import ScheduledJob
     from hfjobs_trainer.specs.base import JobSpec
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
     from hfjobs_trainer.specs.load import load
@@ -94,6 +96,7 @@ _EXPORTS: dict[str, str] = {
     "plan": "client",
     "recommend": "client",
     "render": "client",
+    "scheduled_jobs": "client",
     "submit": "client",
     "AuthError": "errors",
     "BackendError": "errors",
@@ -114,6 +117,7 @@ _EXPORTS: dict[str, str] = {
     "InProcessBackend": "running.backends.inprocess",
     "LocalBackend": "running.backends.local",
     "Job": "running.job",
+    "ScheduledJob": "running.scheduled",
     "Dataset": "specs.groups",
     "Hardware": "specs.groups",
     "LoRA": "specs.groups",
@@ -188,6 +192,7 @@ __all__ = [
     "RenderError",
     "Report",
     "Reward",
+    "ScheduledJob",
     "Script",
     "SpecError",
     "Tracking",
@@ -203,6 +208,7 @@ __all__ = [
     "plan",
     "recommend",
     "render",
+    "scheduled_jobs",
     "submit",
     "submit_cpo",
     "submit_distillation",

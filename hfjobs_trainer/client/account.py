@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hfjobs_trainer.answers import Answers
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts.backends import BackendName, BackendTraits
 
@@ -26,6 +27,7 @@ class Account:
     token: str | None = None
     namespace: str | None = None
     endpoint: str | None = None
+    _answers: Answers = field(default_factory=Answers, repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.token is not None:
@@ -70,7 +72,7 @@ class Account:
         from hfjobs_trainer.gathering import gather
 
         token, endpoint, _ = self._account()
-        return gather(spec, offline=offline, token=token, endpoint=endpoint, backend=traits)
+        return gather(spec, offline=offline, token=token, endpoint=endpoint, backend=traits, answers=self._answers)
 
     def _traits(self, backend: str | None) -> BackendTraits:
         """Traits of the backend of this name; by default, of the client's."""

@@ -25,13 +25,29 @@ class Planner(Account):
     """What can be known of a run before it is submitted."""
 
     def gather(
-        self, spec: TrainSpec | Script | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
+        self,
+        spec: TrainSpec | Script | Mapping[str, Any],
+        *,
+        offline: bool = False,
+        backend: str | None = None,
+        fresh: bool = False,
     ) -> Facts:
         """Read the facts about model, dataset, hardware and account; what is unavailable is ``None``.
+
+        What the Hub answered is used again for 5 minutes, by this client and in this process. Files on this machine are
+        read anew each time, and so is what the Hub refused, did not have or did not answer.
+
+        Args:
+            spec: A spec, or a mapping with the key ``method``.
+            offline: Do not contact the Hub.
+            backend: ``"hub"`` or ``"local"``; default: the client's.
+            fresh: Forget all that the Hub has answered, and ask again. A new ``Client`` knows nothing either.
 
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec.
         """
+        if fresh:
+            self._answers.clear()
         return self._gather(parse_spec(spec), offline, self._traits(backend))
 
     def check(
@@ -237,5 +253,5 @@ class Planner(Account):
         from hfjobs_trainer.planning.hardware.table import hardware_table
 
         token, endpoint, _ = self._account()
-        live = None if offline else gather_hardware(token=token, endpoint=endpoint)
+        live = None if offline else gather_hardware(token=token, endpoint=endpoint, answers=self._answers)
         return hardware_table(live or snapshot())

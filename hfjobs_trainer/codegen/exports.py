@@ -21,6 +21,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "plan",
         "recommend",
         "render",
+        "scheduled_jobs",
         "submit",
     ),
     "errors": (
@@ -43,6 +44,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "running.backends.inprocess": ("InProcessBackend",),
     "running.backends.local": ("LocalBackend",),
     "running.job": ("Job",),
+    "running.scheduled": ("ScheduledJob",),
     "specs.groups": ("Dataset", "Hardware", "LoRA", "Output", "Quantization", "Tracking"),
     "specs.load": ("load",),
     "specs.registry": ("METHODS",),

@@ -43,6 +43,13 @@ EXAMPLES: dict[str, Example] = {
         'hft.load("my.yaml", method="sft")',
     ),
     "LOAD005": Example(f'hft.load("{_TRL} --lora_r 32")', f'hft.load("{_TRL} --use_peft --lora_r 32")'),
+    "SCHED001": Example(
+        f'hft.submit_sft({_RUN}, schedule="every monday")', f'hft.submit_sft({_RUN}, schedule="0 3 * * 1")'
+    ),
+    "SCHED002": Example(
+        f'hft.submit_sft({_RUN}, schedule="@weekly", hardware=hft.Hardware(ssh=True))',
+        f'hft.submit_sft({_RUN}, schedule="@weekly")',
+    ),
 }
 """Examples by code."""
 

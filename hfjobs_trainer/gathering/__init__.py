@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.answers import Answers
 from hfjobs_trainer.display import without_widget_warning
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
 from hfjobs_trainer.facts.backends import BackendTraits, traits_of
@@ -36,6 +37,7 @@ def gather(
     token: str | None = None,
     endpoint: str | None = None,
     backend: str | BackendTraits = "hub",
+    answers: Answers | None = None,
 ) -> Facts:
     """Find out what a plan for ``spec`` needs to know; what stays unknown is ``None``.
 
@@ -49,6 +51,8 @@ def gather(
         token: Access token; by default the one that ``hf auth login`` stored or ``HF_TOKEN`` holds.
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
         backend: Where it would run; flavors and the account are looked up where an account pays (``"hub"``).
+        answers: What the Hub was asked lately, which it is not asked again; default: nothing. This machine's disk is
+            always read anew.
     """
     from hfjobs_trainer.gathering.script import read_script
     from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
@@ -56,7 +60,7 @@ def gather(
 
     token = (token or attempt(_stored_token) or "").strip() or None
     unasked = "offline=True" if offline else "HF_HUB_OFFLINE is set" if _client_is_offline() else ""
-    hub = None if unasked else Hub(endpoint, token)
+    hub = None if unasked else Hub(endpoint, token, answers=answers or Answers())
     remote = hub if traits_of(backend).uses_account else None
     # All requests start before the first answer is awaited, and the disk is read meanwhile.
     hardware = remote.ask_hardware() if remote else None
@@ -101,14 +105,17 @@ def gather(
     )
 
 
-def gather_hardware(*, token: str | None = None, endpoint: str | None = None) -> HardwareFacts | None:
+def gather_hardware(
+    *, token: str | None = None, endpoint: str | None = None, answers: Answers | None = None
+) -> HardwareFacts | None:
     """The flavors on offer now, with prices; ``None`` if the Hub does not answer within seconds, or is not to be asked.
 
     Args:
         token: Not needed: the list is public.
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
+        answers: As for ``gather``.
     """
-    return None if _client_is_offline() else Hub(endpoint, token).ask_hardware()()
+    return None if _client_is_offline() else Hub(endpoint, token, answers=answers or Answers()).ask_hardware()()
 
 
 def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], ModelFacts]:

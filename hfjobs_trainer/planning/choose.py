@@ -280,7 +280,7 @@ def over_cap(hardware: Hardware, duration: DurationEstimate | None) -> str | Non
 def exceeded_caps(
     hardware: Hardware, duration: DurationEstimate | None, case: Literal["expected", "high"] = "expected"
 ) -> dict[str, float]:
-    """Each cap on the whole run that is exceeded, with what the run needs: US dollars, hours.
+    """Each cap on the whole run that is exceeded, with what all its attempts need: US dollars, hours.
 
     Args:
         hardware: The caps.
@@ -289,7 +289,8 @@ def exceeded_caps(
     """
     if duration is None:
         return {}
-    needs = {"max_usd": getattr(duration.usd, case), "max_hours": getattr(duration.seconds, case) / HOUR}
+    usd, seconds = (getattr(spread, case) * hardware.attempts for spread in (duration.usd, duration.seconds))
+    needs = {"max_usd": usd, "max_hours": seconds / HOUR}
     caps = {"max_usd": hardware.max_usd, "max_hours": hardware.max_hours}
     return {name: need for name, need in needs.items() if (cap := caps[name]) is not None and need > cap}
 

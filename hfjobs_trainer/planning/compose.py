@@ -300,7 +300,7 @@ def request_of(
     labels = {"sdk": "hfjobs-trainer", "method": method, "spec": spec.digest[:LABEL_DIGITS]}
     if spec.tracking.group:
         labels["group"] = slug(spec.tracking.group)
-    said = (spec.tracking.name or subject).lower()
+    said, hardware = (spec.tracking.name or subject).lower(), spec.hardware
     return JobRequest(
         script="",
         name=slug(said if said.startswith(method) else f"{method}-{said}", 60),
@@ -311,5 +311,9 @@ def request_of(
         labels=labels | spec.labels,
         namespace=namespace,
         image=spec.image,
-        nodes=spec.hardware.nodes,
+        nodes=hardware.nodes,
+        attempts=hardware.attempts if backend.rents else 1,
+        ssh=hardware.ssh and backend.rents,
+        expose=tuple(dict.fromkeys(hardware.expose)) if backend.rents else (),
+        resource_group_id=hardware.resource_group_id if backend.rents else None,
     )

@@ -79,6 +79,7 @@ class JobRequest:
         ssh: Whether the job can be reached by SSH.
         expose: Ports that can be reached through the proxy of Jobs, by those who may see the job.
         resource_group_id: Resource group of the organization that pays; ``None`` for none.
+        schedule: When it runs, again and again, such as ``"@weekly"`` or ``"0 3 * * 1"``; ``None`` for once, now.
     """
 
     script: str = field(repr=False)
@@ -96,6 +97,7 @@ class JobRequest:
     ssh: bool = False
     expose: tuple[int, ...] = ()
     resource_group_id: str | None = None
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

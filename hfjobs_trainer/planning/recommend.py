@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from hfjobs_trainer.display import html_table, text_table
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.arguments.packing import COUNTED, LEAST_STEPS, most_packed
@@ -25,7 +26,6 @@ from hfjobs_trainer.planning.arguments.recipes import (
 )
 from hfjobs_trainer.planning.assemble import Draft, draft
 from hfjobs_trainer.planning.duration.lengths import LENGTH_STEP, prompt_lengths, tokens_per_row
-from hfjobs_trainer.planning.hardware.table import as_html, as_text
 from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -97,10 +97,10 @@ class Recommendation:
         return "\n".join([self.subject, *kept, *self.notes])
 
     def __str__(self) -> str:
-        return as_text(self.HEADER, self._cells(), self._caption, right=()) if self.rows else self._caption
+        return text_table(self.HEADER, self._cells(), self._caption, right=()) if self.rows else self._caption
 
     def _repr_html_(self) -> str:
-        return as_html(self.HEADER if self.rows else (), self._cells(), self._caption)
+        return html_table(self.HEADER if self.rows else (), self._cells(), self._caption)
 
 
 def recommend(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB) -> Recommendation:

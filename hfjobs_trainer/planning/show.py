@@ -9,6 +9,7 @@ from hfjobs_trainer.errors import count_problems
 from hfjobs_trainer.facts.backends import traits_of
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.duration.estimate import billed_usd
+from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR, hourly_usd
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.problems import html_problems, html_unchecked
 from hfjobs_trainer.specs.base import TrainSpec
@@ -68,7 +69,7 @@ def summarize(plan: Plan) -> str:
 def _facts(plan: Plan) -> dict[str, list[str]]:
     """What the plan is at a glance: lines by title."""
     spec, request = plan.spec, plan.request
-    facts = {"where": _where(plan), "time": _time(plan)}
+    facts = {"where": _where(plan), "time": _time(plan)} | {title: [text] for title, text in _asked_of_jobs(plan)}
     if others := [alternative.text for alternative in plan.alternatives]:
         facts["or"] = others
     if isinstance(spec, TrainSpec):
@@ -109,7 +110,7 @@ def _where(plan: Plan) -> list[str]:
     flavor = plan.flavor
     gpus = f"{flavor.num_gpus} x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu or "no GPU"
     nodes = plan.request.nodes
-    several, price = f"{nodes} nodes of " if nodes > 1 else "", flavor.usd_per_hour * nodes
+    several, price = f"{nodes} nodes of " if nodes > 1 else "", hourly_usd(flavor, plan.request)
     vllm = plan.run.vllm if plan.run is not None else None
     serves = ", the last serves with vLLM" if vllm is not None and vllm.apart else ""
     owner = f", paid by {plan.request.namespace}" if plan.request.namespace else ""
@@ -129,8 +130,34 @@ def _time(plan: Plan) -> list[str]:
         return [*lines, "no timeout" if known else "unknown, as is the timeout"]
     limit = f"timeout {format_duration(seconds)}"
     if plan.flavor is not None:
-        limit += f": at most ${billed_usd(seconds, plan.flavor.usd_per_hour * plan.request.nodes):.2f}"
+        attempts = plan.request.attempts
+        most = billed_usd(seconds, hourly_usd(plan.flavor, plan.request)) * attempts
+        limit += f": at most ${most:.2f}{f' in {attempts} attempts' if attempts > 1 else ''}"
+        limit += " a run" if plan.request.schedule else ""
     return [*lines, limit]
+
+
+def _asked_of_jobs(plan: Plan) -> list[tuple[str, str]]:
+    """What was asked of Jobs beside a machine, with what it costs: title and text of each."""
+    request, cap = plan.request, plan.spec.hardware.max_usd
+    found: list[tuple[str, str]] = []
+    if request.schedule:
+        capped = f", max_usd={cap:g} is for each" if cap is not None else ""
+        found.append(("schedule", f"{request.schedule} (UTC), until it is deleted; each run is paid for{capped}"))
+    if request.attempts > 1:
+        most = f"up to {request.attempts} times the money"
+        found.append(("attempts", f"{request.attempts}: after a failure the training begins anew, {most}"))
+    if request.ssh:
+        found.append(("SSH", "ssh JOB@ssh.hf.jobs with a key of the account; a session does not keep the job running"))
+    if request.expose:
+        fee = PROXY_USD_PER_HOUR * request.nodes
+        ports = ", ".join(map(str, request.expose))
+        found.append(
+            ("ports", f"{ports}, at https://JOB--PORT.hf.jobs with a token that may read the job: ${fee:.2f}/h")
+        )
+    if request.resource_group_id:
+        found.append(("resource group", f"{request.resource_group_id}, whose spending limit applies"))
+    return found
 
 
 def _memory(plan: Plan) -> list[str]:

@@ -251,8 +251,12 @@ class Job:
         The price is today's, and each started minute of a running node counts as a whole one (huggingface/hub-docs:
         docs/hub/jobs-pricing.md says that jobs are billed by the minute while they start or run).
         """
+        from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR
+
         price = self._backend.usd_per_hour(self._record.flavor)
         status = self.status()
+        if price is not None and self._record.exposes:
+            price += PROXY_USD_PER_HOUR
         return None if price is None else price * sum(map(_minutes, status.members or (status,))) / 60
 
     def result(self, timeout: float | None = None) -> JobResult:

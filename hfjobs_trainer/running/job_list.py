@@ -53,11 +53,7 @@ def list_jobs(
     places: Sequence[Backend], *, group: str | None, method: str | None, labels: Mapping[str, str] | None
 ) -> JobList:
     """The runs of this package at these places, newest first; a place that has no token is left out, and said so."""
-    wanted = {"sdk": "hfjobs-trainer", **(labels or {})}
-    if group is not None:
-        wanted["group"] = slug(group)
-    if method is not None:
-        wanted["method"] = method
+    wanted = wanted_labels(group, method, labels)
     found: list[Job] = []
     note = ""
     for place in places:
@@ -72,3 +68,13 @@ def list_jobs(
     if len(places) > 1:
         found.sort(key=lambda job: job.record.created_at or never, reverse=True)
     return JobList(found, note)
+
+
+def wanted_labels(group: str | None, method: str | None, labels: Mapping[str, str] | None) -> dict[str, str]:
+    """The labels of the runs of this package that are looked for."""
+    wanted = {"sdk": "hfjobs-trainer", **(labels or {})}
+    if group is not None:
+        wanted["group"] = slug(group)
+    if method is not None:
+        wanted["method"] = method
+    return wanted

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
-from hfjobs_trainer.specs.args_base import Deferred
+from hfjobs_trainer.specs.args_base import Deferred, as_list
 from hfjobs_trainer.specs.locations import hub_address
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 Prefer = Literal["balanced", "cheapest", "fastest"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
 Reporter = Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]
+Ports = Annotated[list[int], BeforeValidator(as_list, json_schema_input_type=int | list[int])]
 
 
 class Group(Deferred):
@@ -228,6 +229,18 @@ class Hardware(Group):
     )
     max_hours: float | None = Field(
         default=None, gt=0, description="Longest that the run may take, hours; caps its timeout."
+    )
+    attempts: int = Field(
+        default=1,
+        ge=1,
+        description="Most attempts of a job that fails; each begins the training anew, and is paid for.",
+    )
+    ssh: bool = Field(default=False, description="Let the job be entered by SSH, with a key of the account.")
+    expose: Ports = Field(
+        default=[], description="Ports of the job that Jobs' proxy leads to: 20 at most, $0.01 per hour."
+    )
+    resource_group_id: str | None = Field(
+        default=None, description="Resource group of the organization in which the job runs: 24 hexadecimal digits."
     )
     fsdp: bool | str | None = Field(default=None, description="As in TRL's config; passed unchanged.")
     fsdp_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config; passed unchanged.")

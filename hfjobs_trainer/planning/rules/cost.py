@@ -9,6 +9,7 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate
 from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.planning.estimate import Estimate
+from hfjobs_trainer.planning.hardware.machine import hourly_usd
 from hfjobs_trainer.planning.remedies import ENDLESS_HOURS, hours_of_writing, writes_for_long
 from hfjobs_trainer.planning.timeout import binding_limit, caps
 from hfjobs_trainer.problems import Found, need, rule
@@ -55,6 +56,11 @@ def _cap(spec: JobSpec, name: str) -> float:
     return {"max_usd": spec.hardware.max_usd, "max_hours": spec.hardware.max_hours}[name] or 0.0
 
 
+def _attempts(spec: JobSpec) -> str:
+    """What to add to the time of one attempt, if there may be several."""
+    return f", {spec.hardware.attempts} times" if spec.hardware.attempts > 1 else ""
+
+
 def _above(usd: float) -> float:
     return -int(-usd * 1.05 // 1) if usd >= 10 else round(usd * 1.05 + 0.005, 2)
 
@@ -82,10 +88,11 @@ def run_costs_no_more_than_allowed(context: Context[TrainSpec]) -> Iterator[Foun
     """
     cap = context.spec.hardware.max_usd
     option = _wanted(context, cap)
-    if cap is None or option is None or option.duration is None or option.duration.usd.expected <= cap:
+    usd = exceeded_caps(context.spec.hardware, option.duration).get("max_usd") if option is not None else None
+    if cap is None or option is None or option.duration is None or usd is None:
         return
-    usd, time = option.duration.usd.expected, option.duration.seconds.as_duration()
-    why = f"the run is expected to cost ${usd:.2f} on {option.machine.name} ({time}), above max_usd={cap:g}"
+    spent = f"{option.duration.seconds.as_duration()}{_attempts(context.spec)}"
+    why = f"the run is expected to cost ${usd:.2f} on {option.machine.name} ({spent}), above max_usd={cap:g}"
     other, fix = _cheaper(context)
     yield Found("hardware.max_usd", why + other, fix)
 
@@ -112,11 +119,11 @@ def run_takes_no_longer_than_allowed(context: Context[TrainSpec]) -> Iterator[Fo
     """
     cap = context.spec.hardware.max_hours
     option = _wanted(context, cap)
-    if cap is None or option is None or option.duration is None or option.duration.seconds.expected <= cap * 3600:
+    hours = exceeded_caps(context.spec.hardware, option.duration).get("max_hours") if option is not None else None
+    if cap is None or option is None or option.duration is None or hours is None:
         return
-    time = option.duration.seconds.as_duration()
+    time = f"{option.duration.seconds.as_duration()}{_attempts(context.spec)}"
     why = f"the run is expected to take {time} on {option.machine.name}, above max_hours={cap:g}"
-    hours = option.duration.seconds.expected / 3600
     found = None if context.spec.hardware.flavor == "auto" else find_alternative(context.run, context.hardware)
     faster = found is not None and found.reason is None
     fix = {"hardware.flavor": "auto"} if faster else {"hardware.max_hours": _above(hours)}
@@ -293,16 +300,17 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
     spec, flavor = context.spec, context.flavor
     if spec.timeout is None or context.duration is not None:
         return
-    price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
-    given, enough, whys = format_duration(spec.timeout), dict[str, float](), dict[str, str]()
+    price, attempts = hourly_usd(flavor, spec.hardware) if flavor else None, spec.hardware.attempts
+    given = f"{format_duration(spec.timeout)}{_attempts(spec)}"
+    enough, whys = dict[str, float](), dict[str, str]()
     for cap, seconds, _ in caps(spec, price):
         if seconds >= spec.timeout:
             continue
         if cap == "max_hours" or price is None:
-            needed, costs = spec.timeout / 3600, ""
+            needed, costs = spec.timeout / 3600 * attempts, ""
         else:
             # billed by the started minute
-            needed = -(-spec.timeout // 60) * price / 60
+            needed = -(-spec.timeout // 60) * price / 60 * attempts
             costs = f" at ${price:.2f}/h is ${needed:.2f}"
         left, path = format_duration(seconds), f"hardware.{cap}"
         enough[path] = -int(-round(needed * 100, 6) // 1) / 100

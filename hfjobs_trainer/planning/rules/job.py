@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from hfjobs_trainer.planning.choose import over_cap
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import is_label_key, is_label_value, slug
 from hfjobs_trainer.planning.timeout import binding_limit
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
-from hfjobs_trainer.specs.fixes import change
+from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.tokens import masked, name_of_secret, names_a_secret
 
 MIN_SECONDS = 300
@@ -21,6 +22,10 @@ MIN_SECONDS = 300
 # What the Hub takes as names, read off its OpenAPI document.
 _ENV_NAME = re.compile(r"[a-zA-Z][_a-zA-Z0-9]+")
 _SECRET_NAME = re.compile(r"[a-zA-Z][_a-zA-Z0-9]*")
+
+_RESOURCE_GROUP = re.compile(r"[0-9a-fA-F]{24}")
+MOST_PORTS = 20
+"""Ports that Jobs' proxy leads to at most, of each job."""
 
 OUR_LABELS = frozenset({"sdk", "method", "spec", "group", "name", "submit-id", "node-group", "node-rank", "nodes"})
 """Labels by which this package and the Hub find a job again."""
@@ -211,3 +216,180 @@ def fresh_machine_has_no_checkpoint(context: Context[TrainSpec]) -> Iterator[Fou
     if context.spec.resume_from_checkpoint is not None:
         why = "a job starts on an empty machine, which has no checkpoint"
         yield Found("resume_from_checkpoint", why, "resume_from_checkpoint=None")
+
+
+def without(spec: JobSpec, *names: str, **others: Any) -> str:
+    """The fix that takes these fields from the hardware, or gives them other values."""
+    removed: dict[str, Any] = {f"hardware.{name}": REMOVE for name in names}
+    return change(spec, removed | {f"hardware.{name}": value for name, value in others.items()})
+
+
+@rule("JOB006", scope="remote", severity="warning")
+def attempts_begin_anew(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A further attempt begins the training anew.
+
+    What it does:
+        Warns of `attempts` above 1.
+
+    Why:
+        Jobs starts the script of a failed job again, and the script begins anew: checkpoints are on the machine's disk,
+        which is not known to outlive a failure. That helps where the failure was not the script's own, such as a
+        download that broke off; an error of the script, or a lack of memory, comes again and is paid for again.
+
+    Example:
+        ```python
+        hft.Hardware(flavor="a10g-large", attempts=3)
+        ```
+
+    Use instead:
+        ```python
+        hft.Hardware(flavor="a10g-large")
+        ```
+    """
+    hardware = context.spec.hardware
+    if hardware.attempts > 1 and hardware.nodes == 1:
+        why = f"a failed attempt is not continued but begun anew, so the run may cost {hardware.attempts} times as much"
+        yield Found("hardware.attempts", why, without(context.spec, "attempts"))
+
+
+@rule("JOB007", scope="remote")
+def nodes_have_one_attempt(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A run on several nodes has one attempt.
+
+    What it does:
+        Refuses `attempts` above 1 with `nodes` above 1.
+
+    Why:
+        Each node is a job of its own. Jobs would start the one that failed again, while the others have ended with it:
+        it would wait for them, and be paid for, until its timeout.
+
+    Example:
+        ```python
+        hft.Hardware(flavor="a10g-large", nodes=2, attempts=2)
+        ```
+
+    Use instead:
+        ```python
+        hft.Hardware(flavor="a10g-large", nodes=2)
+        ```
+    """
+    hardware = context.spec.hardware
+    if hardware.attempts > 1 and hardware.nodes > 1:
+        why = f"one of {hardware.nodes} nodes would start again without the others, which end when it fails"
+        yield Found("hardware.attempts", why, without(context.spec, "attempts"))
+
+
+@rule("JOB008", scope="remote", scripts=True)
+def ports_can_be_exposed(context: Context[JobSpec]) -> Iterator[Found]:
+    """Ports are such as Jobs' proxy leads to.
+
+    What it does:
+        Refuses ports in `expose` that are not from 1 to 65535, and more than 20 of them.
+
+    Why:
+        The Hub refuses the job.
+
+    Example:
+        ```python
+        hft.Hardware(flavor="a10g-large", expose=[80000])
+        ```
+
+    Use instead:
+        ```python
+        hft.Hardware(flavor="a10g-large", expose=[8000])
+        ```
+    """
+    hardware = context.spec.hardware
+    ports = list(dict.fromkeys(hardware.expose))
+    good = [port for port in ports if 1 <= port <= 65535]
+    wrong = ", ".join(str(port) for port in ports if port not in good)
+    fix = without(context.spec, expose=good[:MOST_PORTS]) if good else without(context.spec, "expose")
+    if wrong:
+        yield Found("hardware.expose", f"{wrong}: ports are numbers from 1 to 65535", fix)
+    elif len(ports) > MOST_PORTS:
+        yield Found("hardware.expose", f"{len(ports)} ports, of which Jobs exposes {MOST_PORTS} at most", fix)
+
+
+@rule("JOB009", scope="remote", scripts=True)
+def resource_group_is_an_id(context: Context[JobSpec]) -> Iterator[Found]:
+    """A resource group is given by its id.
+
+    What it does:
+        Refuses a `resource_group_id` that does not have 24 hexadecimal digits.
+
+    Why:
+        The Hub refuses the job. The id is in the address of the group's page, in the settings of the organization; its
+        name is something else.
+
+    Example:
+        ```python
+        hft.Hardware(flavor="a10g-large", resource_group_id="research")
+        ```
+
+    Use instead:
+        ```python
+        hft.Hardware(flavor="a10g-large", resource_group_id="66670e5163145ca562cb1988")
+        ```
+    """
+    hardware = context.spec.hardware
+    group = hardware.resource_group_id
+    if group is not None and not _RESOURCE_GROUP.fullmatch(group):
+        why = f'"{masked(group)}" is not an id, which has 24 hexadecimal digits'
+        yield Found("hardware.resource_group_id", why, without(context.spec, "resource_group_id"))
+
+
+@rule("JOB010", scripts=True, severity="warning")
+def only_jobs_offer_these(context: Context[JobSpec]) -> Iterator[Found]:
+    """What only Jobs offer is of no use on this machine.
+
+    What it does:
+        Warns of `attempts`, `ssh`, `expose` and `resource_group_id` on the local backend, which ignores them.
+
+    Why:
+        The run is a process of this machine: nothing starts it again, its ports are this machine's, and nobody pays.
+
+    Example:
+        ```python
+        hft.submit_sft(model=..., dataset=..., hardware=hft.Hardware(ssh=True), backend="local")
+        ```
+
+    Use instead:
+        ```python
+        hft.submit_sft(model=..., dataset=..., backend="local")
+        ```
+    """
+    hardware = context.spec.hardware
+    idle: dict[str, object] = {"attempts": 1, "ssh": False, "expose": [], "resource_group_id": None}
+    given = [name for name, value in idle.items() if getattr(hardware, name) != value]
+    if given and not context.backend.rents:
+        path = f"hardware.{given[0]}" if len(given) == 1 else "hardware"
+        why = f"{' and '.join(given)}: only Jobs offer that, so it is ignored here"
+        yield Found(path, why, without(context.spec, *given))
+
+
+@rule("JOB011", scope="remote", scripts=True, severity="warning")
+def ssh_costs(context: Context[JobSpec]) -> Iterator[Found]:
+    """Who enters a job by SSH pays for it by the minute, and reads its secrets.
+
+    What it does:
+        Warns of `ssh=True`.
+
+    Why:
+        The machine is billed until the script ends or the timeout is over, whether anybody is in it or not; a session
+        neither prolongs it nor is kept. Everyone who may write in the namespace can enter it with a key of their
+        account, and the values of its secrets are in its environment.
+
+    Example:
+        ```python
+        hft.Hardware(flavor="a10g-large", ssh=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.Hardware(flavor="a10g-large")
+        ```
+    """
+    hardware = context.spec.hardware
+    if hardware.ssh:
+        why = "all who may write in its namespace can enter the job and read its secrets, while it is billed as usual"
+        yield Found("hardware.ssh", why, without(context.spec, "ssh"))

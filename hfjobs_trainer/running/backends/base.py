@@ -80,6 +80,7 @@ class JobRecord:
         created_at: Aware UTC time.
         folder: The run folder of a local job; ``None`` elsewhere.
         members: Ids of the jobs of each node, by rank, if the run has several; the first is ``id``.
+        exposes: Whether it has ports that the proxy leads to, which cost extra.
     """
 
     id: str
@@ -89,6 +90,7 @@ class JobRecord:
     created_at: datetime | None = None
     folder: str | None = None
     members: tuple[str, ...] = ()
+    exposes: bool = False
 
 
 class Backend(Protocol):
@@ -130,6 +132,79 @@ class Backend(Protocol):
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
         """Jobs with all of these labels, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRecord:
+    """The record of a scheduled job.
+
+    Attributes:
+        id: The id that ``ScheduledJob.from_id`` takes: ``"namespace/id"``.
+        schedule: When it runs, such as ``"@weekly"``.
+        labels: Those of each run.
+        flavor: Flavor that each run rents.
+        created_at: Aware UTC time.
+        next_run: When it runs next, aware UTC time; ``None`` if it does not, or the Hub does not say.
+        suspended: Whether it is suspended.
+        last_run: Id of its last run, ``"namespace/id"``; ``None`` before the first.
+        url: URL of the page of its last run.
+    """
+
+    id: str
+    schedule: str
+    labels: dict[str, str] = field(default_factory=dict[str, str])
+    flavor: str | None = None
+    created_at: datetime | None = None
+    next_run: datetime | None = None
+    suspended: bool = False
+    last_run: str | None = None
+    url: str | None = None
+
+
+class Schedules(Protocol):
+    """The scheduled jobs of a backend. Every method may raise ``BackendError``."""
+
+    def submit(self, plan: Plan) -> ScheduleRecord:
+        """Have the plan's script run as ``plan.request.schedule`` says, until the schedule is deleted."""
+        ...
+
+    def inspect(self, job_id: str) -> ScheduleRecord:
+        """The record as it is now; raises ``JobNotFound`` if there is none."""
+        ...
+
+    def list(self, labels: dict[str, str]) -> list[ScheduleRecord]:
+        """Scheduled jobs with all of these labels, newest first."""
+        ...
+
+    def runs(self, job_id: str) -> list[JobRecord]:
+        """The runs so far, newest first."""
+        ...
+
+    def trigger(self, job_id: str) -> JobRecord:
+        """Start a run now, beside the schedule."""
+        ...
+
+    def suspend(self, job_id: str) -> None:
+        """Start no more runs until it is resumed."""
+        ...
+
+    def resume(self, job_id: str) -> None:
+        """Start runs again."""
+        ...
+
+    def delete(self, job_id: str) -> None:
+        """Start no more runs, ever; do nothing if it is deleted already."""
+        ...
+
+
+@runtime_checkable
+class Scheduling(Protocol):
+    """A backend that can also run a plan again and again; one that cannot simply lacks the attribute."""
+
+    @property
+    def schedules(self) -> Schedules:
+        """Its scheduled jobs."""
         ...
 
 

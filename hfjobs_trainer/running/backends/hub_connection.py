@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 T = TypeVar("T")
+Json = Mapping[str, object]
 
 THREAD = "hfjobs-trainer-hub"
 
@@ -132,6 +133,12 @@ class Connection:
             )
         return token
 
+    def page_of(self, path: str) -> str:
+        """Address of a page of the Hub."""
+        from huggingface_hub import HfApi
+
+        return f"{HfApi(endpoint=self.endpoint).endpoint.rstrip('/')}/{path}"
+
     def open(self) -> tuple[HfApi, Secret]:
         """The client and its token; made anew each time, since a login's token may be renewed in between."""
         from huggingface_hub import HfApi
@@ -191,6 +198,16 @@ class Connection:
         if outcome.failure is not None:
             raise outcome.failure.explain(asked)
         return outcome.get()
+
+
+def read_json(api: HfApi, path: str) -> Json:
+    """The Hub's own answer to a question, for what the client's records leave out."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyright: ignore[reportUnknownVariableType]
+
+    response = get_session().get(api.endpoint.rstrip("/") + path, headers=build_hf_headers(token=api.token))
+    hf_raise_for_status(response)
+    return cast(Json, response.json())
 
 
 @contextmanager

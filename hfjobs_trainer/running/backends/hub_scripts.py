@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.errors import HubUnavailable
 from hfjobs_trainer.running.backends.hub_connection import Connection
-from hfjobs_trainer.running.backends.hub_failures import Asked
+from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -24,6 +25,9 @@ FOLDER = "hfjobs-trainer"
 """Where scripts are in the bucket, which other tools use as well."""
 MOUNT, FILE = "/data", "script.py"
 """Where a job sees the folder of its script, as the client's ``run_uv_job`` has it, and the script's name there."""
+
+_SEEN = Answers()
+"""Private buckets that were there some minutes ago, and scripts that were uploaded then; by endpoint and token."""
 
 
 def folder_of(script: str) -> str:
@@ -39,6 +43,9 @@ def bucket_of(namespace: str) -> str:
 def store(connection: Connection, namespace: str, scripts: Sequence[str]) -> None:
     """Upload scripts to the bucket in one commit, except those that are there unchanged.
 
+    A script that this process has not uploaded lately is sent without looking for it, if the bucket is known: in a loop
+    of runs each is a new one, and to send one again changes nothing.
+
     Args:
         connection: The Hub.
         namespace: User or organization whose bucket it is; it is created, private, where there is none.
@@ -50,27 +57,48 @@ def store(connection: Connection, namespace: str, scripts: Sequence[str]) -> Non
     asked = Asked("upload the script", "repo.write", namespace)
     bucket = bucket_of(namespace)
     files = {f"{folder_of(script)}/{FILE}": script.encode() for script in scripts}
+    who = (connection.endpoint, fingerprint(connection.read_token()), bucket)
     try:
-        stored = connection.get(asked, lambda api: _list_files(api, bucket, files))
-        wanted = _hash({path: files[path] for path in stored or {}})
-        kept = {path for path, found in (stored or {}).items() if wanted.get(path) == found}
-        missing = [(content, path) for path, content in files.items() if path not in kept]
-        if not missing:
-            return
-        if stored is None:
-            connection.get(asked, lambda api: api.create_bucket(bucket, private=True, exist_ok=True))
-        elif not connection.get(asked, lambda api: api.bucket_info(bucket).private):
-            told = f"everyone can read the script: the bucket {bucket} is public. Make it private in its settings"
-            warnings.warn(told, RuntimeWarning, stacklevel=2)
-        upload = connection.ask(
-            lambda api: api.batch_bucket_files(bucket, add=[*missing]),
-            connection.patience.submission,
-            repeat_late=False,
-        )
-        if upload.failure is not None:
-            raise upload.failure.explain(asked)
+        is_new = bool(_SEEN.find(who)) and not any(_SEEN.find((*who, path)) for path in files)
+        missing = files if is_new else _find_missing(connection, asked, bucket, files)
+        failure = _upload(connection, bucket, missing)
+        if failure is not None and is_new:
+            # what was known of the bucket may hold no longer
+            _SEEN.clear()
+            failure = _upload(connection, bucket, _find_missing(connection, asked, bucket, files))
+        if failure is not None:
+            raise failure.explain(asked)
     except HubUnavailable as error:
         raise HubUnavailable(f"{error} No job was created.", error.cause) from error.__cause__
+    for path in files:
+        _SEEN.keep((*who, path), True)
+
+
+def _upload(connection: Connection, bucket: str, files: Mapping[str, bytes]) -> Failure | None:
+    if not files:
+        return None
+    add = [(content, path) for path, content in files.items()]
+    seconds = connection.patience.submission
+    return connection.ask(lambda api: api.batch_bucket_files(bucket, add=[*add]), seconds, repeat_late=False).failure
+
+
+def _find_missing(connection: Connection, asked: Asked, bucket: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Those of the files that are not in the bucket as they should be; the bucket is created where there is none."""
+    stored = connection.get(asked, lambda api: _list_files(api, bucket, files))
+    wanted = _hash({path: files[path] for path in stored or {}})
+    kept = {path for path, found in (stored or {}).items() if wanted.get(path) == found}
+    missing = {path: content for path, content in files.items() if path not in kept}
+    who = (connection.endpoint, fingerprint(connection.read_token()), bucket)
+    if not missing or (stored is not None and _SEEN.find(who)):
+        return missing
+    if stored is None:
+        connection.get(asked, lambda api: api.create_bucket(bucket, private=True, exist_ok=True))
+    elif not connection.get(asked, lambda api: api.bucket_info(bucket).private):
+        told = f"everyone can read the script: the bucket {bucket} is public. Make it private in its settings"
+        warnings.warn(told, RuntimeWarning, stacklevel=3)
+        return missing
+    _SEEN.keep(who, True)
+    return missing
 
 
 def _list_files(api: HfApi, bucket: str, paths: Mapping[str, bytes]) -> dict[str, str] | None:
