@@ -18,6 +18,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "adapter_dtype": (None, "float32", "bfloat16"),
     "adamw_temporaries": (1, 2),
     "attention": (None, "eager", "flash"),
+    "strategy": (None, "fsdp2"),
 }
 # Beyond these a number is a mistake; simulated tensors take no memory, but their sizes must stay integers of 64 bits.
 _LARGEST = 2**31
@@ -43,6 +44,10 @@ class Request:
         reference_model: Whether a frozen copy of the model is kept and used.
         adapter_dtype: dtype of the adapter; ``None``: the default of PEFT and TRL.
         adamw_temporaries: Values per trained parameter that unfused AdamW holds during its step, 1 or 2.
+        strategy: ``"fsdp2"``, or ``None`` for a whole model.
+        ranks: GPUs over which FSDP shards.
+        reshards: Whether FSDP frees gathered weights between the forward and the backward pass.
+        sync_each_batch: Whether FSDP reduces gradients after each batch of a step.
     """
 
     model: Mapping[str, Any]
@@ -68,6 +73,10 @@ class Request:
     reference_model: bool = False
     adapter_dtype: str | None = None
     adamw_temporaries: int = 1
+    strategy: str | None = None
+    ranks: int = 1
+    reshards: bool = True
+    sync_each_batch: bool = False
 
 
 class BadRequestError(ValueError):
@@ -89,7 +98,7 @@ def parse_request(given: object) -> Request:
             wrong.append(f"{name}: must be one of {', '.join(map(repr, allowed))}, not {data[name]!r:.80}")
     wrong += [
         f"{name}: must be a whole number from 1 to {_LARGEST}, not {data[name]!r:.80}"
-        for name in ("lora_r", "per_device_train_batch_size", "sequence_length", "gradient_accumulation_steps")
+        for name in ("lora_r", "per_device_train_batch_size", "sequence_length", "gradient_accumulation_steps", "ranks")
         if name in data and not _is_count(data[name])
     ]
     for name, value in data["model"].items():
@@ -100,7 +109,10 @@ def parse_request(given: object) -> Request:
             wrong.append(f"model.{name}: must be a number, a string or a boolean, not {value!r:.80}")
     wrong += [
         f"{name}: must be true or false, not {data[name]!r:.80}"
-        for name in ("gradient_checkpointing", "reference_model", "lora_dora", "padded")
+        for name in (
+            *("gradient_checkpointing", "reference_model", "lora_dora", "padded"),
+            *("reshards", "sync_each_batch"),
+        )
         if name in data and not isinstance(data[name], bool)
     ]
     if data.get("num_parameters") is not None and not _is_size(data["num_parameters"]):
