@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
-Logits = Literal["fused", "now", "shifted", "copied", "half", "parts", "none"]
+Logits = Literal["fused", "now", "shifted", "copied", "half", "parts", "liger", "none"]
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "step": ("next_token", "preference", "unpaired", "scores", "policy_gradient"),
@@ -14,7 +14,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "quantization": (None, "4bit", "4bit-double"),
     "dtype": ("float32", "bfloat16", "float16"),
     "mixed_precision": (None, "bf16", "fp16"),
-    "logits": ("fused", "now", "shifted", "copied", "half", "parts", "none"),
+    "logits": ("fused", "now", "shifted", "copied", "half", "parts", "liger", "none"),
     "adapter_dtype": (None, "float32", "bfloat16"),
     "adamw_temporaries": (1, 2),
     "attention": (None, "eager", "flash"),
@@ -40,7 +40,7 @@ class Request:
         logits: How the loss is computed: ``"fused"`` (TRL's tiles), ``"now"`` (transformers 5: a float32 copy of all
             logits), ``"copied"`` (transformers up to 4.47: also a shifted copy, in a loop that keeps the outputs),
             ``"shifted"`` (a shifted copy in half precision), ``"half"`` (the same without autocast), ``"parts"``
-            (litgpt: 128 positions at a time), ``"none"`` (a reward model).
+            (litgpt: 128 positions at a time), ``"liger"`` (Liger's head and loss in one), ``"none"`` (a reward model).
         reference_model: Whether a frozen copy of the model is kept and used.
         adapter_dtype: dtype of the adapter; ``None``: the default of PEFT and TRL.
         adamw_temporaries: Values per trained parameter that unfused AdamW holds during its step, 1 or 2.
@@ -48,6 +48,7 @@ class Request:
         ranks: GPUs over which FSDP shards.
         reshards: Whether FSDP frees gathered weights between the forward and the backward pass.
         sync_each_batch: Whether FSDP reduces gradients after each batch of a step.
+        fused_kernels: Whether norms and gated activations are fused kernels that save their inputs alone.
     """
 
     model: Mapping[str, Any]
@@ -77,6 +78,7 @@ class Request:
     ranks: int = 1
     reshards: bool = True
     sync_each_batch: bool = False
+    fused_kernels: bool = False
 
 
 class BadRequestError(ValueError):
@@ -111,7 +113,7 @@ def parse_request(given: object) -> Request:
         f"{name}: must be true or false, not {data[name]!r:.80}"
         for name in (
             *("gradient_checkpointing", "reference_model", "lora_dora", "padded"),
-            *("reshards", "sync_each_batch"),
+            *("reshards", "sync_each_batch", "fused_kernels"),
         )
         if name in data and not isinstance(data[name], bool)
     ]

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812
 
+from hfjobs_trainer.simulating.fused import fused_loss
 from hfjobs_trainer.simulating.model import Models
 from hfjobs_trainer.simulating.request import Request
 
@@ -64,6 +65,8 @@ def _next_token(request: Request, models: Models, batch: dict[str, torch.Tensor]
         return models.trained(**mask, input_ids=ids, labels=labels, use_cache=False).loss
     if request.logits == "parts":
         return _loss_of_parts(models.trained, mask, ids, labels)
+    if request.logits == "liger":
+        return _fused_loss(request, models.trained, mask, ids)
     outputs = models.trained(**mask, input_ids=ids, use_cache=False)
     return _older_loss(models.trained, outputs.logits, labels, request)
 
@@ -93,6 +96,15 @@ def _loss_of_parts(model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor,
     # the loop keeps them until after the backward pass
     base.kept_logits = parts
     return torch.cat(losses).sum() / labels.numel()
+
+
+def _fused_loss(request: Request, model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
+    """Liger's loss of a causal model, which replaces the model's forward pass and so runs under its autocast."""
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(request.mixed_precision or "")
+    with torch.autocast("cpu", dtype=dtype) if dtype else contextlib.nullcontext():
+        hidden = base.base_model(**mask, input_ids=ids, use_cache=False).last_hidden_state
+        return fused_loss(hidden, base.get_output_embeddings().weight)
 
 
 def _mask(request: Request, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

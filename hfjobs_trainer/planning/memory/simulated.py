@@ -36,7 +36,6 @@ def why_not(workload: Workload) -> str | None:
         "its model takes images": bool(w.model.is_vision),
         "8-bit weights are not simulated": w.quantization == "8bit",
         "the quantizer is not bitsandbytes": w.quantization is not None and w.stack.gptq,
-        "fused kernels of Liger, Unsloth or torch.compile are not simulated": w.liger_kernel or w.stack.lean_kernels,
         "activations or weights are offloaded to host memory": w.activation_offloading
         or w.offload_weights
         or w.offload_optimizer,
@@ -61,9 +60,7 @@ def question_of(workload: Workload, num_gpus: int = 1) -> str:
         for item in fields(ModelFacts)
         if item.name not in _NOT_NUMBERS and getattr(w.model, item.name) is not None
     }
-    logits = "fused" if w.head != "full" else _logits(w)
-    if w.head == "none":
-        logits = "none"
+    logits = _logits(w) if w.head == "full" else "liger" if w.stack.casts_head else w.head
     widths = {None: None, 2: "bfloat16", 4: "float32"}
     question: dict[str, Any] = {
         "model": model,
@@ -85,6 +82,8 @@ def question_of(workload: Workload, num_gpus: int = 1) -> str:
         # GRPO and RLOO use theirs while they generate: it is held, and costs no more
         "reference_model": w.reference_model,
     }
+    if w.liger_kernel or w.stack.lean_kernels:
+        question["fused_kernels"] = True
     if _is_sharded(w, num_gpus) and w.strategy == "fsdp2":
         question |= {"strategy": "fsdp2", "ranks": num_gpus, "reshards": w.reshards}
         # only gradients of several batches can wait
