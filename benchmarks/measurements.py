@@ -37,6 +37,7 @@ _TARGETS: dict[str, Sequence[str] | str | None] = {
     "c_attn": ("c_attn",),
     "query_key_value": ("query_key_value",),
 }
+_SWIFT_3 = "ms-swift-examples"
 _ATTENTION = {"eager": "eager", "fa2": "flash_attention_2"}
 _OPTIMIZERS = {
     "": "adamw_torch",
@@ -131,7 +132,9 @@ def _unmodelled(row: dict[str, str]) -> str | None:
 
 def _workload(row: dict[str, str]) -> Workload:
     quantization = _quantization(row)
-    lean, fused = row["fused_ce"] in ("liger", "unsloth"), row["fused_ce"] in ("liger", "unsloth", "cce")
+    fused = row["fused_ce"] in ("liger", "unsloth", "cce")
+    # fms-acceleration takes Liger's loss alone
+    lean = row["fused_ce"] in ("liger", "unsloth") and not row["source"].startswith("fms-acceleration")
     targets, modules, dora = _lora(row)
     # pretraining and what no trainer is known of take the step of SFT
     method = METHODS.get(row["method"].split("(")[0], METHODS["sft"])
@@ -195,11 +198,23 @@ def _stack(row: dict[str, str]) -> Stack:
         # its foreach AdamW holds the square root of the second moment, and a second one with epsilon added
         # (torch 2.0: optim/adamw.py, _multi_tensor_adamw)
         fields["adamw_temporaries"] = 2
+    if row["source"].startswith("fms-acceleration"):
+        fields |= _fms(row)
     fields["quantizes_experts"] = framework == "unsloth"
     fields["loads_whole"] = framework == "litgpt"
     fields["casts_head"] = kernels == "liger"
     fields["gptq"] = _is_gptq(row)
     return Stack(**fields, **_logits(row)) if fields else TRL
+
+
+def _fms(row: dict[str, str]) -> dict[str, Any]:
+    """fms-acceleration's pins: torch 2.4.1, accelerate 1.0.1, PEFT 0.13.2 (scripts/benchmarks/refs).
+
+    Its fast kernels are the norms, the rotary embedding and the loss, not the MLP (framework_plugin_fast_kernels.py).
+    Recomputation is reentrant, transformers' default then.
+    """
+    frozen = row["tuning"] != "full" and _strategy(row) == "fsdp1"
+    return {"lean_norms": "foak" in row["notes"], "keeps_inputs": frozen}
 
 
 def _logits(row: dict[str, str]) -> dict[str, Any]:
@@ -215,6 +230,10 @@ def _logits(row: dict[str, str]) -> dict[str, Any]:
     if framework.startswith("fsdp_qlora"):
         # transformers up to 4.47 makes a float32 copy of all logits and a shifted one; the loop keeps the outputs alive
         return {"logit_bytes": 16.0, "logit_cached": 2.0}
+    if row["source"].startswith("fms-acceleration"):
+        # transformers 4.46 to 4.49: the caller's half-precision logits, a float32 copy and its shifted one
+        # (loss/loss_utils.py, ForCausalLMLoss)
+        return {"logit_bytes": 14.0, "logit_cached": 0.0}
     if kernels in ("chunked", "chunked-logits(litgpt)"):
         # all logits in half precision, as a list of parts; the loss's float32 copies are of one part of eight
         return {"logit_bytes": 3.0, "logit_cached": 0.0}
@@ -258,14 +277,17 @@ def _dropout(row: dict[str, str]) -> float:
     """The default of scripts whose users do not change it."""
     if row["source"] == "qwen-readme":
         return 0.05  # QwenLM/Qwen: finetune.py, LoraArguments
+    if row["source"].startswith("fms-acceleration"):
+        return 0.1  # foundation-model-stack/fms-acceleration: scripts/benchmarks/scenarios.yaml
     return 0.1 if row["framework"].startswith("fsdp_qlora") else 0.0  # AnswerDotAI/fsdp_qlora: train.py, main
 
 
 def _quantization(row: dict[str, str]) -> Literal["4bit", "4bit-double", "8bit"] | None:
     if row["tuning"] != "qlora":
         return None
-    # axolotl sets bnb_4bit_use_double_quant by itself
-    double = "dq" in row["dtype"] or "nf4-dq" in row["notes"] or row["framework"].startswith("axolotl")
+    # axolotl and fms-acceleration set bnb_4bit_use_double_quant by themselves (fms: framework_plugin_bnb.py)
+    alone = row["framework"].startswith("axolotl") or row["source"].startswith("fms-acceleration")
+    double = "dq" in row["dtype"] or "nf4-dq" in row["notes"] or alone
     return "4bit-double" if double else "4bit"
 
 
@@ -274,8 +296,9 @@ def _dtype(row: dict[str, str], quantized: bool) -> Literal["float32", "bfloat16
     if "fp32-master" in row["dtype"]:
         return "float32"
     # PEFT's prepare_model_for_kbit_training turns what is not quantized into float32, unless it is GPTQ; the recipes of
-    # these stacks call it
-    if quantized and not _is_gptq(row) and row["framework"].startswith(("ms-swift", "hf-trainer", "trl-sft")):
+    # these stacks call it, but for ms-swift since its third version (swift/llm/train/tuner.py), which has examples
+    prepares = row["framework"].startswith(("ms-swift", "hf-trainer", "trl-sft")) and row["source"] != _SWIFT_3
+    if quantized and not _is_gptq(row) and prepares:
         return "float32"
     return "float16" if "fp16" in row["dtype"] else "bfloat16"
 
@@ -302,7 +325,7 @@ def _strategy(row: dict[str, str]) -> str:
     if sharding.startswith("zero"):
         return sharding[:5]
     if sharding.startswith("fsdp"):
-        return "fsdp2" if "fsdp2" in row["dtype"] else "fsdp1"
+        return "fsdp2" if "fsdp2" in row["dtype"] or "fsdp2" in row["source_ref"] else "fsdp1"
     return "ddp"
 
 

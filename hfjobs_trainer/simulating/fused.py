@@ -13,16 +13,20 @@ import torch
 from torch import nn
 
 
-def fuse_kernels(model: nn.Module) -> None:
-    """Give a model's norms and gated MLPs the memory of Liger's kernels (Liger 0.6: ``ops/rms_norm.py``, ``swiglu.py``).
+def fuse_kernels(model: nn.Module, *, mlps: bool) -> None:
+    """Give a model's norms the memory of Liger's kernels (Liger 0.6: ``ops/rms_norm.py``, ``swiglu.py``).
 
     Unsloth's and compiled ones save as much or less.
+
+    Args:
+        model: The model.
+        mlps: Whether its gated MLPs have theirs too.
     """
     for module in model.modules():
         owner: Any = module
         if type(module).__name__.endswith("RMSNorm") and isinstance(getattr(module, "weight", None), nn.Parameter):
             owner.forward = MethodType(_normalize, module)
-        elif all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj")):
+        elif mlps and all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj")):
             owner.forward = MethodType(_gated, module)
 
 

@@ -158,7 +158,9 @@ def _check_parameters(request: Request, built: float) -> None:
         )
 
 
-def _run(request: Request, models: Models, layers: int, period: int, parameters: int, vocab: int, mesh: Any) -> Measured:
+def _run(
+    request: Request, models: Models, layers: int, period: int, parameters: int, vocab: int, mesh: Any
+) -> Measured:
     make_fake(models.trained, models.reference)
     if mesh is not None:
         shard(models.trained, models.reference, request, mesh)
@@ -181,6 +183,9 @@ def _run(request: Request, models: Models, layers: int, period: int, parameters:
             autocast_forward(model, request.mixed_precision)
     state = _Moments(tape, layers, period)
     state.watch(models.layers)
+    inputs = list[torch.Tensor]()
+    if request.keeps_inputs:
+        _keep_inputs(models.layers, tape, inputs)
     passes = min(2, request.gradient_accumulation_steps)
     gradients = set[int]()
     with tape, resizes_on(tape) if mesh is not None else nullcontext():
@@ -194,6 +199,7 @@ def _run(request: Request, models: Models, layers: int, period: int, parameters:
             state.begin("backward")
             tape.backward(loss)
             del loss
+            inputs.clear()
             if mesh is not None:
                 gradients |= tape.numbers(unreduced(models.trained))
         gradients |= tape.numbers(parameter.grad for parameter in models.trainable)
@@ -265,6 +271,18 @@ class _Moments:
                 self.tape.mark(f"{self.prefix}{self.phase}, head")
 
         return mark
+
+
+def _keep_inputs(layers: nn.ModuleList, tape: Tape, kept: list[torch.Tensor]) -> None:
+    """Hold each layer's input, and its gradient once it is there."""
+
+    def hold(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if not tape.in_backward and inputs[0].requires_grad:
+            kept.append(inputs[0])
+            inputs[0].register_hook(kept.append)
+
+    for layer in layers:
+        layer.register_forward_pre_hook(hold)
 
 
 def _make_states(optimizer: torch.optim.Optimizer, trainable: list[nn.Parameter]) -> None:

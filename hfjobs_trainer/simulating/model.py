@@ -144,8 +144,8 @@ def _build(request: Request, config: Any) -> nn.Module:
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     if request.attention == "flash" and model.config._attn_implementation == "eager":
         use_flash(model.config)
-    if request.fused_kernels:
-        fuse_kernels(model)
+    if request.fused_kernels != "none":
+        fuse_kernels(model, mlps=request.fused_kernels == "all")
     if request.logits == "fused":
         add_fused_lm_head(model, outputs=_OUTPUTS[request.step])
     if request.quantization:

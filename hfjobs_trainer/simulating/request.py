@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
-Logits = Literal["fused", "now", "shifted", "copied", "half", "parts", "liger", "none"]
+Logits = Literal["fused", "now", "shifted", "copied", "half", "recast", "parts", "liger", "none"]
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "step": ("next_token", "preference", "unpaired", "scores", "policy_gradient"),
@@ -14,11 +14,12 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "quantization": (None, "4bit", "4bit-double"),
     "dtype": ("float32", "bfloat16", "float16"),
     "mixed_precision": (None, "bf16", "fp16"),
-    "logits": ("fused", "now", "shifted", "copied", "half", "parts", "liger", "none"),
+    "logits": ("fused", "now", "shifted", "copied", "half", "recast", "parts", "liger", "none"),
     "adapter_dtype": (None, "float32", "bfloat16"),
     "adamw_temporaries": (1, 2),
     "attention": (None, "eager", "flash"),
     "strategy": (None, "fsdp2"),
+    "fused_kernels": ("none", "norms", "all"),
 }
 # Beyond these a number is a mistake; simulated tensors take no memory, but their sizes must stay integers of 64 bits.
 _LARGEST = 2**31
@@ -39,6 +40,7 @@ class Request:
         padded: Whether the rows of a batch differ in length, so that attention is given a mask.
         logits: How the loss is computed: ``"fused"`` (TRL's tiles), ``"now"`` (transformers 5: a float32 copy of all
             logits), ``"copied"`` (transformers up to 4.47: also a shifted copy, in a loop that keeps the outputs),
+            ``"recast"`` (transformers 4.46 to 4.49: a float32 copy of the caller's and its shifted one),
             ``"shifted"`` (a shifted copy in half precision), ``"half"`` (the same without autocast), ``"parts"``
             (litgpt: 128 positions at a time), ``"liger"`` (Liger's head and loss in one), ``"none"`` (a reward model).
         reference_model: Whether a frozen copy of the model is kept and used.
@@ -48,7 +50,9 @@ class Request:
         ranks: GPUs over which FSDP shards.
         reshards: Whether FSDP frees gathered weights between the forward and the backward pass.
         sync_each_batch: Whether FSDP reduces gradients after each batch of a step.
-        fused_kernels: Whether norms and gated activations are fused kernels that save their inputs alone.
+        fused_kernels: What is computed by fused kernels, which save their inputs alone: norms, or gated activations as
+            well.
+        keeps_inputs: Whether the layers' inputs and their gradients stay until the backward pass ends.
     """
 
     model: Mapping[str, Any]
@@ -78,7 +82,8 @@ class Request:
     ranks: int = 1
     reshards: bool = True
     sync_each_batch: bool = False
-    fused_kernels: bool = False
+    fused_kernels: Literal["none", "norms", "all"] = "none"
+    keeps_inputs: bool = False
 
 
 class BadRequestError(ValueError):
@@ -113,7 +118,7 @@ def parse_request(given: object) -> Request:
         f"{name}: must be true or false, not {data[name]!r:.80}"
         for name in (
             *("gradient_checkpointing", "reference_model", "lora_dora", "padded"),
-            *("reshards", "sync_each_batch", "fused_kernels"),
+            *("reshards", "sync_each_batch", "keeps_inputs"),
         )
         if name in data and not isinstance(data[name], bool)
     ]

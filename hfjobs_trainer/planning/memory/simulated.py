@@ -23,6 +23,7 @@ _NOT_NUMBERS = frozenset(
 )
 # How the loss of other stacks treats the logits, by the bytes per logit that it holds.
 _LOGITS = {(12.0, 2.0): "now", (12.0, 4.0): "shifted", (16.0, 2.0): "copied", (8.0, 0.0): "half", (3.0, 0.0): "parts"}
+_LOGITS |= {(14.0, 0.0): "recast"}
 # Attention kernels that take rows of different lengths as they are, without a mask.
 _UNPADDED = ("flash_attention_2", "flash_attention_3", "kernels-community/flash-attn2")
 
@@ -82,8 +83,10 @@ def question_of(workload: Workload, num_gpus: int = 1) -> str:
         # GRPO and RLOO use theirs while they generate: it is held, and costs no more
         "reference_model": w.reference_model,
     }
-    if w.liger_kernel or w.stack.lean_kernels:
-        question["fused_kernels"] = True
+    if w.liger_kernel or w.stack.lean_kernels or w.stack.lean_norms:
+        question["fused_kernels"] = "norms" if w.stack.lean_norms else "all"
+    if w.stack.keeps_inputs:
+        question["keeps_inputs"] = True
     if _is_sharded(w, num_gpus) and w.strategy == "fsdp2":
         question |= {"strategy": "fsdp2", "ranks": num_gpus, "reshards": w.reshards}
         # only gradients of several batches can wait
