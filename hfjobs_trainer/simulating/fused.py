@@ -67,7 +67,7 @@ class _Gate(torch.autograd.Function):
 
 
 def fused_loss(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Liger's head and loss in one, a chunk of the rows at a time (Liger 0.6: ``ops/fused_linear_cross_entropy.py``)."""
+    """Liger's head and loss in one, some rows at a time (Liger 0.6: ``ops/fused_linear_cross_entropy.py``)."""
     return _HeadLoss.apply(hidden.flatten(0, -2), weight)
 
 

@@ -276,10 +276,14 @@ class _Moments:
 def _keep_inputs(layers: nn.ModuleList, tape: Tape, kept: list[torch.Tensor]) -> None:
     """Hold each layer's input, and its gradient once it is there."""
 
+    def hold_gradient(gradient: torch.Tensor) -> None:
+        # autograd does not add in place to what is held
+        kept.append(torch.empty_like(gradient))
+
     def hold(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if not tape.in_backward and inputs[0].requires_grad:
             kept.append(inputs[0])
-            inputs[0].register_hook(kept.append)
+            inputs[0].register_hook(hold_gradient)
 
     for layer in layers:
         layer.register_forward_pre_hook(hold)

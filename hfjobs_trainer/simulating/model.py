@@ -206,7 +206,7 @@ def make_fake(*models: nn.Module | None) -> None:
         if id(tensor) not in made:
             empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
             is_parameter = isinstance(tensor, nn.Parameter)
-            made[id(tensor)] = type(tensor)(empty, tensor.requires_grad) if is_parameter else empty
+            made[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
         return made[id(tensor)]
 
     kept: list[object] = []  # so that no id is used twice

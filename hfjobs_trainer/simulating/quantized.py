@@ -16,10 +16,6 @@ from torch import nn
 BLOCK, NESTED_BLOCK = 64, 256
 
 
-class Params4bit(nn.Parameter):
-    """Packed weights, under the name by which accelerate knows them; FSDP2 leaves them whole on each rank."""
-
-
 class Linear4bit(nn.Linear):
     """A frozen linear layer whose weight is packed, two values in a byte.
 
@@ -43,7 +39,7 @@ class Linear4bit(nn.Linear):
         self.unpacked_dtype, self.compute_dtype = layer.weight.dtype, compute_dtype
         self.scales_dtype = torch.uint8 if double else torch.float32
         packed = torch.empty((-(-count // 2), 1), dtype=torch.uint8, device="meta")
-        self.weight = Params4bit(packed, requires_grad=False)
+        self.weight = nn.Parameter(packed, requires_grad=False)
         self.bias: Any = layer.bias
         self.register_buffer("scales", torch.empty(scales, dtype=self.scales_dtype, device="meta"))
         # the 16 values that 4 bits stand for

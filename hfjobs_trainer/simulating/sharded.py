@@ -15,6 +15,7 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
+from hfjobs_trainer.simulating.quantized import Linear4bit
 from hfjobs_trainer.simulating.request import Request
 from hfjobs_trainer.simulating.tape import Tape
 
@@ -52,10 +53,13 @@ def shard(model: nn.Module, reference: nn.Module | None, request: Request, mesh:
         reshard_after_forward=request.reshards,
         cpu_ram_efficient_loading=False,
         mixed_precision_policy=request.mixed_precision,
+        # what accelerate knows by bitsandbytes' class, which a fake tensor cannot have
+        ignored_modules=[module for module in model.modules() if isinstance(module, Linear4bit)] or None,
     )
     accelerator: Any = SimpleNamespace(
         state=SimpleNamespace(fsdp_plugin=plugin),
-        mixed_precision=request.mixed_precision or "no",
+        # only asked for whether to turn trained weights into float32, which it does not do beside packed ones
+        mixed_precision=request.mixed_precision if request.mixed_precision and not request.quantization else "no",
         is_main_process=False,
         device=torch.device("cpu"),
         torch_device_mesh={("dp_shard",): mesh},

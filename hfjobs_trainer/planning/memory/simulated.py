@@ -22,8 +22,14 @@ _NOT_NUMBERS = frozenset(
     | {"max_position_embeddings"}
 )
 # How the loss of other stacks treats the logits, by the bytes per logit that it holds.
-_LOGITS = {(12.0, 2.0): "now", (12.0, 4.0): "shifted", (16.0, 2.0): "copied", (8.0, 0.0): "half", (3.0, 0.0): "parts"}
-_LOGITS |= {(14.0, 0.0): "recast"}
+_LOGITS = {
+    (12.0, 2.0): "now",
+    (12.0, 4.0): "shifted",
+    (14.0, 0.0): "recast",
+    (16.0, 2.0): "copied",
+    (8.0, 0.0): "half",
+    (3.0, 0.0): "parts",
+}
 # Attention kernels that take rows of different lengths as they are, without a mask.
 _UNPADDED = ("flash_attention_2", "flash_attention_3", "kernels-community/flash-attn2")
 
@@ -43,7 +49,6 @@ def why_not(workload: Workload) -> str | None:
         "selective activation checkpointing is not simulated": w.stack.selective,
         "gradients are freed during the backward pass": w.stack.frees_gradients,
         f"a loss of {w.stack.logit_bytes:g} bytes per logit is not simulated": _logits(w) is None,
-        "holding all logits is simulated for SFT only": w.head == "full" and w.simulated_step != "next_token",
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -61,7 +66,10 @@ def question_of(workload: Workload, num_gpus: int = 1) -> str:
         for item in fields(ModelFacts)
         if item.name not in _NOT_NUMBERS and getattr(w.model, item.name) is not None
     }
-    logits = _logits(w) if w.head == "full" else "liger" if w.stack.casts_head else w.head
+    if w.head == "full":
+        logits = _logits(w)
+    else:
+        logits = "liger" if w.stack.casts_head and w.simulated_step == "next_token" else w.head
     widths = {None: None, 2: "bfloat16", 4: "float32"}
     question: dict[str, Any] = {
         "model": model,
@@ -119,22 +127,21 @@ def _by_bytes(workload: Workload, num_gpus: int) -> bool:
 def _computed(workload: Workload, num_gpus: int) -> Workload:
     """The step that is simulated: for what is counted by bytes, the one of a GPU that gathers as it computes.
 
-    FSDP1 and DeepSpeed gather all weights in half precision, adapters too; DeepSpeed turns the whole model into it,
-    without autocast (accelerate 1.15: ``prepare_model``, ``_prepare_deepspeed``).
+    FSDP1 and DeepSpeed gather weights in half precision. FSDP1 gathers each matrix of an adapter by itself, after PEFT
+    has cast its input to the shard's float32; DeepSpeed turns the whole model into half precision, without autocast
+    (accelerate 1.15: ``prepare_model``, ``_prepare_deepspeed``).
     """
     w = workload
-    if not _by_bytes(w, num_gpus):
-        return w
-    half: Literal["float16", "bfloat16"] | None = (
-        {"bf16": "bfloat16", "fp16": "float16"}[w.mixed_precision] if w.mixed_precision else None
-    )
+    if not _by_bytes(w, num_gpus) or w.mixed_precision is None:
+        return replace(w, optim="none") if _by_bytes(w, num_gpus) else w
+    half: Literal["float16", "bfloat16"] = "bfloat16" if w.mixed_precision == "bf16" else "float16"
     zero = w.strategy.startswith("zero")
     return replace(
         w,
-        dtype=half or w.dtype,
+        dtype=half,
         mixed_precision=None if zero else w.mixed_precision,
         optim="none",
-        stack=replace(w.stack, adapter_bytes=2 if half else w.stack.adapter_bytes),
+        stack=replace(w.stack, adapter_bytes=2 if zero else 4 if w.stack.upcasts else w.stack.adapter_bytes),
     )
 
 
@@ -233,8 +240,9 @@ def _worst_moment(peak: SimulatedPeak, closed: MemoryEstimate, workload: Workloa
     gradients = peak.gradients[moment]
     rest = max(0.0, total - static - gradients)
     step, head = moment == "step", moment in ("forward, head", "backward")
+    sharded = _is_sharded(workload, closed.num_gpus)
     # DDP's buckets hold the gradients once more
-    copies = 0.0 if _is_sharded(workload, closed.num_gpus) else max(peak.gradients.values())
+    copies = 0.0 if sharded else max(peak.gradients.values())
     return replace(
         closed,
         weights=peak.static["weights"],
@@ -246,7 +254,8 @@ def _worst_moment(peak: SimulatedPeak, closed: MemoryEstimate, workload: Workloa
         logits=rest if head else 0.0,
         kv_cache=0.0,
         buffers=(rest if step else 0.0) + (copies if closed.num_gpus > 1 else 0.0),
-        fragmentation=max(0.0, peak.needed - total),
+        # what the streams of a sharded run keep from each other is not simulated
+        fragmentation=max(peak.needed - total, closed.fragmentation if sharded else 0.0),
         cached_bytes=max(0.0, peak.reserved - max(peak.needed, total)),
         moment=f"{moment} (simulated)",
         assumed=workload.assumed,
