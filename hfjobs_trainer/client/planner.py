@@ -91,13 +91,18 @@ class Planner(Account):
 
         parsed = self._named(parse_spec(spec))
         traits = self._traits(backend)
-        known = facts or self._gather(parsed, offline, traits)
         if isinstance(parsed, Script):
-            return assemble_script(parsed, known, backend=traits)
+            return assemble_script(parsed, facts or self._gather(parsed, offline, traits), backend=traits)
         if simulate:
-            from hfjobs_trainer.gathering.simulation import simulate_for
+            from hfjobs_trainer.gathering.simulation import Simulator, simulate_for
 
-            known = simulate_for(parsed, known, backend=traits)
+            with Simulator() as simulator:
+                # it imports torch while the Hub answers
+                simulator.start()
+                known = facts or self._gather(parsed, offline, traits)
+                known = simulate_for(parsed, known, backend=traits, simulator=simulator)
+        else:
+            known = facts or self._gather(parsed, offline, traits)
         return assemble(parsed, known, backend=traits)
 
     def render(

@@ -132,7 +132,7 @@ def test_the_reference_is_gathered_as_a_whole() -> None:
     few = {**HALF, "model": {"vocab_size": 64}, "sequence_length": 8, "step": "preference"}
     six, two = (measured(layers, **few, reference_model=True).peaks for layers in (6, 2))
     shards = 4 * LAYER * (4 + 8 + 2) / 2
-    grown = six["reference, last layer"] - two["reference, last layer"]
+    grown = six["reference"] - two["reference"]
     # what each layer adds beside its shards: its gathered copy of two bytes a weight
     assert grown - shards > 0.9 * 2 * 4 * LAYER
 
