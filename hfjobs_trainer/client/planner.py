@@ -79,7 +79,9 @@ class Planner(Account):
             offline: Do not contact the Hub; rules that need its answers are then listed as unchecked.
             backend: ``"hub"`` or ``"local"``; default: the client's.
             simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
-                separate process: some seconds, no weights, no GPU. Needs ``pip install "hfjobs-trainer[local]"``.
+                separate process: some 4 seconds of one core, no weights, no GPU. It is worth them for full training,
+                for FSDP2 with its reference model, and for models that the closed form does not know well; for which
+                runs by how much: ``references/hardware_guide.md``. Needs ``pip install "hfjobs-trainer[local]"``.
 
         Raises:
             SpecError: The script itself would be wrong. Problems of a run on Jobs alone are in ``plan.problems``.

@@ -78,8 +78,8 @@ def make_optimizer(
         return _Counted(groups, _STATES[name], set(trainable))
     if name in _STATES_8BIT:
         # the Trainer has the embeddings' states kept in 32 bits
-        embeddings = (module.weight for module in model.modules() if isinstance(module, nn.Embedding))
-        wide = {stepped.get(weight, weight) for weight in embeddings}
+        embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+        wide = {each for own, each in stepped.items() if own in embeddings}
         return _Counted(groups, _STATES_8BIT[name], wide)
     raise UnsupportedError(f"optim={name!r} is not simulated")
 

@@ -65,7 +65,7 @@ def shard(model: nn.Module, reference: nn.Module | None, request: Request, mesh:
         torch_device_mesh={("dp_shard",): mesh},
         parallelism_config=SimpleNamespace(fsdp_dim_names=("dp_shard",)),
     )
-    sharded = [fsdp2_prepare_model(accelerator, model)]
+    sharded: list[Any] = [fsdp2_prepare_model(accelerator, model)]
     if reference is not None:
         sharded.append(prepare_fsdp(reference, accelerator))
     for each in sharded:
