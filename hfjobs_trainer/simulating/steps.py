@@ -138,13 +138,7 @@ def _mask(request: Request, batch: dict[str, torch.Tensor]) -> dict[str, torch.T
 def _log_probs(request: Request, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     ids, labels = batch["input_ids"], batch["labels"]
     mask = _mask(request, batch)
-    if request.logits == "fused":
-        return model(**mask, input_ids=ids, labels=labels, use_cache=False, fused_lm_head=True).log_probs
-    from trl.trainer.utils import selective_log_softmax
-
-    # trainers that hold all logits, and all of them before TRL had the fused head
-    logits = model(**mask, input_ids=ids, use_cache=False).logits
-    return selective_log_softmax(logits[:, :-1, :], labels[:, 1:])
+    return model(**mask, input_ids=ids, labels=labels, use_cache=False, fused_lm_head=True).log_probs
 
 
 def _reference_log_probs(request: Request, models: Models, batch: dict[str, torch.Tensor], mark: Mark) -> torch.Tensor:

@@ -48,6 +48,7 @@ def why_not(workload: Workload) -> str | None:
         or w.offload_optimizer,
         "selective activation checkpointing is not simulated": w.stack.selective,
         "gradients are freed during the backward pass": w.stack.frees_gradients,
+        "holding all logits is simulated for SFT only": w.head == "full" and w.simulated_step != "next_token",
         f"a loss of {w.stack.logit_bytes:g} bytes per logit is not simulated": _logits(w) is None,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
