@@ -220,6 +220,10 @@ def _fms(row: dict[str, str]) -> dict[str, Any]:
 def _logits(row: dict[str, str]) -> dict[str, Any]:
     """Bytes per logit alive and cached, where the row's loss is not the one of transformers 4.48 and later."""
     framework, kernels = row["framework"], row["fused_ce"]
+    if row["source"].startswith("fms-acceleration"):
+        # transformers 4.46 to 4.49: the caller's half-precision logits, a float32 copy and its shifted one
+        # (loss/loss_utils.py, ForCausalLMLoss)
+        return {"logit_bytes": 14.0, "logit_cached": 0.0}
     if _is_gptq(row):
         # trained under DeepSpeed, see _strategy: logits, a shifted copy, log-probabilities and their gradient are all
         # in half precision
@@ -230,10 +234,6 @@ def _logits(row: dict[str, str]) -> dict[str, Any]:
     if framework.startswith("fsdp_qlora"):
         # transformers up to 4.47 makes a float32 copy of all logits and a shifted one; the loop keeps the outputs alive
         return {"logit_bytes": 16.0, "logit_cached": 2.0}
-    if row["source"].startswith("fms-acceleration"):
-        # transformers 4.46 to 4.49: the caller's half-precision logits, a float32 copy and its shifted one
-        # (loss/loss_utils.py, ForCausalLMLoss)
-        return {"logit_bytes": 14.0, "logit_cached": 0.0}
     if kernels in ("chunked", "chunked-logits(litgpt)"):
         # all logits in half precision, as a list of parts; the loss's float32 copies are of one part of eight
         return {"logit_bytes": 3.0, "logit_cached": 0.0}

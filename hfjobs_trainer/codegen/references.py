@@ -133,6 +133,22 @@ def flavors(page: Mapping[str, Any]) -> str:
 # -- methods
 
 
+def memory_errors(page: Mapping[str, Any]) -> str:
+    """How far the estimates of memory are from published peaks: what ``benchmarks.memory --json`` printed."""
+    levels = json.loads((ROOT / "benchmarks/results/memory.json").read_text(encoding="utf-8"))
+    shown = (("median", ".1%"), ("p95", ".1%"), ("bias", "+.1%"))
+    rows = [
+        (level.replace("_", " "), subset, f"{found['n']}", *(format(found[name], how) for name, how in shown))
+        for level in ("closed_form", "simulation")
+        for subset, found in levels[level].items()
+        if subset != "all"
+    ]
+    said = ", ".join(f"{name} {count}" for name, count in levels["out_of_memory"].items())
+    header = ("level", "rows", "number", "median error", "95% within", "mean bias")
+    died = sum(levels["out_of_memory"].values())
+    return f"{_table(header, rows)}\n\nVerdicts on {died} published runs that ran out of memory: {said}."
+
+
 def methods(page: Mapping[str, Any]) -> str:
     """The methods: what they do, and the columns of their datasets."""
     rows: list[tuple[str, ...]] = []
@@ -344,6 +360,7 @@ PARTS: dict[str, Part] = {
     "choice": choice,
     "comparison": comparison,
     "flavors": flavors,
+    "memory_errors": memory_errors,
     "methods": methods,
     "tested": proofs,
     "rewards": rewards,

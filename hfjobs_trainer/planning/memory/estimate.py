@@ -10,11 +10,11 @@ GIB = 2**30
 Verdict = Literal["fits", "tight", "does not fit"]
 """Whether a run fits on a GPU, by its estimate."""
 
-# Of 93 published peaks of stacks like TRL's, 2 lie above what is asked for with this margin and 1 below the peak less
-# it; of 10 published runs that ran out of memory, none is said to fit (benchmarks/README.md: python -m
-# benchmarks.memory).
+# Of 139 published peaks of stacks like TRL's, 2 lie above what is asked for with this margin and 1 below the peak less
+# it; of 27 published runs that ran out of memory and can be modelled, none is said to fit (benchmarks/README.md:
+# python -m benchmarks.memory).
 MARGIN_FACTOR, MARGIN_GIB = 1.20, 0.5
-# The same of a simulated step: of 46 published peaks of such stacks, 2 lie above the simulated one and this margin
+# The same of a simulated step: of 50 published peaks of such stacks, 3 lie above the simulated one and this margin
 # (python -m benchmarks.memory --level simulation).
 SIMULATED_FACTOR = 1.10
 

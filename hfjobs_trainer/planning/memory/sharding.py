@@ -11,7 +11,8 @@ LIVE_LAYERS = 2
 # DeepSpeed 0.19 keeps up to this many parameters whole, and updates as many at a time (its defaults for
 # stage3_max_live_parameters and sub_group_size).
 ZERO_LIVE, ZERO_GROUP = 1_000_000_000, 1_000_000_000
-# Elements of the bucket in which DeepSpeed's stages 1 and 2 reduce gradients (its default), held twice.
+# Elements of the bucket in which DeepSpeed's stages 1 and 2 reduce gradients (its default): made in its whole size
+# before each backward pass, however few are trained (zero/stage_1_and_2.py, backward; read, not run).
 ZERO_BUCKET = 500_000_000
 
 
@@ -128,8 +129,8 @@ def _zero(
         packed = whole.weights / (width * shape.parameters) if frozen else 1.0
         gathered, stepping = live * min(1.0, packed), 4.0 * min(ZERO_GROUP, trained / num_gpus)
     else:
-        # gradients are flattened, then turned into float32
-        gathered, stepping = 2.0 * width * min(ZERO_BUCKET, trained), (width + 4.0) * trained / num_gpus
+        # gradients are flattened, then turned into float32; those of a bucket are copied before they are reduced
+        gathered, stepping = width * (ZERO_BUCKET + min(ZERO_BUCKET, trained)), (width + 4.0) * trained / num_gpus
     return Holding(
         weights=weights / part,
         adapter=(width * trained if frozen else 0.0) / part,
