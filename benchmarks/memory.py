@@ -160,6 +160,25 @@ def show(rows: Sequence[Measurement], level: str, predicted: Predictions) -> Non
         print(f"    {count:>3}  {reason}")
 
 
+METRICS: dict[str, Callable[[Measurement], bool]] = {
+    "allocated": lambda row: row.core and row.metric == "allocated",
+    "reserved": lambda row: row.core and row.metric == "reserved",
+    "device": lambda row: row.core and row.metric == "device",
+}
+"""Core rows by the figure of theirs that was published."""
+
+
+def show_both(rows: Sequence[Measurement], found: dict[str, Predictions]) -> None:
+    """Print what a simulation buys: both levels on the rows that both estimate."""
+    known = [errors_of(rows, predicted) for predicted in found.values()]
+    shared = [row for row in rows if all(row.row_id in errors for errors in known)]
+    print(f"{' and '.join(found)}, on the rows that both estimate: median and 95% of the error")
+    for name, belongs in (SUBSETS | SPREAD | METRICS).items():
+        scored = [scores(errors[row.row_id] for row in shared if belongs(row)) for errors in known]
+        cells = "".join(f"{each['median']:>8.1%}{each['p95']:>8.1%}" for each in scored if each["n"])
+        print(f"  {name:<10}{scored[0]['n']:>5} {cells}")
+
+
 def _left_out(row: Measurement) -> str:
     if not row.fitted:
         return "ran out of memory, see below"
@@ -260,6 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.sources:
             show_sources(rows, predicted)
         show_worst(rows, predicted, options.worst)
+    both = {level: predicted for level, predicted in found.items() if predicted is not None}
+    if len(both) > 1:
+        show_both(rows, both)
     show_outcomes(rows)
 
 

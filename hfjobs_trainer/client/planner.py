@@ -96,7 +96,9 @@ class Planner(Account):
             offline: Do not contact the Hub; rules that need its answers are then listed as unchecked.
             backend: ``"hub"`` or ``"local"``; default: the client's.
             simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
-                separate process: some seconds, no weights, no GPU. Needs ``pip install "hfjobs-trainer[local]"``.
+                separate process: some 4 seconds of one core, no weights, no GPU. It is worth them for full training,
+                for FSDP2 with its reference model, and for models that the closed form does not know well; for which
+                runs by how much: ``references/hardware_guide.md``. Needs ``pip install "hfjobs-trainer[local]"``.
 
         Raises:
             SpecError: The script itself would be wrong. Problems of a run on Jobs alone are in ``plan.problems``.
@@ -108,13 +110,18 @@ class Planner(Account):
 
         parsed = self._named(parse_spec(spec))
         traits = self._traits(backend)
-        known = facts or self._gather(parsed, offline, traits)
         if isinstance(parsed, Script):
-            return assemble_script(parsed, known, backend=traits)
+            return assemble_script(parsed, facts or self._gather(parsed, offline, traits), backend=traits)
         if simulate:
-            from hfjobs_trainer.gathering.simulation import simulate_for
+            from hfjobs_trainer.gathering.simulation import Simulator, simulate_for
 
-            known = simulate_for(parsed, known, backend=traits)
+            with Simulator() as simulator:
+                # it imports torch while the Hub answers
+                simulator.start()
+                known = facts or self._gather(parsed, offline, traits)
+                known = simulate_for(parsed, known, backend=traits, simulator=simulator)
+        else:
+            known = facts or self._gather(parsed, offline, traits)
         return assemble(parsed, known, backend=traits)
 
     def recommend(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.measurements import measurement_of, read_measurements
-from benchmarks.memory import quantile, scores
+from benchmarks.memory import quantile, scores, show_both
 from hfjobs_trainer.planning.memory.closed_form import estimate_memory
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +122,15 @@ def test_a_wrong_prediction_scores_badly() -> None:
     none = ("median", "p90", "p95", "max", "within_10", "within_25", "bias")
     assert scores([]) == {"n": 0, "under": 0} | dict.fromkeys(none)
     assert quantile([0.0, 1.0], 0.9) == pytest.approx(0.9)
+
+
+def test_levels_are_compared_on_the_rows_that_both_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [measurement_of(row(name)) for name in ("a", "b", "c")]
+    show_both(rows, {"closed_form": {"a": 23.1, "b": 23.1, "c": 42.0}, "simulation": {"a": 21.0, "b": 25.2, "c": None}})
+    lines = capsys.readouterr().out.splitlines()
+    assert "closed_form and simulation" in lines[0]
+    (core,) = [line.split() for line in lines if line.split()[0] == "core"]
+    assert core == ["core", "2", "10.0%", "10.0%", "10.0%", "19.0%"]
 
 
 @pytest.mark.parametrize(

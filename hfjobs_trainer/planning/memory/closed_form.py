@@ -18,7 +18,7 @@ from hfjobs_trainer.planning.memory.workload import Workload
 from hfjobs_trainer.planning.model.optimizers import is_paged, runs_unfused, state_bytes, step_bytes
 from hfjobs_trainer.planning.model.shape import Shape, shape_of
 
-__all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory"]
+__all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory", "holding_of"]
 
 # Tokens and vocabulary entries of one tile of the fused head (TRL 1.16: kernels/chunked_logprob.py, trainer/utils.py).
 TILE_TOKENS, TILE_VOCAB = 4096, 32_768
@@ -80,6 +80,12 @@ def estimate_memory(workload: Workload, num_gpus: int = 1) -> MemoryEstimate | N
     """
     shape = shape_of(workload.model)
     return None if shape is None or workload.unknown else _Step(workload, shape, num_gpus).peak()
+
+
+def holding_of(workload: Workload, num_gpus: int = 1) -> Holding | None:
+    """What one GPU holds throughout, and gathers; ``None`` as for ``estimate_memory``."""
+    shape = shape_of(workload.model)
+    return None if shape is None or workload.unknown else _Step(workload, shape, num_gpus).held
 
 
 class _Step:

@@ -16,7 +16,7 @@ Verdict = Literal["fits", "tight", "does not fit"]
 # it; of 27 published runs that ran out of memory and can be modelled, none is said to fit (benchmarks/README.md:
 # python -m benchmarks.memory).
 MARGIN_FACTOR, MARGIN_GIB = 1.20, 0.5
-# The same of a simulated step: of 50 published peaks of such stacks, 3 lie above the simulated one and this margin
+# The same of a simulated step: of 115 published peaks of such stacks, 11 lie above the simulated one and this margin
 # (python -m benchmarks.memory --level simulation).
 SIMULATED_FACTOR = 1.10
 
