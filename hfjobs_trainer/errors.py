@@ -158,8 +158,9 @@ class JobFailed(HFTError):
         self.job_id, self.status, self.log_tail = job_id, status, tuple(log_tail)
         told = f"job {job_id} ended in {status.stage}" + (f": {status.message}" if status.message else "")
         lines = [told]
-        if self.log_tail:  # said once more: what only shows the last line of an error should show this
-            lines += [*(f"  | {line}" for line in self.log_tail), f"{told}; hft.Job.from_id({job_id!r}).logs() has all"]
+        if self.log_tail:  # and at last in one line, which is all that some logs show of an error
+            lines += [f"  | {line}" for line in self.log_tail]
+            lines.append(f"{told}; hft.Job.from_id({job_id!r}).logs() ends with: {self.log_tail[-1]}")
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[JobFailed], tuple[str, JobStatus, tuple[str, ...]]]:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 NEAR_SHARE = 0.20
 """Share by which a run may cost more than on the cheapest machine, if it is faster. The speeds of published runs are
-missed by 16% in the median if their source is held out (``python -m benchmarks.duration CSV --held-out``): a smaller
-difference in dollars tells nothing."""
+missed by 8% in the median, and by 37% in the worst tenth, if their source is held out (``python -m benchmarks.duration
+CSV --held-out``), and what a run costs besides training is known less well: a smaller difference in dollars tells
+nothing."""
 
 NEAR_USD = 0.25
 """US dollars that it may cost more in any case: of a short run 20% are cents, and a person who waits costs more."""

@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hfjobs_trainer.display import html_table, text_table
+from hfjobs_trainer.display import html_table, wrapped_table
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.arguments.packing import COUNTED, LEAST_STEPS, most_packed
@@ -97,7 +97,11 @@ class Recommendation:
         return "\n".join([self.subject, *kept, *self.notes])
 
     def __str__(self) -> str:
-        return text_table(self.HEADER, self._cells(), self._caption, right=()) if self.rows else self._caption
+        if not self.rows:
+            return self._caption
+        *header, why, source = self.HEADER
+        cells = [(*rest, f"{why} ({source})") for *rest, why, source in self._cells()]
+        return "\n".join([*wrapped_table((*header, f"{why} ({source})"), cells), self._caption])
 
     def _repr_html_(self) -> str:
         return html_table(self.HEADER if self.rows else (), self._cells(), self._caption)
@@ -304,10 +308,13 @@ def _fill(
     if not fields:
         return spec, before, {}
     known = {(problem.code, problem.path) for problem in before.problems}
+    refused = {problem.path for problem in before.problems if problem.severity == "error"}
 
     def trouble(planned: Draft) -> str:
-        new = (item for item in planned.problems if (item.code, item.path) not in known)
-        return next((f"{item.code}: {item.why}" for item in new), "")
+        # a warning in place of an error is an improvement
+        new = [item for item in planned.problems if (item.code, item.path) not in known]
+        new = [item for item in new if item.severity == "error" or item.path not in refused]
+        return f"{new[0].code} would be told" if new else ""
 
     left: Mapping[str, Any] = fields
     while True:
@@ -342,7 +349,7 @@ def _row(spec: TrainSpec, before: Draft, wanted: _Wanted, filled: TrainSpec, kep
     path, is_set = cell.field, is_set_at(spec, cell.field)
     now, whose = _now(spec, before, path)
     blocked = wanted.blocked or kept.get(path, "")
-    why = f"{cell.why}; left as it is: {blocked}" if blocked and not is_set else cell.why
+    why = f"{cell.why}; left as it is, since {blocked}" if blocked and not is_set else cell.why
     is_filled = not is_set and is_set_at(filled, path)
     return StartingValue(path, now, whose, wanted.value, wanted.range, why, cell.source, is_filled)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.planning.rules.job import without
 from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.specs.fixes import change
 
 CODES: dict[str, str] = {
     "SCHED001": "The schedule is neither a name that Jobs know nor a cron line of five fields.",
@@ -94,6 +95,6 @@ def _unfit(plan: Plan, *, is_possible: bool) -> Iterator[Problem]:
         found.append(("hardware.ssh", "scheduled jobs cannot be entered by SSH", without(plan.spec, "ssh")))
     if RUN_ID in plan.spec.env:
         env = {name: value for name, value in plan.spec.env.items() if name != RUN_ID}
-        found.append((f"env.{RUN_ID}", "each run would continue the last one", f"env={env!r}"))
+        found.append((f"env.{RUN_ID}", "each run would continue the last one", change(plan.spec, {"env": env})))
     for path, why, fix in found:
         yield Problem("SCHED002", path, why, fix, scope="remote")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen.form_examples import EXAMPLES, FILES
+from hfjobs_trainer.planning.schedule import CODES, on_schedule
 from hfjobs_trainer.specs import load, parse
 
 
@@ -20,6 +22,8 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def found(expression: str) -> list[str]:
     """Codes of the errors of form that an expression has."""
+    if "schedule=" in expression:
+        return eval(expression.replace("hft.submit_sft(", "scheduled("), {"hft": hft, "scheduled": scheduled})  # noqa: S307
     try:
         made = eval(expression, {"hft": hft})  # noqa: S307 - our own examples
     except hft.SpecError as error:
@@ -28,8 +32,14 @@ def found(expression: str) -> list[str]:
     return [problem.code for problem in report.problems if problem.code.startswith(("SPEC", "LOAD"))]
 
 
+def scheduled(schedule: str, **fields: Any) -> list[str]:
+    """Codes of what is wrong with a schedule, found without asking the Hub."""
+    plan = on_schedule(hft.plan(hft.SFT(**fields), facts=hft.Facts()), schedule, is_possible=True)
+    return [problem.code for problem in plan.problems if problem.code in CODES]
+
+
 def test_each_code_has_an_example() -> None:
-    assert EXAMPLES.keys() == parse.CODES.keys() | load.CODES.keys()
+    assert EXAMPLES.keys() == parse.CODES.keys() | load.CODES.keys() | CODES.keys()
 
 
 @pytest.mark.parametrize("code", EXAMPLES)

@@ -147,8 +147,8 @@ def test_names_cannot_move_the_cursor() -> None:
 @pytest.mark.parametrize("backend", ["hub", "local"])
 def test_the_same_plan_each_time(name: str, backend: str) -> None:
     made = [hft.plan(example(name)[0], facts=example(name)[1], backend=backend) for _ in range(2)]
-    # that transformers writes answers slowly is a warning, and true of these examples
-    slow = {"train_online_dpo_example", "train_distillation_example"} if backend == "hub" else set[str]()
+    # that transformers writes answers slowly is a warning, and true of this example
+    slow = {"train_online_dpo_example"} if backend == "hub" else set[str]()
     # so is that their timeout is within the range of the estimate
     seconds, limit = made[0].estimate.seconds if made[0].estimate else None, made[0].timeout_seconds
     early = ["COST003"] if seconds is not None and limit is not None and seconds.high > limit else []

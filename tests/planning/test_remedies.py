@@ -345,7 +345,8 @@ def test_distillation_and_online_dpo_write_answers_too() -> None:
 
 
 def test_days_of_answers_do_not_matter_on_this_machine() -> None:
-    assert hft.plan(hft.GRPO(**GRPO), facts=answers(), backend="local").problems == ()
+    made = hft.plan(hft.GRPO(**GRPO), facts=answers(), backend="local")
+    assert not [each for each in made.problems if each.code.startswith("COST")]
 
 
 def test_a_run_of_which_the_time_is_unknown_is_not_passed() -> None:

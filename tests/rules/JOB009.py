@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "hardware.resource_group_id",
         '"research" is not an id, which has 24 hexadecimal digits',
-        'hardware=hft.Hardware(flavor="l4x1")',
+        'hardware="l4x1"',
     )
 ]

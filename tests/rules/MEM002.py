@@ -10,7 +10,7 @@ UNCHECKED = "the size of me/model"
 EXPECTED = [
     (
         "hardware.flavor",
-        "a10g-large is tight: 2.8 GiB free at the estimated peak, 4.4 GiB are advised",
-        "per_device_train_batch_size=4, gradient_accumulation_steps=2",
+        "a10g-large is tight: 1.6 GiB free at the estimated peak, 4.6 GiB are advised",
+        "per_device_train_batch_size=2, gradient_accumulation_steps=4",
     ),
 ]

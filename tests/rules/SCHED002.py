@@ -9,5 +9,5 @@ EXPECTED = [
         'hardware=hft.Hardware(flavor="l4x1", ssh=True)',
     ),
     ("hardware.ssh", "scheduled jobs cannot be entered by SSH", 'hardware=hft.Hardware(flavor="l4x1", nodes=2)'),
-    ("env.HFT_RUN_ID", "each run would continue the last one", "env={'A_B': '1'}"),
+    ("env.HFT_RUN_ID", "each run would continue the last one", 'env={"A_B": "1"}'),
 ]

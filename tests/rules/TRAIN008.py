@@ -10,9 +10,9 @@ EXPECTED = [
     (
         "save_strategy",
         (
-            "no checkpoint is written, of a run of 50,000 steps that is expected to take 8 h 43 min (4 h 47 min "
-            "to 35 h 3 min)"
+            "no checkpoint is written, of a run of 50,000 steps that is expected to take 8 h 59 min (4 h 47 min "
+            "to 33 h 34 min)"
         ),
-        'save_strategy="steps", save_steps=5730',
+        'save_strategy="steps", save_steps=5566',
     )
 ]

@@ -17,6 +17,7 @@ from rules.test_variants import SAID
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts
+from hfjobs_trainer.planning import schedule
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.base import JobSpec
@@ -40,7 +41,7 @@ class Fixed:
 
 
 def bad_specs() -> list[tuple[str, dict[str, Any], Facts, str]]:
-    cases = [case(code) for code in codes() if code not in load.CODES]
+    cases = [case(code) for code in codes() if code not in load.CODES | schedule.CODES]
     own = [(known.code, base(known.bad), known.facts, known.backend) for known in cases]
     return [*own, *((code, base(fields), facts, "hub") for code, fields, facts, _ in SAID)]
 

@@ -132,7 +132,8 @@ def a_step_holds_enough_prompts(context: Context[GRPO | RLOO]) -> Iterator[Found
     if prompts >= enough:
         return
     if context.backend.rents:
-        need(context.flavor, "the flavor, for its number of GPUs")
+        about = [path for item in context.run.unknown for path in item.about]
+        need(context.flavor, "the flavor, for its number of GPUs", "hardware.flavor", *about)
     fixed = batch.per_device_is_set or batch.accumulation_is_set
     size = step_size(cell.value, answers, gpus * (per_device if fixed else 1), rows)
     if size <= per_device * gpus * steps:
