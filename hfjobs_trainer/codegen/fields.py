@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hfjobs_trainer.client import BackendName
     from hfjobs_trainer.planning.plan import Plan

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hfjobs_trainer.contents import Content
+
 SHARES = tuple(step / 20 for step in range(1, 21))
 """Shares of the rows to which ``LengthFacts.quantiles`` belong: 5%, 10%, up to all."""
 
@@ -62,6 +64,8 @@ class DatasetFacts:
         splits: Names of the splits.
         lengths: Lengths of the rows of the split.
         mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
+        saved: Of a local folder, whether ``save_to_disk`` wrote it; otherwise it holds data files.
+        content: Of local data that travel with the job, what they are.
     """
 
     path: str | None = None
@@ -74,3 +78,5 @@ class DatasetFacts:
     splits: tuple[str, ...] | None = None
     lengths: LengthFacts | None = None
     mixed_with: tuple[DatasetFacts, ...] = ()
+    saved: bool | None = None
+    content: Content | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hfjobs_trainer.contents import Content
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
@@ -31,6 +33,7 @@ class ModelFacts:
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
         task_type: PEFT's task type, such as ``"CAUSAL_LM"``, of an adapter.
+        content: Of a local folder that travels with the job, what is in it.
     """
 
     path: str | None = None
@@ -59,3 +62,4 @@ class ModelFacts:
     is_vision: bool | None = None
     has_chat_template: bool | None = None
     task_type: str | None = None
+    content: Content | None = None

@@ -24,11 +24,12 @@ from hfjobs_trainer.planning.memory.workload import Workload, workload_of
 from hfjobs_trainer.planning.names import basename
 from hfjobs_trainer.planning.plan import Decision, Plan
 from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.planning.shipping import local_data, portable, readers, shipped_inputs, with_data
 from hfjobs_trainer.planning.timeout import decide_timeout
 from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.problems import Problem, Unchecked
 from hfjobs_trainer.rendering.render import render_script
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import TrainSpec, digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
     if any(problem.scope == "script" and problem.severity == "error" for problem in found.problems):
         raise SpecError(found.problems, f"{type(spec).METHOD.label} spec")
     run, decided, choice = found.run, found.decided, found.choice
+    shipped = shipped_inputs(spec, facts, traits)
+    sent = portable(spec, shipped)
     request = request_of(
         spec,
         subject=basename(run.model_id),
@@ -123,11 +126,13 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         namespace=run.namespace,
         needs_token=bool(decided.needs_token),
         backend=traits,
+        digest=digest_of(sent),
     )
-    request = vllm_request(run, request, spec.env)
+    request = with_data(vllm_request(run, request, spec.env), local_data(shipped))
     strategy = found.layout.strategy if found.layout is not None else run.strategy
     page = compose(
         spec,
+        sent,
         facts,
         run,
         found.machine,
@@ -151,6 +156,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         unanswered=facts.unanswered,
         run=run,
         traits=traits,
+        readers=readers(request.namespace, facts.account) if shipped else "",
     )
 
 

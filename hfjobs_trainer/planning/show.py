@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 
+from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.facts.backends import traits_of
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.plan import Plan
+from hfjobs_trainer.planning.shipping import BUCKET, folder_of
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.script import Script
 
+DIGITS = 12
+"""Digits of a digest that are shown."""
 WORTH_TELLING = 0.01
 """Share of a run's time from which a part of it is named."""
 
@@ -25,6 +29,7 @@ def show(plan: Plan) -> str:
         lines += _rows("memory", _memory(plan))
         lines += _rows("model goes to", _destination(plan, spec))
     lines += _rows("metrics go to", _tracking(plan))
+    lines += _rows("local data", _data_sent(plan))
     if request.secrets:
         lines += _rows("secrets", [f"{', '.join(request.secrets)} (read when you submit)"])
     if plan.decisions:
@@ -43,11 +48,38 @@ def _subject(plan: Plan) -> str:
     if isinstance(spec, Script):
         return " ".join([f"Script {spec.script}", *(shlex.quote(item) for item in spec.script_args)])
     trained = f"LoRA r={spec.lora.r}" if spec.lora else "all weights"
-    return f"{type(spec).METHOD.label} of {spec.model} ({trained}) on {_data(spec.dataset)}"
+    return f"{type(spec).METHOD.label} of {_short(spec.model)} ({trained}) on {_data(spec.dataset)}"
 
 
 def _data(dataset: Dataset) -> str:
-    return " + ".join(f"{part.id}, split {part.split}" for part in dataset.parts)
+    return " + ".join(f"{_short(part.id)}, split {part.split}" for part in dataset.parts)
+
+
+def _short(id: str) -> str:
+    """An id with the first digits alone of its digest, if it has one."""
+    path, digest = split_pin(id)
+    return path if digest is None else f"{path} ({digest[:DIGITS]})"
+
+
+def _data_sent(plan: Plan) -> list[str]:
+    request = plan.request
+    lines: list[str] = []
+    for item in request.data:
+        content, folder = item.content, folder_of(item.content.digest)
+        source = next((volume.source for volume in request.volumes if volume.path == folder), BUCKET)
+        count = len(content.parts)
+        files = f" in {count:,} file{'s' if count > 1 else ''}" if content.is_folder else ""
+        what = f"{', '.join(item.fields)}: {content.name}, {_bytes(content.size)}{files}"
+        target = f"{source}/{folder}"[: DIGITS - len(content.digest)]
+        lines.append(f"{what}, to {target}..., read-only in the job")
+    return [*lines, f"uploaded when you submit, unless it is there; {plan.readers}"] if lines else []
+
+
+def _bytes(size: int) -> str:
+    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} byte{'' if size == 1 else 's'}"
 
 
 def _visible(line: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.specs.args_base import Deferred
+from hfjobs_trainer.specs.rows import is_rows, keep_rows
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
@@ -57,12 +58,23 @@ class Group(Deferred):
         return given
 
 
+def _kept(value: Any) -> Any:
+    return keep_rows(value) if is_rows(value, Dataset.model_fields) else value
+
+
 class Dataset(Group):
-    """A dataset on the Hub, a local file (.jsonl, .json, .csv, .parquet) or a folder of ``Dataset.save_to_disk``."""
+    """A dataset on the Hub, a local file or folder of data, or rows that the program holds.
+
+    A file is JSON lines (.jsonl), JSON, CSV, TSV, text, Parquet or Arrow; a folder holds such files, or is what
+    ``Dataset.save_to_disk`` wrote. Rows are a list of mappings, a ``datasets.Dataset``, or a frame of pandas or polars:
+    they are written into the cache, and the spec names them by their content.
+    """
 
     SHORTHAND: ClassVar[str | None] = "id"
 
-    id: str = Field(min_length=1, description='Hub id such as "trl-lib/Capybara", or a local path.')
+    id: Annotated[str, BeforeValidator(_kept, json_schema_input_type=str)] = Field(
+        min_length=1, description='Hub id such as "trl-lib/Capybara", a local path, or rows.'
+    )
     config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
     split: str = Field(default="train", description='Split, slices included: "train[:10%]".')
     revision: str | None = Field(default=None, description="Branch, tag or commit of a Hub dataset.")

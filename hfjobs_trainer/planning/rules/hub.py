@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hfjobs_trainer.planning.arguments.trackers import has_space
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import basename, file_name
+from hfjobs_trainer.planning.shipping import missing, shipped_inputs
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import Input, inputs
@@ -21,32 +22,33 @@ def _owner(context: Context[TrainSpec]) -> str:
 
 @rule("HUB001", scope="remote")
 def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
-    """A job reads from the Hub, not from your disk.
+    """A job can read its model and its data.
 
     What it does:
-        Refuses local paths of models, datasets, chat templates and reward models on Hugging Face Jobs, and says how to
-        push them.
+        Refuses local paths that lead nowhere, local models and datasets that cannot travel with the job (a folder
+        without files that would be read, a file above 50 GB, a backend that mounts nothing), and local chat templates.
 
     Why:
         The machine that trains cannot see this one's files.
 
     Example:
         ```python
-        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="train.jsonl", timeout="1h")
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="./photos.zip", timeout="1h")
         ```
 
     Use instead:
         ```sh
-        hf upload username/train train.jsonl --repo-type dataset --private
+        hf upload username/photos ./photos.zip --repo-type dataset --private
         ```
         ```python
-        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="username/train", timeout="1h")
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="username/photos", timeout="1h")
         ```
     """
+    shipped = {item.path for item in shipped_inputs(context.spec, context.facts, context.backend)}
     for item in inputs(context.spec, context.facts):
         if item.is_local and item.exists is False:
-            yield Found(item.id_path, f"{item.id} does not exist on this machine", "check the path")
-        elif item.is_local:
+            yield Found(item.id_path, missing(item.id), "check the path")
+        elif item.is_local and item.path not in shipped:
             why = f"{item.id} is on this machine, where a job cannot read it"
             yield Found(item.id_path, why, _push(item, _owner(context)))
     path = "chat_template_path"

@@ -113,7 +113,7 @@ class HubBackend:
         secrets = self._read_secrets(request)
         namespace = request.namespace or self._home()
         with without_progress_bars(), without_request_bodies():
-            store(self._connection, namespace, [request.script])
+            store(self._connection, namespace, [request.script], request.data)
             if request.nodes > 1:
                 jobs = submit_nodes(self._connection, request, namespace, secrets, self._duplicates)
             else:

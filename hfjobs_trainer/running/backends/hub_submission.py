@@ -135,7 +135,7 @@ class Submission:
         asked = [
             Volume(
                 type=volume.type,
-                source=volume.source,
+                source=self._qualified(volume.type, volume.source),
                 mount_path=volume.mount_path,
                 revision=volume.revision,
                 read_only=volume.read_only,
@@ -151,6 +151,9 @@ class Submission:
             read_only=True,
         )
         return [*asked, script]
+
+    def _qualified(self, kind: str, source: str) -> str:
+        return f"{self._namespace}/{source}" if kind == "bucket" and "/" not in source else source
 
     def _search(self) -> list[JobInfo] | None:
         """Jobs of this submission; empty if none shows up in good time, ``None`` if the Hub does not even list them."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.shipping import missing
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Dataset
@@ -125,7 +126,7 @@ def local_files_exist(context: Context[TrainSpec]) -> Iterator[Found]:
     local = [item for item in inputs(context.spec, context.facts) if item.is_local]
     for item in local:
         if item.exists is False:
-            yield Found(item.id_path, f"{item.id} does not exist on this machine", "check the path")
+            yield Found(item.id_path, missing(item.id), "check the path")
     for item in local:
         need(item.exists, f"whether {item.id} exists")
 
@@ -210,17 +211,17 @@ def options_fit_the_source(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     for data in data_inputs(context.spec, context.facts):
         if data.is_local:
-            yield from _options_of_a_path(data.path, data.dataset)
+            yield from _options_of_a_path(data.path, data.dataset, is_saved=data.facts.saved is not False)
 
 
-def _options_of_a_path(path: str, dataset: Dataset) -> Iterator[Found]:
+def _options_of_a_path(path: str, dataset: Dataset, *, is_saved: bool) -> Iterator[Found]:
     for name, given in (("config", dataset.config), ("revision", dataset.revision)):
         if given is not None:
             yield Found(f"{path}.{name}", "only datasets on the Hub have one", f"remove {name}")
     for name, given in (("data_dir", dataset.data_dir), ("data_files", dataset.data_files)):
         if given is not None:
             yield Found(f"{path}.{name}", f"{dataset.id} is a local path", "set id to the path of the file")
-    if data_suffix(dataset.id) is None:
+    if data_suffix(dataset.id) is None and is_saved:
         if dataset.streaming:
             yield Found(f"{path}.streaming", "a saved folder is loaded whole", "remove streaming")
         if "[" in dataset.split or "+" in dataset.split:
