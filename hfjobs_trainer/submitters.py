@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from hfjobs_trainer.client import BackendName
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.job import Job
     from hfjobs_trainer.specs.base import DType
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
+    from hfjobs_trainer.specs.rows import Table
     from hfjobs_trainer.specs.trl_args.common import (
         DebugOption,
         HubStrategy,
@@ -50,8 +51,21 @@ class CommonFields(JobFields, total=False):
     model_revision: str | None
     dtype: DType | None
     attn_implementation: str | None
-    dataset: Required[Dataset | Mapping[str, Any] | str | list[Dataset | Mapping[str, Any] | str]]
-    eval_dataset: Dataset | Mapping[str, Any] | str | list[Dataset | Mapping[str, Any] | str] | None
+    dataset: Required[
+        Dataset
+        | Mapping[str, Any]
+        | str
+        | Table
+        | Sequence[Dataset | Mapping[str, Any] | str | Table | Sequence[Mapping[str, Any]]]
+    ]
+    eval_dataset: (
+        Dataset
+        | Mapping[str, Any]
+        | str
+        | Table
+        | Sequence[Dataset | Mapping[str, Any] | str | Table | Sequence[Mapping[str, Any]]]
+        | None
+    )
     eval_fraction: float | None
     lora: LoRA | Mapping[str, Any] | None
     quantization: Quantization | Mapping[str, Any] | str | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ from hfjobs_trainer.contents import pinned, split_pin
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.planning.plan import JobRequest, LocalData, Volume
+from hfjobs_trainer.problems import Found
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import Input, inputs
 from hfjobs_trainer.specs.locations import is_local_path
@@ -68,12 +69,13 @@ def readers(namespace: str | None, account: AccountFacts) -> str:
     return f"every member of {namespace} can read it"
 
 
-def missing(id: str) -> str:
+def missing(item: Input) -> Found:
     """What to say of a local path that leads nowhere."""
-    path, digest = split_pin(id)
+    path, digest = split_pin(item.id)
     if digest is None:
-        return f"{path} does not exist on this machine"
-    return f"{path} with the SHA-256 {digest} is not on this machine: it is elsewhere, or has changed"
+        return Found(item.id_path, f"{path} does not exist on this machine", "check the path")
+    why = f"{path} with the SHA-256 {digest} is not on this machine: it is elsewhere, or has changed"
+    return Found(item.id_path, why)
 
 
 def location(id: str, known: DatasetFacts | ModelFacts | None, *, absolute: bool) -> str:
@@ -100,9 +102,9 @@ def portable(spec: TrainSpec, items: Iterable[Input]) -> dict[str, Any]:
         *path, leaf = item.id_path.split(".")
         holder: Any = fields
         for part in path:
-            holder = holder[int(part)] if isinstance(holder, list) else cast("Mapping[str, Any]", holder)[part]
-        name = pinned(item.id, item.content.digest)
+            holder = holder[int(part) if part.isdigit() else part]
+        name, held = pinned(item.id, item.content.digest), holder[leaf]
         # several models stand in a list, among functions
-        held = holder[leaf]
-        holder[leaf] = [name if one == item.id else one for one in held] if isinstance(held, list) else name
+        several = cast("list[Any]", held) if isinstance(held, list) else None
+        holder[leaf] = name if several is None else [name if one == item.id else one for one in several]
     return fields

@@ -70,7 +70,13 @@ def _is_part(item: Any) -> bool:
 
 
 Seconds = Annotated[int, BeforeValidator(_seconds, json_schema_input_type=int | float | str | timedelta)]
-_Frame = Annotated[SkipJsonSchema[Table], GetPydanticSchema(lambda *_: any_schema())]
+
+
+def _any(source: object, handler: object) -> Any:
+    return any_schema()
+
+
+_Frame = Annotated[SkipJsonSchema[Table], GetPydanticSchema(_any)]
 _DatasetLike = Dataset | Mapping[str, Any] | str | _Frame
 DatasetField = Annotated[
     Dataset,

@@ -47,7 +47,7 @@ def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
     shipped = {item.path for item in shipped_inputs(context.spec, context.facts, context.backend)}
     for item in inputs(context.spec, context.facts):
         if item.is_local and item.exists is False:
-            yield Found(item.id_path, missing(item.id), "check the path")
+            yield missing(item)
         elif item.is_local and item.path not in shipped:
             why = f"{item.id} is on this machine, where a job cannot read it"
             yield Found(item.id_path, why, _push(item, _owner(context)))

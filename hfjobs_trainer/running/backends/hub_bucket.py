@@ -129,8 +129,8 @@ def _hash(files: Mapping[str, bytes | Path]) -> dict[str, str]:
             else:
                 places[path] = source
         before = {path: identify(place) for path, place in places.items()}
-        found = hash_files([str(place) for place in places.values()]) if places else []
-        for (path, place), item in zip(places.items(), found, strict=True):
+        computed: list[Any] = hash_files([str(place) for place in places.values()]) if places else []
+        for (path, place), item in zip(places.items(), computed, strict=True):
             hashed[path] = item.hash
             if place == files[path] and is_settled(place) and identify(place) == before[path]:
                 _known()[before[path]] = item.hash

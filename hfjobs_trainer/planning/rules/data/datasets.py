@@ -126,7 +126,7 @@ def local_files_exist(context: Context[TrainSpec]) -> Iterator[Found]:
     local = [item for item in inputs(context.spec, context.facts) if item.is_local]
     for item in local:
         if item.exists is False:
-            yield Found(item.id_path, missing(item.id), "check the path")
+            yield missing(item)
     for item in local:
         need(item.exists, f"whether {item.id} exists")
 
