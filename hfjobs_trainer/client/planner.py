@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hfjobs_trainer.client.account import Account, parse_spec
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from hfjobs_trainer.problems import Report
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
+
+
+# what is only estimated sends nothing: local files need not be read whole
+_ESTIMATED = replace(HUB, ships_data=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,7 +142,7 @@ class Planner(Account):
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(parse_spec(spec))
-        known = facts or self._gather(parsed, offline, HUB if backend is None else traits_of(backend))
+        known = facts or self._gather(parsed, offline, _ESTIMATED if backend is None else traits_of(backend))
         if isinstance(parsed, Script):
             return choose_for_script(parsed, known)
         return choose(understand(parsed, known), known.hardware or snapshot())
@@ -161,7 +165,7 @@ class Planner(Account):
         from hfjobs_trainer.planning.understand import understand
 
         parsed = self._trained(spec)
-        known = facts or self._gather(parsed, offline, HUB)
+        known = facts or self._gather(parsed, offline, _ESTIMATED)
         return compare(understand(parsed, known), known.hardware or snapshot())
 
     def estimate(
@@ -192,7 +196,7 @@ class Planner(Account):
         from hfjobs_trainer.planning.understand import understand
 
         parsed = self._trained(spec)
-        known = facts or self._gather(parsed, offline, HUB)
+        known = facts or self._gather(parsed, offline, _ESTIMATED)
         if gpu is None:
             return draft(parsed, known, backend=HUB).estimate
         return estimate_on(understand(parsed, known), gpu, num_gpus)

@@ -13,6 +13,7 @@ from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.local_files import (
     dataset_files,
     is_saved,
+    list_files,
     locate,
     read_content,
     saved_files,
@@ -115,8 +116,9 @@ def _splits_of_folder(folder: Path) -> dict[str, list[Path]] | None:
     if _declares_files(folder / "README.md"):
         return None
     files = {name: path for name, path in dataset_files(folder).found.items() if name != "README.md"}
-    # a folder of images holds rows of another kind
-    if len({data_suffix(name) for name in files}) != 1 or None in map(data_suffix, files):
+    formats = {data_suffix(name) for name in (*files, *list_files(folder).found)} - {None}
+    # a folder of images holds rows of another kind, and one of several formats must not have them in different splits
+    if len(formats) != 1 or None in map(data_suffix, files):
         return None
     shards: dict[str, list[Path]] = {}
     for name, path in files.items():
