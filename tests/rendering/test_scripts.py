@@ -82,7 +82,7 @@ def test_local_data_are_named_by_their_content_and_looked_for(tmp_path: Path) ->
     for piece in (
         f'MODEL = "model{PIN}"\n',
         f'DATASET = (\n    "a.tsv{PIN}"\n)\n',
-        f'EVAL_DATASET = "c{PIN}"\n',
+        f'EVAL_DATASET = (\n    "c{PIN}"\n)\n',
         f'ADAPTER = (\n    "./adapter{PIN}"\n)\n',
         'load_dataset(\n        "csv", data_files=find_data(DATASET), sep="\\t", split="train"\n    )',
         f'load_from_disk(\n        find_data(\n            "./b{PIN}",\n        )\n    )',
