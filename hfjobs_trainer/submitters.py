@@ -29,6 +29,23 @@ if TYPE_CHECKING:
     BackendLike = Backend | BackendName | None
 
 
+class DatasetFields(TypedDict, total=False):
+    """Fields of ``Dataset``, which takes rows too."""
+
+    id: Required[str | Table | Sequence[Mapping[str, Any]]]
+    config: str | None
+    split: str
+    revision: str | None
+    data_dir: str | None
+    data_files: str | list[str] | dict[str, str] | None
+    columns: dict[str, str]
+    keep_columns: list[str] | None
+    num_samples: int | None
+    streaming: bool
+    fraction: float | None
+    mixed_with: list[Dataset]
+
+
 class JobFields(TypedDict, total=False):
     """Fields of every run."""
 

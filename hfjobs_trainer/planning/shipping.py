@@ -86,11 +86,11 @@ def location(id: str, known: DatasetFacts | ModelFacts | None, *, absolute: bool
         known: What is known about it.
         absolute: Whether local paths become absolute, since the script runs on this machine in a folder of its own.
     """
-    if known is None or not is_local_path(id):
+    if known is None:
         return id
     if absolute:
         return known.path or id
-    return pinned(id, known.content.digest) if known.content else id
+    return pinned(id, known.content.digest) if known.content and is_local_path(id) else id
 
 
 def portable(spec: TrainSpec, items: Iterable[Input]) -> dict[str, Any]:

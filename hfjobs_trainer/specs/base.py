@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field, GetPydanticSchema
-from pydantic.json_schema import SkipJsonSchema
-from pydantic_core.core_schema import any_schema
+from pydantic import BeforeValidator, Field
 
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.args_base import Deferred
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
-from hfjobs_trainer.specs.rows import Table, is_rows
+from hfjobs_trainer.specs.rows import TableField, is_rows
 from hfjobs_trainer.specs.training import Training
 from hfjobs_trainer.specs.trl_args.common import CommonArgs
 from hfjobs_trainer.specs.unparsed import Unparsed
@@ -72,12 +70,7 @@ def _is_part(item: Any) -> bool:
 Seconds = Annotated[int, BeforeValidator(_seconds, json_schema_input_type=int | float | str | timedelta)]
 
 
-def _any(source: object, handler: object) -> Any:
-    return any_schema()
-
-
-_Frame = Annotated[SkipJsonSchema[Table], GetPydanticSchema(_any)]
-_DatasetLike = Dataset | Mapping[str, Any] | str | _Frame
+_DatasetLike = Dataset | Mapping[str, Any] | str | TableField
 DatasetField = Annotated[
     Dataset,
     BeforeValidator(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.specs.args_base import Deferred
-from hfjobs_trainer.specs.rows import is_rows, keep_rows
+from hfjobs_trainer.specs.rows import TableField, is_rows, keep_rows
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from hfjobs_trainer.submitters import DatasetFields
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
@@ -72,9 +77,13 @@ class Dataset(Group):
 
     SHORTHAND: ClassVar[str | None] = "id"
 
-    id: Annotated[str, BeforeValidator(_kept, json_schema_input_type=str)] = Field(
-        min_length=1, description='Hub id such as "trl-lib/Capybara", a local path, or rows.'
-    )
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[DatasetFields]) -> None: ...
+
+    id: Annotated[
+        str, BeforeValidator(_kept, json_schema_input_type=str | TableField | Sequence[Mapping[str, Any]])
+    ] = Field(min_length=1, description='Hub id such as "trl-lib/Capybara", a local path, or rows.')
     config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
     split: str = Field(default="train", description='Split, slices included: "train[:10%]".')
     revision: str | None = Field(default=None, description="Branch, tag or commit of a Hub dataset.")

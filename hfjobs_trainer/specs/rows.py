@@ -13,7 +13,11 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Annotated, Any, BinaryIO, Protocol, cast
+
+from pydantic import GetPydanticSchema
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core.core_schema import any_schema
 
 from hfjobs_trainer.contents import cache_home, keep_file, pinned
 from hfjobs_trainer.errors import SpecError
@@ -35,6 +39,14 @@ class Table(Protocol):
         ...
 
     def __len__(self) -> int: ...
+
+
+def _any(source: object, handler: object) -> Any:
+    return any_schema()
+
+
+TableField = Annotated[SkipJsonSchema[Table], GetPydanticSchema(_any)]
+"""A ``Table`` as a field takes it; no JSON has one."""
 
 
 def is_rows(value: object, fields: Iterable[str]) -> bool:
