@@ -13,8 +13,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
@@ -55,7 +54,7 @@ class Content:
 
     name: str
     digest: str
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...] = field(repr=False)
     is_folder: bool = False
     left_out: tuple[str, ...] = ()
 
@@ -116,6 +115,8 @@ def read_folder(path: Path, files: Mapping[str, Path], left_out: tuple[str, ...]
         OSError: A file cannot be read.
         ValueError: There is no file.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     if not files:
         raise ValueError(f"{path.name} holds no file that would be read")
     names = sorted(files)
@@ -177,11 +178,14 @@ def find_kept(digest: str) -> Path | None:
 
 def keep_link(path: Path, digest: str) -> None:
     """Remember where the content of this digest is, so that the digest alone finds it again; quiet if it cannot."""
-    if find_kept(digest) is not None:
+    folder, kept = cache_home() / "data" / digest, find_kept(digest)
+    if kept is not None and (not kept.is_symlink() or kept.resolve() == path.resolve()):
         return
-    folder = cache_home() / "data" / digest
     with contextlib.suppress(OSError, NotImplementedError):
         folder.mkdir(parents=True, exist_ok=True)
+        for earlier in folder.iterdir():
+            if earlier.is_symlink():
+                earlier.unlink(missing_ok=True)
         link = folder / f".{os.getpid()}-{time.monotonic_ns()}"
         link.symlink_to(path.absolute())
         link.replace(folder / file_name(path.name))

@@ -114,7 +114,12 @@ def test_what_is_kept_is_found_by_its_digest(tmp_path: Path, home: Path) -> None
     linked = find_kept(DIGEST)
     assert linked is not None
     assert (linked.name, linked.read_text()) == ("a-1-.csv", "x")
-    file.unlink()
+    moved = tmp_path / "b.csv"
+    file.rename(moved)
+    file.write_text("what is there now is something else")
+    keep_link(moved, DIGEST)
+    assert [path.name for path in (home / "data" / DIGEST).iterdir()] == ["b.csv"]
+    moved.unlink()
     assert find_kept(DIGEST) is None
 
 

@@ -27,7 +27,9 @@ LARGE_BYTES = 5 * 1024**3
 
 def shipped_inputs(spec: TrainSpec, facts: Facts, backend: BackendTraits) -> list[Input]:
     """The models and datasets of a spec that travel with the job: local ones whose content is known."""
-    return [item for item in inputs(spec, facts) if item.is_local and item.content] if backend.ships_data else []
+    if not backend.ships_data:
+        return []
+    return [item for item in inputs(spec, facts) if item.is_local and item.content and item.place]
 
 
 def local_data(items: Iterable[Input]) -> tuple[LocalData, ...]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hubsim
 import pytest
 
 import hfjobs_trainer as hft
+from tests.e2e.methods import Warm
 
 
 @pytest.fixture
@@ -26,16 +27,22 @@ def client(hub_env: hubsim.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_job_trains_a_local_model_on_local_data(
-    client: hft.Client, hub_env: hubsim.Hub, tmp_path: Path, tiny_model: Path, tiny_data: Callable[[str], Path]
+    client: hft.Client,
+    hub_env: hubsim.Hub,
+    tmp_path: Path,
+    tiny_model: Path,
+    tiny_data: Callable[[str], Path],
 ) -> None:
     shutil.copytree(tiny_model, "my-model")
     rows = [json.loads(line) for line in tiny_data("messages").read_text().splitlines()]
     saved = tmp_path / "elsewhere" / "chats.jsonl"
     saved.parent.mkdir()
     shutil.copy(tiny_data("messages"), saved)
+    Path("chats").mkdir()
+    shutil.copy(tiny_data("messages"), "chats/part-1.jsonl")
     spec = hft.SFT(
         model="./my-model",
-        dataset=[str(saved), rows[:4]],
+        dataset=[str(saved), "./chats", rows[:4]],
         eval_dataset=rows[:8],
         eval_strategy="steps",
         eval_steps=2,
@@ -56,7 +63,7 @@ def test_a_job_trains_a_local_model_on_local_data(
     assert result.metrics["eval_loss"] is not None
     (sent,) = [json.loads(entry["body"]) for entry in hub_env.requests("/api/jobs/alice$", "POST")]
     mounted = [volume for volume in sent["volumes"] if volume["mountPath"].startswith("/hft/data/")]
-    assert len(mounted) == 4
+    assert len(mounted) == 5
     for volume in mounted:
         digest = volume["mountPath"].removeprefix("/hft/data/")
         assert volume["readOnly"]
@@ -68,8 +75,33 @@ def test_a_job_trains_a_local_model_on_local_data(
     Path("train.py").write_text(plan.script)
     again = client.plan(hft.load("train.py"))
     assert again.script == plan.script
-    env = {**os.environ, "HFT_NUM_PROCESSES": "1", "HF_TOKEN": "hf_alice_write"}
-    here = subprocess.run([sys.executable, "train.py"], env=env, capture_output=True, text=True)
+    here = subprocess.run([sys.executable, "train.py"], capture_output=True, text=True)
     assert here.returncode == 0, here.stderr
     assert "hft.end" in here.stdout
     assert "hft.warning" not in here.stdout
+
+
+@pytest.mark.parametrize("kind", ["folder", "saved", "arrow"])
+def test_data_of_every_kind_train_on_this_machine(
+    tmp_path: Path, tiny_model: Path, tiny_data: Callable[[str], Path], warm: Warm, kind: str
+) -> None:
+    from datasets import load_dataset
+
+    rows: Any = load_dataset(
+        "json", data_files=str(tiny_data("messages")), split="train", cache_dir=str(tmp_path / "c")
+    )
+    place: Any = tmp_path / "data"
+    if kind == "folder":
+        place.mkdir()
+        shutil.copy(tiny_data("messages"), place / "part-1.jsonl")
+        shutil.copy(tiny_data("messages"), place / "part-2.jsonl")
+    elif kind == "saved":
+        rows.save_to_disk(place)
+    dataset = rows if kind == "arrow" else str(place)
+    spec = hft.SFT(model=str(tiny_model), dataset=dataset, max_steps=1, tracking={"report_to": "none"})
+    plan = hft.plan(spec, offline=True, backend="local")
+    script = tmp_path / "train.py"
+    script.write_text(plan.script)
+    assert plan.run is not None
+    assert plan.run.rows.total == (64 if kind == "folder" else 32)
+    assert warm.run_file("sft", script).named("end")[0]["step"] == 1
