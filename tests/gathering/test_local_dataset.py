@@ -82,18 +82,20 @@ FILES: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_data_file_is_described_as_datasets_loads_it(tmp_path: Path, name: str) -> None:
+def load_file(path: Path, cache: Path) -> Any:
     import datasets
 
-    path = tmp_path / name
-    FILES[name](path)
-    suffix = data_suffix(name)
+    suffix = data_suffix(path.name)
     assert suffix is not None
     more: dict[str, Any] = {"sep": "\t"} if suffix == ".tsv" else {}
-    loaded = datasets.load_dataset(
-        LOADERS[suffix], data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"), **more
-    )
+    return datasets.load_dataset(LOADERS[suffix], data_files=str(path), split="train", cache_dir=str(cache), **more)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_data_file_is_described_as_datasets_loads_it(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    FILES[name](path)
+    loaded = load_file(path, tmp_path / "cache")
     assert read_dataset(str(path), "train") == DatasetFacts(
         path=str(path), exists=True, columns=tuple(loaded.column_names), num_rows=len(loaded), splits=("train",)
     )
