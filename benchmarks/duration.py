@@ -218,6 +218,25 @@ def tables(speeds: Sequence[Speed]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def implied(path: str | Path) -> dict[str, dict[str, float]]:
+    """The share of the peak with which estimates would be right, by GPU and tuning: what ``data/gpus.json`` has."""
+    speeds, _ = read_speeds(path)
+    with Path(path).open(newline="", encoding="utf-8") as lines:
+        rows = {row["row_id"]: row for row in csv.DictReader(lines)}
+    found: dict[str, list[float]] = {}
+    for speed in speeds:
+        share = None if speed.optimised else _implied(rows[speed.row.row_id], speed)
+        if share is not None:
+            found.setdefault(f"{speed.gpu.name}, {speed.tuning}", []).append(share)
+    return {name: _spread(sorted(shares)) for name, shares in sorted(found.items())}
+
+
+def _spread(shares: Sequence[float]) -> dict[str, float]:
+    last = len(shares) - 1
+    tenth, ninetieth = shares[round(0.1 * last)], shares[round(0.9 * last)]
+    return {"n": len(shares), "p10": tenth, "median": statistics.median(shares), "p90": ninetieth}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables, or the same as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -225,7 +244,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument("--rows", action="store_true", help="list every row")
     parser.add_argument("--held-out", action="store_true", help="score each source with what the others say")
+    parser.add_argument("--implied", action="store_true", help="print the utilization that the runs imply")
     options = parser.parse_args(arguments)
+    if options.implied:
+        for name, found in implied(options.csv).items():
+            print(f"{name:<28}{found['n']:>4}" + "".join(f"{found[key]:>8.2f}" for key in ("p10", "median", "p90")))
+        return
     speeds, left = (read_held_out if options.held_out else read_speeds)(options.csv)
     if options.json:
         print(json.dumps({"scores": tables(speeds), "left_out": dict(left)}))

@@ -24,6 +24,15 @@ Metric = Literal["allocated", "reserved", "device"]
 # A model as its config.json describes it, by the name that the measurements use.
 ARCHITECTURES = Path(__file__).with_name("architectures.json")
 
+# Columns of the CSV.
+COLUMNS = [
+    *("row_id", "source", "source_ref", "framework", "model_id", "arch", "params_b", "method", "tuning"),
+    *("lora_r", "lora_targets", "optimizer", "dtype", "per_device_batch", "seq_len", "seq_kind", "grad_accum"),
+    *("grad_ckpt", "attn", "packing", "fused_ce", "num_gpus", "sharding", "cpu_offload", "gpu_type", "gpu_mem_gib"),
+    *("peak_gib", "mem_metric", "mem_as_reported", "tokens_per_s", "tps_kind", "time_value", "time_unit"),
+    *("fit", "conf", "notes", "core"),
+]
+
 _TARGETS: dict[str, Sequence[str] | str | None] = {
     "q+v": ("q_proj", "v_proj"),
     "q": ("q_proj",),
@@ -37,6 +46,7 @@ _TARGETS: dict[str, Sequence[str] | str | None] = {
     "c_attn": ("c_attn",),
     "query_key_value": ("query_key_value",),
 }
+_SWIFT_3 = "ms-swift-examples"
 _ATTENTION = {"eager": "eager", "fa2": "flash_attention_2"}
 _OPTIMIZERS = {
     "": "adamw_torch",
@@ -131,7 +141,9 @@ def _unmodelled(row: dict[str, str]) -> str | None:
 
 def _workload(row: dict[str, str]) -> Workload:
     quantization = _quantization(row)
-    lean, fused = row["fused_ce"] in ("liger", "unsloth"), row["fused_ce"] in ("liger", "unsloth", "cce")
+    fused = row["fused_ce"] in ("liger", "unsloth", "cce")
+    # fms-acceleration takes Liger's loss alone
+    lean = row["fused_ce"] in ("liger", "unsloth") and not row["source"].startswith("fms-acceleration")
     targets, modules, dora = _lora(row)
     # pretraining and what no trainer is known of take the step of SFT
     method = METHODS.get(row["method"].split("(")[0], METHODS["sft"])
@@ -188,23 +200,44 @@ def _stack(row: dict[str, str]) -> Stack:
     }
     if row["tuning"] == "qlora":
         # PEFT's autocast_adapter_dtype, which TRL 1.16 undoes
-        fields["adapter_bytes"] = 4 if _is_trainer(framework) else 2
-    elif framework in ("litgpt", "torchtune") or framework.startswith("fsdp_qlora"):
+        fields["adapter_bytes"] = 4 if _is_trainer(framework) and framework != "hfjobs_trainer" else 2
+    elif framework in ("litgpt", "torchtune", "hf-trainer+peft") or framework.startswith("fsdp_qlora"):
+        # the third is of 2023: PEFT before 0.12 gives an adapter the dtype of its layer
         fields["adapter_bytes"] = 2
     if "torch 2.0" in row["notes"]:
         # its foreach AdamW holds the square root of the second moment, and a second one with epsilon added
         # (torch 2.0: optim/adamw.py, _multi_tensor_adamw)
         fields["adamw_temporaries"] = 2
+    if row["source"].startswith("fms-acceleration"):
+        fields |= _fms(row)
     fields["quantizes_experts"] = framework == "unsloth"
     fields["loads_whole"] = framework == "litgpt"
     fields["casts_head"] = kernels == "liger"
     fields["gptq"] = _is_gptq(row)
+    if _is_gptq(row):
+        # auto-gptq 0.5 (qlinear_cuda_old.py) shifts into int32, casts to int8, masks, subtracts the zeros and scales,
+        # each as an operation of its own: 4.5 + 5 + 2 + 2 + 3 bytes of a weight
+        fields["unpack_bytes"] = 16.5
     return Stack(**fields, **_logits(row)) if fields else TRL
+
+
+def _fms(row: dict[str, str]) -> dict[str, Any]:
+    """fms-acceleration's pins: torch 2.4.1, accelerate 1.0.1, PEFT 0.13.2 (scripts/benchmarks/refs).
+
+    Its fast kernels are the norms, the rotary embedding and the loss, not the MLP (framework_plugin_fast_kernels.py).
+    Recomputation is reentrant, transformers' default then.
+    """
+    frozen = row["tuning"] != "full" and _strategy(row) == "fsdp1"
+    return {"lean_norms": "foak" in row["notes"], "keeps_inputs": frozen}
 
 
 def _logits(row: dict[str, str]) -> dict[str, Any]:
     """Bytes per logit alive and cached, where the row's loss is not the one of transformers 4.48 and later."""
     framework, kernels = row["framework"], row["fused_ce"]
+    if row["source"].startswith("fms-acceleration"):
+        # transformers 4.46 to 4.49: the caller's half-precision logits, a float32 copy and its shifted one
+        # (loss/loss_utils.py, ForCausalLMLoss)
+        return {"logit_bytes": 14.0, "logit_cached": 0.0}
     if _is_gptq(row):
         # trained under DeepSpeed, see _strategy: logits, a shifted copy, log-probabilities and their gradient are all
         # in half precision
@@ -227,7 +260,7 @@ def _is_gptq(row: dict[str, str]) -> bool:
 
 def _is_trainer(framework: str) -> bool:
     """Whether a framework trains with transformers' Trainer, under autocast."""
-    return framework.startswith(("trl", "hf-trainer", "ms-swift", "axolotl", "unsloth"))
+    return framework.startswith(("trl", "hf-trainer", "ms-swift", "axolotl", "unsloth", "hfjobs_trainer"))
 
 
 def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, ...], bool]:
@@ -256,16 +289,19 @@ def _lora(row: dict[str, str]) -> tuple[Sequence[str] | str | None, tuple[str, .
 
 def _dropout(row: dict[str, str]) -> float:
     """The default of scripts whose users do not change it."""
-    if row["source"] == "qwen-readme":
+    if row["source"] == "qwen-readme" or row["framework"] == "hf-trainer+peft":
         return 0.05  # QwenLM/Qwen: finetune.py, LoraArguments
+    if row["source"].startswith("fms-acceleration"):
+        return 0.1  # foundation-model-stack/fms-acceleration: scripts/benchmarks/scenarios.yaml
     return 0.1 if row["framework"].startswith("fsdp_qlora") else 0.0  # AnswerDotAI/fsdp_qlora: train.py, main
 
 
 def _quantization(row: dict[str, str]) -> Literal["4bit", "4bit-double", "8bit"] | None:
     if row["tuning"] != "qlora":
         return None
-    # axolotl sets bnb_4bit_use_double_quant by itself
-    double = "dq" in row["dtype"] or "nf4-dq" in row["notes"] or row["framework"].startswith("axolotl")
+    # axolotl and fms-acceleration set bnb_4bit_use_double_quant by themselves (fms: framework_plugin_bnb.py)
+    alone = row["framework"].startswith("axolotl") or row["source"].startswith("fms-acceleration")
+    double = "dq" in row["dtype"] or "nf4-dq" in row["notes"] or alone
     return "4bit-double" if double else "4bit"
 
 
@@ -274,8 +310,9 @@ def _dtype(row: dict[str, str], quantized: bool) -> Literal["float32", "bfloat16
     if "fp32-master" in row["dtype"]:
         return "float32"
     # PEFT's prepare_model_for_kbit_training turns what is not quantized into float32, unless it is GPTQ; the recipes of
-    # these stacks call it
-    if quantized and not _is_gptq(row) and row["framework"].startswith(("ms-swift", "hf-trainer", "trl-sft")):
+    # these stacks call it, but for ms-swift since its third version (swift/llm/train/tuner.py), which has examples
+    prepares = row["framework"].startswith(("ms-swift", "hf-trainer", "trl-sft")) and row["source"] != _SWIFT_3
+    if quantized and not _is_gptq(row) and prepares:
         return "float32"
     return "float16" if "fp16" in row["dtype"] else "bfloat16"
 
@@ -302,7 +339,7 @@ def _strategy(row: dict[str, str]) -> str:
     if sharding.startswith("zero"):
         return sharding[:5]
     if sharding.startswith("fsdp"):
-        return "fsdp2" if "fsdp2" in row["dtype"] else "fsdp1"
+        return "fsdp2" if "fsdp2" in row["dtype"] or "fsdp2" in row["source_ref"] else "fsdp1"
     return "ddp"
 
 

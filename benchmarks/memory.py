@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 if __package__ in (None, ""):  # run as a file, not as a module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,10 +24,20 @@ from benchmarks.simulation import predict as simulate_rows
 from benchmarks.simulation import reasons as simulation_reasons
 from hfjobs_trainer.errors import HFTError
 from hfjobs_trainer.planning.memory.closed_form import estimate_memory
-from hfjobs_trainer.planning.memory.estimate import GIB, MARGIN_FACTOR, MARGIN_GIB, SIMULATED_FACTOR, MemoryEstimate
+from hfjobs_trainer.planning.memory.estimate import (
+    GIB,
+    MARGIN_FACTOR,
+    MARGIN_GIB,
+    SIMULATED_FACTOR,
+    MemoryEstimate,
+    Verdict,
+)
 
 Predictions = dict[str, float | None]
 """Predicted peak in GiB by row, in the metric of that row's measurement."""
+
+UNKNOWN = "cannot be modelled"
+"""The outcome of a row that has no estimate, or that names no GPU."""
 
 SUBSETS: dict[str, Callable[[Measurement], bool]] = {
     "core": lambda row: row.core,
@@ -53,7 +63,8 @@ def scores(errors: Iterable[float]) -> dict[str, float | int | None]:
 
     Returns:
         ``n``; ``median``, ``p90``, ``p95`` and ``max`` of the absolute errors as fractions; the shares ``within_10``
-        and ``within_25`` percent; ``under``, the number of under-estimates. All but the counts are ``None`` of no rows.
+        and ``within_25`` percent; ``bias``, the mean of the signed errors; ``under``, the number of under-estimates.
+        All but the counts are ``None`` of no rows.
     """
     signed = list(errors)
     sizes = sorted(abs(error) for error in signed)
@@ -66,6 +77,7 @@ def scores(errors: Iterable[float]) -> dict[str, float | int | None]:
         "max": sizes[-1] if n else None,
         "within_10": sum(size <= 0.10 for size in sizes) / n if n else None,
         "within_25": sum(size <= 0.25 for size in sizes) / n if n else None,
+        "bias": statistics.mean(signed) if n else None,
         "under": sum(error < 0 for error in signed),
     }
 
@@ -133,18 +145,38 @@ def table(rows: Sequence[Measurement], predicted: Predictions, subsets: dict[str
 
 def show(rows: Sequence[Measurement], level: str, predicted: Predictions) -> None:
     """Print one level's table, what it leaves out, and what it says of runs whose outcome is known."""
-    columns = "".join(f"{name:>8}" for name in ("median", "p90", "p95", "max", "<=10%", "<=25%"))
+    columns = "".join(f"{name:>8}" for name in ("median", "p90", "p95", "max", "<=10%", "<=25%", "bias"))
     print(f"{level}\n  {'rows':<10}{'n':>5} {columns}{'under':>7}")
     for name, found in table(rows, predicted, SUBSETS | SPREAD).items():
         shares = [found[key] for key in ("median", "p90", "p95", "max", "within_10", "within_25")]
         cells = "".join(f"{'-' if share is None else f'{share:.1%}':>8}" for share in shares)
-        print(f"  {name:<10}{found['n']:>5} {cells}{found['under']:>7}")
+        bias = "-" if found["bias"] is None else f"{found['bias']:+.1%}"
+        print(f"  {name:<10}{found['n']:>5} {cells}{bias:>8}{found['under']:>7}")
     scored = errors_of(rows, predicted)
     known = simulation_reasons(rows) if level == "simulation" else {}
     left = Counter(known.get(row.row_id) or _left_out(row) for row in rows if row.row_id not in scored)
     print(f"  not scored: {sum(left.values())} of {len(rows)}")
     for reason, count in left.most_common():
         print(f"    {count:>3}  {reason}")
+
+
+METRICS: dict[str, Callable[[Measurement], bool]] = {
+    "allocated": lambda row: row.core and row.metric == "allocated",
+    "reserved": lambda row: row.core and row.metric == "reserved",
+    "device": lambda row: row.core and row.metric == "device",
+}
+"""Core rows by the figure of theirs that was published."""
+
+
+def show_both(rows: Sequence[Measurement], found: dict[str, Predictions]) -> None:
+    """Print what a simulation buys: both levels on the rows that both estimate."""
+    known = [errors_of(rows, predicted) for predicted in found.values()]
+    shared = [row for row in rows if all(row.row_id in errors for errors in known)]
+    print(f"{' and '.join(found)}, on the rows that both estimate: median and 95% of the error")
+    for name, belongs in (SUBSETS | SPREAD | METRICS).items():
+        scored = [scores(errors[row.row_id] for row in shared if belongs(row)) for errors in known]
+        cells = "".join(f"{each['median']:>8.1%}{each['p95']:>8.1%}" for each in scored if each["n"])
+        print(f"  {name:<10}{scored[0]['n']:>5} {cells}")
 
 
 def _left_out(row: Measurement) -> str:
@@ -155,17 +187,22 @@ def _left_out(row: Measurement) -> str:
     return row.reason or "this level has no estimate of it"
 
 
+def outcomes(rows: Sequence[Measurement], *, fitted: bool) -> dict[str, int]:
+    """What the closed form's verdict says of all runs that went through, or of all that ran out of memory."""
+    found = estimates(rows)
+    said: dict[str, int] = dict.fromkeys((*get_args(Verdict), UNKNOWN), 0)
+    for row in rows:
+        if row.fitted is fitted:
+            known = row.row_id in found and row.gpu_gib is not None
+            said[found[row.row_id].verdict(row.gpu_gib or 0.0) if known else UNKNOWN] += 1
+    return said
+
+
 def show_outcomes(rows: Sequence[Measurement]) -> None:
     """Print what the verdict says of runs that ran out of memory, and of those that went through."""
-    found = estimates(rows)
     for fitted, text in ((False, "ran out of memory"), (True, "went through")):
-        known = [row for row in rows if row.fitted is fitted and row.gpu_gib is not None]
-        said = Counter(
-            found[row.row_id].verdict(row.gpu_gib) if row.row_id in found else "cannot be modelled"
-            for row in known
-            if row.gpu_gib is not None
-        )
-        print(f"{len(known)} runs {text}; the verdict: " + ", ".join(f"{name} {n}" for name, n in said.most_common()))
+        said = outcomes(rows, fitted=fitted)
+        print(f"{sum(said.values())} runs {text}; the verdict: " + ", ".join(f"{name} {n}" for name, n in said.items()))
 
 
 def show_margin(rows: Sequence[Measurement], level: str, predicted: Predictions) -> None:
@@ -220,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables, or the same as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("csv", help="measurements; the columns are those that benchmarks/measurements.py reads")
-    parser.add_argument("--json", action="store_true", help="print the scores of both levels as JSON")
+    parser.add_argument("--json", action="store_true", help="print scores and verdicts as JSON")
     parser.add_argument("--level", choices=[*LEVELS, "both"], default="both")
     parser.add_argument("--worst", type=int, default=0, metavar="N", help="list the N rows that are furthest off")
     parser.add_argument("--sources", action="store_true", help="signed errors of core rows by source")
@@ -230,7 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = {level: LEVELS[level](rows) for level in levels}
     if options.json:
         known = {level: found.get(level) for level in LEVELS}
-        print(json.dumps({level: table(rows, p, SUBSETS) if p is not None else None for level, p in known.items()}))
+        scored = {level: table(rows, p, SUBSETS) if p is not None else None for level, p in known.items()}
+        print(json.dumps(scored | {"out_of_memory": outcomes(rows, fitted=False)}))
         return
     for level, predicted in found.items():
         if predicted is None:
@@ -241,6 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.sources:
             show_sources(rows, predicted)
         show_worst(rows, predicted, options.worst)
+    both = {level: predicted for level, predicted in found.items() if predicted is not None}
+    if len(both) > 1:
+        show_both(rows, both)
     show_outcomes(rows)
 
 

@@ -1,9 +1,10 @@
-"""Flavors chosen for well-known models, with hours, dollars and the time it takes: python -m benchmarks.picks."""
+"""Flavors chosen for well-known models, with hours, dollars and alternatives: python -m benchmarks.picks [PREFER]."""
 
 from __future__ import annotations
 
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,8 @@ from hfjobs_trainer.facts.dataset import SHARES, LengthFacts
 # A dataset made up for the comparison: chats of 1,000 tokens on average, evenly spread from none to twice that.
 ROWS, MEAN = 20_000, 1000.0
 RUNS = 20
+UNFIT = ("HW003", "COST006")
+"""The rules that refuse what was chosen, or tell that nothing could be."""
 
 _BASE: dict[str, Any] = {"model": "org/model", "dataset": "org/data", "num_train_epochs": 1}
 # Reward functions count for nothing here: what they take is the user's own.
@@ -42,10 +45,11 @@ def facts_of(architecture: str) -> Facts:
 
 
 def main() -> None:
-    """Print the picks."""
+    """Print the picks; the argument is ``prefer`` of ``hft.Hardware``, default ``balanced``."""
+    prefer = sys.argv[1] if len(sys.argv) > 1 else "balanced"
     print(f"one epoch of {ROWS:,} rows of {MEAN:g} tokens on average; prompts of {MEAN / 4:g}; prices of the snapshot")
     for name, (architecture, make) in SPECS.items():
-        facts, spec = facts_of(architecture), make()
+        facts, spec = facts_of(architecture), make().replace(hardware={"prefer": prefer})
         choice = hft.pick_flavor(spec, facts=facts)
         seconds: list[float] = []
         for _ in range(RUNS):
@@ -60,6 +64,11 @@ def main() -> None:
                 print(f"  {estimate.duration.seconds.as_duration()}; {estimate.duration.usd.as_usd()}")
             if estimate.memory is not None:
                 print(f"  {estimate.memory.total_gib:.1f} of {usable:.1f} GiB, margin {estimate.memory.margin_gib:.1f}")
+            for alternative in choice.alternatives:
+                print(f"  or {alternative}")
+        for problem in hft.check(spec, facts=facts).problems:
+            if problem.code in UNFIT:
+                print(f"  {problem.code} {problem.why}; fix: {problem.fix}")
         print(f"  chosen in {statistics.median(seconds) * 1000:.0f} ms (median of {RUNS})")
 
 

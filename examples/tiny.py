@@ -83,7 +83,7 @@ def write_dataset(path: Path | str, format: Format, n: int = 32) -> Path:
 def make_model(
     path: Path | str,
     *,
-    arch: Literal["qwen2", "llama"] = "qwen2",
+    arch: Literal["llama", "qwen2", "qwen3_moe", "smollm3"] = "qwen2",
     chat_template: bool = True,
     reward: bool = False,
     hidden_size: int = 32,
@@ -120,6 +120,7 @@ def make_model(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         **({"num_labels": 1} if reward else {}),
+        **({"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16} if arch == "qwen3_moe" else {}),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         jobs,
         pick_flavor,
         plan,
+        recommend,
         render,
+        scheduled_jobs,
         submit,
     )
     from hfjobs_trainer.errors import (
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         HubUnavailable,
         JobFailed,
         JobNotFound,
+        NotAsked,
         QuotaError,
         RenderError,
         SpecError,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.inprocess import InProcessBackend
     from hfjobs_trainer.running.backends.local import LocalBackend
     from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.running.scheduled import ScheduledJob
     from hfjobs_trainer.specs.base import JobSpec
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
     from hfjobs_trainer.specs.load import load
@@ -90,7 +94,9 @@ _EXPORTS: dict[str, str] = {
     "jobs": "client",
     "pick_flavor": "client",
     "plan": "client",
+    "recommend": "client",
     "render": "client",
+    "scheduled_jobs": "client",
     "submit": "client",
     "AuthError": "errors",
     "BackendError": "errors",
@@ -99,6 +105,7 @@ _EXPORTS: dict[str, str] = {
     "HubUnavailable": "errors",
     "JobFailed": "errors",
     "JobNotFound": "errors",
+    "NotAsked": "errors",
     "QuotaError": "errors",
     "RenderError": "errors",
     "SpecError": "errors",
@@ -110,6 +117,7 @@ _EXPORTS: dict[str, str] = {
     "InProcessBackend": "running.backends.inprocess",
     "LocalBackend": "running.backends.local",
     "Job": "running.job",
+    "ScheduledJob": "running.scheduled",
     "Dataset": "specs.groups",
     "Hardware": "specs.groups",
     "LoRA": "specs.groups",
@@ -174,6 +182,7 @@ __all__ = [
     "JobNotFound",
     "LoRA",
     "LocalBackend",
+    "NotAsked",
     "OnlineDPO",
     "Output",
     "Plan",
@@ -183,6 +192,7 @@ __all__ = [
     "RenderError",
     "Report",
     "Reward",
+    "ScheduledJob",
     "Script",
     "SpecError",
     "Tracking",
@@ -196,7 +206,9 @@ __all__ = [
     "load",
     "pick_flavor",
     "plan",
+    "recommend",
     "render",
+    "scheduled_jobs",
     "submit",
     "submit_cpo",
     "submit_distillation",

@@ -8,14 +8,18 @@ HFTError
 │  ├─ QuotaError              no credits left, or a limit reached
 │  ├─ JobNotFound             no such job, or the token may not see it
 │  └─ HubUnavailable          no answer, or a server error, after all retries
+│     └─ NotAsked             the plan was made offline: nobody asked
 ├─ BudgetExceeded             the run is expected to cost more than it may: .estimate, .cap
 └─ JobFailed                  the run ended without success: .status, .log_tail
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from hfjobs_trainer.display import plural, wrapped_table
 
 if TYPE_CHECKING:
     from hfjobs_trainer.problems import Problem
@@ -24,20 +28,55 @@ if TYPE_CHECKING:
 
 def describe(problems: Sequence[Problem], subject: str) -> str:
     """All problems as one message, the errors first."""
-    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
+    return "\n".join([headline(problems, subject), *(f"  {problem}" for problem in _errors_first(problems))])
+
+
+def headline(problems: Sequence[Problem], subject: str) -> str:
+    """How many problems there are in what, and that nothing was submitted if one is an error."""
+    tail = "; nothing was submitted" if any(problem.severity == "error" for problem in problems) else ""
+    return f"{count_problems(problems)} in this {subject}{tail}"
+
+
+def count_problems(problems: Sequence[Problem]) -> str:
+    """Such as ``"2 problems"``, the warnings beside them not counted, or ``"1 warning"``; ``"no problems"``."""
     errors = sum(problem.severity == "error" for problem in problems)
-    count = (
-        f"{errors or len(problems)} {'problem' if errors else 'warning'}{'' if (errors or len(problems)) == 1 else 's'}"
-    )
-    tail = "; nothing was submitted" if errors else ""
-    return "\n".join([f"{count} in this {subject}{tail}", *(f"  {problem}" for problem in ordered)])
+    return plural(errors, "problem") if errors else plural(len(problems), "warning") if problems else "no problems"
+
+
+def _errors_first(problems: Sequence[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: problem.severity != "error")
 
 
 class HFTError(Exception):
-    """Base class of the exceptions of this package."""
+    """Base class of the exceptions of this package.
+
+    IPython shows the message and the user's own line, without the frames of this package between them.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        own = [f"{where}\n    {line}" if line else where for where, line in _users_frames(self)]
+        return [*own[-1:], *self._message_lines()]
+
+    def _message_lines(self) -> list[str]:
+        return f"{type(self).__name__}: {self}".split("\n")
 
 
-class SpecError(HFTError, ValueError):
+class _Problems(HFTError):
+    """An error that is made of problems, which a notebook shows as a table."""
+
+    problems: tuple[Problem, ...]
+    subject: str
+
+    def _message_lines(self) -> list[str]:
+        ordered = _errors_first(self.problems)
+        marks = {"error": "", "warning": "(warning) "}
+        rows = [(item.code, item.path, marks[item.severity] + item.why) for item in ordered]
+        fixes = [f"fix: {item.fix}" if item.fix else "" for item in ordered]
+        told = f"{type(self).__name__}: {headline(self.problems, self.subject)}"
+        return [told, "", *wrapped_table(("code", "field", "what is wrong"), rows, fixes)]
+
+
+class SpecError(_Problems, ValueError):
     """A spec cannot be run; ``problems`` lists everything that is wrong with it.
 
     Args:
@@ -82,7 +121,11 @@ class HubUnavailable(BackendError):
     """The Hub did not answer, or answered with a server error, also after retries."""
 
 
-class BudgetExceeded(HFTError):
+class NotAsked(HubUnavailable):
+    """The Hub was not asked for what must be known before money is spent: the plan was made offline."""
+
+
+class BudgetExceeded(_Problems):
     """A run is expected to cost more than ``max_usd``; nothing was submitted.
 
     Args:
@@ -113,9 +156,28 @@ class JobFailed(HFTError):
 
     def __init__(self, job_id: str, status: JobStatus, log_tail: Sequence[str] = ()) -> None:
         self.job_id, self.status, self.log_tail = job_id, status, tuple(log_tail)
-        told = f": {status.message}" if status.message else ""
-        lines = [f"job {job_id} ended in {status.stage}{told}", *(f"  | {line}" for line in self.log_tail)]
+        told = f"job {job_id} ended in {status.stage}" + (f": {status.message}" if status.message else "")
+        lines = [told]
+        if self.log_tail:  # said once more: what only shows the last line of an error should show this
+            lines += [*(f"  | {line}" for line in self.log_tail), f"{told}; hft.Job.from_id({job_id!r}).logs() has all"]
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[JobFailed], tuple[str, JobStatus, tuple[str, ...]]]:
         return type(self), (self.job_id, self.status, self.log_tail)
+
+
+def _users_frames(error: BaseException) -> list[tuple[str, str]]:
+    """Place and text of each line outside of this package, and outside of IPython, through which the error came."""
+    import traceback
+    from pathlib import Path
+
+    ours = str(Path(__file__).parent)
+    found: list[tuple[str, str]] = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith(ours):
+            break
+        if f"{os.sep}IPython{os.sep}" not in frame.filename:
+            cell = "ipykernel_" in frame.filename or frame.filename.startswith("<ipython-input")
+            place = f"line {frame.lineno} of this cell" if cell else f"{frame.filename}:{frame.lineno}"
+            found.append((place, frame.line or ""))
+    return found

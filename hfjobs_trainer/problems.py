@@ -2,7 +2,8 @@
 
 A rule is a generator function with a documented docstring. It is given a context and yields a ``Found`` for each thing
 that is wrong; the decorator adds the code. What it needs to know of the outside world it asks for with ``need``: if
-that is not known, the rule is listed as unchecked, never silently passed.
+that is not known, the rule is listed as unchecked, never silently passed. Where it is not known because of a problem
+that was told already (a model that does not exist has no size), it is not listed either: one mistake is told once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Never, Self, TypeVar
 
-from hfjobs_trainer.errors import SpecError, describe
+from hfjobs_trainer.display import html_section, html_table, plural, text
+from hfjobs_trainer.errors import SpecError, count_problems, describe
 from hfjobs_trainer.tokens import masked
 
 Severity = Literal["error", "warning"]
@@ -29,7 +31,8 @@ class Problem:
         code: Stable code, such as ``"DATA001"``; explained in ``references/rules.md``.
         path: Dotted path of the field, such as ``"hardware.flavor"``; empty for the whole spec.
         why: What fails and why, one sentence.
-        fix: What to type instead; empty if there is no single fix.
+        fix: What to type instead: keyword arguments for ``spec.replace``, such as ``learning_rate=1e-5``, or one line
+            for a shell; empty if there is no single fix.
         severity: ``"error"`` stops the run, ``"warning"`` does not.
         scope: ``"script"`` if the script itself is wrong, ``"remote"`` if only running it on HF Jobs would fail.
     """
@@ -79,6 +82,7 @@ ReasonKind = Literal[
     "checkpoints",
     "cap",
     "dearer",
+    "slower",
 ]
 
 
@@ -89,8 +93,8 @@ class Reason(str):
         kind: The kind of reason: ``"unknown"`` (cannot be estimated), ``"no gpu"``, ``"gpus"`` (too few or too many),
             ``"bf16"``, ``"price"`` (per hour), ``"batch"`` (it cannot be divided among the GPUs), ``"memory"`` (of its
             GPUs), ``"server"`` (GPUs of the vLLM server), ``"host memory"``, ``"disk"`` (too small for the weights),
-            ``"checkpoints"`` (the disk is too small for all of them), ``"cap"`` (on the whole run), or ``"dearer"``
-            (the run fits, but costs less on another).
+            ``"checkpoints"`` (the disk is too small for all of them), ``"cap"`` (on the whole run), ``"dearer"`` or
+            ``"slower"`` (the run fits, but costs less or is faster on the one that was chosen).
         text: The reason as text.
     """
 
@@ -122,14 +126,47 @@ class Found(NamedTuple):
     fix: str = ""
 
 
+class Unknown(str):
+    """Something that is unknown: a text for people, and for code what it is a fact about.
+
+    Args:
+        text: What is unknown, such as ``"the size of me/model"``.
+        about: Paths of the fields on which it depends.
+        settled: Whether these were looked up: then the answer does not say it, and the user has to decide.
+    """
+
+    __slots__ = ("about", "settled")
+    about: tuple[str, ...]
+    settled: bool
+
+    def __new__(cls, text: str, about: Sequence[str], settled: bool) -> Self:  # noqa: D102 - the class says it
+        unknown = super().__new__(cls, text)
+        unknown.about, unknown.settled = tuple(about), settled
+        return unknown
+
+    def __reduce__(self) -> tuple[type[Unknown], tuple[str, tuple[str, ...], bool]]:
+        return Unknown, ("".join(self), self.about, self.settled)
+
+
 class MissingFact(Exception):
-    """Raised by ``need``: the rule cannot be checked without this fact."""
+    """Raised by ``need``: the rule cannot be checked without this fact; ``about`` has the fields that it is about."""
+
+    def __init__(self, what: str, about: Sequence[str] = ()) -> None:
+        super().__init__(what)
+        self.about = tuple(about)
 
 
-def need(value: T | None, what: str) -> T:
-    """Return ``value``, or end the rule as unchecked because ``what`` is unknown."""
+def need(value: T | None, what: str, *about: str) -> T:
+    """Return ``value``, or end the rule as unchecked because ``what`` is unknown.
+
+    Args:
+        value: The fact.
+        what: What to call it.
+        *about: Paths of the fields that it is a fact about, such as ``"model"``. If a problem of one of them was told
+            by a rule that comes first, this only follows from it, and is not listed.
+    """
     if value is None:
-        raise MissingFact(what)
+        raise MissingFact(what, about)
     return value
 
 
@@ -143,6 +180,8 @@ class Rule(Generic[C]):
     ``traits``, which are attributes of ``specs.training.Training``; empty means no condition. ``methods`` limits it to
     some methods, and to those that extend them.
     ``scripts`` says that it also concerns ``hft.Script``, which has the fields of a job and nothing else.
+    ``first`` says that it comes before the others: while it finds a problem of a field, nothing that is a fact about
+    that field can be known, so rules that ``need`` one are neither told nor listed.
     """
 
     code: str
@@ -155,6 +194,7 @@ class Rule(Generic[C]):
     traits: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     scripts: bool = False
+    first: bool = False
 
     @property
     def doc(self) -> str:
@@ -177,6 +217,7 @@ def rule(
     traits: Sequence[str] = (),
     methods: Sequence[str] = (),
     scripts: bool = False,
+    first: bool = False,
 ) -> Callable[[Callable[[C], Iterable[Found]]], Callable[[C], Iterable[Found]]]:
     """Register a generator function as the rule ``code``; the keywords are those of ``Rule``.
 
@@ -200,6 +241,7 @@ def rule(
             tuple(traits),
             tuple(methods),
             scripts,
+            first,
         )
         return check
 
@@ -227,6 +269,33 @@ class Report:
     def __iter__(self) -> Iterator[Problem]:
         return iter(self.problems)
 
+    def __repr__(self) -> str:
+        return f"Report({self.headline}, {len(self.unchecked)} unchecked)"
+
+    @property
+    def headline(self) -> str:
+        """How many errors and warnings there are, in words."""
+        return count_problems(self.problems) + f" in this {self.subject}"
+
+    def _repr_html_(self) -> str:
+        body = html_problems(self.problems) if self.problems else ""
+        return f"<p>{text(self.headline)}</p>{body}{html_unchecked(self.unchecked)}"
+
     def __str__(self) -> str:
         lines = [describe(self.problems, self.subject)] if self.problems else [f"no problems in this {self.subject}"]
         return "\n".join([*lines, *(f"  unchecked: {item}" for item in self.unchecked)])
+
+
+def html_problems(problems: Sequence[Problem]) -> str:
+    """The problems as a table, errors first."""
+    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
+    rows = [(item.code, item.severity, item.path, item.why, item.fix) for item in ordered]
+    return html_table(("code", "severity", "field", "what is wrong", "what to type instead"), rows)
+
+
+def html_unchecked(unchecked: Sequence[Unchecked]) -> str:
+    """The rules that could not be checked, folded; nothing if there are none."""
+    if not unchecked:
+        return ""
+    table = html_table(("rule", "what is unknown"), [(item.code, item.needs) for item in unchecked])
+    return html_section(f"{plural(len(unchecked), 'rule')} not checked", table)

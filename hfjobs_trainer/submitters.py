@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.running.backends.base import Backend
     from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.running.scheduled import ScheduledJob
     from hfjobs_trainer.specs.base import DType
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
     from hfjobs_trainer.specs.rows import Table
@@ -625,17 +626,34 @@ class ScriptFields(JobFields, total=False):
 
 
 @overload
-def submit_cpo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[CPOFields]) -> Plan: ...
+def submit_cpo(
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[CPOFields]
+) -> Plan: ...
 @overload
-def submit_cpo(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[CPOFields]) -> Job: ...
+def submit_cpo(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[CPOFields],
+) -> Job: ...
 @overload
-def submit_cpo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[CPOFields]) -> Job | Plan: ...
-def submit_cpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[CPOFields]) -> Job | Plan:
+def submit_cpo(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[CPOFields]
+) -> ScheduledJob: ...
+@overload
+def submit_cpo(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[CPOFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_cpo(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[CPOFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit CPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.CPO``.
 
     Raises:
@@ -644,29 +662,46 @@ def submit_cpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("cpo", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("cpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
 @overload
 def submit_distillation(
-    *, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[DistillationFields]
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[DistillationFields],
 ) -> Plan: ...
 @overload
 def submit_distillation(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[DistillationFields]
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[DistillationFields],
 ) -> Job: ...
 @overload
 def submit_distillation(
-    *, backend: BackendLike = None, dry_run: bool, **fields: Unpack[DistillationFields]
-) -> Job | Plan: ...
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[DistillationFields]
+) -> ScheduledJob: ...
+@overload
 def submit_distillation(
-    *, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[DistillationFields]
-) -> Job | Plan:
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[DistillationFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_distillation(
+    *,
+    backend: BackendLike = None,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[DistillationFields],
+) -> Job | ScheduledJob | Plan:
     """Plan and submit Distillation training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.Distillation``.
 
     Raises:
@@ -675,21 +710,38 @@ def submit_distillation(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("distillation", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("distillation", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
 @overload
-def submit_dpo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[DPOFields]) -> Plan: ...
+def submit_dpo(
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[DPOFields]
+) -> Plan: ...
 @overload
-def submit_dpo(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[DPOFields]) -> Job: ...
+def submit_dpo(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[DPOFields],
+) -> Job: ...
 @overload
-def submit_dpo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[DPOFields]) -> Job | Plan: ...
-def submit_dpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[DPOFields]) -> Job | Plan:
+def submit_dpo(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[DPOFields]
+) -> ScheduledJob: ...
+@overload
+def submit_dpo(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[DPOFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_dpo(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[DPOFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit DPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.DPO``.
 
     Raises:
@@ -698,21 +750,38 @@ def submit_dpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("dpo", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("dpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
 @overload
-def submit_gkd(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[GKDFields]) -> Plan: ...
+def submit_gkd(
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[GKDFields]
+) -> Plan: ...
 @overload
-def submit_gkd(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[GKDFields]) -> Job: ...
+def submit_gkd(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[GKDFields],
+) -> Job: ...
 @overload
-def submit_gkd(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[GKDFields]) -> Job | Plan: ...
-def submit_gkd(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[GKDFields]) -> Job | Plan:
+def submit_gkd(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[GKDFields]
+) -> ScheduledJob: ...
+@overload
+def submit_gkd(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[GKDFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_gkd(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[GKDFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit GKD training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.GKD``.
 
     Raises:
@@ -721,23 +790,38 @@ def submit_gkd(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("gkd", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("gkd", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
-@overload
-def submit_grpo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[GRPOFields]) -> Plan: ...
 @overload
 def submit_grpo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[GRPOFields]
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[GRPOFields]
+) -> Plan: ...
+@overload
+def submit_grpo(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[GRPOFields],
 ) -> Job: ...
 @overload
-def submit_grpo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[GRPOFields]) -> Job | Plan: ...
-def submit_grpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[GRPOFields]) -> Job | Plan:
+def submit_grpo(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[GRPOFields]
+) -> ScheduledJob: ...
+@overload
+def submit_grpo(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[GRPOFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_grpo(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[GRPOFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit GRPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.GRPO``.
 
     Raises:
@@ -746,21 +830,38 @@ def submit_grpo(*, backend: BackendLike = None, dry_run: bool = False, **fields:
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("grpo", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("grpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
 @overload
-def submit_kto(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[KTOFields]) -> Plan: ...
+def submit_kto(
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[KTOFields]
+) -> Plan: ...
 @overload
-def submit_kto(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[KTOFields]) -> Job: ...
+def submit_kto(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[KTOFields],
+) -> Job: ...
 @overload
-def submit_kto(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[KTOFields]) -> Job | Plan: ...
-def submit_kto(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[KTOFields]) -> Job | Plan:
+def submit_kto(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[KTOFields]
+) -> ScheduledJob: ...
+@overload
+def submit_kto(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[KTOFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_kto(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[KTOFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit KTO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.KTO``.
 
     Raises:
@@ -769,29 +870,46 @@ def submit_kto(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("kto", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("kto", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
 @overload
 def submit_online_dpo(
-    *, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[OnlineDPOFields]
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[OnlineDPOFields],
 ) -> Plan: ...
 @overload
 def submit_online_dpo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[OnlineDPOFields]
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[OnlineDPOFields],
 ) -> Job: ...
 @overload
 def submit_online_dpo(
-    *, backend: BackendLike = None, dry_run: bool, **fields: Unpack[OnlineDPOFields]
-) -> Job | Plan: ...
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[OnlineDPOFields]
+) -> ScheduledJob: ...
+@overload
 def submit_online_dpo(
-    *, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[OnlineDPOFields]
-) -> Job | Plan:
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[OnlineDPOFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_online_dpo(
+    *,
+    backend: BackendLike = None,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[OnlineDPOFields],
+) -> Job | ScheduledJob | Plan:
     """Plan and submit OnlineDPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.OnlineDPO``.
 
     Raises:
@@ -800,23 +918,38 @@ def submit_online_dpo(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("online_dpo", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("online_dpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
-@overload
-def submit_orpo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[ORPOFields]) -> Plan: ...
 @overload
 def submit_orpo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[ORPOFields]
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[ORPOFields]
+) -> Plan: ...
+@overload
+def submit_orpo(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[ORPOFields],
 ) -> Job: ...
 @overload
-def submit_orpo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[ORPOFields]) -> Job | Plan: ...
-def submit_orpo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[ORPOFields]) -> Job | Plan:
+def submit_orpo(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[ORPOFields]
+) -> ScheduledJob: ...
+@overload
+def submit_orpo(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[ORPOFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_orpo(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[ORPOFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit ORPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.ORPO``.
 
     Raises:
@@ -825,21 +958,38 @@ def submit_orpo(*, backend: BackendLike = None, dry_run: bool = False, **fields:
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("orpo", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("orpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
 @overload
-def submit_ppo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[PPOFields]) -> Plan: ...
+def submit_ppo(
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[PPOFields]
+) -> Plan: ...
 @overload
-def submit_ppo(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[PPOFields]) -> Job: ...
+def submit_ppo(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[PPOFields],
+) -> Job: ...
 @overload
-def submit_ppo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[PPOFields]) -> Job | Plan: ...
-def submit_ppo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[PPOFields]) -> Job | Plan:
+def submit_ppo(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[PPOFields]
+) -> ScheduledJob: ...
+@overload
+def submit_ppo(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[PPOFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_ppo(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[PPOFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit PPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.PPO``.
 
     Raises:
@@ -848,23 +998,38 @@ def submit_ppo(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("ppo", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("ppo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
-@overload
-def submit_reward(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[RewardFields]) -> Plan: ...
 @overload
 def submit_reward(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[RewardFields]
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[RewardFields]
+) -> Plan: ...
+@overload
+def submit_reward(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[RewardFields],
 ) -> Job: ...
 @overload
-def submit_reward(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[RewardFields]) -> Job | Plan: ...
-def submit_reward(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[RewardFields]) -> Job | Plan:
+def submit_reward(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[RewardFields]
+) -> ScheduledJob: ...
+@overload
+def submit_reward(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[RewardFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_reward(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[RewardFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit Reward training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.Reward``.
 
     Raises:
@@ -873,23 +1038,38 @@ def submit_reward(*, backend: BackendLike = None, dry_run: bool = False, **field
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("reward", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("reward", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
-@overload
-def submit_rloo(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[RLOOFields]) -> Plan: ...
 @overload
 def submit_rloo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[RLOOFields]
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[RLOOFields]
+) -> Plan: ...
+@overload
+def submit_rloo(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[RLOOFields],
 ) -> Job: ...
 @overload
-def submit_rloo(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[RLOOFields]) -> Job | Plan: ...
-def submit_rloo(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[RLOOFields]) -> Job | Plan:
+def submit_rloo(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[RLOOFields]
+) -> ScheduledJob: ...
+@overload
+def submit_rloo(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[RLOOFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_rloo(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[RLOOFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit RLOO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.RLOO``.
 
     Raises:
@@ -898,21 +1078,38 @@ def submit_rloo(*, backend: BackendLike = None, dry_run: bool = False, **fields:
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("rloo", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("rloo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
 @overload
-def submit_sft(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[SFTFields]) -> Plan: ...
+def submit_sft(
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[SFTFields]
+) -> Plan: ...
 @overload
-def submit_sft(*, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[SFTFields]) -> Job: ...
+def submit_sft(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[SFTFields],
+) -> Job: ...
 @overload
-def submit_sft(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[SFTFields]) -> Job | Plan: ...
-def submit_sft(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[SFTFields]) -> Job | Plan:
+def submit_sft(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[SFTFields]
+) -> ScheduledJob: ...
+@overload
+def submit_sft(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[SFTFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_sft(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[SFTFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit SFT training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.SFT``.
 
     Raises:
@@ -921,23 +1118,38 @@ def submit_sft(*, backend: BackendLike = None, dry_run: bool = False, **fields: 
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("sft", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("sft", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
-@overload
-def submit_script(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[ScriptFields]) -> Plan: ...
 @overload
 def submit_script(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[ScriptFields]
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[ScriptFields]
+) -> Plan: ...
+@overload
+def submit_script(
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[ScriptFields],
 ) -> Job: ...
 @overload
-def submit_script(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[ScriptFields]) -> Job | Plan: ...
-def submit_script(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[ScriptFields]) -> Job | Plan:
+def submit_script(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[ScriptFields]
+) -> ScheduledJob: ...
+@overload
+def submit_script(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[ScriptFields]
+) -> Job | ScheduledJob | Plan: ...
+def submit_script(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[ScriptFields]
+) -> Job | ScheduledJob | Plan:
     """Plan and submit a run of an existing script. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.Script``.
 
     Raises:
@@ -946,4 +1158,4 @@ def submit_script(*, backend: BackendLike = None, dry_run: bool = False, **field
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("script", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("script", fields, backend=backend, dry_run=dry_run, schedule=schedule)

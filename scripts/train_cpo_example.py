@@ -19,7 +19,7 @@
 # name = "cpo-qwen-simpo"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "cpo", "spec" = "02653fc95562" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "cpo", "spec" = "626208815065" }
 # ///
 """CPO with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -71,8 +71,9 @@ def main() -> None:
         output_dir="Qwen2.5-0.5B-Instruct-CPO",
         per_device_train_batch_size=2,
         num_train_epochs=1.0,
-        gradient_accumulation_steps=8,
+        gradient_accumulation_steps=32,
         learning_rate=1e-06,
+        beta=2.0,
         loss_type="simpo",
         cpo_alpha=0.0,
         simpo_gamma=0.5,
@@ -366,17 +367,17 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "02653fc955620a0d697e9eb73746828f2e22645a71e711b7d7323bd0a292fdcc"
+# digest = "6262088150659be8582dd7b29e54434d8346707541e37752ab03490dc3b681f3"
 # spec = '''
 # {
 #   "method": "cpo", "per_device_train_batch_size": 2, "num_train_epochs": 1.0,
-#   "gradient_accumulation_steps": 8, "hardware": {"flavor": "a10g-large"},
+#   "gradient_accumulation_steps": 32, "hardware": {"flavor": "a10g-large"},
 #   "timeout": 10800,
 #   "tracking": {"project": "simpo", "name": "qwen-simpo", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct",
 #   "dataset": {"id": "trl-lib/ultrafeedback_binarized"},
 #   "output": {"hub_model_id": "username/qwen-simpo"}, "learning_rate": 1e-06,
-#   "loss_type": "simpo", "cpo_alpha": 0.0, "simpo_gamma": 0.5
+#   "beta": 2.0, "loss_type": "simpo", "cpo_alpha": 0.0, "simpo_gamma": 0.5
 # }
 # '''
 # ///

@@ -19,7 +19,7 @@
 # name = "distillation-qwen-0-5b"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "distillation", "spec" = "01119a966d51" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "distillation", "spec" = "49b28f9eed32" }
 # ///
 """Distillation with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -68,8 +68,9 @@ def main() -> None:
     args = DistillationConfig(
         output_dir="Qwen2.5-0.5B-Instruct-Distillation",
         per_device_train_batch_size=8,
-        gradient_accumulation_steps=2,
-        learning_rate=1e-06,
+        num_train_epochs=1.0,
+        gradient_accumulation_steps=8,
+        learning_rate=1e-05,
         max_completion_length=256,
         push_to_hub=True,
         hub_model_id="username/qwen-distilled",
@@ -362,17 +363,17 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "01119a966d51596a6a9ec59b07380df0137dc172ab11bb4a3badbd69b6cded93"
+# digest = "49b28f9eed321a1f316027007ae938ac9221214c217c97842dea142de68b0dee"
 # spec = '''
 # {
-#   "method": "distillation", "per_device_train_batch_size": 8,
-#   "gradient_accumulation_steps": 2, "hardware": {"flavor": "a10g-large"},
+#   "method": "distillation", "per_device_train_batch_size": 8, "num_train_epochs": 1.0,
+#   "gradient_accumulation_steps": 8, "hardware": {"flavor": "a10g-large"},
 #   "timeout": 14400,
 #   "tracking": {"project": "distillation", "name": "qwen-0.5b", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct",
 #   "dataset": {"id": "trl-lib/ultrafeedback-prompt", "num_samples": 5000},
 #   "output": {"hub_model_id": "username/qwen-distilled"},
-#   "teacher_model": "Qwen/Qwen2.5-1.5B-Instruct", "learning_rate": 1e-06,
+#   "teacher_model": "Qwen/Qwen2.5-1.5B-Instruct", "learning_rate": 1e-05,
 #   "max_completion_length": 256
 # }
 # '''

@@ -90,7 +90,11 @@ def main() -> None:
         train_dataset=split["train"],
         eval_dataset=split["test"],
         peft_config=LoraConfig(
-            r=16, lora_alpha=32, lora_dropout=0.05, task_type="CAUSAL_LM"
+            r=16,
+            lora_alpha=32,
+            lora_dropout=0.05,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
         ),
         callbacks=[progress_callback()],
     )

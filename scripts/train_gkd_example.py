@@ -19,7 +19,7 @@
 # name = "gkd-qwen-gkd"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "gkd", "spec" = "740334bf47c6" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "gkd", "spec" = "3dddaf70264a" }
 # ///
 """GKD with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -74,8 +74,9 @@ def main() -> None:
     args = GKDConfig(
         output_dir="Qwen2.5-0.5B-Instruct-GKD",
         per_device_train_batch_size=2,
-        gradient_accumulation_steps=8,
-        learning_rate=2e-05,
+        num_train_epochs=1.0,
+        gradient_accumulation_steps=32,
+        learning_rate=1e-05,
         lmbda=0.5,
         max_new_tokens=128,
         push_to_hub=True,
@@ -370,16 +371,17 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "740334bf47c6b410d66505b58188150996e48049c538987dabd47eb9cf520e25"
+# digest = "3dddaf70264a94034eab3dc3aa4fdbc51f41de4731f6e1ec363e92f626fa6033"
 # spec = '''
 # {
-#   "method": "gkd", "per_device_train_batch_size": 2, "gradient_accumulation_steps": 8,
-#   "hardware": {"flavor": "a10g-large"}, "timeout": 14400,
+#   "method": "gkd", "per_device_train_batch_size": 2, "num_train_epochs": 1.0,
+#   "gradient_accumulation_steps": 32, "hardware": {"flavor": "a10g-large"},
+#   "timeout": 14400,
 #   "tracking": {"project": "gkd", "name": "qwen-gkd", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct",
 #   "dataset": {"id": "trl-lib/Capybara", "num_samples": 5000},
 #   "output": {"hub_model_id": "username/qwen-gkd"},
-#   "teacher_model": "Qwen/Qwen2.5-1.5B-Instruct", "learning_rate": 2e-05, "lmbda": 0.5,
+#   "teacher_model": "Qwen/Qwen2.5-1.5B-Instruct", "learning_rate": 1e-05, "lmbda": 0.5,
 #   "max_new_tokens": 128
 # }
 # '''

@@ -19,7 +19,7 @@
 # name = "grpo-fifty-words"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "grpo", "spec" = "26d3af5b7f06" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "grpo", "spec" = "719198b5020a" }
 # ///
 """GRPO with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -74,7 +74,8 @@ def main() -> None:
     args = GRPOConfig(
         output_dir="Qwen2.5-0.5B-Instruct-GRPO",
         per_device_train_batch_size=8,
-        gradient_accumulation_steps=4,
+        num_train_epochs=1.0,
+        gradient_accumulation_steps=16,
         learning_rate=1e-06,
         num_generations=8,
         max_completion_length=256,
@@ -385,11 +386,11 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "26d3af5b7f06b21e1549165e7c8b44756e5013ee3ca5bb9c1ad8327e278ca11a"
+# digest = "719198b5020a1655f93d65ec5e6721c6af1fee2e08c6e75bce447d66e98a90d6"
 # spec = '''
 # {
-#   "method": "grpo", "per_device_train_batch_size": 8,
-#   "gradient_accumulation_steps": 4, "hardware": {"flavor": "a10g-large"},
+#   "method": "grpo", "per_device_train_batch_size": 8, "num_train_epochs": 1.0,
+#   "gradient_accumulation_steps": 16, "hardware": {"flavor": "a10g-large"},
 #   "timeout": 14400,
 #   "tracking": {"project": "grpo", "name": "fifty-words", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct",

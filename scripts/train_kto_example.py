@@ -20,7 +20,7 @@
 # name = "kto-qwen-kto"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "kto", "spec" = "0de4ea57e179" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "kto", "spec" = "47dda34a2637" }
 # ///
 """KTO with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -76,11 +76,11 @@ def main() -> None:
     )
     args = KTOConfig(
         output_dir="Qwen2.5-0.5B-Instruct-KTO",
-        per_device_train_batch_size=8,
         num_train_epochs=1.0,
         eval_strategy="steps",
         eval_steps=50,
-        learning_rate=1e-06,
+        learning_rate=5e-06,
+        per_device_train_batch_size=8,
         push_to_hub=True,
         hub_model_id="username/qwen-kto",
         hub_private_repo=True,
@@ -90,6 +90,9 @@ def main() -> None:
         run_name="qwen-kto",
         trackio_space_id="username/trackio",
         disable_tqdm=True,
+        gradient_accumulation_steps=accumulation_steps(
+            global_batch_size=64, per_device_batch_size=8
+        ),
         model_init_kwargs={"dtype": dtype},
         use_cpu=machine.device == "cpu",
         **precision,
@@ -100,7 +103,11 @@ def main() -> None:
         train_dataset=dataset,
         eval_dataset=eval_dataset,
         peft_config=LoraConfig(
-            r=16, lora_alpha=32, lora_dropout=0.05, task_type="CAUSAL_LM"
+            r=16,
+            lora_alpha=32,
+            lora_dropout=0.05,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
         ),
         callbacks=[progress_callback()],
     )
@@ -269,6 +276,19 @@ def track(project: str, config: dict[str, Any], **options: Any) -> None:
     integrations.INTEGRATION_TO_CALLBACK["trackio"] = Tracking
 
 
+def accumulation_steps(global_batch_size: int, per_device_batch_size: int) -> int:
+    """Split the global batch size over the processes that there are."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    batch = per_device_batch_size * processes
+    if global_batch_size % batch:
+        sys.exit(
+            f"A global batch size of {global_batch_size} is not a multiple of"
+            f" {per_device_batch_size} per device on {processes} process(es): change"
+            f" one of them, or the process count with HFT_NUM_PROCESSES."
+        )
+    return global_batch_size // batch
+
+
 def progress_callback() -> Any:
     """Make the trainer callback that reports metrics and checkpoints."""
     from transformers import TrainerCallback
@@ -374,17 +394,16 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "0de4ea57e179436539c3006b3ac705c1824f0e494ff31db8d07b2a71a880ad8c"
+# digest = "47dda34a2637439b72a8a695af02e65bc98314bce6b524272cf3d74becbd4545"
 # spec = '''
 # {
-#   "method": "kto", "per_device_train_batch_size": 8, "num_train_epochs": 1.0,
-#   "eval_strategy": "steps", "eval_steps": 50, "hardware": {"flavor": "a10g-large"},
-#   "timeout": 10800,
+#   "method": "kto", "num_train_epochs": 1.0, "eval_strategy": "steps",
+#   "eval_steps": 50, "hardware": {"flavor": "a10g-large"}, "timeout": 10800,
 #   "tracking": {"project": "kto", "name": "qwen-kto", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct", "dataset": {"id": "trl-lib/kto-mix-14k"},
 #   "eval_dataset": {"id": "trl-lib/kto-mix-14k", "split": "test"},
-#   "lora": {"r": 16, "lora_alpha": 32},
-#   "output": {"hub_model_id": "username/qwen-kto"}, "learning_rate": 1e-06
+#   "lora": {"r": 16, "lora_alpha": 32}, "global_batch_size": 64,
+#   "output": {"hub_model_id": "username/qwen-kto"}, "learning_rate": 5e-06
 # }
 # '''
 # ///

@@ -19,7 +19,7 @@
 # name = "online_dpo-qwen-online"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "online_dpo", "spec" = "24a89a75f05c" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "online_dpo", "spec" = "5dcf9f26f15c" }
 # ///
 """OnlineDPO with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -77,7 +77,8 @@ def main() -> None:
     args = OnlineDPOConfig(
         output_dir="Qwen2.5-0.5B-Instruct-OnlineDPO",
         per_device_train_batch_size=2,
-        gradient_accumulation_steps=8,
+        num_train_epochs=1.0,
+        gradient_accumulation_steps=32,
         eval_strategy="steps",
         eval_steps=100,
         learning_rate=5e-07,
@@ -431,11 +432,11 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "24a89a75f05c13b9b9cc7e39d3f9ba8acabe39b7cdee0f755c8cd0d171f4dd0e"
+# digest = "5dcf9f26f15c06338b7d23140191fe8a700b5f1e260e5d0b1364a4cf4a123dcb"
 # spec = '''
 # {
-#   "method": "online_dpo", "per_device_train_batch_size": 2,
-#   "gradient_accumulation_steps": 8, "eval_strategy": "steps", "eval_steps": 100,
+#   "method": "online_dpo", "per_device_train_batch_size": 2, "num_train_epochs": 1.0,
+#   "gradient_accumulation_steps": 32, "eval_strategy": "steps", "eval_steps": 100,
 #   "hardware": {"flavor": "a10g-large"}, "timeout": 43200,
 #   "tracking": {"project": "online-dpo", "name": "qwen-online", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct",

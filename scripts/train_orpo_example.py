@@ -19,7 +19,7 @@
 # name = "orpo-qwen-orpo"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "orpo", "spec" = "f24ce1c668d1" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "orpo", "spec" = "c07ece65149f" }
 # ///
 """ORPO with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -71,8 +71,8 @@ def main() -> None:
         output_dir="Qwen2.5-0.5B-ORPO",
         per_device_train_batch_size=2,
         num_train_epochs=1.0,
-        gradient_accumulation_steps=8,
-        learning_rate=8e-06,
+        gradient_accumulation_steps=32,
+        learning_rate=5e-06,
         push_to_hub=True,
         hub_model_id="username/qwen-orpo",
         hub_private_repo=True,
@@ -363,15 +363,15 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "f24ce1c668d1a06067088936d6a43e08b56e454ef828088b723e5a872decc480"
+# digest = "c07ece65149fb9ffe74f372d388a74516c2fa5e62af60057d677f0a553f908c4"
 # spec = '''
 # {
 #   "method": "orpo", "per_device_train_batch_size": 2, "num_train_epochs": 1.0,
-#   "gradient_accumulation_steps": 8, "hardware": {"flavor": "a10g-large"},
+#   "gradient_accumulation_steps": 32, "hardware": {"flavor": "a10g-large"},
 #   "timeout": 10800,
 #   "tracking": {"project": "orpo", "name": "qwen-orpo", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B", "dataset": {"id": "trl-lib/ultrafeedback_binarized"},
-#   "output": {"hub_model_id": "username/qwen-orpo"}, "learning_rate": 8e-06
+#   "output": {"hub_model_id": "username/qwen-orpo"}, "learning_rate": 5e-06
 # }
 # '''
 # ///

@@ -19,7 +19,7 @@
 # name = "reward-qwen-reward"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "reward", "spec" = "98fd7637194e" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "reward", "spec" = "dd4ca90c8896" }
 # ///
 """Reward with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -70,6 +70,7 @@ def main() -> None:
         eval_steps=100,
         learning_rate=1e-05,
         center_rewards_coefficient=0.01,
+        per_device_train_batch_size=8,
         push_to_hub=True,
         hub_model_id="username/qwen-reward",
         hub_private_repo=True,
@@ -79,6 +80,9 @@ def main() -> None:
         run_name="qwen-reward",
         trackio_space_id="username/trackio",
         disable_tqdm=True,
+        gradient_accumulation_steps=accumulation_steps(
+            global_batch_size=64, per_device_batch_size=8
+        ),
         model_init_kwargs={"dtype": dtype},
         use_cpu=machine.device == "cpu",
         **precision,
@@ -255,6 +259,19 @@ def track(project: str, config: dict[str, Any], **options: Any) -> None:
     integrations.INTEGRATION_TO_CALLBACK["trackio"] = Tracking
 
 
+def accumulation_steps(global_batch_size: int, per_device_batch_size: int) -> int:
+    """Split the global batch size over the processes that there are."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    batch = per_device_batch_size * processes
+    if global_batch_size % batch:
+        sys.exit(
+            f"A global batch size of {global_batch_size} is not a multiple of"
+            f" {per_device_batch_size} per device on {processes} process(es): change"
+            f" one of them, or the process count with HFT_NUM_PROCESSES."
+        )
+    return global_batch_size // batch
+
+
 def progress_callback() -> Any:
     """Make the trainer callback that reports metrics and checkpoints."""
     from transformers import TrainerCallback
@@ -360,7 +377,7 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "98fd7637194e3614bc2c9929c9cf6276a8b86468d44cb74d5c7c104c3ee0c48b"
+# digest = "dd4ca90c8896d4d010a45e694f82685ceee62c9474f8a4faed8dfe44fe88045d"
 # spec = '''
 # {
 #   "method": "reward", "num_train_epochs": 1.0, "eval_strategy": "steps",
@@ -369,8 +386,8 @@ if __name__ == "__main__":
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct",
 #   "dataset": {"id": "trl-lib/ultrafeedback_binarized"},
 #   "eval_dataset": {"id": "trl-lib/ultrafeedback_binarized", "split": "test"},
-#   "output": {"hub_model_id": "username/qwen-reward"}, "learning_rate": 1e-05,
-#   "center_rewards_coefficient": 0.01
+#   "global_batch_size": 64, "output": {"hub_model_id": "username/qwen-reward"},
+#   "learning_rate": 1e-05, "center_rewards_coefficient": 0.01
 # }
 # '''
 # ///

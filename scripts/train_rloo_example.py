@@ -19,7 +19,7 @@
 # name = "rloo-fifty-words"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "rloo", "spec" = "4adf65269fa1" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "rloo", "spec" = "0df4fee812b6" }
 # ///
 """RLOO with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -74,7 +74,8 @@ def main() -> None:
     args = RLOOConfig(
         output_dir="Qwen2.5-0.5B-Instruct-RLOO",
         per_device_train_batch_size=8,
-        gradient_accumulation_steps=4,
+        num_train_epochs=1.0,
+        gradient_accumulation_steps=16,
         learning_rate=1e-06,
         num_generations=4,
         max_completion_length=256,
@@ -385,11 +386,11 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "4adf65269fa1e53429cb76ea69463b599890353619ee13a30861afe79ce52fd0"
+# digest = "0df4fee812b61898743332c5b19e45406a25d8b89b69592ae32bc428ff762798"
 # spec = '''
 # {
-#   "method": "rloo", "per_device_train_batch_size": 8,
-#   "gradient_accumulation_steps": 4, "hardware": {"flavor": "a10g-large"},
+#   "method": "rloo", "per_device_train_batch_size": 8, "num_train_epochs": 1.0,
+#   "gradient_accumulation_steps": 16, "hardware": {"flavor": "a10g-large"},
 #   "timeout": 14400,
 #   "tracking": {"project": "rloo", "name": "fifty-words", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B-Instruct",

@@ -19,7 +19,7 @@
 # name = "sft-qwen-sft"
 # env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
 # secrets = ["HF_TOKEN"]
-# labels = { "sdk" = "hfjobs-trainer", "method" = "sft", "spec" = "fcce82479c1b" }
+# labels = { "sdk" = "hfjobs-trainer", "method" = "sft", "spec" = "93d24e0f4fb8" }
 # ///
 """SFT with TRL; runs with `uv run` here and `hf jobs uv run` on HF Jobs."""
 
@@ -67,8 +67,8 @@ def main() -> None:
         per_device_train_batch_size=4,
         num_train_epochs=1.0,
         lr_scheduler_type="cosine",
-        warmup_steps=0.05,
-        gradient_accumulation_steps=4,
+        warmup_steps=0.03,
+        gradient_accumulation_steps=16,
         eval_strategy="steps",
         eval_steps=50,
         learning_rate=2e-05,
@@ -363,12 +363,12 @@ if __name__ == "__main__":
     main()
 
 # /// hfjobs-trainer
-# digest = "fcce82479c1bfb4b09b975e934510a9759ff25a5d5b913ba5162b859910b0363"
+# digest = "93d24e0f4fb86e3fd7a93d3eb95d2abef3f33d18b06e9c24af8a54e029ce2302"
 # spec = '''
 # {
 #   "method": "sft", "per_device_train_batch_size": 4, "num_train_epochs": 1.0,
-#   "lr_scheduler_type": "cosine", "warmup_steps": 0.05,
-#   "gradient_accumulation_steps": 4, "eval_strategy": "steps", "eval_steps": 50,
+#   "lr_scheduler_type": "cosine", "warmup_steps": 0.03,
+#   "gradient_accumulation_steps": 16, "eval_strategy": "steps", "eval_steps": 50,
 #   "hardware": {"flavor": "a10g-large"}, "timeout": 10800,
 #   "tracking": {"project": "capybara", "name": "qwen-sft", "space_id": "username/trackio"},
 #   "model": "Qwen/Qwen2.5-0.5B", "dataset": {"id": "trl-lib/Capybara"},

@@ -91,7 +91,11 @@ def main() -> None:
         args=args,
         train_dataset=dataset,
         peft_config=LoraConfig(
-            r=32, lora_alpha=16, lora_dropout=0.05, task_type="CAUSAL_LM"
+            r=32,
+            lora_alpha=16,
+            lora_dropout=0.05,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
         ),
         callbacks=[progress_callback()],
     )

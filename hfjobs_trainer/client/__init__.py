@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from hfjobs_trainer.client.planner import Planner
-from hfjobs_trainer.errors import HubUnavailable, SpecError
+from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.facts.backends import BackendName
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.running.backends.base import Backend
     from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.running.job_list import JobList
+    from hfjobs_trainer.running.scheduled import ScheduledJob
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
 
@@ -25,6 +28,8 @@ BackendLike: TypeAlias = "Backend | BackendName | None"
 class Client(Planner):
     """The functions of the package for one backend and one account; ``hft.plan`` and the rest are a default client's.
 
+    What the Hub says of account, prices, models and datasets is remembered for 5 minutes; a new client knows nothing.
+
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine), or a ``Backend`` of your own. A
             ``HubBackend`` has its own token, namespace and endpoint, which are then used for planning too.
@@ -34,31 +39,79 @@ class Client(Planner):
         endpoint: URL of the Hub; default: ``HF_ENDPOINT``, then the public Hub.
     """
 
+    @overload
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: Literal[True],
+        schedule: str | None = None,
+    ) -> Plan: ...
+    @overload
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: Literal[False] = False,
+        schedule: None = None,
+    ) -> Job: ...
+    @overload
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: Literal[False] = False,
+        schedule: str,
+    ) -> ScheduledJob: ...
+    @overload
+    def submit(
+        self,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        *,
+        backend: BackendLike = None,
+        dry_run: bool,
+        schedule: str | None = None,
+    ) -> Job | ScheduledJob | Plan: ...
     def submit(
         self,
         what: Plan | TrainSpec | Script | Mapping[str, Any],
         *,
         backend: BackendLike = None,
         dry_run: bool = False,
-    ) -> Job | Plan:
+        schedule: str | None = None,
+    ) -> Job | ScheduledJob | Plan:
         """Submit a run, exactly as planned. On Hugging Face Jobs this costs money.
 
         Args:
             what: A plan, a spec, or a mapping with the key ``method``.
             backend: Where to run; default: the backend of the plan, else the client's.
             dry_run: Return the plan and submit nothing.
+            schedule: Run it again and again on Jobs, in UTC: ``"@hourly"``, ``"@daily"``, ``"@weekly"``,
+                ``"@monthly"``, ``"@yearly"``, or a cron line of five fields such as ``"0 3 * * 1"``. Each run begins
+                the training anew and costs what the plan says: ``max_usd`` is for each. The secrets are sent once, with
+                their values of now. Default: the schedule of the plan, else once and now.
+
+        Returns:
+            The job; with ``schedule``, the scheduled job; with ``dry_run``, the plan.
 
         Raises:
-            SpecError: The run would fail; ``.problems`` has all reasons.
+            SpecError: The run would fail, or cannot be on this schedule; ``.problems`` has all reasons.
             BudgetExceeded: The run is expected to cost more than ``max_usd``; ``.problems`` has any other reasons too.
             AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
             HubUnavailable: The Hub did not answer, or not for a fact that must be known before money is spent.
+            NotAsked: The plan was made offline, so the Hub was not asked for such a fact: plan again online.
             ValueError: There is no backend of this name.
         """
         from hfjobs_trainer.planning.plan import Plan
-        from hfjobs_trainer.planning.timeout import over_budget
+        from hfjobs_trainer.planning.refusal import refusal
+        from hfjobs_trainer.planning.schedule import on_schedule
+        from hfjobs_trainer.running.backends.base import Scheduling
         from hfjobs_trainer.running.backends.registry import traits_at
         from hfjobs_trainer.running.job import Job
+        from hfjobs_trainer.running.scheduled import ScheduledJob, schedules_of
 
         chosen = backend if backend is not None else self.backend
         if backend is None and isinstance(what, Plan) and what.backend != self._traits(None).name:
@@ -69,40 +122,58 @@ class Client(Planner):
         plan = what if isinstance(what, Plan) and what.backend == traits.name else None
         if plan is None:
             plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
+        if schedule is None and isinstance(what, Plan):
+            schedule = what.request.schedule
+        if schedule is not None:
+            plan = on_schedule(plan, schedule, is_possible=isinstance(running, Scheduling))
         if dry_run:
             return plan
-        if traits.uses_account and plan.unanswered:
-            about = ", ".join(plan.unanswered)
-            later = "Submit the spec again once it does; see https://status.huggingface.co"
-            raise HubUnavailable(f"nothing was submitted: the Hub did not answer for {about}. {later}")
-        errors = [problem for problem in plan.problems if problem.severity == "error"]
-        if errors:
-            subject = f"{type(plan.spec).METHOD.label} spec"
-            raise over_budget(plan, subject) or SpecError(plan.problems, subject)
+        if (error := refusal(plan, traits)) is not None:
+            raise error
+        if schedule is not None:
+            # no HFT_RUN_ID: each run is one of its own
+            return ScheduledJob(schedules_of(running).submit(plan), running)
         env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
         record = running.submit(replace(plan, request=replace(plan.request, env=env)))
         return Job(record, running)
 
     def jobs(
         self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None
-    ) -> list[Job]:
-        """List the runs submitted by this package in the client's namespace (or the token owner's), newest first.
+    ) -> JobList:
+        """List the runs submitted by this package, newest first: the token owner's, and those on this machine.
+
+        A client that was made for an account (``token``, ``namespace``, ``endpoint``) or for one backend lists what is
+        there, and nothing else. Without a token, the Hub is not asked, which the list says, and a warning.
 
         Args:
             group: Only those of this tracking group.
             method: Only those of this training method.
             labels: Only those with these labels.
         """
-        from hfjobs_trainer.planning.names import slug
-        from hfjobs_trainer.running.job import Job
+        from hfjobs_trainer.running.job_list import list_jobs
 
-        wanted = {"sdk": "hfjobs-trainer", **(labels or {})}
-        if group is not None:
-            wanted["group"] = slug(group)
-        if method is not None:
-            wanted["method"] = method
+        places = [self._open(self.backend)]
+        if (self.backend, self.token, self.namespace, self.endpoint) == ("hub", None, None, None):
+            with contextlib.suppress(BackendError):  # Windows has none
+                places.append(self._open("local"))
+        return list_jobs(places, group=group, method=method, labels=labels)
+
+    def scheduled_jobs(
+        self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> list[ScheduledJob]:
+        """List the scheduled jobs of this package in the client's namespace (or the token owner's), newest first.
+
+        The arguments are those of ``jobs``.
+
+        Raises:
+            BackendError: The backend has no schedules.
+        """
+        from hfjobs_trainer.running.job_list import wanted_labels
+        from hfjobs_trainer.running.scheduled import ScheduledJob, schedules_of
+
         backend = self._open(self.backend)
-        return [Job(record, backend) for record in backend.list(wanted)]
+        found = schedules_of(backend).list(wanted_labels(group, method, labels))
+        return [ScheduledJob(record, backend) for record in found]
 
     def job(self, job_id: str) -> Job:
         """Find a job by its id, with this client's backend, token and endpoint.
@@ -114,9 +185,11 @@ class Client(Planner):
 
         return Job.from_id(job_id, backend=self._open(self.backend))
 
-    def submit_fields(self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool) -> Any:
+    def submit_fields(
+        self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool, schedule: str | None
+    ) -> Any:
         """What ``submit_<method>`` does with its keyword arguments."""
-        return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run)
+        return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run, schedule=schedule)
 
 
 default = Client()
@@ -125,6 +198,7 @@ default = Client()
 gather = default.gather
 check = default.check
 plan = default.plan
+recommend = default.recommend
 render = default.render
 pick_flavor = default.pick_flavor
 compare_flavors = default.compare_flavors
@@ -132,4 +206,5 @@ estimate = default.estimate
 hardware_table = default.hardware_table
 submit = default.submit
 jobs = default.jobs
+scheduled_jobs = default.scheduled_jobs
 submit_fields = default.submit_fields

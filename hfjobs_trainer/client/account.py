@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from hfjobs_trainer.answers import Answers
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts.backends import BackendName, BackendTraits
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Facts
     from hfjobs_trainer.running.backends.base import Backend
-    from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.specs.base import JobSpec, TrainSpec
     from hfjobs_trainer.specs.script import Script
+
+S = TypeVar("S", bound="JobSpec")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Account:
     token: str | None = None
     namespace: str | None = None
     endpoint: str | None = None
+    _answers: Answers = field(default_factory=Answers, repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.token is not None:
@@ -46,27 +50,29 @@ class Account:
                 namespace = namespace or home
         return token, endpoint, namespace
 
-    def _named(self, spec: TrainSpec | Script) -> TrainSpec | Script:
+    def _named(self, spec: S) -> S:
         _, _, namespace = self._account()
         return spec if namespace is None or spec.namespace is not None else spec.replace(namespace=namespace)
 
-    def _trained(self, spec: TrainSpec | Mapping[str, Any]) -> TrainSpec:
+    def _trained(
+        self,
+        spec: TrainSpec | Mapping[str, Any],
+        why: str = "what a script needs is unknown, so there is no estimate; hft.hardware_table() lists the flavors",
+    ) -> TrainSpec:
         from hfjobs_trainer.specs.base import TrainSpec
 
-        parsed = self._named(parse_spec(spec))
+        parsed = parse_spec(spec)
         if not isinstance(parsed, TrainSpec):
             from hfjobs_trainer.problems import Problem
 
-            why = "what a script needs is unknown, so there is no estimate"
-            problem = Problem("SCRIPT004", "script", why, "name the flavor: hft.hardware_table()")
-            raise SpecError([problem], "Script spec")
+            raise SpecError([Problem("SCRIPT004", "script", why)], "Script spec")
         return parsed
 
     def _gather(self, spec: TrainSpec | Script, offline: bool, traits: BackendTraits) -> Facts:
         from hfjobs_trainer.gathering import gather
 
         token, endpoint, _ = self._account()
-        return gather(spec, offline=offline, token=token, endpoint=endpoint, backend=traits)
+        return gather(spec, offline=offline, token=token, endpoint=endpoint, backend=traits, answers=self._answers)
 
     def _traits(self, backend: str | None) -> BackendTraits:
         """Traits of the backend of this name; by default, of the client's."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice, FlavorComparison
     from hfjobs_trainer.planning.hardware.table import HardwareTable
     from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.planning.recommend import Recommendation
     from hfjobs_trainer.problems import Report
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
@@ -28,13 +29,29 @@ class Planner(Account):
     """What can be known of a run before it is submitted."""
 
     def gather(
-        self, spec: TrainSpec | Script | Mapping[str, Any], *, offline: bool = False, backend: str | None = None
+        self,
+        spec: TrainSpec | Script | Mapping[str, Any],
+        *,
+        offline: bool = False,
+        backend: str | None = None,
+        fresh: bool = False,
     ) -> Facts:
         """Read the facts about model, dataset, hardware and account; what is unavailable is ``None``.
+
+        What the Hub answered is used again for 5 minutes, by this client and in this process. Files on this machine are
+        read anew each time, and so is what the Hub refused, did not have or did not answer.
+
+        Args:
+            spec: A spec, or a mapping with the key ``method``.
+            offline: Do not contact the Hub.
+            backend: ``"hub"`` or ``"local"``; default: the client's.
+            fresh: Forget all that the Hub has answered, and ask again. A new ``Client`` knows nothing either.
 
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec.
         """
+        if fresh:
+            self._answers.clear()
         return self._gather(parse_spec(spec), offline, self._traits(backend))
 
     def check(
@@ -83,7 +100,9 @@ class Planner(Account):
             offline: Do not contact the Hub; rules that need its answers are then listed as unchecked.
             backend: ``"hub"`` or ``"local"``; default: the client's.
             simulate: Estimate memory by a simulated training step of the real model class on this machine's CPU, in a
-                separate process: some seconds, no weights, no GPU. Needs ``pip install "hfjobs-trainer[local]"``.
+                separate process: some 4 seconds of one core, no weights, no GPU. It is worth them for full training,
+                for FSDP2 with its reference model, and for models that the closed form does not know well; for which
+                runs by how much: ``references/hardware_guide.md``. Needs ``pip install "hfjobs-trainer[local]"``.
 
         Raises:
             SpecError: The script itself would be wrong. Problems of a run on Jobs alone are in ``plan.problems``.
@@ -95,14 +114,50 @@ class Planner(Account):
 
         parsed = self._named(parse_spec(spec))
         traits = self._traits(backend)
-        known = facts or self._gather(parsed, offline, traits)
         if isinstance(parsed, Script):
-            return assemble_script(parsed, known, backend=traits)
+            return assemble_script(parsed, facts or self._gather(parsed, offline, traits), backend=traits)
         if simulate:
-            from hfjobs_trainer.gathering.simulation import simulate_for
+            from hfjobs_trainer.gathering.simulation import Simulator, simulate_for
 
-            known = simulate_for(parsed, known, backend=traits)
+            with Simulator() as simulator:
+                # it imports torch while the Hub answers
+                simulator.start()
+                known = facts or self._gather(parsed, offline, traits)
+                known = simulate_for(parsed, known, backend=traits, simulator=simulator)
+        else:
+            known = facts or self._gather(parsed, offline, traits)
         return assemble(parsed, known, backend=traits)
+
+    def recommend(
+        self,
+        spec: TrainSpec | Mapping[str, Any],
+        *,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> Recommendation:
+        """Starting values for a run, from published recipes: learning rate, batch, epochs, schedule, adapter, lengths.
+
+        ``.rows`` has each field with its value now, the recommended one, the sources' range, the reason and the source;
+        ``.spec`` is a copy in which what was unset is filled in. What you set is never changed. The figures, with their
+        sources, are in ``data/recipes.json``: by method, for all weights or LoRA, and by the size of the model.
+        ``max_length`` follows from the lengths of your rows. Nothing is submitted.
+
+        Args:
+            spec: A spec, or a mapping with the key ``method``.
+            facts: Facts about model, dataset, hardware and account; default: gathered now.
+            offline: Do not contact the Hub; what depends on the model's size or on the rows is then left out.
+            backend: ``"hub"`` or ``"local"``; default: the client's.
+
+        Raises:
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no such fields.
+        """
+        from hfjobs_trainer.planning.recommend import recommend
+
+        why = "which values a script trains with is unknown, so none are recommended"
+        parsed = self._trained(spec, why)
+        traits = self._traits(backend)
+        return recommend(parsed, facts or self._gather(self._named(parsed), offline, traits), backend=traits)
 
     def render(
         self,
@@ -127,7 +182,7 @@ class Planner(Account):
         offline: bool = False,
         backend: str | None = None,
     ) -> FlavorChoice:
-        """Choose the flavor on which the run is expected to cost least, with the reason against each other flavor.
+        """Choose the flavor that ``hardware.prefer`` asks for, with alternatives and the reason against each other one.
 
         ``.flavor`` is ``None`` if nothing fits, or if the model's size is unknown. If the duration cannot be estimated,
         it is the flavor with the lowest price per hour on which the run fits.
@@ -150,7 +205,7 @@ class Planner(Account):
     def compare_flavors(
         self, spec: TrainSpec | Mapping[str, Any], *, facts: Facts | None = None, offline: bool = False
     ) -> FlavorComparison:
-        """Estimate the run on every flavor: whether it fits, memory, batch size, hours and dollars.
+        """Estimate the run on every flavor: whether it fits, and what would make it fit, memory, batch, hours, dollars.
 
         Args:
             spec: A spec, or a mapping with the key ``method``; the flavor that it names is ignored.
@@ -160,13 +215,10 @@ class Planner(Account):
         Raises:
             SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
         """
-        from hfjobs_trainer.planning.choose import compare
-        from hfjobs_trainer.planning.hardware.catalogue import snapshot
-        from hfjobs_trainer.planning.understand import understand
+        from hfjobs_trainer.planning.compare import compare
 
-        parsed = self._trained(spec)
-        known = facts or self._gather(parsed, offline, _ESTIMATED)
-        return compare(understand(parsed, known), known.hardware or snapshot())
+        parsed = self._named(self._trained(spec))
+        return compare(parsed, facts or self._gather(parsed, offline, _ESTIMATED))
 
     def estimate(
         self,
@@ -188,21 +240,21 @@ class Planner(Account):
             offline: Do not contact the Hub.
 
         Raises:
-            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate.
-            ValueError: ``gpu`` is unknown, or ``num_gpus`` contradicts the count in ``gpu``.
+            SpecError: ``spec`` is a mapping that is not a valid spec, or an ``hft.Script``, which has no estimate;
+                ``gpu`` is unknown, or ``num_gpus`` contradicts the count in ``gpu``.
         """
         from hfjobs_trainer.planning.assemble import draft
-        from hfjobs_trainer.planning.choose import estimate_on
-        from hfjobs_trainer.planning.understand import understand
+        from hfjobs_trainer.planning.own_gpu import estimate_on, own_machine
 
-        parsed = self._trained(spec)
+        machine = None if gpu is None else own_machine(gpu, num_gpus)
+        parsed = self._named(self._trained(spec))
         known = facts or self._gather(parsed, offline, _ESTIMATED)
-        if gpu is None:
+        if machine is None:
             return draft(parsed, known, backend=HUB).estimate
-        return estimate_on(understand(parsed, known), gpu, num_gpus)
+        return estimate_on(parsed, known, machine)
 
     def hardware_table(self, *, offline: bool = False) -> HardwareTable:
-        """Print the table of flavors (GPU, memory, disk, price) and return it; prices are live if the Hub answers.
+        """The table of flavors (GPU, memory, disk, price), to be printed or shown; prices are live if the Hub answers.
 
         Args:
             offline: Do not contact the Hub; prices are then those of the dated snapshot.
@@ -212,7 +264,5 @@ class Planner(Account):
         from hfjobs_trainer.planning.hardware.table import hardware_table
 
         token, endpoint, _ = self._account()
-        live = None if offline else gather_hardware(token=token, endpoint=endpoint)
-        table = hardware_table(live or snapshot())
-        print(table)
-        return table
+        live = None if offline else gather_hardware(token=token, endpoint=endpoint, answers=self._answers)
+        return hardware_table(live or snapshot())

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.running.backends.base import Backend
     from hfjobs_trainer.running.job import Job
+    from hfjobs_trainer.running.scheduled import ScheduledJob
 {imports}
     BackendLike = Backend | BackendName | None
 """
@@ -35,19 +36,34 @@ if TYPE_CHECKING:
 _FUNCTION = """
 
 @overload
-def submit_{method}(*, backend: BackendLike = None, dry_run: Literal[True], **fields: Unpack[{fields}]) -> Plan: ...
+def submit_{method}(
+    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[{fields}]
+) -> Plan: ...
 @overload
 def submit_{method}(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, **fields: Unpack[{fields}]
+    *,
+    backend: BackendLike = None,
+    dry_run: Literal[False] = False,
+    schedule: None = None,
+    **fields: Unpack[{fields}],
 ) -> Job: ...
 @overload
-def submit_{method}(*, backend: BackendLike = None, dry_run: bool, **fields: Unpack[{fields}]) -> Job | Plan: ...
-def submit_{method}(*, backend: BackendLike = None, dry_run: bool = False, **fields: Unpack[{fields}]) -> Job | Plan:
+def submit_{method}(
+    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[{fields}]
+) -> ScheduledJob: ...
+@overload
+def submit_{method}(
+    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[{fields}]
+) -> Job | ScheduledJob | Plan: ...
+def submit_{method}(
+    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[{fields}]
+) -> Job | ScheduledJob | Plan:
     \"\"\"{summary}
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
         dry_run: Return the plan and submit nothing.
+        schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.{spec}``.
 
     Raises:
@@ -56,7 +72,7 @@ def submit_{method}(*, backend: BackendLike = None, dry_run: bool = False, **fie
     \"\"\"
     from hfjobs_trainer import client
 
-    return client.submit_fields("{method}", fields, backend=backend, dry_run=dry_run)
+    return client.submit_fields("{method}", fields, backend=backend, dry_run=dry_run, schedule=schedule)
 """
 
 

@@ -47,6 +47,13 @@ EXAMPLES: dict[str, Example] = {
         'hft.load("copied.json")  # made on another machine, whose rows.jsonl is not here',
         'hft.load("sft.yaml")  # its dataset is on the Hub',
     ),
+    "SCHED001": Example(
+        f'hft.submit_sft({_RUN}, schedule="every monday")', f'hft.submit_sft({_RUN}, schedule="0 3 * * 1")'
+    ),
+    "SCHED002": Example(
+        f'hft.submit_sft({_RUN}, schedule="@weekly", hardware=hft.Hardware(ssh=True))',
+        f'hft.submit_sft({_RUN}, schedule="@weekly")',
+    ),
 }
 """Examples by code."""
 

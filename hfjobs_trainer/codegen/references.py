@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.codegen import recipes
 from hfjobs_trainer.codegen.pages import Part, complete
 from hfjobs_trainer.codegen.proofs import proofs
 from hfjobs_trainer.codegen.source import members_of, type_text
@@ -100,7 +101,7 @@ def own_gpu(page: Mapping[str, Any]) -> str:
 def choice(page: Mapping[str, Any]) -> str:
     """How the flavor of the page's ``spec`` is chosen: the first lines."""
     lines = str(hft.pick_flavor(page["spec"], facts=EXAMPLE_FACTS)).splitlines()
-    return _text("\n".join([*lines[:8], "  ..."]))
+    return _text("\n".join([*lines[:15], "  ..."]))
 
 
 def comparison(page: Mapping[str, Any]) -> str:
@@ -131,6 +132,22 @@ def flavors(page: Mapping[str, Any]) -> str:
 
 
 # -- methods
+
+
+def memory_errors(page: Mapping[str, Any]) -> str:
+    """How far the estimates of memory are from published peaks: what ``benchmarks.memory --json`` printed."""
+    levels = json.loads((ROOT / "benchmarks/results/memory.json").read_text(encoding="utf-8"))
+    shown = (("median", ".1%"), ("p95", ".1%"), ("bias", "+.1%"))
+    rows = [
+        (level.replace("_", " "), subset, f"{found['n']}", *(format(found[name], how) for name, how in shown))
+        for level in ("closed_form", "simulation")
+        for subset, found in levels[level].items()
+        if subset != "all"
+    ]
+    said = ", ".join(f"{name} {count}" for name, count in levels["out_of_memory"].items())
+    header = ("level", "rows", "number", "median error", "95% within", "mean bias")
+    died = sum(levels["out_of_memory"].values())
+    return f"{_table(header, rows)}\n\nVerdicts on {died} published runs that ran out of memory: {said}."
 
 
 def methods(page: Mapping[str, Any]) -> str:
@@ -231,6 +248,20 @@ def method_arguments(page: Mapping[str, Any]) -> str:
         ordered = dict(sorted(own.items(), key=lambda item: item[0] in trl))
         parts.append(f"### {spec.METHOD.label}\n\n{_fields(ordered)}")
     return "\n\n".join(parts)
+
+
+def recommendation(page: Mapping[str, Any]) -> str:
+    """The starting values for the page's ``adapted``."""
+    return _text(str(hft.recommend(page["adapted"], facts=EXAMPLE_FACTS)))
+
+
+def starting_values(page: Mapping[str, Any]) -> str:
+    """Every recipe as a table, and the sources."""
+    parts: list[str] = []
+    for title, rows, notes in recipes.recipe_tables():
+        parts += [f"**{title}**", _table(recipes.HEADER, rows), "\n".join(f"- {note}" for note in notes)]
+    parts.append(_table(recipes.SOURCES, recipes.source_rows()))
+    return "\n\n".join(part for part in parts if part)
 
 
 # -- the schema
@@ -344,10 +375,13 @@ PARTS: dict[str, Part] = {
     "choice": choice,
     "comparison": comparison,
     "flavors": flavors,
+    "memory_errors": memory_errors,
     "methods": methods,
     "tested": proofs,
     "rewards": rewards,
     "differing_defaults": differing_defaults,
+    "recommendation": recommendation,
+    "starting_values": starting_values,
     "own_fields": own_fields,
     "groups": groups,
     "folded": folded,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Never
 
 from hfjobs_trainer.codegen.form_examples import EXAMPLES
+from hfjobs_trainer.planning import schedule
 from hfjobs_trainer.planning.check import all_rules, rules_for
 from hfjobs_trainer.problems import Rule
 from hfjobs_trainer.specs import load, parse
@@ -27,6 +28,7 @@ AREAS: dict[str, str] = {
     "BATCH": "Batches",
     "PREC": "Precision",
     "TRAIN": "Training",
+    "RECIPE": "Starting values",
     "LORA": "Adapters",
     "TUNE": "Adapters, quantized weights and merged models",
     "DIST": "Training on several GPUs",
@@ -46,6 +48,7 @@ AREAS: dict[str, str] = {
     "HW": "Hardware",
     "MEM": "Memory",
     "JOB": "The job",
+    "SCHED": "Schedules",
     "COST": "Time and money",
     "ENV": "Packages and images",
     "HUB": "The Hub",
@@ -55,6 +58,7 @@ AREAS: dict[str, str] = {
 
 # attribute of Training that limits a rule -> what the methods do that have it
 TRAITS: dict[str, str] = {
+    "answers": "generate completions in training",
     "long_rows": "truncate or drop long rows",
     "packs": "pack rows",
     "reads_images": "read images",
@@ -85,7 +89,7 @@ def generate() -> dict[str, str]:
         ValueError: A code is of an area that has no title here.
     """
     rules = all_rules()
-    plain = parse.CODES | load.CODES
+    plain = parse.CODES | load.CODES | schedule.CODES
     sections = {code: _plain(code, text) for code, text in plain.items()}
     sections |= {code: _rule(rule) for code, rule in rules.items()}
     unknown = sorted(code for code in sections if area(code) not in AREAS)

@@ -46,6 +46,8 @@ class Facts:
         simulation: Simulated training steps; ``None`` if there are none.
         unanswered: What the Hub did not answer for (account or repository), and why, such as ``"your token (HTTP status
             503)"``.
+        unasked: Why the Hub was not asked at all, such as ``"offline=True"``; empty if it was. No fact itself: facts
+            are equal without it.
     """
 
     model: ModelFacts = field(default_factory=ModelFacts)
@@ -61,3 +63,4 @@ class Facts:
     account: AccountFacts = field(default_factory=AccountFacts)
     simulation: SimulationFacts | None = None
     unanswered: tuple[str, ...] = ()
+    unasked: str = field(default="", compare=False)

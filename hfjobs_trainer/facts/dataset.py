@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hfjobs_trainer.contents import Content
@@ -25,6 +25,7 @@ class LengthFacts:
         mean: Mean length of a row, in ``unit``.
         quantiles: For each of ``SHARES``, the length that this share of the rows does not exceed, in ``unit``.
         prompt_mean: Mean length of the prompt, if rows have a separate one, in ``unit``.
+        counted_p99: The length that 99% of the rows do not exceed, in ``unit``, where it was counted.
     """
 
     unit: Literal["tokens", "characters"]
@@ -32,6 +33,7 @@ class LengthFacts:
     mean: float
     quantiles: tuple[float, ...]
     prompt_mean: float | None = None
+    counted_p99: float | None = field(default=None, compare=False)
 
     @property
     def p50(self) -> float:
@@ -42,6 +44,16 @@ class LengthFacts:
     def p95(self) -> float:
         """The length that 95% of the rows do not exceed, in ``unit``."""
         return self.quantiles[18]
+
+    @property
+    def p99(self) -> float:
+        """The length that 99% of the rows do not exceed, in ``unit``.
+
+        Where it was not counted, lengths above p95 are taken as evenly distributed.
+        """
+        if self.counted_p99 is not None:
+            return self.counted_p99
+        return self.p95 + 0.8 * (self.maximum - self.p95)
 
     @property
     def maximum(self) -> float:
@@ -62,6 +74,8 @@ class DatasetFacts:
         columns: Column names of the split, before any renaming by the spec.
         num_rows: Rows of the split.
         splits: Names of the splits.
+        configs: Names of the configurations of a dataset on the Hub.
+        needs_config: Whether one of them must be named, since there are several and none is the default.
         lengths: Lengths of the rows of the split.
         mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
         saved: Of a local folder, whether ``save_to_disk`` wrote it; otherwise it holds data files.
@@ -76,6 +90,8 @@ class DatasetFacts:
     columns: tuple[str, ...] | None = None
     num_rows: int | None = None
     splits: tuple[str, ...] | None = None
+    configs: tuple[str, ...] | None = None
+    needs_config: bool = False
     lengths: LengthFacts | None = None
     mixed_with: tuple[DatasetFacts, ...] = ()
     saved: bool | None = None

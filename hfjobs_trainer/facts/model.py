@@ -26,6 +26,9 @@ class ModelFacts:
         moe_intermediate_size: Inner width of one expert.
         shared_expert_intermediate_size: Inner width of the experts that every token passes, together.
         num_dense_layers: Decoder layers at the start that have no experts.
+        layer_types: The type of each layer, such as ``"linear_attention"``, if the configuration says.
+        linear_num_key_heads, linear_num_value_heads, linear_key_head_dim, linear_value_head_dim: as in ``config.json``,
+            for layers of linear attention.
         max_position_embeddings: Tokens of the longest sequence of the model.
         dtype: dtype of the stored weights, such as ``"bfloat16"``.
         quantization: Method by which the stored weights are quantized, ``quant_method`` of ``config.json``, such as
@@ -33,6 +36,7 @@ class ModelFacts:
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
         task_type: PEFT's task type, such as ``"CAUSAL_LM"``, of an adapter.
+        adapts: If it is an adapter in place of a model: the model that it was trained on, empty if it does not say.
         content: Of a local folder that travels with the job, what is in it.
     """
 
@@ -56,10 +60,16 @@ class ModelFacts:
     moe_intermediate_size: int | None = None
     shared_expert_intermediate_size: int | None = None
     num_dense_layers: int | None = None
+    layer_types: tuple[str, ...] | None = None
+    linear_num_key_heads: int | None = None
+    linear_num_value_heads: int | None = None
+    linear_key_head_dim: int | None = None
+    linear_value_head_dim: int | None = None
     max_position_embeddings: int | None = None
     dtype: str | None = None
     quantization: str | None = None
     is_vision: bool | None = None
     has_chat_template: bool | None = None
     task_type: str | None = None
+    adapts: str | None = None
     content: Content | None = None

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.answers import Answers
+from hfjobs_trainer.display import without_widget_warning
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
 from hfjobs_trainer.facts.backends import BackendTraits, traits_of
 from hfjobs_trainer.gathering.attempt import attempt
@@ -36,12 +38,13 @@ def gather(
     token: str | None = None,
     endpoint: str | None = None,
     backend: str | BackendTraits = "hub",
+    answers: Answers | None = None,
 ) -> Facts:
     """Find out what a plan for ``spec`` needs to know; what stays unknown is ``None``.
 
     Local paths are read from disk, Hub ids are looked up on the Hub, in parallel and for 8 seconds at most; transient
     failures are retried in that time. A broken file or an unreachable Hub raises nothing; ``Facts.unanswered`` lists
-    what the Hub did not answer for.
+    what the Hub did not answer for, and ``Facts.unasked`` says why it was not asked.
 
     Args:
         spec: What is to be trained.
@@ -50,26 +53,31 @@ def gather(
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
         backend: Where it would run; flavors and the account are looked up where an account pays, and local files are
             read whole where they travel with the job (``"hub"``).
+        answers: What the Hub was asked lately, which it is not asked again; default: nothing. This machine's disk is
+            always read anew.
     """
     from hfjobs_trainer.gathering.script import read_script
     from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
     from hfjobs_trainer.specs.script import Script
 
     token = (token or attempt(_stored_token) or "").strip() or None
-    hub = None if offline or _client_is_offline() else Hub(endpoint, token)
+    unasked = "offline=True" if offline else "HF_HUB_OFFLINE is set" if _client_is_offline() else ""
+    hub = None if unasked else Hub(endpoint, token, answers=answers or Answers())
     remote = hub if traits_of(backend).uses_account else None
     # All requests start before the first answer is awaited, and the disk is read meanwhile.
     ships = traits_of(backend).ships_data
     hardware = remote.ask_hardware() if remote else None
     account = remote.ask_account() if remote else None
+    # where a plan is only tried out, the token may be that of another machine
+    owner = AccountFacts(has_token=True if token else None if unasked else False)
     if isinstance(spec, Script):
-        is_offline = offline or _client_is_offline()
-        script = read_script(spec, offline=is_offline, token=token, endpoint=endpoint)
+        script = read_script(spec, offline=bool(unasked), token=token, endpoint=endpoint)
         return Facts(
             script=script,
             hardware=hardware() if hardware else None,
-            account=account() if account else AccountFacts(has_token=token is not None),
-            unanswered=_unanswered(hub, offline),
+            account=account() if account else owner,
+            unanswered=tuple(hub.unanswered) if hub else (),
+            unasked=unasked,
         )
     model = _model(hub, spec.model, spec.model_revision, ships)
     tokenizer = _tokenizer(hub, spec.model, spec.model_revision)
@@ -96,25 +104,23 @@ def gather(
         reward_models=tuple(judges[judge]() for judge in judging),
         adapter=adapter() if adapter else None,
         hardware=hardware() if hardware else None,
-        account=account() if account else AccountFacts(has_token=token is not None),
-        unanswered=_unanswered(hub, offline),
+        account=account() if account else owner,
+        unanswered=tuple(hub.unanswered) if hub else (),
+        unasked=unasked,
     )
 
 
-def gather_hardware(*, token: str | None = None, endpoint: str | None = None) -> HardwareFacts | None:
+def gather_hardware(
+    *, token: str | None = None, endpoint: str | None = None, answers: Answers | None = None
+) -> HardwareFacts | None:
     """The flavors on offer now, with prices; ``None`` if the Hub does not answer within seconds, or is not to be asked.
 
     Args:
         token: Not needed: the list is public.
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
+        answers: As for ``gather``.
     """
-    return None if _client_is_offline() else Hub(endpoint, token).ask_hardware()()
-
-
-def _unanswered(hub: Hub | None, offline: bool) -> tuple[str, ...]:
-    if hub is not None:
-        return tuple(hub.unanswered)
-    return () if offline else ("anything (HF_HUB_OFFLINE is set)",)
+    return None if _client_is_offline() else Hub(endpoint, token, answers=answers or Answers()).ask_hardware()()
 
 
 def _model(hub: Hub | None, model: str, revision: str | None, ships: bool) -> Callable[[], ModelFacts]:
@@ -192,7 +198,9 @@ def _stored_token() -> str | None:
 
 
 def _client_is_offline() -> bool:
-    from huggingface_hub import is_offline_mode
+    with without_widget_warning():  # the client's bars, which threads would import otherwise
+        import huggingface_hub.utils.tqdm as _  # noqa: F401
+        from huggingface_hub import is_offline_mode
 
     # The client reads the variable when it is imported; here one that was set later counts too.
     return is_offline_mode() or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_text
@@ -23,6 +24,10 @@ _NAMES = {
     "shared_experts": ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts"),
     "max_position_embeddings": ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx"),
     "num_dense_layers": ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index"),
+    **{
+        name: (name,)
+        for name in ("linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim")
+    },
 }
 
 _TORCH_DTYPES = {
@@ -39,6 +44,10 @@ _TORCH_DTYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
+
+
+# Types whose configuration may leave out the MLP's width, which is then four times the model's.
+_FOURFOLD = frozenset({"bloom", "codegen", "gpt2", "gpt_bigcode", "gptj"})
 
 
 def read_config(config: Json) -> ModelFacts:
@@ -63,7 +72,7 @@ def read_config(config: Json) -> ModelFacts:
     return ModelFacts(
         model_type=as_text(config.get("model_type")),
         hidden_size=hidden,
-        intermediate_size=number("intermediate_size"),
+        intermediate_size=number("intermediate_size") or _usual_width(config, hidden),
         num_hidden_layers=number("num_hidden_layers"),
         num_attention_heads=heads,
         num_key_value_heads=number("num_key_value_heads") or heads,
@@ -75,11 +84,31 @@ def read_config(config: Json) -> ModelFacts:
         moe_intermediate_size=expert_width if experts else None,
         shared_expert_intermediate_size=shared if experts else None,
         num_dense_layers=number("num_dense_layers") if experts else None,
+        layer_types=_layer_types(scopes, number("num_hidden_layers")),
+        linear_num_key_heads=number("linear_num_key_heads"),
+        linear_num_value_heads=number("linear_num_value_heads"),
+        linear_key_head_dim=number("linear_key_head_dim"),
+        linear_value_head_dim=number("linear_value_head_dim"),
         max_position_embeddings=number("max_position_embeddings"),
         dtype=dtype.removeprefix("torch.") if dtype else None,
         quantization=_quantization(config) or _quantization(text),
         is_vision=bool(as_json(config.get("vision_config"))) if config else None,
     )
+
+
+def _usual_width(config: Json, hidden: int | None) -> int | None:
+    return 4 * hidden if hidden and as_text(config.get("model_type")) in _FOURFOLD else None
+
+
+def _layer_types(scopes: Iterable[Json], layers: int | None) -> tuple[str, ...] | None:
+    """The type of each layer: as listed, or by the interval of those with attention, as transformers reads it."""
+    for scope in scopes:
+        kinds, interval = scope.get("layer_types"), as_int(scope.get("full_attention_interval"))
+        if isinstance(kinds, list):
+            return tuple(str(kind) for kind in cast("list[object]", kinds))
+        if interval and layers:
+            return tuple("linear_attention" if (layer + 1) % interval else "full_attention" for layer in range(layers))
+    return None
 
 
 def _quantization(config: Json) -> str | None:

@@ -11,6 +11,7 @@ from hfjobs_trainer.gathering import viewer
 from hfjobs_trainer.gathering.answer import Answer
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
+from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
 from hfjobs_trainer.planning.hardware.catalogue import parse_live
 from hfjobs_trainer.specs.splits import count_rows, split_names
@@ -44,6 +45,12 @@ def model_facts(info: Answer[ModelInfo], config: Answer[Json], tokenizer: Answer
     )
 
 
+def is_adapter(info: Answer[ModelInfo]) -> bool:
+    """Whether the repository has an adapter, and no model."""
+    files = {sibling.rfilename for sibling in info.value.siblings or ()} if info.value else set[str]()
+    return ADAPTER_CONFIG in files and "config.json" not in files
+
+
 def _has_chat_template(info: ModelInfo, tokenizer: Answer[Json]) -> bool | None:
     summary = as_json(getattr(info, "config", None))
     files = {sibling.rfilename for sibling in info.siblings or ()}
@@ -55,7 +62,7 @@ def _has_chat_template(info: ModelInfo, tokenizer: Answer[Json]) -> bool | None:
 
 
 def dataset_facts(
-    info: Answer[DatasetInfo], size: Json, first_rows: Json, config: str | None, split: str
+    info: Answer[DatasetInfo], size: Json, first_rows: Json, config: str | None, split: str, *, has_configs: bool = True
 ) -> DatasetFacts:
     """Facts about a dataset, from its page and from what the dataset viewer says of sizes and first rows."""
     if info.refused == 404:
@@ -72,6 +79,9 @@ def dataset_facts(
         if (name := as_text(as_json(entry).get("name")))
     }
     rows = rows or sizes.get(choose_config(card, sizes, config) or "", {})
+    # the viewer may have failed for some, or not be through yet
+    viewed = {} if size.get("failed") or size.get("pending") else sizes
+    configs = tuple(_declared(card) or viewed) if has_configs else ()
     has_split = not rows or set(split_names(split)) <= set(rows)
     return DatasetFacts(
         exists=True,
@@ -81,6 +91,8 @@ def dataset_facts(
         columns=(columns or viewer.read_columns(first_rows)) if has_split else None,
         num_rows=count_rows(split, rows),
         splits=tuple(rows) or None,
+        configs=configs or None,
+        needs_config=len(configs) > 1 and choose_config(card, sizes, config) is None,
     )
 
 
@@ -104,9 +116,14 @@ def read_entries(card: Json) -> dict[str, Json]:
     return {as_text(entry.get("config_name")) or "default": entry for entry in entries if entry}
 
 
+def _declared(card: Json) -> dict[str, Json]:
+    """The entries of a card's ``configs``, by name."""
+    return {str(as_json(entry).get("config_name")): as_json(entry) for entry in as_list(card.get("configs"))}
+
+
 def choose_config(card: Json, others: Iterable[str], config: str | None) -> str | None:
     """The configuration that ``datasets`` would load, of those in the card's ``configs``, else of ``others``."""
-    configs = {str(as_json(entry).get("config_name")): as_json(entry) for entry in as_list(card.get("configs"))}
+    configs = _declared(card)
     names = list(configs or others)
     if config is not None:
         return config

@@ -55,9 +55,9 @@ def merge(lengths: Sequence[LengthFacts | None], weights: Sequence[float | None]
         return None
     shares = [share / total for share in shares]
     points = sorted(
-        (value, share / len(SHARES))
+        (value, share * weight)
         for item, share in zip(known, shares, strict=True)
-        for value in item.quantiles
+        for value, weight in _weighed(item)
         if share
     )
     prompts = [item.prompt_mean for item in known if item.prompt_mean is not None]
@@ -66,6 +66,7 @@ def merge(lengths: Sequence[LengthFacts | None], weights: Sequence[float | None]
         sampled=sum(item.sampled for item in known),
         mean=sum(item.mean * share for item, share in zip(known, shares, strict=True)),
         quantiles=tuple(_at(points, share) for share in SHARES),
+        counted_p99=_at(points, 0.99),
         prompt_mean=sum(mean * share for mean, share in zip(prompts, shares, strict=True))
         if len(prompts) == len(known)
         else None,
@@ -101,7 +102,15 @@ def _summary(unit: str, lengths: Sequence[tuple[float, float | None]]) -> Length
         mean=sum(rows) / len(rows),
         quantiles=tuple(rows[math.ceil(share * len(rows)) - 1] for share in SHARES),
         prompt_mean=sum(prompts) / len(prompts) if len(prompts) == len(rows) else None,
+        counted_p99=rows[math.ceil(0.99 * len(rows)) - 1],
     )
+
+
+def _weighed(lengths: LengthFacts) -> list[tuple[float, float]]:
+    """Each known length, with the share of the rows that it stands for."""
+    each = 1 / len(SHARES)
+    *most, longest = [(value, each) for value in lengths.quantiles]
+    return [*most, (lengths.p99, each - 0.01), (longest[0], 0.01)]
 
 
 def _at(points: Sequence[tuple[float, float]], share: float) -> float:

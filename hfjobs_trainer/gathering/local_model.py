@@ -33,6 +33,7 @@ def read_model(text: str, *, ships: bool = False) -> ModelFacts:
     if not exists:
         return ModelFacts(path=str(path), exists=exists)
     facts = read_config(attempt(lambda: read_json(path / "config.json")) or {})
+    adapter = attempt(lambda: read_json(path / ADAPTER_CONFIG)) if not (path / "config.json").exists() else None
     counts = attempt(lambda: count_parameters(path))
     return replace(
         facts,
@@ -41,6 +42,7 @@ def read_model(text: str, *, ships: bool = False) -> ModelFacts:
         num_parameters=sum(counts.values()) if counts else None,
         dtype=main_dtype(counts.items()) if counts else facts.dtype,
         has_chat_template=attempt(lambda: _has_chat_template(path)),
+        adapts=None if adapter is None else as_text(adapter.get("base_model_name_or_path")) or "",
         content=_content(text, path, ships=ships),
     )
 

@@ -52,7 +52,8 @@ def download(
         HfHubHTTPError, OSError: The Hub refuses it, or the cache cannot be written.
     """
     client: Any = importlib.import_module("huggingface_hub")  # in part without types
-    bar: Any = client.utils.tqdm
+    # not an attribute of the client until something has imported it
+    bar: Any = importlib.import_module("huggingface_hub.utils").tqdm
 
     def stay_silent(self: object, *arguments: Any, **options: Any) -> None:
         bar.__init__(self, *arguments, **(options | {"disable": True}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts
@@ -23,6 +24,8 @@ from hfjobs_trainer.planning.memory.vllm import choose_context, server_share, sh
 from hfjobs_trainer.planning.memory.workload import Workload, workload_of
 from hfjobs_trainer.planning.names import basename
 from hfjobs_trainer.planning.plan import Decision, Plan
+from hfjobs_trainer.planning.prefer import why_chosen
+from hfjobs_trainer.planning.remedies import remedy, vllm_instead
 from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.planning.shipping import local_data, portable, readers, shipped_inputs, with_data
 from hfjobs_trainer.planning.timeout import decide_timeout
@@ -45,6 +48,7 @@ class Draft:
         decided: The arguments, and all decisions.
         estimate: What the run needs and costs.
         timeout_seconds: The job's timeout, seconds; ``None`` for no limit.
+        with_vllm: If writing answers takes long, and vLLM could write them: what the run needs and costs with it.
         problems: All problems.
         unchecked: Rules that could not be checked, each with the fact that was missing.
     """
@@ -57,6 +61,7 @@ class Draft:
     decided: Decided
     estimate: Estimate
     timeout_seconds: int | None
+    with_vllm: Estimate | None = None
     problems: tuple[Problem, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
 
@@ -67,16 +72,20 @@ class Draft:
         return workload_of(self.run, self.precision, layout)
 
 
-def draft(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB) -> Draft:
+def draft(
+    spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB, trials: int = 1, seeks: bool = True
+) -> Draft:
     """Plan everything but the script, and apply every rule; never raises.
 
     Args:
         spec: What the user wants.
         facts: Facts about model, dataset, hardware and account.
         backend: Where it will run.
+        trials: Runs of the sweep to which this one belongs.
+        seeks: Whether what would make the run fit, if it does not, is sought by planning it with changes.
     """
     traits, run, hardware = traits_of(backend), understand(spec, facts), facts.hardware or snapshot()
-    choice = choose(run, hardware) if traits.rents else None
+    choice = choose(run, hardware, trials=trials) if traits.rents else None
     machine = machine_of(run, choice.flavor if choice else None)
     precision = settle_precision(run, machine.flavor)
     planned = choice.layout if choice else None
@@ -88,31 +97,49 @@ def draft(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB) 
     timeout, timed = decide_timeout(spec, duration, machine.usd_per_hour)
     estimate = Estimate(machine, planned, None, duration, choice.shortage if choice else None)
     found = Draft(run, choice, machine, precision, layout, _with(decided, *timed), estimate, timeout)
-    found = _fit_memory(found)
+    found = _checked(_fit_memory(found), spec, facts, traits)
+    if not (seeks and traits.rents):
+        return found
+    plan = partial(draft, facts=facts, backend=traits, trials=trials, seeks=False)
+    fix, with_vllm = remedy(spec, facts, found, plan), vllm_instead(spec, facts, found, plan)
+    if not fix and with_vllm is None:
+        return found
+    found = replace(found, estimate=replace(found.estimate, fix=fix), with_vllm=with_vllm)
+    return _checked(found, spec, facts, traits)
+
+
+def _checked(found: Draft, spec: TrainSpec, facts: Facts, traits: BackendTraits) -> Draft:
     context = Context(
         spec,
         facts,
         traits,
-        understood=run,
+        understood=found.run,
         machine=found.machine,
         arguments=found.decided.arguments,
         needs_token=found.decided.needs_token,
-        choice=choice,
+        choice=found.choice,
         estimate=found.estimate,
-        timeout_seconds=timeout,
+        with_vllm=found.with_vllm,
+        timeout_seconds=found.timeout_seconds,
     )
     problems, unchecked = check(context)
     return replace(found, problems=problems, unchecked=unchecked)
 
 
-def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB) -> Plan:
+def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HUB, trials: int = 1) -> Plan:
     """Plan a spec in full: a pure function, with the same plan for the same spec and facts.
+
+    Args:
+        spec: What the user wants.
+        facts: Facts about model, dataset, hardware and account.
+        backend: Where it will run.
+        trials: Runs of the sweep to which this one belongs.
 
     Raises:
         SpecError: The script itself would be wrong. Problems of a run on Jobs alone are in ``plan.problems``.
     """
     traits = traits_of(backend)
-    found = draft(spec, facts, backend=traits)
+    found = draft(spec, facts, backend=traits, trials=trials)
     if any(problem.scope == "script" and problem.severity == "error" for problem in found.problems):
         raise SpecError(found.problems, f"{type(spec).METHOD.label} spec")
     run, decided, choice = found.run, found.decided, found.choice
@@ -154,6 +181,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         unchecked=found.unchecked,
         prices=(facts.hardware or snapshot()).source,
         unanswered=facts.unanswered,
+        unasked=facts.unasked,
         run=run,
         traits=traits,
         readers=readers(request.namespace, facts.account) if shipped else "",
@@ -183,8 +211,8 @@ def _fit_memory(found: Draft) -> Draft:
 
 
 def _chosen_flavor(run: Run, choice: FlavorChoice | None) -> tuple[Decision, ...]:
-    if choice is None or choice.flavor is None or run.hardware.flavor != "auto":
+    if choice is None or choice.flavor is None or choice.estimate is None or run.hardware.flavor != "auto":
         return ()
-    cheapest = "the cheapest that fits" if choice.duration is None else "where the run costs least"
     spare = f", {choice.headroom:.1f} GiB to spare" if choice.headroom else ""
-    return (Decision("hardware.flavor", choice.flavor.name, cheapest + spare),)
+    why = why_chosen(choice.estimate, choice.fitting, run.hardware.prefer)
+    return (Decision("hardware.flavor", choice.flavor.name, why + spare),)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
+from dataclasses import replace
 from typing import Never, cast
 
 from hfjobs_trainer.facts import Facts
@@ -44,46 +45,52 @@ def rules_for(spec: type[JobSpec]) -> Iterator[Rule[Never]]:
 
 
 def run_rules(
-    context: Context[JobSpec], stage: Stage, unparsed: Set[str] = frozenset()
+    context: Context[JobSpec], stages: Sequence[Stage], unparsed: Set[str] = frozenset()
 ) -> tuple[list[Problem], list[Unchecked]]:
-    """Apply every rule of ``stage`` that applies to the spec.
+    """Apply every rule of these stages that applies to the spec; where no machine is rented, only those of the script.
 
     Args:
         context: Passed to each rule.
-        stage: Which rules to run.
+        stages: Which rules to run, and in which order their problems are told.
         unparsed: Fields that did not parse and that the spec lacks: a rule that reads one of them finds nothing.
     """
-    problems: list[Problem] = []
-    unchecked: list[Unchecked] = []
-    for rule in rules_for(type(context.spec)):
-        if rule.stage != stage:
-            continue
-        # its conditions guarantee the fields that it reads
-        check = cast("Rule[Context[JobSpec]]", rule).check
-        try:
-            # one by one: what was found before a fact turned out to be missing counts
-            for found in check(context):
-                if found.path.split(".")[0] not in unparsed:
-                    problems.append(Problem(rule.code, *found, severity=rule.severity, scope=rule.scope))  # noqa: PERF401
-        except MissingFact as missing:
-            unchecked.append(Unchecked(rule.code, str(missing)))
-        except Unparsed:
-            continue
+    applying = [rule for rule in rules_for(type(context.spec)) if context.backend.rents or rule.scope == "script"]
+    rules = [rule for stage in stages for rule in applying if rule.stage == stage]
+    found: dict[str, tuple[list[Problem], MissingFact | None]] = {}
+    for stage in stages:
+        # those of the machine come after those of the spec
+        found |= {rule.code: _apply(rule, context, unparsed) for rule in rules if rule.first and rule.stage == stage}
+        context = replace(context, told=frozenset(item.path for problems, _ in found.values() for item in problems))
+    found |= {rule.code: _apply(rule, context, unparsed) for rule in rules if not rule.first}
+    problems = [problem for rule in rules for problem in found[rule.code][0]]
+    lacking = [(rule.code, found[rule.code][1]) for rule in rules]
+    # the others' problems are known only now: a first rule may lack what follows from that of another
+    unchecked = [Unchecked(code, str(fact)) for code, fact in lacking if fact and not context.is_told(*fact.about)]
     return problems, unchecked
+
+
+def _apply(
+    rule: Rule[Never], context: Context[JobSpec], unparsed: Set[str]
+) -> tuple[list[Problem], MissingFact | None]:
+    # its conditions guarantee the fields that it reads
+    check = cast("Rule[Context[JobSpec]]", rule).check
+    problems: list[Problem] = []
+    try:
+        # one by one: what was found before a fact turned out to be missing counts
+        for found in check(context):
+            if found.path.split(".")[0] not in unparsed:
+                problems.append(Problem(rule.code, *found, severity=rule.severity, scope=rule.scope))  # noqa: PERF401
+    except MissingFact as missing:
+        return problems, missing
+    except Unparsed:
+        pass
+    return problems, None
 
 
 def check(context: Context[JobSpec]) -> tuple[tuple[Problem, ...], tuple[Unchecked, ...]]:
     """All problems, and the rules that could not be checked; if no machine is rented, only those of the script."""
-    problems: list[Problem] = []
-    unchecked: list[Unchecked] = []
-    for stage in STAGES:
-        found, lacking = run_rules(context, stage)
-        problems += found
-        unchecked += lacking
-    if context.backend.rents:
-        return tuple(problems), tuple(unchecked)
-    here = tuple(problem for problem in problems if problem.scope == "script")
-    return here, tuple(item for item in unchecked if RULES[item.code].scope == "script")
+    problems, unchecked = run_rules(context, STAGES)
+    return tuple(problems), tuple(unchecked)
 
 
 def check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> list[Problem]:
@@ -92,8 +99,8 @@ def check_parsed(spec: JobSpec, unparsed: Set[str], backend: BackendTraits) -> l
     if isinstance(spec, TrainSpec):
         with suppress(Unparsed):
             understood = understand(spec, Facts())
-    problems, _ = run_rules(Context(spec, backend=backend, understood=understood), "spec", unparsed)
-    return [problem for problem in problems if problem.scope == "script" or backend.rents]
+    problems, _ = run_rules(Context(spec, backend=backend, understood=understood), ["spec"], unparsed)
+    return problems
 
 
 provide_check(check_parsed)

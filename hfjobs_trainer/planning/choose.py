@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from hfjobs_trainer.facts import Flavor, HardwareFacts
@@ -13,9 +14,8 @@ from hfjobs_trainer.planning.arguments.strategies import SHARDED
 from hfjobs_trainer.planning.duration.amounts import Amounts, amounts_of
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate, estimate_duration, expected_seconds
 from hfjobs_trainer.planning.duration.pace import USUAL_VCPU, Setup
-from hfjobs_trainer.planning.estimate import HOUR, Estimate, FlavorChoice, FlavorComparison
+from hfjobs_trainer.planning.estimate import HOUR, Estimate, FlavorChoice
 from hfjobs_trainer.planning.hardware.catalogue import by_price, find_flavor
-from hfjobs_trainer.planning.hardware.gpus import count_gpus, find_gpu, suggest_gpus
 from hfjobs_trainer.planning.hardware.machine import Machine, machine_of
 from hfjobs_trainer.planning.layout import Layout, layouts
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate
@@ -24,6 +24,7 @@ from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT, lacks_stora
 from hfjobs_trainer.planning.memory.vllm import group_sizes, least_share, server_shortage
 from hfjobs_trainer.planning.memory.workload import workload_of
 from hfjobs_trainer.planning.model.shape import BYTES
+from hfjobs_trainer.planning.prefer import preferred, why_not
 from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.problems import Reason
 from hfjobs_trainer.specs.groups import Hardware
@@ -215,34 +216,39 @@ class Search:
         return None
 
 
-def choose(run: Run, hardware: HardwareFacts) -> FlavorChoice:
-    """The flavor that the user named, or the one that is expected to cost least; at equal cost the faster one."""
+def choose(run: Run, hardware: HardwareFacts, *, trials: int = 1) -> FlavorChoice:
+    """The flavor that the user named, or the one that ``hardware.prefer`` asks for.
+
+    Args:
+        run: The run.
+        hardware: The flavors on offer.
+        trials: Runs of the sweep to which this one belongs; see ``preferred``.
+    """
     if run.hardware.flavor != "auto":
         flavor = find_flavor(run.hardware.flavor, hardware)
         if flavor is None or not flavor.num_gpus:
             return FlavorChoice(flavor)
-        return FlavorChoice(flavor, Search(run, flavor).estimate(machine_of(run, flavor)))
+        estimate = Search(run, flavor).estimate(machine_of(run, flavor))
+        return FlavorChoice(flavor, estimate, look=partial(possible, run, hardware))
     search = Search(run)
     found = search.survey(sorted(hardware.flavors, key=by_price))
-    possible = [each for each in found if each.reason is None]
+    fitting = tuple(each for each in found if each.reason is None)
     rejected = {each.machine.name: each.reason for each in found if each.reason is not None}
-    if not possible:
+    if not fitting:
         return FlavorChoice(None, search.least_memory(), tuple(rejected.items()), _cheapest(found))
-    best = min(possible, key=_cost)
-    others = {each.machine.name: each.reason or _second(each, best) for each in found if each is not best}
-    return FlavorChoice(best.flavor, best, tuple(others.items()))
+    best = preferred(fitting, run.hardware.prefer, trials=trials)
+    others = {each.machine.name: each.reason or why_not(each, best) for each in found if each is not best}
+    return FlavorChoice(best.flavor, best, tuple(others.items()), fitting=fitting)
+
+
+def possible(run: Run, hardware: HardwareFacts) -> tuple[Estimate, ...]:
+    """Every flavor on which the run fits within its caps, whichever the spec names."""
+    return tuple(each for each in survey(run, hardware) if each.reason is None)
 
 
 def survey(run: Run, hardware: HardwareFacts) -> list[Estimate]:
     """Estimate the run on every flavor on offer, whichever the spec names."""
     return Search(freed(run)).survey(sorted(hardware.flavors, key=by_price))
-
-
-def compare(run: Run, hardware: HardwareFacts) -> FlavorComparison:
-    """Compare the run on every flavor on offer."""
-    found = sorted(survey(run, hardware), key=lambda each: (each.reason is not None, each.layout is None, each.cost))
-    rows = [replace(each, duration=None) if each.verdict == "does not fit" else each for each in found]
-    return FlavorComparison(tuple(rows), hardware.source)
 
 
 def find_alternative(run: Run, hardware: HardwareFacts) -> Estimate | None:
@@ -261,46 +267,6 @@ def freed(run: Run) -> Run:
     return replace(run, hardware=run.hardware.model_copy(update={"flavor": "auto"}))
 
 
-def estimate_on(run: Run, gpu: str, num_gpus: int | None = None) -> Estimate:
-    """Estimate the run on GPUs of your own.
-
-    Args:
-        run: The run; the flavor that the spec names is ignored.
-        gpu: Name of the GPU, with or without a count.
-        num_gpus: GPUs of one machine; default: the count in ``gpu``, else 1.
-
-    Raises:
-        ValueError: ``gpu`` is unknown, or the two counts differ.
-    """
-    found = find_gpu(gpu)
-    if found is None:
-        near = suggest_gpus(gpu)
-        meant = f"; did you mean {' or '.join(near)}?" if near else "; hft.hardware_table() lists those for rent"
-        raise ValueError(f"gpu={gpu!r}: unknown GPU{meant}")
-    counted = count_gpus(gpu)
-    if num_gpus is None:
-        num_gpus = 1 if counted is None else counted
-    elif counted not in (None, num_gpus):
-        raise ValueError(f"num_gpus={num_gpus}: gpu={gpu!r} says {counted}")
-    if num_gpus < 1:
-        raise ValueError(f"num_gpus={num_gpus}: must be 1 or more")
-    # host memory, processors and disk are unknown, and not checked
-    flavor = Flavor(
-        name=found.name,
-        gpu=found.name,
-        num_gpus=num_gpus,
-        gpu_memory_gb=found.gpu_memory_gb,
-        usable_gpu_memory_gib=found.usable_gpu_memory_gib,
-        vcpu=0,
-        ram_gb=0.0,
-        disk_gb=0.0,
-        usd_per_hour=0.0,
-        bf16=found.bf16,
-        compute_capability=found.compute_capability,
-    )
-    return Search(run, flavor).estimate(machine_of(run, flavor, is_rented=False))
-
-
 def over_cap(hardware: Hardware, duration: DurationEstimate | None) -> str | None:
     """The cap on the whole run that is expected to be exceeded, as text; ``None`` if none is."""
     needed = exceeded_caps(hardware, duration)
@@ -314,7 +280,7 @@ def over_cap(hardware: Hardware, duration: DurationEstimate | None) -> str | Non
 def exceeded_caps(
     hardware: Hardware, duration: DurationEstimate | None, case: Literal["expected", "high"] = "expected"
 ) -> dict[str, float]:
-    """Each cap on the whole run that is exceeded, with what the run needs: US dollars, hours.
+    """Each cap on the whole run that is exceeded, with what all its attempts need: US dollars, hours.
 
     Args:
         hardware: The caps.
@@ -323,7 +289,8 @@ def exceeded_caps(
     """
     if duration is None:
         return {}
-    needs = {"max_usd": getattr(duration.usd, case), "max_hours": getattr(duration.seconds, case) / HOUR}
+    usd, seconds = (getattr(spread, case) * hardware.attempts for spread in (duration.usd, duration.seconds))
+    needs = {"max_usd": usd, "max_hours": seconds / HOUR}
     caps = {"max_usd": hardware.max_usd, "max_hours": hardware.max_hours}
     return {name: need for name, need in needs.items() if (cap := caps[name]) is not None and need > cap}
 
@@ -340,21 +307,6 @@ def _cost(estimate: Estimate) -> tuple[bool, float, float]:
 
 def _total_bytes(each: Fitting) -> float:
     return each[1].total_bytes
-
-
-def _second(estimate: Estimate, best: Estimate) -> Reason:
-    """The reason why a flavor on which the run fits was not chosen."""
-    if estimate.duration is not None and best.duration is not None:
-        usd, least = estimate.duration.usd.expected, best.duration.usd.expected
-        text = f"fits, but the run would cost about ${usd:.2f}; on {best.machine.name} ${least:.2f}"
-        if f"{usd:.2f}" == f"{least:.2f}":
-            text = f"fits at the same cost, but is slower than {best.machine.name}"
-        return Reason("dearer", text)
-    price, lowest = (each.flavor.usd_per_hour if each.flavor else 0.0 for each in (estimate, best))
-    if price > lowest:
-        text = f"fits, but costs ${price:.2f}/h; {best.machine.name} costs ${lowest:.2f}/h"
-        return Reason("dearer", text)
-    return Reason("dearer", f"fits at the same price, with less GPU memory than {best.machine.name}")
 
 
 def _gpus(count: int) -> str:

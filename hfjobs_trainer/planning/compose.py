@@ -121,7 +121,7 @@ def compose(
         reward_model=_reward_model(spec, facts, precision, absolute=absolute),
         value_model=_value_model(spec, facts, absolute=absolute),
         global_batch_size=run.batch.global_size if accumulates else None,
-        lora=lora_arguments(run.lora, method.lora_task, all_linear=run.adapts_all),
+        lora=lora_arguments(run.lora, method.lora_task),
         adapter=adapter_to_load(run.lora, facts.adapter, absolute=absolute),
         quantization=quantization_arguments(run.quantization, run.dtype),
         bf16_adapter=run.bf16_adapter,
@@ -316,7 +316,7 @@ def request_of(
     labels = {"sdk": "hfjobs-trainer", "method": method, "spec": (digest or spec.digest)[:LABEL_DIGITS]}
     if spec.tracking.group:
         labels["group"] = slug(spec.tracking.group)
-    said = (spec.tracking.name or subject).lower()
+    said, hardware = (spec.tracking.name or subject).lower(), spec.hardware
     return JobRequest(
         script="",
         name=slug(said if said.startswith(method) else f"{method}-{said}", 60),
@@ -327,5 +327,9 @@ def request_of(
         labels=labels | spec.labels,
         namespace=namespace,
         image=spec.image,
-        nodes=spec.hardware.nodes,
+        nodes=hardware.nodes,
+        attempts=hardware.attempts if backend.rents else 1,
+        ssh=hardware.ssh and backend.rents,
+        expose=tuple(dict.fromkeys(hardware.expose)) if backend.rents else (),
+        resource_group_id=hardware.resource_group_id if backend.rents else None,
     )

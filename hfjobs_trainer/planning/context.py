@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -14,7 +14,9 @@ from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
 from hfjobs_trainer.planning.hardware.machine import NO_MACHINE, Machine
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate
 from hfjobs_trainer.planning.run import Run
-from hfjobs_trainer.specs.base import JobSpec
+from hfjobs_trainer.problems import MissingFact, Unknown
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+from hfjobs_trainer.specs.inputs import DataInput, data_inputs
 from hfjobs_trainer.specs.unparsed import Unparsed
 
 S = TypeVar("S", bound=JobSpec, covariant=True)
@@ -35,7 +37,9 @@ class Context(Generic[S]):
         needs_token: Reasons why the script needs HF_TOKEN, as far as known.
         choice: How the flavor was chosen; ``None`` if no machine is rented.
         estimate: What the run needs and costs.
+        with_vllm: If writing answers takes long, and vLLM could write them: what the run needs and costs with it.
         timeout_seconds: The job's timeout in seconds, padding and caps included; ``None`` for no limit.
+        told: Paths of the problems that the rules that come first have found.
     """
 
     spec: S
@@ -47,7 +51,9 @@ class Context(Generic[S]):
     needs_token: tuple[str, ...] = ()
     choice: FlavorChoice | None = None
     estimate: Estimate = UNKNOWN
+    with_vllm: Estimate | None = None
     timeout_seconds: int | None = None
+    told: frozenset[str] = frozenset()
 
     @property
     def run(self) -> Run:
@@ -89,6 +95,28 @@ class Context(Generic[S]):
     def named_flavor(self) -> Flavor | None:
         """The flavor that the user named; ``None`` for "auto" and for one that is not on offer."""
         return find_flavor(self.spec.hardware.flavor, self.hardware)
+
+    def is_told(self, *about: str) -> bool:
+        """Whether a rule that comes first has told a problem of one of these fields, or of a part of it."""
+        return any(path == field or path.startswith(f"{field}.") for path in self.told for field in about)
+
+    @property
+    def datasets(self) -> list[DataInput]:
+        """The datasets of the run, those of a mixture one by one, without those of which a first problem was told."""
+        assert isinstance(self.spec, TrainSpec)
+        wrong = {path.rpartition(".")[0] for path in self.told}
+        return [data for data in data_inputs(self.spec, self.facts) if data.path not in wrong]
+
+    def decided(self, unknown: Sequence[Unknown]) -> bool:
+        """Whether there is something unknown that only the user can decide, since all of it was looked up.
+
+        Raises:
+            MissingFact: Some of it was not looked up, was not answered, or only follows from a problem that was told.
+        """
+        open = [item for item in unknown if not item.settled or self.is_told(*item.about)]
+        if open:
+            raise MissingFact(" and ".join(open), [path for item in open for path in item.about])
+        return bool(unknown)
 
     def field(self, name: str, kind: type[T]) -> T | None:
         """A field that only some methods have; ``None`` for the others, and if it has no value.

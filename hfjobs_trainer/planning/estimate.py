@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
+from hfjobs_trainer.display import html_pairs, html_section, html_table, plural, text_table
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.duration.estimate import DurationEstimate
 from hfjobs_trainer.planning.duration.ranges import Range
 from hfjobs_trainer.planning.hardware.machine import NO_MACHINE, Machine
-from hfjobs_trainer.planning.hardware.table import as_html, as_text, describe_gpus
+from hfjobs_trainer.planning.hardware.table import describe_gpus
 from hfjobs_trainer.planning.layout import Layout
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate, Verdict
+from hfjobs_trainer.planning.prefer import Alternative, alternatives
 from hfjobs_trainer.problems import Reason
 
 HOUR = 3600.0
@@ -28,6 +30,9 @@ class Estimate:
         memory: The peak on one GPU.
         duration: Seconds and US dollars, each low, expected and high.
         reason: The first reason against the machine; ``None`` if the run fits there.
+        fix: What to type so that it fits, as keyword arguments of ``spec.replace``, tried by planning the run so; for a
+            GPU of your own it may be ``num_gpus``, an argument of ``hft.estimate``. Empty if the run fits, or if
+            nothing was found.
     """
 
     machine: Machine = NO_MACHINE
@@ -35,6 +40,7 @@ class Estimate:
     memory: MemoryEstimate | None = None
     duration: DurationEstimate | None = None
     reason: Reason | None = None
+    fix: str = ""
 
     @property
     def flavor(self) -> Flavor | None:
@@ -111,6 +117,36 @@ class Estimate:
             return True, self.flavor.usd_per_hour if self.flavor else 0.0, -(self.usable_gib or 0.0)
         return False, self.duration.usd.expected, self.duration.seconds.expected
 
+    def __repr__(self) -> str:
+        known = {
+            "gpu": self.gpu and (f"{self.num_gpus}x {self.gpu}" if self.num_gpus > 1 else self.gpu),
+            "verdict": self.verdict,
+            "memory": None if self.memory is None else f"{self.memory_gib:.1f} GiB",
+            "time": self.duration and self.duration.seconds.as_duration(),
+            "cost": self.usd and self.usd.as_usd(),
+        }
+        return f"Estimate({', '.join(f'{name}={value!r}' for name, value in known.items() if value)})"
+
+    def _repr_html_(self) -> str:
+        where = f"{f'{self.num_gpus} x ' if self.num_gpus > 1 else ''}{self.gpu or 'no GPU'}"
+        usable = "" if self.usable_gib is None else f", {self.usable_gib:.1f} GiB each"
+        rows: dict[str, str | list[str]] = {"on": where + usable}
+        if self.verdict is not None:
+            rows["verdict"] = self.verdict if self.reason is None else f"{self.verdict}: {self.reason}"
+        rows["memory"] = str(self.memory).split("\n") if self.memory else str(self.reason or "unknown")
+        if self.fix:
+            rows["fits with"] = self.fix
+        if self.layout is not None:
+            rows["with"] = str(self.layout)
+        if self.duration is None:
+            return html_pairs({**rows, "time": "unknown"})
+        rows["time"] = f"about {self.duration.seconds.as_duration()}, {self.duration.steps:,} steps"
+        if self.usd is not None:
+            rows["cost"] = f"about {self.usd.as_usd()}"
+        rows["assumed"] = list(self.duration.assumed) or "nothing"
+        parts = {name: part.as_duration() for name, part in self.duration.parts.items()}
+        return html_pairs(rows) + html_section("where the time goes", html_pairs(parts))
+
     def __str__(self) -> str:
         where = f" on {f'{self.num_gpus} x ' if self.num_gpus > 1 else ''}{self.gpu}" if self.gpu else ""
         lines: list[str] = []
@@ -123,6 +159,7 @@ class Estimate:
             lines.append(str(self.memory))
             # the verdict covers memory already
             lines += [f"but {self.reason}"] if self.reason and self.verdict != "does not fit" else []
+        lines += [f"fits with {self.fix}"] if self.fix else []
         if self.layout is not None:
             lines.append(f"with {self.layout}")
         if self.duration is None:
@@ -146,13 +183,28 @@ class FlavorChoice:
         flavor: The choice; ``None`` if nothing fits, or if that is unknown.
         estimate: What the run needs there; if nothing was chosen, the least memory that it needs on one GPU.
         rejected: Every other flavor and the first reason against it, cheapest first.
-        cheapest: If nothing was chosen because of ``max_usd`` or ``max_hours``: what would be chosen without them.
+        cheapest: If nothing was chosen because of ``max_usd`` or ``max_hours``: what would be cheapest without them.
+        fitting: If the flavor was chosen: each on which the run fits within its caps, cheapest per hour first.
+        look: If it was named: finds these, for ``alternatives``.
     """
 
     flavor: Flavor | None
     estimate: Estimate | None = None
     rejected: tuple[tuple[str, Reason], ...] = ()
     cheapest: Estimate | None = None
+    fitting: tuple[Estimate, ...] = field(default=(), repr=False, compare=False)
+    look: Callable[[], tuple[Estimate, ...]] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The two or three other flavors that are worth a thought: cheaper, faster, or with more memory to spare.
+
+        Of a named flavor: those that are clearly cheaper and faster. Asked of one, all flavors are then compared.
+        """
+        if self.flavor is None or self.estimate is None:
+            return ()
+        possible = self.fitting or (self.look() if self.look is not None else ())
+        return alternatives(self.estimate, possible, named=self.look is not None)
 
     @property
     def usd_per_hour(self) -> float | None:
@@ -179,6 +231,16 @@ class FlavorChoice:
         """The limit of a named flavor, besides GPU memory, that the run is expected to exceed; ``None`` if none."""
         return self.estimate.reason if self.estimate is not None and self.estimate.fits else None
 
+    def __repr__(self) -> str:
+        name = self.flavor and self.flavor.name
+        return f"FlavorChoice({name!r}, {plural(len(self.rejected), 'flavor')} rejected)"
+
+    def _repr_html_(self) -> str:
+        head, *_ = str(self).split("\n  not ")
+        rejected = html_table(("flavor", "why not"), [(name, str(why)) for name, why in self.rejected])
+        count = plural(len(self.rejected), "other flavor")
+        return html_pairs({"flavor": head.split("\n  ")}) + html_section(f"{count}, and why not", rejected)
+
     def __str__(self) -> str:
         if self.flavor is None:
             lines = ["no flavor"]
@@ -188,6 +250,7 @@ class FlavorChoice:
             lines = [f"{self.flavor.name}: {describe_gpus(self.flavor)}, ${self.usd_per_hour:.2f}/h{spare}"]
         if self.duration is not None:
             lines.append(f"  about {self.duration.seconds.as_duration()}, {self.duration.usd.as_usd()}")
+        lines += [f"  or {each}" for each in self.alternatives]
         width = max((len(name) for name, _ in self.rejected), default=0)
         return "\n".join([*lines, *(f"  not {name:<{width}}  {why}" for name, why in self.rejected)])
 
@@ -205,6 +268,7 @@ class FlavorComparison:
     source: str
 
     HEADER = ("flavor", "fits", "GiB", "of", "layout", "hours", "$", "note")
+    NUMBERS = ("GiB", "of", "hours", "$")
 
     def __iter__(self) -> Iterator[Estimate]:
         return iter(self.rows)
@@ -228,7 +292,7 @@ class FlavorComparison:
                 "-" if row.layout is None else str(row.layout),
                 _number(row.hours, 2),
                 _number(row.usd.expected if row.usd else None, 2),
-                row.reason or "",
+                "; ".join([*([row.reason] if row.reason else []), *([f"fits with {row.fix}"] if row.fix else [])]),
             )
             for row in self.rows
         ]
@@ -237,11 +301,15 @@ class FlavorComparison:
     def _caption(self) -> str:
         return f"prices: {self.source}; GiB: peak of one GPU, without margin; hours and $: expected values"
 
+    def __repr__(self) -> str:
+        fitting = sum(row.fits and row.reason is None for row in self.rows)
+        return f"FlavorComparison({plural(len(self), 'flavor')}, the run fits on {fitting})"
+
     def __str__(self) -> str:
-        return as_text(self.HEADER, self._cells(), self._caption, right=("GiB", "of", "hours", "$"))
+        return text_table(self.HEADER, self._cells(), self._caption, right=self.NUMBERS)
 
     def _repr_html_(self) -> str:
-        return as_html(self.HEADER, self._cells(), self._caption)
+        return html_table(self.HEADER, self._cells(), self._caption, right=self.NUMBERS)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -39,6 +39,10 @@ class Layout:
     vllm_tensor_parallel_size: int = 1
     save_total_limit: int | None = None
 
+    def sequences(self, nodes: int = 1) -> int:
+        """Sequences per optimizer step on this many machines, packed ones counted as one."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.num_gpus * nodes
+
     def __str__(self) -> str:
         batch = f"{self.per_device_train_batch_size} per device x {self.gradient_accumulation_steps}"
         batch += f" x {self.num_gpus} GPUs" if self.num_gpus > 1 else ""

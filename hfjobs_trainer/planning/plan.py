@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor
     from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
+    from hfjobs_trainer.planning.prefer import Alternative
     from hfjobs_trainer.planning.run import Run
     from hfjobs_trainer.problems import Problem, Unchecked
     from hfjobs_trainer.specs.base import TrainSpec
@@ -96,9 +97,10 @@ class JobRequest:
         ssh: Whether the job can be reached by SSH.
         expose: Ports that can be reached through the proxy of Jobs, by those who may see the job.
         resource_group_id: Resource group of the organization that pays; ``None`` for none.
+        schedule: When it runs, again and again, such as ``"@weekly"`` or ``"0 3 * * 1"``; ``None`` for once, now.
     """
 
-    script: str
+    script: str = field(repr=False)
     name: str
     flavor: str | None = None
     timeout_seconds: int | None = None
@@ -114,6 +116,7 @@ class JobRequest:
     ssh: bool = False
     expose: tuple[int, ...] = ()
     resource_group_id: str | None = None
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,8 @@ class Plan:
         unchecked: Rules that could not be checked, each with the fact that was missing.
         prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
         unanswered: What the Hub did not answer for, and why; ``submit`` to the Hub then raises ``HubUnavailable``.
+        unasked: Why the Hub was not asked, such as ``"offline=True"``, for which ``submit`` to the Hub raises
+            ``NotAsked``; empty if it was.
         run: The run that the spec and the facts describe; ``None`` for an ``hft.Script``.
         traits: The traits of the backend; ``None`` for those of the backend of this name.
         readers: Who can read the local data that travel with the job; empty if there are none.
@@ -148,6 +153,7 @@ class Plan:
     unchecked: tuple[Unchecked, ...] = ()
     prices: str = ""
     unanswered: tuple[str, ...] = ()
+    unasked: str = ""
     run: Run | None = field(default=None, repr=False, compare=False)
     traits: BackendTraits | None = field(default=None, repr=False, compare=False)
     readers: str = ""
@@ -161,6 +167,25 @@ class Plan:
     def timeout_seconds(self) -> int | None:
         """The timeout that is sent, in seconds, padding included."""
         return self.request.timeout_seconds
+
+    @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The two or three other flavors that are worth a thought, cheapest first; none where no machine is rented.
+
+        Of a flavor that the user named: only those that are clearly cheaper and faster, or on which the run fits if it
+        does not fit there.
+        """
+        return self.choice.alternatives if self.choice is not None else ()
+
+    def __repr__(self) -> str:
+        from hfjobs_trainer.planning.show import summarize
+
+        return summarize(self)
+
+    def _repr_html_(self) -> str:
+        from hfjobs_trainer.planning.show import show_html
+
+        return show_html(self)
 
     def __str__(self) -> str:
         from hfjobs_trainer.planning.show import show

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from hfjobs_trainer.facts import LengthFacts, ModelFacts, SimulationFacts
 from hfjobs_trainer.planning.arguments.strategies import Spread
 from hfjobs_trainer.planning.model.shape import Shape
+from hfjobs_trainer.planning.plan import Decision
+from hfjobs_trainer.problems import Unknown
 from hfjobs_trainer.specs.base import DType
 from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
@@ -167,7 +169,7 @@ class Vllm:
         return self.colocated or self.starts_server
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
     """What a spec and the facts mean together.
 
@@ -184,8 +186,9 @@ class Run:
         answers: The completions that it generates in training; ``None`` if none.
         passes: Passes per sequence.
         beta: Weight of the divergence from the reference; ``None`` if the method has none.
-        lora, quantization: As in the spec.
-        adapts_all: Whether a new adapter needs ``target_modules``: then every linear layer.
+        lora: As in the spec, with what was left open filled in.
+        lora_choices: What was decided for it.
+        quantization: As in the spec.
         trains_weights: Whether weights of the model itself are trained, in the dtype in which they are loaded.
         bf16_adapter: Whether the adapter is trained in bfloat16, whatever the mixed precision.
         merges: What is saved of an adapter: ``""`` itself, ``"only"`` the model it is merged into, ``"both"``.
@@ -233,8 +236,8 @@ class Run:
     passes: Passes
     beta: float | None
     lora: LoRA | None
+    lora_choices: tuple[Decision, ...]
     quantization: Quantization | None
-    adapts_all: bool
     trains_weights: bool
     bf16_adapter: bool
     merges: Literal["", "only", "both"]
@@ -270,10 +273,13 @@ class Run:
     private_inputs: tuple[str, ...]
     image: str | None
     simulation: SimulationFacts | None
-    unknown: tuple[str, ...]
-    unknown_amounts: tuple[str, ...]
+    unknown: tuple[Unknown, ...]
+    unknown_amounts: tuple[Unknown, ...]
 
     @property
     def keeps_reference(self) -> bool:
         """Whether a second, frozen copy of the model is held."""
         return self.training.keeps_reference(adapter=self.lora is not None, beta=self.beta)
+
+    def __repr__(self) -> str:
+        return f"<Run: {self.method.label} of {self.model_id}>"

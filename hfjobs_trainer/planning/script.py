@@ -14,7 +14,7 @@ from hfjobs_trainer.planning.compose import job_table, request_of
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.estimate import FlavorChoice
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
-from hfjobs_trainer.planning.hardware.machine import Machine
+from hfjobs_trainer.planning.hardware.machine import Machine, hourly_usd
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
 from hfjobs_trainer.planning.timeout import decide_timeout
@@ -38,7 +38,7 @@ def check_script(
 ) -> tuple[tuple[Problem, ...], tuple[Unchecked, ...]]:
     """Apply every rule; never raises."""
     machine = _machine(spec, facts, backend)
-    timeout, _ = decide_timeout(spec, None, machine.flavor.usd_per_hour if machine.flavor else None)
+    timeout, _ = decide_timeout(spec, None, hourly_usd(machine.flavor, spec.hardware) if machine.flavor else None)
     problems, unchecked = check(Context(spec, facts, backend, machine=machine, timeout_seconds=timeout))
     return problems, unchecked if backend.rents else ()
 
@@ -70,7 +70,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
     namespace = spec.namespace or facts.account.name
     tracking = resolve_tracking(spec.tracking, spec.stem, None, namespace, backend, decide, "script")
     pushes = any(item.split("=")[0] in ("--push_to_hub", "--push-to-hub") for item in spec.script_args)
-    timeout, timed = decide_timeout(spec, None, flavor.usd_per_hour if flavor else None)
+    timeout, timed = decide_timeout(spec, None, hourly_usd(flavor, spec.hardware) if flavor else None)
     request = request_of(
         spec,
         subject=spec.stem,
@@ -108,6 +108,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
         unchecked=unchecked,
         prices=hardware.source,
         unanswered=facts.unanswered,
+        unasked=facts.unasked,
         traits=backend,
     )
 

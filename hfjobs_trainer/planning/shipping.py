@@ -75,7 +75,7 @@ def missing(item: Input) -> Found:
     """What to say of a local path that leads nowhere."""
     path, digest = split_pin(item.id)
     if digest is None:
-        return Found(item.id_path, f"{path} does not exist on this machine", "check the path")
+        return Found(item.id_path, f"{path} does not exist on this machine")
     why = f"{path} with the SHA-256 {digest} is not on this machine: it is elsewhere, or has changed"
     return Found(item.id_path, why)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shlex
 
 from hfjobs_trainer.contents import split_pin
+from hfjobs_trainer.display import html_code, html_pairs, html_section, html_table, plural, text, visible
+from hfjobs_trainer.errors import count_problems
 from hfjobs_trainer.facts.backends import traits_of
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.duration.estimate import billed_usd
+from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR, hourly_usd
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.planning.shipping import BUCKET, folder_of
+from hfjobs_trainer.problems import html_problems, html_unchecked
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset
@@ -23,24 +27,70 @@ WORTH_TELLING = 0.01
 
 def show(plan: Plan) -> str:
     """What ``print(plan)`` prints."""
-    spec, request = plan.spec, plan.request
-    lines = [_subject(plan), *_rows("where", _where(plan)), *_rows("time", _time(plan))]
-    if isinstance(spec, TrainSpec):
-        lines += _rows("memory", _memory(plan))
-        lines += _rows("model goes to", _destination(plan, spec))
-    lines += _rows("metrics go to", _tracking(plan))
-    lines += _rows("local data", _data_sent(plan))
-    if request.secrets:
-        lines += _rows("secrets", [f"{', '.join(request.secrets)} (read when you submit)"])
+    lines = [_subject(plan)]
+    for title, values in _facts(plan).items():
+        lines += [f"  {title if index == 0 else '':<14} {value}" for index, value in enumerate(values)]
     if plan.decisions:
         width = max(len(decision.path) for decision in plan.decisions)
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
-    lines = [_visible(line) for line in lines]
-    for title, items in (("problems", plan.problems), ("unchecked", plan.unchecked)):
+    lines = [visible(line) for line in lines]
+    told = (("problems", plan.problems), ("unanswered", _unanswered(plan)), ("unchecked", plan.unchecked))
+    for title, items in told:
         if items:
             lines += [title, *(f"  {item}" for item in items)]
     return "\n".join(lines)
+
+
+def show_html(plan: Plan) -> str:
+    """What a notebook shows of a plan: what will run at a glance, the rest in sections that open; the script folded."""
+    parts = [f"<b>{text(_subject(plan))}</b>", html_pairs(_facts(plan))]
+    if plan.problems:
+        parts.append(html_section(count_problems(plan.problems), html_problems(plan.problems), is_open=True))
+    if plan.decisions:
+        rows = [(item.path, str(item.value), item.why) for item in plan.decisions]
+        table = html_table(("field", "value", "why"), rows)
+        parts.append(html_section(f"{plural(len(rows), 'value')} chosen for you", table))
+    if unanswered := _unanswered(plan):
+        items = "".join(f"<li>{text(item)}</li>" for item in unanswered)
+        parts.append(html_section("unanswered", f"<ul>{items}</ul>", is_open=True))
+    parts.append(html_unchecked(plan.unchecked))
+    lines = plan.script.count("\n")
+    parts.append(html_section(f"the script, {lines:,} lines", html_code(plan.script)))
+    return f"<div>{''.join(parts)}</div>"
+
+
+def summarize(plan: Plan) -> str:
+    """The plan in a line: what runs where, for how much, and how many problems there are."""
+    duration = plan.estimate.duration if plan.estimate else None
+    told = [_subject(plan), f"on {plan.flavor.name if plan.flavor else plan.backend}"]
+    if duration is not None:
+        told.append(f"about {duration.seconds.as_duration()}")
+    told.append(count_problems(plan.problems))
+    return visible(f"<Plan: {', '.join(told)}>")
+
+
+def _facts(plan: Plan) -> dict[str, list[str]]:
+    """What the plan is at a glance: lines by title."""
+    spec, request = plan.spec, plan.request
+    facts = {"where": _where(plan), "time": _time(plan)} | {title: [text] for title, text in _asked_of_jobs(plan)}
+    if others := [alternative.text for alternative in plan.alternatives]:
+        facts["or"] = others
+    if isinstance(spec, TrainSpec):
+        facts |= {"memory": _memory(plan), "model goes to": _destination(plan, spec)}
+    facts["metrics go to"] = _tracking(plan)
+    if sent := _data_sent(plan):
+        facts["local data"] = sent
+    if request.secrets:
+        facts["secrets"] = [f"{', '.join(request.secrets)} (read when you submit)"]
+    return facts
+
+
+def _unanswered(plan: Plan) -> list[str]:
+    """What the Hub did not answer for, or was not asked."""
+    if plan.unasked:
+        return [f"everything: the Hub was not asked ({plan.unasked}); submit needs a plan that asks it"]
+    return [visible(item) for item in plan.unanswered]
 
 
 def _subject(plan: Plan) -> str:
@@ -67,8 +117,7 @@ def _data_sent(plan: Plan) -> list[str]:
     for item in request.data:
         content, folder = item.content, folder_of(item.content.digest)
         source = next((volume.source for volume in request.volumes if volume.path == folder), BUCKET)
-        count = len(content.parts)
-        files = f" in {count:,} file{'s' if count > 1 else ''}" if content.is_folder else ""
+        files = f" in {plural(len(content.parts), 'file')}" if content.is_folder else ""
         what = f"{', '.join(item.fields)}: {content.name}, {_bytes(content.size)}{files}"
         target = f"{source}/{folder}"[: DIGITS - len(content.digest)]
         lines.append(f"{what}, to {target}..., read-only in the job")
@@ -82,26 +131,18 @@ def _bytes(size: int) -> str:
     return f"{size} byte{'' if size == 1 else 's'}"
 
 
-def _visible(line: str) -> str:
-    """The line with what would move the cursor or hide spelt out: names are anyone's."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-
-
-def _rows(title: str, values: list[str]) -> list[str]:
-    return [f"  {title if index == 0 else '':<14} {value}" for index, value in enumerate(values)]
-
-
 def _where(plan: Plan) -> list[str]:
     traits = plan.traits or traits_of(plan.backend)
     place = traits.place or traits.name
     if not traits.rents:
         return [place]
     if plan.flavor is None:
-        return ["no flavor could be chosen: set hardware"]
+        known = plan.unasked or plan.unanswered
+        return [f"{place}, no flavor chosen yet" if known else "no flavor could be chosen: set hardware"]
     flavor = plan.flavor
     gpus = f"{flavor.num_gpus} x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu or "no GPU"
     nodes = plan.request.nodes
-    several, price = f"{nodes} nodes of " if nodes > 1 else "", flavor.usd_per_hour * nodes
+    several, price = f"{nodes} nodes of " if nodes > 1 else "", hourly_usd(flavor, plan.request)
     vllm = plan.run.vllm if plan.run is not None else None
     serves = ", the last serves with vLLM" if vllm is not None and vllm.apart else ""
     owner = f", paid by {plan.request.namespace}" if plan.request.namespace else ""
@@ -117,11 +158,38 @@ def _time(plan: Plan) -> list[str]:
         lines.append(", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= WORTH_TELLING))
         lines += duration.assumptions
     if seconds is None:
-        return [*lines, "no timeout"]
+        known = not (plan.unasked or plan.unanswered) or plan.flavor is not None
+        return [*lines, "no timeout" if known else "unknown, as is the timeout"]
     limit = f"timeout {format_duration(seconds)}"
     if plan.flavor is not None:
-        limit += f": at most ${billed_usd(seconds, plan.flavor.usd_per_hour * plan.request.nodes):.2f}"
+        attempts = plan.request.attempts
+        most = billed_usd(seconds, hourly_usd(plan.flavor, plan.request)) * attempts
+        limit += f": at most ${most:.2f}{f' in {attempts} attempts' if attempts > 1 else ''}"
+        limit += " a run" if plan.request.schedule else ""
     return [*lines, limit]
+
+
+def _asked_of_jobs(plan: Plan) -> list[tuple[str, str]]:
+    """What was asked of Jobs beside a machine, with what it costs: title and text of each."""
+    request, cap = plan.request, plan.spec.hardware.max_usd
+    found: list[tuple[str, str]] = []
+    if request.schedule:
+        capped = f", max_usd={cap:g} is for each" if cap is not None else ""
+        found.append(("schedule", f"{request.schedule} (UTC), until it is deleted; each run is paid for{capped}"))
+    if request.attempts > 1:
+        most = f"up to {request.attempts} times the money"
+        found.append(("attempts", f"{request.attempts}: after a failure the training begins anew, {most}"))
+    if request.ssh:
+        found.append(("SSH", "ssh JOB@ssh.hf.jobs with a key of the account; a session does not keep the job running"))
+    if request.expose:
+        fee = PROXY_USD_PER_HOUR * request.nodes
+        ports = ", ".join(map(str, request.expose))
+        found.append(
+            ("ports", f"{ports}, at https://JOB--PORT.hf.jobs with a token that may read the job: ${fee:.2f}/h")
+        )
+    if request.resource_group_id:
+        found.append(("resource group", f"{request.resource_group_id}, whose spending limit applies"))
+    return found
 
 
 def _memory(plan: Plan) -> list[str]:
@@ -160,5 +228,7 @@ def _tracking(plan: Plan) -> list[str]:
     parts = [f"{tracking.report_to} project {project}", f"group {tracking.group}" if tracking.group else ""]
     if tracker.spaces:
         space = tracking.space_id or chosen.get("tracking.space_id")
-        parts.append(f"Space {space}" if space else "on the machine's disk")
+        traits = plan.traits or traits_of(plan.backend)
+        nowhere = "a Space of the job's owner" if traits.uses_account else "on the machine's disk"
+        parts.append(f"Space {space}" if space else nowhere)
     return [", ".join(part for part in parts if part)]

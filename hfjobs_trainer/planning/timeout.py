@@ -57,10 +57,10 @@ def decide_timeout(
 
 def binding_limit(spec: JobSpec, seconds: int) -> str:
     """The field that sets the timeout to ``seconds``, as a path: the timeout itself or the cap that cut it."""
-    given, hours = padded_timeout(spec), spec.hardware.max_hours
+    given, hours = padded_timeout(spec), [cap for name, cap, _ in caps(spec, None) if name == "max_hours"]
     if given is not None and given <= seconds:
         return "timeout"
-    return "hardware.max_hours" if hours is not None and int(hours * 3600) <= seconds else "hardware.max_usd"
+    return "hardware.max_hours" if hours and hours[0] <= seconds else "hardware.max_usd"
 
 
 def over_budget(plan: Plan, subject: str) -> BudgetExceeded | None:
@@ -68,22 +68,24 @@ def over_budget(plan: Plan, subject: str) -> BudgetExceeded | None:
     cap, estimate = plan.spec.hardware.max_usd, plan.estimate
     if estimate is None or estimate.usd is None or cap is None or all(found.code != BUDGET for found in plan.problems):
         return None
-    return BudgetExceeded(estimate.usd.expected, cap, plan.problems, subject)
+    return BudgetExceeded(estimate.usd.expected * plan.request.attempts, cap, plan.problems, subject)
 
 
 def caps(spec: JobSpec, usd_per_hour: float | None) -> list[tuple[str, int, str]]:
-    """The caps that limit the timeout: field, seconds, and the reason as text.
+    """The caps that limit the timeout: field, seconds, and the reason as text. They hold for all attempts together.
 
     Args:
         spec: The spec.
         usd_per_hour: Price of all machines, US dollars per hour; if unknown (``None``), ``max_usd`` does not limit it.
     """
     hardware, found = spec.hardware, list[tuple[str, int, str]]()
+    several = f", {hardware.attempts} attempts" if hardware.attempts > 1 else ""
     if hardware.max_hours is not None:
-        found.append(("max_hours", int(hardware.max_hours * 3600), f"max_hours={hardware.max_hours:g}"))
+        seconds = int(hardware.max_hours * 3600 / hardware.attempts)
+        found.append(("max_hours", seconds, f"max_hours={hardware.max_hours:g}{several}"))
     if hardware.max_usd is not None and usd_per_hour:
         # billed by the started minute; the rounding undoes what binary fractions lose
-        minutes = int(round(hardware.max_usd / usd_per_hour * 60, 6))
-        why = f"max_usd={hardware.max_usd:g} at ${usd_per_hour:.2f}/h, billed by the minute"
+        minutes = int(round(hardware.max_usd / usd_per_hour * 60 / hardware.attempts, 6))
+        why = f"max_usd={hardware.max_usd:g} at ${usd_per_hour:.2f}/h{several}, billed by the minute"
         found.append(("max_usd", minutes * 60, why))
     return found

@@ -8,10 +8,12 @@ from typing import Any, Literal
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
 from hfjobs_trainer.planning.arguments.packing import COUNTED, most_packed
 from hfjobs_trainer.planning.arguments.strategies import first_strategy, written_spread
+from hfjobs_trainer.planning.arguments.tuning import complete
 from hfjobs_trainer.planning.arguments.vision import has_images
 from hfjobs_trainer.planning.duration.lengths import UNBOUNDED_TOKENS, longest_prompt
 from hfjobs_trainer.planning.model.shape import count_parameters, shape_of
 from hfjobs_trainer.planning.run import Batch, Evaluation, MixedPrecision, Rows, Run, Saving, Vllm
+from hfjobs_trainer.problems import Unknown
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import side_models
 from hfjobs_trainer.specs.training import Answers, SideModel
@@ -41,6 +43,7 @@ def understand(spec: TrainSpec, facts: Facts) -> Run:
     num_parameters = facts.model.num_parameters or count_parameters(facts.model)
     shape = shape_of(facts.model)
     quantized = spec.quantization is not None
+    lora, lora_choices = complete(spec.lora, facts.model, own_code=bool(spec.trust_remote_code))
     return Run(
         method=method,
         training=training,
@@ -54,9 +57,9 @@ def understand(spec: TrainSpec, facts: Facts) -> Run:
         answers=answers,
         passes=training.passes(spec),
         beta=getattr(spec, "beta", None),
-        lora=spec.lora,
+        lora=lora,
+        lora_choices=lora_choices,
         quantization=spec.quantization,
-        adapts_all=sees and _leaves_targets(spec),
         trains_weights=_trains_weights(spec),
         bf16_adapter=quantized and training.bf16_adapter,
         merges=_merges(spec),
@@ -94,8 +97,8 @@ def understand(spec: TrainSpec, facts: Facts) -> Run:
         private_inputs=_private_inputs(facts),
         image=spec.image,
         simulation=facts.simulation,
-        unknown=_unknown(spec, facts, num_parameters, sides, unclear=strategy == "user" and spread is None),
-        unknown_amounts=_unknown_work(spec, rows, known=shape is not None),
+        unknown=_unknown(spec, facts, sides, unclear=strategy == "user" and spread is None),
+        unknown_amounts=_unknown_work(spec, facts, rows, known=shape is not None),
     )
 
 
@@ -255,12 +258,6 @@ def _trains_weights(spec: TrainSpec) -> bool:
     return not lora.continues and bool(lora.modules_to_save or lora.bias != "none")
 
 
-def _leaves_targets(spec: TrainSpec) -> bool:
-    """Whether there is a new adapter without ``target_modules`` set by the user."""
-    lora = spec.lora
-    return lora is not None and not (lora.continues or lora.target_modules or lora.target_parameters)
-
-
 def _merges(spec: TrainSpec) -> Literal["", "only", "both"]:
     if spec.lora is None or not spec.output.merge_adapter:
         return ""
@@ -299,17 +296,20 @@ def _private_inputs(facts: Facts) -> tuple[str, ...]:
 def _unknown(
     spec: TrainSpec,
     facts: Facts,
-    num_parameters: int | None,
     sides: tuple[tuple[SideModel, ModelFacts | None], ...],
     *,
     unclear: bool,
-) -> tuple[str, ...]:
+) -> tuple[Unknown, ...]:
     """What is needed to estimate memory, and unknown."""
-    models = {spec.model: facts.model} | {side.id: known for side, known in sides if side.id}
-    missing = [f"the size of {id}" for id, known in models.items() if known is None or not _size(known)]
+    models = {spec.model: ("model", facts.model)} | {side.id: (side.field, known) for side, known in sides if side.id}
+    missing = [
+        Unknown(f"the size of {id}", (field,), known is not None and _is_told(facts, id, known))
+        for id, (field, known) in models.items()
+        if known is None or not _size(known)
+    ]
     if unclear:
         name = "deepspeed" if spec.hardware.deepspeed is not None else "fsdp"
-        missing.append(f"how hardware.{name} shards the model")
+        missing.append(Unknown(f"how hardware.{name} shards the model", (f"hardware.{name}",), True))
     return tuple(missing)
 
 
@@ -317,9 +317,15 @@ def _size(model: ModelFacts) -> int | None:
     return model.num_parameters or count_parameters(model)
 
 
-def _unknown_work(spec: TrainSpec, rows: Rows, *, known: bool) -> tuple[str, ...]:
+def _unknown_work(spec: TrainSpec, facts: Facts, rows: Rows, *, known: bool) -> tuple[Unknown, ...]:
     """What is needed to estimate the duration, and unknown."""
-    missing = [] if known else ["the size of the model"]
+    missing = [] if known else [Unknown("the size of the model", ("model",), _is_told(facts, spec.model, facts.model))]
     if rows.total is None and spec.max_steps <= 0:
-        missing.append("the rows of the dataset (or max_steps)")
+        what, about = "the rows of the dataset (or max_steps)", ("dataset", "max_steps")
+        missing.append(Unknown(what, about, spec.dataset.streaming or _is_told(facts, spec.dataset.id, facts.dataset)))
     return tuple(missing)
+
+
+def _is_told(facts: Facts, id: str, known: ModelFacts | DatasetFacts) -> bool:
+    """Whether all that there is to know of a model or dataset was answered."""
+    return known.exists is True and not any(item.startswith(f"{id} (") for item in facts.unanswered)

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.display import html_link, html_pairs, html_section, html_table, plural
 from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
-from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus
+from hfjobs_trainer.planning.duration.ranges import format_seconds
+from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
 from hfjobs_trainer.running.events import Event, parse_event, read_events
 
@@ -52,6 +54,18 @@ class JobResult:
     log: Path | None = None
     trackio: Path | None = None
 
+    def __repr__(self) -> str:
+        return f"JobResult(model={self.model!r}, steps={self.steps}, {plural(len(self.metrics), 'metric')})"
+
+    def _repr_html_(self) -> str:
+        took = None if self.seconds is None else format_seconds(self.seconds)
+        places = {"folder": self.folder, "log": self.log, "trackio": self.trackio}
+        rows = {"model": self.model, "steps": self.steps, "time": took, **places}
+        metrics = [(name, "-" if value is None else f"{value:.6g}") for name, value in self.metrics.items()]
+        link = f"<p>{html_link(self.url, self.url)}</p>" if self.url else ""
+        table = html_section(plural(len(metrics), "metric"), html_table(("metric", "last value"), metrics))
+        return html_pairs({name: str(value) for name, value in rows.items() if value is not None}) + link + table
+
 
 class Job:
     """A run that a backend has accepted.
@@ -64,6 +78,7 @@ class Job:
     def __init__(self, record: JobRecord, backend: Backend) -> None:
         self._record = record
         self._backend = backend
+        self._end: JobStatus | None = None
 
     @classmethod
     def from_id(cls, job_id: str, *, backend: Backend | BackendName | None = None, token: str | None = None) -> Job:
@@ -85,6 +100,17 @@ class Job:
 
     def __repr__(self) -> str:
         return f"Job({self.id!r})"
+
+    def _repr_html_(self) -> str:
+        rows = {"job": self.id, "on": self._record.flavor or self._backend.name}
+        try:
+            rows["stage"] = str(self.status())
+            cost = self.cost()
+        except BackendError as error:
+            rows["stage"] = f"unknown: {error}"
+        else:
+            rows |= {} if cost is None else {"cost": f"${cost:.2f}"}
+        return html_pairs(rows) + (f"<p>{html_link(self.url, self.url)}</p>" if self.url else "")
 
     @property
     def id(self) -> str:
@@ -108,7 +134,32 @@ class Job:
 
     def status(self) -> JobStatus:
         """The current status of the job."""
-        return self._backend.status(self.id)
+        status = self._backend.status(self.id)
+        self._end = status if status.is_terminal else None
+        return status
+
+    @property
+    def stage(self) -> Stage:
+        """The stage of the job now; once it is known to have ended, nothing is asked any more."""
+        return self._now().stage
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended, well or not."""
+        return self._now().is_terminal
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job has ended well."""
+        return self._now().succeeded
+
+    @property
+    def message(self) -> str | None:
+        """The backend's explanation of the stage, such as ``"Job timeout"``."""
+        return self._now().message
+
+    def _now(self) -> JobStatus:
+        return self._end or self.status()
 
     def logs(self, follow: bool = False) -> Iterator[str]:
         """The lines of the log; with ``follow``, until the job has ended."""
@@ -118,18 +169,19 @@ class Job:
         """What the script reported, from the first event; with ``follow``, until the job has ended."""
         return read_events(self.logs(follow=follow))
 
-    def watch(self) -> JobStatus:
-        """Show progress until the job has ended, in a terminal or a notebook; interrupting it leaves the job running.
+    def watch(self) -> Job:
+        """``wait``, and show progress, in a terminal or a notebook; interrupting it leaves the job running.
 
         Returns:
-            The final status.
+            This job: ``job.watch().succeeded``.
         """
         from hfjobs_trainer.running.watch import watch
 
-        return watch(self)
+        watch(self)
+        return self
 
     def wait(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> Job:
-        """Wait until the job has ended, well or not: ``job.wait().raise_for_status()``.
+        """Wait until the job has ended, well or not: ``job.wait().raise_for_status()``, ``job.wait().succeeded``.
 
         Outages of the Hub are waited out: up to 30 checks in a row may fail, each after retries of its own.
 
@@ -199,8 +251,12 @@ class Job:
         The price is today's, and each started minute of a running node counts as a whole one (huggingface/hub-docs:
         docs/hub/jobs-pricing.md says that jobs are billed by the minute while they start or run).
         """
+        from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR
+
         price = self._backend.usd_per_hour(self._record.flavor)
         status = self.status()
+        if price is not None and self._record.exposes:
+            price += PROXY_USD_PER_HOUR
         return None if price is None else price * sum(map(_minutes, status.members or (status,))) / 60
 
     def result(self, timeout: float | None = None) -> JobResult:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from typing import TYPE_CHECKING, Any
 
+from hfjobs_trainer.display import without_widget_warning
 from hfjobs_trainer.errors import HubUnavailable, QuotaError
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class Progress:
     """
 
     def __init__(self, title: str) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a notebook without its widgets gets a plain bar
+        with without_widget_warning():
             from tqdm import auto
 
             # tqdm carries no types.

@@ -6,6 +6,7 @@ returns, or ``unsupported`` with the reason why there is no result. Requests are
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -14,13 +15,17 @@ from typing import Any
 
 def main() -> None:
     """Answer requests until stdin ends."""
+    # the libraries make many objects that stay: searching them for garbage takes a third of the import's time
+    gc.disable()
     # what the libraries print must not mix with the replies
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     missing = _missing()
+    gc.freeze()
     for line in sys.stdin:
         answers.write(json.dumps({"missing": missing} if missing else answer(line)) + "\n")
         answers.flush()
+        gc.collect()
 
 
 def answer(line: str) -> dict[str, Any]:

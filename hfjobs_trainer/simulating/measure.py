@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,9 @@ from hfjobs_trainer.simulating.model import (
 )
 from hfjobs_trainer.simulating.optimizers import make_optimizer
 from hfjobs_trainer.simulating.request import Request
+from hfjobs_trainer.simulating.sharded import group_of, resizes_on, shard, sync_gradients, unreduced
 from hfjobs_trainer.simulating.steps import autocast_forward, compute_loss, make_batch
-from hfjobs_trainer.simulating.tape import BLOCK, Tape
+from hfjobs_trainer.simulating.tape import BLOCK, Tape, local
 
 # Norm to which the gradients are clipped, transformers' default.
 MAX_GRAD_NORM = 1.0
@@ -75,9 +77,9 @@ def simulate(request: Request) -> dict[str, Any]:
     period = period_of(config)
     low = max(2, period)
     depths = [depth] if depth <= 2 * low else [low, 2 * low]
-    _check_parameters(request, depths, depth)
     runs = [measure(request, layers, period) for layers in depths]
     found = runs[0] if len(runs) == 1 else extrapolate(runs[0], runs[1], depth)
+    _check_parameters(request, found.parameters)
     needed = max(found.peaks[name] + found.unusable.get(name, 0.0) for name in found.peaks)
     return {
         "layers": found.layers,
@@ -126,10 +128,11 @@ def measure(request: Request, layers: int, period: int = 1) -> Measured:
     config = config_of(request.model, layers)
     parameters = _count(request, config)
     models = build_models(request, config)
-    with FakeTensorMode(), cuda_paths(), warnings.catch_warnings():
+    several = group_of(request.ranks) if request.strategy is not None else nullcontext()
+    with several as mesh, FakeTensorMode(), cuda_paths(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _run(request, models, layers, period, parameters, int(config.vocab_size))
+            return _run(request, models, layers, period, parameters, int(config.vocab_size), mesh)
         except UnsupportedError:
             raise
         except Exception as error:  # an operator without a fake implementation, a shape that depends on data
@@ -145,27 +148,27 @@ def _count(request: Request, config: Any) -> int:
         return count_parameters(AutoModelForCausalLM.from_config(config))
 
 
-def _check_parameters(request: Request, depths: list[int], depth: int) -> None:
+def _check_parameters(request: Request, built: float) -> None:
     """Raise if the class, built from these numbers, does not match the model."""
     known = request.num_parameters
-    if known is None:
-        return
-    counts = [_count(request, config_of(request.model, layers)) for layers in depths]
-    built = counts[0]
-    if len(counts) > 1:
-        built += (counts[1] - counts[0]) * (depth - depths[0]) / (depths[1] - depths[0])
-    if abs(built - known) > PARAMETER_TOLERANCE * known:
+    if known is not None and abs(built - known) > PARAMETER_TOLERANCE * known:
         raise UnsupportedError(
             f"the class of {request.model.get('model_type')} with these numbers has {built / 1e9:.3f} billion"
             f" parameters, the model {known / 1e9:.3f} billion"
         )
 
 
-def _run(request: Request, models: Models, layers: int, period: int, parameters: int, vocab: int) -> Measured:
+def _run(
+    request: Request, models: Models, layers: int, period: int, parameters: int, vocab: int, mesh: Any
+) -> Measured:
     make_fake(models.trained, models.reference)
+    if mesh is not None:
+        shard(models.trained, models.reference, request, mesh)
     tape = Tape()
-    optimizer = make_optimizer(request.optim, models.trained, request.adamw_temporaries)
-    _make_states(optimizer, models.trainable)
+    # the optimizer works on what this rank holds, which is cheaper to follow than sharded tensors
+    stepped = {own: nn.Parameter(local(own)) if mesh is not None else own for own in models.trainable}
+    optimizer = make_optimizer(request.optim, models.trained, stepped, request.adamw_temporaries)
+    _make_states(optimizer, list(stepped.values()))
     batch = make_batch(request, vocab)
     kept = _kept(models)
     states = [
@@ -175,23 +178,37 @@ def _run(request: Request, models: Models, layers: int, period: int, parameters:
         tape.hold(group)
     static = {name: _bytes(tensors) for name, tensors in kept.items()} | {"optimizer_states": _bytes(states)}
     for model in (models.trained, models.reference):
-        if model is not None:
+        # accelerate leaves the precision to FSDP2's own policy
+        if model is not None and mesh is None:
             autocast_forward(model, request.mixed_precision)
     state = _Moments(tape, layers, period)
     state.watch(models.layers)
+    inputs = list[torch.Tensor]()
+    if request.keeps_inputs:
+        _keep_inputs(models.layers, tape, inputs)
     passes = min(2, request.gradient_accumulation_steps)
-    with tape:
+    gradients = set[int]()
+    with tape, resizes_on(tape) if mesh is not None else nullcontext():
         for number in range(passes):
             # of several passes only the last counts, which starts with gradients
             state.prefix = "" if number == passes - 1 else "earlier "
+            if mesh is not None:
+                sync_gradients(models.trained, request.sync_each_batch or number == passes - 1)
             state.begin("forward")
             loss = compute_loss(request, models, batch, state.begin)
             state.begin("backward")
             tape.backward(loss)
             del loss
-        gradients = tape.numbers(parameter.grad for parameter in models.trainable)
+            inputs.clear()
+            if mesh is not None:
+                gradients |= tape.numbers(unreduced(models.trained))
+        gradients |= tape.numbers(parameter.grad for parameter in models.trainable)
+        if mesh is not None:
+            for own, each in stepped.items():
+                each.grad = None if own.grad is None else local(own.grad)
+                own.grad = None
         state.begin("step")
-        torch.nn.utils.clip_grad_norm_(models.trainable, MAX_GRAD_NORM, foreach=True)
+        torch.nn.utils.clip_grad_norm_(list(stepped.values()), MAX_GRAD_NORM, foreach=True)
         optimizer.step()
         optimizer.zero_grad()
     found = {name: peak for name, peak in tape.peaks().items() if _is_end(name)}
@@ -256,6 +273,22 @@ class _Moments:
         return mark
 
 
+def _keep_inputs(layers: nn.ModuleList, tape: Tape, kept: list[torch.Tensor]) -> None:
+    """Hold each layer's input, and its gradient once it is there."""
+
+    def hold_gradient(gradient: torch.Tensor) -> None:
+        # autograd does not add in place to what is held
+        kept.append(torch.empty_like(gradient))
+
+    def hold(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if not tape.in_backward and inputs[0].requires_grad:
+            kept.append(inputs[0])
+            inputs[0].register_hook(hold_gradient)
+
+    for layer in layers:
+        layer.register_forward_pre_hook(hold)
+
+
 def _make_states(optimizer: torch.optim.Optimizer, trainable: list[nn.Parameter]) -> None:
     """Make the optimizer create its states, as its first step does."""
     for parameter in trainable:
@@ -277,5 +310,6 @@ def _kept(models: Models) -> dict[str, list[torch.Tensor]]:
 
 
 def _bytes(tensors: list[torch.Tensor]) -> float:
-    sizes = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
+    storages = [local(tensor).untyped_storage() for tensor in tensors]
+    sizes = {storage._cdata: storage.nbytes() for storage in storages}
     return float(sum(-(-size // BLOCK) * BLOCK for size in sizes.values()))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hfjobs_trainer.simulating.fused import fuse_kernels
 from hfjobs_trainer.simulating.kernels import use_flash
 from hfjobs_trainer.simulating.quantized import quantize_layers
 from hfjobs_trainer.simulating.request import Request
@@ -143,6 +144,8 @@ def _build(request: Request, config: Any) -> nn.Module:
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     if request.attention == "flash" and model.config._attn_implementation == "eager":
         use_flash(model.config)
+    if request.fused_kernels != "none":
+        fuse_kernels(model, mlps=request.fused_kernels == "all")
     if request.logits == "fused":
         add_fused_lm_head(model, outputs=_OUTPUTS[request.step])
     if request.quantization:

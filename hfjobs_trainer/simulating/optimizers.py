@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -32,18 +33,21 @@ _STATES_TORCHAO = {"adamw_torch_8bit": 256}
 SMALLEST_8BIT = 4096
 
 
-def make_optimizer(name: str, model: nn.Module, temporaries: int = 1) -> torch.optim.Optimizer:
+def make_optimizer(
+    name: str, model: nn.Module, stepped: Mapping[nn.Parameter, nn.Parameter], temporaries: int = 1
+) -> torch.optim.Optimizer:
     """The optimizer that transformers 5.23 makes for ``TrainingArguments.optim``.
 
     Args:
         name: The value of ``optim``.
         model: The trained model.
+        stepped: Its trained parameters, and what the optimizer is given for each.
         temporaries: Values per trained parameter that unfused AdamW holds during its step: 2 in torch 2.0.
 
     Raises:
         UnsupportedError: The optimizer is not simulated.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = list(stepped.values())
     # weight decay excludes norms and biases, so there are two groups
     groups: list[dict[str, Any]] = [
         {"params": [each for each in trainable if each.dim() > 1]},
@@ -57,6 +61,9 @@ def make_optimizer(name: str, model: nn.Module, temporaries: int = 1) -> torch.o
         return torch.optim.AdamW(groups, fused=fused, foreach=not fused)
     if name in _STATES_TORCHAO:
         return _Counted(groups, 2, set(), block=_STATES_TORCHAO[name])
+    if name == "none":
+        # its states and its step are counted elsewhere
+        return _Counted(groups, 0, set())
     if name == "sgd":
         return torch.optim.SGD(groups, lr=1e-3, foreach=True)
     if name == "adagrad":
@@ -71,7 +78,8 @@ def make_optimizer(name: str, model: nn.Module, temporaries: int = 1) -> torch.o
         return _Counted(groups, _STATES[name], set(trainable))
     if name in _STATES_8BIT:
         # the Trainer has the embeddings' states kept in 32 bits
-        wide = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+        embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+        wide = {each for own, each in stepped.items() if own in embeddings}
         return _Counted(groups, _STATES_8BIT[name], wide)
     raise UnsupportedError(f"optim={name!r} is not simulated")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
-Logits = Literal["fused", "now", "shifted", "copied", "half", "parts", "none"]
+Logits = Literal["fused", "now", "shifted", "copied", "half", "recast", "parts", "liger", "none"]
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "step": ("next_token", "preference", "unpaired", "scores", "policy_gradient"),
@@ -14,10 +14,12 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "quantization": (None, "4bit", "4bit-double"),
     "dtype": ("float32", "bfloat16", "float16"),
     "mixed_precision": (None, "bf16", "fp16"),
-    "logits": ("fused", "now", "shifted", "copied", "half", "parts", "none"),
+    "logits": ("fused", "now", "shifted", "copied", "half", "recast", "parts", "liger", "none"),
     "adapter_dtype": (None, "float32", "bfloat16"),
     "adamw_temporaries": (1, 2),
     "attention": (None, "eager", "flash"),
+    "strategy": (None, "fsdp2"),
+    "fused_kernels": ("none", "norms", "all"),
 }
 # Beyond these a number is a mistake; simulated tensors take no memory, but their sizes must stay integers of 64 bits.
 _LARGEST = 2**31
@@ -38,11 +40,19 @@ class Request:
         padded: Whether the rows of a batch differ in length, so that attention is given a mask.
         logits: How the loss is computed: ``"fused"`` (TRL's tiles), ``"now"`` (transformers 5: a float32 copy of all
             logits), ``"copied"`` (transformers up to 4.47: also a shifted copy, in a loop that keeps the outputs),
+            ``"recast"`` (transformers 4.46 to 4.49: a float32 copy of the caller's and its shifted one),
             ``"shifted"`` (a shifted copy in half precision), ``"half"`` (the same without autocast), ``"parts"``
-            (litgpt: 128 positions at a time), ``"none"`` (a reward model).
+            (litgpt: 128 positions at a time), ``"liger"`` (Liger's head and loss in one), ``"none"`` (a reward model).
         reference_model: Whether a frozen copy of the model is kept and used.
         adapter_dtype: dtype of the adapter; ``None``: the default of PEFT and TRL.
         adamw_temporaries: Values per trained parameter that unfused AdamW holds during its step, 1 or 2.
+        strategy: ``"fsdp2"``, or ``None`` for a whole model.
+        ranks: GPUs over which FSDP shards.
+        reshards: Whether FSDP frees gathered weights between the forward and the backward pass.
+        sync_each_batch: Whether FSDP reduces gradients after each batch of a step.
+        fused_kernels: What is computed by fused kernels, which save their inputs alone: norms, or gated activations as
+            well.
+        keeps_inputs: Whether the layers' inputs and their gradients stay until the backward pass ends.
     """
 
     model: Mapping[str, Any]
@@ -68,6 +78,12 @@ class Request:
     reference_model: bool = False
     adapter_dtype: str | None = None
     adamw_temporaries: int = 1
+    strategy: str | None = None
+    ranks: int = 1
+    reshards: bool = True
+    sync_each_batch: bool = False
+    fused_kernels: Literal["none", "norms", "all"] = "none"
+    keeps_inputs: bool = False
 
 
 class BadRequestError(ValueError):
@@ -89,7 +105,7 @@ def parse_request(given: object) -> Request:
             wrong.append(f"{name}: must be one of {', '.join(map(repr, allowed))}, not {data[name]!r:.80}")
     wrong += [
         f"{name}: must be a whole number from 1 to {_LARGEST}, not {data[name]!r:.80}"
-        for name in ("lora_r", "per_device_train_batch_size", "sequence_length", "gradient_accumulation_steps")
+        for name in ("lora_r", "per_device_train_batch_size", "sequence_length", "gradient_accumulation_steps", "ranks")
         if name in data and not _is_count(data[name])
     ]
     for name, value in data["model"].items():
@@ -100,7 +116,10 @@ def parse_request(given: object) -> Request:
             wrong.append(f"model.{name}: must be a number, a string or a boolean, not {value!r:.80}")
     wrong += [
         f"{name}: must be true or false, not {data[name]!r:.80}"
-        for name in ("gradient_checkpointing", "reference_model", "lora_dora", "padded")
+        for name in (
+            *("gradient_checkpointing", "reference_model", "lora_dora", "padded"),
+            *("reshards", "sync_each_batch", "keeps_inputs"),
+        )
         if name in data and not isinstance(data[name], bool)
     ]
     if data.get("num_parameters") is not None and not _is_size(data["num_parameters"]):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812
 
+from hfjobs_trainer.simulating.fused import fused_loss
 from hfjobs_trainer.simulating.model import Models
 from hfjobs_trainer.simulating.request import Request
 
@@ -62,8 +63,12 @@ def _next_token(request: Request, models: Models, batch: dict[str, torch.Tensor]
         return (-outputs.log_probs).sum() / outputs.label_mask.sum().clamp(min=1)
     if request.logits == "now":
         return models.trained(**mask, input_ids=ids, labels=labels, use_cache=False).loss
+    if request.logits == "recast":
+        return _recast_loss(request, models.trained, mask, ids, labels)
     if request.logits == "parts":
         return _loss_of_parts(models.trained, mask, ids, labels)
+    if request.logits == "liger":
+        return _fused_loss(request, models.trained, mask, ids)
     outputs = models.trained(**mask, input_ids=ids, use_cache=False)
     return _older_loss(models.trained, outputs.logits, labels, request)
 
@@ -84,15 +89,45 @@ def _older_loss(model: Any, logits: torch.Tensor, labels: torch.Tensor, request:
 
 def _loss_of_parts(model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Litgpt's chunked loss: 128 positions at a time, in the logits' precision (litgpt: utils.py)."""
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
-    hidden = base.base_model(**mask, input_ids=ids, use_cache=False).last_hidden_state
-    head = base.get_output_embeddings()
+    hidden, head = _hidden(model, mask, ids), _head(model)
     parts = [head(part).flatten(0, 1) for part in hidden.split(LITGPT_PART, dim=1)]
     wanted = [part.flatten() for part in labels.split(LITGPT_PART, dim=1)]
     losses = [F.cross_entropy(part, each, reduction="none") for part, each in zip(parts, wanted, strict=True)]
     # the loop keeps them until after the backward pass
-    base.kept_logits = parts
+    model.kept_logits = parts
     return torch.cat(losses).sum() / labels.numel()
+
+
+def _hidden(model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
+    """What the head is given."""
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    return base.base_model(**mask, input_ids=ids, use_cache=False).last_hidden_state
+
+
+def _autocast(request: Request) -> contextlib.AbstractContextManager[Any]:
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(request.mixed_precision or "")
+    return torch.autocast("cpu", dtype=dtype) if dtype else contextlib.nullcontext()
+
+
+def _head(model: Any) -> Any:
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    return base.get_output_embeddings()
+
+
+def _fused_loss(request: Request, model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
+    """Liger's loss of a causal model, which replaces the model's forward pass."""
+    with _autocast(request):
+        return fused_loss(_hidden(model, mask, ids), _head(model).weight)
+
+
+def _recast_loss(
+    request: Request, model: Any, mask: dict[str, torch.Tensor], ids: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """The loss of transformers 4.46 to 4.49, which the model computes itself (loss/loss_utils.py)."""
+    with _autocast(request):
+        logits = _head(model)(_hidden(model, mask, ids))
+        shifted = logits.float()[..., :-1, :].contiguous()
+        return F.cross_entropy(shifted.view(-1, shifted.shape[-1]), labels[..., 1:].reshape(-1))
 
 
 def _mask(request: Request, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

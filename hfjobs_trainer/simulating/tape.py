@@ -20,6 +20,21 @@ from torch.utils._pytree import tree_leaves
 BLOCK = 512
 
 
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """What this rank holds of a sharded tensor; any other tensor as it is."""
+    return getattr(tensor, "_local_tensor", tensor)
+
+
+class _Held:
+    """A storage that is alive: the number under which its bytes stand in the events, 0 bytes while it is emptied."""
+
+    __slots__ = ("number", "size", "watch")
+
+    def __init__(self) -> None:
+        self.number = self.size = 0
+        self.watch: weakref.ref[torch.UntypedStorage] | None = None
+
+
 class Tape(TorchDispatchMode):
     """Records the storages that are allocated and released while it is active.
 
@@ -32,7 +47,7 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self.events: list[tuple[int, int]] = []
         self.marks: list[tuple[int, str]] = []
-        self._alive: dict[int, tuple[int, int, weakref.ref[torch.UntypedStorage]]] = {}
+        self._alive: dict[int, _Held] = {}
         self._numbers = 0
         self.in_backward = False
 
@@ -57,14 +72,23 @@ class Tape(TorchDispatchMode):
             if isinstance(tensor, torch.Tensor):
                 self._hold(tensor)
 
+    def resize(self, tensor: torch.Tensor) -> None:
+        """Take note that a tensor's storage was emptied or filled in place, if the tape is active or knows it."""
+        held = self._alive.get(tensor.untyped_storage()._cdata)
+        if held is not None:
+            self._set(held, tensor.untyped_storage().nbytes())
+
     def numbers(self, tensors: Iterable[torch.Tensor | None]) -> set[int]:
         """The numbers of the storages behind these tensors."""
-        keys = {tensor.untyped_storage()._cdata for tensor in tensors if tensor is not None}
-        return {self._alive[key][0] for key in keys if key in self._alive}
+        keys = {local(tensor).untyped_storage()._cdata for tensor in tensors if tensor is not None}
+        return {self._alive[key].number for key in keys if key in self._alive}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if any(kind.__name__ == "DTensor" for kind in types):
+            # it computes on its local tensors, which come here in turn
+            return NotImplemented
         # Without a dispatch mode autograd adds a second gradient of the same tensor to the first in place
         # (torch: csrc/autograd/input_buffer.cpp); with one it would make a third.
         if self.in_backward and func is torch.ops.aten.add.Tensor and not torch.is_grad_enabled():
@@ -78,21 +102,32 @@ class Tape(TorchDispatchMode):
         return result
 
     def _hold(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
+        storage = local(tensor).untyped_storage()
         key = storage._cdata
         if key in self._alive:
             return
-        size = -(-storage.nbytes() // BLOCK) * BLOCK
-        number = self._numbers
-        self._numbers += 1
+        held = _Held()
 
         def release(_: object) -> None:
-            if key in self._alive and self._alive[key][0] == number:
+            if self._alive.get(key) is held:
                 del self._alive[key]
-                self.events.append((number, -size))
+                self._set(held, 0)
 
-        self._alive[key] = (number, size, weakref.ref(storage, release))
-        self.events.append((number, size))
+        held.watch = weakref.ref(storage, release)
+        self._alive[key] = held
+        self._set(held, storage.nbytes())
+
+    def _set(self, held: _Held, size: int) -> None:
+        size = -(-size // BLOCK) * BLOCK
+        if size == held.size:
+            return
+        if held.size:
+            self.events.append((held.number, -held.size))
+        if size:
+            held.number = self._numbers
+            self._numbers += 1
+            self.events.append((held.number, size))
+        held.size = size
 
     def peaks(self) -> dict[str, tuple[int, int]]:
         """The peak within each moment, bytes, and the number of events before it.

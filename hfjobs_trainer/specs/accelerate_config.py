@@ -41,7 +41,7 @@ def read_accelerate_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], l
     problems = list(_lost({**config, **details}))
     if strategy is None:
         why = f"distributed_type: {kind} has no strategy that is the same"
-        problems.append(Problem("LOAD005", "accelerate_config", why, 'hardware=hft.Hardware(strategy="ddp")'))
+        problems.append(Problem("LOAD005", "accelerate_config", why))
     fields = {"strategy": strategy, "num_gpus": config.get("num_processes"), "nodes": config.get("num_machines")}
     return {name: value for name, value in fields.items() if value is not None}, problems
 
@@ -54,6 +54,6 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _lost(settings: Mapping[str, Any]) -> Iterator[Problem]:
     for name, value in settings.items():
         if (name in _FIXED and value not in _FIXED[name]) or (name in _OPAQUE and value):
-            why = f"{name}: {value!r:.60} cannot be expressed as a strategy"
-            fix = 'pass it as TRL\'s own fsdp, fsdp_config or deepspeed, with hardware.strategy="user"'
-            yield Problem("LOAD005", "accelerate_config", why, fix)
+            own = "TRL's own fsdp, fsdp_config and deepspeed can say it"
+            why = f"{name}: {value!r:.60} cannot be expressed as a strategy; {own}"
+            yield Problem("LOAD005", "accelerate_config", why)

@@ -188,7 +188,7 @@ class TrainSpec(JobSpec, CommonArgs):
     """
 
     TRAINING: ClassVar[Training]
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {}
+    FORMER_NAMES: ClassVar[names.Former] = {}
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")

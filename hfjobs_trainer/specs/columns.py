@@ -40,5 +40,6 @@ def closest_column(name: str, columns: Sequence[str]) -> str | None:
         if called in plain:
             return plain[called]
     close = difflib.get_close_matches(name, list(plain), 1, _SIMILAR)
-    close = close or [column for column in plain if name in column.split("_")]
+    words = {name, *_CALLED.get(name, ())}
+    close = close or [column for column in plain if name in column.split("_") or column.split("_")[-1] in words]
     return plain[close[0]] if close else None

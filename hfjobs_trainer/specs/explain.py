@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast, get_args
+from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import REMOVE, assign, group_of
 from hfjobs_trainer.specs.groups import Group, LoRA
 
 
 def explain_group(error: ValidationError, data: Mapping[str, Any], group: type[Group]) -> list[Problem]:
     """Pydantic's errors on a group that was constructed on its own."""
-    return explain(error, data, group.__name__, _fields_of(group))
+    return explain(error, data, group, group.__name__)
 
 
-def explain(error: ValidationError, data: Any, subject: str, known: Mapping[str, Any] | None = None) -> list[Problem]:
+def explain(error: ValidationError, data: Any, kind: type[BaseModel], subject: str) -> list[Problem]:
     """Pydantic's errors as problems, one for each field that is wrong.
 
     Args:
         error: What pydantic raised.
         data: What it was given.
+        kind: The class of spec, or the group, that was to be made of it.
         subject: What to call it in a message.
-        known: Its fields, to name them where one is unknown.
     """
     by_path: dict[str, list[Problem]] = {}
     for item in error.errors(include_url=False, include_input=False):
@@ -36,28 +37,34 @@ def explain(error: ValidationError, data: Any, subject: str, known: Mapping[str,
                 nested = f"{path}.{problem.path}" if problem.path else path
                 by_path.setdefault(nested, []).append(Problem(problem.code, nested, problem.why, problem.fix))
             continue
-        by_path.setdefault(path, []).append(_one(item, path, data, subject, known or {}))
+        by_path.setdefault(path, []).append(_one(item, path, data, kind, subject))
     return [_most_telling(problems) for problems in by_path.values()]
 
 
-def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) -> Problem:
+def _one(item: Any, path: str, data: Any, of: type[BaseModel], subject: str) -> Problem:
     kind, message = item["type"], item["msg"]
     if kind == "given_twice":
-        return Problem("SPEC007", path, message, "give one of them")
+        return Problem("SPEC007", path, f"{message}: give one of them")
     if kind == "missing":
-        return Problem("SPEC002", path, "is required", _EXAMPLES.get(path, ""))
+        why, fix = _EXAMPLES.get(path, ("", ""))
+        return Problem("SPEC002", path, f"is required{why}", fix)
+    value = _lookup(data, path)
     if kind == "extra_forbidden":
         parent, _, leaf = path.rpartition(".")
-        fields = list(_group_fields(parent) if parent else top)
+        fields = list(_group_fields(parent) if parent else _fields_of(of))
         close = closest(leaf, fields)
         known = f"; its fields are {', '.join(fields)}" if fields else ""
-        return Problem("SPEC004", path, f"not a field of {parent or subject}{known}", close)
-    value = _lookup(data, path)
+        fix = (
+            assign(of, data, {path: REMOVE, f"{parent}.{close}": value} if parent else {close: value}) if close else ""
+        )
+        return Problem("SPEC004", path, f"not a field of {parent or subject}{known}", fix)
     if kind == "literal_error":
         expected = item["ctx"]["expected"]
         choices = [part.strip("' ") for part in expected.replace(" or ", ", ").split(", ")]
         close = closest(str(value), choices, 0.5)
-        return Problem("SPEC003", path, f"must be {expected}", f'"{close}"' if close else "")
+        return Problem("SPEC003", path, f"must be {expected}", assign(of, data, {path: close}) if close else "")
+    if isinstance(value, str) and item["type"] in _NUMBERS and (number := _number(value, item["type"])) is not None:
+        return Problem("SPEC003", path, f"{_NUMBERS[item['type']]}, not a str", assign(of, data, {path: number}))
     own = message.startswith("Value error, ")
     message = message.removeprefix("Value error, ").replace("Input should be", "must be")
     message = message if own else message[:1].lower() + message[1:]
@@ -65,13 +72,29 @@ def _one(item: Any, path: str, data: Any, subject: str, top: Mapping[str, Any]) 
     return Problem("SPEC003", path, message + got)
 
 
+# What to say of a field that is missing, and an example of it.
 _EXAMPLES = {
-    "model": 'model="Qwen/Qwen2.5-0.5B"',
-    "dataset": 'dataset="trl-lib/Capybara"',
-    "reward_funcs": 'reward_funcs="accuracy_reward", or your own function',
-    "reward_model": 'reward_model="your-name/reward-model", which hft.Reward trains',
-    "teacher_model": 'teacher_model="Qwen/Qwen2.5-7B-Instruct", a larger model with the same vocabulary',
+    "model": ("", 'model="Qwen/Qwen2.5-0.5B"'),
+    "dataset": ("", 'dataset="trl-lib/Capybara"'),
+    "reward_funcs": (": functions of yours, or TRL's by name", 'reward_funcs="accuracy_reward"'),
+    "reward_model": (": a model such as hft.Reward trains", ""),
+    "teacher_model": (": a larger model with the same vocabulary", ""),
 }
+_NUMBERS = {
+    "int_type": "must be a valid integer",
+    "float_type": "must be a valid number",
+    "bool_type": "must be a valid boolean",
+}
+
+
+def _number(text: str, kind: str) -> int | float | bool | None:
+    """The number, or the truth value, that a text is; ``None`` if it is none of this kind."""
+    try:
+        if kind == "bool_type":
+            return {"true": True, "false": False}.get(text.strip().lower())
+        return int(text) if kind == "int_type" else float(text)
+    except ValueError:
+        return None
 
 
 def _most_telling(problems: list[Problem]) -> Problem:
@@ -92,15 +115,8 @@ def _group_fields(name: str) -> dict[str, Any]:
     return _fields_of(group) if group else {}
 
 
-def _fields_of(group: type[Group]) -> dict[str, Any]:
-    return dict(group.model_fields) | group.ALIASES
-
-
-def group_of(annotation: Any) -> type[Group] | None:
-    """The group that a field of this type holds, if it holds one."""
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, Group) else None
-    return next((group for member in get_args(annotation) if (group := group_of(member))), None)
+def _fields_of(kind: type[BaseModel]) -> dict[str, Any]:
+    return dict(kind.model_fields) | (kind.ALIASES if issubclass(kind, Group) else {})
 
 
 def _path(location: tuple[int | str, ...], data: Any, kind: str) -> str:

@@ -37,7 +37,7 @@ def fields_of(spec: type[TrainSpec], config: Any, peft_config: Any, quantization
     names = {base.__name__ for base in type(config).__mro__}
     if method.config not in names or not dataclasses.is_dataclass(config):
         why = f"a {method.config} is needed, not {type(config).__name__}"
-        raise SpecError([Problem("SPEC003", "config", why, f"{method.config}(...)")], f"{method.label} spec")
+        raise SpecError([Problem("SPEC003", "config", why)], f"{method.label} spec")
     fields = {name: plain(value) for name, value in given_arguments(config).items()}
     if fields.get("report_to") == []:
         fields["report_to"] = "none"
@@ -85,11 +85,11 @@ def _lora(spec: type[TrainSpec], config: Any) -> dict[str, Any]:
     kind = str(plain(getattr(config, "peft_type", type(config).__name__)))
     if kind != "LORA":
         why = f"a LoraConfig is needed, not {type(config).__name__}"
-        raise SpecError([Problem("SPEC003", "peft_config", why, "LoraConfig(...)")], f"{spec.METHOD.label} spec")
+        raise SpecError([Problem("SPEC003", "peft_config", why)], f"{spec.METHOD.label} spec")
     task = plain(config.task_type)
     if task not in (None, spec.METHOD.lora_task):
-        why = f"{spec.METHOD.label} trains adapters of the type {spec.METHOD.lora_task}, not {task}"
-        raise SpecError([Problem("SPEC003", "peft_config.task_type", why, "remove it")], f"{spec.METHOD.label} spec")
+        why = f"remove it: {spec.METHOD.label} trains adapters of the type {spec.METHOD.lora_task}, not {task}"
+        raise SpecError([Problem("SPEC003", "peft_config.task_type", why)], f"{spec.METHOD.label} spec")
     # PEFT's defaults of these are not TRL's, which are ours
     fields = {name: getattr(config, name) for name in ("r", "lora_alpha", "lora_dropout")}
     fields |= given_arguments(config)

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
-from hfjobs_trainer.specs.args_base import Deferred
+from hfjobs_trainer.specs.args_base import Deferred, as_list
+from hfjobs_trainer.specs.locations import hub_address
 from hfjobs_trainer.specs.rows import TableField, is_rows, keep_rows
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from hfjobs_trainer.submitters import DatasetFields
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
+Prefer = Literal["balanced", "cheapest", "fastest"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
 Reporter = Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]
+Ports = Annotated[list[int], BeforeValidator(as_list, json_schema_input_type=int | list[int])]
 
 
 class Group(Deferred):
@@ -63,6 +66,16 @@ class Group(Deferred):
         return given
 
 
+def _from_address(fields: Any, kind: Literal["model", "dataset"], name: str, revision: str) -> Any:
+    """The fields with the address of a page of the Hub replaced by what it means; what is given beside it wins."""
+    given = dict(cast("Mapping[str, Any]", fields)) if isinstance(fields, Mapping) else {}
+    found = hub_address(given[name], kind) if isinstance(given.get(name), str) else None
+    if found is None:
+        return cast("Any", fields)
+    renamed = {{"id": name, "revision": revision}.get(part, part): text for part, text in found.items()}
+    return {**renamed, **{key: value for key, value in given.items() if key != name}}
+
+
 def _kept(value: Any) -> Any:
     return keep_rows(value) if is_rows(value, Dataset.model_fields) else value
 
@@ -80,6 +93,11 @@ class Dataset(Group):
     if TYPE_CHECKING:
 
         def __init__(self, **fields: Unpack[DatasetFields]) -> None: ...
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_page(cls, fields: Any) -> Any:
+        return _from_address(fields, "dataset", "id", "revision")
 
     id: Annotated[
         str, BeforeValidator(_kept, json_schema_input_type=str | TableField | Sequence[Mapping[str, Any]])
@@ -109,22 +127,35 @@ class Dataset(Group):
 
 
 class LoRA(Group):
-    """A LoRA adapter: the arguments of ``peft.LoraConfig``, with the defaults of TRL's command line."""
+    """A LoRA adapter: the arguments of ``peft.LoraConfig``, with the defaults of TRL's command line.
+
+    Where no target is named, every linear layer but the head is adapted: at the same rank that learns more than the
+    attention alone (Thinking Machines, "LoRA Without Regret", 2025; TRL's page of that name), and PEFT's own default
+    exists for some types of models only.
+    """
 
     ALIASES: ClassVar[dict[str, str]] = {"alpha": "lora_alpha", "dropout": "lora_dropout", "lora_r": "r"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_page(cls, fields: Any) -> Any:
+        return _from_address(fields, "model", "adapter", "adapter_revision")
 
     r: int = Field(default=16, ge=1, description="Rank.")
     lora_alpha: int = Field(default=32, ge=1, description="Scale: the update is multiplied by lora_alpha / r.")
     lora_dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout on the adapter's input.")
     target_modules: list[str] | str | None = Field(
-        default=None, description='Module names, a regular expression, "all-linear", or None for PEFT\'s default.'
+        default=None,
+        description='Module names, a regular expression, or "all-linear"; unset: every linear layer but the head, '
+        "unless target_parameters is given.",
     )
     modules_to_save: list[str] | None = Field(default=None, description="Modules that are trained in full and saved.")
     exclude_modules: list[str] | str | None = Field(
         default=None, description="Modules that get no adapter: names or a regular expression."
     )
     target_parameters: list[str] | None = Field(
-        default=None, description="Parameters outside linear layers, such as the experts of a mixture-of-experts model."
+        default=None,
+        description='Parameters outside linear layers, such as experts: "mlp.experts.gate_up_proj".',
     )
     bias: Literal["none", "all", "lora_only"] = Field(default="none", description="Which biases are trained.")
     use_rslora: bool = Field(default=False, description="Scale by lora_alpha / sqrt(r).")
@@ -155,11 +186,19 @@ class LoRA(Group):
     merge_first: bool = Field(
         default=False, description="Merge `adapter` into the model and train a new adapter on top of it."
     )
+    task_type: Literal["CAUSAL_LM", "SEQ_CLS"] | None = Field(
+        default=None, exclude=True, description="As for PEFT; may only be that of the method, which sets it by itself."
+    )
 
     @property
     def continues(self) -> bool:
         """Whether training continues an existing adapter, with its own configuration."""
         return self.adapter is not None and not self.merge_first
+
+    @property
+    def narrows_layers(self) -> bool:
+        """Whether only some layers are adapted, for which PEFT needs ``target_modules`` as a list of names."""
+        return self.layers_to_transform is not None or self.layers_pattern is not None
 
 
 class Quantization(Group):
@@ -185,7 +224,12 @@ class Hardware(Group):
     flavor: str = Field(
         default="auto",
         min_length=1,
-        description='Flavor of HF Jobs, or "auto" for the one on which the run costs least.',
+        description='Flavor of HF Jobs, or "auto" for the one that `prefer` asks for.',
+    )
+    prefer: Prefer = Field(
+        default="balanced",
+        description='Which flavor "auto" takes. "balanced": the fastest of those on which the run costs at most 20% or '
+        '$0.25, whichever is more, above the cheapest; "cheapest"; "fastest": the fastest within the caps.',
     )
     strategy: Strategy = Field(
         default="auto",
@@ -206,6 +250,18 @@ class Hardware(Group):
     )
     max_hours: float | None = Field(
         default=None, gt=0, description="Longest that the run may take, hours; caps its timeout."
+    )
+    attempts: int = Field(
+        default=1,
+        ge=1,
+        description="Most attempts of a job that fails; each begins the training anew, and is paid for.",
+    )
+    ssh: bool = Field(default=False, description="Let the job be entered by SSH, with a key of the account.")
+    expose: Ports = Field(
+        default=[], description="Ports of the job that Jobs' proxy leads to: 20 at most, $0.01 per hour."
+    )
+    resource_group_id: str | None = Field(
+        default=None, description="Resource group of the organization in which the job runs: 24 hexadecimal digits."
     )
     fsdp: bool | str | None = Field(default=None, description="As in TRL's config; passed unchanged.")
     fsdp_config: dict[str, Any] | None = Field(default=None, description="As in TRL's config; passed unchanged.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hfjobs_trainer.contents import Content
@@ -60,6 +61,11 @@ class DataInput(Input):
     def columns(self) -> tuple[str, ...] | None:
         """Its columns once those that are not kept are dropped and the others renamed; ``None`` where unknown."""
         return columns_left(self.dataset, self.facts)
+
+    def renaming(self, mapping: Mapping[str, str]) -> dict[str, str]:
+        """A value of ``columns=`` that renames what ``mapping`` says as well, given the names as they are now."""
+        originals = {new: old for old, new in self.dataset.columns.items()}
+        return self.dataset.columns | {originals.get(name, name): new for name, new in mapping.items()}
 
 
 def columns_left(dataset: Dataset, facts: DatasetFacts) -> tuple[str, ...] | None:
@@ -126,4 +132,4 @@ def _known(facts: Facts, side: SideModel) -> ModelFacts | None:
 
 def need_columns(data: DataInput) -> tuple[str, ...]:
     """The columns that are left, or end the rule as unchecked."""
-    return need(data.columns, f"the columns of {data.id}")
+    return need(data.columns, f"the columns of {data.id}", data.path)

@@ -60,7 +60,7 @@ def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None =
         return _load_command(words, method)
     if isinstance(source, list | tuple):
         return _load_command([str(word) for word in cast("Sequence[object]", source)], method)
-    file = Path(cast("str | os.PathLike[str]", source))
+    file = trl_cli.file_at(cast("str | os.PathLike[str]", source))
     raw = _read(file)
     if not isinstance(raw, Mapping):
         return _spec(raw, [], file.name)
@@ -73,7 +73,7 @@ def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None =
     if said is None:
         known = ", ".join(METHODS)
         why = f"{file.name} is written for the trl command, but for which: one of {known}?"
-        raise _failure("LOAD004", why, f'hft.load("{file.name}", method="sft")')
+        raise _failure("LOAD004", why, 'method="sft"')
     return _load_trl(said, values, file.name)
 
 
@@ -86,10 +86,10 @@ def _load_command(words: list[str], method: str | None) -> TrainSpec | Script:
             else "it is not a trl command line"
         )
         known = ", ".join(f"trl {name}" for name in METHODS)
-        raise _failure("LOAD003", why, f"one of {known}")
+        raise _failure("LOAD003", f"{why}; there are {known}")
     flags, problems = trl_cli.read_flags(words[2:])
     path = flags.pop("config", None)
-    config: Any = _read(Path(path)) if isinstance(path, str) else None
+    config: Any = _read(trl_cli.file_at(path)) if isinstance(path, str) else None
     if config is None:
         config = dict[str, Any]()
     if not isinstance(config, Mapping):
@@ -143,9 +143,7 @@ def _read(file: Path) -> Any:
     except (OSError, ValueError) as error:
         text = isinstance(error, UnicodeDecodeError)
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text" if text else str(error)
-        raise SpecError(
-            [Problem("LOAD001", "", f"{file} cannot be read: {reason}", "check the path")], "file"
-        ) from None
+        raise SpecError([Problem("LOAD001", "", f"{file} cannot be read: {reason}")], "file") from None
     return _parse_text(file, text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
 from hfjobs_trainer.contents import split_pin
 
@@ -29,6 +30,26 @@ _PATH_PREFIXES = ("/", "./", "../", "~", ".\\", "..\\", "\\\\")
 
 _NAME = r"\w(?:[\w\-.]{0,94}\w)?"
 _REPO_ID = re.compile(rf"(?:{_NAME}/)?{_NAME}", re.ASCII)
+
+
+_ADDRESS = re.compile(
+    r"(?:https?://(?:www\.)?(?:huggingface\.co|hf\.co)|hf:/)/(?P<kind>models/|datasets/)?(?P<id>[^/?#@]+(?:/[^/?#@]+)?)"
+    r"(?:/tree/(?P<revision>[^/?#]+)|/viewer(?:/(?P<config>[^/?#]+)(?:/(?P<split>[^/?#]+))?)?)?/?(?:[?#].*)?"
+)
+
+
+def hub_address(text: str, kind: Literal["model", "dataset"]) -> dict[str, str] | None:
+    """What the address of a page of the Hub means: ``id``, and ``revision``, ``config`` and ``split`` if it has them.
+
+    ``None`` if it is no address of a model, or of a dataset, as a whole.
+    """
+    found = _ADDRESS.fullmatch(text)
+    if found is None or (found["kind"] == "datasets/") != (kind == "dataset") or not is_valid_repo_id(found["id"]):
+        return None
+    if found["kind"] is None and found["id"].split("/")[0] in ("spaces", "docs", "papers", "collections", "blog"):
+        return None
+    parts = {name: part for name, part in found.groupdict().items() if part is not None and name != "kind"}
+    return {name: part for name, part in parts.items() if (name, part) != ("revision", "main")}
 
 
 def data_suffix(name: str) -> str | None:

@@ -6,7 +6,7 @@ Renames were read off TRL 1.16.0 and transformers 5.23.0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from hfjobs_trainer.specs.groups import HubStrategy, Reporter
 
@@ -56,25 +56,53 @@ FOLDED_MODEL_INIT: dict[str, str] = {
     "quantization_config": "quantization",
 }
 
+_TOKEN = (
+    "it would be written into the script; HF_TOKEN of your environment is used, or the token that you logged in with"
+)
+
 REFUSED: dict[str, tuple[str, str]] = {
-    "hub_token": (
-        "a token would be written into the script",
-        "set HF_TOKEN in your environment or run `hf auth login`",
-    ),
-    "token": ("a token would be written into the script", "set HF_TOKEN in your environment or run `hf auth login`"),
-    "local_rank": ("the launcher gives each process its rank", "remove it"),
+    "hub_token": (_TOKEN, "hf auth login"),
+    "token": (_TOKEN, "hf auth login"),
+    "local_rank": ("remove it: the launcher gives each process its rank", ""),
     "parallelism_config": ("an object, which a script cannot carry", 'hardware=hft.Hardware(strategy="ddp")'),
-    "do_train": ("TRL's trainers ignore it; the script always trains", "remove it"),
-    "do_predict": ("the script trains and evaluates, it does not predict", "remove it"),
-    "disable_tqdm": ("the script reports its progress as events, which job.watch() shows as a bar", "remove it"),
+    "do_train": ("remove it: TRL's trainers ignore it, and the script always trains", ""),
+    "do_predict": ("remove it: the script trains and evaluates, it does not predict", ""),
+    "disable_tqdm": ("remove it: the script reports its progress as events, which job.watch() shows as a bar", ""),
 }
 """Names of TRL that a spec does not take: why, and what to do instead."""
 
-COMMON_RENAMES: dict[str, str] = {
+
+class Today(NamedTuple):
+    """What a former name is today.
+
+    Attributes:
+        path: Field, or field of a group, such as ``"lora.r"``; empty if there is nothing like it any more.
+        note: What to know of it, after "it is ... today" or "there is nothing like it".
+        value: What to set it to, if that is not the value that was typed.
+    """
+
+    path: str = ""
+    note: str = ""
+    value: Any = None
+
+
+UNSAID: Final = ...
+"""In place of ``Today.value``: the value cannot be told from what was typed."""
+
+
+def gone(note: str) -> Today:
+    """There is nothing like it any more."""
+    return Today(note=note)
+
+
+Former = Mapping[str, str | Today]
+"""Former names of arguments, and what they are today; text is the name of a field that takes the same values."""
+
+COMMON_RENAMES: dict[str, str | Today] = {
     "max_seq_length": "max_length",
     "max_seq_len": "max_length",
-    "tokenizer": "nothing: the tokenizer is loaded with the model",
-    "processing_class": "nothing: the tokenizer is loaded with the model",
+    "tokenizer": gone("the tokenizer is loaded with the model"),
+    "processing_class": gone("the tokenizer is loaded with the model"),
     "model_name_or_path": "model",
     "model_name": "model",
     "model_id": "model",
@@ -82,89 +110,90 @@ COMMON_RENAMES: dict[str, str] = {
     "train_dataset": "dataset",
     "dataset_name": "dataset",
     "dataset_id": "dataset",
-    "dataset_config": 'dataset=hft.Dataset(id=..., config="...")',
-    "dataset_train_split": 'dataset=hft.Dataset(id=..., split="...")',
-    "dataset_test_split": 'eval_dataset=hft.Dataset(id=..., split="...")',
+    "dataset_config": Today("dataset.config"),
+    "dataset_train_split": Today("dataset.split"),
+    "dataset_test_split": Today("eval_dataset.split"),
     "evaluation_strategy": "eval_strategy",
-    "warmup_ratio": "warmup_steps, which takes a fraction below 1 as well as a number of steps",
+    "warmup_ratio": Today("warmup_steps", "which takes a share below 1 as well as a number of steps"),
     "torch_dtype": "dtype",
     "gpu": "hardware",
     "flavor": "hardware",
     "epochs": "num_train_epochs",
     "lr": "learning_rate",
-    "batch_size": "per_device_train_batch_size, or global_batch_size",
+    "batch_size": Today("per_device_train_batch_size", "or global_batch_size, over all GPUs"),
     "per_gpu_train_batch_size": "per_device_train_batch_size",
     "per_gpu_eval_batch_size": "per_device_eval_batch_size",
-    "group_by_length": 'train_sampling_strategy="group_by_length"',
-    "include_inputs_for_metrics": 'include_for_metrics=["inputs"]',
+    "group_by_length": Today("train_sampling_strategy", value="group_by_length"),
+    "include_inputs_for_metrics": Today("include_for_metrics", value=["inputs"]),
     "push_to_hub_model_id": "hub_model_id",
-    "push_to_hub_organization": 'hub_model_id="organization/name"',
-    "push_to_hub_token": "nothing: HF_TOKEN is read from your environment at submit",
-    "peft_config": "lora=hft.LoRA(...)",
-    "use_peft": "lora=hft.LoRA(...)",
-    "lora_config": "lora=hft.LoRA(...)",
-    "lora_r": "lora=hft.LoRA(r=...)",
-    "lora_alpha": "lora=hft.LoRA(lora_alpha=...)",
-    "space_id": 'tracking=hft.Tracking(space_id="...")',
+    "push_to_hub_organization": Today("hub_model_id", "with the organization before the name", value=UNSAID),
+    "push_to_hub_token": gone("HF_TOKEN is read from your environment at submit"),
+    "peft_config": Today("lora", "an hft.LoRA with the same arguments"),
+    "use_peft": "lora",
+    "lora_config": Today("lora", "an hft.LoRA with the same arguments"),
+    "lora_r": Today("lora.r"),
+    "lora_alpha": Today("lora.lora_alpha"),
+    "space_id": Today("tracking.space_id"),
     "no_cuda": "use_cpu",
-    "adafactor": 'optim="adafactor"',
-    "use_liger": "nothing: TRL computes its losses without materialising the logits",
-    "overwrite_output_dir": "nothing: transformers dropped it",
-    "logging_dir": "nothing: transformers dropped it; trackio keeps the metrics",
-    "save_safetensors": "nothing: checkpoints are always safetensors",
-    "use_mps_device": "nothing: the device is detected",
-    "fp16_backend": "nothing: transformers dropped it",
-    "half_precision_backend": "nothing: transformers dropped it",
-    "tpu_num_cores": "nothing: transformers dropped it",
-    "past_index": "nothing: transformers dropped it",
-    "ray_scope": "nothing: transformers dropped it",
+    "ref_model": gone("the script makes the reference from the model that is trained"),
+    "adafactor": Today("optim", value="adafactor"),
+    "use_liger": gone("TRL computes its losses without materialising the logits"),
+    "overwrite_output_dir": gone("transformers dropped it"),
+    "logging_dir": gone("transformers dropped it; trackio keeps the metrics"),
+    "save_safetensors": gone("checkpoints are always safetensors"),
+    "use_mps_device": gone("the device is detected"),
+    "fp16_backend": gone("transformers dropped it"),
+    "half_precision_backend": gone("transformers dropped it"),
+    "tpu_num_cores": gone("transformers dropped it"),
+    "past_index": gone("transformers dropped it"),
+    "ray_scope": gone("transformers dropped it"),
     "torchdynamo": "torch_compile",
-    "jit_mode_eval": "nothing: transformers dropped it",
-    "use_ipex": "nothing: transformers dropped it",
-    "mp_parameters": "nothing: transformers dropped it",
+    "jit_mode_eval": gone("transformers dropped it"),
+    "use_ipex": gone("transformers dropped it"),
+    "mp_parameters": gone("transformers dropped it"),
     "include_tokens_per_second": "include_num_input_tokens_seen",
-    "split_batches": 'accelerator_config={"split_batches": True}',
-    "dispatch_batches": 'accelerator_config={"dispatch_batches": ...}',
-    "fsdp_min_num_params": 'fsdp_config={"min_num_params": ...}',
-    "fsdp_transformer_layer_cls_to_wrap": 'fsdp_config={"transformer_layer_cls_to_wrap": [...]}',
+    "split_batches": Today("hardware.accelerator_config.split_batches"),
+    "dispatch_batches": Today("hardware.accelerator_config.dispatch_batches"),
+    "fsdp_min_num_params": Today("hardware.fsdp_config.min_num_params"),
+    "fsdp_transformer_layer_cls_to_wrap": Today("hardware.fsdp_config.transformer_layer_cls_to_wrap"),
 }
 
-ONE_LENGTH: dict[str, str] = dict.fromkeys(
+ONE_LENGTH: dict[str, str | Today] = dict.fromkeys(
     ("max_prompt_length", "max_completion_length", "max_target_length"),
-    "max_length, which covers prompt and completion",
+    Today("max_length", "which covers prompt and completion"),
 )
-NO_LIGER: dict[str, str] = {"use_liger_loss": "nothing: TRL computes its losses without materialising the logits"}
-PAIRS: dict[str, str] = {
-    "reference_free": "nothing: TRL dropped it",
-    "generate_during_eval": "nothing: TRL dropped it",
-    "label_pad_token_id": "nothing: TRL dropped it",
-    "padding_value": "nothing: TRL dropped it",
-    "use_logits_to_keep": "nothing: TRL always does it",
-    "force_use_ref_model": "nothing: TRL dropped it",
+NO_LIGER: dict[str, str | Today] = {"use_liger_loss": gone("TRL computes its losses without materialising the logits")}
+PAIRS: dict[str, str | Today] = {
+    "reference_free": gone("TRL dropped it"),
+    "generate_during_eval": gone("TRL dropped it"),
+    "label_pad_token_id": gone("TRL dropped it"),
+    "padding_value": gone("TRL dropped it"),
+    "use_logits_to_keep": gone("TRL always does it"),
+    "force_use_ref_model": gone("TRL dropped it"),
     "ref_model_init_kwargs": "model_init_kwargs",
 }
-ANSWERS: dict[str, str] = {
+ANSWERS: dict[str, str | Today] = {
     "max_seq_length": "max_completion_length",
     "max_seq_len": "max_completion_length",
-    "max_prompt_length": "nothing: TRL no longer truncates prompts; filter the dataset instead",
+    "max_prompt_length": gone("TRL no longer truncates prompts; filter the dataset instead"),
     "max_new_tokens": "max_completion_length",
     "response_length": "max_completion_length",
     "max_length": "max_completion_length",
-    "vllm_device": 'nothing: TRL dropped it; see vllm_mode="colocate"',
-    "vllm_dtype": "nothing: TRL dropped it",
+    "vllm_device": gone('TRL dropped it; see vllm_mode="colocate"'),
+    "vllm_dtype": gone("TRL dropped it"),
     "vllm_max_model_len": "vllm_max_model_length",
     "vllm_guided_decoding_regex": "vllm_structured_outputs_regex",
-    "vllm_enable_prefix_caching": "nothing: TRL dropped it",
-    "vllm_init_kwargs": "nothing: TRL dropped it",
+    "vllm_enable_prefix_caching": gone("TRL dropped it"),
+    "vllm_init_kwargs": gone("TRL dropped it"),
     "wandb_log_unique_prompts": "log_unique_prompts",
 }
-REWARDS: dict[str, str] = {
+REWARDS: dict[str, str | Today] = {
     "reward_model": "reward_funcs",
     "reward_model_path": "reward_funcs",
     "reward_model_name_or_path": "reward_funcs",
-    "judge": "reward_funcs with a function that calls the judge",
+    "judge": Today("reward_funcs", "with a function that calls the judge", value=UNSAID),
 }
-POLICY: dict[str, str] = {
+POLICY: dict[str, str | Today] = {
     "kl_coef": "beta",
     "cliprange": "epsilon",
     "num_ppo_epochs": "num_iterations",
@@ -173,11 +202,12 @@ POLICY: dict[str, str] = {
 }
 
 
-def renamed(former: Mapping[str, str], name: str) -> str | None:
-    """What ``name`` is called today, or ``None`` if it is not a former name.
+def renamed(former: Former, name: str) -> Today | None:
+    """What ``name`` is today, or ``None`` if it is not a former name.
 
     Args:
-        former: Former names of one method's arguments, and today's: ``FORMER_NAMES`` of its spec class.
+        former: Former names of one method's arguments: ``FORMER_NAMES`` of its spec class.
         name: What was typed.
     """
-    return former.get(name) or COMMON_RENAMES.get(name)
+    today = former.get(name) or COMMON_RENAMES.get(name)
+    return Today(today) if isinstance(today, str) else today

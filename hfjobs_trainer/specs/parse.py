@@ -7,19 +7,21 @@ folded, misspelt), then types are validated, and if anything was wrong the rules
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.explain import article, closest, explain, group_of
+from hfjobs_trainer.specs.explain import article, closest, explain
+from hfjobs_trainer.specs.fixes import assign, group_of, keywords
+from hfjobs_trainer.specs.locations import hub_address
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.unparsed import check_parsed
-from hfjobs_trainer.specs.values import unwritable
+from hfjobs_trainer.specs.values import plain, unwritable
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.script import Script
@@ -36,6 +38,11 @@ CODES: dict[str, str] = {
     "SPEC007": "The same setting is given twice with different values: under TRL's name and in its group.",
 }
 """The problems that parsing itself finds, by code."""
+
+_QUANTIZED = {"load_in_4bit": "4bit", "load_in_8bit": "8bit"}
+"""Switches of TRL's command line, and the quantization that they mean."""
+_ALMOST = 0.85
+"""Likeness from which a name is taken for a misspelt one even if its value does not fit."""
 
 _PLACEHOLDERS: dict[str, Any] = {
     "model": "placeholder/model",
@@ -72,7 +79,7 @@ def parse(raw: object, *, backend: BackendTraits = LOCAL) -> tuple[TrainSpec | S
     if not isinstance(raw, Mapping):
         got = "None" if raw is None else article(type(raw).__name__)
         why = f"a spec is needed, or a mapping with the key method, not {got}"
-        return None, [Problem("SPEC001", "", why, "hft.SFT(model=..., dataset=...)")], "spec"
+        return None, [Problem("SPEC001", "", why)], "spec"
     fields = {str(key): value for key, value in cast("Mapping[object, Any]", raw).items()}
     name = fields.pop("method", None)
     if not isinstance(name, str) or (name not in METHODS and name != "script"):
@@ -81,7 +88,7 @@ def parse(raw: object, *, backend: BackendTraits = LOCAL) -> tuple[TrainSpec | S
         known = ", ".join(f'"{method}"' for method in METHODS)
         why = f"must be one of {known}" if name is not None else f"is missing: one of {known}"
         if str(name).lower() not in METHODS and (hint := instead(str(name))):
-            return None, [Problem("SPEC001", "method", f'"{name}" is not one of {known}', hint)], "spec"
+            return None, [Problem("SPEC001", "method", f'"{name}" is not one of {known}: {hint}')], "spec"
         close = closest(str(name).lower(), METHODS)
         return None, [Problem("SPEC001", "method", why, f'method="{close}"' if close else "")], "spec"
     spec_class: Any = Script if name == "script" else METHODS[name]
@@ -121,7 +128,7 @@ def _fill(spec: JobSpec, fields: Mapping[str, Any]) -> list[Problem]:
     try:
         type(spec).__pydantic_validator__.validate_python(data, self_instance=spec)
     except ValidationError as error:
-        problems += explain(error, data, _subject(type(spec)))
+        problems += explain(error, data, type(spec), _subject(type(spec)))
         free: dict[str, Any] = {name: value for name, value in data.items() if isinstance(value, Mapping)}
     else:
         free = {name: getattr(spec, name) for name in spec.model_fields_set}
@@ -184,23 +191,80 @@ def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[st
             folded.append((name, group, key, _only_item(value) if name == "report_to" else value))
         elif names.FOLDED_FIELDS.get(name) in spec.model_fields:
             folded.append((name, names.FOLDED_FIELDS[name], "", value))
+        elif name in _QUANTIZED and isinstance(value, bool):
+            bits = _QUANTIZED[name]
+            if value and _bits(fields.get("quantization")) != bits:
+                folded.append((name, "quantization", "", bits))
         elif name == "trackio_static_space_id":
             if value is not False:
-                why = "a static Space is always public, so the script never creates one"
-                problems.append(Problem("SPEC006", name, why, "remove it"))
+                why = "remove it: a static Space is always public, so the script never creates one"
+                problems.append(Problem("SPEC006", name, why))
         elif name in names.REFUSED:
             problems.append(Problem("SPEC006", name, *names.REFUSED[name]))
         elif today := names.renamed(spec.FORMER_NAMES, name):
-            gone = today.startswith("nothing")
-            fix = "remove it" + today.removeprefix("nothing") if gone else f"use {today}"
-            problems.append(Problem("SPEC005", name, unknown, fix))
+            problems.append(_renamed(spec, fields, name, today, unknown))
         else:
-            close = closest(name, [*spec.model_fields, *names.FOLDED], 0.7)
-            problems.append(Problem("SPEC004", name, unknown, close))
+            problems.append(_misspelt(spec, name, value, unknown))
+    _take_as_meant(spec, data)
     _fold_model_init(data, folded, problems)
     for name, group, key, value in folded:
         _fold(data, problems, name, group, key, value)
     return data, problems
+
+
+def _bits(quantization: Any) -> Any:
+    written = _written_out("quantization", quantization)
+    return cast("Mapping[str, Any]", written).get("bits") if isinstance(written, Mapping) else None
+
+
+def _take_as_meant(spec: type[TrainSpec], data: dict[str, Any]) -> None:
+    """Replace what has one meaning only: an adapter that is switched on or off, and pages of models on the Hub."""
+    if data.get("lora") is True:
+        data["lora"] = {}
+    elif data.get("lora") is False:
+        del data["lora"]
+    for name in [name for name in data if f"{name}_revision" in spec.model_fields and isinstance(data[name], str)]:
+        found = hub_address(data[name], "model")
+        if found is not None and found.keys() <= {"id", "revision"}:
+            data[name] = found["id"]
+            data.update({f"{name}_revision": found["revision"]} if "revision" in found else {})
+    rewards = data.get("reward_funcs")
+    items = cast("list[Any]", rewards if isinstance(rewards, list) else [rewards])
+    pages = [hub_address(item, "model") if isinstance(item, str) else None for item in items]
+    if any(pages):
+        data["reward_funcs"] = [page["id"] if page else item for page, item in zip(pages, items, strict=True)]
+
+
+def _renamed(spec: type[TrainSpec], fields: Mapping[str, Any], name: str, today: names.Today, unknown: str) -> Problem:
+    if not today.path:
+        return Problem("SPEC005", name, f"{unknown}: {today.note}; remove it")
+    note = f", {today.note}" if today.note else ""
+    why = f"{unknown}: it is {today.path} today{note}"
+    value = plain(fields[name]) if today.value is None else today.value
+    fits = value is not names.UNSAID and ("." in today.path or accepts(spec, today.path, value))
+    return Problem("SPEC005", name, why, assign(spec, fields, {today.path: value}) if fits else "")
+
+
+def _misspelt(spec: type[TrainSpec], name: str, value: Any, unknown: str) -> Problem:
+    """What may be meant: a field that takes the value, or else one that is spelt almost the same."""
+    close = closest(name, [*spec.model_fields, *names.FOLDED], 0.7)
+    if close and accepts(spec, close, value):
+        return Problem("SPEC004", name, f"{unknown}; {close} is", keywords({close: value}))
+    close = closest(name, [*spec.model_fields, *names.FOLDED], _ALMOST)
+    return Problem("SPEC004", name, f"{unknown}; {close} is" if close else unknown)
+
+
+def accepts(spec: type[TrainSpec], name: str, value: Any) -> bool:
+    """Whether a field, or a folded name, takes this value."""
+    kind: Any = names.FOLDED_TYPES.get(name)
+    if name in spec.model_fields:
+        field = spec.model_fields[name]
+        kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    try:
+        TypeAdapter[Any](kind).validate_python(value, strict=True)
+    except (ValidationError, SpecError):
+        return False
+    return True
 
 
 def _only_item(value: Any) -> Any:
@@ -215,14 +279,16 @@ def _fold_model_init(data: dict[str, Any], folded: list[tuple[str, str, str, Any
     if not isinstance(given, Mapping):
         return
     rest = dict(cast("Mapping[str, Any]", given))
-    if "torch_dtype" in rest:
-        rest.pop("torch_dtype")
-        why = "TRL silently ignores it and loads float32"
-        problems.append(Problem("SPEC005", "model_init_kwargs.torch_dtype", why, 'use dtype="bfloat16"'))
-    if "device_map" in rest:
-        rest.pop("device_map")
+    dtype = rest.pop("torch_dtype", None)
+    placed = rest.pop("device_map", None)
+    kept = {"model_init_kwargs": rest or None}
+    if dtype is not None:
+        why = "TRL silently ignores it and loads float32; dtype is what it means"
+        fix = keywords(kept | {"dtype": str(plain(dtype)).removeprefix("torch.")})
+        problems.append(Problem("SPEC005", "model_init_kwargs.torch_dtype", why, fix))
+    if placed is not None:
         why = "the script places the model itself, one copy on each GPU"
-        problems.append(Problem("SPEC006", "model_init_kwargs.device_map", why, "remove it"))
+        problems.append(Problem("SPEC006", "model_init_kwargs.device_map", why, keywords(kept)))
     for key, field in names.FOLDED_MODEL_INIT.items():
         if key not in rest:
             continue
@@ -255,8 +321,8 @@ def _fold(data: dict[str, Any], problems: list[Problem], name: str, owner: str, 
         data[owner] = group = dict(cast("Mapping[str, Any]", group))
         current, has = group.get(key), key in group
     if has and current != value:
-        why = f"{path} is given as well, with another value"
-        problems.append(Problem("SPEC007", name, why, f"give one of {name} and {path}"))
+        why = f"{path} is given as well, with another value: give one of them"
+        problems.append(Problem("SPEC007", name, why))
     elif key:
         data[owner][key] = value
     else:

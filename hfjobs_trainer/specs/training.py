@@ -113,6 +113,7 @@ class Training:
         bf16_adapter: Whether the trainer casts an adapter on quantized weights to bfloat16.
         reads_images: Whether its trainer supports images.
         simulated_step: Key of its step in ``simulating``; ``None`` if it is not simulated.
+        recipe: Key of its starting values in ``data/recipes.json``; ``None`` if no source gives any.
     """
 
     sequences: int
@@ -131,6 +132,7 @@ class Training:
     bf16_adapter: bool
     reads_images: bool
     simulated_step: str | None
+    recipe: str | None
 
     @property
     def reference_needs_beta(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +59,9 @@ _WITHOUT_EFFECT = (
     "dynamo_backend",
 )
 
+# Examples of earlier TRL named the pipeline with the reward model.
+_PIPELINE = "sentiment-analysis:"
+
 # One of these, and the file or mapping is TRL's rather than ours.
 _MARKS = {"model_name_or_path", "dataset_name", "datasets"}
 
@@ -65,6 +69,12 @@ _MARKS = {"model_name_or_path", "dataset_name", "datasets"}
 def is_command_line(text: str) -> bool:
     """Whether the text is a ``trl`` command line rather than the path of a file."""
     return text.lstrip().removeprefix("$").split()[:1] == ["trl"]
+
+
+def file_at(path: str | os.PathLike[str]) -> Path:
+    """The file at a path, in which a leading ``~/`` is the home folder, as for a shell."""
+    file = Path(path)
+    return file.expanduser() if file.parts[:1] == ("~",) else file
 
 
 def is_config(raw: Mapping[str, Any]) -> bool:
@@ -92,7 +102,7 @@ def read_flags(words: Sequence[str]) -> tuple[Values, list[Problem]]:
             name = flag.replace("-", "_")
             values[name] = value if has_value else True
         elif name is None:
-            problems.append(Problem("LOAD003", "", f"{word!r} stands before the first --argument", "remove it"))
+            problems.append(Problem("LOAD003", "", f"{word!r} stands before the first --argument: remove it"))
         elif values[name] is True:
             values[name] = word
         else:
@@ -137,9 +147,8 @@ def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadY
     fields |= _hardware(rest, problems, read_yaml)
     if isinstance(env := rest.get("env"), Mapping):
         rest["env"] = {str(key): str(value) for key, value in cast("Mapping[Any, Any]", env).items()}
-    for name in [name for name in fields if name in rest]:
-        why = "is also given under TRL's name"
-        problems.append(Problem("SPEC007", name, why, "give one of them"))
+    why = "is also given under TRL's name: give one of them"
+    problems += [Problem("SPEC007", name, why) for name in fields if name in rest]
     return {**rest, **fields}, problems
 
 
@@ -177,11 +186,11 @@ def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Value
     given = {_LORA[theirs]: rest.pop(theirs) for theirs in said}
     task, used = rest.pop("lora_task_type", None), rest.pop("use_peft", None)
     if task not in (None, "CAUSAL_LM", spec.METHOD.lora_task):
-        why = f"{spec.METHOD.label} trains adapters of the type {spec.METHOD.lora_task}"
-        problems.append(Problem("LOAD005", "lora_task_type", why, "remove it"))
+        why = f"{spec.METHOD.label} trains adapters of the type {spec.METHOD.lora_task}: remove it"
+        problems.append(Problem("LOAD005", "lora_task_type", why))
     if used is None and given:
-        why = f"{', '.join(said)} without use_peft: TRL would train all weights"
-        problems.append(Problem("LOAD005", "lora", why, "add --use_peft, or remove the arguments of LoRA"))
+        why = f"{', '.join(said)} without use_peft: TRL would train all weights; add use_peft, or remove them"
+        problems.append(Problem("LOAD005", "lora", why))
     if not used:
         return {}
     targets = given.get("target_modules")
@@ -197,7 +206,7 @@ def _quantization(rest: Values, problems: list[Problem]) -> Values:
         "use_double_quant": rest.pop("use_bnb_nested_quant", None),
     }
     if four and eight:
-        problems.append(Problem("SPEC007", "load_in_4bit", "load_in_8bit is also given", "give one of them"))
+        problems.append(Problem("SPEC007", "load_in_4bit", "load_in_8bit is also given: give one of them"))
     if four:
         return {"quantization": {"bits": "4bit", **{key: value for key, value in options.items() if value is not None}}}
     return {"quantization": "8bit"} if eight else {}
@@ -208,14 +217,14 @@ def _rewards(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Va
         return {}
     model, named = rest.pop("reward_model_name_or_path", None), rest.pop("reward_funcs", None) or list[Any]()
     functions = cast("list[Any]", named if isinstance(named, list) else [named])
-    rewards = [model] if model else []
+    rewards: list[Any] = [model.removeprefix(_PIPELINE) if isinstance(model, str) else model] if model else []
     for item in functions:
         if isinstance(item, str) and item not in BUILTIN_REWARDS and "." in item and "/" not in item:
             try:
                 rewards.append(_import_reward(item))
             except Exception as error:
-                why = f"{item} cannot be imported from here: {error}"
-                problems.append(Problem("LOAD005", "reward_funcs", why, "run this in the folder of its module"))
+                why = f"{item} cannot be imported from here, but perhaps in the folder of its module: {error}"
+                problems.append(Problem("LOAD005", "reward_funcs", why))
                 rewards.append(item)
         else:
             rewards.append(item)
@@ -237,10 +246,11 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
     wanted: Values = {}
     profile = rest.pop("accelerate_config", None) or rest.pop("config_file", None)
     if isinstance(profile, str) and profile:
-        if profile in PROFILES and not Path(profile).is_file():
+        file = file_at(profile)
+        if profile in PROFILES and not file.is_file():
             wanted["strategy"] = PROFILES[profile]
-        elif Path(profile).is_file():
-            config = read_yaml(Path(profile))
+        elif file.is_file():
+            config = read_yaml(file)
             found, lost = read_accelerate_config(
                 cast("Mapping[str, Any]", config) if isinstance(config, Mapping) else {}
             )
@@ -248,7 +258,7 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
             problems += lost
         else:
             why = f"{profile} is neither a file nor one of {', '.join(PROFILES)}"
-            problems.append(Problem("LOAD005", "accelerate_config", why, "--accelerate_config zero2"))
+            problems.append(Problem("LOAD005", "accelerate_config", why))
     if rest.pop("multi_gpu", None):
         wanted["strategy"] = "ddp"
     stage, version = rest.pop("zero_stage", None), rest.pop("fsdp_version", None)
@@ -263,16 +273,15 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
             wanted[ours] = rest.pop(theirs)
     for name in [name for name in ("machine_rank", "main_process_ip", "rdzv_backend") if name in rest]:
         rest.pop(name)
-        why = "each machine finds its own rank"
-        problems.append(Problem("LOAD005", name, why, "remove it"))
+        problems.append(Problem("LOAD005", name, "remove it: each machine finds its own rank"))
     nodes, processes = wanted.get("nodes") or 1, wanted.get("num_gpus")
     if nodes == 1:
         wanted.pop("nodes", None)
     elif isinstance(nodes, int) and isinstance(processes, int):
         if processes % nodes:
-            why = f"{processes} processes cannot be spread evenly over {nodes} machines"
-            fix = f"num_processes={nodes * (processes // nodes + 1)}"
-            problems.append(Problem("LOAD005", "num_processes", why, fix))
+            more = nodes * (processes // nodes + 1)
+            why = f"{processes} processes cannot be spread evenly over {nodes} machines; {more} can"
+            problems.append(Problem("LOAD005", "num_processes", why))
         wanted["num_gpus"] = max(1, processes // nodes)
     if not wanted:
         return {}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.measurements import measurement_of, read_measurements
-from benchmarks.memory import quantile, scores
+from benchmarks.memory import quantile, scores, show_both
 from hfjobs_trainer.planning.memory.closed_form import estimate_memory
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ ROWS = [
 @pytest.mark.parametrize("module", [True, False])
 def test_scores_as_json(tmp_path: Path, module: bool) -> None:
     found = json.loads(run(tmp_path / "rows.csv", ROWS, "--json", "--level", "closed_form", module=module))
-    assert set(found) == {"closed_form", "simulation"}
+    assert set(found) == {"closed_form", "simulation", "out_of_memory"}
     assert found["simulation"] is None
     closed = found["closed_form"]
     assert set(closed) == {"core", "all", "full", "lora", "qlora"}
@@ -90,11 +90,13 @@ def test_scores_as_json(tmp_path: Path, module: bool) -> None:
         "lora": 1,
         "qlora": 1,
     }
-    keys = {"n", "median", "p90", "p95", "max", "within_10", "within_25", "under"}
+    keys = {"n", "median", "p90", "p95", "max", "within_10", "within_25", "bias", "under"}
     assert all(set(subset) == keys for subset in closed.values())
     # row b pretends that 1 GiB was measured where some 21 are held
     assert closed["all"]["max"] > 15
     assert closed["lora"]["max"] < 0.1
+    assert closed["lora"]["bias"] == pytest.approx(closed["lora"]["median"])
+    assert found["out_of_memory"] == {"fits": 0, "tight": 0, "does not fit": 1, "cannot be modelled": 0}
 
 
 def test_text_accounts_for_every_row(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_text_accounts_for_every_row(tmp_path: Path) -> None:
     assert "1  megatron is none of the strategies that are modelled" in lines
     assert "1  nothing is known of unheard-of" in lines
     assert "1  ran out of memory, see below" in lines
-    assert "1 runs ran out of memory; the verdict: does not fit 1" in lines
+    assert "1 runs ran out of memory; the verdict: fits 0, tight 0, does not fit 1, cannot be modelled 0" in lines
     assert "b +" in lines
     assert "weights 5.98" in lines
 
@@ -116,8 +118,19 @@ def test_a_wrong_prediction_scores_badly() -> None:
     assert found["within_10"] == 0.5
     assert found["within_25"] == 0.75
     assert found["under"] == 1
-    assert scores([]) == {"n": 0, "under": 0} | dict.fromkeys(("median", "p90", "p95", "max", "within_10", "within_25"))
+    assert found["bias"] == pytest.approx(-0.0625)
+    none = ("median", "p90", "p95", "max", "within_10", "within_25", "bias")
+    assert scores([]) == {"n": 0, "under": 0} | dict.fromkeys(none)
     assert quantile([0.0, 1.0], 0.9) == pytest.approx(0.9)
+
+
+def test_levels_are_compared_on_the_rows_that_both_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [measurement_of(row(name)) for name in ("a", "b", "c")]
+    show_both(rows, {"closed_form": {"a": 23.1, "b": 23.1, "c": 42.0}, "simulation": {"a": 21.0, "b": 25.2, "c": None}})
+    lines = capsys.readouterr().out.splitlines()
+    assert "closed_form and simulation" in lines[0]
+    (core,) = [line.split() for line in lines if line.split()[0] == "core"]
+    assert core == ["core", "2", "10.0%", "10.0%", "10.0%", "19.0%"]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +149,18 @@ def test_a_wrong_prediction_scores_badly() -> None:
         ({"attn": "eager"}, "attention", "eager"),
         ({"attn": "fa2"}, "attention", "flash_attention_2"),
         ({"source": "qwen-readme"}, "lora_dropout", 0.05),
+        ({"source": "fms-acceleration-liger"}, "lora_dropout", 0.1),
+        ({"source": "fms-acceleration", "tuning": "qlora"}, "quantization", "4bit-double"),
+        # its fast kernels are not Liger's MLP
+        ({"source": "fms-acceleration-liger", "fused_ce": "liger"}, "liger_kernel", False),
+        ({"source": "fms-acceleration-liger", "fused_ce": "liger"}, "head", "fused"),
+        ({"source_ref": "examples/gpt-oss (fft fsdp2)", "sharding": "fsdp", "num_gpus": "8"}, "strategy", "fsdp2"),
+        ({"framework": "ms-swift(hf-trainer)", "tuning": "qlora", "dtype": "nf4+bf16"}, "dtype", "float32"),
+        (
+            {"framework": "ms-swift(hf-trainer)", "source": "ms-swift-examples", "tuning": "qlora", "dtype": "bf16"},
+            "dtype",
+            "bfloat16",
+        ),
         ({"framework": "fsdp_qlora(torch)"}, "lora_dropout", 0.1),
     ],
 )
@@ -143,6 +168,25 @@ def test_what_a_row_says_is_asked_of_the_estimate(changes: dict[str, str], field
     found = measurement_of(row("x", **changes)).workload
     assert found is not None
     assert getattr(found, field) == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"source": "fms-acceleration-liger", "notes": "foak-fast-kernels-liger"}, "lean_norms", True),
+        ({"source": "fms-acceleration", "notes": "accelerated-peft-bnb"}, "lean_norms", False),
+        ({"source": "fms-acceleration"}, "logit_bytes", 14.0),
+        # frozen layers, recomputed under FSDP1
+        ({"source": "fms-acceleration", "num_gpus": "2", "sharding": "fsdp"}, "keeps_inputs", True),
+        ({"source": "fms-acceleration", "num_gpus": "2", "sharding": "fsdp", "tuning": "full"}, "keeps_inputs", False),
+        ({"source": "fms-acceleration"}, "keeps_inputs", False),
+        ({"source": "answerai-fsdp-qlora", "num_gpus": "2", "sharding": "fsdp"}, "keeps_inputs", False),
+    ],
+)
+def test_a_row_is_modelled_by_the_stack_that_it_names(changes: dict[str, str], field: str, value: Any) -> None:
+    found = measurement_of(row("x", **changes)).workload
+    assert found is not None
+    assert getattr(found.stack, field) == value
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_dpo_trains_an_adapter_in_its_group(
 def test_grpo_trains_on_the_function_in_the_script(
     fork: Callable[..., Finished], tiny_model: Path, tiny_data: Callable[[str], Path]
 ) -> None:
-    few = {"num_generations": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
+    few = {"num_generations": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 8}
     ran = fork(golden("grpo", tiny_model, tiny_data("prompt_only"), max_completion_length=8, **few))
 
     assert ran.named("end")[0]["step"] == 2

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import hfjobs_trainer as hft
+from examples import tiny
+from hfjobs_trainer.planning.arguments.precision import settle_precision
+from hfjobs_trainer.planning.layout import given_layout
+from hfjobs_trainer.planning.memory.workload import workload_of
 from tests.e2e.methods import Finished, Inputs, Warm, run_pinned
 
 if TYPE_CHECKING:
@@ -104,6 +108,31 @@ def test_options_reach_peft_and_the_merged_model_is_the_adapted_one(
     adapted = with_adapter(inputs.model, run.output)
     assert not torch.allclose(adapted, logits(base_of(inputs.model)), atol=1e-4)
     torch.testing.assert_close(logits(base_of(run.output / "merged")), adapted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arch", "method"), [("smollm3", "sft"), ("smollm3", "dpo"), ("smollm3", "reward"), ("qwen3_moe", "sft")]
+)
+def test_an_adapter_without_targets_trains_what_is_planned(
+    arch: Any, method: str, inputs: Inputs, warm: Warm, tmp_path: Path
+) -> None:
+    """On models for which PEFT has no default; the head of a classifier is trained and saved with the adapter."""
+    model = tiny.make_model(tmp_path / "model", arch=arch)
+    fields = plain(inputs, method, model=str(model), lora=hft.LoRA())
+    plan = hft.plan({"method": method, **fields}, backend="local", offline=True)
+    assert 'target_modules="all-linear"' in plan.script
+    assert plan.run is not None
+    layout = given_layout(plan.run, 1)
+    counted = workload_of(plan.run, settle_precision(plan.run, None), layout).adapter
+    assert counted is not None
+    run = warm.run(method, fields, tmp_path / "run")
+    weights = read_weights(run.output / ADAPTER)
+    adapted = {name.removeprefix("base_model.model.").split(".lora_")[0] for name in weights if ".lora_" in name}
+    assert {name.replace(".base_layer", "") for name in adapted} == set(counted.modules)
+    assert sum(weight.numel() for weight in weights.values()) == counted.trained
+    assert any("score" in name for name in weights) == (method == "reward")
+    learned = [name for name, weight in weights.items() if "lora_B" in name and weight.abs().max() > 0]
+    assert len({name.rsplit(".layers.", 1)[-1].split(".", 1)[1] for name in learned}) >= (7 if arch == "smollm3" else 6)
 
 
 @pytest.mark.parametrize(("method", "bits"), [("sft", "4bit"), ("dpo", "8bit"), ("orpo", "4bit")])

@@ -152,7 +152,23 @@ def test_columns_are_those_of_the_configuration(
     hub: Hub, configs: str, second: str, config: str | None, columns: tuple[str, ...] | None
 ) -> None:
     make_repo(hub, "datasets", "acme/chat", {"README.md": CONFIGS.format(configs=configs, second=second)})
-    assert gathered(hub, spec(dataset={"id": "acme/chat", "config": config})).dataset.columns == columns
+    found = gathered(hub, spec(dataset={"id": "acme/chat", "config": config})).dataset
+    assert found.columns == columns
+    # what the card calls configurations, of which one must be the default or be named
+    assert found.configs == (("long", "short") if configs else None)
+    assert found.needs_config is (bool(configs) and columns is None)
+
+
+@pytest.mark.parametrize(("said", "base"), [("me/base", "me/base"), (None, "")])
+def test_an_adapter_in_place_of_a_model(hub: Hub, tmp_path: Path, said: str | None, base: str) -> None:
+    config = json.dumps({"peft_type": "LORA", "base_model_name_or_path": said})
+    make_repo(hub, "models", "acme/llama", {"adapter_config.json": config})
+    assert gathered(hub, spec()).model.adapts == base
+    (tmp_path / "adapter_config.json").write_text(config)
+    assert gathered(hub, spec(model=str(tmp_path))).model.adapts == base
+    # a merged model keeps the file
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    assert gathered(hub, spec(model=str(tmp_path))).model.adapts is None
 
 
 @pytest.mark.parametrize(
@@ -253,8 +269,8 @@ def test_offline_nothing_is_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch, how
     if how == "environment":
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     facts = gathered(hub, spec(), offline=how == "argument")
-    unanswered = ("anything (HF_HUB_OFFLINE is set)",) if how == "environment" else ()
-    assert facts == Facts(account=AccountFacts(has_token=True), unanswered=unanswered)
+    assert facts == Facts(account=AccountFacts(has_token=True))
+    assert facts.unasked == ("HF_HUB_OFFLINE is set" if how == "environment" else "offline=True")
     assert not hub.requests()
 
 
@@ -266,3 +282,16 @@ def test_local_paths_are_read_from_disk(hub: Hub, tmp_path: Path) -> None:
     assert (facts.model.path, facts.model.hidden_size) == (str(tmp_path), 64)
     assert (facts.dataset.columns, facts.dataset.num_rows) == (("text",), 5)
     assert facts.eval_dataset == DatasetFacts(path=str(tmp_path / "none.csv"), exists=False)
+
+
+@pytest.mark.parametrize("lacking", [[], ["failed"], ["pending"]], ids=str)
+def test_configurations_of_a_viewer_that_is_not_through_are_unknown(lacking: list[str]) -> None:
+    from huggingface_hub import DatasetInfo
+
+    from hfjobs_trainer.gathering.hub_answers import dataset_facts
+
+    page = answer.Answer(DatasetInfo(id="me/d", private=False, gated=False, sha="0", downloads=0, likes=0, tags=[]))
+    rows = [{"config": name, "split": "train", "num_rows": 1} for name in ("a", "b")]
+    size: dict[str, Any] = {"size": {"splits": rows}, **{name: [{"config": "c"}] for name in lacking}}
+    found = dataset_facts(page, size, {}, None, "train")
+    assert (found.configs, found.needs_config) == ((None, False) if lacking else (("a", "b"), True))

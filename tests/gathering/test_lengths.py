@@ -251,3 +251,16 @@ def test_lengths_in_different_units_are_not_merged() -> None:
     assert merge([tokens, tokens], [1, None]) is None
     assert merge([tokens, tokens], [0, 0]) is None
     assert merge([tokens, tokens], [1, 2]) == LengthFacts("tokens", 10, 10, (10,) * 20)
+
+
+def test_the_longest_one_in_a_hundred_is_known() -> None:
+    rows = [{"text": "x" * length} for length in range(1, 301)]
+    measured = measure(rows, (("text",),), None)
+    assert measured is not None
+    assert (measured.p95, measured.p99, measured.maximum) == (285, 297, 300)
+    long = measure([{"text": "x" * 1000}] * 10, (("text",),), None)
+    together = merge([measured, long], [99, 1])
+    assert together is not None
+    assert (together.p99, together.maximum) == (300, 1000)
+    # where it was not counted
+    assert LengthFacts("tokens", 20, 1050.0, tuple(100.0 * step for step in range(1, 21))).p99 == pytest.approx(1980)

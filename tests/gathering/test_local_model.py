@@ -81,7 +81,7 @@ def test_old_names(tmp_path: Path) -> None:
     config = {"model_type": "gpt2", "n_embd": 8, "n_layer": 3, "n_head": 2, "n_inner": None, "vocab_size": 50257}
     facts = read_model(write_config(tmp_path, config))
     assert (facts.hidden_size, facts.num_hidden_layers, facts.num_attention_heads) == (8, 3, 2)
-    assert (facts.head_dim, facts.intermediate_size, facts.vocab_size) == (4, None, 50257)
+    assert (facts.head_dim, facts.intermediate_size, facts.vocab_size) == (4, 32, 50257)
 
 
 @pytest.mark.torch

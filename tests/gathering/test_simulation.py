@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.gathering.simulation import MissingLibrariesError, simulate
+from hfjobs_trainer.gathering.simulation import MissingLibrariesError, Simulator, simulate
 from hfjobs_trainer.planning.memory.workload import Workload
 
 TINY = ModelFacts(
@@ -33,8 +33,9 @@ from dataclasses import asdict, replace
 import hfjobs_trainer
 from hfjobs_trainer.gathering.simulation import simulate
 from gathering.test_simulation import WORK
-others = [replace(WORK, simulated_step=None), replace(WORK, dtype="bfloat16"), WORK, replace(WORK, strategy="fsdp2")]
-found = simulate([WORK, *others], num_workers=1)
+works = [WORK, replace(WORK, simulated_step=None), replace(WORK, dtype="bfloat16"), WORK]
+works += [replace(WORK, strategy="zero2", offload_optimizer=True), replace(WORK, strategy="fsdp2")]
+found = simulate([(each, 4) for each in works], num_workers=1)
 heavy = [name for name in ("torch", "transformers", "trl", "peft", "accelerate") if name in sys.modules]
 print(json.dumps({"found": [asdict(peak) for peak in found], "heavy": heavy}))
 """
@@ -60,7 +61,7 @@ def test_a_child_answers_and_the_client_imports_no_torch() -> None:
     )
     said = json.loads(done.stdout)
     assert said["heavy"] == []
-    first, second, third, again, spread = said["found"]
+    first, second, third, again, moved, spread = said["found"]
     assert first == again
     assert first["depths"] == [3]
     assert max(first["peaks"].values()) > sum(first["static"].values())
@@ -68,20 +69,34 @@ def test_a_child_answers_and_the_client_imports_no_torch() -> None:
     assert third["static"]["weights"] < first["static"]["weights"]
     assert second["unsupported"] == "the training step of this method is not simulated"
     assert second["peaks"] == {}
-    # the same numbers, but another answer
-    assert spread["question"] == first["question"]
-    assert "fsdp2" in spread["unsupported"]
+    assert "host memory" in moved["unsupported"]
+    # a quarter of the model
+    assert spread["static"]["weights"] < 0.3 * first["static"]["weights"]
+
+
+@pytest.mark.torch
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    """Nor is a second child started for another question while one is idle."""
+    counting = interpreter(tmp_path, f'echo >> {tmp_path}/started; exec {sys.executable} "$@"')
+    half = replace(WORK, dtype="bfloat16")
+    with Simulator(counting) as simulator:
+        simulator.start()
+        first = simulator.simulate([(WORK, 1)])
+        second = simulator.simulate([(half, 1), (WORK, 1)])
+    again = simulate([(WORK, 1), (half, 1)], python=counting)
+    assert again == [second[1], second[0]] == [first[0], second[0]]
+    assert (tmp_path / "started").read_text("utf-8").count("\n") == 1
 
 
 @pytest.mark.torch
 def test_missing_libraries_are_one_error_that_says_what_to_type(tmp_path: Path) -> None:
     bare = interpreter(tmp_path, f'exec {sys.executable} -S "$@"')
     with pytest.raises(MissingLibrariesError, match=r'torch.*pip install "hfjobs-trainer\[local\]"'):
-        simulate([WORK, replace(WORK, dtype="bfloat16")], num_workers=2, python=bare)
+        simulate([(WORK, 1), (replace(WORK, dtype="bfloat16"), 1)], num_workers=2, python=bare)
 
 
 def test_a_child_that_dies_is_no_answer(tmp_path: Path) -> None:
-    found = simulate([WORK], python=interpreter(tmp_path, "exit 3"))
+    found = simulate([(WORK, 1)], python=interpreter(tmp_path, "exit 3"))
     assert found[0].unsupported == "the simulation died or took too long"
     assert found[0].peak_bytes is None
 
@@ -90,7 +105,7 @@ def test_a_child_sees_no_token_and_no_gpu(tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    simulate([WORK], python=interpreter(tmp_path, f"env > {tmp_path}/seen"))
+    simulate([(WORK, 1)], python=interpreter(tmp_path, f"env > {tmp_path}/seen"))
     seen = (tmp_path / "seen").read_text("utf-8")
     assert "secret" not in seen
     assert {"CUDA_VISIBLE_DEVICES=", "HF_HUB_OFFLINE=1"} <= set(seen.splitlines())
@@ -99,5 +114,5 @@ def test_a_child_sees_no_token_and_no_gpu(tmp_path: Path, monkeypatch: pytest.Mo
 def test_nothing_to_simulate_starts_no_child(tmp_path: Path) -> None:
     never = interpreter(tmp_path, f"touch {tmp_path}/started")
     assert simulate([], python=never) == []
-    assert simulate([replace(WORK, strategy="fsdp2")], python=never)[0].unsupported is not None
+    assert simulate([(replace(WORK, simulated_step=None), 1)], python=never)[0].unsupported is not None
     assert not (tmp_path / "started").exists()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import hubsim
 import pytest
 from gathering.row_lengths import of_dataset, write_lines
 
@@ -83,3 +86,13 @@ def test_long_texts_are_counted_in_part(tiny_model: Path, tmp_path: Path) -> Non
     assert count(["sea " * 50_000])[0] == pytest.approx(len(whole), rel=0.01)
     assert measured.sampled == lengths.MAX_CHARACTERS // 200_000
     assert measured.mean == pytest.approx(len(whole) + END_TOKENS, rel=0.01)
+
+
+def test_the_first_question_of_a_process_gets_the_tokenizer(hub: hubsim.Hub, tmp_path: Path) -> None:
+    folder = hub.root / "models" / "acme" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "tokenizer.json").write_text("{}")
+    code = "from hfjobs_trainer.gathering.tokenizer import download\nprint(download('acme/tiny', None, False, None, 5))"
+    env = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert (ended.returncode, Path(ended.stdout.strip()).name) == (0, "tokenizer.json"), ended.stderr

@@ -122,3 +122,20 @@ def test_the_variable_that_keeps_the_client_offline_is_named(
     with pytest.raises(hft.HubUnavailable, match="HF_HUB_OFFLINE is set"):
         client.submit(sft())
     assert not hub.requests()
+
+
+def test_a_plan_made_offline_is_not_submitted(client: hft.Client, hub: hubsim.Hub) -> None:
+    plan = client.plan(sft(), offline=True)
+    assert plan.unasked == "offline=True"
+    with pytest.raises(hft.NotAsked, match="plan again"):
+        client.submit(plan)
+    assert not hub.requests()
+
+
+@pytest.mark.parametrize("path", ["/api/models/acme/llama", "/acme/llama/resolve/main/config.json"])
+def test_the_text_of_a_plan_says_what_went_unanswered(client: hft.Client, hub: hubsim.Hub, path: str) -> None:
+    hub.fail(path=path, times=99, response={"status": 503})
+    plan = client.plan(sft())
+    assert "unanswered\n  acme/llama (HTTP status 503)" in str(plan)
+    # what was not answered is not for the user to decide
+    assert not [problem for problem in plan.problems if problem.code == "HW004"]

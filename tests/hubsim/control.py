@@ -59,6 +59,12 @@ def jobs(h: Any, body: dict[str, Any], name: str) -> Any:
     return [show(job) for job in h.hub.jobs.values() if name in ("", job.id)]
 
 
+def schedules(h: Any, body: dict[str, Any], name: str) -> Any:
+    if h.command == "POST":
+        return show(h.hub.trigger(name))
+    return [each.view() for each in h.hub.schedules.values()]
+
+
 def show(job: Any) -> dict[str, Any]:
     """A job with what the API hides: values of secrets, command, environment, mounts."""
     return {
@@ -79,4 +85,12 @@ def ping(h: Any, body: dict[str, Any], name: str) -> Any:
     return {"ok": True, "overlay": h.hub.overlay, "root": str(h.hub.root), "pid": os.getpid()}
 
 
-CONTROLS = {"journal": journal, "faults": faults, "plans": plans, "config": settings, "jobs": jobs, "ping": ping}
+CONTROLS = {
+    "journal": journal,
+    "faults": faults,
+    "plans": plans,
+    "config": settings,
+    "jobs": jobs,
+    "schedules": schedules,
+    "ping": ping,
+}

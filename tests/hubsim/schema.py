@@ -133,6 +133,19 @@ JOB = fields(
         aliases=array(text(pattern="^[a-z0-9-]{1,34}$"), unique=True),
     ),
 )
+SCHEDULE = text(
+    # as the Hub has it: names, or five to seven fields of numbers
+    pattern=r"^(?:(@(annually|yearly|monthly|weekly|daily|hourly))|((((\d+,)+\d+|((\*|\d+)(\/|-)\d+)|\d+|\*) ?){5,7}))$"
+)
+SCHEDULE_BODY = fields(["schedule"], schedule=SCHEDULE)
+SCHEDULED_JOB = fields(
+    ["jobSpec", "schedule"],
+    # a scheduled job is in no network group
+    jobSpec={**JOB, "props": {name: value for name, value in JOB["props"].items() if name != "network"}},
+    schedule=SCHEDULE,
+    suspend=BOOLEAN,
+    concurrency=BOOLEAN,
+)
 BUCKET = fields(
     [],
     private=BOOLEAN_OR_NULL,

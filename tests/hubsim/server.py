@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from hubsim import buckets, control, jobs_api, repos, schema, viewer, xet, xet_formats
+from hubsim import buckets, control, jobs_api, repos, schedules, schema, viewer, xet, xet_formats
 from hubsim.routing import ROUTES, ApiError, route
 from hubsim.state import Hub
 
-SERVED = (buckets, jobs_api, repos, viewer, xet)
+SERVED = (buckets, jobs_api, repos, schedules, viewer, xet)
 """Imported for their routes; the one that takes all the rest of a repository comes last."""
 for _method in ("GET", "POST", "PUT", "DELETE"):
     route(_method, "/api/(?P<kind>models|datasets|spaces)/(?P<rest>.+)")(repos.answer_repo)

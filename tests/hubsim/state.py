@@ -10,13 +10,16 @@ import re
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubsim import accounts, xet_formats
 from hubsim.container import overlay_works
 from hubsim.jobs import Job
 from hubsim.routing import ApiError
 from hubsim.times import iso
+
+if TYPE_CHECKING:
+    from hubsim.schedules import Schedule
 
 LARGE_FILE_SUFFIXES = (
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".gguf", ".h5", ".onnx", ".msgpack", ".npz", ".npy"),
@@ -91,6 +94,7 @@ class Hub:
         self.endpoint = ""
         self.overlay = isolate == "overlay" or (isolate == "auto" and overlay_works(self.python, self.state_dir))
         self.jobs: dict[str, Job] = {}
+        self.schedules: dict[str, Schedule] = {}
         self.counter = 0
         self.plans: list[dict[str, Any]] = []
         self.faults: list[dict[str, Any]] = []
@@ -126,6 +130,13 @@ class Hub:
         full = {"count": 1, **plan}
         self.plans.append(full)
         return full
+
+    def trigger(self, name: str) -> Job:
+        """Start a run of a scheduled job, as the clock would; one that is suspended starts none."""
+        found = self.schedules[name]
+        if found.suspended:
+            raise ValueError(f"{name} is suspended")
+        return found.start()
 
     # -- files
 
@@ -232,6 +243,15 @@ class Hub:
         return {"HF_NETWORK_GROUP_HOSTNAME": host, "HF_NETWORK_GROUP_PREFIX": f"{group}-"}
 
     # -- jobs
+
+    def add_schedule(self, namespace: str, user: str, body: dict[str, Any]) -> Schedule:
+        from hubsim.schedules import Schedule
+
+        with self.lock:
+            self.counter += 1
+            name = f"5c{self.counter:022x}"
+            self.schedules[name] = Schedule(self, name, namespace, user, body)
+            return self.schedules[name]
 
     def start_job(self, namespace: str, user: str, spec: dict[str, Any], initiator: dict[str, Any]) -> Job:
         with self.lock:

@@ -78,3 +78,31 @@ LLAMA_70B = replace(
     num_hidden_layers=80,
     num_attention_heads=64,
 )
+QWEN_MOE = ModelFacts(
+    model_type="qwen3_moe",
+    hidden_size=2048,
+    intermediate_size=6144,
+    num_hidden_layers=48,
+    num_attention_heads=32,
+    num_key_value_heads=4,
+    head_dim=128,
+    vocab_size=151_936,
+    tie_word_embeddings=False,
+    num_experts=128,
+    num_experts_per_tok=8,
+    moe_intermediate_size=768,
+)
+GPT_OSS = ModelFacts(
+    model_type="gpt_oss",
+    hidden_size=2880,
+    intermediate_size=2880,
+    num_hidden_layers=24,
+    num_attention_heads=64,
+    num_key_value_heads=8,
+    head_dim=64,
+    vocab_size=201_088,
+    tie_word_embeddings=False,
+    num_experts=32,
+    num_experts_per_tok=4,
+    moe_intermediate_size=2880,
+)

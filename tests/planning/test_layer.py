@@ -10,7 +10,7 @@ import pytest
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.memory.closed_form import Workload
 from hfjobs_trainer.planning.memory.layer import saved_bytes
-from hfjobs_trainer.planning.model.shape import adapted_linears, count_parameters, shape_of
+from hfjobs_trainer.planning.model.shape import count_parameters, shape_of
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,7 @@ def predict(facts: ModelFacts, *, dtype: str, autocast: bool, lora: LoraConfig |
     shape = shape_of(facts)
     assert shape is not None
     width = 4 if dtype == "float32" else 2
-    adapted = adapted_linears(shape, workload.lora_targets, facts.model_type) if lora else {}
+    adapted = workload.adapter.linears if workload.adapter else {}
     return saved_bytes(workload, shape, adapted, compute=2 if autocast else width, residual=width, adapter=4)
 
 

@@ -82,9 +82,11 @@ def test_every_other_flavor_is_rejected_with_a_reason(
             assert choice.duration.seconds.expected <= 3600 * wanted.get("max_hours", 1e9)
 
 
-def test_the_choice_is_where_the_run_costs_least() -> None:
-    for model, fields in ((QWEN_05B, {}), (LLAMA_8B, {"lora": {"r": 16}}), (QWEN_7B, {"lora": {"r": 8}})):
-        choice = chosen(model, **fields)
+def test_the_cheapest_is_where_the_run_costs_least() -> None:
+    runs: list[tuple[ModelFacts, dict[str, Any]]]
+    runs = [(QWEN_05B, {}), (LLAMA_8B, {"lora": {"r": 16}}), (QWEN_7B, {"lora": {"r": 8}})]
+    for model, fields in runs:
+        choice = chosen(model, hardware={"prefer": "cheapest"}, **fields)
         table = hft.compare_flavors(sft(**fields), facts=facts(model))
         costs = {row.machine.name: row.usd.expected for row in table if row.why_not is None and row.usd}
         assert choice.flavor is not None
@@ -176,7 +178,7 @@ def test_a_smaller_batch_in_training_is_a_smaller_one_in_evaluation() -> None:
 def test_host_memory_and_disk_must_hold_the_weights() -> None:
     fields: dict[str, Any] = {"lora": {"r": 16}, "dtype": "float32", "per_device_train_batch_size": 1}
     reasons = dict(chosen(LLAMA_8B, **fields).rejected)
-    assert reasons["l40sx4"].startswith("needs 140 GB of host memory") or "cost" in reasons["l40sx4"]
+    assert reasons["l40sx4"].startswith("needs 140 GB of host memory") or "more than" in reasons["l40sx4"]
     tiny = tuple(replace(flavor, ram_gb=20) for flavor in snapshot().flavors)
     known = replace(facts(LLAMA_8B), hardware=HardwareFacts(tiny, "test"))
     choice = hft.pick_flavor(sft(**fields), facts=known)
@@ -197,7 +199,7 @@ def test_checkpoints_must_fit_on_the_disk() -> None:
     (problem,) = [item for item in many.problems if item.severity == "error"]
     assert problem.code == "HW003"
     assert "GB of disk for the weights and 8 checkpoints, has 60 GB" in problem.why
-    assert problem.fix == "save_total_limit=2, or save_only_model=True"
+    assert problem.fix == "save_total_limit=2"
     report = hft.check(sft(**EVERY_100, save_total_limit=60, hardware="l4x1"), facts=disks(60))
     (named,) = [item for item in report.problems if item.code == "HW008"]
     assert "GB of disk for the weights and 60 checkpoints, has 60 GB" in named.why
@@ -220,9 +222,10 @@ def test_checkpoints_that_do_not_fit_are_not_all_kept(fields: dict[str, Any]) ->
 
 
 def test_what_does_not_fit_on_the_disk_either_way_says_what_needs_less() -> None:
+    # one checkpoint beside the one that is written is too much already
     for fields, fix in (
-        ({}, "save_total_limit=1, or save_only_model=True"),
-        ({"save_total_limit": None}, "save_total_limit=2, or save_only_model=True"),
+        ({}, "save_only_model=True"),
+        ({"save_total_limit": None}, "save_total_limit=2, save_only_model=True"),
         ({"save_total_limit": 1, "save_only_model": False}, "save_only_model=True"),
     ):
         report = hft.check(sft(**EVERY_100, **fields), facts=disks(28))
@@ -230,7 +233,7 @@ def test_what_does_not_fit_on_the_disk_either_way_says_what_needs_less() -> None
         assert problem.fix == fix
         named = hft.check(sft(**EVERY_100, **fields, hardware="l4x1"), facts=disks(28))
         (problem,) = [item for item in named.problems if item.code == "HW008"]
-        assert problem.fix == f"{fix}, or a larger flavor"
+        assert problem.fix == fix
     assert hft.pick_flavor(sft(**EVERY_100, save_only_model=True), facts=disks(28)).flavor is not None
 
 
@@ -274,7 +277,7 @@ def test_a_card_of_ones_own() -> None:
     assert two.memory.num_gpus == 2
     with pytest.raises(ValueError, match="did you mean"):
         hft.estimate(spec, gpu="RTX 4009", facts=facts())
-    with pytest.raises(ValueError, match="num_gpus=0"):
+    with pytest.raises(ValueError, match="num_gpus: 0, must be 1 or more"):
         hft.estimate(spec, gpu="RTX 4090", num_gpus=0, facts=facts())
 
 
@@ -283,7 +286,7 @@ def test_a_count_in_the_name_of_a_card_counts() -> None:
     two = hft.estimate(spec, gpu="H100", num_gpus=2, facts=known)
     assert hft.estimate(spec, gpu="2x H100", facts=known) == two
     assert hft.estimate(spec, gpu="2 x H100", num_gpus=2, facts=known) == two
-    with pytest.raises(ValueError, match="num_gpus=4: gpu='2x H100' says 2"):
+    with pytest.raises(ValueError, match="num_gpus: 4, but gpu='2x H100' says 2"):
         hft.estimate(spec, gpu="2x H100", num_gpus=4, facts=known)
 
 

@@ -9,7 +9,7 @@ import pytest
 from planning.known_models import QWEN_05B
 
 from hfjobs_trainer.facts import SimulatedPeak, SimulationFacts
-from hfjobs_trainer.planning.memory.closed_form import estimate_memory
+from hfjobs_trainer.planning.memory.closed_form import estimate_memory, holding_of
 from hfjobs_trainer.planning.memory.estimate import GIB
 from hfjobs_trainer.planning.memory.simulated import question_of, simulated, why_not
 from hfjobs_trainer.planning.memory.workload import Workload
@@ -52,10 +52,12 @@ def test_several_gpus_hold_the_gradients_once_more() -> None:
 def test_only_exactly_this_run_is_meant() -> None:
     assert simulated(replace(WORK, sequence_length=1025), FACTS) is None
     assert simulated(WORK, None) is None
-    # the numbers are the same, but on one of several GPUs lies a part of the model alone
+    # on one of several GPUs lies a part of the model alone
     spread = replace(WORK, strategy="fsdp2")
-    assert question_of(spread) == question_of(WORK)
     assert simulated(spread, FACTS, num_gpus=2) is None
+    assert len({question_of(spread, gpus) for gpus in (2, 4, 8)}) == 3
+    # with one, nothing is sharded
+    assert question_of(spread, 1) == question_of(WORK)
     assert simulated(WORK, SimulationFacts((SimulatedPeak(question_of(WORK), unsupported="no"),))) is None
     # how many gradients are summed changes nothing once there are two
     four, eight = (replace(WORK, gradient_accumulation_steps=steps) for steps in (4, 8))
@@ -79,13 +81,51 @@ def test_a_question_is_plain_numbers() -> None:
     assert json.loads(question_of(Workload(QWEN_05B, attention="flash_attention_2")))["attention"] == "flash"
 
 
+def test_a_rank_of_fsdp2_is_asked_for_as_such() -> None:
+    asked = json.loads(question_of(replace(WORK, strategy="fsdp2", reshards=False), 4))
+    assert (asked["strategy"], asked["ranks"], asked["reshards"]) == ("fsdp2", 4, False)
+    # with one batch in a step there is nothing that could wait
+    assert asked["sync_each_batch"] is True
+    assert json.loads(question_of(replace(WORK, liger_kernel=True)))["fused_kernels"] == "all"
+
+
+@pytest.mark.parametrize("strategy", ["fsdp1", "zero1", "zero2", "zero3"])
+def test_other_strategies_are_counted_on_one_step_of_half_precision(strategy: str) -> None:
+    work = replace(WORK, strategy=strategy, optim="adamw_torch")
+    asked = question_of(work, 4)
+    assert asked == question_of(work, 8)
+    said = json.loads(asked)
+    assert (said["dtype"], said["optim"]) == ("bfloat16", "none")
+    # DeepSpeed computes without autocast
+    assert said["mixed_precision"] == ("bf16" if strategy == "fsdp1" else None)
+
+
+@pytest.mark.parametrize("strategy", ["fsdp1", "zero1", "zero2", "zero3"])
+def test_what_is_held_is_the_closed_forms_and_what_passes_the_simulations(strategy: str) -> None:
+    work = replace(WORK, strategy=strategy)
+    record = replace(RECORD, question=question_of(work, 4))
+    found, held = simulated(work, SimulationFacts((record,)), num_gpus=4), holding_of(work, 4)
+    assert found is not None
+    assert held is not None
+    assert (found.weights, found.optimizer_states) == (held.weights, held.optimizer_states)
+    at = {
+        "forward, head": 1.0 * GIB + (held.gathered if strategy in ("fsdp1", "zero3") else 0.0),
+        "backward, first layer": 1.0 * GIB + held.gradients + held.gathered + held.reducing,
+        "step": held.gradients + held.stepping,
+    }
+    throughout = held.weights + held.optimizer_states
+    assert found.allocated_gib * GIB == pytest.approx(throughout + max(at.values()), rel=1e-6)
+    assert found.fragmentation >= record.needed - 9.0 * GIB
+    # the gradients are sharded, not copied once more
+    assert found.buffers <= held.stepping + 1.0
+
+
 @pytest.mark.parametrize(
     ("work", "reason"),
     [
         (replace(WORK, simulated_step=None), "training step"),
-        (replace(WORK, strategy="zero3"), "zero3"),
+        (replace(WORK, offload_weights=True, strategy="zero3"), "host"),
         (replace(WORK, quantization="8bit"), "8-bit"),
-        (replace(WORK, liger_kernel=True), "Liger"),
         (replace(WORK, activation_offloading=True), "host"),
         (replace(WORK, model=replace(QWEN_05B, is_vision=True)), "images"),
         (replace(WORK, model=replace(QWEN_05B, hidden_size=None)), "unknown"),

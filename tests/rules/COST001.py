@@ -10,8 +10,10 @@ UNCHECKED = "the size of the model and the rows of the dataset (or max_steps)"
 EXPECTED = [
     (
         "hardware.max_usd",
-        "the run is expected to cost $3.33 on h200x8 (5 min (89 s to 20 min)), above max_usd=0.5",
-        'hardware=hft.Hardware(flavor="a100-large", max_usd=1.10) (about $1.04, 25 min (8 min to 1 h 3 min)), '
-        "or fewer steps",
-    ),
+        (
+            "the run is expected to cost $3.33 on h200x8 (5 min (89 s to 20 min)), above max_usd=0.5; a100-large "
+            "takes about $1.04, 25 min (8 min to 1 h 3 min)"
+        ),
+        'hardware=hft.Hardware(flavor="a100-large", max_usd=1.1)',
+    )
 ]

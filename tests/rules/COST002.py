@@ -11,6 +11,6 @@ EXPECTED = [
     (
         "hardware.max_hours",
         "the run is expected to take 1 h 25 min (45 min to 5 h 44 min) on l4x1, above max_hours=0.5",
-        'flavor="auto", or max_hours=1.50',
-    ),
+        'hardware=hft.Hardware(flavor="auto", max_hours=0.5)',
+    )
 ]

@@ -4,12 +4,13 @@ from hfjobs_trainer.facts import DatasetFacts, Facts
 from tests.planning.known_models import QWEN_05B
 
 FACTS = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=20_000))
-BAD = {"method": "grpo", "hardware": "h200"}
+BAD = {"method": "grpo", "hardware": "h200", "use_vllm": False}
 GOOD = {"method": "grpo", "hardware": "h200", "use_vllm": True}
 EXPECTED = [
     (
         "use_vllm",
-        "generation with transformers is expected to take 99% of 10 d 1 h (12 h 51 min to 31 d 1 h)",
+        "generation with transformers is expected to take 99% of 10 d 1 h ($1,207.08) on h200; "
+        "with vLLM the run takes 12 h 26 min ($62.25) on h200",
         "use_vllm=True",
     ),
 ]

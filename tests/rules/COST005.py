@@ -6,11 +6,11 @@ EXPECTED = [
     (
         "hardware.max_hours",
         "3h, above max_hours=2, which ends the job after 2h",
-        'timeout="2h" at most, or max_hours=3',
+        'hardware=hft.Hardware(flavor="a10g-large", max_usd=4.5, max_hours=3.0)',
     ),
     (
         "hardware.max_usd",
         "3h at $1.50/h is $4.50, above max_usd=1.5, which ends the job after 1h",
-        'timeout="1h" at most, or max_usd=4.5',
+        'hardware=hft.Hardware(flavor="a10g-large", max_usd=4.5, max_hours=3.0)',
     ),
 ]

@@ -7,6 +7,14 @@ GOOD = {"method": "grpo", "dataset": {"id": "me/data", "columns": {"question": "
 FACTS = Facts(dataset=DatasetFacts(exists=True, columns=("question", "answer"), splits=("train",)))
 UNCHECKED = "the columns of me/data"
 EXPECTED = [
-    ("dataset.columns", "me/data has no column prompt; it has question, answer", 'columns={"question": "prompt"}'),
-    ("dataset.columns", "me/data has no column anser; it has question, answer", 'columns={"answer": "solution"}'),
+    (
+        "dataset.columns",
+        "me/data has no column prompt; it has question, answer",
+        'dataset=hft.Dataset(id="me/data", columns={"question": "prompt", "answer": "solution"})',
+    ),
+    (
+        "dataset.columns",
+        "me/data has no column anser; it has question, answer",
+        'dataset=hft.Dataset(id="me/data", columns={"question": "prompt", "answer": "solution"})',
+    ),
 ]

@@ -14,6 +14,6 @@ GOOD_FACTS = Facts(
 BACKEND = "local"
 UNCHECKED = "whether ./no-model exists"
 EXPECTED = [
-    ("model", "./no-model does not exist on this machine", "check the path"),
-    ("dataset.id", "no-data.jsonl does not exist on this machine", "check the path"),
+    ("model", "./no-model does not exist on this machine", ""),
+    ("dataset.id", "no-data.jsonl does not exist on this machine", ""),
 ]

@@ -13,6 +13,10 @@ FACTS = Facts(
 )
 UNCHECKED = "the splits of me/data"
 EXPECTED = [
-    ("dataset.split", 'me/data has no split "training"; it has train, test', 'split="train"'),
-    ("eval_dataset.split", '"test [10]" names no split', 'split="train", or a part of it such as "train[:10%]"'),
+    (
+        "dataset.split",
+        'me/data has no split "training"; it has train, test',
+        'dataset=hft.Dataset(id="me/data", split="train")',
+    ),
+    ("eval_dataset.split", '"test [10]" names no split', 'eval_dataset=hft.Dataset(id="me/data", split="test")'),
 ]

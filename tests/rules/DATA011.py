@@ -17,7 +17,10 @@ UNCHECKED = "how many tokens the rows of me/data have"
 EXPECTED = [
     (
         "max_length",
-        "about 45% of the rows of me/data are longer than 600 tokens, and are truncated",
-        "max_length=1536, which is enough for 95% of them, if memory allows",
+        (
+            "about 45% of the rows of me/data are longer than 600 tokens, and are truncated; 1536 are enough for "
+            "95% of them, if memory allows"
+        ),
+        "max_length=1536",
     )
 ]

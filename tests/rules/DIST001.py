@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "hardware.strategy",
         "a100-large has one GPU, so there is nothing to shard over",
-        '"auto", or a flavor with several GPUs',
-    ),
+        'hardware=hft.Hardware(flavor="a100-large", strategy="auto")',
+    )
 ]

@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "hardware.strategy",
         "zero3 would shard quantized weights apart from their scales",
-        '"ddp", or no quantization',
-    ),
+        'hardware=hft.Hardware(strategy="auto")',
+    )
 ]

@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "optim",
         "adamw_8bit is an optimizer of bitsandbytes, which cannot update FSDP2's sharded parameters",
-        '"adamw_torch_fused"',
-    ),
+        'optim="adamw_torch_fused"',
+    )
 ]

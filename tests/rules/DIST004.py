@@ -14,6 +14,6 @@ EXPECTED = [
     (
         "gradient_checkpointing_kwargs",
         "ZeRO-3 with an adapter recomputes whole layers",
-        'remove it, or strategy="fsdp2"',
-    ),
+        "gradient_checkpointing_kwargs={}",
+    )
 ]

@@ -2,6 +2,4 @@ from __future__ import annotations
 
 BAD = {"method": "ppo", "reward_model": "me/reward", "hardware": {"strategy": "fsdp2"}}
 GOOD = {"method": "ppo", "reward_model": "me/reward", "hardware": {"strategy": "ddp"}}
-EXPECTED = [
-    ("hardware.strategy", "PPO's models cannot be sharded", '"ddp", with lora if it does not fit'),
-]
+EXPECTED = [("hardware.strategy", "PPO's models cannot be sharded", 'hardware=hft.Hardware(strategy="auto")')]

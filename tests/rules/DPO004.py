@@ -11,6 +11,6 @@ EXPECTED = [
     (
         "precompute_ref_log_probs",
         "needs all rows before training, and the length of a streamed dataset is unknown",
-        "remove it, or streaming=False",
-    ),
+        "precompute_ref_log_probs=False",
+    )
 ]

@@ -22,17 +22,21 @@ EXPECTED = [
     (
         "extra_dependencies.1",
         "is not a requirement that pip accepts: Expected semicolon (after name with no version specifier) or end",
-        '"name", "name>=1.2" or "name @ https://..."',
+        'extra_dependencies=["einops", "einops==0.8", "# /// script"]',
     ),
     (
         "extra_dependencies.2",
         "is not a requirement that pip accepts: Expected package name at the start of dependency specifier",
-        '"name", "name>=1.2" or "name @ https://..."',
+        "",
     ),
     (
         "extra_dependencies.3",
         "transformers is pinned to 5.23.0, with which the script was tested",
-        "remove it",
+        'extra_dependencies=["einops", "einops==0.8", "# /// script"]',
     ),
-    ("extra_dependencies.4", "TRL is pinned to 1.16.0, with which the script was tested", "remove it"),
+    (
+        "extra_dependencies.4",
+        "TRL is pinned to 1.16.0, with which the script was tested",
+        'extra_dependencies=["einops", "einops==0.8", "# /// script"]',
+    ),
 ]

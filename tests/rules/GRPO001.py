@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "num_generations",
         "8 answers per prompt do not divide the 6 generated at once: 6 per device x 1 GPU x 1 step",
-        "num_generations=6, or per_device_train_batch_size=8",
-    ),
+        "num_generations=6",
+    )
 ]

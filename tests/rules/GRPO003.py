@@ -11,7 +11,7 @@ EXPECTED = [
     (
         "auto_find_batch_size",
         "a smaller batch would no longer hold whole groups of answers",
-        "a smaller per_device_train_batch_size",
+        "auto_find_batch_size=False",
     ),
-    ("steps_per_generation", "follows from generation_batch_size, which is also given", "remove one of them"),
+    ("steps_per_generation", "follows from generation_batch_size, which is also given", "steps_per_generation=None"),
 ]

@@ -17,6 +17,6 @@ EXPECTED = [
     (
         "dataset",
         "12 prompts are left to train on, fewer than the 16 of one generation batch: 32 answers, 2 per prompt",
-        "more rows, or a smaller per_device_train_batch_size",
-    ),
+        "per_device_train_batch_size=6",
+    )
 ]

@@ -14,12 +14,12 @@ GOOD = {"method": "grpo", "reward_funcs": brief}
 EXPECTED = [
     (
         "reward_funcs",
-        "brevity does not take all that TRL passes by keyword",
-        "def brevity(prompts, completions, **kwargs):",
+        ("brevity does not take all that TRL passes by keyword, as `def brevity(prompts, completions, **kwargs)` does"),
+        "",
     ),
     (
         "reward_funcs",
-        "brevity takes prompts by position only, and TRL passes it by name",
-        "remove the / from its signature",
+        "brevity takes prompts by position only, and TRL passes it by name: remove the / from its signature",
+        "",
     ),
 ]

@@ -14,7 +14,7 @@ GOOD = {"method": "grpo", "reward_funcs": similar, "extra_dependencies": ["Rapid
 EXPECTED = [
     (
         "reward_funcs",
-        "similar imports rapidfuzz, which the script would not install",
-        'extra_dependencies=["rapidfuzz"], with the names of the packages',
-    ),
+        "similar imports rapidfuzz, which the script would not install (give the packages' names)",
+        'extra_dependencies=["rapidfuzz"]',
+    )
 ]

@@ -18,11 +18,14 @@ def length(completions, **kwargs):
 BAD = {"method": "grpo", "reward_funcs": [report, suffixes, length, length]}
 GOOD = {"method": "grpo", "reward_funcs": [length]}
 EXPECTED = [
-    ("reward_funcs", "the script defines report itself", "another name, such as report_reward"),
+    ("reward_funcs", "the script defines report itself: rename it, to report_reward for example", ""),
     (
         "reward_funcs",
-        "suffixes needs `from pathlib import PurePath as Path`, and the script defines Path itself",
-        "import it inside suffixes",
+        (
+            "suffixes needs `from pathlib import PurePath as Path`, and the script defines Path itself: import "
+            "it inside suffixes"
+        ),
+        "",
     ),
-    ("reward_funcs", "two functions are named length", "give each a name of its own"),
+    ("reward_funcs", "two functions are named length: rename one of them", ""),
 ]

@@ -19,7 +19,11 @@ EXPECTED = [
     (
         "reward_funcs",
         "accuracy_reward needs a column solution of me/data; it has answer, targets",
-        'columns={"answer": "solution"}',
+        'dataset=hft.Dataset(id="me/data", columns={"answer": "solution", "targets": "target"})',
     ),
-    ("reward_funcs", "exact needs a column target of me/data; it has answer, targets", 'columns={"targets": "target"}'),
+    (
+        "reward_funcs",
+        "exact needs a column target of me/data; it has answer, targets",
+        'dataset=hft.Dataset(id="me/data", columns={"answer": "solution", "targets": "target"})',
+    ),
 ]

@@ -20,6 +20,14 @@ GOOD = {
 }
 EXPECTED = [
     ("log_completions_hub_repo", "no completions are logged", "log_completions=True"),
-    ("vllm_importance_sampling_clip_min", "3 is not below the upper bound, 2", "a bound below 2"),
-    ("vllm_importance_sampling_mode", 'the loss "vespo" corrects token by token', '"token_mask"'),
+    (
+        "vllm_importance_sampling_clip_min",
+        "3 is not below the upper bound, 2",
+        "vllm_importance_sampling_clip_min=None",
+    ),
+    (
+        "vllm_importance_sampling_mode",
+        'the loss "vespo" corrects token by token',
+        'vllm_importance_sampling_mode="token_mask"',
+    ),
 ]

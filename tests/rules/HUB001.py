@@ -18,18 +18,18 @@ FACTS = Facts(
 EXPECTED = [
     (
         "model",
-        "./my-model is on this machine, where a job cannot read it",
-        'hf upload ann/my-model ./my-model --private, then model="ann/my-model"',
+        "./my-model is on this machine, where a job cannot read it: push it, and give its id",
+        "hf upload ann/my-model ./my-model --private",
     ),
     (
         "dataset.id",
-        "data/train.jsonl is on this machine, where a job cannot read it",
-        'hf upload ann/train data/train.jsonl --repo-type dataset --private, then dataset="ann/train"',
+        "data/train.jsonl is on this machine, where a job cannot read it: push it, and give its id",
+        "hf upload ann/train data/train.jsonl --repo-type dataset --private",
     ),
-    ("eval_dataset.id", "./saved does not exist on this machine", "check the path"),
+    ("eval_dataset.id", "./saved does not exist on this machine", ""),
     (
         "chat_template_path",
-        "chat.jinja is on this machine, where a job cannot read it",
-        "hf upload ann/chat.jinja chat.jinja --private, then chat_template_path with that id",
+        "chat.jinja is on this machine, where a job cannot read it: the id of a model stands for its template",
+        "",
     ),
 ]

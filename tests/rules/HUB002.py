@@ -10,12 +10,12 @@ UNCHECKED = "whether the Hub has me/modle"
 EXPECTED = [
     (
         "model",
-        "the Hub has no model me/modle",
-        "check the spelling; a folder here is written ./me/modle, a private repository needs your token",
+        "the Hub has no model me/modle, or does not show it to your token; a folder here is written ./me/modle",
+        "",
     ),
     (
         "dataset.id",
-        "the Hub has no dataset me/data",
-        "check the spelling; a folder here is written ./me/data, a private repository needs your token",
+        "the Hub has no dataset me/data, or does not show it to your token; a folder here is written ./me/data",
+        "",
     ),
 ]

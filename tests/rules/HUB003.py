@@ -11,7 +11,11 @@ GOOD = {
     "tracking": {"space_id": "trackio"},
 }
 EXPECTED = [
-    ("model", '"my model" is not a repository id', "namespace/name, or ./my model for a folder here"),
-    ("output.hub_model_id", '"model" is not of the form namespace/name', '"username/model"'),
-    ("tracking.space_id", '"me/track io" is not of the form name or namespace/name', '"me/track-io"'),
+    ("model", '"my model" is not a repository id, which is namespace/name; a path here begins with ./', ""),
+    ("output.hub_model_id", '"model" is not of the form namespace/name', ""),
+    (
+        "tracking.space_id",
+        '"me/track io" is not of the form name or namespace/name',
+        'tracking=hft.Tracking(space_id="me/track-io")',
+    ),
 ]

@@ -7,10 +7,14 @@ GOOD = {"namespace": "team", "output": {"hub_model_id": "me/model"}, "tracking":
 FACTS = Facts(account=AccountFacts(has_token=True, name="me", organizations=("team",)))
 UNCHECKED = "the owner of the token"
 EXPECTED = [
-    ("namespace", "taem is neither me, the owner of the token, nor one of your organizations (team)", '"team"'),
+    (
+        "namespace",
+        "taem is neither me, the owner of the token, nor one of your organizations (team)",
+        'namespace="team"',
+    ),
     (
         "output.hub_model_id",
         "someone is neither me, the owner of the token, nor one of your organizations (team)",
-        '"me/..."',
+        'output=hft.Output(hub_model_id="me/model")',
     ),
 ]

@@ -10,8 +10,8 @@ GOOD_FACTS = Facts(model=QWEN_7B)
 EXPECTED = [
     (
         "hardware.flavor",
-        "no flavor fits; the closest, h200x8: needs 145.8 GiB plus 29.7 GiB of margin "
+        "no flavor fits; the closest, h200x8: needs 146.0 GiB plus 29.7 GiB of margin "
         "with 1 per device, a GPU has 139.7 GiB",
-        "lora=hft.LoRA(), or a smaller model",
+        "lora=hft.LoRA()",
     ),
 ]

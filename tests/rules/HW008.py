@@ -10,6 +10,6 @@ EXPECTED = [
     (
         "hardware.flavor",
         "a10g-small needs 19 GB of host memory to load the weights, has 15 GB",
-        'a larger flavor, or "auto"',
+        'hardware="l4x1"',
     ),
 ]

@@ -6,8 +6,16 @@ EXPECTED = [
     (
         "labels.model",
         'the value "Qwen/Qwen2.5-0.5B" may have letters, digits, - and _ only, 100 at most',
-        '"Qwen-Qwen2-5-0-5B"',
+        'labels={"model": "Qwen-Qwen2-5-0-5B", "my-key": "x", "my-spec": "mine"}',
     ),
-    ("labels", 'the key "my.key" may have letters, digits, - and _ only, 100 at most', '"my-key"'),
-    ("labels", 'the label "spec" is set by this package', "another name"),
+    (
+        "labels",
+        'the key "my.key" may have letters, digits, - and _ only, 100 at most',
+        'labels={"model": "Qwen-Qwen2-5-0-5B", "my-key": "x", "my-spec": "mine"}',
+    ),
+    (
+        "labels",
+        'the label "spec" is set by this package',
+        'labels={"model": "Qwen-Qwen2-5-0-5B", "my-key": "x", "my-spec": "mine"}',
+    ),
 ]

@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "resume_from_checkpoint",
         "a job starts on an empty machine, which has no checkpoint",
-        'remove it, or backend="local"',
-    ),
+        "resume_from_checkpoint=None",
+    )
 ]

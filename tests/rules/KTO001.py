@@ -6,7 +6,7 @@ EXPECTED = [
     ("per_device_train_batch_size", "a row needs another one beside it in its batch", "per_device_train_batch_size=2"),
     (
         "train_sampling_strategy",
-        "rows are paired with their neighbours before training starts",
-        "remove it: the script shuffles the rows itself",
+        "rows are paired with their neighbours before training starts; the script shuffles them before that",
+        "train_sampling_strategy=None",
     ),
 ]

@@ -6,4 +6,6 @@ BAD = {"method": "kto", "dataset": {"id": "me/data", "streaming": True}, "max_st
 GOOD = {"method": "kto", "dataset": "me/data", "max_steps": 10}
 FACTS = Facts(dataset=DatasetFacts(exists=True, columns=("chosen", "rejected"), splits=("train",)))
 UNCHECKED = "the columns of me/data"
-EXPECTED = [("dataset.streaming", "streamed pairs cannot be split into single answers and shuffled", "remove it")]
+EXPECTED = [
+    ("dataset.streaming", "streamed pairs cannot be split into single answers and shuffled", 'dataset="me/data"')
+]

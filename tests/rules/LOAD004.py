@@ -9,6 +9,6 @@ EXPECTED = [
     (
         "",
         f"run.yaml is written for the trl command, but for which: one of {', '.join(METHODS)}?",
-        'hft.load("run.yaml", method="sft")',
+        'method="sft"',
     ),
 ]

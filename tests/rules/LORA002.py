@@ -9,7 +9,7 @@ UNCHECKED = "the names of the modules of me/model"
 EXPECTED = [
     (
         "lora.target_modules",
-        'a gpt2 model has no module "q_proj" or "v_proj"',
-        '"all-linear", or among "c_attn", "c_proj", "c_fc"',
+        'a gpt2 model has no module "q_proj" or "v_proj"; its linear layers are "c_attn", "c_proj" and "c_fc"',
+        "lora=hft.LoRA()",
     ),
 ]

@@ -11,6 +11,6 @@ EXPECTED = [
     (
         "hardware.flavor",
         "does not fit: needs about 120.6 GiB, a GPU of a10g-large has 22.2 GiB",
-        'lora=hft.LoRA(), or hardware="auto"',
+        "lora=hft.LoRA()",
     ),
 ]

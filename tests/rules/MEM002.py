@@ -11,6 +11,6 @@ EXPECTED = [
     (
         "hardware.flavor",
         "a10g-large is tight: 2.8 GiB free at the estimated peak, 4.4 GiB are advised",
-        'quantization="4bit", or a smaller per_device_train_batch_size, or hardware="auto"',
+        "per_device_train_batch_size=4, gradient_accumulation_steps=2",
     ),
 ]

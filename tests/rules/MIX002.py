@@ -11,14 +11,10 @@ GOOD = {
     "max_steps": 10,
 }
 EXPECTED = [
-    (
-        "dataset.streaming",
-        "is set for a/b only; a stream cannot be appended to a table",
-        "stream all datasets of the mixture, or none",
-    ),
+    ("dataset.streaming", "is set for a/b only; a stream cannot be appended to a table", 'dataset=["a/b", "c/d"]'),
     (
         "eval_dataset.fraction",
         "needs the number of rows, which is unknown for a streamed dataset",
-        "remove streaming, or the fractions",
+        'eval_dataset=[hft.Dataset(id="a/b", streaming=True), hft.Dataset(id="c/d", streaming=True)]',
     ),
 ]

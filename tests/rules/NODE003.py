@@ -14,6 +14,6 @@ EXPECTED = [
     (
         "load_best_model_at_end",
         "the best checkpoint would be on the disk of the first node only, and every node loads it",
-        "save_on_each_node=True, even if the nodes share a disk",
-    ),
+        "save_on_each_node=True",
+    )
 ]

@@ -17,7 +17,7 @@ GOOD = {name: value for name, value in BAD.items() if name != "vllm_tensor_paral
 EXPECTED = [
     (
         "vllm_tensor_parallel_size",
-        "1 of the 2 GPUs of the last node, which serves, would be idle",
-        "remove it: 2 of them would serve",
-    ),
+        "1 of the 2 GPUs of the last node, which serves, would be idle; unset, 2 of them would serve",
+        "vllm_tensor_parallel_size=None",
+    )
 ]

@@ -6,4 +6,4 @@ BAD = {"method": "ppo", "per_device_train_batch_size": 8, "gradient_accumulation
 GOOD = {"method": "ppo", "per_device_train_batch_size": 8, "hardware": "a10g-large"}
 FACTS = Facts(dataset=DatasetFacts(exists=True, columns=("prompt",), num_rows=20, splits=("train",)))
 UNCHECKED = "the number of rows of me/data"
-EXPECTED = [("dataset", "20 rows do not fill a batch of 32", "more rows, or a smaller per_device_train_batch_size")]
+EXPECTED = [("dataset", "20 rows do not fill a batch of 32", "per_device_train_batch_size=5")]

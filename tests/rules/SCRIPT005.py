@@ -14,9 +14,9 @@ FACTS = Facts(
 EXPECTED = [
     (
         "script_args",
-        "config.yaml is a file on this machine, which the job would not have",
-        "give its settings as arguments",
+        "config.yaml is a file on this machine, which the job would not have: give its settings as arguments",
+        "",
     ),
-    ("script_args", "data.csv is a file on this machine, which the job would not have", "push it to the Hub"),
+    ("script_args", "data.csv is a file on this machine, which the job would not have: give it from the Hub", ""),
 ]
 UNCHECKED = "the script"

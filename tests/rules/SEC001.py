@@ -8,17 +8,23 @@ GOOD = {
 EXPECTED = [
     (
         "env",
-        "WANDB_API_KEY looks like a secret, and everyone who can see the job can read env",
-        'secrets=["WANDB_API_KEY"], with WANDB_API_KEY set in your environment',
+        "WANDB_API_KEY looks like a secret, and everyone who can see the job can read env: set it where you submit",
+        'env={}, secrets=["WANDB_API_KEY", "EXTRA", "URI"]',
     ),
     (
         "env",
-        "the value of EXTRA is a Hugging Face token, and everyone who can see the job can read env",
-        'secrets=["EXTRA"], with EXTRA set in your environment',
+        (
+            "the value of EXTRA is a Hugging Face token, and everyone who can see the job can read env: set it "
+            "where you submit"
+        ),
+        'env={}, secrets=["WANDB_API_KEY", "EXTRA", "URI"]',
     ),
     (
         "env",
-        "the value of URI is a URL with a password, and everyone who can see the job can read env",
-        'secrets=["URI"], with URI set in your environment',
+        (
+            "the value of URI is a URL with a password, and everyone who can see the job can read env: set it "
+            "where you submit"
+        ),
+        'env={}, secrets=["WANDB_API_KEY", "EXTRA", "URI"]',
     ),
 ]

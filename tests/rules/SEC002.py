@@ -12,27 +12,39 @@ GOOD = {"method": "grpo", "secrets": ["HF_TOKEN"], "model_revision": "0" * 40}
 EXPECTED = [
     (
         "model_init_kwargs.token",
-        "contains a Hugging Face token, which would be written into the script",
-        'take it out, revoke it, and pass a new one with secrets=["HF_TOKEN"]',
+        (
+            "contains a Hugging Face token, which would be written into the script: revoke it, and pass a new "
+            "one in secrets"
+        ),
+        "",
     ),
     (
         "model_init_kwargs",
-        "contains a Hugging Face token, which would be written into the script",
-        'take it out, revoke it, and pass a new one with secrets=["HF_TOKEN"]',
+        (
+            "contains a Hugging Face token, which would be written into the script: revoke it, and pass a new "
+            "one in secrets"
+        ),
+        "",
     ),
     (
         "secrets.0",
-        "contains an API key, which would be written into the script",
-        'take it out, revoke it, and pass a new one with secrets=["NAME"]',
+        "contains an API key, which would be written into the script: revoke it, and pass a new one in secrets",
+        "secrets=[]",
     ),
     (
         "extra_dependencies.0",
-        "contains a URL with a password, which would be written into the script",
-        'take it out, revoke it, and pass a new one with secrets=["NAME"]',
+        (
+            "contains a URL with a password, which would be written into the script: revoke it, and pass a new "
+            "one in secrets"
+        ),
+        "extra_dependencies=[]",
     ),
     (
         "reward_funcs.0.source",
-        "contains a Hugging Face token, which would be written into the script",
-        'take it out, revoke it, and pass a new one with secrets=["HF_TOKEN"]',
+        (
+            "contains a Hugging Face token, which would be written into the script: revoke it, and pass a new "
+            "one in secrets"
+        ),
+        "",
     ),
 ]

@@ -8,10 +8,4 @@ FACTS = Facts(
     model=ModelFacts(exists=True, private=False, gated=False), dataset=DatasetFacts(exists=True, private=False)
 )
 UNCHECKED = "whether me/model is private"
-EXPECTED = [
-    (
-        "secrets",
-        "nothing in this run needs HF_TOKEN, and every package in the job could read it",
-        "remove it, or use a fine-grained token with only the rights that your code needs",
-    ),
-]
+EXPECTED = [("secrets", "nothing in this run needs HF_TOKEN, and every package in the job could read it", "secrets=[]")]

@@ -11,6 +11,6 @@ EXPECTED = [
     (
         "secrets",
         "there is no Hub token; starting the job needs one, and so does the script: it pushes the model",
-        "hf auth login, or set HF_TOKEN in your environment",
-    ),
+        "hf auth login",
+    )
 ]

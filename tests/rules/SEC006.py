@@ -5,12 +5,12 @@ GOOD = {"secrets": ["WANDB_API_KEY"]}
 EXPECTED = [
     (
         "secrets",
-        "WANDB_API_KEY is given with its value, which would be written into the script",
-        'secrets=["WANDB_API_KEY"], with WANDB_API_KEY set in your environment',
+        "WANDB_API_KEY is given with its value, which would be written into the script: set it where you submit",
+        'secrets=["WANDB_API_KEY", "HF_TOKEN", "NAME"]',
     ),
     (
         "secrets",
-        "NAME is given with its value, which would be written into the script",
-        'secrets=["NAME"], with NAME set in your environment',
+        "NAME is given with its value, which would be written into the script: set it where you submit",
+        'secrets=["WANDB_API_KEY", "HF_TOKEN", "NAME"]',
     ),
 ]

@@ -8,9 +8,5 @@ FACTS = Facts(dataset=DatasetFacts(exists=True, columns=("text", "id")))
 GOOD_FACTS = Facts(dataset=DatasetFacts(exists=True, columns=("messages", "id")))
 UNCHECKED = "the columns of me/data"
 EXPECTED = [
-    (
-        "assistant_only_loss",
-        "me/data has no conversations: its columns are text, id",
-        "a dataset with messages, or remove it",
-    ),
+    ("assistant_only_loss", "me/data has no conversations: its columns are text, id", "assistant_only_loss=False")
 ]

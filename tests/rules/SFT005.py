@@ -8,5 +8,9 @@ FACTS = Facts(dataset=DatasetFacts(exists=True, columns=("messages",)))
 GOOD_FACTS = Facts(dataset=DatasetFacts(exists=True, columns=("prompt", "completion")))
 UNCHECKED = "the columns of me/data"
 EXPECTED = [
-    ("completion_only_loss", "is ignored: me/data has no prompt and completion", "assistant_only_loss=True"),
+    (
+        "completion_only_loss",
+        "is ignored: me/data has no prompt and completion",
+        "completion_only_loss=None, assistant_only_loss=True",
+    )
 ]

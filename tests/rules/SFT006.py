@@ -6,7 +6,7 @@ BAD = {
 }
 GOOD = {"gradient_checkpointing_kwargs": {"selective": True}}
 EXPECTED = [
-    ("gradient_checkpointing", "selective checkpointing needs it", "remove it"),
+    ("gradient_checkpointing", "selective checkpointing needs it", "gradient_checkpointing=True"),
     (
         "gradient_checkpointing_kwargs",
         "selective checkpointing cannot be re-entrant",

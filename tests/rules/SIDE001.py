@@ -10,7 +10,10 @@ UNCHECKED = "the vocabulary of me/model"
 EXPECTED = [
     (
         "teacher_model",
-        "me/teacher has a vocabulary of 128256 tokens, me/model one of 151936",
-        "a teacher of the same family",
-    ),
+        (
+            "me/teacher has a vocabulary of 128256 tokens, me/model one of 151936: a teacher of the same family "
+            "shares it"
+        ),
+        "",
+    )
 ]

@@ -13,7 +13,10 @@ UNCHECKED = "the vocabulary of me/model"
 EXPECTED = [
     (
         "value_model",
-        "me/value has a vocabulary of 128100 tokens, me/model one of 151936",
-        "a value_model with the tokenizer of me/model, such as hft.Reward trains",
-    ),
+        (
+            "me/value has a vocabulary of 128100 tokens, me/model one of 151936: one that hft.Reward trains from "
+            "me/model shares it"
+        ),
+        "",
+    )
 ]

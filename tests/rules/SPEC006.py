@@ -5,10 +5,17 @@ GOOD = {"trackio_static_space_id": False}
 EXPECTED = [
     (
         "hub_token",
-        "a token would be written into the script",
-        "set HF_TOKEN in your environment or run `hf auth login`",
+        (
+            "it would be written into the script; HF_TOKEN of your environment is used, or the token that you "
+            "logged in with"
+        ),
+        "hf auth login",
     ),
-    ("do_train", "TRL's trainers ignore it; the script always trains", "remove it"),
-    ("local_rank", "the launcher gives each process its rank", "remove it"),
-    ("model_init_kwargs.device_map", "the script places the model itself, one copy on each GPU", "remove it"),
+    ("do_train", "remove it: TRL's trainers ignore it, and the script always trains", ""),
+    ("local_rank", "remove it: the launcher gives each process its rank", ""),
+    (
+        "model_init_kwargs.device_map",
+        "the script places the model itself, one copy on each GPU",
+        "model_init_kwargs=None",
+    ),
 ]

@@ -17,17 +17,13 @@ BAD = {
 }
 GOOD = {"method": "grpo", "tools": [{"name": "add", "source": WHOLE}]}
 EXPECTED = [
-    ("tools", "bare has no docstring", "say what it does, and under Args: what it takes"),
-    ("tools", "add has no type annotation for b", "b: str, or its type"),
-    ("tools", "the docstring of add does not describe b", "a line `b: ...` under a line `Args:`"),
+    ("tools", "bare has no docstring: it says what the tool does, and under Args: what it takes", ""),
+    ("tools", "add has no type annotation for b, such as `b: str`", ""),
+    ("tools", "the docstring of add does not describe b, with a line `b: ...` under a line `Args:`", ""),
+    ("tools", "an annotation of find names Query, which the script does not define: annotate with built-in types", ""),
     (
         "tools",
-        "an annotation of find names Query, which the script does not define",
-        "annotate with built-in types",
-    ),
-    (
-        "tools",
-        "save takes bytes, which a model cannot write in JSON",
-        "one of bool, dict, float, int, list, str, tuple",
+        ("save takes bytes, which a model cannot write in JSON: it can write bool, dict, float, int, list, str, tuple"),
+        "",
     ),
 ]

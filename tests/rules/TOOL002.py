@@ -4,4 +4,4 @@ SOURCE = 'def look(what: str) -> str:\n    """Look.\n\n    Args:\n        what: 
 
 BAD = {"method": "distillation", "tools": [{"name": "look", "source": f"async {SOURCE}"}]}
 GOOD = {"method": "distillation", "tools": [{"name": "look", "source": SOURCE}]}
-EXPECTED = [("tools", "look is async, which DistillationTrainer does not take", "def look(...), without async")]
+EXPECTED = [("tools", "look is async, which DistillationTrainer does not take: define it without async", "")]

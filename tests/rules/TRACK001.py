@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from hfjobs_trainer.facts import AccountFacts, Facts
 
+BACKEND = "inprocess"
 BAD = {"tracking": {"project": "chat"}}
 GOOD = {"tracking": {"project": "chat"}}
 GOOD_FACTS = Facts(account=AccountFacts(name="me"))
@@ -9,6 +10,6 @@ EXPECTED = [
     (
         "tracking.space_id",
         "no Space for the metrics, since the job's owner is unknown, and the machine's disk is lost with the job",
-        'space_id="username/trackio", or report_to="none"',
+        'tracking=hft.Tracking(project="chat", report_to="none")',
     ),
 ]

@@ -3,5 +3,9 @@ from __future__ import annotations
 BAD = {"tracking": {"project": "model_artifacts"}}
 GOOD = {"tracking": {"project": "model-artifacts"}}
 EXPECTED = [
-    ("tracking.project", 'trackio reserves names that end in "_artifacts"', '"model-artifacts"'),
+    (
+        "tracking.project",
+        'trackio reserves names that end in "_artifacts"',
+        'tracking=hft.Tracking(project="model-artifacts")',
+    )
 ]

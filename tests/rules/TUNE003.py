@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "output.merge_adapter",
         "the new adapter would not fit the published model, which lacks the first adapter",
-        "merge_adapter=True, or lora without merge_first",
-    ),
+        "output=hft.Output(merge_adapter=True)",
+    )
 ]

@@ -8,9 +8,5 @@ FACTS = Facts(model=ModelFacts(is_vision=False), dataset=DatasetFacts(columns=("
 GOOD_FACTS = Facts(model=ModelFacts(is_vision=True), dataset=DatasetFacts(columns=("image", "messages")))
 UNCHECKED = "the columns of me/data"
 EXPECTED = [
-    (
-        "model",
-        "is a text model, and me/data has images",
-        "a vision model, or drop them: dataset=hft.Dataset(..., keep_columns=[...])",
-    ),
+    ("model", "is a text model, and me/data has images", 'dataset=hft.Dataset(id="me/data", keep_columns=["messages"])')
 ]

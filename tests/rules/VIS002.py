@@ -6,4 +6,4 @@ BAD = {"method": "sft", "packing": True}
 GOOD = {"method": "sft"}
 FACTS = Facts(model=ModelFacts(is_vision=True), dataset=DatasetFacts(columns=("images", "messages")))
 UNCHECKED = "the columns of me/data"
-EXPECTED = [("packing", "rows with images cannot be joined", "remove it")]
+EXPECTED = [("packing", "rows with images cannot be joined", "packing=False")]

@@ -8,5 +8,5 @@ FACTS = Facts(model=ModelFacts(is_vision=True), dataset=DatasetFacts(columns=("i
 UNCHECKED = "the columns of me/data"
 EXPECTED = [
     ("truncation_mode", "would cut off the image at the start of a row", "max_length=None"),
-    ("precompute_ref_log_probs", "images are processed batch by batch, never ahead", "remove it"),
+    ("precompute_ref_log_probs", "images are processed batch by batch, never ahead", "precompute_ref_log_probs=False"),
 ]

@@ -6,6 +6,6 @@ EXPECTED = [
     (
         "vllm_max_model_length",
         "an answer of up to 1024 tokens leaves no room for its prompt in a context of 1024",
-        "vllm_max_model_length=2048, for prompts as long as answers",
-    ),
+        "vllm_max_model_length=2048",
+    )
 ]

@@ -17,6 +17,6 @@ EXPECTED = [
     (
         "vllm_tensor_parallel_size",
         "27.5 GiB of weights would go on a GPU of a10g-largex4, but the server may use only 20.0 GiB of it",
-        "more of them, or hardware with larger GPUs",
-    ),
+        'hardware="auto"',
+    )
 ]

@@ -73,7 +73,7 @@ def test_a_method_keeps_the_rules_of_those_it_extends(extended: type[DPO]) -> No
 
 def test_what_a_base_refuses_is_refused(extended: type[DPO]) -> None:
     spec = extended(model="me/model", dataset="me/data", loss_type="exo_pair", padding_free=True)
-    problems, _ = run_rules(Context(spec), "spec")
+    problems, _ = run_rules(Context(spec), ["spec"])
     assert [problem.code for problem in problems if problem.code.startswith("DPO")] == ["DPO001", "DPO007"]
 
 

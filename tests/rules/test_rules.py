@@ -15,13 +15,14 @@ from rules.case import base, case, codes
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen import rules
 from hfjobs_trainer.facts import Facts, ScriptFacts
+from hfjobs_trainer.planning import schedule
 from hfjobs_trainer.planning.check import all_rules
 from hfjobs_trainer.problems import Problem, Unchecked
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.base import JobSpec
 from hfjobs_trainer.tokens import token_kind
 
-RULES = [code for code in codes() if code not in load.CODES]
+RULES = [code for code in codes() if code not in load.CODES | schedule.CODES]
 SPECS = [code for code in RULES if code not in parse.CODES]
 SECTIONS = ("What it does:", "Why:", "Example:", "Use instead:")
 
@@ -31,7 +32,7 @@ def told(code: str, problems: tuple[Problem, ...]) -> list[tuple[str, str, str]]
 
 
 def test_every_code_has_a_case() -> None:
-    assert codes() == sorted(all_rules().keys() | parse.CODES.keys() | load.CODES.keys())
+    assert codes() == sorted(all_rules().keys() | parse.CODES.keys() | load.CODES.keys() | schedule.CODES.keys())
 
 
 @pytest.mark.parametrize("code", RULES)
@@ -73,7 +74,7 @@ def test_script_rules_hold_everywhere_and_remote_ones_on_the_hub_only(code: str)
 
 OF_JOBS = (
     *("COST005", "ENV001", "ENV002", "HW001", "HW005", "HW007", "JOB001", "JOB002", "JOB003", "JOB004"),
-    *("SEC001", "SEC002", "SEC004", "SEC006"),
+    *("JOB008", "JOB009", "JOB010", "JOB011", "SEC001", "SEC002", "SEC004", "SEC006"),
 )
 
 
@@ -85,9 +86,9 @@ def test_rules_of_jobs_hold_for_scripts(code: str) -> None:
     report = hft.check(base({"method": "script", **bad}), facts=known.facts, backend=known.backend)
     # only training has the other fields, and pins packages
     of_job = [item for item in known.expected if item[0].split(".")[0] in fields and "is pinned to" not in item[1]]
-    # nor does anyone know what a script does with its token
-    expected = [(path, why.split(", and so does the script")[0], fix) for path, why, fix in of_job]
-    assert told(code, report.problems) == expected
+    # nor does anyone know what a script does with its token, and what it needs of a machine
+    expected = [(path, why.split(", and so does the script")[0]) for path, why, _ in of_job]
+    assert [(path, why) for path, why, _ in told(code, report.problems)] == expected
     assert expected
 
 
@@ -166,8 +167,9 @@ def test_no_spec_shows_a_secret(fields: dict[str, Any]) -> None:
 def test_a_script_that_exists_has_no_token(line: str, kind: str | None) -> None:
     facts = Facts(script=ScriptFacts(text=f"{line}\n", sha256="0" * 64))
     found = told("SEC002", hft.check(base({"method": "script"}), facts=facts).problems)
-    fix = "take it out, revoke it, and have the script read a new one from its environment: secrets=[...]"
-    expected = ("script", f"the script contains {kind}, and everyone who can see the job can read it", fix)
+    instead = "revoke it, and read a new one from the environment"
+    why = f"the script contains {kind}, and everyone who can see the job can read it: {instead}"
+    expected = ("script", why, "")
     assert found == ([expected] if kind else [])
     if kind:
         with pytest.raises(hft.SpecError):
@@ -200,3 +202,13 @@ def test_bad_file_is_told(code: str, write: Write) -> None:
 @pytest.mark.parametrize("code", sorted(load.CODES))
 def test_good_file_is_read(code: str, write: Write) -> None:
     assert hft.load(write(*case(code).good)).model == "me/model"
+
+
+@pytest.mark.parametrize("code", sorted(schedule.CODES))
+def test_bad_schedule_is_told(code: str) -> None:
+    known = case(code)
+    for case_, expected in ((known.bad, known.expected), (known.good, [])):
+        fields, when = case_
+        plan = schedule.on_schedule(hft.plan(base(fields), facts=Facts()), when, is_possible=True)
+        assert told(code, plan.problems) == expected
+        assert plan.request.schedule == when

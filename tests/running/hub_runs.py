@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import hubsim
 
@@ -27,6 +27,7 @@ import os
 print("color", os.environ["COLOR"], flush=True)
 print("secret arrived", len(os.environ["WANDB_API_KEY"]), flush=True)
 """
+SPEC = hft.Script("train.py", hardware="t4-small", timeout="3h")
 REQUEST = JobRequest(
     script=SCRIPT,
     name="dpo-qwen",
@@ -41,7 +42,7 @@ LIST = {"method": "GET", "path": "/api/jobs/alice$"}
 
 
 def plan(**changes: Any) -> Plan:
-    return Plan(spec=cast(Any, None), backend="hub", request=replace(REQUEST, **changes))
+    return Plan(spec=SPEC, backend="hub", request=replace(REQUEST, **changes))
 
 
 def play(hub: hubsim.Hub, backend: HubBackend, lines: Sequence[str], seconds: float = 0.1, **more: Any) -> JobRecord:

@@ -310,3 +310,11 @@ def test_jobs_are_found_by_their_labels(hub: hubsim.Hub, backend: HubBackend) ->
     assert [record.id for record in backend.list({"group": "a", "n": "1"})] == [made[1]]
     assert backend.list({"group": "c"}) == []
     assert [record.id for record in backend.list({})] == [other, *made[::-1]]
+
+
+def test_ports_cost_extra(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.script(count=2, runSecs=0.1)
+    for ports, price in (((), 0.4), ((8000,), 0.41)):
+        job = Job(backend.submit(plan(expose=ports)), backend)
+        finish(hub, job.record)
+        assert job.cost() == pytest.approx(price / 60)

@@ -66,6 +66,26 @@ def test_a_script_that_is_there_is_not_sent_again(hub: hubsim.Hub, connect: Call
     assert [len(paths) for paths in uploads(hub)] == [1, 1]
 
 
+def test_in_a_loop_of_new_scripts_the_bucket_is_looked_at_once(
+    hub: hubsim.Hub, connect: Callable[..., HubBackend]
+) -> None:
+    HfApi(hub.endpoint, "hf_alice_write").create_bucket("alice/jobs-artifacts", private=True)
+    before = len(hub.journal)
+    for number in range(3):
+        connect().submit(plan(script=f"print({number})"))
+    asked = [entry["path"] for entry in hub.journal[before:]]
+    assert asked.count("/api/buckets/alice/jobs-artifacts") == 1
+    assert asked.count("/api/buckets/alice/jobs-artifacts/paths-info") == 1
+    assert [len(paths) for paths in uploads(hub)] == [1, 1, 1]
+
+
+def test_a_bucket_that_is_deleted_in_between_is_made_again(hub: hubsim.Hub, backend: HubBackend) -> None:
+    backend.submit(plan())
+    HfApi(hub.endpoint, "hf_alice_write").delete_bucket("alice/jobs-artifacts")
+    backend.submit(plan(script="print(2)"))
+    assert stored(hub, "print(2)").read_text() == "print(2)"
+
+
 def test_a_script_that_is_there_takes_no_right_to_write(hub: hubsim.Hub, connect: Callable[..., HubBackend]) -> None:
     connect().submit(plan())
     rights = [{"entity": {"name": "alice", "type": "user"}, "permissions": ["repo.content.read", "job.write"]}]

@@ -226,6 +226,51 @@ def test_another_job_than_was_asked_for_is_canceled(
     assert job.stage == "CANCELED"
 
 
+GROUP = "66670E5163145ca562cb1988"
+
+
+@pytest.mark.parametrize(
+    ("asked", "dropped", "why"),
+    [
+        ({"attempts": 3}, ["retry"], "number of attempts is 1, not 3"),
+        ({"expose": (8000, 22)}, ["expose"], r"exposed ports is \[\], not \[22, 8000\]"),
+        ({"ssh": True}, ["status", "sshUrl"], "access by SSH is False, not True"),
+    ],
+)
+def test_what_the_hub_drops_is_seen(
+    hub: hubsim.Hub, backend: HubBackend, asked: dict[str, Any], dropped: list[str], why: str
+) -> None:
+    def strip(status: int, body: Any) -> tuple[int, Any]:
+        *within, name = dropped
+        for key in within:
+            body[key] = {**body[key]}
+        (body[within[0]] if within else body).pop(name)
+        return status, body
+
+    hub.script(count=2, runSecs=0.1)
+    backend.submit(plan(**asked))
+    hub.fail(**POST, rewrite=strip)
+    with pytest.raises(BackendError, match=f"different job than requested.*{why}.*canceled"):
+        backend.submit(plan(**asked))
+
+
+def test_a_port_that_was_opened_to_everyone_is_seen(hub: hubsim.Hub, backend: HubBackend) -> None:
+    opened = {"ports": [8000], "portsPublic": [8000]}
+    hub.fail(**POST, rewrite=lambda status, body: (status, {**body, "expose": opened}))
+    with pytest.raises(BackendError, match=r"ports open to everyone is \[8000\]"):
+        backend.submit(plan(expose=(8000,)))
+
+
+def test_another_resource_group_is_seen(hub: hubsim.Hub, backend: HubBackend) -> None:
+    backend.submit(plan(resource_group_id=GROUP))
+    look = {"method": "GET", "path": "/api/jobs/alice/"}
+    hub.fail(**look, response={"status": 403})  # what nobody knows is not wrong
+    backend.submit(plan(resource_group_id=GROUP))
+    hub.fail(**look, rewrite=lambda status, body: (status, {**body, "resourceGroupId": None}))
+    with pytest.raises(BackendError, match=f"resource group is None, not '{GROUP.lower()}'"):
+        backend.submit(plan(resource_group_id=GROUP))
+
+
 def test_another_job_that_cannot_be_canceled_is_told_of(hub: hubsim.Hub, backend: HubBackend) -> None:
     hub.script(runSecs=60)
     hub.fail(**POST, rewrite=lambda status, body: (status, {**body, "flavor": "a100x8"}))

@@ -15,6 +15,7 @@ from huggingface_hub import HfApi
 import hfjobs_trainer as hft
 from hfjobs_trainer import contents
 from hfjobs_trainer.errors import BackendError
+from hfjobs_trainer.planning.show import show_html
 
 ROWS = '{"text": "a"}\n{"text": "b"}\n'
 FIELDS: dict[str, Any] = {
@@ -145,6 +146,43 @@ def test_a_public_bucket_is_refused(client: hft.Client, hub: hubsim.Hub) -> None
     assert hub.jobs == {}
 
 
+def test_a_bucket_that_has_become_public_is_refused(client: hft.Client, hub: hubsim.Hub) -> None:
+    submit(client, hub, sft())
+    api = HfApi(hub.endpoint, "hf_alice_write")
+    api.delete_bucket("alice/jobs-artifacts")
+    api.create_bucket("alice/jobs-artifacts", private=False)
+    with pytest.raises(BackendError, match="alice/jobs-artifacts is public"):
+        client.submit(sft(learning_rate=1e-5))
+    assert len(commits(hub)) == len(hub.jobs) == 1
+
+
+def test_a_bucket_that_was_deleted_meanwhile_is_made_and_filled_again(client: hft.Client, hub: hubsim.Hub) -> None:
+    submit(client, hub, sft())
+    HfApi(hub.endpoint, "hf_alice_write").delete_bucket("alice/jobs-artifacts")
+    submit(client, hub, sft(learning_rate=1e-5))
+    assert [len(paths) for paths in commits(hub)] == [2, 2]
+    assert HfApi(hub.endpoint, "hf_alice_write").bucket_info("alice/jobs-artifacts").private
+
+
+def test_the_runs_of_a_schedule_and_later_attempts_find_it(client: hft.Client, hub: hubsim.Hub) -> None:
+    spec = sft(hardware={"flavor": "t4-small", "attempts": 2}, save_steps=10)
+    scheduled = client.submit(spec, schedule="@weekly")
+    assert isinstance(scheduled, hft.ScheduledJob)
+    assert [len(paths) for paths in commits(hub)] == [2]
+    hub.script(logs=[])
+    job = scheduled.trigger()
+    job.wait(timeout=20)
+    (started,) = hub.jobs.values()
+    digest = contents.hash_file(Path("rows.jsonl"))
+    (volume,) = [item for item in started.spec["volumes"] if item["mountPath"] == f"/hft/data/{digest}"]
+    assert (volume["source"], volume["readOnly"]) == ("alice/jobs-artifacts", True)
+    plan = client.plan(spec)
+    Path("rows.jsonl").write_text("{}")
+    with pytest.raises(BackendError, match=r"rows\.jsonl has changed since the run was planned"):
+        client.submit(plan, schedule="@weekly")
+    assert len(hub.schedules) == 1
+
+
 def test_equal_content_travels_once_and_several_nodes_share_it(client: hft.Client, hub: hubsim.Hub) -> None:
     Path("copy.jsonl").write_text(ROWS)
     spec = sft(["rows.jsonl", "copy.jsonl"], eval_dataset="rows.jsonl", hardware={"flavor": "a10g-largex2", "nodes": 2})
@@ -177,6 +215,7 @@ def test_the_plan_says_what_goes_where_and_who_can_read_it(
     target = f"{owner}/jobs-artifacts/hfjobs-trainer/data/{digest[:12]}..."
     assert f"dataset: rows.jsonl, {len(ROWS)} bytes, to {target}, read-only in the job" in str(plan)
     assert f"{readers} can read it" in str(plan)
+    assert "local data</th>" in show_html(plan)
     assert f'volumes = ["hf://buckets/{owner}/jobs-artifacts/hfjobs-trainer/data/{digest}:/hft/data/' in plan.script
     assert str(Path.cwd()) not in plan.script
     assert f'DATASET = (\n    "rows.jsonl@sha256:{digest}"\n)' in plan.script

@@ -28,9 +28,10 @@ PACKAGE = Path(hfjobs_trainer.__file__).parent
 SCANNED = (
     *(PACKAGE / "running").rglob("*.py"),
     *(PACKAGE / "gathering").rglob("*.py"),
-    PACKAGE / "client.py",
+    *(PACKAGE / "client").rglob("*.py"),
     PACKAGE / "transient.py",
 )
+SCHEDULED = ("inspect", "trigger", "suspend", "resume", "delete")
 CLIENT = ("huggingface_hub", "hf_xet")
 
 
@@ -50,7 +51,24 @@ def viewer_is_apart() -> None:
     assert address == "https://datasets-server.huggingface.co"
 
 
+def schedules_have_these() -> None:
+    """What is read of a scheduled job, whose class is not among the client's public names."""
+    owner = {"id": "1", "name": "me", "type": "user"}
+    spec = {"flavor": "cpu-basic", "retry": 1, "expose": {"ports": [1], "portsPublic": []}, "timeout": 60, "labels": {}}
+    status = {"lastJob": {"id": "2", "at": "2026-01-01T00:00:00.000Z"}, "nextJobRunAt": "2026-01-02T00:00:00.000Z"}
+    made = import_name("huggingface_hub._jobs_api", "ScheduledJobInfo")(
+        id="3", schedule="@daily", suspend=False, concurrency=False, jobSpec=spec, status=status, owner=owner
+    )
+    assert isinstance(made.job_spec, import_name("huggingface_hub._jobs_api", "JobSpec"))
+    assert (made.schedule, made.suspend, made.concurrency, made.created_at) == ("@daily", False, False, None)
+    assert (made.status.last_job.id, made.status.next_job_run_at.day) == ("2", 2)
+    assert (made.job_spec.retry, made.job_spec.timeout, made.job_spec.labels) == (1, 60, {})
+    assert (made.job_spec.flavor, made.job_spec.expose, made.job_spec.expose_public) == ("cpu-basic", [1], [])
+
+
 PRIVATE: dict[str, Callable[..., None]] = {
+    "huggingface_hub._jobs_api.JobSpec": schedules_have_these,
+    "huggingface_hub._jobs_api.ScheduledJobInfo": schedules_have_these,
     "huggingface_hub.constants": viewer_is_apart,
     "huggingface_hub.constants.DATASETS_SERVER_ENDPOINT": viewer_is_apart,
     "huggingface_hub.hf_api": loggers_exist,
@@ -80,6 +98,13 @@ def test_what_is_written_down_here_is_the_clients() -> None:
             "image command env secrets flavor timeout attempts name labels volumes expose ssh network_group"
             " network_aliases resource_group_id namespace",
         ),
+        (
+            "create_scheduled_job",
+            "image command env secrets flavor timeout attempts name labels volumes expose resource_group_id namespace"
+            " schedule concurrency",
+        ),
+        ("list_scheduled_jobs", "labels namespace"),
+        *((f"{verb}_scheduled_job", "scheduled_job_id namespace") for verb in SCHEDULED),
         ("create_bucket", "bucket_id private exist_ok"),
         ("bucket_info", "bucket_id"),
         ("get_bucket_paths_info", "bucket_id paths"),

@@ -57,8 +57,8 @@ def test_the_message_counts_and_lists_them() -> None:
         hft.DPO(**required("dpo"), betta=0.2, eval_strategy="steps")  # type: ignore[call-arg]
     assert str(raised.value) == (
         "2 problems in this DPO spec; nothing was submitted\n"
-        "  SPEC004 betta: not an argument of DPOConfig (TRL 1.16.0)\n"
-        "      fix: beta\n"
+        "  SPEC004 betta: not an argument of DPOConfig (TRL 1.16.0); beta is\n"
+        "      fix: beta=0.2\n"
         '  DATA001 eval_strategy: eval_strategy="steps" needs an evaluation set: give eval_dataset or eval_fraction\n'
         "      fix: eval_fraction=0.1"
     )
@@ -146,7 +146,7 @@ def test_the_method_of_another_class_is_refused() -> None:
         ({"env": ["A=1"]}, "env"),
         ({"secrets": "HF_TOKEN"}, "secrets"),
         ({"dataset": [1]}, "dataset"),
-        ({"lora": True}, "lora"),
+        ({"lora": 1}, "lora"),
         ({"max_steps": None}, "max_steps"),
     ],
 )

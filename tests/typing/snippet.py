@@ -42,6 +42,9 @@ seconds: int | None = plan.timeout_seconds
 text: str = hft.render({"method": "sft", "model": "a/b", "dataset": "c/d"}, offline=True)
 why: tuple[str, ...] = tuple(problem.fix for problem in hft.check(spec).problems)
 job: hft.Job = hft.submit_dpo(model="org/model", dataset="org/dataset", beta=0.1)
+weekly: hft.ScheduledJob = hft.submit_dpo(model="org/model", dataset="org/dataset", schedule="@weekly")
+daily: hft.ScheduledJob = hft.submit(spec, schedule="@daily")
+planned: hft.Plan = hft.submit(spec, schedule="@daily", dry_run=True)
 dry: hft.Plan = hft.submit_sft(model="org/model", dataset="org/dataset", dry_run=True)
 hft.GRPO(model="org/model", dataset="org/dataset", reward_funcs=[reward, "accuracy_reward"])
 

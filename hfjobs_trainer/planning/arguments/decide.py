@@ -9,7 +9,6 @@ from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.planning.arguments.precision import Precision, explain_precision
 from hfjobs_trainer.planning.arguments.strategies import SHARDED, TIMEOUT_SECONDS
 from hfjobs_trainer.planning.arguments.trackers import resolve_tracking, tracking_arguments
-from hfjobs_trainer.planning.arguments.tuning import ALL_LINEAR
 from hfjobs_trainer.planning.arguments.vllm import decide_image, vllm_arguments
 from hfjobs_trainer.planning.hardware.machine import Machine
 from hfjobs_trainer.planning.layout import Layout, eval_batch_size, syncs_each_batch
@@ -81,8 +80,7 @@ def decide_arguments(
     arguments |= vllm_arguments(run.vllm, machine, layout if is_planned else None, decide)
     if run.lifts_max_length:
         arguments["max_length"] = decide("max_length", None, "truncating a row may remove tokens of its image")
-    if run.adapts_all:
-        decide("lora.target_modules", ALL_LINEAR, "PEFT has no default for most vision models")
+    decisions += run.lora_choices
     if backend.rents:
         decide_image(run, decide)
     arguments |= _push(run, arguments["output_dir"], decide)

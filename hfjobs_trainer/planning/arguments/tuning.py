@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.model.adapters import ALL_LINEAR, Lora, adapter_on, default_targets
+from hfjobs_trainer.planning.model.modules import expert_names, family_of, linear_names
+from hfjobs_trainer.planning.plan import Decision
 from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Adapter
 from hfjobs_trainer.specs.groups import LoRA, Quantization
@@ -17,26 +21,85 @@ MERGE_DTYPE = "bfloat16"
 """dtype of a merged model, if the user set none."""
 
 
-ALL_LINEAR = "all-linear"
-"""PEFT's name for every linear layer but the head."""
+def complete(lora: LoRA | None, model: ModelFacts, *, own_code: bool) -> tuple[LoRA | None, tuple[Decision, ...]]:
+    """The adapter with what the user left open filled in, and what was decided for it.
+
+    Where no target is named, a new adapter is on every linear layer: ``"all-linear"``, or their names where PEFT takes
+    nothing else (and none if they are not known, which a rule tells). An adapter that is continued has its own targets,
+    and ``target_parameters`` are targets.
+
+    Args:
+        lora: As in the spec.
+        model: The model.
+        own_code: Whether the model's repository has its own code, so that its type tells nothing.
+    """
+    if lora is None or lora.continues:
+        return lora, ()
+    decisions: list[Decision] = []
+    targets, kind = lora.target_modules, None if own_code else model.model_type
+    if leaves_targets(lora):
+        names = linear_names(kind) if lora.narrows_layers else None
+        targets = names if lora.narrows_layers else ALL_LINEAR
+        if targets is not None:
+            decisions.append(Decision("lora.target_modules", targets, _why(lora, kind, model)))
+    adapter = None if own_code else adapter_on(model, replace(narrowed(lora), r=lora.r, targets=frozen(targets)))
+    holds_parameters = bool(lora.target_parameters) or (adapter is not None and adapter.experts)
+    if holds_parameters and "lora_dropout" not in lora.model_fields_set:
+        why = "PEFT has no dropout for parameters outside linear layers, such as those of experts"
+        decisions.append(Decision("lora.lora_dropout", 0.0, why))
+    made = {decision.path.removeprefix("lora."): decision.value for decision in decisions}
+    return lora.model_copy(update=made), tuple(decisions)
 
 
-def lora_arguments(lora: LoRA | None, task_type: str, *, all_linear: bool = False) -> dict[str, Any] | None:
-    """Arguments of ``peft.LoraConfig``: what was set, and TRL's defaults where they differ from PEFT's.
+def leaves_targets(lora: LoRA) -> bool:
+    """Whether it is a new adapter for which the user named no target."""
+    return not lora.continues and lora.target_modules is None and not lora.target_parameters
 
-    With ``all_linear``, every linear layer is adapted.
+
+def _why(lora: LoRA, kind: str | None, model: ModelFacts) -> str:
+    why = "every linear layer but the head"
+    if lora.narrows_layers:
+        return f"{why}, by name: beside layers_to_transform, PEFT takes nothing else"
+    family, usual = family_of(kind), default_targets(kind)
+    if usual is not None:
+        why += f"; by itself, PEFT would adapt {' and '.join(usual)} alone"
+    elif kind is not None:
+        why += f"; PEFT has no default for {kind}"
+    if model.is_vision:
+        why += "; the vision tower too"
+    if expert_names(kind):
+        return f"{why}; it adapts the experts and their router as well"
+    held = family is not None and family.experts and model.num_experts
+    return f"{why}; the experts are parameters, not linear layers, and get no adapter" if held else why
+
+
+def narrowed(lora: LoRA) -> Lora:
+    """The fields besides ``r`` and ``target_modules`` that decide what is adapted."""
+    layers, tokens = lora.layers_to_transform, lora.trainable_token_indices or []
+    lists = list(tokens.values()) if isinstance(tokens, dict) else [tokens]
+    return Lora(
+        layers=(layers,) if isinstance(layers, int) else tuple(layers) if layers else None,
+        excluded=frozen(lora.exclude_modules),
+        parameters=tuple(lora.target_parameters or ()),
+        ranks=tuple(lora.rank_pattern.items()),
+        tokens=sum(map(len, lists)),
+    )
+
+
+def frozen(targets: list[str] | str | None) -> tuple[str, ...] | str | None:
+    """The same names, hashable."""
+    return targets if targets is None or isinstance(targets, str) else tuple(targets)
+
+
+def lora_arguments(lora: LoRA | None, task_type: str) -> dict[str, Any] | None:
+    """Arguments of ``peft.LoraConfig``: what was set or decided, and TRL's defaults where they differ from PEFT's.
 
     ``None`` without an adapter, and if training continues an existing one, with its own configuration.
     """
     if lora is None or lora.continues:
         return None
-    # PEFT has no dropout for parameters outside modules
-    dropout = 0.0 if lora.target_parameters else lora.lora_dropout
-    defaults: dict[str, Any] = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": dropout}
-    if all_linear:
-        defaults["target_modules"] = ALL_LINEAR
-    given = lora.model_dump(exclude_unset=True, exclude=_OURS | ({"target_modules"} if all_linear else set()))
-    return defaults | given | {"task_type": task_type}
+    defaults = {"r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": lora.lora_dropout}
+    return defaults | lora.model_dump(exclude_unset=True, exclude=_OURS) | {"task_type": task_type}
 
 
 def adapter_to_load(lora: LoRA | None, known: ModelFacts | None, *, absolute: bool) -> Adapter | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.duration.elementwise import elementwise_bytes
 from hfjobs_trainer.planning.hardware.gpus import Tuning
 from hfjobs_trainer.planning.memory.closed_form import PACKED_BYTES, Workload
 from hfjobs_trainer.planning.model.optimizers import runs_unfused, state_bytes
-from hfjobs_trainer.planning.model.shape import BYTES, Shape, adapted_linears, shape_of
+from hfjobs_trainer.planning.model.shape import BYTES, Shape, shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,12 @@ class Arithmetic:
         cast_bytes: Bytes moved per pass to dequantize the weights or cast them to half precision.
         link_bytes: Bytes of the weights when GPUs exchange them.
         trained: Parameters that are trained.
+        adapted: Parameters of an adapter that each token passes; 0 without.
         gradient_bytes: Bytes of their gradients.
         optimizer_bytes: Bytes moved by one optimizer step.
         state_bytes: Bytes of the optimizer's moments in a checkpoint.
         cache_bytes: Bytes of the KV cache of one token.
+        moved_bytes: Bytes that a forward pass moves between its matrix products, per token.
         other_body, other_attention: As ``body`` (with the head) and ``attention``, summed over the forward passes of
             other models.
         other_bytes, other_layers: Their weights and layers.
@@ -51,6 +54,8 @@ class Arithmetic:
     optimizer_bytes: float
     state_bytes: float
     cache_bytes: float
+    moved_bytes: float
+    adapted: float = 0.0
     other_body: float = 0.0
     other_attention: float = 0.0
     other_bytes: float = 0.0
@@ -73,9 +78,14 @@ class Arithmetic:
         """
         linear = 2 * (self.body + self.head)
         both = self.tuning == "full"
-        adapter = 0.0 if both else 6 * self.trained
+        adapter = 6 * self.adapted
         again = 2 * (self.body + self.attention * context) if recomputes else 0.0
         return linear * (3 if both else 2) + 6 * self.attention * context + adapter + again
+
+    @property
+    def other_moved(self) -> float:
+        """``moved_bytes`` of the forward passes of other models: assumed to be in proportion to their size."""
+        return self.moved_bytes * self.other_body / max(1.0, self.body + self.head)
 
     def others(self, context: float) -> float:
         """FLOPs of the forward passes of other models per token."""
@@ -95,8 +105,13 @@ def arithmetic_of(workload: Workload) -> Arithmetic | None:
     if workload.quantization is not None:
         packed, within = PACKED_BYTES[workload.quantization], _quantized(shape)
         # read packed, and written in the dtype of the computation
-        cast, stored = (packed + computes) * within, packed * within + width * (shape.parameters - within)
-    trained = _trained(workload, shape)
+        unpacked = workload.stack.unpack_bytes or packed + computes
+        cast, stored = unpacked * within, packed * within + width * (shape.parameters - within)
+    adapter = workload.adapter
+    trained = float(adapter.trained if adapter else shape.parameters)
+    if adapter is not None and adapter.experts:
+        # the sum of the experts and of what their adapters add is written out in each pass (PEFT: ParamWrapper)
+        cast += 2 * (BYTES["float32"] + computes) * shape.layers * shape.expert_weights
     trained_width = width
     if adapts:
         trained_width = float(workload.stack.adapter_bytes or (4 if workload.quantization is None else 2))
@@ -116,11 +131,13 @@ def arithmetic_of(workload: Workload) -> Arithmetic | None:
         cast_bytes=cast,
         link_bytes=stored,
         trained=trained,
+        adapted=float(adapter.per_token) if adapter else 0.0,
         gradient_bytes=gradients,
         # weights and states are read and written, gradients read; unfused, about twice as often: assumed
         optimizer_bytes=(3 * gradients + 2 * states) * (2 if runs_unfused(workload.optim) else 1),
         state_bytes=states,
         cache_bytes=2 * computes * shape.layers * shape.key_value,
+        moved_bytes=elementwise_bytes(workload, shape),
         experts=shape.experts > 0,
         assumed=(f"{', '.join(shape.assumed)} of the model",) if shape.assumed else (),
     )
@@ -141,12 +158,3 @@ def active_body(model: ModelFacts, shape: Shape) -> float:
 def _quantized(shape: Shape) -> float:
     """Parameters that bitsandbytes quantizes: the matrices of the layers, not the experts."""
     return float(min(shape.body, shape.layers * sum(inputs * outputs for inputs, outputs in shape.linears.values())))
-
-
-def _trained(workload: Workload, shape: Shape) -> float:
-    if workload.tuning == "full":
-        return float(shape.parameters)
-    adapted = adapted_linears(shape, workload.lora_targets, workload.model.model_type)
-    adapter = shape.layers * workload.lora_r * sum(inputs + outputs for inputs, outputs in adapted.values())
-    whole = {"embed_tokens", "lm_head", "score"} & {name.rsplit(".", 1)[-1] for name in workload.modules_to_save}
-    return float(adapter + len(whole - {"score"}) * shape.embedding)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hfjobs_trainer.display import html_pairs
 from hfjobs_trainer.planning.duration.amounts import Amounts
 from hfjobs_trainer.planning.duration.pace import EXPECTED, FAST, SLOW, Pace, Setup
 from hfjobs_trainer.planning.duration.ranges import Range
@@ -45,6 +46,15 @@ class DurationEstimate:
     def assumptions(self) -> list[str]:
         """``assumed`` as lines of text."""
         return [what if ", assumed " in what else f"assumed: {what}" for what in self.assumed]
+
+    def __repr__(self) -> str:
+        first, *_ = str(self).split("\n")
+        return f"DurationEstimate({first})"
+
+    def _repr_html_(self) -> str:
+        parts = {name: part.as_duration() for name, part in self.parts.items()}
+        rows = {"time": self.seconds.as_duration(), "cost": self.usd.as_usd(), "steps": f"{self.steps:,}", **parts}
+        return html_pairs({**rows, "assumed": self.assumed or "nothing"})
 
     def __str__(self) -> str:
         lines = [f"about {self.seconds.as_duration()}, {self.usd.as_usd()}, {self.steps:,} steps"]
@@ -127,7 +137,7 @@ def _assumed(amounts: Amounts, setup: Setup) -> list[str]:
 def _basis(amounts: Amounts, setup: Setup) -> tuple[str, ...]:
     tuning, gpu = amounts.arithmetic.tuning, setup.gpu
     share = gpu.utilisation[tuning]
-    found = [f"{share.expected:.0%} of the peak of {gpu.name} ({tuning}): {share.source}"]
+    found = [f"matrix products at {share.expected:.0%} of the peak of {gpu.name} ({tuning}): {share.source}"]
     if setup.num_gpus > 1 and setup.nodes == 1:
         found.append(f"links over {gpu.link}")
     return (*found, "usual times for start, packages, downloads, tokenization, checkpoints and pushes")

@@ -15,6 +15,9 @@ MOST_CHARACTERS, USUAL_CHARACTERS, FEWEST_CHARACTERS = 4.8, 4.0, 1 / 0.6
 # Assumed if lengths are unknown and unbounded: a prompt of an online method, and a row that is not truncated.
 PROMPT_TOKENS, UNBOUNDED_TOKENS = 512, 4096
 
+LENGTH_STEP = 128
+"""A proposed ``max_length`` is a whole multiple of it, tokens."""
+
 
 def tokens_per_row(lengths: LengthFacts) -> tuple[float, float, float]:
     """Mean tokens of a row, before truncation: at least, as expected, and at most.
@@ -38,7 +41,12 @@ def prompt_lengths(lengths: LengthFacts | None) -> LengthFacts | None:
     if lengths is None or lengths.prompt_mean is None or not lengths.mean:
         return lengths
     share = lengths.prompt_mean / lengths.mean
-    return replace(lengths, mean=lengths.prompt_mean, quantiles=tuple(share * each for each in lengths.quantiles))
+    return replace(
+        lengths,
+        mean=lengths.prompt_mean,
+        quantiles=tuple(share * each for each in lengths.quantiles),
+        counted_p99=share * lengths.p99,
+    )
 
 
 def longest_prompt(lengths: LengthFacts | None) -> int:

@@ -1,7 +1,8 @@
 """Seconds of each part of a run, in one of three cases: fast, expected or slow.
 
 A step takes as long as the slowest of its computation, reading the weights and launching kernels, plus what is not
-overlapped: casting or dequantizing weights, communication between GPUs, the optimizer.
+overlapped: casting or dequantizing weights, communication between GPUs, the optimizer. The computation is the
+arithmetic of the matrix products and the memory traffic between them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ LAUNCH: Mapping[Tuning, Cases] = {
 SHARDED_LAUNCH: Mapping[str, float] = {"zero3": 4.2, "fsdp1": 2.0, "fsdp2": 2.0}
 # Share of the peak bandwidth of its memory that a GPU reaches: assumed.
 MEMORY_SHARE: Cases = (0.85, 0.7, 0.5)
+# The same between matrix products, where whole tensors are read and written one after the other: assumed.
+STREAM_SHARE: Cases = (0.95, 0.85, 0.7)
 # Share of a link's peak that collectives reach. PCIe: Answer.AI's FSDP on two RTX 3090 and two RTX 4090, 8% to 49%.
 # NVLink: Qwen README's ZeRO-3 of a 72B model on four A100, 45%.
 LINK_SHARE: Mapping[str, Cases] = {"pcie": (0.5, 0.15, 0.08), "nvlink": (0.7, 0.45, 0.3)}
@@ -123,6 +126,7 @@ class Pace:
             reached *= FLOAT32_SHARE[case]
         self.flops = reached * gpu.tflops * 1e12
         self.memory = MEMORY_SHARE[case] * gpu.bandwidth_gb_s * 1e9
+        self.streamed = STREAM_SHARE[case] * gpu.bandwidth_gb_s * 1e9
         self.sharded = setup.strategy in SHARDS_WEIGHTS
         self.launch = LAUNCH[costs.tuning][case] * SHARDED_LAUNCH.get(setup.strategy, 1.0)
         mean = (lengths.mean.low, lengths.mean.expected, lengths.mean.high)[case]
@@ -185,18 +189,23 @@ class Pace:
         passes = trained * (3 if recomputes else 2) + frozen
         flops = trained * costs.training(context, recomputes=recomputes) + frozen * costs.forward(context)
         spent = max(
-            tokens * flops / self.flops,
+            # backward, an elementwise operation moves about as much as forward
+            self._compute(tokens, flops, passes * costs.moved_bytes),
             passes * costs.read_bytes / self.memory,
             passes * costs.layers * self.launch,
         )
         spent += passes * costs.cast_bytes / self.memory
         if costs.other_layers:
             spent += max(
-                tokens * costs.others(context) / self.flops,
+                self._compute(tokens, costs.others(context), costs.other_moved),
                 costs.other_bytes / self.memory,
                 costs.other_layers * self.launch,
             )
         return spent
+
+    def _compute(self, tokens: float, flops: float, moved: float) -> float:
+        """Seconds of arithmetic and of what lies between matrix products, both per token."""
+        return tokens * (flops / self.flops + moved / self.streamed)
 
     def _fetch(self, hidden: float) -> float:
         """Seconds per batch to gather sharded weights, once forward, once backward.
@@ -245,7 +254,7 @@ class Pace:
         if self.setup.server_gpus:
             rows, gpus = rows * self.setup.num_gpus, self.setup.server_gpus
         context = prompt + answer / 2
-        reading = rows * prompt * costs.forward(prompt) / (self.flops * gpus)
+        reading = self._compute(rows * prompt, costs.forward(prompt), costs.moved_bytes) / gpus
         if written.vllm:
             decoded, launch = min(rows, VLLM_SEQUENCES), VLLM_LAUNCH[self.case]
             tokens = rows * answer / decoded
@@ -257,7 +266,7 @@ class Pace:
         each = max(
             costs.layers * launch,
             moved / (self.memory * gpus),
-            decoded * costs.forward(context) / (self.flops * gpus),
+            self._compute(decoded, costs.forward(context), costs.moved_bytes) / gpus,
         )
         return reading + tokens * each
 
@@ -270,8 +279,9 @@ class Pace:
         batches = math.ceil(amounts.eval_rows * self.fraction / (amounts.eval_batch_size * setup.num_gpus))
         costs, tokens = amounts.arithmetic, amounts.eval_batch_size * amounts.sequences * self.width
         passes = 1.0 + amounts.passes.frozen
+        flops = passes * costs.forward(self.width) + costs.others(self.width)
         each = max(
-            tokens * (passes * costs.forward(self.width) + costs.others(self.width)) / self.flops,
+            self._compute(tokens, flops, passes * costs.moved_bytes + costs.other_moved),
             (passes * costs.layers + costs.other_layers) * self.launch,
         )
         each += passes * costs.cast_bytes / self.memory

@@ -28,12 +28,16 @@ _COUNT = re.compile(r"^(\d+)(?: ?x ?(?=[a-z])|x )| x ?(\d+)$")
 # Words in a GPU's name that do not identify it.
 _NOISE = re.compile(r"\b(nvidia|geforce|tesla|quadro|gpus?|graphics|cards?|tensor ?core|hbm\d?e?)\b|" + _COUNT.pattern)
 _VARIANT = re.compile(r"(sxm\d?|pcie|blackwell|server|workstation|edition|generation|gb)")
+# The letters before the number.
+_SERIES = re.compile("[a-z]*")
 _SUGGESTIONS = 3
+# How much alike two names are, by difflib: any suggestion, and one beside a name that is part of what was typed.
+_SIMILAR, _ALIKE = 0.6, 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Utilisation:
-    """Share of the peak that training reaches, recomputed activations counted as work.
+    """Share of the peak that the matrix products of training reach, recomputed ones counted as work.
 
     Attributes:
         low, expected, high: The share, between 0 and 1.
@@ -120,9 +124,24 @@ def count_gpus(name: str) -> int | None:
 def suggest_gpus(name: str) -> list[str]:
     """Up to three GPUs that ``name`` may mean, most likely first; empty if it resembles none."""
     known, wanted = _by_name(), _plain(name)
-    close = difflib.get_close_matches(wanted, known, n=2 * _SUGGESTIONS, cutoff=0.6)
+    series = _SERIES.match(wanted)
     held = [other for other in known if len(wanted) > 1 and (wanted in other or (len(other) > 2 and other in wanted))]
+    # "a100" is meant where "a10" is in it
+    held = [other for other in held if not any(other != longer and other in longer in wanted for longer in held)]
+    cutoff = _ALIKE if held else _SIMILAR
+    close = difflib.get_close_matches(wanted, known, n=4 * _SUGGESTIONS, cutoff=cutoff)
+    # another series is another GPU: an "MI300" is not meant by "3090"
+    close = [
+        other for other in close if series and (found := _SERIES.match(other)) and _are_related(series[0], found[0])
+    ]
+    # swapped digits are the likeliest mistake
+    close.sort(key=lambda other: sorted(other) != sorted(wanted))
     return list(dict.fromkeys(known[other].name for other in [*held, *close]))[:_SUGGESTIONS]
+
+
+def _are_related(series: str, other: str) -> bool:
+    """Whether one begins with the other: "rtx" and "rtxa", but nothing and "b"."""
+    return series == other or bool(series and other and (series.startswith(other) or other.startswith(series)))
 
 
 @cache

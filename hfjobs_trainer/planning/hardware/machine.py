@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from hfjobs_trainer.facts import Flavor, ModelFacts
 from hfjobs_trainer.planning.hardware.gpus import Gpu, find_gpu
 from hfjobs_trainer.planning.run import Run, Vllm
+
+PROXY_USD_PER_HOUR = 0.01
+"""Price of the proxy to a job's ports, US dollars per hour (huggingface/hub-docs: the pages on Jobs, August 2026)."""
+
+
+class Asked(Protocol):
+    """What of a spec's hardware, or of a request, is paid for beside the time."""
+
+    @property
+    def nodes(self) -> int:
+        """Machines, one job each."""
+        ...
+
+    @property
+    def expose(self) -> Sequence[int]:
+        """Ports of each job that the proxy leads to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +37,8 @@ class Machine:
         num_gpus: GPUs of one machine that train; 0 if the machine decides.
         nodes: Machines that train.
         server_gpus: GPUs of the run's own vLLM server; 0 without one.
-        usd_per_hour: Price of all machines, a server's node included, US dollars per hour; ``None`` if unknown.
+        usd_per_hour: Price of all machines, a server's node and the proxy of ports included, US dollars per hour;
+            ``None`` if unknown.
         is_rented: Whether it is a flavor of Hugging Face Jobs, which costs money.
     """
 
@@ -61,9 +81,14 @@ def machine_of(run: Run, flavor: Flavor | None, *, is_rented: bool = True) -> Ma
         num_gpus=training_gpus(run, flavor),
         nodes=run.nodes,
         server_gpus=server_gpus(run.vllm, run.model, flavor),
-        usd_per_hour=flavor.usd_per_hour * run.hardware.nodes if flavor is not None else None,
+        usd_per_hour=hourly_usd(flavor, run.hardware) if flavor is not None else None,
         is_rented=is_rented,
     )
+
+
+def hourly_usd(flavor: Flavor, asked: Asked) -> float:
+    """Price of all machines of this flavor, and of the proxy that leads to their ports, US dollars per hour."""
+    return (flavor.usd_per_hour + (PROXY_USD_PER_HOUR if asked.expose else 0.0)) * asked.nodes
 
 
 def training_gpus(run: Run, flavor: Flavor | None) -> int:

@@ -1,11 +1,11 @@
-"""Tables as text and as HTML, and the table of the hardware on offer."""
+"""The table of the hardware on offer."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hfjobs_trainer.display import html_table, text_table
 from hfjobs_trainer.facts import Flavor, HardwareFacts
 from hfjobs_trainer.planning.hardware.catalogue import by_price, snapshot, suggest_flavors
 
@@ -56,11 +56,14 @@ class HardwareTable:
     def _caption(self) -> str:
         return f"prices: {self.source}; GPU memory is per GPU"
 
+    def __repr__(self) -> str:
+        return f"HardwareTable({len(self)} flavors, prices: {self.source})"
+
     def __str__(self) -> str:
-        return as_text(self.HEADER, self._cells(), self._caption, right=self.HEADER[2:])
+        return text_table(self.HEADER, self._cells(), self._caption, right=self.HEADER[2:])
 
     def _repr_html_(self) -> str:
-        return as_html(self.HEADER, self._cells(), self._caption)
+        return html_table(self.HEADER, self._cells(), self._caption, right=self.HEADER[2:])
 
 
 def hardware_table(hardware: HardwareFacts | None = None) -> HardwareTable:
@@ -74,26 +77,3 @@ def describe_gpus(flavor: Flavor) -> str:
     if flavor.gpu is None or not flavor.num_gpus:
         return flavor.gpu or "no GPU"
     return f"{flavor.num_gpus}x {flavor.gpu}" if flavor.num_gpus > 1 else flavor.gpu
-
-
-def as_text(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, *, right: Collection[str]) -> str:
-    """Aligned columns under a header, those named in ``right`` to the right; the caption is the last line."""
-    lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-
-    def aligned(line: Sequence[str]) -> str:
-        cells = zip(header, line, widths, strict=True)
-        padded = [cell.rjust(width) if name in right else cell.ljust(width) for name, cell, width in cells]
-        return "  ".join(padded).rstrip()
-
-    return "\n".join([*map(aligned, lines), caption])
-
-
-def as_html(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """The table as HTML."""
-
-    def row(tag: str, cells: Iterable[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    head, body = row("th", header), "".join(row("td", cells) for cells in rows)
-    return f"<table><caption>{html.escape(caption)}</caption><thead>{head}</thead><tbody>{body}</tbody></table>"

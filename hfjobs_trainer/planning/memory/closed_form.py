@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import NamedTuple
 
 from hfjobs_trainer.planning.memory.estimate import GIB, MemoryEstimate
 from hfjobs_trainer.planning.memory.layer import kept_products, saved_bytes, working_bytes
 from hfjobs_trainer.planning.memory.sharding import Holding, spread
 from hfjobs_trainer.planning.memory.workload import Workload
-from hfjobs_trainer.planning.model.optimizers import is_paged, state_bytes, step_bytes
-from hfjobs_trainer.planning.model.shape import Shape, adapted_linears, adapts_experts, expert_adapter, shape_of
+from hfjobs_trainer.planning.model.optimizers import is_paged, runs_unfused, state_bytes, step_bytes
+from hfjobs_trainer.planning.model.shape import Shape, shape_of
 
-__all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory"]
+__all__ = ["GIB", "MemoryEstimate", "Workload", "estimate_memory", "holding_of"]
 
 # Tokens and vocabulary entries of one tile of the fused head (TRL 1.16: kernels/chunked_logprob.py, trainer/utils.py).
 TILE_TOKENS, TILE_VOCAB = 4096, 32_768
@@ -31,6 +30,11 @@ CONTEXT_GIB, NCCL_GIB = 1.0, 0.4
 WORKSPACE_GIB = 0.1
 # Share of the temporary memory of a step that the allocator cannot reuse.
 FRAGMENTATION = 0.10
+# The same under FSDP1, which frees on one stream what another one still uses: the median of what nvidia-smi showed
+# beyond torch's own peak, the context and NCCL in 16 published LoRA and QLoRA runs (fms-acceleration:
+# scripts/benchmarks/refs; 9% to 14% on one GPU). FSDP2 does not record streams (torchtitan: docs/fsdp.md), and 10% fits
+# its published runs.
+FSDP1_FRAGMENTATION = 0.25
 # Bytes of a quantized weight with its share of the scales: one of 4 bytes for 64 weights, or of 8.25 bits if the scales
 # are quantized themselves; of 8 bits, one for a whole row.
 PACKED_BYTES = {"4bit": 0.5625, "4bit-double": 0.516, "8bit": 1.002}
@@ -78,6 +82,12 @@ def estimate_memory(workload: Workload, num_gpus: int = 1) -> MemoryEstimate | N
     return None if shape is None or workload.unknown else _Step(workload, shape, num_gpus).peak()
 
 
+def holding_of(workload: Workload, num_gpus: int = 1) -> Holding | None:
+    """What one GPU holds throughout, and gathers; ``None`` as for ``estimate_memory``."""
+    shape = shape_of(workload.model)
+    return None if shape is None or workload.unknown else _Step(workload, shape, num_gpus).held
+
+
 class _Step:
     """The byte counts of one training step."""
 
@@ -89,26 +99,32 @@ class _Step:
         self.compute = 2 if amp else self.weight_bytes
         self.sharded = workload.strategy != "ddp" and (num_gpus > 1 or workload.strategy.startswith("zero"))
         # weights that are gathered in half precision give a residual stream of half precision
-        self.residual = self.compute if self.sharded else self.weight_bytes
+        self.residual = self.seen = self.compute if self.sharded else self.weight_bytes
         # autocast turns float32 weights into half-precision copies for every matrix product
         self.casts = amp and self.weight_bytes == 4 and not self.sharded
         rows = workload.rows_per_example
         self.tokens = rows * workload.per_device_train_batch_size * workload.sequence_length
         self.eval_tokens = rows * workload.eval_batch_size * workload.sequence_length
         self.head = workload.head
-        self.adapted = {} if self.full else _adapted(shape, _hashable(workload.lora_targets), workload.model.model_type)
-        targets = workload.lora_targets
-        self.expert_lora = not self.full and adapts_experts(shape, targets, workload.model.model_type)
+        trained = workload.adapter
+        self.adapted = trained.linears if trained else dict[str, tuple[int, int]]()
+        self.expert_lora = trained is not None and trained.experts
         kept = [name for name in workload.modules_to_save if name in ("embed_tokens", "lm_head")]
-        saved_modules = 0 if self.full else len(kept) * shape.embedding
+        saved_modules = trained.whole if trained else 0
         self.trains_head = self.full or "lm_head" in kept
         self.trains_embedding = self.full or "embed_tokens" in kept
         # TRL leaves PEFT's autocast_adapter_dtype on: adapters are float32, other trained modules as loaded; on
         # quantized weights it casts everything that is trained to bfloat16
         quantized = workload.quantization is not None
-        self.adapter_bytes = workload.stack.adapter_bytes or (2 if quantized else 4)
-        lora = 0 if self.full else self._lora_parameters()
-        beside = 2 if quantized else self.weight_bytes
+        upcasts = amp and workload.stack.upcasts and self._is_upcast()
+        self.trained_bytes = 4 if upcasts else self.weight_bytes
+        self.adapter_bytes = 4 if upcasts else workload.stack.adapter_bytes or (2 if quantized else 4)
+        # gathered with its layer, an adapter is in half precision; FSDP1 gathers each of its matrices by itself, too
+        # late for the cast of its input
+        apart = not self.sharded or workload.strategy == "fsdp1"
+        self.adapter_seen = self.adapter_bytes if apart else self.compute
+        lora = trained.parameters if trained else 0
+        beside = 2 if quantized and not upcasts else self.trained_bytes
         adapter = float(self.adapter_bytes * lora + beside * saved_modules)
         self.trained = shape.parameters if self.full else lora + saved_modules
         # what is not quantized and needs no cast
@@ -123,16 +139,22 @@ class _Step:
             self.adapted,
             compute=self.compute,
             residual=self.residual,
-            adapter=self.adapter_bytes,
+            adapter=self.adapter_seen,
         )
         self.working = working_bytes(shape, compute=self.compute, residual=self.residual)
         self.held = self._holding(adapter)
 
+    def _is_upcast(self) -> bool:
+        """Whether accelerate turns trained weights into float32: FSDP2 leaves a model with 4-bit weights as it is."""
+        four_bits = self.w.quantization is not None and self.w.quantization != "8bit"
+        return self.sharded and (self.w.strategy == "fsdp1" or (self.w.strategy == "fsdp2" and not four_bits))
+
     def _holding(self, adapter: float) -> Holding:
         """Memory that one GPU holds throughout."""
         w, shape = self.w, self.shape
-        weights = self._weights()
-        gradients = float(self.weight_bytes * shape.parameters) if self.full else adapter
+        frozen = self._weights()
+        weights = float(self.trained_bytes * shape.parameters) if self.full else frozen
+        gradients = weights if self.full else adapter
         zero = self.sharded and w.strategy.startswith("zero")
         # DeepSpeed's states are those of its float32 copy
         like = 4.0 * self.trained if zero and self.compute == 2 else gradients
@@ -145,7 +167,7 @@ class _Step:
             weights=weights,
             adapter=adapter,
             optimizer_states=states,
-            reference_model=weights if w.reference_model else 0.0,
+            reference_model=frozen if w.reference_model else 0.0,
             gradients=gradients,
             stepping=stepping,
         )
@@ -176,6 +198,7 @@ class _Step:
         held, w, several = self.held, self.w, self.num_gpus > 1
         moments = self.moments()
         worst = max(moments, key=_total)
+        passing = max(moment.passing for moment in moments)
         copies = held.gradients if not self.sharded else 0.0
         return MemoryEstimate(
             weights=held.weights,
@@ -188,17 +211,31 @@ class _Step:
             kv_cache=worst.kv_cache,
             buffers=worst.buffers + WORKSPACE_GIB * GIB + (copies if several else 0.0),
             # the allocator keeps what any moment needed, whichever is the peak
-            fragmentation=FRAGMENTATION * max(moment.passing for moment in moments),
+            fragmentation=passing * (FSDP1_FRAGMENTATION if self.sharded and w.strategy == "fsdp1" else FRAGMENTATION),
             overhead=(CONTEXT_GIB + (NCCL_GIB if several or self.sharded else 0)) * GIB,
             moment=worst.name,
             num_gpus=self.num_gpus,
             strategy=w.strategy,
             ddp_bytes=0.0 if several else copies + NCCL_GIB * GIB,
-            cached_bytes=worst.cached,
+            cached_bytes=self._cached(moments, worst),
             paged_bytes=held.optimizer_states if is_paged(w.optim) else 0.0,
             gpu_fraction=w.vllm_gpu_memory_fraction,
             assumed=(*self.shape.assumed, *w.assumed),
         )
+
+    def _cached(self, moments: Sequence[_Moment], worst: _Moment) -> float:
+        """Memory that the allocator keeps free at the worst moment.
+
+        In the first step an optimizer's new states take what the logits left, and its temporaries lie in pieces of the
+        size of a matrix, in which no later logits fit. DeepSpeed makes the states before.
+        """
+        if not runs_unfused(self.w.optim) or self.w.strategy.startswith("zero"):
+            return worst.cached
+        loss = moments[0]
+        return max(worst.cached, self._optimizer_step().total + loss.logits + loss.cached - worst.total)
+
+    def _optimizer_step(self) -> _Moment:
+        return _Moment("the optimizer's step", self.held.gradients, buffers=self.held.stepping)
 
     def moments(self) -> list[_Moment]:
         """Memory at each moment that can be the peak; in between it is linear."""
@@ -215,8 +252,8 @@ class _Step:
         waiting = 0.0
         if w.gradient_accumulation_steps > 1 and not w.stack.frees_gradients:
             waiting = held.gradients if held.unsynced is None else held.unsynced
-        parts = held.gradients / max(1.0, self.weight_bytes * self.trained)
-        ends = shape.embedding * self.weight_bytes * parts
+        parts = held.gradients / max(1.0, self.trained_bytes * self.trained)
+        ends = shape.embedding * self.trained_bytes * parts
         head_gradient = ends if self.trains_head and self.head != "none" else 0.0
         # a frozen matrix is cast in each layer, a trained one is cached until the end of the forward pass
         copies = all_copies if not w.gradient_checkpointing or self.full else layer_copies
@@ -226,7 +263,7 @@ class _Step:
         around = held.gathered + self._dequantized()
         backward = around + held.reducing
         # autocast keeps half-precision copies of float32 adapters to the end of the forward pass
-        if not self.full and self.compute == 2 and self.adapter_bytes == 4 and w.mixed_precision is not None:
+        if not self.full and self.compute == 2 and self.adapter_bytes == 4 and not self.sharded:
             copies += held.adapter / 2
         cached = self.tokens * shape.vocab * w.stack.logit_cached if self.head == "full" else 0.0
         found = [
@@ -244,12 +281,12 @@ class _Step:
                 "the end of the backward pass",
                 # the first units are sharded again while the last ones are still whole
                 max(held.gradients, waiting),
-                working + kept / layers,
+                working + kept * (2 if w.stack.keeps_inputs else 1 / layers),
                 0.0,
                 0.0,
                 layer_copies + embedding + backward,
             ),
-            _Moment("the optimizer's step", held.gradients, buffers=held.stepping),
+            self._optimizer_step(),
         ]
         if w.generates and not w.vllm_gpu_memory_fraction:
             cache, sampling = self._generation()
@@ -278,11 +315,6 @@ class _Step:
             return 2.0 * self.packed / self.shape.layers + GPTQ_UNPACKING * largest
         return 2.0 * 2 * largest
 
-    def _lora_parameters(self) -> int:
-        sizes = sum(inputs + outputs for inputs, outputs in self.adapted.values())
-        experts = expert_adapter(self.shape, self.w.lora_r) if self.expert_lora else 0
-        return self.shape.layers * (self.w.lora_r * sizes + experts)
-
     def _kept_activations(self) -> float:
         """Memory kept for the backward pass: all that autograd saved, or the inputs of the layers."""
         w, layers = self.w, self.shape.layers
@@ -309,7 +341,7 @@ class _Step:
             return tile + hidden
         gradient = tokens * h * (4 + self.residual)
         # accumulated in float32, then turned into the weight's dtype
-        weight = vocab * h * (4 + (2 if self.weight_bytes == 2 else 0)) if self.trains_head else 0
+        weight = vocab * h * (4 + (2 if self.seen == 2 else 0)) if self.trains_head else 0
         return tile + hidden + gradient + weight
 
     def _generation(self) -> tuple[float, float]:
@@ -321,16 +353,6 @@ class _Step:
         # a layer's cache is copied whenever a token is added
         cache = float(rows * self.w.sequence_length * per_token * (self.shape.layers + 1))
         return cache, float(rows * self.shape.vocab * 4 * SAMPLING_COPIES)
-
-
-@lru_cache(maxsize=256)
-def _adapted(shape: Shape, targets: tuple[str, ...] | str | None, model_type: str | None) -> dict[str, tuple[int, int]]:
-    """``adapted_linears``, cached: a search calls it many times for one model."""
-    return adapted_linears(shape, targets, model_type)
-
-
-def _hashable(targets: Sequence[str] | str | None) -> tuple[str, ...] | str | None:
-    return targets if targets is None or isinstance(targets, str) else tuple(targets)
 
 
 def _total(moment: _Moment) -> float:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from hfjobs_trainer.display import html_pairs
+
 GIB = 2**30
 
 Verdict = Literal["fits", "tight", "does not fit"]
 """Whether a run fits on a GPU, by its estimate."""
 
-# Of 93 published peaks of stacks like TRL's, 2 lie above what is asked for with this margin and 1 below the peak less
-# it; of 10 published runs that ran out of memory, none is said to fit (benchmarks/README.md: python -m
-# benchmarks.memory).
+# Of 139 published peaks of stacks like TRL's, 2 lie above what is asked for with this margin and 1 below the peak less
+# it; of 27 published runs that ran out of memory and can be modelled, none is said to fit (benchmarks/README.md:
+# python -m benchmarks.memory).
 MARGIN_FACTOR, MARGIN_GIB = 1.20, 0.5
-# The same of a simulated step: of 46 published peaks of such stacks, 2 lie above the simulated one and this margin
+# The same of a simulated step: of 115 published peaks of such stacks, 11 lie above the simulated one and this margin
 # (python -m benchmarks.memory --level simulation).
 SIMULATED_FACTOR = 1.10
 
@@ -131,6 +133,14 @@ class MemoryEstimate:
         if headroom >= self.margin_gib:
             return "fits"
         return "tight" if headroom + self.margin_gib + self.paged_bytes / GIB >= 0 else "does not fit"
+
+    def __repr__(self) -> str:
+        first, *_ = str(self).split("\n")
+        return f"MemoryEstimate({first})"
+
+    def _repr_html_(self) -> str:
+        first, *parts = str(self).split("\n")
+        return html_pairs({"peak": first, "parts": [part.strip() for part in parts]})
 
     def __str__(self) -> str:
         spread = "" if self.strategy == "ddp" else f" ({self.strategy})"

@@ -73,7 +73,7 @@ def _scores(workload: Workload, shape: Shape) -> int:
 def _norms(workload: Workload, shape: Shape, compute: int, residual: int, *, full: bool) -> float:
     """The inputs of the norms: as float32 in the decoders' own code, as they are in a fused kernel."""
     h, heads = shape.hidden, (shape.query + shape.key_value if shape.head_norms else 0)
-    if _lean(workload) or shape.layer_norms:
+    if _lean(workload) or workload.stack.lean_norms or shape.layer_norms:
         return shape.norms * residual * h + compute * heads
     # what the norm's own weight multiplies: half precision again, but in Gemma
     width, head_width = (4, 4) if shape.float32_norms else (residual, compute)
@@ -111,6 +111,6 @@ def _adapters(
 
 def _source(name: str) -> str:
     """The tensor that a matrix reads."""
-    if name in ("q_proj", "k_proj", "v_proj", "qkv_proj"):
+    if name in ("q_proj", "gated_q_proj", "k_proj", "v_proj", "qkv_proj") or name.startswith("in_proj"):
         return "attention"
     return "mlp" if name in ("gate_proj", "up_proj", "gate_up_proj") else name

@@ -11,7 +11,8 @@ LIVE_LAYERS = 2
 # DeepSpeed 0.19 keeps up to this many parameters whole, and updates as many at a time (its defaults for
 # stage3_max_live_parameters and sub_group_size).
 ZERO_LIVE, ZERO_GROUP = 1_000_000_000, 1_000_000_000
-# Elements of the bucket in which DeepSpeed's stages 1 and 2 reduce gradients (its default), held twice.
+# Elements of the bucket in which DeepSpeed's stages 1 and 2 reduce gradients (its default): made in its whole size
+# before each backward pass, however few are trained (zero/stage_1_and_2.py, backward; read, not run).
 ZERO_BUCKET = 500_000_000
 
 
@@ -72,7 +73,15 @@ def spread(
         held = _zero(whole, shape, int(strategy[-1]), num_gpus, frozen=frozen, width=width, trained=trained)
     else:
         held = _fsdp(
-            whole, shape, num_gpus, frozen=frozen, width=width, trained=trained, synced=synced, reshards=reshards
+            whole,
+            shape,
+            num_gpus,
+            ends=shape.ends if strategy == "fsdp1" else shape.embedding,
+            frozen=frozen,
+            width=width,
+            trained=trained,
+            synced=synced,
+            reshards=reshards,
         )
     if offload:
         return replace(held, weights=0.0, adapter=0.0, optimizer_states=0.0, gradients=0.0, stepping=0.0)
@@ -84,23 +93,23 @@ def _fsdp(
     shape: Shape,
     num_gpus: int,
     *,
+    ends: int,
     frozen: bool,
     width: int,
     trained: float,
     synced: bool,
     reshards: bool,
 ) -> Holding:
-    """A unit for each layer, and one for the embedding, the head and the last norm, whole until the pass ends."""
-    ends = width * shape.ends
+    """A unit for each layer; FSDP1 has one for embedding and head, whole until the pass ends, FSDP2 one for each."""
     # weights of 4 or 8 bits are gathered as they are
-    layer = min(width * shape.body, max(0.0, whole.weights - ends)) / shape.layers
+    layer = min(width * shape.body, max(0.0, whole.weights - width * shape.ends)) / shape.layers
     return Holding(
         weights=whole.weights / num_gpus,
         adapter=whole.adapter / num_gpus,
         optimizer_states=whole.optimizer_states / num_gpus,
         reference_model=whole.reference_model / num_gpus,
         gradients=whole.gradients / num_gpus,
-        gathered=(LIVE_LAYERS if reshards else shape.layers) * layer + ends,
+        gathered=(LIVE_LAYERS if reshards else shape.layers) * layer + width * ends,
         reducing=0.0 if frozen else layer,
         stepping=whole.stepping / num_gpus,
         unsynced=None if synced else width * trained,
@@ -120,8 +129,8 @@ def _zero(
         packed = whole.weights / (width * shape.parameters) if frozen else 1.0
         gathered, stepping = live * min(1.0, packed), 4.0 * min(ZERO_GROUP, trained / num_gpus)
     else:
-        # gradients are flattened, then turned into float32
-        gathered, stepping = 2.0 * width * min(ZERO_BUCKET, trained), (width + 4.0) * trained / num_gpus
+        # gradients are flattened, then turned into float32; those of a bucket are copied before they are reduced
+        gathered, stepping = width * (ZERO_BUCKET + min(ZERO_BUCKET, trained)), (width + 4.0) * trained / num_gpus
     return Holding(
         weights=weights / part,
         adapter=(width * trained if frozen else 0.0) / part,

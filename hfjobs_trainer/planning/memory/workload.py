@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, cast
 
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.arguments.precision import Precision
 from hfjobs_trainer.planning.arguments.strategies import SHARDED, Spread
+from hfjobs_trainer.planning.arguments.tuning import narrowed
 from hfjobs_trainer.planning.duration.lengths import PROMPT_TOKENS, UNBOUNDED_TOKENS, longest_prompt, longest_row
 from hfjobs_trainer.planning.layout import Layout, eval_batch_size, syncs_each_batch
 from hfjobs_trainer.planning.memory.stack import TRL, Stack
+from hfjobs_trainer.planning.model.adapters import ALL_LINEAR, NOT_NARROWED, Adapter, Lora, adapter_on
 from hfjobs_trainer.planning.model.shape import BYTES, count_parameters
 from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.specs.training import Head, Training
@@ -26,6 +28,7 @@ class Workload:
         tuning: Whether all weights are trained, or a LoRA adapter.
         lora_r, lora_targets, lora_dropout, modules_to_save: As in ``LoraConfig``; ``lora_targets`` is its
             ``target_modules``.
+        lora_narrowed: Its other fields that decide what is adapted, ``r`` and ``target_modules`` aside.
         quantization: Bits of the frozen layers' weights, and whether the scales of 4 bits are quantized as well.
         dtype: dtype in which the weights are loaded.
         mixed_precision: Precision of autocast; ``None`` computes in the weights' own dtype.
@@ -90,6 +93,7 @@ class Workload:
     vllm_gpu_memory_fraction: float = 0.0
     strategy: str = "ddp"
     lora_dora: bool = False
+    lora_narrowed: Lora = NOT_NARROWED
     eval_batch_size: int = 0
     sync_each_batch: bool = False
     liger_kernel: bool = False
@@ -101,6 +105,22 @@ class Workload:
     unknown: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     stack: Stack = TRL
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """What is trained with an adapter; ``None`` in full tuning, and if the model's size is unknown."""
+        if self.tuning == "full":
+            return None
+        targets = self.lora_targets
+        lora = replace(
+            self.lora_narrowed,
+            r=self.lora_r,
+            targets=targets if targets is None or isinstance(targets, str) else tuple(targets),
+            dora=self.lora_dora,
+            saved=tuple(self.modules_to_save),
+            classifies=self.head == "none",
+        )
+        return adapter_on(self.model, lora)
 
     @classmethod
     def of(cls, training: Training, *, beta: float = 0.0, **fields: Any) -> Self:
@@ -125,12 +145,14 @@ def workload_of(run: Run, precision: Precision, layout: Layout) -> Workload:
     """What the run needs on each GPU with this layout."""
     tokens, assumed = _longest_sequence(run)
     lora, vllm = run.lora, run.vllm
+    if lora is not None and lora.continues:
+        assumed += (f"an adapter of rank {lora.r} on every linear layer",)
     spread = run.spread or Spread(layout.strategy if layout.strategy in SHARDED else "ddp")
     return Workload(
         model=run.model,
         tuning="lora" if lora else "full",
         lora_r=lora.r if lora else 16,
-        lora_targets=lora.target_modules if lora else None,
+        lora_targets=(ALL_LINEAR if lora.continues else lora.target_modules) if lora else None,
         lora_dropout=lora.lora_dropout if lora else 0.0,
         modules_to_save=(lora.modules_to_save or ()) if lora else (),
         quantization=_quantization(run),
@@ -152,6 +174,7 @@ def workload_of(run: Run, precision: Precision, layout: Layout) -> Workload:
         # if the user leaves it open, the planner gives it what is left; TRL's default is the least
         vllm_gpu_memory_fraction=vllm.share if vllm is not None and vllm.colocated else 0.0,
         lora_dora=bool(lora and lora.use_dora),
+        lora_narrowed=narrowed(lora) if lora else NOT_NARROWED,
         eval_batch_size=eval_batch_size(run, layout) if run.evaluation.in_memory else 0,
         padded=False if layout.packing or run.rows.packed else None,
         sync_each_batch=syncs_each_batch(run, layout) or _syncs_as_given(run.hardware.accelerator_config),

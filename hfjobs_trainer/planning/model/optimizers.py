@@ -48,6 +48,14 @@ def is_bitsandbytes(optim: str) -> bool:
     return ours or ("8bit" in optim and "torch" not in optim)
 
 
+def is_adam(optim: str) -> bool:
+    """Whether each step is divided by the gradients' second moment, so that a weight moves by the learning rate.
+
+    All variants of Adam and AdamW, among them AdEMAMix, RAdam and GrokAdamW.
+    """
+    return "adam" in optim or "ademamix" in optim
+
+
 def is_paged(optim: str) -> bool:
     """Whether bitsandbytes pages the states: the driver moves them to the host when the GPU is full."""
     return optim.startswith("paged_")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.model.modules import layer_types_of
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 """Bytes of one weight by dtype."""
@@ -34,21 +33,6 @@ _FLOAT32_NORMS = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text", "olmo2",
 # Families for which transformers 5.23 has no other attention than eager or FlashAttention, and the bytes of a score.
 _EAGER_ONLY = frozenset({"gemma2", "gpt_oss"})
 _SCORE_BYTES = {"gemma2": 8, "gpt_oss": 10}
-# Families whose experts PEFT 0.21 adapts where a matrix of an MLP is named (utils/transformers_weight_conversion.py).
-_ADAPTED_EXPERTS = frozenset(
-    {"afmoe", "cohere2_moe", "deepseek_v2", "deepseek_v3", "deepseek_v32", "dots1", "ernie4_5_moe", "exaone_moe"}
-    | {
-        "flex_olmo",
-        "glm4_moe",
-        "glm4_moe_lite",
-        "glm4v_moe",
-        "hunyuan_v1_moe",
-        "longcat_flash",
-        "minimax",
-        "minimax_m2",
-    }
-    | {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_omni_moe", "solar_open"}
-)
 # Families whose norms are torch's own LayerNorm, which saves its input as it is.
 _LAYER_NORM = frozenset(
     {"bloom", "codegen", "falcon", "gptj", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "opt", "phi", "starcoder2"}
@@ -60,24 +44,6 @@ _FUSED_QKV = frozenset(
 )
 _UNTURNED = frozenset({"bloom", "gpt2", "gpt_bigcode", "mpt", "opt"})
 _FUSED_GATE = frozenset({"chatglm", "glm", "glm4", "phi3"})
-
-# What PEFT 0.21.2 adapts without target modules (peft/utils/constants.py). Others: the attention's queries and values,
-# as in most of that table.
-_DEFAULT_TARGETS = {
-    "phi": ("q_proj", "v_proj", "fc1", "fc2"),
-    "nemotron_h": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    **dict.fromkeys(("bloom", "falcon", "gpt_neox", "mpt", "gpt2", "gpt_bigcode"), ("q_proj", "k_proj", "v_proj")),
-}
-
-# Other names of the same projections: one fused module counts as the projections that it holds.
-_SAME_AS = {
-    **dict.fromkeys(("qkv_proj", "query_key_value", "c_attn", "Wqkv", "W_pack"), ("q_proj", "k_proj", "v_proj")),
-    **dict.fromkeys(("out_proj", "wo"), ("o_proj",)),
-    **dict.fromkeys(("fc1", "dense_h_to_4h", "c_fc", "w1"), ("up_proj",)),
-    **dict.fromkeys(("fc2", "dense_4h_to_h", "w2"), ("down_proj",)),
-    "gate_up_proj": ("gate_proj", "up_proj"),
-    "w3": ("gate_proj",),
-}
 
 
 @dataclass(frozen=True, eq=False)  # without slots, for its cached properties; compared by identity, which is fast
@@ -109,6 +75,9 @@ class Shape:
         rotary: Whether queries and keys have rotary embeddings, which makes new tensors of them.
         fused_qkv, fused_gate: Whether the projections of the attention, and those into the MLP, are one matrix.
         parameters: Parameters of the whole model.
+        layer_types: The type of each layer; ``""`` for the usual one.
+        state_keys, state_values: Width of all keys, and of all values, of a layer of linear attention.
+        state_heads: Heads of its values.
         assumed: The assumptions, for what the model's configuration lacks.
     """
 
@@ -136,6 +105,10 @@ class Shape:
     rotary: bool = True
     fused_qkv: bool = False
     fused_gate: bool = False
+    layer_types: tuple[str, ...] = ()
+    state_keys: int = 0
+    state_values: int = 0
+    state_heads: int = 0
     assumed: tuple[str, ...] = ()
 
     @cached_property
@@ -171,6 +144,26 @@ class Shape:
         if not f:
             return found
         return found | {"up_proj": (h, f), "down_proj": (f, h)} | ({"gate_proj": (h, f)} if self.gated else {})
+
+    @cached_property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of each matrix that a layer may have, by the names in ``modules.Family.inside``."""
+        h, q, kv, found = self.hidden, self.query, self.key_value, self.linears
+        keys, values, heads = self.state_keys, self.state_values, self.state_heads
+        joined = found["gate_proj"][1] + found["up_proj"][1] if "gate_proj" in found else 0
+        return found | {
+            "qkv_proj": (h, q + 2 * kv),
+            "gate_up_proj": (h, joined),
+            "gated_q_proj": (h, 2 * q),
+            "router_gate": (h, 1),
+            "in_proj_qkv": (h, 2 * keys + values),
+            "in_proj_z": (h, values),
+            "in_proj_b": (h, heads),
+            "in_proj_a": (h, heads),
+            "in_proj_qkvz": (h, 2 * keys + 2 * values),
+            "in_proj_ba": (h, 2 * heads),
+            "out_proj": (values, h),
+        }
 
     @cached_property
     def body(self) -> int:
@@ -260,84 +253,16 @@ def shape_of(model: ModelFacts) -> Shape | None:
         rotary=model.model_type not in _UNTURNED,
         fused_qkv=model.model_type in _FUSED_QKV,
         fused_gate=model.model_type in _FUSED_GATE,
+        layer_types=layer_types_of(model, layers),
+        state_keys=(model.linear_num_key_heads or 0) * (model.linear_key_head_dim or 0),
+        state_values=(model.linear_num_value_heads or 0) * (model.linear_value_head_dim or 0),
+        state_heads=model.linear_num_value_heads or 0,
         assumed=tuple(assumed),
     )
 
 
-def adapted_linears(
-    shape: Shape, targets: Sequence[str] | str | None, model_type: str | None = None
-) -> dict[str, tuple[int, int]]:
-    """Inputs and outputs of the matrices of one layer that LoRA adapts.
-
-    Args:
-        shape: The model.
-        targets: ``target_modules`` as PEFT takes them: names, a regular expression, ``"all-linear"``, or ``None`` for
-            PEFT's default. Names that no layer has are ignored; if none is left, all matrices count.
-        model_type: Decides PEFT's default.
-    """
-    linears = shape.linears
-    if targets is None:
-        targets = _DEFAULT_TARGETS.get(model_type or "", ("q_proj", "v_proj"))
-    if targets == "all-linear":
-        return _joined(shape, linears)
-    if isinstance(targets, str):
-        chosen = {name for name in linears if _matches(targets, name)}
-    else:
-        last = [target.rsplit(".", 1)[-1] for target in targets]
-        chosen = {name for target in last for name in _SAME_AS.get(target, (target,))}
-    return _joined(shape, {name: size for name, size in linears.items() if name in chosen} or linears)
-
-
-def adapts_experts(shape: Shape, targets: Sequence[str] | str | None, model_type: str | None) -> bool:
-    """Whether PEFT adapts the experts as well: in the families it knows, where a matrix of an MLP is named."""
-    if not shape.experts or model_type not in _ADAPTED_EXPERTS or targets is None:
-        return False
-    if isinstance(targets, str):
-        return targets == "all-linear" or any(_matches(targets, name) for name in ("gate_proj", "up_proj", "down_proj"))
-    return any(
-        target.rsplit(".", 1)[-1] in ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3") for target in targets
-    )
-
-
-def expert_adapter(shape: Shape, r: int) -> int:
-    """Parameters of the adapters of one layer's experts: gate and input share one, of twice the rank."""
-    return shape.experts * r * (3 * shape.hidden + 5 * shape.expert_ffn)
-
-
-def count_lora_parameters(model: ModelFacts, r: int, targets: Sequence[str] | str | None = None) -> int | None:
-    """Parameters of a LoRA adapter of rank ``r``; ``None`` if the model's size is unknown."""
-    shape = shape_of(model)
-    if shape is None:
-        return None
-    adapted = adapted_linears(shape, targets, model.model_type)
-    experts = expert_adapter(shape, r) if adapts_experts(shape, targets, model.model_type) else 0
-    return shape.layers * (r * sum(inputs + outputs for inputs, outputs in adapted.values()) + experts)
-
-
-def _joined(shape: Shape, chosen: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """The chosen projections as in this family, where some are parts of one matrix."""
-    for fused, name, parts in (
-        (shape.fused_qkv, "qkv_proj", ("q_proj", "k_proj", "v_proj")),
-        (shape.fused_gate, "gate_up_proj", ("gate_proj", "up_proj")),
-    ):
-        if fused and any(part in chosen for part in parts):
-            outputs = sum(shape.linears[part][1] for part in parts if part in shape.linears)
-            chosen = {part: size for part, size in chosen.items() if part not in parts} | {
-                name: (shape.hidden, outputs)
-            }
-    return chosen
-
-
 def _gated(model: ModelFacts) -> bool:
     return model.model_type not in _UNGATED
-
-
-def _matches(pattern: str, name: str) -> bool:
-    block = "mlp" if name in ("gate_proj", "up_proj", "down_proj") else "self_attn"
-    try:
-        return re.fullmatch(pattern, f"model.layers.0.{block}.{name}") is not None
-    except re.error:
-        return False
 
 
 def _without_stored_twice(model: ModelFacts, counted: int | None) -> int | None:

@@ -52,7 +52,9 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
         fits = wanted % formed == 0 if context.flavor is None else wanted == formed
         if not fits:
             why = f"{on} and {steps} accumulation step{'s' if steps > 1 else ''} make {formed}, not {wanted}"
-            yield Found("global_batch_size", why, "remove gradient_accumulation_steps, or global_batch_size")
+            whole = wanted % (per_device * gpus) == 0
+            fix = "gradient_accumulation_steps=None" if whole else f"global_batch_size={formed}"
+            yield Found("global_batch_size", why, fix)
         return
     if not spec.is_set(_PER_DEVICE) and _PER_DEVICE not in context.arguments:
         # no batch could be formed, not even of the fewest rows
@@ -60,5 +62,5 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
         on = _spread(per_device, gpus)
     if wanted % (per_device * gpus):
         down, up = wanted - wanted % (per_device * gpus), wanted + -wanted % (per_device * gpus)
-        sizes = [f"global_batch_size={size}" for size in (down, up) if size]
-        yield Found("global_batch_size", f"{wanted} is not a multiple of {on}", " or ".join(sizes))
+        nearest = down if down and wanted - down < up - wanted else up
+        yield Found("global_batch_size", f"{wanted} is not a multiple of {on}", f"global_batch_size={nearest}")

@@ -2,45 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hfjobs_trainer.planning.choose import exceeded_caps, find_alternative
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.duration.estimate import DurationEstimate
+from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.planning.estimate import Estimate
-from hfjobs_trainer.planning.rules.job import MIN_SECONDS
+from hfjobs_trainer.planning.hardware.machine import hourly_usd
+from hfjobs_trainer.planning.remedies import ENDLESS_HOURS, hours_of_writing, writes_for_long
 from hfjobs_trainer.planning.timeout import binding_limit, caps
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
-
-# From what share of a run's time, and of how long a run, writing answers is worth a word: seconds.
-GENERATION_SHARE, LONG_SECONDS = 0.5, 7200
+from hfjobs_trainer.specs.fixes import change
 
 
 def _wanted(context: Context[TrainSpec], cap: float | None) -> Estimate | None:
-    """What the cap is held against: the machine that was named, else the cheapest that would do; ``None``: no cap."""
-    if cap is None or context.choice is None:
+    """What the cap is held against: the machine that was named, else the cheapest that would do.
+
+    ``None`` without a cap, and for a run that needs vLLM first.
+    """
+    if cap is None or context.choice is None or _days_without_vllm(context):
         return None
     choice = context.choice
     if choice.flavor is None:
         return choice.cheapest
     missing = " and ".join(context.run.unknown_amounts)
-    need(choice.duration, missing or "the speed of the machine")
+    about = [path for item in context.run.unknown_amounts for path in item.about]
+    need(choice.duration, missing or "the speed of the machine", *about)
     return choice.estimate
 
 
-def _cheaper(context: Context[TrainSpec], cap: float) -> str:
-    """The cheapest machine that would do, with the caps as they are, or raised where it exceeds them."""
+def _cheaper(context: Context[TrainSpec]) -> tuple[str, str]:
+    """What the cheapest machine that would do takes, and the fix that names it, with caps that it exceeds raised."""
     spec = context.spec
     found = find_alternative(context.run, context.hardware)
     if found is None or found.duration is None:
-        return f"max_usd above {cap:g}"
-    raised = {name: _above(need) for name, need in exceeded_caps(spec.hardware, found.duration).items()}
-    given = {"flavor": found.machine.name} | spec.hardware.model_dump(exclude_unset=True, exclude={"flavor"})
-    told = {name: f'"{value}"' if isinstance(value, str) else repr(value) for name, value in given.items()}
-    hardware = ", ".join(f"{name}={text}" for name, text in (told | raised).items())
-    takes = f"about ${found.duration.usd.expected:.2f}, {found.duration.seconds.as_duration()}"
-    return f"hardware=hft.Hardware({hardware}) ({takes}){', or fewer steps' if raised else ''}"
+        return "", ""
+    takes = f"${found.duration.usd.expected:.2f}, {found.duration.seconds.as_duration()}"
+    return f"; {found.machine.name} takes about {takes}", change(
+        spec, {"hardware.flavor": found.machine.name} | _raised(exceeded_caps(spec.hardware, found.duration))
+    )
+
+
+def _raised(caps: Mapping[str, float]) -> dict[str, float]:
+    """New values of these caps, by path, each a little above what is needed."""
+    return {f"hardware.{name}": _above(needed) for name, needed in caps.items()}
 
 
 def _cap(spec: JobSpec, name: str) -> float:
@@ -48,8 +56,13 @@ def _cap(spec: JobSpec, name: str) -> float:
     return {"max_usd": spec.hardware.max_usd, "max_hours": spec.hardware.max_hours}[name] or 0.0
 
 
-def _above(usd: float) -> str:
-    return f"{-int(-usd * 1.05 // 1)}" if usd >= 10 else f"{usd * 1.05 + 0.005:.2f}"
+def _attempts(spec: JobSpec) -> str:
+    """What to add to the time of one attempt, if there may be several."""
+    return f", {spec.hardware.attempts} times" if spec.hardware.attempts > 1 else ""
+
+
+def _above(usd: float) -> float:
+    return -int(-usd * 1.05 // 1) if usd >= 10 else round(usd * 1.05 + 0.005, 2)
 
 
 @rule("COST001", stage="run", scope="remote")
@@ -75,11 +88,13 @@ def run_costs_no_more_than_allowed(context: Context[TrainSpec]) -> Iterator[Foun
     """
     cap = context.spec.hardware.max_usd
     option = _wanted(context, cap)
-    if cap is None or option is None or option.duration is None or option.duration.usd.expected <= cap:
+    usd = exceeded_caps(context.spec.hardware, option.duration).get("max_usd") if option is not None else None
+    if cap is None or option is None or option.duration is None or usd is None:
         return
-    usd, time = option.duration.usd.expected, option.duration.seconds.as_duration()
-    why = f"the run is expected to cost ${usd:.2f} on {option.machine.name} ({time}), above max_usd={cap:g}"
-    yield Found("hardware.max_usd", why, _cheaper(context, cap))
+    spent = f"{option.duration.seconds.as_duration()}{_attempts(context.spec)}"
+    why = f"the run is expected to cost ${usd:.2f} on {option.machine.name} ({spent}), above max_usd={cap:g}"
+    other, fix = _cheaper(context)
+    yield Found("hardware.max_usd", why + other, fix)
 
 
 @rule("COST002", stage="run", scope="remote")
@@ -104,14 +119,15 @@ def run_takes_no_longer_than_allowed(context: Context[TrainSpec]) -> Iterator[Fo
     """
     cap = context.spec.hardware.max_hours
     option = _wanted(context, cap)
-    if cap is None or option is None or option.duration is None or option.duration.seconds.expected <= cap * 3600:
+    hours = exceeded_caps(context.spec.hardware, option.duration).get("max_hours") if option is not None else None
+    if cap is None or option is None or option.duration is None or hours is None:
         return
-    time = option.duration.seconds.as_duration()
+    time = f"{option.duration.seconds.as_duration()}{_attempts(context.spec)}"
     why = f"the run is expected to take {time} on {option.machine.name}, above max_hours={cap:g}"
-    hours = option.duration.seconds.expected / 3600
     found = None if context.spec.hardware.flavor == "auto" else find_alternative(context.run, context.hardware)
-    other = 'flavor="auto", or ' if found is not None and found.reason is None else ""
-    yield Found("hardware.max_hours", why, f"{other}max_hours={_above(hours)}")
+    faster = found is not None and found.reason is None
+    fix = {"hardware.flavor": "auto"} if faster else {"hardware.max_hours": _above(hours)}
+    yield Found("hardware.max_hours", why, change(context.spec, fix))
 
 
 @rule("COST003", stage="run", scope="remote", severity="warning")
@@ -142,7 +158,7 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
     path = binding_limit(spec, limit)
     if path == "timeout":
         longer = format_duration(-int(-duration.seconds.high // 60) * 60)
-        ends, fix = "the job is ended", f'timeout="{longer}" or more, or remove it'
+        ends, fix = "the job is ended", f'timeout="{longer}"'
     elif exceeded_caps(spec.hardware, duration):
         # other rules tell of a cap that even the expected run exceeds
         return
@@ -151,22 +167,61 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
         value = _cap(spec, cap)
         wanted = exceeded_caps(spec.hardware, duration, "high") or {cap: value}
         ends = f"{cap}={value:g} ends the job"
-        fix = ", ".join(f"{name}={_above(need)}" for name, need in wanted.items()) + ", or fewer steps"
+        fix = change(spec, _raised(wanted))
     perhaps = "" if duration.seconds.expected > limit else ", so it may not finish"
     why = f"the run is expected to take {duration.seconds.as_duration()}, and {ends} after {format_duration(limit)}"
     yield Found(path, why + perhaps, fix)
 
 
-@rule("COST004", stage="run", severity="warning", fields=["reward_funcs", "use_vllm"])
+@rule("COST004", stage="run", severity="warning", traits=["answers"])
 def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
     """Answers are written by vLLM where they take most of the time.
 
     What it does:
         Warns where writing answers with transformers is expected to take more than half of a run of over two hours.
+        Above 24 hours of writing that is an error, COST006, but for a spec that says `use_vllm=False` and for methods
+        that have no vLLM, of which it warns here. The fix is one with which the planner finds that the run fits.
 
     Why:
         transformers writes them a token at a time with a hundred kernel launches each, which leaves the GPU idle; vLLM
         is many times faster and shares the GPU with training.
+
+    Example:
+        ```python
+        hft.GRPO(model="Qwen/Qwen2.5-0.5B-Instruct", dataset=..., reward_funcs="accuracy_reward", hardware="h200")
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(
+            model="Qwen/Qwen2.5-0.5B-Instruct",
+            dataset=...,
+            reward_funcs="accuracy_reward",
+            hardware="h200",
+            use_vllm=True,
+        )
+        ```
+    """
+    spec, duration = context.spec, context.duration
+    if duration is None or context.run.vllm is not None:
+        return
+    if _days_without_vllm(context):
+        return  # COST006 tells
+    days = hours_of_writing(duration) > ENDLESS_HOURS
+    if days or ("use_vllm" in type(spec).model_fields and writes_for_long(duration)):
+        yield _slow_answers(context, duration)
+
+
+@rule("COST006", stage="run", scope="remote", fields=["use_vllm"])
+def days_of_answers_need_vllm(context: Context[TrainSpec]) -> Iterator[Found]:
+    """A run does not write answers for days without vLLM.
+
+    What it does:
+        Refuses a run that is expected to write answers with transformers for more than 24 hours, with the hours and
+        dollars of the run with and without vLLM. With `use_vllm=False` it is a warning, COST004.
+
+    Why:
+        With vLLM the same run takes hours: nobody would pay for days of an idle GPU if asked.
 
     Example:
         ```python
@@ -184,13 +239,40 @@ def answers_are_written_fast(context: Context[TrainSpec]) -> Iterator[Found]:
         )
         ```
     """
-    duration = context.duration
-    if duration is None or context.run.vllm is not None or "generation" not in duration.parts:
+    if context.choice is None or not _may_need_vllm(context):
         return
+    if context.flavor is not None:
+        need(context.duration, " and ".join(context.run.unknown_amounts) or "the speed of the machine")
+    if context.duration is not None and _days_without_vllm(context):
+        yield _slow_answers(context, context.duration)
+
+
+def _may_need_vllm(context: Context[TrainSpec]) -> bool:
+    """Whether vLLM could write the answers of the run, and nobody said that it should not."""
+    spec = context.spec
+    has_vllm = "use_vllm" in type(spec).model_fields
+    return has_vllm and context.run.vllm is None and not spec.is_set("use_vllm") and not spec.use_cpu
+
+
+def _days_without_vllm(context: Context[TrainSpec]) -> bool:
+    """Whether the run writes answers for days, and vLLM could."""
+    return _may_need_vllm(context) and hours_of_writing(context.duration) > ENDLESS_HOURS
+
+
+def _slow_answers(context: Context[TrainSpec], duration: DurationEstimate) -> Found:
+    """What writing answers with transformers takes of a run, and what the run takes with vLLM."""
     share = duration.parts["generation"].expected / duration.seconds.expected
-    if share > GENERATION_SHARE and duration.seconds.expected > LONG_SECONDS:
-        why = f"generation with transformers is expected to take {share:.0%} of {duration.seconds.as_duration()}"
-        yield Found("use_vllm", why, "use_vllm=True")
+    over = context.choice.cheapest if context.choice is not None else None
+    takes = f"{share:.0%} of {_time_and_cost(duration)} on {(over or context.estimate).machine.name}"
+    why, found = f"generation with transformers is expected to take {takes}", context.with_vllm
+    if found is None or found.duration is None:
+        return Found("use_vllm" if "use_vllm" in type(context.spec).model_fields else "", why)
+    instead = f"with vLLM the run takes {_time_and_cost(found.duration)} on {found.machine.name}"
+    return Found("use_vllm", f"{why}; {instead}", found.fix)
+
+
+def _time_and_cost(duration: DurationEstimate) -> str:
+    return f"{format_seconds(duration.seconds.expected)} (${duration.usd.expected:,.2f})"
 
 
 @rule("COST005", stage="run", scope="remote", scripts=True, severity="warning")
@@ -218,20 +300,22 @@ def caps_leave_the_timeout(context: Context[JobSpec]) -> Iterator[Found]:
     spec, flavor = context.spec, context.flavor
     if spec.timeout is None or context.duration is not None:
         return
-    price = flavor.usd_per_hour * spec.hardware.nodes if flavor else None
-    given = format_duration(spec.timeout)
+    price, attempts = hourly_usd(flavor, spec.hardware) if flavor else None, spec.hardware.attempts
+    given = f"{format_duration(spec.timeout)}{_attempts(spec)}"
+    enough, whys = dict[str, float](), dict[str, str]()
     for cap, seconds, _ in caps(spec, price):
         if seconds >= spec.timeout:
             continue
         if cap == "max_hours" or price is None:
-            needed, costs = spec.timeout / 3600, ""
+            needed, costs = spec.timeout / 3600 * attempts, ""
         else:
             # billed by the started minute
-            needed = -(-spec.timeout // 60) * price / 60
+            needed = -(-spec.timeout // 60) * price / 60 * attempts
             costs = f" at ${price:.2f}/h is ${needed:.2f}"
-        left, enough = format_duration(seconds), -int(-round(needed * 100, 6) // 1) / 100
-        why = f"{given}{costs}, above {cap}={_cap(spec, cap):g}, which ends the job after {left}"
-        shorter = f'timeout="{left}" at most, or ' if seconds >= MIN_SECONDS else ""
-        yield Found(f"hardware.{cap}", why, f"{shorter}{cap}={enough:.10g}")
+        left, path = format_duration(seconds), f"hardware.{cap}"
+        enough[path] = -int(-round(needed * 100, 6) // 1) / 100
+        whys[path] = f"{given}{costs}, above {cap}={_cap(spec, cap):g}, which ends the job after {left}"
+    for path, why in whys.items():
+        yield Found(path, why, change(spec, enough))
     if price is None and spec.hardware.max_usd is not None:
-        need(flavor, "the price of the machine")
+        need(flavor, "the price of the machine", "hardware.flavor")

@@ -8,6 +8,7 @@ from hfjobs_trainer.planning.arguments.strategies import SHARDED, SHARDS_WEIGHTS
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import REMOVE, change
 
 _PATH = "hardware.strategy"
 
@@ -40,10 +41,11 @@ def spreading_needs_several_gpus(context: Context[TrainSpec]) -> Iterator[Found]
     alone = context.run.nodes == 1
     if flavor is not None and flavor.num_gpus <= (1 if alone else 0):
         why = f"{flavor.name} has {'one GPU' if flavor.num_gpus else 'no GPU'}, so there is nothing to shard over"
-        yield Found(_PATH, why, '"auto", or a flavor with several GPUs')
+        yield Found(_PATH, why, change(context.spec, {_PATH: "auto"}))
     elif (alone and hardware.num_gpus == 1) or context.spec.use_cpu:
         what = "use_cpu" if context.spec.use_cpu else "num_gpus=1"
-        yield Found(_PATH, f"{what} leaves nothing to shard over", '"auto"')
+        fix = change(context.spec, {_PATH: "auto"})
+        yield Found(_PATH, f"{what} leaves nothing to shard over", fix)
 
 
 @rule("DIST002")
@@ -75,7 +77,7 @@ def quantized_weights_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]
     spec = context.spec
     if spec.quantization is not None and spec.hardware.strategy in SHARDS_WEIGHTS:
         why = f"{spec.hardware.strategy} would shard quantized weights apart from their scales"
-        yield Found(_PATH, why, '"ddp", or no quantization')
+        yield Found(_PATH, why, change(spec, {_PATH: "auto"}))
 
 
 @rule("DIST003")
@@ -102,7 +104,7 @@ def the_optimizer_works_on_parts(context: Context[TrainSpec]) -> Iterator[Found]
     spec = context.spec
     if not updates_parts(spec.optim, spec.hardware.strategy):
         why = f"{spec.optim} is an optimizer of bitsandbytes, which cannot update FSDP2's sharded parameters"
-        yield Found("optim", why, '"adamw_torch_fused"')
+        yield Found("optim", why, 'optim="adamw_torch_fused"')
 
 
 @rule("DIST004")
@@ -132,9 +134,10 @@ def checkpointing_fits_zero3(context: Context[TrainSpec]) -> Iterator[Found]:
     for name in context.run.zero3_obstacles:
         if name == "lora.merge_first":
             why = "an adapter cannot be merged into weights that zero3 shards"
-            yield Found(name, why, 'strategy="zero2" or "fsdp2"')
+            yield Found(name, why, change(context.spec, {_PATH: "auto"}))
         else:
-            yield Found(name, "ZeRO-3 with an adapter recomputes whole layers", 'remove it, or strategy="fsdp2"')
+            fix = change(context.spec, {f"{name}.selective": REMOVE})
+            yield Found(name, "ZeRO-3 with an adapter recomputes whole layers", fix)
 
 
 @rule("DIST005")
@@ -163,7 +166,8 @@ def one_strategy(context: Context[TrainSpec]) -> Iterator[Found]:
     own = (("fsdp", hardware.fsdp), ("fsdp_config", hardware.fsdp_config), ("deepspeed", hardware.deepspeed))
     for name, given in own:
         if given:
-            yield Found(f"hardware.{name}", f'contradicts strategy="{hardware.strategy}"', 'strategy="user"')
+            fix = change(context.spec, {_PATH: "user"})
+            yield Found(f"hardware.{name}", f'contradicts strategy="{hardware.strategy}"', fix)
 
 
 @rule("DIST006", methods=["ppo"])
@@ -188,4 +192,4 @@ def ppo_keeps_its_models_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     if context.spec.hardware.strategy in SHARDED:
-        yield Found(_PATH, "PPO's models cannot be sharded", '"ddp", with lora if it does not fit')
+        yield Found(_PATH, "PPO's models cannot be sharded", change(context.spec, {_PATH: "auto"}))

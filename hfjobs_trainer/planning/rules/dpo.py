@@ -37,7 +37,7 @@ def precomputing_needs_all_rows(context: Context[DPO]) -> Iterator[Found]:
     streamed = spec.dataset.streaming or (spec.eval_dataset is not None and spec.eval_dataset.streaming)
     if spec.precompute_ref_log_probs and streamed:
         why = "needs all rows before training, and the length of a streamed dataset is unknown"
-        yield Found("precompute_ref_log_probs", why, "remove it, or streaming=False")
+        yield Found("precompute_ref_log_probs", why, "precompute_ref_log_probs=False")
 
 
 @rule("DPO005", fields=["precompute_ref_log_probs", "sync_ref_model"])
@@ -66,7 +66,7 @@ def synced_reference_is_a_model(context: Context[DPO]) -> Iterator[Found]:
         return
     if spec.lora is not None:
         why = "with lora there is no reference model of its own to follow the policy"
-        yield Found("sync_ref_model", why, "remove sync_ref_model, or lora")
+        yield Found("sync_ref_model", why, "sync_ref_model=False")
     if spec.precompute_ref_log_probs:
         why = "with precompute_ref_log_probs the reference model cannot change"
-        yield Found("sync_ref_model", why, "remove sync_ref_model, or precompute_ref_log_probs")
+        yield Found("sync_ref_model", why, "sync_ref_model=False")

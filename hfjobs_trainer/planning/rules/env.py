@@ -9,11 +9,14 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec
+from hfjobs_trainer.specs.fixes import change
 from hfjobs_trainer.specs.requirements import package_name, read_requirement
 from hfjobs_trainer.specs.script import Script
 
 # Registry, path, tag and digest; the parts are the registry's to judge.
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
+# A name and a version, as in `pip list`.
+_SPACED = re.compile(r"\s*([\w.-]+) +v?(\d[\w.]*)\s*", re.ASCII)
 
 
 @rule("ENV001", scripts=True)
@@ -41,20 +44,24 @@ def extra_dependencies_fit(context: Context[JobSpec]) -> Iterator[Found]:
     spec = context.spec
     # a script that exists already brings its own versions
     tested = {} if isinstance(spec, Script) else pins(type(spec).METHOD.family).packages
+    wrong: dict[int, str] = {}
+    right: list[str] = []
     for index, text in enumerate(spec.extra_dependencies):
-        path = f"extra_dependencies.{index}"
         try:
             requirement = read_requirement(text)
         except ValueError as error:
-            reason = str(error).splitlines()[0]
-            yield Found(
-                path, f"is not a requirement that pip accepts: {reason}", '"name", "name>=1.2" or "name @ https://..."'
-            )
+            wrong[index] = f"is not a requirement that pip accepts: {str(error).splitlines()[0]}"
+            spaced = _SPACED.fullmatch(text)
+            right.append(f"{spaced[1]}=={spaced[2]}" if spaced else text)
             continue
         pinned = tested.get(package_name(text))
         if pinned is not None and (requirement.url or not requirement.specifier.contains(pinned, prereleases=True)):
-            why = f"{requirement.name} is pinned to {pinned}, with which the script was tested"
-            yield Found(path, why, "remove it")
+            wrong[index] = f"{requirement.name} is pinned to {pinned}, with which the script was tested"
+        else:
+            right.append(text)
+    for index, why in wrong.items():
+        fix = "" if spec.extra_dependencies[index] in right else change(spec, {"extra_dependencies": right})
+        yield Found(f"extra_dependencies.{index}", why, fix)
 
 
 @rule("ENV002", scope="remote", scripts=True)
@@ -79,5 +86,5 @@ def image_is_a_reference(context: Context[JobSpec]) -> Iterator[Found]:
     """
     image = context.spec.image
     if image is not None and not _IMAGE.fullmatch(image):
-        why = f"{image!r:.80} is not an image reference"
-        yield Found("image", why, 'as in "ghcr.io/astral-sh/uv:python3.12-bookworm"')
+        why = f"{image!r:.80} is not an image reference such as ghcr.io/astral-sh/uv:python3.12-bookworm"
+        yield Found("image", why)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator
+from typing import Any
 
 from hfjobs_trainer.planning.arguments.trackers import has_space
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import basename, file_name
+from hfjobs_trainer.planning.rules.sec import ACCOUNT
 from hfjobs_trainer.planning.shipping import missing, shipped_inputs
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import REMOVE, change, keywords, shell
+from hfjobs_trainer.specs.groups import LoRA
 from hfjobs_trainer.specs.inputs import Input, inputs
 from hfjobs_trainer.specs.locations import data_suffix, is_local_path, is_valid_repo_id
 from hfjobs_trainer.tokens import masked
 
 
-def _owner(context: Context[TrainSpec]) -> str:
-    return context.spec.namespace or context.facts.account.name or "username"
+def _owner(context: Context[TrainSpec]) -> str | None:
+    return context.spec.namespace or context.facts.account.name
 
 
-@rule("HUB001", scope="remote")
+@rule("HUB001", scope="remote", first=True)
 def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
     """A job can read its model and its data.
 
@@ -49,13 +54,13 @@ def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
         if item.is_local and item.exists is False:
             yield missing(item)
         elif item.is_local and item.path not in shipped:
-            why = f"{item.id} is on this machine, where a job cannot read it"
+            why = f"{item.id} is on this machine, where a job cannot read it: push it, and give its id"
             yield Found(item.id_path, why, _push(item, _owner(context)))
     path = "chat_template_path"
     text = context.field(path, str)
     if text is not None and (is_local_path(text) or text.endswith(".jinja")):
-        fix = f"hf upload {_owner(context)}/{_repo(text)} {text} --private, then {path} with that id"
-        yield Found(path, f"{text} is on this machine, where a job cannot read it", fix)
+        why = f"{text} is on this machine, where a job cannot read it: the id of a model stands for its template"
+        yield Found(path, why)
 
 
 def _repo(path: str) -> str:
@@ -63,16 +68,18 @@ def _repo(path: str) -> str:
     return file_name(name.removesuffix(data_suffix(name) or "")) or "my-data"
 
 
-def _push(item: Input, owner: str) -> str:
-    repo = f"{owner}/{_repo(item.id)}"
+def _push(item: Input, owner: str | None) -> str:
+    """The command that pushes it; without an owner, the client takes that of the token."""
+    repo = f"{owner}/{_repo(item.id)}" if owner else _repo(item.id)
     if item.kind == "model":
-        return f'hf upload {repo} {item.id} --private, then {basename(item.path.replace(".", "/"))}="{repo}"'
+        return shell("hf", "upload", repo, item.id, "--private")
     if data_suffix(item.id) is None:
-        return f'datasets.load_from_disk("{item.id}").push_to_hub("{repo}", private=True), then {item.path}="{repo}"'
-    return f'hf upload {repo} {item.id} --repo-type dataset --private, then {item.path}="{repo}"'
+        load = f"load_from_disk({json.dumps(item.id, ensure_ascii=False)})"
+        return shell("python", "-c", f'from datasets import *; {load}.push_to_hub("{repo}", private=True)')
+    return shell("hf", "upload", repo, item.id, "--repo-type", "dataset", "--private")
 
 
-@rule("HUB002", scope="remote")
+@rule("HUB002", scope="remote", first=True)
 def inputs_exist_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
     """Models and datasets exist on the Hub.
 
@@ -95,13 +102,13 @@ def inputs_exist_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
     remote = [item for item in inputs(context.spec, context.facts) if not item.is_local and is_valid_repo_id(item.id)]
     for item in remote:
         if item.exists is False:
-            fix = f"check the spelling; a folder here is written ./{item.id}, a private repository needs your token"
-            yield Found(item.id_path, f"the Hub has no {item.kind} {item.id}", fix)
+            hidden = f"or does not show it to your token; a folder here is written ./{item.id}"
+            yield Found(item.id_path, f"the Hub has no {item.kind} {item.id}, {hidden}")
     for item in remote:
-        need(item.exists, f"whether the Hub has {item.id}")
+        need(item.exists, f"whether the Hub has {item.id}", item.path)
 
 
-@rule("HUB003")
+@rule("HUB003", first=True)
 def repository_names_are_valid(context: Context[TrainSpec]) -> Iterator[Found]:
     """Names of repositories are of a form that the Hub accepts.
 
@@ -126,8 +133,8 @@ def repository_names_are_valid(context: Context[TrainSpec]) -> Iterator[Found]:
     spec = context.spec
     for item in inputs(spec, context.facts):
         if not item.is_local and not is_valid_repo_id(item.id):
-            fix = f"namespace/name, or ./{item.id} for a folder here"
-            yield Found(item.id_path, f'"{item.id}" is not a repository id', fix)
+            why = f'"{item.id}" is not a repository id, which is namespace/name; a path here begins with ./'
+            yield Found(item.id_path, why)
     for path, repo, form in (
         ("output.hub_model_id", spec.output.hub_model_id, "namespace/name"),
         ("tracking.space_id", spec.tracking.space_id, "name or namespace/name"),
@@ -136,8 +143,11 @@ def repository_names_are_valid(context: Context[TrainSpec]) -> Iterator[Found]:
         if repo is None or (is_valid_repo_id(repo) and ("/" in repo or form != "namespace/name")):
             continue
         owner, _, name = masked(repo).rpartition("/")
-        good = f"{file_name(owner) or _owner(context)}/{file_name(name) or 'name'}"
-        yield Found(path, f'"{repo}" is not of the form {form}', f'"{good}"')
+        namespace = file_name(owner) or _owner(context)
+        good = f"{namespace}/{file_name(name)}" if namespace else file_name(name)
+        usable = file_name(name) and (namespace or form != "namespace/name")
+        fix = change(spec, {path: good}) if usable and good else ""
+        yield Found(path, f'"{repo}" is not of the form {form}', fix)
 
 
 @rule("HUB004", scope="remote")
@@ -165,19 +175,21 @@ def namespaces_are_yours(context: Context[TrainSpec]) -> Iterator[Found]:
     spec, account = context.spec, context.facts.account
     if spec.namespace is not None and ("/" in spec.namespace or not is_valid_repo_id(spec.namespace)):
         why = f'"{spec.namespace}" is not the name of a user or organization'
-        yield Found("namespace", why, f'"{file_name(masked(spec.namespace).split("/")[0]) or "username"}"')
+        plain = file_name(masked(spec.namespace).split("/")[0])
+        yield Found("namespace", why, change(spec, {"namespace": plain}) if plain else "")
     used, in_space = [("namespace", spec.namespace)], has_space(spec.tracking.report_to)
-    for path, repo in (
+    named = (
         ("output.hub_model_id", spec.output.hub_model_id if spec.output.pushes else None),
         ("tracking.space_id", spec.tracking.space_id if in_space else None),
         ("tracking.bucket_id", spec.tracking.bucket_id if in_space else None),
-    ):
+    )
+    for path, repo in named:
         used.append((path, repo.split("/")[0] if repo and "/" in repo and is_valid_repo_id(repo) else None))
     asked = [(path, name) for path, name in used if name is not None and "/" not in name]
     if not asked:
         return
-    name = need(account.name, "the owner of the token")
-    organizations = need(account.organizations, "the organizations of the token's owner")
+    name = need(account.name, "the owner of the token", ACCOUNT)
+    organizations = need(account.organizations, "the organizations of the token's owner", ACCOUNT)
     yours = {own.lower(): own for own in (name, *organizations)}
     for path, namespace in asked:
         if namespace.lower() not in yours and is_valid_repo_id(namespace):
@@ -188,7 +200,9 @@ def namespaces_are_yours(context: Context[TrainSpec]) -> Iterator[Found]:
             )
             meant = yours[(difflib.get_close_matches(namespace.lower(), yours, 1) or [name.lower()])[0]]
             why = f"{namespace} is neither {name}, the owner of the token, nor {teams}"
-            yield Found(path, why, f'"{meant}"' if path == "namespace" else f'"{meant}/..."')
+            repo = dict(named).get(path)
+            good = f"{meant}/{repo.split('/')[1]}" if repo else meant
+            yield Found(path, why, change(spec, {path: good}))
 
 
 @rule("HUB005", scope="remote")
@@ -214,6 +228,42 @@ def something_durable_is_kept(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     if not spec.output.pushes:
-        repo = f"{_owner(context)}/{file_name(basename(spec.model)) or 'model'}-{type(spec).METHOD.lineage[-1]}"
+        owner, name = _owner(context), file_name(basename(spec.model)) or "model"
+        goes: dict[str, Any] = {"output.push_to_hub": True} if spec.output.hub_model_id or not owner else {}
+        if owner and not spec.output.hub_model_id:
+            goes["output.hub_model_id"] = f"{owner}/{name}-{type(spec).METHOD.lineage[-1]}"
+            goes |= {"output.push_to_hub": REMOVE} if spec.output.push_to_hub is not None else {}
         why = "the model is not pushed, and the machine's disk is gone when the job ends"
-        yield Found("output", why, f'output=hft.Output(hub_model_id="{repo}")')
+        yield Found("output", why, change(spec, goes))
+
+
+@rule("HUB006", first=True)
+def model_is_no_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
+    """`model` is a model, not an adapter.
+
+    What it does:
+        Refuses a repository or folder that has an `adapter_config.json` and no `config.json` as `model`.
+
+    Why:
+        transformers has no model to load there ("Unrecognized model"). Training continues an adapter on the model that
+        it was trained on.
+
+    Example:
+        ```python
+        hft.SFT(model="username/sft-adapter", dataset=...)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset=..., lora=hft.LoRA(adapter="username/sft-adapter"))
+        ```
+    """
+    spec, base = context.spec, context.facts.model.adapts
+    if base is None:
+        return
+    why = f"{spec.model} is an adapter" + (f" of {base}" if base else "")
+    goes: dict[str, Any] = {"model": base, "lora": LoRA(adapter=spec.model)}
+    if spec.model_revision is not None:
+        goes |= {"model_revision": None, "lora": LoRA(adapter=spec.model, adapter_revision=spec.model_revision)}
+    usable = base and not type(spec).METHOD.loads_models
+    yield Found("model", why, keywords(goes) if usable else "")

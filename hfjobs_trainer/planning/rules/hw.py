@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.hardware.catalogue import suggest_flavors
-from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT
-from hfjobs_trainer.planning.rules.mem import unknown_sizes, ways_to_less_memory
+from hfjobs_trainer.planning.remedies import closest_flavor
+from hfjobs_trainer.planning.rules.mem import nothing_tried, unknown_sizes
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+from hfjobs_trainer.specs.fixes import change
+from hfjobs_trainer.specs.script import Script
 
 _PATH = "hardware.flavor"
 # Processes for each of the machine's processors, beyond which they only wait for each other: some wait for the disk.
 MOST_PER_PROCESSOR = 2
 
 
-@rule("HW001", scope="remote", scripts=True)
+@rule("HW001", scope="remote", scripts=True, first=True)
 def flavor_exists(context: Context[TrainSpec]) -> Iterator[Found]:
     """The flavor is one that Hugging Face Jobs offers.
 
@@ -42,8 +43,13 @@ def flavor_exists(context: Context[TrainSpec]) -> Iterator[Found]:
     if name == "auto" or context.named_flavor is not None:
         return
     near = suggest_flavors(name, context.hardware)
-    fix = " or ".join(f'"{flavor}"' for flavor in near) if near else '"auto"; hft.hardware_table() lists them all'
-    yield Found(_PATH, f'Hugging Face Jobs has no flavor "{name}" ({context.hardware.source})', fix)
+    why = f'Hugging Face Jobs has no flavor "{name}" ({context.hardware.source})'
+    if len(near) > 1:
+        why += f"; near to it are {', '.join(near)}"
+    # of a script it is not known what it needs
+    other = None if isinstance(context.spec, Script) else "auto"
+    flavor = near[0] if near else other
+    yield Found(_PATH, why, change(context.spec, {_PATH: flavor}) if flavor else "")
 
 
 @rule("HW002", scope="remote")
@@ -69,15 +75,17 @@ def training_needs_a_gpu(context: Context[TrainSpec]) -> Iterator[Found]:
     flavor = context.named_flavor
     if flavor is not None and not flavor.num_gpus and not context.spec.use_cpu:
         has = "no GPU" if flavor.gpu is None else f"a {flavor.gpu}, which is not a CUDA GPU"
-        yield Found(_PATH, f"{flavor.name} has {has}", '"auto", or use_cpu=True if you mean it')
+        why = f"{flavor.name} has {has} (use_cpu=True says that it is meant)"
+        yield Found(_PATH, why, change(context.spec, {_PATH: "auto"}))
 
 
-@rule("HW003", stage="run", scope="remote")
+@rule("HW003", stage="run", scope="remote", first=True)
 def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     """Some flavor fits the run.
 
     What it does:
-        Where the flavor is chosen for you, reports that none fits, and why the closest does not.
+        Where the flavor is chosen for you, reports that none fits, and why the closest does not. The fix is the nearest
+        change with which the planner finds one that does.
 
     Why:
         Each GPU holds the model, its gradients and its optimizer, or its part of them; there is a size that not even
@@ -90,7 +98,7 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
 
     Use instead:
         ```python
-        hft.SFT(model="meta-llama/Llama-3.1-70B", dataset=..., lora=hft.LoRA(), per_device_train_batch_size=1)
+        hft.SFT(model="meta-llama/Llama-3.1-70B", dataset=..., lora=hft.LoRA())
         ```
     """
     choice, spec = context.choice, context.spec
@@ -99,22 +107,13 @@ def some_flavor_fits(context: Context[TrainSpec]) -> Iterator[Found]:
     if choice.cheapest is not None:
         # some would do, but for a cap on the whole run, of which other rules tell
         return
-    reasons = dict(choice.rejected)
-    sizes = {
-        flavor.name: flavor.num_gpus * (flavor.usable_gpu_memory_gib or 0.0) for flavor in context.hardware.flavors
-    }
-    small = [name for name, why in reasons.items() if why.kind in ("memory", "host memory", "disk", "checkpoints")]
-    dear = [name for name, why in reasons.items() if why.kind == "price"]
-    closest = max(small, key=lambda name: sizes[name]) if small else dear[0] if dear else list(reasons)[-1]
-    fixes = [f"max_usd_per_hour above {spec.hardware.max_usd_per_hour:g}"] if dear else []
-    if small:
-        fixes += _less_disk(spec) if reasons[closest].kind == "checkpoints" else ways_to_less_memory(context)
-    if not fixes:
-        fixes = ["another global_batch_size"] if reasons[closest].kind == "batch" else ["fewer GPUs"]
-    yield Found(_PATH, f"no flavor fits; the closest, {closest}: {reasons[closest]}", ", or ".join(fixes))
+    closest = closest_flavor(choice, context.hardware)
+    reason = dict(choice.rejected)[closest]
+    why = f"no flavor fits; the closest, {closest}: {reason}{nothing_tried(context)}"
+    yield Found(_PATH, why, context.estimate.fix)
 
 
-@rule("HW004", stage="run", scope="remote")
+@rule("HW004", stage="run", scope="remote", first=True)
 def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
     """A model of unknown size needs a named flavor.
 
@@ -124,7 +123,8 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
 
     Why:
         Guessing would either waste money or run out of memory. The size is read from the model's safetensors files or
-        its `config.json`; offline, or for a repository without either, it is unknown.
+        its `config.json`, of which a repository may have neither. Offline, and where the Hub does not answer, this is
+        not checked.
 
     Example:
         ```python
@@ -137,9 +137,11 @@ def unknown_size_needs_a_flavor(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     choice = context.choice
-    if context.spec.hardware.flavor == "auto" and choice is not None and choice.flavor is None and not context.memory:
+    if context.spec.hardware.flavor != "auto" or choice is None or choice.flavor is not None or context.memory:
+        return
+    if context.decided(context.run.unknown):
         why = f"no flavor can be chosen without {unknown_sizes(context)}"
-        yield Found(_PATH, why, 'hardware="a10g-large", or another of hft.hardware_table()')
+        yield Found(_PATH, why, change(context.spec, {_PATH: "a10g-large"}))
 
 
 @rule("HW005", scope="remote", scripts=True)
@@ -165,7 +167,9 @@ def named_flavor_is_within_the_price(context: Context[TrainSpec]) -> Iterator[Fo
     flavor, limit = context.named_flavor, context.spec.hardware.max_usd_per_hour
     if flavor is not None and limit is not None and flavor.usd_per_hour > limit:
         why = f"{flavor.name} costs ${flavor.usd_per_hour:.2f}/h, above max_usd_per_hour={limit:g}"
-        yield Found("hardware.max_usd_per_hour", why, f'{flavor.usd_per_hour:g}, or flavor="auto"')
+        path = "hardware.max_usd_per_hour"
+        cheaper = {path: flavor.usd_per_hour} if isinstance(context.spec, Script) else {_PATH: "auto"}
+        yield Found(path, why, change(context.spec, cheaper))
 
 
 @rule("HW006", scope="remote")
@@ -191,13 +195,14 @@ def strategy_fits_the_gpus(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     hardware, flavor = context.spec.hardware, context.named_flavor
     path = "hardware.strategy"
+    auto = change(context.spec, {path: "auto"})
     if flavor is not None and hardware.strategy == "single" and flavor.num_gpus > 1:
         why = f"{flavor.num_gpus - 1} of the {flavor.num_gpus} GPUs of {flavor.name} would be idle"
-        yield Found(path, why, '"auto", or a flavor with one GPU')
+        yield Found(path, why, auto)
     if flavor is not None and hardware.strategy == "ddp" and flavor.num_gpus == context.run.nodes == 1:
-        yield Found(path, f"{flavor.name} has only one GPU", '"auto", or a flavor with several GPUs')
+        yield Found(path, f"{flavor.name} has only one GPU", auto)
     if hardware.strategy == "user" and not (hardware.fsdp or hardware.fsdp_config or hardware.deepspeed):
-        yield Found(path, "neither fsdp nor deepspeed is given", '"auto", or fsdp=..., or deepspeed={...}')
+        yield Found(path, "neither fsdp nor deepspeed is given", auto)
 
 
 @rule("HW007", scope="remote", scripts=True)
@@ -233,9 +238,8 @@ def flavor_has_the_gpus(context: Context[JobSpec]) -> Iterator[Found]:
     left = flavor.num_gpus - taken
     if 0 < left < wanted:
         of = f"{left}, beside {taken} of the vLLM server" if taken else str(left)
-        larger = [item.name for item in context.hardware.flavors if item.num_gpus - taken >= wanted]
-        fixes = [f"num_gpus={left}", *([f'flavor="{larger[0]}"'] if larger else [])]
-        yield Found("hardware.num_gpus", f"{flavor.name} has {of}", ", or ".join(fixes))
+        path = "hardware.num_gpus"
+        yield Found(path, f"{flavor.name} has {of}", change(context.spec, {path: left}))
 
 
 @rule("HW008", stage="run", scope="remote", severity="warning")
@@ -264,17 +268,7 @@ def host_and_disk_are_large_enough(context: Context[TrainSpec]) -> Iterator[Foun
     if context.named_flavor is None or choice is None or choice.flavor is None:
         return
     if choice.shortage is not None:
-        fixes = [*_less_disk(context.spec), "a larger flavor"] if choice.shortage.kind == "checkpoints" else []
-        fix = ", or ".join(fixes or ["a larger flavor", '"auto"'])
-        yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", fix)
-
-
-def _less_disk(spec: TrainSpec) -> list[str]:
-    """What would need less disk for checkpoints."""
-    # unset, the planner has gone down to its own limit already
-    kept = spec.save_total_limit or (math.inf if spec.is_set("save_total_limit") else CHECKPOINTS_KEPT)
-    fewer = [] if kept == 1 else [f"save_total_limit={CHECKPOINTS_KEPT if kept > CHECKPOINTS_KEPT else 1}"]
-    return fewer if spec.save_only_model else [*fewer, "save_only_model=True"]
+        yield Found(_PATH, f"{choice.flavor.name} {choice.shortage}", context.estimate.fix)
 
 
 @rule("HW009", stage="run", scope="remote", severity="warning")

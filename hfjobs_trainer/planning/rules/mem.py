@@ -6,31 +6,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from hfjobs_trainer.facts import Flavor
-from hfjobs_trainer.planning.arguments.strategies import sharding_strategies
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.memory.estimate import Verdict
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
 _PATH = "hardware.flavor"
-# An optimizer that works on the parts of a spread model: TRL's default.
-_ANY_STRATEGY = "adamw_torch_fused"
 
 
 def unknown_sizes(context: Context[TrainSpec]) -> str:
     """What is not known of which memory depends."""
     return " and ".join(context.run.unknown)
-
-
-def ways_to_less_memory(context: Context[TrainSpec]) -> list[str]:
-    """What would need less memory; a batch that the user left open is as small as it can be already."""
-    spec, run = context.spec, context.run
-    ways = ["lora=hft.LoRA()"] if spec.lora is None else [] if spec.quantization else ['quantization="4bit"']
-    if not sharding_strategies(run) and sharding_strategies(run, optim=_ANY_STRATEGY):
-        ways.append(f'optim="{_ANY_STRATEGY}"')
-    if spec.is_set("per_device_train_batch_size") and spec.per_device_train_batch_size > 1:
-        ways.append("a smaller per_device_train_batch_size")
-    return [*ways, "a smaller model"]
 
 
 class _Peak(NamedTuple):
@@ -47,15 +33,17 @@ def _peak(context: Context[TrainSpec], verdict: Verdict) -> _Peak | None:
     flavor = context.named_flavor
     if flavor is None or not flavor.num_gpus or context.spec.use_cpu:
         return None
-    memory = need(context.memory, unknown_sizes(context))
+    about = [path for item in context.run.unknown for path in item.about]
+    memory = need(context.memory, unknown_sizes(context), *about)
     usable = need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
     if memory.verdict(usable, flavor.num_gpus) != verdict:
         return None
     return _Peak(flavor, usable, memory.headroom_gib(usable, flavor.num_gpus), memory.margin_gib)
 
 
-def _smaller(context: Context[TrainSpec]) -> str:
-    return ", or ".join([*ways_to_less_memory(context)[:-1], 'hardware="auto"'])
+def nothing_tried(context: Context[TrainSpec]) -> str:
+    """What is added to a reason where the planner found no change with which the run fits."""
+    return "" if context.estimate.fix else "; no change that was tried makes it fit"
 
 
 @rule("MEM001", stage="run", scope="remote")
@@ -64,6 +52,8 @@ def run_fits_in_memory(context: Context[TrainSpec]) -> Iterator[Found]:
 
     What it does:
         Refuses a named flavor whose GPU has less memory than the estimated peak, by more than the estimate's margin.
+        The fix is the nearest change with which the planner finds that the run fits: fewer rows at once, an adapter,
+        4 bits, another flavor, shorter rows.
 
     Why:
         The job would end in an out-of-memory error, often only at the first long batch.
@@ -75,13 +65,13 @@ def run_fits_in_memory(context: Context[TrainSpec]) -> Iterator[Found]:
 
     Use instead:
         ```python
-        hft.SFT(model="Qwen/Qwen2.5-7B", dataset=..., lora=hft.LoRA(), per_device_train_batch_size=1, hardware="auto")
+        hft.SFT(model="Qwen/Qwen2.5-7B", dataset=..., lora=hft.LoRA(), quantization="4bit", hardware="a10g-small")
         ```
     """
     if peak := _peak(context, "does not fit"):
         needs, has = f"needs about {peak.usable - peak.spare:.1f} GiB", f"has {peak.usable:.1f} GiB"
-        why = f"does not fit: {needs}, a GPU of {peak.flavor.name} {has}"
-        yield Found(_PATH, why, _smaller(context))
+        why = f"does not fit: {needs}, a GPU of {peak.flavor.name} {has}{nothing_tried(context)}"
+        yield Found(_PATH, why, context.estimate.fix)
 
 
 @rule("MEM002", stage="run", scope="remote", severity="warning")
@@ -109,4 +99,4 @@ def run_fits_with_a_margin(context: Context[TrainSpec]) -> Iterator[Found]:
         above = f"{-peak.spare:.1f} GiB above its {peak.usable:.1f} GiB"
         left = f"{peak.spare:.1f} GiB free" if peak.spare >= 0 else above
         why = f"is tight: {left} at the estimated peak, {peak.margin:.1f} GiB are advised"
-        yield Found(_PATH, f"{peak.flavor.name} {why}", _smaller(context))
+        yield Found(_PATH, f"{peak.flavor.name} {why}", context.estimate.fix)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.groups import Dataset
 
 
@@ -42,10 +43,11 @@ def fractions_for_all_or_none(context: Context[TrainSpec]) -> Iterator[Found]:
     for path, dataset in _mixtures(context.spec):
         without = [part.id for part in dataset.parts if part.fraction is None]
         if not dataset.mixed_with and not without:
-            yield Found(f"{path}.fraction", "is a share of a mixture, and there is only one dataset", "num_samples=...")
+            why = "is a share of a mixture, and there is only one dataset; num_samples takes the first rows"
+            yield Found(f"{path}.fraction", why, _without(context.spec, path, dataset, "fraction"))
         elif without and len(without) < len(dataset.parts):
             why = f"is set for some datasets of the mixture, but not for {', '.join(without)}"
-            yield Found(f"{path}.fraction", why, "give a fraction to each, or to none")
+            yield Found(f"{path}.fraction", why, _without(context.spec, path, dataset, "fraction"))
 
 
 @rule("MIX002")
@@ -75,10 +77,10 @@ def no_fractions_of_a_stream(context: Context[TrainSpec]) -> Iterator[Found]:
         streamed = [part.id for part in dataset.parts if part.streaming]
         if streamed and any(part.fraction is not None for part in dataset.parts):
             why = "needs the number of rows, which is unknown for a streamed dataset"
-            yield Found(f"{path}.fraction", why, "remove streaming, or the fractions")
+            yield Found(f"{path}.fraction", why, _without(context.spec, path, dataset, "fraction"))
         elif streamed and len(streamed) < len(dataset.parts):
             why = f"is set for {', '.join(streamed)} only; a stream cannot be appended to a table"
-            yield Found(f"{path}.streaming", why, "stream all datasets of the mixture, or none")
+            yield Found(f"{path}.streaming", why, _without(context.spec, path, dataset, "streaming"))
 
 
 @rule("MIX003")
@@ -107,4 +109,18 @@ def one_level_of_mixing(context: Context[TrainSpec]) -> Iterator[Found]:
         for index, part in enumerate(dataset.mixed_with):
             if part.mixed_with:
                 why = f"{part.id} is itself a mixture"
-                yield Found(f"{path}.mixed_with.{index}", why, "put all datasets into one list")
+                flat = [item for other in dataset.mixed_with for item in _flat(other)]
+                fix = change(context.spec, {f"{path}.mixed_with": flat})
+                yield Found(f"{path}.mixed_with.{index}", why, fix)
+
+
+def _flat(dataset: Dataset) -> list[Dataset]:
+    """The dataset without those that it is mixed with, and these after it."""
+    fields = {name: getattr(dataset, name) for name in dataset.model_fields_set if name != "mixed_with"}
+    return [Dataset(**fields), *(item for other in dataset.mixed_with for item in _flat(other))]
+
+
+def _without(spec: TrainSpec, path: str, dataset: Dataset, name: str) -> str:
+    """The fix that takes an option away from every dataset of a mixture."""
+    places = ["", *(f"mixed_with.{index}." for index in range(len(dataset.mixed_with)))]
+    return change(spec, {f"{path}.{place}{name}": REMOVE for place in places})

@@ -9,6 +9,7 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.hardware.machine import most_server_gpus, server_gpus
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import change
 from hfjobs_trainer.specs.script import Script
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def this_machine_is_one_node(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     nodes = context.spec.hardware.nodes
     if nodes > 1 and not context.backend.rents:
-        yield Found(_PATH, f"this machine is 1 node, not {nodes}", 'nodes=1, or backend="hub"')
+        yield Found(_PATH, f"this machine is 1 node, not {nodes}", change(context.spec, {_PATH: 1}))
 
 
 @rule("NODE002")
@@ -70,9 +71,9 @@ def the_model_reaches_every_node(context: Context[TrainSpec]) -> Iterator[Found]
         return
     if spec.hardware.strategy == "single":
         why = f'"single" trains on one GPU, of one of the {nodes} nodes that train'
-        yield Found("hardware.strategy", why, '"auto", or nodes=1')
+        yield Found("hardware.strategy", why, change(spec, {"hardware.strategy": "auto"}))
     if spec.use_cpu:
-        yield Found("use_cpu", f"{nodes} nodes would not use their GPUs", "use_cpu=False or nodes=1")
+        yield Found("use_cpu", f"{nodes} nodes would not use their GPUs", "use_cpu=False")
 
 
 @rule("NODE003")
@@ -101,7 +102,7 @@ def the_best_model_is_on_every_node(context: Context[TrainSpec]) -> Iterator[Fou
     spec = context.spec
     if context.run.nodes > 1 and spec.load_best_model_at_end and not spec.save_on_each_node:
         why = "the best checkpoint would be on the disk of the first node only, and every node loads it"
-        yield Found("load_best_model_at_end", why, "save_on_each_node=True, even if the nodes share a disk")
+        yield Found("load_best_model_at_end", why, "save_on_each_node=True")
 
 
 @rule("NODE004", methods=["script"])
@@ -127,7 +128,8 @@ def scripts_run_on_one_node(context: Context[Script]) -> Iterator[Found]:
     """
     nodes = context.spec.hardware.nodes
     if nodes > 1:
-        yield Found(_PATH, f"a script of your own runs on one node, not on {nodes}", "nodes=1, with a larger flavor")
+        why = f"a script of your own runs on one node, not on {nodes}"
+        yield Found(_PATH, why, change(context.spec, {_PATH: 1}))
 
 
 @rule("NODE005", stage="run", fields=["use_vllm"], scope="remote", severity="warning")
@@ -157,20 +159,18 @@ def the_vllm_server_uses_its_node(context: Context[Generating]) -> Iterator[Foun
     vllm = context.run.vllm
     if vllm is None or not vllm.apart:
         return
-    flavor, model = need(context.flavor, "the flavor, for its number of GPUs"), context.facts.model
+    flavor = need(context.flavor, "the flavor, for its number of GPUs", "hardware.flavor")
+    model = context.facts.model
     gpus = server_gpus(vllm, model, flavor)
     if gpus >= flavor.num_gpus:
         return
     idle = f"{flavor.num_gpus - gpus} of the {flavor.num_gpus} GPUs of the last node, which serves, would be idle"
     most = most_server_gpus(model, flavor)
     if most is None:
-        yield Found(
-            "vllm_tensor_parallel_size",
-            f"{idle}: the model's attention heads are unknown",
-            "vllm_tensor_parallel_size=..., a divisor of the model's attention heads",
-        )
+        yield Found("vllm_tensor_parallel_size", f"{idle}: the model's attention heads are unknown")
     elif most > gpus:
-        yield Found("vllm_tensor_parallel_size", idle, f"remove it: {most} of them would serve")
+        why = f"{idle}; unset, {most} of them would serve"
+        yield Found("vllm_tensor_parallel_size", why, "vllm_tensor_parallel_size=None")
     else:
         why = f"{idle}: vLLM spreads the {model.num_attention_heads} attention heads over {gpus} at most"
-        yield Found("vllm_mode", why, 'nodes=1, where the server takes only GPUs that it uses, or "colocate"')
+        yield Found("vllm_mode", why, 'vllm_mode="colocate"')

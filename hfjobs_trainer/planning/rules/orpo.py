@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.inputs import data_inputs
 
 if TYPE_CHECKING:
@@ -36,11 +37,8 @@ def pairs_are_loaded_whole(context: Context[ORPO]) -> Iterator[Found]:
     """
     for data in data_inputs(context.spec, context.facts):
         if data.dataset.streaming:
-            yield Found(
-                f"{data.path}.streaming",
-                f"{type(context.spec).METHOD.trainer} does not take streamed datasets",
-                "remove it",
-            )
+            path, why = f"{data.path}.streaming", f"{type(context.spec).METHOD.trainer} does not take streamed datasets"
+            yield Found(path, why, change(context.spec, {path: REMOVE}))
 
 
 @rule("ORPO002", fields=["generate_during_eval"])
@@ -68,4 +66,4 @@ def generated_samples_have_a_table(context: Context[ORPO]) -> Iterator[Found]:
     brought = any(name.startswith(("wandb", "comet-ml", "comet_ml")) for name in spec.extra_dependencies)
     if spec.generate_during_eval and spec.tracking.report_to != "wandb" and not brought:
         why = f"{type(spec).METHOD.trainer} logs the samples as a table of W&B, which is not installed"
-        yield Found("generate_during_eval", why, 'tracking=hft.Tracking(report_to="wandb"), or remove it')
+        yield Found("generate_during_eval", why, change(spec, {"tracking.report_to": "wandb"}))

@@ -8,6 +8,10 @@ from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import change
+
+NEWER = "l4x1"
+"""The cheapest flavor whose GPU computes in bfloat16."""
 
 
 @rule("PREC001")
@@ -33,9 +37,9 @@ def one_half_precision(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     spec = context.spec
     if spec.bf16 and spec.fp16:
-        yield Found("fp16", "bf16=True is also given", "remove both: the GPU decides")
+        yield Found("fp16", "bf16=True is also given; with neither, the GPU decides", "bf16=None, fp16=None")
     if spec.bf16_full_eval and spec.fp16_full_eval:
-        yield Found("fp16_full_eval", "bf16_full_eval=True is also given", "remove one of them")
+        yield Found("fp16_full_eval", "bf16_full_eval=True is also given", "fp16_full_eval=False")
 
 
 @rule("PREC002", stage="run", scope="remote")
@@ -64,16 +68,16 @@ def gpu_computes_in_the_precision(context: Context[TrainSpec]) -> Iterator[Found
     if flavor is None or not flavor.num_gpus or flavor.bf16:
         return
     why = f"the {flavor.gpu} of {flavor.name} has no bfloat16 arithmetic"
-    other = 'hardware="l4x1", or another flavor with a newer GPU'
     if spec.bf16:
-        yield Found("bf16", why, other if context.run.bf16_adapter else f"fp16=True, or {other}")
+        newer = change(spec, {"hardware.flavor": NEWER})
+        yield Found("bf16", why, newer if context.run.bf16_adapter else "bf16=None, fp16=True")
     if spec.bf16_full_eval:
-        yield Found("bf16_full_eval", why, f"fp16_full_eval=True, or {other}")
+        yield Found("bf16_full_eval", why, "bf16_full_eval=False, fp16_full_eval=True")
     if spec.dtype == "bfloat16":
         dtype = '"float32"' if context.run.trains_weights else '"float16"'
-        yield Found("dtype", why, f"dtype={dtype}, or {other}")
+        yield Found("dtype", why, f"dtype={dtype}")
     if spec.tf32:
-        yield Found("tf32", f"the {flavor.gpu} of {flavor.name} has no TF32", f"remove tf32, or {other}")
+        yield Found("tf32", f"the {flavor.gpu} of {flavor.name} has no TF32", "tf32=None")
 
 
 @rule("PREC003", stage="run")
@@ -105,7 +109,7 @@ def fp16_trains_float32_weights(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     dtype = spec.dtype
     if dtype == "auto":
-        dtype = need(context.facts.model.dtype, f"the dtype of {spec.model}")
+        dtype = need(context.facts.model.dtype, f"the dtype of {spec.model}", "model")
     if dtype in ("float16", "bfloat16"):
         why = f"fp16 arithmetic cannot train weights that are {dtype} themselves"
-        yield Found("dtype", why, 'dtype="float32", or remove it')
+        yield Found("dtype", why, 'dtype="float32"')

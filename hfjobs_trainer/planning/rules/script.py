@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hfjobs_trainer.facts import ScriptFacts
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.fixes import change
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.specs.script_header import read_header
 
@@ -19,7 +20,7 @@ def _facts(context: Context[Script]) -> ScriptFacts:
     return need(context.facts.script, "the script")
 
 
-@rule("SCRIPT001", methods=["script"])
+@rule("SCRIPT001", methods=["script"], first=True)
 def script_can_be_read(context: Context[Script]) -> Iterator[Found]:
     """The script can be read.
 
@@ -43,8 +44,7 @@ def script_can_be_read(context: Context[Script]) -> Iterator[Found]:
     """
     facts = _facts(context)
     if facts.text is None:
-        fix = "check the URL" if context.spec.is_remote else "check the path"
-        yield Found("script", f"{context.spec.script} cannot be read: {facts.problem}", fix)
+        yield Found("script", f"{context.spec.script} cannot be read: {facts.problem}")
 
 
 @rule("SCRIPT002", methods=["script"])
@@ -69,7 +69,7 @@ def script_is_the_one_that_was_meant(context: Context[Script]) -> Iterator[Found
     """
     found, wanted = _facts(context).sha256, context.spec.sha256
     if wanted and found and found != wanted:
-        yield Found("sha256", f"the script's digest is {found}", f'read it again, then sha256="{found}"')
+        yield Found("sha256", f"the script's digest is {found}: read it again", f'sha256="{found}"')
 
 
 @rule("SCRIPT003", methods=["script"])
@@ -97,16 +97,16 @@ def script_is_python(context: Context[Script]) -> Iterator[Found]:
     if text is None:
         return
     if text.lstrip()[:1] == "<":
-        yield Found("script", "is a web page", "give the URL of the file itself")
+        yield Found("script", "is a web page: give the URL of the file itself")
         return
     try:
         ast.parse(text)
     except (SyntaxError, ValueError) as error:
-        yield Found("script", f"is not Python: {error}", "check what the URL returns")
+        yield Found("script", f"is not Python: {error}")
     try:
         read_header(text)
     except ValueError as error:
-        yield Found("script", f"has a broken `# /// script` header: {error}", "fix its header")
+        yield Found("script", f"has a broken `# /// script` header: {error}")
 
 
 @rule("SCRIPT004", methods=["script"], severity="warning")
@@ -161,11 +161,9 @@ def local_files_do_not_travel(context: Context[Script]) -> Iterator[Found]:
     """
     for item in context.spec.script_args:
         if item in _facts(context).local_files:
-            why = f"{item} is a file on this machine, which the job would not have"
-            fix = (
-                "give its settings as arguments" if item.endswith((".yaml", ".yml", ".json")) else "push it to the Hub"
-            )
-            yield Found("script_args", why, fix)
+            instead = "its settings as arguments" if item.endswith((".yaml", ".yml", ".json")) else "it from the Hub"
+            why = f"{item} is a file on this machine, which the job would not have: give {instead}"
+            yield Found("script_args", why)
 
 
 @rule("SCRIPT006", methods=["script"], scope="remote")
@@ -189,7 +187,8 @@ def script_needs_a_named_flavor(context: Context[Script]) -> Iterator[Found]:
         ```
     """
     if context.spec.hardware.flavor == "auto":
-        yield Found("hardware.flavor", "what this script needs cannot be estimated", 'hardware="a10g-large"')
+        path = "hardware.flavor"
+        yield Found(path, "what this script needs cannot be estimated", change(context.spec, {path: "a10g-large"}))
 
 
 @rule("SCRIPT007", methods=["script"], severity="warning")
@@ -219,4 +218,4 @@ def script_is_told_to_report(context: Context[Script]) -> Iterator[Found]:
     says = any(item.split("=")[0] in ("--report_to", "--report-to", "--config") for item in spec.script_args)
     if reporter != "none" and not says and any(parser in text for parser in _PARSERS):
         why = f"the script would not report to {reporter}"
-        yield Found("script_args", why, f'script_args=[..., "--report_to", "{reporter}"], or report_to="none"')
+        yield Found("script_args", why, change(spec, {"script_args": [*spec.script_args, "--report_to", reporter]}))

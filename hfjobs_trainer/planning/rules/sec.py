@@ -9,10 +9,14 @@ from hfjobs_trainer.facts import DatasetFacts, ModelFacts
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+from hfjobs_trainer.specs.fixes import REMOVE, change, keywords
+from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.tokens import name_of_secret, names_a_secret, token_kind
 
 _TOKEN = "HF_TOKEN"
+ACCOUNT = "secrets"
+"""The field of which a problem is told where there is no account."""
 
 
 @rule("SEC001", scripts=True)
@@ -37,13 +41,15 @@ def no_secrets_in_env(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=..., secrets=["WANDB_API_KEY"])  # after: export WANDB_API_KEY=...
         ```
     """
-    for name, value in context.spec.env.items():
-        kind = token_kind(value)
-        if kind is None and not names_a_secret(name, value):
-            continue
-        what = f"the value of {name} is {kind}" if kind else f"{name} looks like a secret"
-        why = f"{what}, and everyone who can see the job can read env"
-        yield Found("env", why, f'secrets=["{name}"], with {name} set in your environment')
+    spec = context.spec
+    kinds = {name: token_kind(value) for name, value in spec.env.items()}
+    secret = [name for name, value in spec.env.items() if kinds[name] or names_a_secret(name, value)]
+    plain = {name: value for name, value in spec.env.items() if name not in secret}
+    names = [*dict.fromkeys([*(name_of_secret(entry) for entry in spec.secrets), *secret])]
+    for name in secret:
+        what = f"the value of {name} is {kinds[name]}" if kinds[name] else f"{name} looks like a secret"
+        why = f"{what}, and everyone who can see the job can read env: set it where you submit"
+        yield Found("env", why, keywords({"env": plain, "secrets": names}))
 
 
 @rule("SEC002", scripts=True)
@@ -74,14 +80,25 @@ def no_tokens_in_the_spec(context: Context[TrainSpec | Script]) -> Iterator[Foun
         kind = token_kind(text)
         if kind is not None and (path, kind) not in seen:
             seen.add((path, kind))
-            name = _TOKEN if kind == "a Hugging Face token" else "NAME"
-            fix = f'take it out, revoke it, and pass a new one with secrets=["{name}"]'
-            yield Found(path, f"contains {kind}, which would be written into the script", fix)
+            why = f"contains {kind}, which would be written into the script: revoke it, and pass a new one in secrets"
+            yield Found(path, why, _without(context.spec, path))
     if isinstance(context.spec, Script):
         kind = token_kind(need(context.facts.script, "the script").text or "")
         if kind is not None:
-            fix = "take it out, revoke it, and have the script read a new one from its environment: secrets=[...]"
-            yield Found("script", f"the script contains {kind}, and everyone who can see the job can read it", fix)
+            read = "everyone who can see the job can read it: revoke it, and read a new one from the environment"
+            yield Found("script", f"the script contains {kind}, and {read}")
+
+
+def _without(spec: JobSpec, path: str) -> str:
+    """The fix that takes out what is at this place of a list, a mapping or a group; empty for any other place."""
+    field, *inside = path.split(".")
+    if field == "secrets":
+        named = [name_of_secret(entry) for entry in spec.secrets]
+        return keywords({field: [name for name in named if token_kind(name) is None]})
+    value = getattr(spec, field)
+    if len(inside) != 1 or (isinstance(value, Group) and type(value).model_fields[inside[0]].is_required()):
+        return ""
+    return change(spec, {path: REMOVE})
 
 
 def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
@@ -124,21 +141,22 @@ def token_is_needed(context: Context[TrainSpec]) -> Iterator[Found]:
     if _TOKEN not in context.spec.secrets or context.needs_token:
         return
     facts = context.facts
-    subjects: list[tuple[str, ModelFacts | DatasetFacts]] = [
-        (context.spec.model, facts.model),
-        (context.spec.dataset.id, facts.dataset),
+    subjects: list[tuple[str, str, ModelFacts | DatasetFacts]] = [
+        ("model", context.spec.model, facts.model),
+        ("dataset", context.spec.dataset.id, facts.dataset),
     ]
     if context.spec.eval_dataset is not None and facts.eval_dataset is not None:
-        subjects.append((context.spec.eval_dataset.id, facts.eval_dataset))
-    for name, subject in subjects:
+        subjects.append(("eval_dataset", context.spec.eval_dataset.id, facts.eval_dataset))
+    for path, name, subject in subjects:
         if subject.path is None:
-            need(subject.private if subject.private is not None else subject.gated, f"whether {name} is private")
+            private = subject.private if subject.private is not None else subject.gated
+            need(private, f"whether {name} is private", path)
     why = "nothing in this run needs HF_TOKEN, and every package in the job could read it"
-    fix = "remove it, or use a fine-grained token with only the rights that your code needs"
-    yield Found("secrets", why, fix)
+    rest = [entry for entry in context.spec.secrets if entry != _TOKEN]
+    yield Found("secrets", why, keywords({"secrets": rest}))
 
 
-@rule("SEC004", stage="run", scope="remote", scripts=True)
+@rule("SEC004", first=True, stage="run", scope="remote", scripts=True)
 def token_is_there_and_works(context: Context[JobSpec]) -> Iterator[Found]:
     """There is a token that the Hub accepts, with the right to write.
 
@@ -162,14 +180,14 @@ def token_is_there_and_works(context: Context[JobSpec]) -> Iterator[Found]:
     account = context.facts.account
     reasons = " and ".join(context.needs_token)
     for_what = f"starting the job needs one{f', and so does the script: {reasons}' if reasons else ''}"
-    login = "hf auth login, or set HF_TOKEN in your environment"
+    login = "hf auth login"
     if account.has_token is False:
         yield Found("secrets", f"there is no Hub token; {for_what}", login)
     elif account.problem is not None:
         yield Found("secrets", f"{account.problem}; {for_what}", login)
     elif account.token_role == "read":
-        why = f"your Hub token can only read; {for_what}"
-        yield Found("secrets", why, "a token with write permission, from https://huggingface.co/settings/tokens")
+        why = "your Hub token can only read (https://huggingface.co/settings/tokens makes one that can write)"
+        yield Found("secrets", f"{why}; {for_what}", login)
     elif need(account.has_token, "whether there is a Hub token"):
         need(account.name, "the owner of the token")
 
@@ -201,8 +219,10 @@ def foreign_code_sees_no_token(context: Context[TrainSpec]) -> Iterator[Found]:
     trusts = spec.trust_remote_code or bool((spec.model_init_kwargs or {}).get("trust_remote_code"))
     if trusts and (_TOKEN in spec.secrets or context.needs_token):
         why = f"code from {spec.model} would run with your HF_TOKEN in its environment"
-        fix = "a fine-grained token that can write to one repository only, and model_revision of a commit you have read"
-        yield Found("trust_remote_code", why, fix)
+        advice = (
+            "take a token that can write to one repository only, and the commit that you have read as model_revision"
+        )
+        yield Found("trust_remote_code", f"{why}: {advice}")
 
 
 @rule("SEC006", scripts=True)
@@ -229,5 +249,6 @@ def secrets_are_names(context: Context[TrainSpec | Script]) -> Iterator[Found]:
     for entry in context.spec.secrets:
         if "=" in entry:
             name = name_of_secret(entry) or "NAME"
-            why = f"{name} is given with its value, which would be written into the script"
-            yield Found("secrets", why, f'secrets=["{name}"], with {name} set in your environment')
+            why = f"{name} is given with its value, which would be written into the script: set it where you submit"
+            names = [name_of_secret(other) or "NAME" for other in context.spec.secrets]
+            yield Found("secrets", why, keywords({"secrets": names}))

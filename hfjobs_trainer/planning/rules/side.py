@@ -33,11 +33,11 @@ def teacher_shares_the_vocabulary(context: Context[TaughtSpec]) -> Iterator[Foun
         ```
     """
     spec, facts = context.spec, context.facts
-    student = need(facts.model.vocab_size, f"the vocabulary of {spec.model}")
-    teacher = need(_vocabulary(facts.teacher), f"the vocabulary of {spec.teacher_model}")
+    student = need(facts.model.vocab_size, f"the vocabulary of {spec.model}", "model", "teacher_model")
+    teacher = need(_vocabulary(facts.teacher), f"the vocabulary of {spec.teacher_model}", "model", "teacher_model")
     if student != teacher:
         why = f"{spec.teacher_model} has a vocabulary of {teacher} tokens, {spec.model} one of {student}"
-        yield Found("teacher_model", why, "a teacher of the same family")
+        yield Found("teacher_model", f"{why}: a teacher of the same family shares it")
 
 
 @rule("SIDE002", fields=["reward_model", "value_model"])
@@ -66,12 +66,12 @@ def models_share_the_tokenizer(context: Context[ScoredSpec]) -> Iterator[Found]:
     beside = [("reward_model", spec.reward_model, facts.reward_model)]
     if spec.value_model is not None:
         beside.append(("value_model", spec.value_model, facts.value_model))
-    policy = need(facts.model.vocab_size, f"the vocabulary of {spec.model}")
+    policy = need(facts.model.vocab_size, f"the vocabulary of {spec.model}", "model")
     for path, model, known in beside:
-        size = need(_vocabulary(known), f"the vocabulary of {model}")
+        size = need(_vocabulary(known), f"the vocabulary of {model}", path)
         if size != policy:
             why = f"{model} has a vocabulary of {size} tokens, {spec.model} one of {policy}"
-            yield Found(path, why, f"a {path} with the tokenizer of {spec.model}, such as hft.Reward trains")
+            yield Found(path, f"{why}: one that hft.Reward trains from {spec.model} shares it")
 
 
 def _vocabulary(model: ModelFacts | None) -> int | None:

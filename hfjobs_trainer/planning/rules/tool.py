@@ -56,26 +56,27 @@ def tools_are_described(context: Context[CallingSpec]) -> Iterator[Found]:  # no
         parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *several]
         docstring = (ast.get_docstring(definition) or "").strip()
         if not docstring:
-            yield Found("tools", f"{tool.name} has no docstring", "say what it does, and under Args: what it takes")
+            what = "it says what the tool does, and under Args: what it takes"
+            yield Found("tools", f"{tool.name} has no docstring: {what}")
             continue
         described = _described(docstring)
         bare = [parameter.arg for parameter in parameters if parameter.annotation is None]
         silent = [item.arg for item in parameters if item.arg not in described]
         if bare:
-            fix = f"{bare[0]}: str, or its type"
-            yield Found("tools", f"{tool.name} has no type annotation for {', '.join(bare)}", fix)
+            why = f"{tool.name} has no type annotation for {', '.join(bare)}, such as `{bare[0]}: str`"
+            yield Found("tools", why)
         if silent:
             why = f"the docstring of {tool.name} does not describe {', '.join(silent)}"
-            yield Found("tools", why, f"a line `{silent[0]}: ...` under a line `Args:`")
+            yield Found("tools", f"{why}, with a line `{silent[0]}: ...` under a line `Args:`")
         imported = _imported(tool)
         taken = [name for item in parameters for name in _names(item.annotation)]
         named = sorted({*taken, *_names(definition.returns)} - imported)
         if unknown := [name for name in named if not hasattr(builtins, name)]:
             why = f"an annotation of {tool.name} names {', '.join(unknown)}, which the script does not define"
-            yield Found("tools", why, "annotate with built-in types")
+            yield Found("tools", f"{why}: annotate with built-in types")
         if foreign := sorted({name for name in taken if hasattr(builtins, name)} - imported - _JSON):
             why = f"{tool.name} takes {', '.join(foreign)}, which a model cannot write in JSON"
-            yield Found("tools", why, f"one of {', '.join(sorted(_JSON))}")
+            yield Found("tools", f"{why}: it can write {', '.join(sorted(_JSON))}")
 
 
 @rule("TOOL002", methods=["distillation"])
@@ -100,8 +101,9 @@ def tools_of_a_distillation_are_synchronous(context: Context[CallingSpec]) -> It
     """
     for tool in context.spec.tools:
         if isinstance(_definition(tool), ast.AsyncFunctionDef):
-            why = f"{tool.name} is async, which DistillationTrainer does not take"
-            yield Found("tools", why, f"def {tool.name}(...), without async")
+            yield Found(
+                "tools", f"{tool.name} is async, which DistillationTrainer does not take: define it without async"
+            )
 
 
 def _definition(tool: RewardFunction) -> ast.FunctionDef | ast.AsyncFunctionDef:

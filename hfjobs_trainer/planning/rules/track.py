@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME, has_space
+from hfjobs_trainer.planning.arguments.trackers import has_space
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.names import slug
-from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.planning.names import basename, slug
+from hfjobs_trainer.planning.rules.sec import ACCOUNT
+from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import change
 
 # As trackio 0.43 refuses them: names of its own registries, and endings of the files beside a project's.
 RESERVED_START = "registry-"
@@ -29,29 +31,33 @@ def metrics_outlive_the_job(context: Context[TrainSpec]) -> Iterator[Found]:
     """Metrics go to a Space that outlives the job.
 
     What it does:
-        Refuses tracking with trackio on Hugging Face Jobs where no Space is given and none can be named after you,
-        because the job's owner is unknown.
+        Refuses tracking with trackio on a machine that a backend of your own rents, where no Space is given and none
+        can be named after you, because that backend has no account. On Hugging Face Jobs the Space is yours; offline,
+        and where the Hub does not answer, its owner is unknown, and this is not checked.
 
     Why:
         Without a Space, trackio writes to the machine's disk, which is gone when the job ends.
 
     Example:
         ```python
-        hft.plan(hft.SFT(model=..., dataset=..., tracking=hft.Tracking(project="chat")), offline=True)
+        hft.plan(hft.SFT(model=..., dataset=..., tracking=hft.Tracking(project="chat")), backend="inprocess")
         ```
 
     Use instead:
         ```python
-        hft.plan(hft.SFT(model=..., dataset=..., tracking=hft.Tracking(project="chat", space_id="username/trackio")),
-                 offline=True)
+        hft.plan(hft.SFT(model=..., dataset=..., tracking=hft.Tracking(project="chat"), namespace="username"),
+                 backend="inprocess")
         ```
     """
     spec = context.spec
     if not has_space(spec.tracking.report_to) or spec.tracking.space_id is not None:
         return
-    if spec.namespace is None and context.facts.account.name is None:
-        why = "no Space for the metrics, since the job's owner is unknown, and the machine's disk is lost with the job"
-        yield Found("tracking.space_id", why, f'space_id="username/{SPACE_NAME}", or report_to="none"')
+    if spec.namespace is not None or context.facts.account.name is not None:
+        return
+    if context.backend.uses_account:
+        need(context.facts.account.name, "the owner of the token, whose Space has the metrics", ACCOUNT)
+    why = "no Space for the metrics, since the job's owner is unknown, and the machine's disk is lost with the job"
+    yield Found("tracking.space_id", why, change(spec, {"tracking.report_to": "none"}))
 
 
 @rule("TRACK002")
@@ -82,11 +88,12 @@ def project_has_a_usable_name(context: Context[TrainSpec]) -> Iterator[Found]:
     kept = "".join(char for char in project if char.isalnum() or char in "-_").rstrip()
     path = "tracking.project"
     if not kept:
-        yield Found(path, f'trackio drops every character of "{project}"', 'a name with letters, such as "chat"')
+        why = f'trackio drops every character of "{project}", which leaves no name'
+        yield Found(path, why, change(context.spec, {path: slug(basename(context.spec.model)) or "chat"}))
     elif kept.startswith(RESERVED_START):
         name = slug(kept.removeprefix(RESERVED_START)) or "models"
-        yield Found(path, f'trackio reserves names that begin with "{RESERVED_START}"', f'"{name}"')
+        why = f'trackio reserves names that begin with "{RESERVED_START}"'
+        yield Found(path, why, change(context.spec, {path: name}))
     elif end := next((end for end in RESERVED_ENDS if kept.endswith(end) and kept != end), None):
-        yield Found(
-            path, f'trackio reserves names that end in "{end}"', f'"{kept.removesuffix(end)}{end.replace("_", "-")}"'
-        )
+        name = f"{kept.removesuffix(end)}{end.replace('_', '-')}"
+        yield Found(path, f'trackio reserves names that end in "{end}"', change(context.spec, {path: name}))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.requirements import package_names
 
 
@@ -43,7 +44,7 @@ def best_model_is_among_the_saved(context: Context[TrainSpec]) -> Iterator[Found
             if spec.eval_strategy == "no"
             else f'save_strategy="{spec.eval_strategy}"'
         )
-        yield Found("eval_strategy", why, f'{fix}, or save_strategy="best"')
+        yield Found("eval_strategy", why, fix)
     elif spec.eval_strategy == "steps":
         every = spec.eval_steps or spec.logging_steps
         if every <= 0 or _is_multiple(spec.save_steps, every):
@@ -53,7 +54,7 @@ def best_model_is_among_the_saved(context: Context[TrainSpec]) -> Iterator[Found
             fix = f"save_steps={every:g}"
         else:
             fix = f"save_steps={max(1, round(spec.save_steps / every)) * every:g}"
-        yield Found("save_steps", why, f'{fix}, or save_strategy="best"')
+        yield Found("save_steps", why, fix)
 
 
 def _is_multiple(save: float, every: float) -> bool:
@@ -93,14 +94,14 @@ def best_needs_a_metric(context: Context[TrainSpec]) -> Iterator[Found]:
         yield Found("metric_for_best_model", why, 'metric_for_best_model="eval_loss"')
     if spec.eval_strategy == "no":
         why = 'save_strategy="best" saves after an evaluation, and there is none'
-        yield Found("eval_strategy", why, 'eval_strategy="steps", with an evaluation set')
+        yield Found("eval_strategy", why, _evaluating(spec))
 
 
 # Schedules that need more: (schedule, keys of lr_scheduler_kwargs of which one must be given, an example).
 _NEEDS_KEY = (
-    ("cosine_with_min_lr", ("min_lr", "min_lr_rate"), '{"min_lr_rate": 0.1}'),
-    ("cosine_warmup_with_min_lr", ("min_lr", "min_lr_rate"), '{"min_lr_rate": 0.1}'),
-    ("warmup_stable_decay", ("num_decay_steps",), '{"num_decay_steps": 100}'),
+    ("cosine_with_min_lr", ("min_lr", "min_lr_rate"), {"min_lr_rate": 0.1}),
+    ("cosine_warmup_with_min_lr", ("min_lr", "min_lr_rate"), {"min_lr_rate": 0.1}),
+    ("warmup_stable_decay", ("num_decay_steps",), {"num_decay_steps": 100}),
 )
 _NEEDS_EVALUATION = ("reduce_lr_on_plateau", "greedy")
 
@@ -135,10 +136,19 @@ def schedule_has_what_it_needs(context: Context[TrainSpec]) -> Iterator[Found]:
         found = [key for key in keys if given.get(key) is not None]
         if len(found) != 1:
             why = f'"{schedule}" needs {"only one of " if found else ""}{" or ".join(keys)}'
-            yield Found("lr_scheduler_kwargs", why, f"lr_scheduler_kwargs={example}")
+            rest = {key: value for key, value in given.items() if key not in keys}
+            yield Found("lr_scheduler_kwargs", why, keywords({"lr_scheduler_kwargs": {**rest, **example}}))
     if spec.lr_scheduler_type in _NEEDS_EVALUATION and spec.eval_strategy == "no":
         why = f'"{spec.lr_scheduler_type}" depends on evaluation, and there is none'
-        yield Found("lr_scheduler_type", why, 'eval_strategy="steps" with an evaluation set, or "cosine"')
+        yield Found("lr_scheduler_type", why, _evaluating(spec))
+
+
+def _evaluating(spec: TrainSpec) -> str:
+    """The fix by which a run evaluates, as often as it saves where that matters."""
+    every = spec.save_strategy if spec.save_strategy in ("steps", "epoch") else "steps"
+    if not spec.evaluates and spec.dataset.streaming:
+        return ""
+    return f'eval_strategy="{every}"' + ("" if spec.evaluates else ", eval_fraction=0.1")
 
 
 @rule("TRAIN004")
@@ -202,10 +212,9 @@ def intervals_are_whole_steps(context: Context[TrainSpec]) -> Iterator[Found]:
         if strategy != "steps" or steps is None or (steps == 0 and zero):
             continue
         if steps <= 0:
-            never = f'{name.split("_")[0]}_strategy="no" to switch it off' if name != "eval_steps" else "eval_steps=100"
-            yield Found(
-                name, f"{steps:g} is not an interval", f"{name}=1, or {never}" if name != "eval_steps" else never
-            )
+            switch = "" if name == "eval_steps" else f'; {name.split("_")[0]}_strategy="no" switches it off'
+            usual = 1 if name == "logging_steps" else 100
+            yield Found(name, f"{steps:g} is not an interval{switch}", f"{name}={usual}")
         elif steps > 1 and steps != int(steps):
             yield Found(
                 name, f"{steps:g} is neither a whole number of steps nor a share below 1", f"{name}={round(steps)}"
@@ -250,7 +259,7 @@ def features_have_their_packages(context: Context[TrainSpec]) -> Iterator[Found]
     package = next((package for start, package in _OPTIMIZERS if spec.optim.startswith(start)), None)
     if package is not None and package not in package_names(spec.extra_dependencies):
         why = f'"{spec.optim}" needs the package {package}, which the script does not install'
-        yield Found("optim", why, f'extra_dependencies=["{package}"]')
+        yield Found("optim", why, keywords({"extra_dependencies": [*spec.extra_dependencies, package]}))
 
 
 @rule("TRAIN007")
@@ -276,7 +285,7 @@ def something_is_trained(context: Context[TrainSpec]) -> Iterator[Found]:
     spec = context.spec
     if spec.max_steps <= 0 and spec.num_train_epochs <= 0:
         why = f"nothing is trained in {spec.num_train_epochs:g} epochs"
-        yield Found("num_train_epochs", why, "num_train_epochs=1, or max_steps=100")
+        yield Found("num_train_epochs", why, "num_train_epochs=1")
 
 
 LOST_HOURS = 6.0
@@ -321,5 +330,42 @@ def a_long_run_writes_checkpoints(context: Context[TrainSpec]) -> Iterator[Found
     path = "save_steps" if spec.save_strategy == "steps" else "save_strategy"
     when = "no checkpoint is written" if first > steps else f"the first checkpoint is written after {first:,.0f} steps"
     why = f"{when}, of a run of {steps:,} steps that is expected to take {duration.seconds.as_duration()}"
-    fix = f"save_steps={max(1, int(steps / hours))}, about once an hour"
-    yield Found(path, why, fix if path == "save_steps" else f'save_strategy="steps" with {fix}')
+    # about once an hour
+    fix = f"save_steps={max(1, int(steps / hours))}"
+    yield Found(path, why, fix if path == "save_steps" else f'save_strategy="steps", {fix}')
+
+
+@rule("TRAIN009", severity="warning")
+def an_evaluation_set_is_used(context: Context[TrainSpec]) -> Iterator[Found]:
+    """An evaluation set is evaluated on.
+
+    What it does:
+        Warns of `eval_fraction` and `eval_dataset` where nothing evaluates: without `eval_strategy`, `eval_on_start`
+        and `load_best_model_at_end`; and of `eval_steps` without any of them. PPO samples answers to the set all the
+        same, unless `num_sample_generations` is 0.
+
+    Why:
+        `eval_strategy` is `"no"` by default, so the rows are held out, and never looked at; the number of steps means
+        nothing.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., eval_fraction=0.1, eval_steps=50)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., eval_fraction=0.1, eval_strategy="steps", eval_steps=50)
+        ```
+    """
+    spec = context.spec
+    # other rules tell of what needs an evaluation and has none
+    missed = spec.save_strategy == "best" or spec.lr_scheduler_type in _NEEDS_EVALUATION
+    if spec.needs_eval_dataset or missed or context.field("num_sample_generations", int):
+        return
+    if spec.evaluates:
+        path = "eval_fraction" if spec.eval_fraction is not None else "eval_dataset"
+        why = 'nothing is evaluated on these rows, since eval_strategy is "no"'
+        yield Found(path, why, 'eval_strategy="steps"')
+    elif spec.is_set("eval_steps") and spec.eval_steps is not None:
+        yield Found("eval_steps", 'has no effect, since eval_strategy is "no"', "eval_steps=None")

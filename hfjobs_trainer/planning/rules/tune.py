@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from typing import Any
 
 from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.rules.lora.fix import mended
+from hfjobs_trainer.planning.rules.prec import NEWER
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import REMOVE, change, keywords
 from hfjobs_trainer.specs.requirements import package_name, stays_within
 
 ATTENTION = ("eager", "sdpa", "flex_attention", *(f"flash_attention_{version}" for version in (2, 3, 4)), "paged|eager")
@@ -18,7 +22,7 @@ KERNELS = ("0.18.2", "0.19")
 """Oldest version of kernels that transformers takes, and the first that it does not; 5.23: utils/import_utils.py."""
 
 # What a user's own adapter configuration has in place of these fields.
-_OF_THE_ADAPTER = frozenset({"adapter", "adapter_revision", "merge_first"})
+_OF_THE_ADAPTER = frozenset({"task_type", "adapter", "adapter_revision", "merge_first"})
 
 
 @rule("TUNE001")
@@ -45,9 +49,10 @@ def quantization_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found
     if spec.quantization is None:
         return
     if spec.lora is None:
-        yield Found("quantization", "quantized weights cannot be trained", "lora=hft.LoRA() beside it")
+        yield Found("quantization", "quantized weights cannot be trained", "lora=hft.LoRA()")
     if type(spec).METHOD.loads_models:
-        yield Found("quantization", f"{type(spec).METHOD.label} does not train on quantized weights", "remove it")
+        why = f"{type(spec).METHOD.label} does not train on quantized weights"
+        yield Found("quantization", why, "quantization=None")
 
 
 @rule("TUNE002")
@@ -79,19 +84,17 @@ def an_adapter_brings_its_configuration(context: Context[TrainSpec]) -> Iterator
     if lora is None:
         return
     if type(context.spec).METHOD.loads_models and lora.adapter is not None:
-        yield Found(
-            "lora.adapter",
-            f"{type(context.spec).METHOD.label} starts from a model, not from an adapter",
-            "model=... with the merged model",
-        )
+        label = type(context.spec).METHOD.label
+        yield Found("lora.adapter", f"{label} starts from a model, not from an adapter: merge it into its model first")
     if lora.continues:
         for name in sorted(lora.model_fields_set - _OF_THE_ADAPTER):
-            why = "is fixed by the adapter that training continues"
-            yield Found(f"lora.{name}", why, "remove it, or merge_first=True for a new adapter")
+            why = "is fixed by the adapter that training continues (merge_first=True trains a new one)"
+            yield Found(f"lora.{name}", why, change(context.spec, {f"lora.{name}": REMOVE}))
     if lora.adapter is None:
         for name, given in (("merge_first", lora.merge_first), ("adapter_revision", lora.adapter_revision)):
             if given:
-                yield Found(f"lora.{name}", "there is no adapter to start from", 'adapter="me/sft-adapter"')
+                fix = change(context.spec, {f"lora.{name}": REMOVE})
+                yield Found(f"lora.{name}", "there is no adapter to start from", fix)
 
 
 @rule("TUNE003")
@@ -125,11 +128,10 @@ def a_merged_start_is_merged_at_the_end(context: Context[TrainSpec]) -> Iterator
         return
     if context.run.merges != "only":
         why = "the new adapter would not fit the published model, which lacks the first adapter"
-        yield Found("output.merge_adapter", why, "merge_adapter=True, or lora without merge_first")
+        yield Found("output.merge_adapter", why, change(spec, {"output.merge_adapter": True}))
     if spec.quantization is not None:
-        yield Found(
-            "quantization", "merging an adapter into quantized weights loses part of it to rounding", "remove it"
-        )
+        why = "merging an adapter into quantized weights loses part of it to rounding"
+        yield Found("quantization", why, "quantization=None")
 
 
 @rule("TUNE004")
@@ -157,13 +159,14 @@ def merging_needs_an_adapter(context: Context[TrainSpec]) -> Iterator[Found]:
     spec = context.spec
     if not spec.output.merge_adapter:
         return
+    unset = change(spec, {"output.merge_adapter": REMOVE})
     if spec.lora is None:
-        yield Found("output.merge_adapter", "there is no adapter to merge", "lora=hft.LoRA(...), or remove it")
+        yield Found("output.merge_adapter", "there is no adapter to merge", unset)
     if type(spec).METHOD.loads_models:
-        yield Found("output.merge_adapter", f"{type(spec).METHOD.label} saves its policy without merging", "remove it")
+        yield Found("output.merge_adapter", f"{type(spec).METHOD.label} saves its policy without merging", unset)
     if context.run.merges == "only" and spec.output.hub_strategy not in (None, "end"):
         why = "adapters would be pushed into the merged model's repository while it trains"
-        yield Found("output.hub_strategy", why, 'hub_strategy="end", or merge_adapter="both"')
+        yield Found("output.hub_strategy", why, change(spec, {"output.hub_strategy": "end"}))
 
 
 @rule("TUNE005")
@@ -198,16 +201,17 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
         if not kernels:
             low, high = KERNELS
             why = f"kernels from the Hub need kernels>={low},<{high}, which extra_dependencies does not have"
-            fix = f'"sdpa", or remove it; or extra_dependencies=["kernels>={low},<{high}"], once there is one'
-            yield Found("attn_implementation" if "/" in wanted else "model_init_kwargs", why, fix)
+            path = "attn_implementation" if "/" in wanted else "model_init_kwargs"
+            fix = {path: "sdpa"} if "/" in wanted else {f"{path}.use_kernels": REMOVE}
+            yield Found(path, why, change(spec, fix))
     elif spec.attn_implementation is not None and wanted not in ATTENTION and not spec.trust_remote_code:
         close = difflib.get_close_matches(wanted, ATTENTION, 1, 0.5)
         why = f'transformers has no attention "{wanted}"; it has {", ".join(ATTENTION)}'
-        yield Found("attn_implementation", why, f'"{close[0] if close else "sdpa"}"')
+        yield Found("attn_implementation", why, keywords({"attn_implementation": close[0] if close else "sdpa"}))
     # where the package is missing, transformers takes the kernel
     elif wanted.startswith("flash_attention") and not kernels and not any("flash-attn" in name for name in brought):
-        why = "flash-attn has no wheel for this version of torch"
-        yield Found("attn_implementation", why, '"sdpa", which uses the same algorithm')
+        why = "flash-attn has no wheel for this version of torch; sdpa uses the same algorithm"
+        yield Found("attn_implementation", why, 'attn_implementation="sdpa"')
 
 
 @rule("TUNE006")
@@ -232,24 +236,27 @@ def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.LoRA(target_parameters=["mlp.experts.gate_up_proj"], lora_dropout=0.0)
         ```
     """
-    quantization, lora = context.spec.quantization, context.spec.lora
+    spec = context.spec
+    quantization, lora = spec.quantization, spec.lora
     if quantization is not None and quantization.bits == "8bit":
         for name in sorted(quantization.model_fields_set - {"bits"}):
-            yield Found(f"quantization.{name}", "is an option of 4-bit quantization only", 'bits="4bit", or remove it')
+            path = f"quantization.{name}"
+            yield Found(path, "is an option of 4-bit quantization only", change(spec, {path: REMOVE}))
     if lora is None:
         return
+    wrong: list[tuple[str, str, dict[str, Any]]] = []
     if lora.layers_pattern is not None and lora.layers_to_transform is None:
-        yield Found("lora.layers_pattern", "needs layers_to_transform", "remove it")
+        wrong.append(("layers_pattern", "needs layers_to_transform", {"layers_pattern": None}))
     if lora.layers_to_transform is not None and isinstance(lora.target_modules, str):
-        why = "needs target_modules as a list of names"
-        yield Found("lora.layers_to_transform", why, 'target_modules=["q_proj", "v_proj"]')
+        wrong.append(("layers_to_transform", "needs target_modules as a list of names", {"target_modules": None}))
     if lora.init_lora_weights == "orthogonal" and lora.r % 2:
-        yield Found("lora.r", "must be even to start from orthogonal weights", f"r={lora.r + 1}")
+        wrong.append(("r", "must be even to start from orthogonal weights", {"r": lora.r + 1}))
     if lora.target_parameters:
         if lora.use_dora:
-            yield Found("lora.use_dora", "PEFT has no DoRA for target_parameters", "use_dora=False")
+            wrong.append(("use_dora", "PEFT has no DoRA for target_parameters", {"use_dora": None}))
         if lora.lora_dropout and "lora_dropout" in lora.model_fields_set:
-            yield Found("lora.lora_dropout", "PEFT has no dropout for target_parameters", "lora_dropout=0.0")
+            wrong.append(("lora_dropout", "PEFT has no dropout for target_parameters", {"lora_dropout": None}))
+    yield from mended(context.spec, *wrong)
 
 
 @rule("TUNE007", stage="run")
@@ -281,11 +288,11 @@ def quantized_adapters_are_bfloat16(context: Context[TrainSpec]) -> Iterator[Fou
         return
     why = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
     if precision.is_set:
-        fix = "remove fp16" if flavor is None or flavor.bf16 else 'remove fp16, and hardware="l4x1"'
-        yield Found("fp16", why, fix)
+        newer = {} if flavor is None or flavor.bf16 else {"hardware.flavor": NEWER}
+        yield Found("fp16", why, change(context.spec, {"fp16": REMOVE, "bf16": REMOVE, **newer}))
     else:
         other = f"; {flavor.gpu} has no bfloat16" if flavor else ""
-        yield Found("quantization", why + other, 'hardware="l4x1", or another flavor with a newer GPU')
+        yield Found("quantization", why + other, change(context.spec, {"hardware.flavor": NEWER}))
 
 
 @rule("TUNE008")
@@ -310,13 +317,19 @@ def adapters_are_for_their_task(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec, facts = context.spec, context.facts.adapter
-    if spec.lora is None or spec.lora.adapter is None:
+    if spec.lora is None:
         return
-    known = need(facts, f"the adapter {spec.lora.adapter}")
-    task, wanted = need(known.task_type, f"the task of the adapter {spec.lora.adapter}"), type(spec).METHOD.lora_task
+    label, wanted = type(spec).METHOD.label, type(spec).METHOD.lora_task
+    if spec.lora.task_type not in (None, wanted):
+        fix = change(spec, {"lora.task_type": REMOVE})
+        yield Found("lora.task_type", f"{label} trains adapters of the type {wanted}", fix)
+    if spec.lora.adapter is None:
+        return
+    known = need(facts, f"the adapter {spec.lora.adapter}", "lora.adapter")
+    task = need(known.task_type, f"the task of the adapter {spec.lora.adapter}", "lora.adapter")
     if task != wanted:
-        why = f"{spec.lora.adapter} is an adapter of the type {task}, and {type(spec).METHOD.label} trains {wanted}"
-        yield Found("lora.adapter", why, "merge it, and set model to the merged model")
+        why = f"{spec.lora.adapter} is an adapter of the type {task}, and {label} trains {wanted}"
+        yield Found("lora.adapter", f"{why}: merge it, and set model to the merged model")
 
 
 # Methods whose weights transformers unpacks where the GPU or a package for them is lacking, or can train as they are.
@@ -349,10 +362,10 @@ def quantized_checkpoints_need_an_adapter(context: Context[TrainSpec]) -> Iterat
         ```
     """
     spec, known = context.spec, context.facts.model
-    if spec.lora is not None or known.exists is False:
+    if spec.lora is not None:
         return
     if known.quantization is None:
-        need(known.model_type, f"the config.json of {spec.model}")
+        need(known.model_type, f"the config.json of {spec.model}", "model")
     elif known.quantization not in _UNPACKED:
         why = f"{spec.model} is quantized ({known.quantization}), and quantized weights cannot be trained"
-        yield Found("model", why, "lora=hft.LoRA(), or the model that it was made from")
+        yield Found("model", f"{why}, only an adapter on them", "lora=hft.LoRA()")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hfjobs_trainer.planning.arguments.vision import has_images
+from hfjobs_trainer.planning.arguments.vision import IMAGE_COLUMNS, has_images
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import change
+from hfjobs_trainer.specs.inputs import training_inputs
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.dpo import DPO
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 def _need_images(context: Context[TrainSpec]) -> bool:
     known = has_images(context.spec.dataset, context.facts.dataset)
-    return need(known, f"the columns of {context.spec.dataset.id}")
+    return need(known, f"the columns of {context.spec.dataset.id}", "dataset")
 
 
 @rule("VIS001")
@@ -43,15 +45,28 @@ def images_are_seen(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-VL-3B-Instruct", dataset="trl-lib/llava-instruct-mix")
         ```
     """
-    if context.facts.dataset.exists is False or not _need_images(context):
+    if not _need_images(context):
         return
-    drop = "or drop them: dataset=hft.Dataset(..., keep_columns=[...])"
+    drop = _without_images(context)
     if not context.spec.TRAINING.reads_images:
         label = type(context.spec).METHOD.label
-        yield Found("dataset", f"has images, which {label} does not use", f"another method, {drop}")
-    elif not need(context.facts.model.is_vision, f"whether {context.spec.model} is a vision model"):
+        yield Found("dataset", f"has images, which {label} does not use", drop)
+    elif not need(context.facts.model.is_vision, f"whether {context.spec.model} is a vision model", "model"):
         why = f"is a text model, and {context.spec.dataset.id} has images"
-        yield Found("model", why, f"a vision model, {drop}")
+        yield Found("model", why, drop)
+
+
+def _without_images(context: Context[TrainSpec]) -> str:
+    """The fix that keeps all columns but the images, where those are enough to train on."""
+    kept: dict[str, object] = {}
+    for data in training_inputs(context.spec, context.facts):
+        rest = [name for name in data.facts.columns or () if data.dataset.columns.get(name, name) not in IMAGE_COLUMNS]
+        left = {data.dataset.columns.get(name, name) for name in rest}
+        if not any(set(names) <= left for names in context.spec.dataset_formats()):
+            return ""
+        if len(rest) < len(data.facts.columns or ()):
+            kept[f"{data.path}.keep_columns"] = rest
+    return change(context.spec, kept)
 
 
 @rule("VIS002", fields=["packing", "padding_free"], traits=["packs", "reads_images"])
@@ -78,7 +93,7 @@ def images_are_not_packed(context: Context[SFT]) -> Iterator[Found]:
     joins = [name for name, given in (("packing", spec.packing), ("padding_free", spec.padding_free)) if given]
     if joins and _need_images(context):
         for name in joins:
-            yield Found(name, "rows with images cannot be joined", "remove it")
+            yield Found(name, "rows with images cannot be joined", f"{name}=False")
 
 
 @rule("VIS003", fields=["max_length"], traits=["reads_images"], severity="warning")
@@ -143,4 +158,4 @@ def options_allow_images(context: Context[SFT | DPO | KTO]) -> Iterator[Found]:
         yield Found("truncation_mode", "would cut off the image at the start of a row", "max_length=None")
     if ahead:
         why = "images are processed batch by batch, never ahead"
-        yield Found("precompute_ref_log_probs", why, "remove it")
+        yield Found("precompute_ref_log_probs", why, "precompute_ref_log_probs=False")

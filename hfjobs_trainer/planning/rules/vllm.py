@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.memory.vllm import server_shortage, weights_shortage
 from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs.fixes import change
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.methods.distillation import Distillation
@@ -47,7 +48,7 @@ def tensor_parallel_size_divides_the_gpus(context: Context[Generating]) -> Itera
     if vllm is None or not vllm.colocated or size <= 1:
         return
     if context.backend.rents:
-        need(context.flavor, "the flavor, for its number of GPUs")
+        need(context.flavor, "the flavor, for its number of GPUs", "hardware.flavor")
         if gpus % size:
             best = max(number for number in range(1, size) if gpus % number == 0)
             why = f"{size} does not divide the {gpus} GPU{'s' if gpus > 1 else ''} that train"
@@ -78,7 +79,7 @@ def no_eight_bits_beside_vllm(context: Context[Generating]) -> Iterator[Found]:
     vllm = context.run.vllm
     if vllm is not None and vllm.colocated and quantization is not None and quantization.bits == "8bit":
         why = "vLLM in colocate mode quantizes to 4 bits, not to 8"
-        yield Found("quantization", why, 'quantization="4bit", or vllm_mode="server"')
+        yield Found("quantization", why, 'quantization="4bit"')
 
 
 @rule("VLLM003", fields=["use_vllm"])
@@ -106,7 +107,8 @@ def answers_fit_the_context(context: Context[Generating]) -> Iterator[Found]:
     room, answer = context.field("vllm_max_model_length", int), context.field("max_completion_length", int)
     if context.run.vllm is not None and room and answer and answer >= room:
         why = f"an answer of up to {answer} tokens leaves no room for its prompt in a context of {room}"
-        yield Found("vllm_max_model_length", why, f"vllm_max_model_length={2 * answer}, for prompts as long as answers")
+        # room for prompts as long as answers
+        yield Found("vllm_max_model_length", why, f"vllm_max_model_length={2 * answer}")
 
 
 @rule("VLLM004", stage="run", fields=["use_vllm", "vllm_tensor_parallel_size"], scope="remote")
@@ -136,18 +138,19 @@ def server_has_gpus_of_its_own(context: Context[Generating]) -> Iterator[Found]:
     vllm = context.run.vllm
     taken = vllm.gpus_set_aside if vllm is not None else 0
     if vllm is not None and vllm.apart:
-        flavor, asked = need(context.flavor, "the flavor, for its number of GPUs"), spec.vllm_tensor_parallel_size
+        flavor = need(context.flavor, "the flavor, for its number of GPUs", "hardware.flavor")
+        asked = spec.vllm_tensor_parallel_size
         if flavor.num_gpus < asked:
             why = f"the server has a node of its own with {flavor.num_gpus} of the {asked} GPUs that it is given"
-            yield Found("vllm_tensor_parallel_size", why, "remove it: all GPUs of that node serve")
+            yield Found("vllm_tensor_parallel_size", why, "vllm_tensor_parallel_size=None")
     if not taken:
         return
-    flavor = need(context.flavor, "the flavor, for its number of GPUs")
+    flavor = need(context.flavor, "the flavor, for its number of GPUs", "hardware.flavor")
     if flavor.num_gpus <= taken:
         why = f"the server takes {taken} of the {flavor.num_gpus} GPUs of {flavor.name}, and none is left to train on"
         if flavor.num_gpus == 1:
             why = f"the server takes a GPU of its own, and {flavor.name} has 1 in all"
-        yield Found("vllm_mode", why, 'vllm_mode="colocate", or hardware with more GPUs')
+        yield Found("vllm_mode", why, 'vllm_mode="colocate"')
 
 
 @rule("VLLM007", stage="run", fields=["use_vllm", "vllm_tensor_parallel_size"], scope="remote")
@@ -181,18 +184,18 @@ def vllm_holds_the_model(context: Context[Generating]) -> Iterator[Found]:
     if vllm is None or not (vllm.starts_server or (vllm.colocated and vllm.share_is_set)):
         return
     beside = vllm.colocated
-    flavor = need(context.flavor, "the flavor, for the memory of its GPUs")
+    flavor = need(context.flavor, "the flavor, for the memory of its GPUs", "hardware.flavor")
     if not beside and context.machine.server_gpus + (not vllm.apart) > flavor.num_gpus:
         return  # VLLM004 tells
-    need(run.shape, f"the size of {spec.model}")
+    need(run.shape, f"the size of {spec.model}", "model")
     need(flavor.usable_gpu_memory_gib, f"the memory of {flavor.name}")
     if beside:
         gpus = context.argument("vllm_tensor_parallel_size", spec.vllm_tensor_parallel_size)
         why = weights_shortage(run, flavor, gpus, vllm.share)
-        path, instead = "vllm_gpu_memory_utilization", "remove it: the planner knows what training leaves"
+        path, instead = "vllm_gpu_memory_utilization", "vllm_gpu_memory_utilization=None"
     else:
         why = server_shortage(run, context.machine)
-        path, instead = "vllm_tensor_parallel_size", "more of them, or hardware with larger GPUs"
+        path, instead = "vllm_tensor_parallel_size", change(spec, {"hardware.flavor": "auto"})
     if why is not None:
         yield Found(path, why, instead)
 
@@ -221,7 +224,7 @@ def revision_reaches_vllm(context: Context[Generating]) -> Iterator[Found]:
     vllm = context.run.vllm
     if vllm is not None and vllm.colocated and context.spec.model_revision is not None:
         why = "is ignored by vLLM in colocate mode, which reads the default branch"
-        yield Found("model_revision", why, 'vllm_mode="server", or a repository with it as the default branch')
+        yield Found("model_revision", why, 'vllm_mode="server"')
 
 
 @rule("VLLM006", fields=["use_vllm"])
@@ -245,4 +248,4 @@ def vllm_needs_a_gpu(context: Context[Generating]) -> Iterator[Found]:
         ```
     """
     if context.run.vllm is not None and context.spec.use_cpu:
-        yield Found("use_vllm", "vLLM needs a GPU, and use_cpu=True does not use it", "remove one of them")
+        yield Found("use_vllm", "vLLM needs a GPU, and use_cpu=True does not use it", "use_vllm=False")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from hfjobs_trainer.display import html_pairs
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
@@ -43,6 +45,28 @@ class JobStatus:
         """Whether the job has ended well."""
         return self.stage == "COMPLETED"
 
+    @property
+    def seconds(self) -> float | None:
+        """How long it has run, or ran; ``None`` before it starts."""
+        if self.started_at is None:
+            return None
+        return max(0.0, ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds())
+
+    def __str__(self) -> str:
+        from hfjobs_trainer.planning.duration.ranges import format_seconds
+
+        took = "" if self.seconds is None else f" after {format_seconds(self.seconds)}"
+        return f"{self.stage}{took}" + (f" ({self.message})" if self.message else "")
+
+    def _repr_html_(self) -> str:
+        rows = {"stage": self.stage, "message": self.message or ""}
+        rows |= {name: "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC" for name, at in self._times().items()}
+        rows |= {f"node {rank}": str(status) for rank, status in enumerate(self.members)}
+        return html_pairs({name: value for name, value in rows.items() if value})
+
+    def _times(self) -> dict[str, datetime | None]:
+        return {"created": self.created_at, "started": self.started_at, "finished": self.finished_at}
+
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
@@ -56,6 +80,7 @@ class JobRecord:
         created_at: Aware UTC time.
         folder: The run folder of a local job; ``None`` elsewhere.
         members: Ids of the jobs of each node, by rank, if the run has several; the first is ``id``.
+        exposes: Whether it has ports that the proxy leads to, which cost extra.
     """
 
     id: str
@@ -65,6 +90,7 @@ class JobRecord:
     created_at: datetime | None = None
     folder: str | None = None
     members: tuple[str, ...] = ()
+    exposes: bool = False
 
 
 class Backend(Protocol):
@@ -106,6 +132,79 @@ class Backend(Protocol):
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
         """Jobs with all of these labels, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRecord:
+    """The record of a scheduled job.
+
+    Attributes:
+        id: The id that ``ScheduledJob.from_id`` takes: ``"namespace/id"``.
+        schedule: When it runs, such as ``"@weekly"``.
+        labels: Those of each run.
+        flavor: Flavor that each run rents.
+        created_at: Aware UTC time.
+        next_run: When it runs next, aware UTC time; ``None`` if it does not, or the Hub does not say.
+        suspended: Whether it is suspended.
+        last_run: Id of its last run, ``"namespace/id"``; ``None`` before the first.
+        url: URL of the page of its last run.
+    """
+
+    id: str
+    schedule: str
+    labels: dict[str, str] = field(default_factory=dict[str, str])
+    flavor: str | None = None
+    created_at: datetime | None = None
+    next_run: datetime | None = None
+    suspended: bool = False
+    last_run: str | None = None
+    url: str | None = None
+
+
+class Schedules(Protocol):
+    """The scheduled jobs of a backend. Every method may raise ``BackendError``."""
+
+    def submit(self, plan: Plan) -> ScheduleRecord:
+        """Have the plan's script run as ``plan.request.schedule`` says, until the schedule is deleted."""
+        ...
+
+    def inspect(self, job_id: str) -> ScheduleRecord:
+        """The record as it is now; raises ``JobNotFound`` if there is none."""
+        ...
+
+    def list(self, labels: dict[str, str]) -> list[ScheduleRecord]:
+        """Scheduled jobs with all of these labels, newest first."""
+        ...
+
+    def runs(self, job_id: str) -> list[JobRecord]:
+        """The runs so far, newest first."""
+        ...
+
+    def trigger(self, job_id: str) -> JobRecord:
+        """Start a run now, beside the schedule."""
+        ...
+
+    def suspend(self, job_id: str) -> None:
+        """Start no more runs until it is resumed."""
+        ...
+
+    def resume(self, job_id: str) -> None:
+        """Start runs again."""
+        ...
+
+    def delete(self, job_id: str) -> None:
+        """Start no more runs, ever; do nothing if it is deleted already."""
+        ...
+
+
+@runtime_checkable
+class Scheduling(Protocol):
+    """A backend that can also run a plan again and again; one that cannot simply lacks the attribute."""
+
+    @property
+    def schedules(self) -> Schedules:
+        """Its scheduled jobs."""
         ...
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
@@ -19,7 +20,7 @@ from hfjobs_trainer.running.backends.hub_connection import (
     without_progress_bars,
     without_request_bodies,
 )
-from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
+from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
 from hfjobs_trainer.running.backends.hub_nodes import (
@@ -32,8 +33,10 @@ from hfjobs_trainer.running.backends.hub_nodes import (
     has_failed,
     label_line,
     merge_logs,
+    record_of,
     submit_nodes,
 )
+from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
 from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store
 from hfjobs_trainer.running.backends.hub_submission import Submission
 from hfjobs_trainer.running.events import visible_lines
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
     from hfjobs_trainer.planning.plan import JobRequest, Plan
 
+_OWNERS = Answers()
+"""Owners of tokens, by endpoint and token."""
 _JOB_ID = re.compile(r"(?:([A-Za-z0-9][\w.-]*)/)?([A-Za-z0-9]+)")
 
 
@@ -66,8 +71,8 @@ class HubBackend:
     ) -> None:
         self._connection = Connection(token, endpoint, patience or Patience())
         self._namespace = namespace
-        self._owner: str | None = None
-        self._duplicates = Duplicates(self._connection)
+        self._duplicates = Duplicates(self._connection, JOBS)
+        self._schedules = HubSchedules(self._connection, self._prepare, self._split, self._home)
         # by id of any member; None for a run of one node
         self._groups: dict[str, NodeGroup | None] = {}
 
@@ -90,7 +95,7 @@ class HubBackend:
         return self._connection.token, self._connection.endpoint, self._namespace
 
     def submit(self, plan: Plan) -> JobRecord:
-        """Upload the plan's script and create one job that runs it, or one per node: all or none.
+        """Upload the plan's script and local data, and create one job that runs it, or one per node: all or none.
 
         Each submission has a fresh ``submit-id`` label. If an answer is lost, the label shows whether the job exists
         before the request is repeated. A job that the Hub lists later than ``Patience.search`` is a duplicate, which
@@ -103,6 +108,22 @@ class HubBackend:
             BackendError: The Hub refuses the job, or created a different one, which is then canceled.
         """
         request = plan.request
+        namespace, secrets = self._prepare(request)
+        with without_progress_bars(), without_request_bodies():
+            store(self._connection, namespace, [request.script], request.data)
+            if request.nodes > 1:
+                jobs = submit_nodes(self._connection, request, namespace, secrets, self._duplicates)
+            else:
+                jobs = [Submission(self._connection, request, namespace, secrets, self._duplicates).create()]
+        return self._keep(namespace, jobs)
+
+    @property
+    def schedules(self) -> HubSchedules:
+        """Scheduled jobs."""
+        return self._schedules
+
+    def _prepare(self, request: JobRequest) -> tuple[str, dict[str, Secret]]:
+        """The namespace and the values of the secrets, once it is clear that the request can be made."""
         if request.flavor is None:
             raise BackendError('cannot submit without a flavor: set one, such as hardware="a10g-small"')
         if not request.timeout_seconds:
@@ -111,14 +132,7 @@ class HubBackend:
             raise BackendError(f"a volume is mounted at {MOUNT}, where the script will be: choose another mount_path")
         self._connection.read_token()
         secrets = self._read_secrets(request)
-        namespace = request.namespace or self._home()
-        with without_progress_bars(), without_request_bodies():
-            store(self._connection, namespace, [request.script], request.data)
-            if request.nodes > 1:
-                jobs = submit_nodes(self._connection, request, namespace, secrets, self._duplicates)
-            else:
-                jobs = [Submission(self._connection, request, namespace, secrets, self._duplicates).create()]
-        return self._keep(namespace, jobs)
+        return request.namespace or self._home(), secrets
 
     def _read_secrets(self, request: JobRequest) -> dict[str, Secret]:
         values = {name: Secret(os.environ.get(name, "")) for name in request.secrets}
@@ -142,7 +156,7 @@ class HubBackend:
         job = self._look(namespace, name)
         group = self._learn(namespace, job)
         first = name if group is None else next(iter(group.members.values()))
-        return _record(namespace, job if first == name else self._look(namespace, first), group)
+        return record_of(namespace, job if first == name else self._look(namespace, first), group)
 
     def status(self, job_id: str) -> JobStatus:
         """The current status of the job; if one node has failed, the others are stopped.
@@ -272,7 +286,7 @@ class HubBackend:
         group = self._learn(namespace, jobs[0], patiently=False)
         first = jobs[0].id if group is None else next(iter(group.members.values()))
         found = next((job for job in jobs if job.id == first), None)
-        return _record(namespace, found or self._look(namespace, first), group)
+        return record_of(namespace, found or self._look(namespace, first), group)
 
     def _learn(self, namespace: str, job: JobInfo, *, patiently: bool = True) -> NodeGroup | None:
         """The group of a job, looked for anew until all of its nodes are known."""
@@ -288,7 +302,7 @@ class HubBackend:
         """The record of jobs that were just created, which need not be looked for."""
         group = group_of(jobs, namespace) if len(jobs) > 1 else None
         self._groups.update({f"{namespace}/{job.id}": group for job in jobs})
-        return _record(namespace, jobs[0], group)
+        return record_of(namespace, jobs[0], group)
 
     def _look(self, namespace: str, name: str) -> JobInfo:
         asked = Asked("read the job", "job.read", namespace, f"{namespace}/{name}")
@@ -298,27 +312,19 @@ class HubBackend:
         """The namespace; asked for once, since the Hub limits the rate of that request."""
         if self._namespace is not None:
             return self._namespace
-        if self._owner is None:
+        key = (self._connection.endpoint, fingerprint(self._connection.read_token()))
+        owner = _OWNERS.find(key)
+        if owner is None:
             asked = Asked("look up the token's owner", "user.read")
-            self._owner = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
-        return self._owner
+            owner = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
+            _OWNERS.keep(key, owner)
+        return str(owner)
 
     def _split(self, job_id: str) -> tuple[str, str]:
         found = _JOB_ID.fullmatch(job_id)
         if found is None:
             raise JobNotFound(f"{job_id!r} is not a job id: they look like 'namespace/687f911eaea852de79c4a50a'")
         return found[1] or self._home(), found[2]
-
-
-def _record(namespace: str, job: JobInfo, group: NodeGroup | None = None) -> JobRecord:
-    return JobRecord(
-        id=f"{namespace}/{job.id}",
-        url=job.url,
-        labels=dict(job.labels or {}),
-        flavor=None if job.flavor is None else str(getattr(job.flavor, "value", job.flavor)),
-        created_at=job.created_at,
-        members=group.ids if group else (),
-    )
 
 
 def _status(job: JobInfo) -> JobStatus:

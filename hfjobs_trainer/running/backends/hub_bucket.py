@@ -10,17 +10,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.contents import identify, is_settled
 from hfjobs_trainer.errors import BackendError, HubUnavailable
 from hfjobs_trainer.planning.shipping import BUCKET
 from hfjobs_trainer.running.backends.hub_connection import Connection
-from hfjobs_trainer.running.backends.hub_failures import Asked
+from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 SLOWEST = 250_000
 """An upload that is slower than this counts as stuck, bytes per second."""
+_SEEN = Answers()
+"""Private buckets that were there some minutes ago, and texts that were uploaded then; by endpoint and token."""
 
 
 def bucket_of(namespace: str) -> str:
@@ -38,66 +41,119 @@ def store(
 ) -> None:
     """Upload files to the bucket in one commit, except those that are there unchanged.
 
+    A text that this process has not uploaded lately is sent without looking for it, if the bucket is known: in a loop
+    of runs each is a new one, and to send one again changes nothing. Files of this machine are always looked for.
+
     Args:
         connection: The Hub.
         namespace: User or organization whose bucket it is; it is created, private, where there is none.
         files: What is to be in the bucket, by path in it: a text of our own, or a file of this machine.
         what: What to call it in a message.
-        refuses_public: Whether a public bucket is refused, rather than only told of before something is uploaded.
+        refuses_public: Whether a public bucket is refused, rather than only told of before something is uploaded; it is
+            then asked each time.
 
     Raises:
         BackendError: The Hub refuses it or does not answer, the bucket is public, or a file changed meanwhile. No job
             exists then.
     """
-    asked = Asked(f"upload {what}", "repo.write", namespace)
-    bucket = bucket_of(namespace)
+    bucket = _Bucket(connection, namespace, what, refuses_public)
     try:
-        stored = connection.get(asked, lambda api: _list_files(api, bucket, files))
-        if refuses_public and stored is not None:
-            _refuse_public(connection, asked, bucket, what)
-        wanted = _hash({path: files[path] for path in stored or {}})
-        kept = {path for path, found in (stored or {}).items() if wanted.get(path) == found}
-        missing = {path: content for path, content in files.items() if path not in kept}
-        if not missing:
-            return
-        if stored is None:
-            connection.get(asked, lambda api: api.create_bucket(bucket, private=True, exist_ok=True))
-            if refuses_public:
-                _refuse_public(connection, asked, bucket, what)
-        elif not refuses_public and not _is_private(connection, asked, bucket):
-            told = f"everyone can read {what}: the bucket {bucket} is public. Make it private in its settings"
-            warnings.warn(told, RuntimeWarning, stacklevel=2)
-        _upload(connection, asked, bucket, missing)
+        is_new = bucket.is_known and not any(
+            isinstance(source, Path) or bucket.has_seen(path) for path, source in files.items()
+        )
+        missing = files if is_new else bucket.find_missing(files)
+        failure = bucket.upload(missing)
+        if failure is not None and is_new:
+            # what was known of the bucket may hold no longer
+            _SEEN.clear()
+            failure = bucket.upload(bucket.find_missing(files))
+        if failure is not None:
+            raise failure.explain(bucket.asked)
     except HubUnavailable as error:
         raise HubUnavailable(f"{error} No job was created.", error.cause) from error.__cause__
+    bucket.remember(files)
 
 
-def _upload(connection: Connection, asked: Asked, bucket: str, files: Mapping[str, bytes | Path]) -> None:
-    sources = {path: source for path, source in files.items() if isinstance(source, Path)}
-    before = {path: identify(source) for path, source in sources.items()}
-    size = sum(source.stat().st_size for source in sources.values())
-    upload = connection.ask(
-        lambda api: api.batch_bucket_files(bucket, add=[(source, path) for path, source in files.items()]),
-        connection.patience.submission + size / SLOWEST,
-        repeat_late=False,
-    )
-    if upload.failure is not None:
-        raise upload.failure.explain(asked)
-    changed = [path for path, source in sources.items() if not source.exists() or identify(source) != before[path]]
-    if changed:
-        # under the digest of what it was there may now be something else
-        connection.get(asked, lambda api: api.batch_bucket_files(bucket, delete=changed))
-        raise BackendError(f"{sources[changed[0]].name} changed while it was uploaded: submit the run again")
+class _Bucket:
+    """The bucket of a namespace, for what is to be stored in it; the arguments are those of ``store``."""
 
+    def __init__(self, connection: Connection, namespace: str, what: str, refuses_public: bool) -> None:
+        self._connection = connection
+        self._id = bucket_of(namespace)
+        self._what = what
+        self._refuses_public = refuses_public
+        self._key = (connection.endpoint, fingerprint(connection.read_token()), self._id)
+        self.asked = Asked(f"upload {what}", "repo.write", namespace)
 
-def _is_private(connection: Connection, asked: Asked, bucket: str) -> bool:
-    return bool(connection.get(asked, lambda api: api.bucket_info(bucket).private))
+    @property
+    def is_known(self) -> bool:
+        """Whether it was there lately, and private."""
+        return bool(_SEEN.find(self._key))
 
+    def has_seen(self, path: str) -> bool:
+        """Whether the text at ``path`` was there lately."""
+        return bool(_SEEN.find((*self._key, path)))
 
-def _refuse_public(connection: Connection, asked: Asked, bucket: str, what: str) -> None:
-    if not _is_private(connection, asked, bucket):
-        told = f"nothing was submitted: everyone could read {what}, since the bucket {bucket} is public"
-        raise BackendError(f"{told}. Make it private in its settings, then submit again")
+    def remember(self, files: Mapping[str, bytes | Path]) -> None:
+        """Keep in mind that these texts are there."""
+        for path, source in files.items():
+            if isinstance(source, bytes):
+                _SEEN.keep((*self._key, path), True)
+
+    def find_missing(self, files: Mapping[str, bytes | Path]) -> Mapping[str, bytes | Path]:
+        """Those of the files that are not there as they should be; the bucket is created where there is none."""
+        stored = self._connection.get(self.asked, lambda api: _list_files(api, self._id, files))
+        if stored is not None and self._refuses_public:
+            self._refuse_public()
+        wanted = _hash({path: files[path] for path in stored or {}})
+        kept = {path for path, found in (stored or {}).items() if wanted.get(path) == found}
+        missing = {path: source for path, source in files.items() if path not in kept}
+        if not missing:
+            return missing
+        if stored is None:
+            self._connection.get(self.asked, lambda api: api.create_bucket(self._id, private=True, exist_ok=True))
+            if self._refuses_public:
+                self._refuse_public()
+        elif not (self._refuses_public or self.is_known or self._is_private()):
+            told = f"everyone can read {self._what}: the bucket {self._id} is public. Make it private in its settings"
+            warnings.warn(told, RuntimeWarning, stacklevel=4)
+            return missing
+        _SEEN.keep(self._key, True)
+        return missing
+
+    def upload(self, files: Mapping[str, bytes | Path]) -> Failure | None:
+        """Upload these, and return why that failed, if it did.
+
+        Raises:
+            BackendError: A file changed meanwhile.
+        """
+        if not files:
+            return None
+        sources = {path: source for path, source in files.items() if isinstance(source, Path)}
+        before = {path: identify(source) for path, source in sources.items()}
+        size = sum(source.stat().st_size for source in sources.values())
+        upload = self._connection.ask(
+            lambda api: api.batch_bucket_files(self._id, add=[(source, path) for path, source in files.items()]),
+            self._connection.patience.submission + size / SLOWEST,
+            repeat_late=False,
+        )
+        if upload.failure is not None:
+            return upload.failure
+        changed = [path for path, source in sources.items() if not source.exists() or identify(source) != before[path]]
+        if changed:
+            # under the digest of what it was there may now be something else
+            self._connection.get(self.asked, lambda api: api.batch_bucket_files(self._id, delete=changed))
+            raise BackendError(f"{sources[changed[0]].name} changed while it was uploaded: submit the run again")
+        return None
+
+    def _is_private(self) -> bool:
+        return bool(self._connection.get(self.asked, lambda api: api.bucket_info(self._id).private))
+
+    def _refuse_public(self) -> None:
+        if not self._is_private():
+            _SEEN.clear()
+            told = f"nothing was submitted: everyone could read {self._what}, since the bucket {self._id} is public"
+            raise BackendError(f"{told}. Make it private in its settings, then submit again")
 
 
 def _list_files(api: HfApi, bucket: str, paths: Mapping[str, bytes | Path]) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 T = TypeVar("T")
+Json = Mapping[str, object]
 
 THREAD = "hfjobs-trainer-hub"
 
@@ -85,6 +86,10 @@ class Outcome(Generic[T]):
         return cast("T", self.value)
 
 
+class NoToken(AuthError):
+    """There is no token, so that the Hub was not asked."""
+
+
 class Connection:
     """Who asks which Hub, and how patiently.
 
@@ -103,7 +108,8 @@ class Connection:
         """The token.
 
         Raises:
-            AuthError: There is none, or it has characters that no request header can carry.
+            NoToken: There is none.
+            AuthError: It has characters that no request header can carry.
         """
         from huggingface_hub import get_token
 
@@ -119,13 +125,19 @@ class Connection:
         token = Secret((token or "").strip())
         if not token:
             reason = f" ({why})" if why else ""
-            raise AuthError(f"no Hugging Face token{reason}: log in with `hf auth login`, or set HF_TOKEN", why)
+            raise NoToken(f"no Hugging Face token{reason}: log in with `hf auth login`, or set HF_TOKEN", why)
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise AuthError(
                 "the Hugging Face token has spaces, line breaks or other characters that no token has: give the token"
                 f" alone, as {TOKENS_PAGE} shows it"
             )
         return token
+
+    def page_of(self, path: str) -> str:
+        """Address of a page of the Hub."""
+        from huggingface_hub import HfApi
+
+        return f"{HfApi(endpoint=self.endpoint).endpoint.rstrip('/')}/{path}"
 
     def open(self) -> tuple[HfApi, Secret]:
         """The client and its token; made anew each time, since a login's token may be renewed in between."""
@@ -186,6 +198,16 @@ class Connection:
         if outcome.failure is not None:
             raise outcome.failure.explain(asked)
         return outcome.get()
+
+
+def read_json(api: HfApi, path: str) -> Json:
+    """The Hub's own answer to a question, for what the client's records leave out."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyright: ignore[reportUnknownVariableType]
+
+    response = get_session().get(api.endpoint.rstrip("/") + path, headers=build_hf_headers(token=api.token))
+    hf_raise_for_status(response)
+    return cast(Json, response.json())
 
 
 @contextmanager

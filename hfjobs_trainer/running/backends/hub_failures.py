@@ -47,12 +47,14 @@ class Asked:
         permission: The right of a token that it takes.
         namespace: Whose job it is; ``None`` while unknown.
         job_id: The job; ``None`` if there is none.
+        listed: The call that lists such jobs.
     """
 
     doing: str
     permission: str
     namespace: str | None = None
     job_id: str | None = None
+    listed: str = "hft.jobs()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Failure:
             text = (
                 f"no job {asked.job_id!r}, or the token may not see it. Ids look like 'namespace/id'; list yours with"
             )
-            return JobNotFound(f"{text} hft.jobs().", cause)
+            return JobNotFound(f"{text} {asked.listed}.", cause)
         if self.is_transient:
             text = f"cannot {asked.doing}{where}: the Hub did not answer properly"
             return HubUnavailable(f"{text} ({cause}). Try again later; see https://status.huggingface.co", cause)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError
-from hfjobs_trainer.running.backends.base import JobStatus
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
 from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
 from hfjobs_trainer.running.backends.hub_submission import Submission
@@ -21,6 +21,7 @@ from hfjobs_trainer.running.events import parse_event
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
+    from huggingface_hub._jobs_api import JobSpec
 
     from hfjobs_trainer.planning.plan import JobRequest
 
@@ -60,7 +61,7 @@ def submit_nodes(
     request: JobRequest,
     namespace: str,
     secrets: dict[str, Secret],
-    duplicates: Duplicates,
+    duplicates: Duplicates[JobInfo],
 ) -> list[JobInfo]:
     """Create one job per node, all of them or none; the script is in the bucket.
 
@@ -133,6 +134,24 @@ def find_group(job: JobInfo, namespace: str, connection: Connection, *, patientl
         if len(group.members) >= group.size or left <= 0:
             return group
         time.sleep(min(connection.patience.pause, left))
+
+
+def record_of(namespace: str, job: JobInfo, group: NodeGroup | None = None) -> JobRecord:
+    """The record of a job; with its group, that of the whole run."""
+    return JobRecord(
+        id=f"{namespace}/{job.id}",
+        url=job.url,
+        labels=dict(job.labels or {}),
+        flavor=flavor_of(job),
+        created_at=job.created_at,
+        members=group.ids if group else (),
+        exposes=bool(job.expose),
+    )
+
+
+def flavor_of(job: JobInfo | JobSpec) -> str | None:
+    """Name of the flavor of a job."""
+    return None if job.flavor is None else str(getattr(job.flavor, "value", job.flavor))
 
 
 def group_of(jobs: Sequence[JobInfo], namespace: str) -> NodeGroup:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import time
 import uuid
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic
 
 from hfjobs_trainer.errors import BackendError, HubUnavailable
-from hfjobs_trainer.running.backends.hub_connection import Connection, Outcome, Secret
-from hfjobs_trainer.running.backends.hub_duplicates import SUBMIT_LABEL, Duplicates
+from hfjobs_trainer.running.backends.hub_connection import Connection, Json, Outcome, Secret, read_json
+from hfjobs_trainer.running.backends.hub_duplicates import SUBMIT_LABEL, Duplicates, T
 from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
 from hfjobs_trainer.running.backends.hub_scripts import FILE, MOUNT, bucket_of, folder_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo, Volume
+    from huggingface_hub._jobs_api import JobSpec
 
     from hfjobs_trainer.planning.plan import JobRequest
 
@@ -26,8 +28,8 @@ UV_IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"
 """Image of a job whose request names none: that of the client's ``run_uv_job``."""
 
 
-class Submission:
-    """One job to be created.
+class Creation(Generic[T]):
+    """A job, or a schedule of jobs, to be created.
 
     Args:
         connection: The Hub.
@@ -35,7 +37,6 @@ class Submission:
         namespace: User or organization that runs and pays.
         secrets: Values of the secrets by name.
         duplicates: Notified if the creation was repeated although a job may exist.
-        network: Network group that the job joins, and the name it answers to in it, if any; ``None`` for no group.
 
     Attributes:
         may_exist: Whether a request got neither a job nor a refusal, so that its job may yet show up.
@@ -47,8 +48,7 @@ class Submission:
         request: JobRequest,
         namespace: str,
         secrets: dict[str, Secret],
-        duplicates: Duplicates,
-        network: tuple[str, str | None] | None = None,
+        duplicates: Duplicates[T],
     ) -> None:
         self._connection = connection
         self._patience = connection.patience
@@ -56,15 +56,15 @@ class Submission:
         self._namespace = namespace
         self._secrets = secrets
         self._duplicates = duplicates
+        self._kind = duplicates.kind
         self.may_exist = False
-        self._group, self._alias = network or (None, None)
-        self._asked = Asked("submit a job", "job.write", namespace)
+        self._asked = Asked(f"submit a {self._kind.noun}", "job.write", namespace)
         self._id = uuid.uuid4().hex
         self._labels = {name: value for name, value in request.labels.items() if name != "name"}
         self._labels[SUBMIT_LABEL] = self._id
 
-    def create(self) -> JobInfo:
-        """Create the job.
+    def create(self) -> T:
+        """Create it.
 
         Before a creation without an answer is repeated, the job is looked for; if even that is not possible, it is not
         repeated.
@@ -72,10 +72,11 @@ class Submission:
         try:
             return self._create()
         except KeyboardInterrupt as interrupt:
-            interrupt.add_note(f"A job may have been created nevertheless: look with {self._way_to_look}.")
+            noun = self._kind.noun
+            interrupt.add_note(f"A {noun} may have been created nevertheless: look with {self._way_to_look}.")
             raise
 
-    def _create(self) -> JobInfo:
+    def _create(self) -> T:
         attempt = 1
         while True:
             outcome = self._post()
@@ -85,7 +86,7 @@ class Submission:
                 # an earlier request may have been carried out later than it was looked for
                 earlier = (self._find() or []) if self.may_exist else []
                 return self._choose([created, *earlier])
-            found: list[JobInfo] | None = []
+            found: list[T] | None = []
             if not failure.is_refusal:
                 found = self._search()
                 if found:
@@ -98,35 +99,60 @@ class Submission:
             self._patience.wait(attempt)
             attempt += 1
 
-    def _post(self) -> Outcome[JobInfo]:
-        """Ask for the job once."""
+    def _post(self) -> Outcome[T]:
+        """Ask for it once."""
         try:
             return self._connection.attempt(self._run, self._patience.submission, tuple(self._secrets.values()))
         except KeyboardInterrupt:
             self.may_exist = True
             raise
 
-    def _run(self, api: HfApi) -> JobInfo:
-        """The request that ``run_uv_job`` makes for a script that it has uploaded."""
+    def _run(self, api: HfApi) -> T:
+        """The request."""
+        raise NotImplementedError
+
+    def _compare(self, job: T) -> dict[str, tuple[object, object]]:
+        """What the job is, and what was asked for, by what it is called."""
+        raise NotImplementedError
+
+    def _common(self) -> dict[str, Any]:
+        """The arguments of the client's call: those of ``run_uv_job`` for a script that it has uploaded."""
         request = self._request
-        return api.run_job(
-            image=request.image or UV_IMAGE,
-            command=["uv", "run", f"{MOUNT}/{FILE}"],
-            env=dict(request.env),
-            secrets=dict(self._secrets),
-            flavor=request.flavor,
-            timeout=request.timeout_seconds,
-            attempts=request.attempts if request.attempts > 1 else None,
-            name=request.name,
-            labels=self._labels,
-            volumes=self._volumes(),
-            expose=list(request.expose) or None,
-            ssh=request.ssh,
-            network_group=self._group,
-            network_aliases=[self._alias] if self._alias else None,
-            resource_group_id=request.resource_group_id,
-            namespace=self._namespace,
-        )
+        return {
+            "image": request.image or UV_IMAGE,
+            "command": ["uv", "run", f"{MOUNT}/{FILE}"],
+            "env": dict(request.env),
+            "secrets": dict(self._secrets),
+            "flavor": request.flavor,
+            "timeout": request.timeout_seconds,
+            "attempts": request.attempts if request.attempts > 1 else None,
+            "name": request.name,
+            "labels": self._labels,
+            "volumes": self._volumes(),
+            "expose": list(request.expose) or None,
+            "resource_group_id": request.resource_group_id,
+            "namespace": self._namespace,
+        }
+
+    def _compare_common(self, job: JobInfo | JobSpec, labels: Mapping[str, str]) -> dict[str, tuple[object, object]]:
+        """As ``_compare``, for what a job and the jobs of a schedule have in common."""
+        request = self._request
+        wanted = {**self._labels, "name": request.name}
+        return {
+            "flavor": (None if job.flavor is None else getattr(job.flavor, "value", job.flavor), request.flavor),
+            **{f"label {name}": (labels.get(name), value) for name, value in wanted.items()},
+            "number of attempts": (int(job.retry or 0) + 1, request.attempts),
+            "exposed ports": (sorted(job.expose or []), sorted(request.expose)),
+            "ports open to everyone": (job.expose_public or [], []),
+        }
+
+    def _compare_group(self, path: str, find: Callable[[Json], Json]) -> dict[str, tuple[object, object]]:
+        """As ``_compare``, for the resource group, which the client's records leave out; empty if the Hub is silent."""
+        answer = self._connection.ask(lambda api: read_json(api, path))
+        if answer.failure is not None:
+            return {}
+        got, wanted = find(answer.get()).get("resourceGroupId"), self._request.resource_group_id
+        return {"resource group": (got and str(got).lower(), wanted and wanted.lower())}
 
     def _volumes(self) -> list[Volume]:
         """The volumes that were asked for, and the script's, which is read-only: other jobs share it."""
@@ -155,8 +181,8 @@ class Submission:
     def _qualified(self, kind: str, source: str) -> str:
         return f"{self._namespace}/{source}" if kind == "bucket" and "/" not in source else source
 
-    def _search(self) -> list[JobInfo] | None:
-        """Jobs of this submission; empty if none shows up in good time, ``None`` if the Hub does not even list them."""
+    def _search(self) -> list[T] | None:
+        """Those of this submission; empty if none shows up in time, ``None`` if the Hub does not even list them."""
         deadline = time.monotonic() + self._patience.search
         while True:
             found = self._find()
@@ -165,62 +191,99 @@ class Submission:
                 return found
             time.sleep(min(self._patience.pause, left))
 
-    def _find(self) -> list[JobInfo] | None:
+    def _find(self) -> list[T] | None:
         wanted = {SUBMIT_LABEL: self._id}
-        outcome = self._connection.ask(lambda api: list(api.list_jobs(labels=wanted, namespace=self._namespace)))
+        outcome = self._connection.ask(lambda api: self._kind.find(api, wanted, self._namespace))
         return None if outcome.failure else outcome.get()
 
-    def _choose(self, jobs: list[JobInfo]) -> JobInfo:
+    def _choose(self, jobs: list[T]) -> T:
         job = self._check(self._keep_oldest(jobs))
         if self.may_exist:
             self._duplicates.expect(self._namespace, job)
         return job
 
-    def _keep_oldest(self, jobs: list[JobInfo]) -> JobInfo:
+    def _keep_oldest(self, jobs: list[T]) -> T:
         distinct = sorted({job.id: job for job in jobs}.values(), key=lambda job: (str(job.created_at), job.id))
         for job in distinct[1:]:
-            if left := self._cancel(job):
-                told = f"job {self._namespace}/{distinct[0].id} runs, and so may a second one of the same submission"
+            if left := self._end(job):
+                kept = f"{self._kind.noun} {self._namespace}/{distinct[0].id}"
+                told = f"{kept} runs, and so may a second one of the same submission"
                 warnings.warn(f"{told}: {left}", RuntimeWarning, stacklevel=2)
         return distinct[0]
 
-    def _cancel(self, job: JobInfo) -> str | None:
-        """Cancel a job; if that fails, say why, and how to do it."""
+    def _end(self, job: T) -> str | None:
+        """Cancel a job, or delete a schedule; if that fails, say why, and how to do it."""
         job_id = f"{self._namespace}/{job.id}"
-        failure = self._connection.ask(lambda api: api.cancel_job(job_id=job.id, namespace=self._namespace)).failure
+        failure = self._connection.ask(lambda api: self._kind.end(api, job.id, self._namespace)).failure
         if failure is None:
             return None
-        error = failure.explain(Asked("cancel the job", "job.write", self._namespace, job_id))
-        return f'hft.Job.from_id("{job_id}").cancel() stops it. {error}'
+        error = failure.explain(Asked(f"end the {self._kind.noun}", "job.write", self._namespace, job_id))
+        return f"{self._kind.tell_how_to_end(job_id)} stops it. {error}"
 
-    def _check(self, job: JobInfo) -> JobInfo:
-        """Compare the job with what was asked for: the Hub silently drops what it does not know."""
-        flavor = None if job.flavor is None else getattr(job.flavor, "value", job.flavor)
-        got = {"flavor": flavor} | {f"label {name}": value for name, value in (job.labels or {}).items()}
-        wanted = {"flavor": self._request.flavor, "label name": self._request.name}
-        wanted |= {f"label {name}": value for name, value in self._labels.items()}
-        if self._group:
-            network = job.network
-            got |= {"network group": network.group, "aliases": network.aliases or []} if network else {}
-            wanted |= {"network group": self._group, "aliases": [self._alias] if self._alias else []}
+    def _check(self, job: T) -> T:
+        """Compare it with what was asked for: the Hub silently drops what it does not know."""
         wrong = [
-            f"{what} is {got.get(what)!r}, not {value!r}" for what, value in wanted.items() if got.get(what) != value
+            f"{what} is {got!r}, not {wanted!r}" for what, (got, wanted) in self._compare(job).items() if got != wanted
         ]
         if wrong:
-            left = self._cancel(job)
-            made = f"the Hub created a different job than requested, {self._namespace}/{job.id}: {'; '.join(wrong)}."
-            became = f"It could not be canceled and may be running: {left}" if left else "It was canceled."
+            left = self._end(job)
+            noun = self._kind.noun
+            made = f"the Hub created a different {noun} than requested, {self._namespace}/{job.id}: {'; '.join(wrong)}."
+            became = (
+                f"It could not be {self._kind.ended} and may be running: {left}"
+                if left
+                else f"It was {self._kind.ended}."
+            )
             raise BackendError(f"{made} {became} Check huggingface_hub's version, or report this")
         return job
 
     @property
     def _way_to_look(self) -> str:
-        return f'hft.Client(namespace="{self._namespace}").jobs(labels={{"{SUBMIT_LABEL}": "{self._id}"}})'
+        find = self._kind.way_to_find
+        return f'hft.Client(namespace="{self._namespace}").{find}(labels={{"{SUBMIT_LABEL}": "{self._id}"}})'
 
     def _explain(self, failure: Failure) -> BackendError:
         error = failure.explain(self._asked)
         if self.may_exist:
-            look = f"Whether a job was created is not known: before you submit again, look with {self._way_to_look}."
+            noun = self._kind.noun
+            look = f"Whether a {noun} was created is not known: before you submit again, look with {self._way_to_look}."
             kind = type(error) if failure.is_refusal else HubUnavailable
             return kind(f"{error} {look}", error.cause)
-        return HubUnavailable(f"{error} No job was created.", error.cause) if type(error) is HubUnavailable else error
+        none = f"{error} No {self._kind.noun} was created."
+        return HubUnavailable(none, error.cause) if type(error) is HubUnavailable else error
+
+
+class Submission(Creation["JobInfo"]):
+    """One job to be created.
+
+    Args:
+        connection, request, namespace, secrets, duplicates: As for ``Creation``.
+        network: Network group that the job joins, and the name it answers to in it, if any; ``None`` for no group.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        request: JobRequest,
+        namespace: str,
+        secrets: dict[str, Secret],
+        duplicates: Duplicates[JobInfo],
+        network: tuple[str, str | None] | None = None,
+    ) -> None:
+        super().__init__(connection, request, namespace, secrets, duplicates)
+        self._group, self._alias = network or (None, None)
+
+    def _run(self, api: HfApi) -> JobInfo:
+        aliases = [self._alias] if self._alias else None
+        return api.run_job(**self._common(), ssh=self._request.ssh, network_group=self._group, network_aliases=aliases)
+
+    def _compare(self, job: JobInfo) -> dict[str, tuple[object, object]]:
+        found = self._compare_common(job, job.labels or {})
+        found["access by SSH"] = (job.status.ssh_url is not None, self._request.ssh)
+        if self._group:
+            network = job.network
+            found["network group"] = (network and network.group, self._group)
+            found["aliases"] = (network.aliases if network else [], [self._alias] if self._alias else [])
+        if self._request.resource_group_id:
+            found |= self._compare_group(f"/api/jobs/{self._namespace}/{job.id}", lambda answer: answer)
+        return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Training, one_pass
@@ -44,9 +44,12 @@ class CPO(CPOArgs, TrainSpec):
         bf16_adapter=False,
         reads_images=False,
         simulated_step=None,
+        recipe="cpo",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"max_prompt_length": "max_length, which covers prompt and completion"}
+    FORMER_NAMES: ClassVar[names.Former] = {
+        "max_prompt_length": names.Today("max_length", "which covers prompt and completion")
+    }
 
     method: Literal["cpo"] = "cpo"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
@@ -42,12 +41,13 @@ class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step=None,
+        recipe="distillation",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         **names.ANSWERS,
         "teacher": "teacher_model",
-        "lmbda": "nothing: the model writes every answer; to mix in those of the dataset, use hft.GKD",
+        "lmbda": names.gone("the model writes every answer; to mix in those of the dataset, use hft.GKD"),
     }
 
     method: Literal["distillation"] = "distillation"

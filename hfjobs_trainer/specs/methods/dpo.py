@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, Training, reference_passes
 from hfjobs_trainer.specs.trl_args.dpo import DPOArgs
@@ -44,13 +45,14 @@ class DPO(DPOArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="preference",
+        recipe="dpo",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         **names.ONE_LENGTH,
         **names.PAIRS,
         **names.NO_LIGER,
-        "rpo_alpha": 'loss_type=["sigmoid", "sft"] with loss_weights=[1.0, ...]',
+        "rpo_alpha": names.Today("loss_type", "with loss_weights=[1.0, rpo_alpha]", value=["sigmoid", "sft"]),
     }
 
     method: Literal["dpo"] = "dpo"
@@ -117,7 +119,7 @@ def one_weight_per_loss(context: Context[DPO]) -> Iterator[Found]:
     if weights is not None and len(weights) != len(losses):
         good = [*weights, *[1.0] * len(losses)][: len(losses)]
         why = f"gives {len(weights)} for {len(losses)} losses: {', '.join(losses)}"
-        yield Found("loss_weights", why, f"loss_weights={good}")
+        yield Found("loss_weights", why, keywords({"loss_weights": good}))
 
 
 @rule("DPO003", methods=["dpo"])
@@ -145,7 +147,7 @@ def divergence_fits_the_loss(context: Context[DPO]) -> Iterator[Found]:
     wrong = [loss for loss in spec.loss_type if loss not in _TAKES_DIVERGENCE]
     if spec.f_divergence_type != "reverse_kl" and wrong:
         why = f'"{spec.f_divergence_type}" is not defined for the loss "{wrong[0]}"'
-        yield Found("f_divergence_type", why, 'f_divergence_type="reverse_kl", or loss_type="sigmoid"')
+        yield Found("f_divergence_type", why, 'f_divergence_type="reverse_kl"')
 
 
 @rule("DPO006", methods=["dpo"])
@@ -171,7 +173,7 @@ def weighting_needs_pairs(context: Context[DPO]) -> Iterator[Found]:
     sorting = [loss for loss in context.spec.loss_type if loss in _SORTING]
     if context.spec.use_weighting and sorting:
         why = f'the loss "{sorting[0]}" sorts the answers, so weights would meet other pairs'
-        yield Found("use_weighting", why, 'remove it, or loss_type="sigmoid"')
+        yield Found("use_weighting", why, "use_weighting=False")
 
 
 @rule("DPO007", methods=["dpo"], severity="warning")
@@ -195,4 +197,4 @@ def padding_free_is_ignored(context: Context[DPO]) -> Iterator[Found]:
         ```
     """
     if context.spec.padding_free:
-        yield Found("padding_free", "is ignored by DPOTrainer (TRL 1.16)", "remove it")
+        yield Found("padding_free", "is ignored by DPOTrainer (TRL 1.16)", "padding_free=False")

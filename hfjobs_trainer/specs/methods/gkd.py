@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.extras import TaughtSpec, teacher
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Training, one_pass
@@ -51,9 +52,10 @@ class GKD(GKDArgs, TaughtSpec):
         bf16_adapter=True,
         reads_images=False,
         simulated_step=None,
+        recipe="gkd",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"}
+    FORMER_NAMES: ClassVar[names.Former] = {"teacher": "teacher_model", "max_completion_length": "max_new_tokens"}
 
     method: Literal["gkd"] = "gkd"
 
@@ -104,4 +106,4 @@ def conversations_are_not_prepared(context: Context[GKD]) -> Iterator[Found]:
     """
     for name in _PREPARING:
         if context.spec.is_set(name):
-            yield Found(name, "GKD does not prepare the dataset as SFT does; it has no effect", "remove it")
+            yield Found(name, "GKD does not prepare the dataset as SFT does; it has no effect", f"{name}=None")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
@@ -46,9 +46,10 @@ class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="policy_gradient",
+        recipe="grpo",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {**names.ANSWERS, **names.REWARDS, **names.POLICY, **names.NO_LIGER}
+    FORMER_NAMES: ClassVar[names.Former] = {**names.ANSWERS, **names.REWARDS, **names.POLICY, **names.NO_LIGER}
 
     method: Literal["grpo"] = "grpo"
 
@@ -92,10 +93,11 @@ def options_of_grpo_fit(context: Context[GRPO]) -> Iterator[Found]:
     mode, corrects = spec.vllm_importance_sampling_mode, spec.vllm_importance_sampling_correction
     if low is not None and high is not None and low >= high:
         why = f"{low:g} is not below the upper bound, {high:g}"
-        yield Found("vllm_importance_sampling_clip_min", why, f"a bound below {high:g}")
+        yield Found("vllm_importance_sampling_clip_min", why, "vllm_importance_sampling_clip_min=None")
     if corrects and mode.endswith("_truncate") and low is None and high is None:
         why = f'mode "{mode}" needs a bound'
         yield Found("vllm_importance_sampling_clip_max", why, "vllm_importance_sampling_clip_max=3.0")
     if spec.loss_type == "vespo" and spec.use_vllm and corrects and mode.startswith("sequence_"):
         why = 'the loss "vespo" corrects token by token'
-        yield Found("vllm_importance_sampling_mode", why, f'"{mode.replace("sequence", "token")}"')
+        path = "vllm_importance_sampling_mode"
+        yield Found(path, why, f'{path}="{mode.replace("sequence", "token")}"')

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.inputs import need_columns, training_inputs
+from hfjobs_trainer.specs.fixes import REMOVE, change
+from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, Training, reference_passes
 from hfjobs_trainer.specs.trl_args.kto import KTOArgs
@@ -48,9 +49,10 @@ class KTO(KTOArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="unpaired",
+        recipe="kto",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}
+    FORMER_NAMES: ClassVar[names.Former] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}
 
     method: Literal["kto"] = "kto"
 
@@ -91,8 +93,8 @@ def neighbours_are_compared(context: Context[KTO]) -> Iterator[Found]:
         why = "a row needs another one beside it in its batch"
         yield Found("per_device_train_batch_size", why, "per_device_train_batch_size=2")
     if spec.train_sampling_strategy != "sequential":
-        why = "rows are paired with their neighbours before training starts"
-        yield Found("train_sampling_strategy", why, "remove it: the script shuffles the rows itself")
+        why = "rows are paired with their neighbours before training starts; the script shuffles them before that"
+        yield Found("train_sampling_strategy", why, "train_sampling_strategy=None")
 
 
 @rule("KTO002", methods=["kto"])
@@ -116,7 +118,7 @@ def streamed_rows_have_labels(context: Context[KTO]) -> Iterator[Found]:
         hft.KTO(model=..., dataset="trl-lib/ultrafeedback_binarized", max_steps=1000)
         ```
     """
-    for data in training_inputs(context.spec, context.facts):
+    for data in (data for data in context.datasets if not data.path.startswith("eval_dataset")):
         if data.dataset.streaming and {"chosen", "rejected"} <= set(need_columns(data)):
-            why = "streamed pairs cannot be split into single answers and shuffled"
-            yield Found(f"{data.path}.streaming", why, "remove it")
+            path, why = f"{data.path}.streaming", "streamed pairs cannot be split into single answers and shuffled"
+            yield Found(path, why, change(context.spec, {path: REMOVE}))

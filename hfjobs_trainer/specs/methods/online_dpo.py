@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
@@ -53,11 +52,12 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         bf16_adapter=False,
         reads_images=False,
         simulated_step=None,
+        recipe="online_dpo",
     )
 
     LOGS_FROM_REWARDS: ClassVar[bool] = False
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         **names.REWARDS,
         "max_completion_length": "max_new_tokens",
         "response_length": "max_new_tokens",

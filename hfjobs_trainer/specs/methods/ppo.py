@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, need, rule
+from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.extras import ScoredSpec
+from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Passes, SideModel, Training
 from hfjobs_trainer.specs.trl_args.ppo import PPOArgs
@@ -79,16 +81,17 @@ class PPO(PPOArgs, ScoredSpec):
         bf16_adapter=False,
         reads_images=False,
         simulated_step=None,
+        recipe=None,
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         "sft_model_path": "model",
-        "reward_funcs": "reward_model, or hft.GRPO for functions",
-        "max_seq_length": "nothing: TRL does not truncate prompts; filter the dataset instead",
-        "max_seq_len": "nothing: TRL does not truncate prompts; filter the dataset instead",
+        "reward_funcs": names.Today("reward_model", "and hft.GRPO takes functions"),
+        "max_seq_length": names.gone("TRL does not truncate prompts; filter the dataset instead"),
+        "max_seq_len": names.gone("TRL does not truncate prompts; filter the dataset instead"),
         "max_length": "response_length",
         "reward_model_name_or_path": "reward_model",
-        "ref_model": "nothing: the reference is the model that the policy starts from",
+        "ref_model": names.gone("the reference is the model that the policy starts from"),
         "value_model_path": "value_model",
         "max_new_tokens": "response_length",
         "max_completion_length": "response_length",
@@ -100,9 +103,9 @@ class PPO(PPOArgs, ScoredSpec):
         "init_kl_coef": "kl_coef",
         **dict.fromkeys(
             ("local_batch_size", "local_mini_batch_size", "micro_batch_size", "num_total_batches", "world_size"),
-            "nothing: the trainer computes it",
+            names.gone("the trainer computes it"),
         ),
-        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), "nothing: the script creates the adapter"),
+        **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), names.gone("the script creates the adapter")),
     }
 
     method: Literal["ppo"] = "ppo"
@@ -140,8 +143,8 @@ def length_is_in_episodes(context: Context[PPO]) -> Iterator[Found]:
     spec = context.spec
     if spec.max_steps > 0:
         episodes = spec.max_steps * spec.per_device_train_batch_size * spec.gradient_accumulation_steps
-        why = "PPOTrainer ignores it: it counts the answers of all GPUs"
-        yield Found("max_steps", why, f"total_episodes={episodes}, on one GPU")
+        why = "PPOTrainer ignores it: it counts the answers of all GPUs (here of one)"
+        yield Found("max_steps", why, f"total_episodes={episodes}, max_steps=None")
 
 
 @rule("PPO002", methods=["ppo"])
@@ -168,18 +171,20 @@ def trainer_can_do_it(context: Context[PPO]) -> Iterator[Found]:
     """
     spec = context.spec
     if spec.resume_from_checkpoint is not None:
-        yield Found("resume_from_checkpoint", "PPOTrainer cannot resume", "model=, with the checkpoint's folder")
+        why = "PPOTrainer cannot resume; a checkpoint's folder can be the model of another run"
+        yield Found("resume_from_checkpoint", why, "resume_from_checkpoint=None")
     for name, given in (
         ("load_best_model_at_end", spec.load_best_model_at_end),
         ("auto_find_batch_size", spec.auto_find_batch_size),
         ("eval_on_start", spec.eval_on_start),
     ):
         if given:
-            yield Found(name, "PPOTrainer's own training loop ignores it", "remove it")
+            yield Found(name, "PPOTrainer's own training loop ignores it", f"{name}=False")
     if spec.save_strategy == "best":
         yield Found("save_strategy", "PPOTrainer does not compare checkpoints", 'save_strategy="steps"')
     if spec.dataset.streaming:
-        yield Found("dataset.streaming", "PPOTrainer needs to know the number of rows", "remove it")
+        path = "dataset.streaming"
+        yield Found(path, "PPOTrainer needs to know the number of rows", change(spec, {path: REMOVE}))
 
 
 @rule("PPO003", stage="run", methods=["ppo"])
@@ -237,13 +242,15 @@ def rows_fill_a_batch(context: Context[PPO]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    rows = need(context.facts.dataset.num_rows, f"the number of rows of {spec.dataset.id}")
+    rows = need(context.facts.dataset.num_rows, f"the number of rows of {spec.dataset.id}", "dataset")
     rows = min(rows, spec.dataset.num_samples or rows)
     rows -= int(rows * (spec.eval_fraction or 0))
     batch = _batch(context) * context.num_gpus
     if rows < batch:
         why = f"{rows} rows do not fill a batch of {batch}"
-        yield Found("dataset", why, "more rows, or a smaller per_device_train_batch_size")
+        each = batch // _per_device(context)
+        smaller = [size for size in range(1, rows // each + 1) if size * each % spec.num_mini_batches == 0]
+        yield Found("dataset", why, f"per_device_train_batch_size={max(smaller)}" if smaller else "")
 
 
 @rule("PPO005", methods=["ppo"])
@@ -267,7 +274,7 @@ def one_token_ends_an_answer(context: Context[PPO]) -> Iterator[Found]:
         ```
     """
     if context.spec.stop_token is not None and context.spec.stop_token_id is not None:
-        yield Found("stop_token_id", "stop_token is also given", "remove one of them")
+        yield Found("stop_token_id", "stop_token is also given", "stop_token_id=None")
 
 
 @rule("PPO006", methods=["ppo"])
@@ -290,13 +297,27 @@ def options_are_keywords(context: Context[PPO]) -> Iterator[Found]:
         hft.PPO(model=..., reward_model=..., dataset=..., model_init_kwargs={"low_cpu_mem_usage": True})
         ```
     """
-    for name in context.spec.model_init_kwargs or {}:
-        if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
-            yield Found("model_init_kwargs", f"{name!r:.60} is not an argument name", "a name of from_pretrained's")
+    path, given = "model_init_kwargs", context.spec.model_init_kwargs or {}
+    good = {_name(name): value for name, value in given.items()}
+    fix = change(context.spec, {path: good}) if all(map(_is_argument, good)) else ""
+    for name in given:
+        if not _is_argument(name):
+            yield Found(path, f"{name!r:.60} is not an argument name", fix)
+
+
+def _is_argument(name: str) -> bool:
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _name(name: str) -> str:
+    return name if _is_argument(name) else name.strip().replace("-", "_")
+
+
+def _per_device(context: Context[PPO]) -> int:
+    return context.argument("per_device_train_batch_size", context.spec.per_device_train_batch_size)
 
 
 def _batch(context: Context[PPO]) -> int:
     """Answers that one GPU generates at once."""
     spec = context.spec
-    per_device = context.argument("per_device_train_batch_size", spec.per_device_train_batch_size)
-    return per_device * context.argument("gradient_accumulation_steps", spec.gradient_accumulation_steps)
+    return _per_device(context) * context.argument("gradient_accumulation_steps", spec.gradient_accumulation_steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
@@ -38,9 +37,10 @@ class Reward(RewardArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=False,
         simulated_step="scores",
+        recipe="reward",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = names.ONE_LENGTH
+    FORMER_NAMES: ClassVar[names.Former] = names.ONE_LENGTH
 
     method: Literal["reward"] = "reward"
 

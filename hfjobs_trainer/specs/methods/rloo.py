@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
@@ -42,9 +41,10 @@ class RLOO(RLOOArgs, RewardedSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="policy_gradient",
+        recipe="rloo",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         **names.ANSWERS,
         **names.REWARDS,
         **names.POLICY,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.inputs import data_inputs, need_columns
+from hfjobs_trainer.specs.columns import mapping_for
+from hfjobs_trainer.specs.fixes import REMOVE, change
+from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Training, one_pass
 from hfjobs_trainer.specs.trl_args.sft import SFTArgs
@@ -41,13 +43,14 @@ class SFT(SFTArgs, TrainSpec):
         bf16_adapter=True,
         reads_images=True,
         simulated_step="next_token",
+        recipe="sft",
     )
 
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+    FORMER_NAMES: ClassVar[names.Former] = {
         **names.ONE_LENGTH,
-        "tokenizer": "chat_template_path, or nothing: the tokenizer is loaded with the model",
+        "tokenizer": names.gone("it is loaded with the model; chat_template_path brings another template"),
         "num_of_sequences": "packing",
-        "dataset_batch_size": "nothing: TRL dropped it",
+        "dataset_batch_size": names.gone("TRL dropped it"),
     }
 
     method: Literal["sft"] = "sft"
@@ -59,6 +62,11 @@ class SFT(SFTArgs, TrainSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("messages",), (self.dataset_text_field,), ("prompt", "completion"), ("conversations",), ("input_ids",))
+
+
+_ASSISTANT = "assistant_only_loss"
+# Columns in which the assistant's part can be told apart.
+_TALKS = (("messages",), ("prompt", "completion"))
 
 
 @rule("SFT001", methods=["sft"])
@@ -84,7 +92,7 @@ def flattened_batches_are_not_truncated(context: Context[SFT]) -> Iterator[Found
     spec = context.spec
     if spec.padding_free and not spec.packing and spec.max_length is not None:
         why = f"without packing, max_length={spec.max_length} would not be enforced"
-        yield Found("padding_free", why, "packing=True, or max_length=None")
+        yield Found("padding_free", why, "packing=True")
 
 
 @rule("SFT002", methods=["sft"])
@@ -136,11 +144,14 @@ def assistant_loss_needs_conversations(context: Context[SFT]) -> Iterator[Found]
     """
     if not context.spec.assistant_only_loss:
         return
-    for data in data_inputs(context.spec, context.facts):
+    for data in context.datasets:
         columns = set(need_columns(data))
         if not columns & {"messages", "conversations"} and not {"prompt", "completion"} <= columns:
             why = f"{data.id} has no conversations: its columns are {', '.join(need_columns(data))}"
-            yield Found("assistant_only_loss", why, "a dataset with messages, or remove it")
+            mappings = (mapping_for(names, data.columns or ()) for names in _TALKS)
+            mapping = next((found for found in mappings if found), None)
+            renamed = {f"{data.path}.columns": data.renaming(mapping or {})}
+            yield Found("assistant_only_loss", why, change(context.spec, renamed if mapping else {_ASSISTANT: False}))
 
 
 @rule("SFT004", methods=["sft"])
@@ -164,17 +175,15 @@ def prompt_needs_a_completion(context: Context[SFT]) -> Iterator[Found]:
         hft.SFT(model=..., dataset=hft.Dataset(id="HuggingFaceH4/ultrachat_200k", columns={"prompt": "first"}))
         ```
     """
-    known = [data for data in data_inputs(context.spec, context.facts) if data.exists is not False]
-    for data in known:
+    for data in context.datasets:
         columns = set(data.columns or ())
         fits = any(set(names) <= columns for names in context.spec.dataset_formats())
         if fits and "prompt" in columns and "completion" not in columns:
             original = next((name for name, new in data.dataset.columns.items() if new == "prompt"), "prompt")
             renamed = data.dataset.columns | {original: "first_prompt"}
-            pairs = ", ".join(f'"{name}": "{new}"' for name, new in renamed.items())
             why = f"{data.id} has a column prompt, for which TRL expects a completion"
-            yield Found(data.path, why, f'{data.path}=hft.Dataset(id="{data.id}", columns={{{pairs}}})')
-    for data in known:
+            yield Found(data.path, why, change(context.spec, {f"{data.path}.columns": renamed}))
+    for data in context.datasets:
         need_columns(data)
 
 
@@ -200,11 +209,11 @@ def completion_loss_needs_completions(context: Context[SFT]) -> Iterator[Found]:
     """
     if not context.spec.completion_only_loss:
         return
-    for data in data_inputs(context.spec, context.facts):
+    for data in context.datasets:
         columns = set(need_columns(data))
         if not {"prompt", "completion"} <= columns:
             talks = columns & {"messages", "conversations"}
-            fix = "assistant_only_loss=True" if talks else "remove it"
+            fix = "completion_only_loss=None" + (", assistant_only_loss=True" if talks else "")
             yield Found("completion_only_loss", f"is ignored: {data.id} has no prompt and completion", fix)
 
 
@@ -234,7 +243,8 @@ def selective_checkpointing_is_on(context: Context[SFT]) -> Iterator[Found]:
     if not isinstance(options, dict) or not options.get("selective"):
         return
     if not spec.gradient_checkpointing:
-        yield Found("gradient_checkpointing", "selective checkpointing needs it", "remove it")
+        yield Found("gradient_checkpointing", "selective checkpointing needs it", "gradient_checkpointing=True")
     if options.get("use_reentrant"):
         why = "selective checkpointing cannot be re-entrant"
-        yield Found("gradient_checkpointing_kwargs", why, 'gradient_checkpointing_kwargs={"selective": True}')
+        path = "gradient_checkpointing_kwargs"
+        yield Found(path, why, change(spec, {f"{path}.use_reentrant": REMOVE}))

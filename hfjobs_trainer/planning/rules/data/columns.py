@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.columns import mapping_for
+from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import DataInput, data_inputs, need_columns
 
@@ -41,39 +42,36 @@ def columns_fit_the_method(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     formats = context.spec.dataset_formats()
-    known = [data for data in data_inputs(context.spec, context.facts) if data.exists is not False]
-    for data in known:
+    for data in context.datasets:
         columns = data.columns
         if columns is not None and not any(set(names) <= set(columns) for names in formats):
             label = type(context.spec).METHOD.label
             has = "has" if data.dataset.keep_columns is None else "keeps"
             why = f"{label} needs {_in_words(formats)}; {data.id} {has} {', '.join(columns) or 'no columns'}"
-            fix = _keep(data, formats) or _rename(data, columns, formats)
+            fix = _keep(context.spec, data, formats) or _rename(context.spec, data, columns, formats)
             yield Found(data.path, f"{why}{_hint(columns, formats)}", fix)
-    for data in known:
+    for data in context.datasets:
         need_columns(data)
 
 
-def _keep(data: DataInput, formats: Sequence[Sequence[str]]) -> str:
+def _keep(spec: TrainSpec, data: DataInput, formats: Sequence[Sequence[str]]) -> str:
     """What to keep where the columns that are needed are there, but dropped; empty if they are not."""
     mapping, kept = data.dataset.columns, data.dataset.keep_columns or []
     originals = {mapping.get(name, name): name for name in data.facts.columns or ()}
     for names in formats:
         if set(names) <= originals.keys():
-            return f"keep_columns={_listed(dict.fromkeys([*kept, *(originals[name] for name in names)]))}"
+            wanted = dict.fromkeys([*kept, *(originals[name] for name in names)])
+            return change(spec, {f"{data.path}.keep_columns": [*wanted]})
     return ""
 
 
-def _rename(data: DataInput, columns: Sequence[str], formats: Sequence[Sequence[str]]) -> str:
+def _rename(spec: TrainSpec, data: DataInput, columns: Sequence[str], formats: Sequence[Sequence[str]]) -> str:
     mappings = [mapping for names in formats if (mapping := mapping_for(names, columns))]
     if not mappings:
-        return "another dataset, or one with these columns"
+        return ""
     # the one that uses most of what is there
     mapping = max(mappings, key=len)
-    originals = {renamed: name for name, renamed in data.dataset.columns.items()}
-    merged = data.dataset.columns | {originals.get(name, name): new for name, new in mapping.items()}
-    pairs = ", ".join(f'"{name}": "{new}"' for name, new in merged.items())
-    return f'{data.path}=hft.Dataset(id="{data.id}", columns={{{pairs}}})'
+    return change(spec, {f"{data.path}.columns": data.renaming(mapping)})
 
 
 def _hint(columns: Sequence[str], formats: Sequence[Sequence[str]]) -> str:
@@ -88,7 +86,7 @@ def _hint(columns: Sequence[str], formats: Sequence[Sequence[str]]) -> str:
     return ""
 
 
-@rule("DATA005")
+@rule("DATA005", first=True)
 def renamed_columns_exist(context: Context[TrainSpec]) -> Iterator[Found]:
     """Columns that are kept or renamed exist.
 
@@ -117,51 +115,57 @@ def renamed_columns_exist(context: Context[TrainSpec]) -> Iterator[Found]:
         if _names_columns(data.dataset) and data.exists is not False
     ]
     for data in named:
-        yield from _kept_columns(data)
-        yield from _renamed_columns(data)
+        yield from _kept_columns(context.spec, data)
+        yield from _renamed_columns(context.spec, data)
     for data in named:
-        need(data.facts.columns, f"the columns of {data.id}")
+        need(data.facts.columns, f"the columns of {data.id}", data.path)
 
 
 def _names_columns(dataset: Dataset) -> bool:
     return bool(dataset.columns) or dataset.keep_columns is not None
 
 
-def _kept_columns(data: DataInput) -> Iterator[Found]:
+def _kept_columns(spec: TrainSpec, data: DataInput) -> Iterator[Found]:
     kept, path, columns = data.dataset.keep_columns, f"{data.path}.keep_columns", data.facts.columns
     if kept is None:
         return
-    for name in kept:
-        if columns is not None and name not in columns:
-            original = {new: old for old, new in data.dataset.columns.items()}.get(name)
-            close = [original] if original in columns else difflib.get_close_matches(name, columns, 1)
-            right = [close[0] if item == name else item for item in kept] if close else []
-            fix = f"keep_columns={_listed(right)}" if right else f"some of {', '.join(columns)}"
-            yield Found(path, f"{data.id} has no column {name}; it has {', '.join(columns)}", fix)
-    for name in data.dataset.columns:
-        # one that the dataset lacks is told of as such
-        if name not in kept and (columns is None or name in columns):
-            yield Found(path, f"drops {name}, which is renamed", f"keep_columns={_listed([*kept, name])}")
+    originals = {new: old for old, new in data.dataset.columns.items()}
+    # one that the dataset lacks is told of as such
+    dropped = [name for name in data.dataset.columns if name not in kept and (columns is None or name in columns)]
+    meant = {name: _meant(name, columns, originals) for name in kept if columns is not None and name not in columns}
+    right = dict.fromkeys([*(meant.get(name, name) for name in kept), *dropped])
+    fix = change(spec, {path: [name for name in right if name is not None]}) if None not in meant.values() else ""
+    for name in meant:
+        yield Found(path, f"{data.id} has no column {name}; it has {', '.join(columns or ())}", fix)
+    for name in dropped:
+        yield Found(path, f"drops {name}, which is renamed", fix)
 
 
-def _renamed_columns(data: DataInput) -> Iterator[Found]:
+def _meant(name: str, columns: Sequence[str] | None, originals: Mapping[str, str]) -> str | None:
+    """The column that is meant by one that there is not: the one that gets this name, or what is spelt like it."""
+    original = originals.get(name)
+    return (
+        original if original in (columns or ()) else next(iter(difflib.get_close_matches(name, columns or (), 1)), None)
+    )
+
+
+def _renamed_columns(spec: TrainSpec, data: DataInput) -> Iterator[Found]:
     mapping, path, columns = data.dataset.columns, f"{data.path}.columns", data.facts.columns
-    twice = sorted({name for name in mapping.values() if list(mapping.values()).count(name) > 1})
-    if twice:
-        yield Found(path, f"two columns would be named {twice[0]}", "give each column a name of its own")
-    if columns is None:
-        return
-    kept = data.dataset.keep_columns
+    kept, told, right = data.dataset.keep_columns, list[str](), dict[str, str]()
     for name, new in mapping.items():
-        if name not in columns:
+        pair: tuple[str, str] | None = (name, new)
+        if columns is not None and name not in columns:
             close = difflib.get_close_matches(name, columns, 1)
             pair = (new, name) if new in columns else (close[0], new) if close else None
-            fix = f'columns={{"{pair[0]}": "{pair[1]}"}}' if pair else f"one of {', '.join(columns)}"
-            yield Found(path, f"{data.id} has no column {name}; it has {', '.join(columns)}", fix)
-        elif new in columns and new not in mapping and new != name and (kept is None or new in kept):
-            fix = f'columns={{"{new}": "old_{new}", "{name}": "{new}"}}'
-            yield Found(path, f"{data.id} has a column {new} already", fix)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return f"[{', '.join(f'{chr(34)}{name}{chr(34)}' for name in names)}]"
+            told.append(f"{data.id} has no column {name}; it has {', '.join(columns)}")
+        elif (
+            columns is not None and new in columns and new not in mapping and new != name and (not kept or new in kept)
+        ):
+            right[new] = f"old_{new}"
+            told.append(f"{data.id} has a column {new} already")
+        if pair is not None and pair[1] in right.values():
+            told.append(f"two columns would be named {pair[1]}")
+        elif pair is not None:
+            right[pair[0]] = pair[1]
+    for why in dict.fromkeys(told):
+        yield Found(path, why, change(spec, {path: right or REMOVE}))

@@ -6,15 +6,12 @@ import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, share_above
+from hfjobs_trainer.planning.duration.lengths import FEWEST_CHARACTERS, LENGTH_STEP, share_above
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.inputs import training_inputs
 
 # The share that is let pass: the longest few rows are hardly ever worth the memory that they take.
 _TOLERATED = 0.05
-# What is proposed is a whole multiple of it, tokens.
-_STEP = 128
 # Strategies of packing that lose nothing (TRL 1.16: data_utils.py, pack_dataset).
 _SPLITTING = ("bfd_split", "wrapped")
 
@@ -43,19 +40,22 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset="me/long-conversations", max_length=4096)
         ```
     """
-    spec, data = context.spec, training_inputs(context.spec, context.facts)[0]
-    limit, training = context.field("max_length", int), type(spec).TRAINING
+    data = next(iter(context.datasets), None)
+    if data is None or data.path != "dataset":
+        return
+    limit, training = context.field("max_length", int), type(context.spec).TRAINING
     packs = training.packs and context.field("packing", bool)
     splits = packs and context.field("packing_strategy", str) in _SPLITTING
-    if limit is None or splits or data.exists is False or {"image", "images"} & set(data.columns or ()):
+    if limit is None or splits or {"image", "images"} & set(data.columns or ()):
         return
     lengths = data.facts.lengths
     if lengths is not None and lengths.unit == "characters":
         is_short = share_above(lengths, limit * FEWEST_CHARACTERS) <= _TOLERATED
         lengths = lengths if is_short else None
-    known = need(lengths, f"how many tokens the rows of {data.id} have")
+    known = need(lengths, f"how many tokens the rows of {data.id} have", "dataset", "model")
     share = share_above(known, limit)
     if known.unit == "tokens" and share > _TOLERATED:
-        longest = _STEP * math.ceil(known.p95 / _STEP)
-        why = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens, and are {training.long_rows}"
-        yield Found("max_length", why, f"max_length={longest}, which is enough for 95% of them, if memory allows")
+        longest = LENGTH_STEP * math.ceil(known.p95 / LENGTH_STEP)
+        longer = f"about {share:.0%} of the rows of {data.id} are longer than {limit} tokens"
+        why = f"{longer}, and are {training.long_rows}; {longest} are enough for 95% of them, if memory allows"
+        yield Found("max_length", why, f"max_length={longest}")

@@ -44,7 +44,9 @@ def generation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
         if spec.generation_batch_size % (per_device * gpus):
             _need_gpus(context)
             why = f"{spec.generation_batch_size} is not a multiple of {per_device} per device on {machine}"
-            yield Found("generation_batch_size", why, f"generation_batch_size={per_device * gpus}")
+            common = math.lcm(per_device * gpus, wanted)
+            whole = common * math.ceil(spec.generation_batch_size / common)
+            yield Found("generation_batch_size", why, f"generation_batch_size={whole}")
         if spec.generation_batch_size % wanted:
             why = f"{wanted} answers per prompt do not divide generation_batch_size={spec.generation_batch_size}"
             yield Found("num_generations", why, _divisor(spec.generation_batch_size, wanted))
@@ -54,7 +56,7 @@ def generation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
         _need_gpus(context)
         why = f"{wanted} answers per prompt do not divide the {batch} generated at once: {per_device} per device"
         larger = next(size for size in range(per_device, per_device + wanted) if size * gpus * steps % wanted == 0)
-        fix = f"{_divisor(batch, wanted)}, or per_device_train_batch_size={larger}".removeprefix(", or ")
+        fix = _divisor(batch, wanted) or f"per_device_train_batch_size={larger}"
         yield Found("num_generations", f"{why} x {machine} x {steps} step{'s' if steps > 1 else ''}", fix)
 
 
@@ -69,7 +71,7 @@ def _sizes(context: Context[GRPO | RLOO]) -> tuple[int, int]:
 def _need_gpus(context: Context[GRPO | RLOO]) -> None:
     """End the rule as unchecked where more GPUs than one may be meant."""
     if context.backend.rents:
-        need(context.flavor, "the flavor, for its number of GPUs")
+        need(context.flavor, "the flavor, for its number of GPUs", "hardware.flavor")
 
 
 def _divisor(batch: int, wanted: int) -> str:
@@ -143,10 +145,10 @@ def generation_batch_is_fixed(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     spec = context.spec
     if spec.auto_find_batch_size:
         why = "a smaller batch would no longer hold whole groups of answers"
-        yield Found("auto_find_batch_size", why, "a smaller per_device_train_batch_size")
+        yield Found("auto_find_batch_size", why, "auto_find_batch_size=False")
     if spec.generation_batch_size is not None and spec.steps_per_generation is not None:
         why = "follows from generation_batch_size, which is also given"
-        yield Found("steps_per_generation", why, "remove one of them")
+        yield Found("steps_per_generation", why, "steps_per_generation=None")
 
 
 @rule("GRPO004", fields=["beta", "sync_ref_model"], traits=["reference_needs_beta"])
@@ -174,10 +176,10 @@ def synced_reference_exists(context: Context[GRPO | RLOO]) -> Iterator[Found]:
     if not spec.sync_ref_model:
         return
     if spec.beta == 0:
-        yield Found("sync_ref_model", "with beta=0 there is no reference model", "remove it, or beta=0.04")
+        yield Found("sync_ref_model", "with beta=0 there is no reference model", "sync_ref_model=False")
     if spec.lora is not None:
         why = "with lora there is no reference model of its own to follow the policy"
-        yield Found("sync_ref_model", why, "remove sync_ref_model, or lora")
+        yield Found("sync_ref_model", why, "sync_ref_model=False")
 
 
 @rule("GRPO008", stage="run", fields=["num_generations", "generation_batch_size", "steps_per_generation"])
@@ -210,7 +212,7 @@ def prompts_fill_a_generation_batch(context: Context[GRPO | RLOO]) -> Iterator[F
     sliced = any("[" in part.split for part in dataset.parts)
     bound = None if dataset.mixed_with else dataset.num_samples
     counted = None if sliced else context.facts.dataset.num_rows
-    known = need(counted or bound, f"the number of rows of {dataset.id}")
+    known = need(counted or bound, f"the number of rows of {dataset.id}", "dataset")
     rows = min(known, bound or known)
     if spec.eval_fraction is not None:
         rows -= math.ceil(rows * spec.eval_fraction)
@@ -222,4 +224,11 @@ def prompts_fill_a_generation_batch(context: Context[GRPO | RLOO]) -> Iterator[F
             f"{rows} prompts are left to train on, fewer than the {needed} of one generation batch: {answers} answers, "
         )
         why += f"{spec.num_generations} per prompt"
-        yield Found("dataset", why, "more rows, or a smaller per_device_train_batch_size")
+        smaller = [size for size in range(1, per_device) if _is_filled(spec, size * context.num_gpus * steps, rows)]
+        free = spec.generation_batch_size is None and smaller
+        yield Found("dataset", why, f"per_device_train_batch_size={max(smaller)}" if free else "")
+
+
+def _is_filled(spec: GRPO | RLOO, answers: int, rows: int) -> bool:
+    """Whether these answers are whole groups, and there are prompts enough for them."""
+    return answers % spec.num_generations == 0 and rows >= answers // spec.num_generations

@@ -10,6 +10,7 @@ from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.rendering.taken import imported_by, taken_names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec
+from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.requirements import package_name, package_names
 from hfjobs_trainer.specs.rewards import INSTALLED, RewardFunction
 
@@ -53,8 +54,8 @@ def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]
         missing = [name for name in unknown if not any(plain[name] in known or known in plain[name] for known in extra)]
         if len(missing) > max(0, len(extra) - (len(unknown) - len(missing))):
             why = f"{function.name} imports {', '.join(missing)}, which the script would not install"
-            names = ", ".join(f'"{name}"' for name in [*context.spec.extra_dependencies, *missing])
-            yield Found(path, why, f"extra_dependencies=[{names}], with the names of the packages")
+            packages = [*context.spec.extra_dependencies, *missing]
+            yield Found(path, f"{why} (give the packages' names)", keywords({"extra_dependencies": packages}))
 
 
 @rule("GRPO013", any_field=["reward_funcs", "tools"])
@@ -91,16 +92,15 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     for path, function in _code(context.spec):
         name = function.name
         if name in seen:
-            yield Found(path, f"two functions are named {name}", "give each a name of its own")
+            yield Found(path, f"two functions are named {name}: rename one of them")
         elif name in taken or name in rewards:
-            other = f"{name}_reward"
-            yield Found(path, f"the script defines {name} itself", f"another name, such as {other}")
+            yield Found(path, f"the script defines {name} itself: rename it, to {name}_reward for example")
         seen.add(name)
         for line in function.imports:
             for bound, origin in imported_by(line):
                 if bound in taken.top and origin not in taken.imported:
-                    why = f"{name} needs `{line}`, and the script defines {bound} itself"
-                    yield Found(path, why, f"import it inside {name}")
+                    why = f"{name} needs `{line}`, and the script defines {bound} itself: import it inside {name}"
+                    yield Found(path, why)
                 elif bound in names or imported.setdefault(bound, origin) != origin:
-                    why = f"{name} needs `{line}`, and another reward uses {bound} for something else"
-                    yield Found(path, why, f"import it inside {name}")
+                    other = f"another reward uses {bound} for something else"
+                    yield Found(path, f"{name} needs `{line}`, and {other}: import it inside {name}")

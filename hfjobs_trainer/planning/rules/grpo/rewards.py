@@ -11,7 +11,8 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.columns import closest_column
 from hfjobs_trainer.specs.extras import RewardedSpec
-from hfjobs_trainer.specs.inputs import data_inputs, need_columns
+from hfjobs_trainer.specs.fixes import change, keywords
+from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.locations import is_local_path
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
@@ -51,11 +52,13 @@ def built_in_reward_exists(context: Context[RewardedSpec]) -> Iterator[Found]:
         hft.GRPO(model=..., dataset=..., reward_funcs="accuracy_reward")
         ```
     """
-    for item in context.spec.reward_funcs:
+    rewards = context.spec.reward_funcs
+    for item in rewards:
         if isinstance(item, str) and item not in BUILTIN_REWARDS and "/" not in item and not is_local_path(item):
             close = difflib.get_close_matches(item, BUILTIN_REWARDS, 1)
             known = ", ".join(BUILTIN_REWARDS)
-            fix = f'"{close[0]}"' if close else 'one of these, "namespace/name" of a reward model, or a function'
+            right = [close[0] if close and other == item else other for other in rewards]
+            fix = keywords({"reward_funcs": right if len(right) > 1 else right[0]}) if close else ""
             yield Found("reward_funcs", f'TRL has no reward "{item}"; it has {known}', fix)
 
 
@@ -84,13 +87,13 @@ def reward_takes_any_keyword(context: Context[RewardedSpec]) -> Iterator[Found]:
     """
     for function in _functions(context):
         if not function.takes_any_keyword:
-            why = f"{function.name} does not take all that TRL passes by keyword"
             names = ", ".join([*_parameters(function), "**kwargs"])
-            yield Found("reward_funcs", why, f"def {function.name}({names}):")
+            why = f"does not take all that TRL passes by keyword, as `def {function.name}({names})` does"
+            yield Found("reward_funcs", f"{function.name} {why}")
         positional = _arguments(function).posonlyargs
         if positional:
-            why = f"{function.name} takes {positional[0].arg} by position only, and TRL passes it by name"
-            yield Found("reward_funcs", why, "remove the / from its signature")
+            by_name = "TRL passes it by name: remove the / from its signature"
+            yield Found("reward_funcs", f"{function.name} takes {positional[0].arg} by position only, and {by_name}")
 
 
 def _arguments(function: RewardFunction) -> ast.arguments:
@@ -136,8 +139,8 @@ def rewards_of_online_dpo_are_synchronous(context: Context[RewardedSpec]) -> Ite
     """
     for reward in _functions(context):
         if isinstance(ast.parse(reward.source).body[0], ast.AsyncFunctionDef):
-            why = f"{reward.name} is async, which OnlineDPOTrainer does not await"
-            yield Found("reward_funcs", why, f"def {reward.name}(...), without async")
+            why = f"{reward.name} is async, which OnlineDPOTrainer does not await: define it without async"
+            yield Found("reward_funcs", why)
 
 
 @rule("GRPO014", fields=["reward_funcs"])
@@ -173,21 +176,20 @@ def rewards_find_their_columns(context: Context[RewardedSpec]) -> Iterator[Found
             wanted += [(item, name) for name in _COLUMNS_OF_BUILTINS.get(item, ())]
     if not wanted:
         return
-    for data in data_inputs(context.spec, context.facts):
-        if data.exists is False:
-            continue
+    for data in context.datasets:
         # the prompt goes to the rewards as prompts
         columns = [name for name in need_columns(data) if name != "prompt"]
         prompt = None if "prompt" in need_columns(data) else closest_column("prompt", columns)
         free = [name for name in columns if name != prompt]
+        close = {name: closest_column(name, free) for _, name in wanted if name not in columns and name != "prompt"}
+        mapping = {found: name for name, found in close.items() if found is not None}
+        fix = change(context.spec, {f"{data.path}.columns": data.renaming(mapping)})
         for reward, name in wanted:
             if name not in columns:
                 has = f"it has {', '.join(columns)}" if columns else "it has only prompt"
-                close = closest_column(name, free)
-                fix = f'columns={{"{close}": "{name}"}}' if close else f"a dataset with {name}"
-                if name == "prompt":
-                    fix = "call the parameter prompts"
-                yield Found("reward_funcs", f"{reward} needs a column {name} of {data.id}; {has}", fix)
+                named = ", and the prompt itself comes as prompts" if name == "prompt" else ""
+                why = f"{reward} needs a column {name} of {data.id}; {has}{named}"
+                yield Found("reward_funcs", why, fix if close.get(name) else "")
 
 
 @rule("GRPO006", fields=["reward_funcs"])
@@ -212,7 +214,7 @@ def rewards_see_their_columns(context: Context[GRPO | RLOO | OnlineDPO]) -> Iter
     """
     if context.spec.remove_unused_columns:
         why = "would drop the columns that the rewards are given"
-        yield Found("remove_unused_columns", why, "remove it")
+        yield Found("remove_unused_columns", why, "remove_unused_columns=False")
 
 
 @rule("GRPO007", fields=["reward_funcs", "reward_weights"])
@@ -240,4 +242,4 @@ def one_weight_per_reward(context: Context[GRPO | RLOO | OnlineDPO]) -> Iterator
     if weights is not None and len(weights) != len(rewards):
         good = [*weights, *[1.0] * len(rewards)][: len(rewards)]
         why = f"gives {len(weights)} for {len(rewards)} reward{'s' if len(rewards) > 1 else ''}"
-        yield Found("reward_weights", why, f"reward_weights={good}")
+        yield Found("reward_weights", why, keywords({"reward_weights": good}))

@@ -1,12 +1,17 @@
-"""Rules about LoRA adapters."""
+"""Rules about what an adapter is on."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
+from hfjobs_trainer.planning.arguments.tuning import leaves_targets
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.model.modules import adaptable, unmatched, weight_modules
+from hfjobs_trainer.planning.model.adapters import ALL_LINEAR
+from hfjobs_trainer.planning.model.modules import linear_names, unmatched
+from hfjobs_trainer.planning.rules.lora.fix import instead, mended
+from hfjobs_trainer.planning.rules.lora.model import modules_of, quoted
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -45,39 +50,29 @@ def no_adapter_on_the_head(context: Context[TrainSpec]) -> Iterator[Found]:
     if isinstance(targets, list):
         if _HEAD in targets:
             rest = [name for name in targets if name != _HEAD]
-            yield Found(path, "TRL does not support an adapter on lm_head", f"target_modules={rest or 'None'}")
+            fix = instead(context.spec, target_modules=rest or None)
+            yield Found(path, "TRL does not support an adapter on lm_head", fix)
         return
     try:
         matches = re.fullmatch(targets, _HEAD) is not None
     except re.error as error:
-        yield Found(path, f"is not a regular expression: {error}", 'a list of names, or "all-linear"')
+        yield Found(path, f"is not a regular expression: {error}", instead(context.spec, target_modules=None))
         return
     if matches:
-        yield Found(path, "matches lm_head, and TRL does not support an adapter there", '"all-linear", which skips it')
+        why = "matches lm_head, and TRL does not support an adapter there"
+        yield Found(path, why, instead(context.spec, target_modules=ALL_LINEAR))
 
 
 def _targets(context: Context[TrainSpec]) -> list[str] | str | None:
     """The targets that the user named, if they are names or a regular expression that is one."""
     targets = context.spec.lora.target_modules if context.spec.lora else None
-    if isinstance(targets, str) and targets != "all-linear":
-        try:
-            re.compile(targets)
-        except re.error:
-            return None
-    return None if targets == "all-linear" else targets
-
-
-def _modules(context: Context[TrainSpec]) -> tuple[str, tuple[str, ...]]:
-    """The model's type and the paths of its modules; ends the rule if they are not known."""
-    model, what = context.facts.model, f"the names of the modules of {context.spec.model}"
-    own_code = context.spec.trust_remote_code
-    model_type = need(None if own_code else model.model_type, what)
-    layers = need(model.num_hidden_layers, what)
-    return model_type, need(weight_modules(model_type, layers), what)
-
-
-def _quoted(names: list[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
+    if not isinstance(targets, str):
+        return targets
+    try:
+        re.compile(targets)
+    except re.error:
+        return None
+    return None if targets.lower() == ALL_LINEAR else targets
 
 
 @rule("LORA002")
@@ -103,17 +98,18 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
         or, for a model of any type:
         ```python
-        hft.SFT(model="openai-community/gpt2", dataset=..., lora=hft.LoRA(target_modules="all-linear"))
+        hft.SFT(model="openai-community/gpt2", dataset=..., lora=hft.LoRA())
         ```
     """
-    targets = _targets(context)
-    if not targets:
+    targets, lora = _targets(context), context.spec.lora
+    if lora is None or not targets:
         return
-    model_type, modules = _modules(context)
+    model_type, modules = modules_of(context)
     missing = unmatched(targets, modules)
     if len(missing) == (1 if isinstance(targets, str) else len(targets)):
-        why = f"a {model_type} model has no module {' or '.join(_quoted([name]) for name in missing)}"
-        yield Found("lora.target_modules", why, f'"all-linear", or among {_quoted(adaptable(model_type))}')
+        has = f"its linear layers are {quoted(linear_names(model_type) or [], ' and ')}"
+        why = f"a {model_type} model has no module {quoted(missing, ' or ')}; {has}"
+        yield Found("lora.target_modules", why, instead(context.spec, target_modules=None))
 
 
 @rule("LORA003", severity="warning")
@@ -137,18 +133,20 @@ def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset=..., lora=hft.LoRA(target_modules=["q_proj", "o_proj"]))
         ```
     """
-    targets, saved = _targets(context), context.spec.lora.modules_to_save if context.spec.lora else None
-    if not isinstance(targets, list) and not saved:
+    targets, lora = _targets(context), context.spec.lora
+    if lora is None or not (isinstance(targets, list) or lora.modules_to_save):
         return
-    model_type, modules = _modules(context)
-    named = targets if isinstance(targets, list) else []
-    missing = unmatched(named, modules)
-    found = [("lora.target_modules", missing)] if len(missing) < len(named) else []
-    for path, names in [*found, ("lora.modules_to_save", unmatched(saved or [], modules))]:
-        if names:
-            them = "it" if len(names) == 1 else "them"
-            missing = " or ".join(_quoted([name]) for name in names)
-            yield Found(path, f"a {model_type} model has no module {missing}, so PEFT ignores {them}", f"remove {them}")
+    model_type, modules = modules_of(context)
+    wrong: list[tuple[str, str, dict[str, Any]]] = []
+    for field, names in (("target_modules", targets), ("modules_to_save", lora.modules_to_save)):
+        named = names if isinstance(names, list) else []
+        missing = unmatched(named, modules)
+        left = [name for name in named if name not in missing]
+        if missing and (left or field == "modules_to_save"):
+            them = "it" if len(missing) == 1 else "them"
+            why = f"a {model_type} model has no module {quoted(missing, ' or ')}, so PEFT ignores {them}"
+            wrong.append((field, why, {field: left or None}))
+    yield from mended(context.spec, *wrong)
 
 
 @rule("LORA004")
@@ -176,11 +174,49 @@ def some_layers_are_adapted(context: Context[TrainSpec]) -> Iterator[Found]:
     if lora is None:
         return
     if lora.target_modules == [] and not lora.target_parameters:
-        yield Found("lora.target_modules", "names no module", '"all-linear", or remove it')
+        yield Found("lora.target_modules", "names no module", instead(context.spec, target_modules=None))
     layers = lora.layers_to_transform
     numbers = [layers] if isinstance(layers, int) else layers
     if numbers:
-        count = need(context.facts.model.num_hidden_layers, f"the number of layers of {context.spec.model}")
+        what = f"the number of layers of {context.spec.model}"
+        count = need(context.facts.model.num_hidden_layers, what, "model")
         if not any(0 <= number < count for number in numbers):
             why = f"the model has the layers 0 to {count - 1}"
-            yield Found("lora.layers_to_transform", why, f"layers_to_transform=[{count - 1}]")
+            yield Found("lora.layers_to_transform", why, instead(context.spec, layers_to_transform=[count - 1]))
+
+
+@rule("LORA007")
+def some_layers_need_names(context: Context[TrainSpec]) -> Iterator[Found]:
+    """An adapter on some layers has the names of its modules.
+
+    What it does:
+        Asks for `target_modules` beside `layers_to_transform` and `layers_pattern` where the names of the model's
+        linear layers are not known: for types of models without a table, and for those with code of their own.
+
+    Why:
+        PEFT takes `"all-linear"` for all layers only, and refuses it beside these once the model is loaded.
+
+    Example:
+        ```python
+        hft.SFT(model="tiiuae/falcon-7b", dataset=..., lora=hft.LoRA(layers_to_transform=[30, 31]))
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(
+            model="tiiuae/falcon-7b",
+            dataset=...,
+            lora=hft.LoRA(layers_to_transform=[30, 31], target_modules=["query_key_value", "dense"]),
+        )
+        ```
+    """
+    lora = context.spec.lora
+    if lora is None or not lora.narrows_layers or not leaves_targets(lora):
+        return
+    own_code = bool(context.spec.trust_remote_code)
+    what = f"the names of the modules of {context.spec.model}"
+    model_type = need(context.facts.model.model_type, what, "model")
+    if own_code or linear_names(model_type) is None:
+        whose = "a model with code of its own" if own_code else f"a {model_type} model"
+        why = f"is needed beside layers_to_transform: the names of the linear layers of {whose} are not known"
+        yield Found("lora.target_modules", why, "")
