@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.planning.arguments.trackers import has_space
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import basename, file_name
@@ -16,7 +17,7 @@ from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change, keywords, shell
 from hfjobs_trainer.specs.groups import LoRA
-from hfjobs_trainer.specs.inputs import Input, inputs
+from hfjobs_trainer.specs.inputs import DataInput, Input, inputs
 from hfjobs_trainer.specs.locations import data_suffix, is_local_path, is_valid_repo_id
 from hfjobs_trainer.tokens import masked
 
@@ -71,12 +72,14 @@ def _repo(path: str) -> str:
 def _push(item: Input, owner: str | None) -> str:
     """The command that pushes it; without an owner, the client takes that of the token."""
     repo = f"{owner}/{_repo(item.id)}" if owner else _repo(item.id)
+    path, digest = split_pin(item.id)
+    source = item.place or path if digest else path
     if item.kind == "model":
-        return shell("hf", "upload", repo, item.id, "--private")
-    if data_suffix(item.id) is None:
-        load = f"load_from_disk({json.dumps(item.id, ensure_ascii=False)})"
+        return shell("hf", "upload", repo, source, "--private")
+    if data_suffix(path) is None and not (isinstance(item, DataInput) and item.facts.saved is False):
+        load = f"load_from_disk({json.dumps(source, ensure_ascii=False)})"
         return shell("python", "-c", f'from datasets import *; {load}.push_to_hub("{repo}", private=True)')
-    return shell("hf", "upload", repo, item.id, "--repo-type", "dataset", "--private")
+    return shell("hf", "upload", repo, source, "--repo-type", "dataset", "--private")
 
 
 @rule("HUB002", scope="remote", first=True)
