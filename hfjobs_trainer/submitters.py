@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from hfjobs_trainer.client import BackendName
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.scheduled import ScheduledJob
     from hfjobs_trainer.specs.base import DType
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
+    from hfjobs_trainer.specs.rows import Table
     from hfjobs_trainer.specs.trl_args.common import (
         DebugOption,
         HubStrategy,
@@ -27,6 +28,23 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.trl_args.dpo import DPOLoss
 
     BackendLike = Backend | BackendName | None
+
+
+class DatasetFields(TypedDict, total=False):
+    """Fields of ``Dataset``, which takes rows too."""
+
+    id: Required[str | Table | Sequence[Mapping[str, Any]]]
+    config: str | None
+    split: str
+    revision: str | None
+    data_dir: str | None
+    data_files: str | list[str] | dict[str, str] | None
+    columns: dict[str, str]
+    keep_columns: list[str] | None
+    num_samples: int | None
+    streaming: bool
+    fraction: float | None
+    mixed_with: list[Dataset]
 
 
 class JobFields(TypedDict, total=False):
@@ -51,8 +69,21 @@ class CommonFields(JobFields, total=False):
     model_revision: str | None
     dtype: DType | None
     attn_implementation: str | None
-    dataset: Required[Dataset | Mapping[str, Any] | str | list[Dataset | Mapping[str, Any] | str]]
-    eval_dataset: Dataset | Mapping[str, Any] | str | list[Dataset | Mapping[str, Any] | str] | None
+    dataset: Required[
+        Dataset
+        | Mapping[str, Any]
+        | str
+        | Table
+        | Sequence[Dataset | Mapping[str, Any] | str | Table | Sequence[Mapping[str, Any]]]
+    ]
+    eval_dataset: (
+        Dataset
+        | Mapping[str, Any]
+        | str
+        | Table
+        | Sequence[Dataset | Mapping[str, Any] | str | Table | Sequence[Mapping[str, Any]]]
+        | None
+    )
     eval_fraction: float | None
     lora: LoRA | Mapping[str, Any] | None
     quantization: Quantization | Mapping[str, Any] | str | None

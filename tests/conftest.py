@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,13 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 settings.register_profile("local", max_examples=25, deadline=None)
 settings.register_profile("large", max_examples=100, deadline=None)
 settings.load_profile("large" if os.environ.get("CI") else "local")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test fills the developer's cache."""
+    home = tempfile.TemporaryDirectory(prefix="hft-home-", ignore_cleanup_errors=True)
+    config.add_cleanup(home.cleanup)
+    os.environ["HFT_HOME"] = home.name
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hfjobs_trainer.client.account import Account, parse_spec
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from hfjobs_trainer.problems import Report
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
+
+
+# what is only estimated sends nothing: local files need not be read whole
+_ESTIMATED = replace(HUB, ships_data=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -193,7 +197,7 @@ class Planner(Account):
         from hfjobs_trainer.specs.script import Script
 
         parsed = self._named(parse_spec(spec))
-        known = facts or self._gather(parsed, offline, HUB if backend is None else traits_of(backend))
+        known = facts or self._gather(parsed, offline, _ESTIMATED if backend is None else traits_of(backend))
         if isinstance(parsed, Script):
             return choose_for_script(parsed, known)
         return choose(understand(parsed, known), known.hardware or snapshot())
@@ -214,7 +218,7 @@ class Planner(Account):
         from hfjobs_trainer.planning.compare import compare
 
         parsed = self._named(self._trained(spec))
-        return compare(parsed, facts or self._gather(parsed, offline, HUB))
+        return compare(parsed, facts or self._gather(parsed, offline, _ESTIMATED))
 
     def estimate(
         self,
@@ -244,7 +248,7 @@ class Planner(Account):
 
         machine = None if gpu is None else own_machine(gpu, num_gpus)
         parsed = self._named(self._trained(spec))
-        known = facts or self._gather(parsed, offline, HUB)
+        known = facts or self._gather(parsed, offline, _ESTIMATED)
         if machine is None:
             return draft(parsed, known, backend=HUB).estimate
         return estimate_on(parsed, known, machine)

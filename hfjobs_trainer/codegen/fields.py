@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_origin
 
 from hfjobs_trainer.codegen.source import format_python, type_text
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+from hfjobs_trainer.specs.groups import Dataset, Group
 
 PATH = "hfjobs_trainer/submitters.py"
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hfjobs_trainer.client import BackendName
     from hfjobs_trainer.planning.plan import Plan
@@ -119,6 +120,16 @@ def field_texts(spec: type[JobSpec], names: Names) -> dict[str, str]:
     return texts | {name: type_text(tp, names) for name, tp in folded.items()}
 
 
+def group_texts(group: type[Group], names: Names) -> dict[str, str]:
+    """Return name -> source of the type, for every field of a group."""
+    texts: dict[str, str] = {}
+    for name, field in group.model_fields.items():
+        tp = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        text = type_text(tp, names)
+        texts[name] = f"Required[{text}]" if field.is_required() else text
+    return texts
+
+
 def modules_of(specs: list[type[JobSpec]]) -> list[ModuleType]:
     """Return the modules that the specs' classes come from, base classes first, each once."""
     found: dict[str, ModuleType] = {}
@@ -138,8 +149,10 @@ def render(specs: Mapping[str, type[JobSpec]]) -> str:
     first, *others = (fields[method] for method in trained)
     common = {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
     train = {name: text for name, text in common.items() if name not in job}
+    dataset = group_texts(Dataset, names)
     imports = "".join(f"    from {module} import {name}\n" for name, module in names.imported.items())
     parts = [_HEADER.format(imports=imports)]
+    parts += _typed_dict("DatasetFields", "TypedDict", "Fields of ``Dataset``, which takes rows too.", dataset)
     parts += _typed_dict("JobFields", "TypedDict", "Fields of every run.", job)
     parts += _typed_dict("CommonFields", "JobFields", "Fields of every training method, with the same type.", train)
     for method, spec in specs.items():

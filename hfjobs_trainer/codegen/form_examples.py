@@ -43,6 +43,10 @@ EXAMPLES: dict[str, Example] = {
         'hft.load("my.yaml", method="sft")',
     ),
     "LOAD005": Example(f'hft.load("{_TRL} --lora_r 32")', f'hft.load("{_TRL} --use_peft --lora_r 32")'),
+    "LOAD006": Example(
+        'hft.load("copied.json")  # made on another machine, whose rows.jsonl is not here',
+        'hft.load("sft.yaml")  # its dataset is on the Hub',
+    ),
     "SCHED001": Example(
         f'hft.submit_sft({_RUN}, schedule="every monday")', f'hft.submit_sft({_RUN}, schedule="0 3 * * 1")'
     ),
@@ -57,5 +61,6 @@ FILES: dict[str, str] = {
     "sft.yaml": "method: sft\nmodel: Qwen/Qwen2.5-0.5B\ndataset: trl-lib/Capybara\n",
     "my.yaml": "model_name_or_path: Qwen/Qwen2.5-0.5B\ndataset_name: trl-lib/Capybara\n",
     "train.py": "print('training')\n",
+    "copied.json": f'{{"method": "sft", "model": "Qwen/Qwen2.5-0.5B", "dataset": "rows.jsonl@sha256:{"0" * 64}"}}',
 }
 """Texts of the files by name."""

@@ -23,6 +23,7 @@ AREAS: dict[str, str] = {
     "SPEC": "The form of a spec",
     "LOAD": "Spec files",
     "DATA": "Datasets",
+    "LOCAL": "Local models and datasets",
     "MIX": "Mixtures of datasets",
     "BATCH": "Batches",
     "PREC": "Precision",

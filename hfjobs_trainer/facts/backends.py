@@ -24,6 +24,7 @@ class BackendTraits:
             node.
         absolute_paths: The run sees this machine's disk, from a folder of its own: local paths are checked, and become
             absolute in the script.
+        ships_data: Local models and datasets travel with the job: they are read whole to plan it, and mounted in it.
         uses_account: A Hub account runs and pays: it is looked up, as are the prices, and nothing is submitted if the
             Hub does not answer for them.
         keeps_files: The files of the run can be read after its end; otherwise metrics and model go to the Hub.
@@ -34,6 +35,7 @@ class BackendTraits:
     name: str
     rents: bool = True
     absolute_paths: bool = False
+    ships_data: bool = False
     uses_account: bool = False
     keeps_files: bool = True
     env: tuple[tuple[str, str], ...] = ()
@@ -43,6 +45,7 @@ class BackendTraits:
 HUB = BackendTraits(
     "hub",
     place="Hugging Face Jobs",
+    ships_data=True,
     uses_account=True,
     keeps_files=False,
     # torch's version is pinned, its CUDA build depends on the machine: `uv pip` reads this, `uv run` does not
@@ -50,7 +53,7 @@ HUB = BackendTraits(
     env=(("UV_TORCH_BACKEND", "auto"),),
 )
 LOCAL = BackendTraits("local", place="this machine", rents=False, absolute_paths=True)
-INPROCESS = BackendTraits("inprocess", place=HUB.place)
+INPROCESS = BackendTraits("inprocess", place=HUB.place, ships_data=True)
 
 TRAITS: Mapping[str, BackendTraits] = MappingProxyType({traits.name: traits for traits in (HUB, LOCAL, INPROCESS)})
 """The traits of each backend of this package, by name."""

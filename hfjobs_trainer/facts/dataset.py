@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hfjobs_trainer.contents import Content
+
 SHARES = tuple(step / 20 for step in range(1, 21))
 """Shares of the rows to which ``LengthFacts.quantiles`` belong: 5%, 10%, up to all."""
 
@@ -76,6 +78,8 @@ class DatasetFacts:
         needs_config: Whether one of them must be named, since there are several and none is the default.
         lengths: Lengths of the rows of the split.
         mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
+        saved: Of a local folder, whether ``save_to_disk`` wrote it; otherwise it holds data files.
+        content: Of local data that travel with the job, what they are.
     """
 
     path: str | None = None
@@ -90,3 +94,5 @@ class DatasetFacts:
     needs_config: bool = False
     lengths: LengthFacts | None = None
     mixed_with: tuple[DatasetFacts, ...] = ()
+    saved: bool | None = None
+    content: Content | None = None

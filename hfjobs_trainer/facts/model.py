@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hfjobs_trainer.contents import Content
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
@@ -35,6 +37,7 @@ class ModelFacts:
         has_chat_template: Whether the tokenizer comes with a chat template.
         task_type: PEFT's task type, such as ``"CAUSAL_LM"``, of an adapter.
         adapts: If it is an adapter in place of a model: the model that it was trained on, empty if it does not say.
+        content: Of a local folder that travels with the job, what is in it.
     """
 
     path: str | None = None
@@ -69,3 +72,4 @@ class ModelFacts:
     has_chat_template: bool | None = None
     task_type: str | None = None
     adapts: str | None = None
+    content: Content | None = None

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.answers import Answers
@@ -50,7 +51,8 @@ def gather(
         offline: Do not ask the Hub; ``HF_HUB_OFFLINE=1`` does the same.
         token: Access token; by default the one that ``hf auth login`` stored or ``HF_TOKEN`` holds.
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
-        backend: Where it would run; flavors and the account are looked up where an account pays (``"hub"``).
+        backend: Where it would run; flavors and the account are looked up where an account pays, and local files are
+            read whole where they travel with the job (``"hub"``).
         answers: What the Hub was asked lately, which it is not asked again; default: nothing. This machine's disk is
             always read anew.
     """
@@ -63,6 +65,7 @@ def gather(
     hub = None if unasked else Hub(endpoint, token, answers=answers or Answers())
     remote = hub if traits_of(backend).uses_account else None
     # All requests start before the first answer is awaited, and the disk is read meanwhile.
+    ships = traits_of(backend).ships_data
     hardware = remote.ask_hardware() if remote else None
     account = remote.ask_account() if remote else None
     # where a plan is only tried out, the token may be that of another machine
@@ -76,19 +79,21 @@ def gather(
             unanswered=tuple(hub.unanswered) if hub else (),
             unasked=unasked,
         )
-    model = _model(hub, spec.model, spec.model_revision)
+    model = _model(hub, spec.model, spec.model_revision, ships)
     tokenizer = _tokenizer(hub, spec.model, spec.model_revision)
     formats = spec.dataset_formats()
-    dataset = _dataset(hub, spec.dataset, formats, tokenizer)
-    eval_dataset = _dataset(hub, spec.eval_dataset, formats, tokenizer) if spec.eval_dataset else None
+    dataset = _dataset(hub, spec.dataset, formats, tokenizer, ships)
+    eval_dataset = _dataset(hub, spec.eval_dataset, formats, tokenizer, ships) if spec.eval_dataset else None
     taught = spec if isinstance(spec, TaughtSpec) else None
-    teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision) if taught else None
+    teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision, ships) if taught else None
     scored = spec if isinstance(spec, ScoredSpec) else None
-    reward = _model(hub, scored.reward_model, scored.reward_model_revision) if scored else None
-    value = _model(hub, scored.value_model, scored.value_model_revision) if scored and scored.value_model else None
+    reward = _model(hub, scored.reward_model, scored.reward_model_revision, ships) if scored else None
+    start = (scored.value_model, scored.value_model_revision) if scored else (None, None)
+    value = _model(hub, start[0], start[1], ships) if start[0] else None
     judging = spec.reward_models if isinstance(spec, RewardedSpec) else ()
-    judges = {judge: _model(hub, judge, None) for judge in judging}
-    adapter = _adapter(hub, spec.lora.adapter, spec.lora.adapter_revision) if spec.lora and spec.lora.adapter else None
+    judges = {judge: _model(hub, judge, None, ships) for judge in judging}
+    lora = spec.lora
+    adapter = _adapter(hub, lora.adapter, lora.adapter_revision, ships) if lora and lora.adapter else None
     return Facts(
         model=model(),
         dataset=dataset(),
@@ -118,15 +123,15 @@ def gather_hardware(
     return None if _client_is_offline() else Hub(endpoint, token, answers=answers or Answers()).ask_hardware()()
 
 
-def _model(hub: Hub | None, model: str, revision: str | None) -> Callable[[], ModelFacts]:
+def _model(hub: Hub | None, model: str, revision: str | None, ships: bool) -> Callable[[], ModelFacts]:
     if is_local_path(model):
-        return lambda: read_model(model)
+        return lambda: read_model(model, ships=ships)
     return hub.ask_model(model, revision) if hub else ModelFacts
 
 
-def _adapter(hub: Hub | None, adapter: str, revision: str | None) -> Callable[[], ModelFacts]:
+def _adapter(hub: Hub | None, adapter: str, revision: str | None, ships: bool) -> Callable[[], ModelFacts]:
     if is_local_path(adapter):
-        return lambda: read_adapter(adapter)
+        return lambda: read_adapter(adapter, ships=ships)
     return hub.ask_adapter(adapter, revision) if hub else ModelFacts
 
 
@@ -150,15 +155,15 @@ def _tokenizer(hub: Hub | None, model: str, revision: str | None) -> Callable[[]
 
 
 def _dataset(
-    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None]
+    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None], ships: bool
 ) -> Callable[[], DatasetFacts]:
-    answers = [_one_dataset(hub, part, formats, tokenizer) for part in dataset.parts]
+    answers = [_one_dataset(hub, part, formats, tokenizer, ships) for part in dataset.parts]
     fractions, samples = zip(*((part.fraction, part.num_samples) for part in dataset.parts), strict=True)
     return lambda: mixed([answer() for answer in answers], fractions, samples)
 
 
 def _one_dataset(
-    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None]
+    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None], ships: bool
 ) -> Callable[[], DatasetFacts]:
     renamed = dataset.columns
     columns = text_columns(formats) | renamed.keys()
@@ -168,8 +173,9 @@ def _one_dataset(
         if asked:
             facts, rows = asked()
         elif is_local_path(dataset.id):
-            facts = read_dataset(dataset.id, dataset.split)
-            rows = read_rows(dataset.id, dataset.split, columns, _first(dataset, facts)) if facts.exists else []
+            facts = read_dataset(dataset.id, dataset.split, ships=ships)
+            place, first = Path(facts.path or dataset.id), _first(dataset, facts)
+            rows = read_rows(place, dataset.split, columns, first) if facts.exists else []
         else:
             return DatasetFacts()
         named = [{renamed.get(name, name): value for name, value in row.items()} for row in rows]

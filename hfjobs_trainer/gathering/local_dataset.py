@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.facts import DatasetFacts
 from hfjobs_trainer.gathering.attempt import attempt
-from hfjobs_trainer.gathering.local_model import absolute, read_json
+from hfjobs_trainer.gathering.local_files import (
+    dataset_files,
+    is_saved,
+    list_files,
+    locate,
+    read_content,
+    saved_files,
+    saved_splits,
+)
 from hfjobs_trainer.gathering.rows import MAX_ROWS, sample_arrow, sample_rows, spread
 from hfjobs_trainer.gathering.tables import Table, read_arrow, read_table
-from hfjobs_trainer.gathering.values import Json, as_json, as_list, as_text
+from hfjobs_trainer.gathering.values import Json, as_json, read_json
 from hfjobs_trainer.specs.locations import data_suffix
 from hfjobs_trainer.specs.splits import count_rows, is_from_start, split_names
 
@@ -26,52 +35,52 @@ _KEYWORDS = {
 }
 _BOUNDARY = "[-._ 0-9]"
 _SHARD = re.compile(r"data/(?P<split>\w+(?:\.\w+)*)-\d{5}-of-\d{5}[^/]*\.[^/]*")
-# A folder with more files than this is hardly a dataset, and listing it would take long.
-_MAX_FILES = 10_000
 
 
-def read_dataset(text: str, split: str) -> DatasetFacts:
+def read_dataset(text: str, split: str, *, ships: bool = False) -> DatasetFacts:
     """Facts about the dataset at ``text``; what cannot be read is ``None``.
 
     Args:
         text: The path, as the spec gives it.
         split: The split that is to be read, slices included.
+        ships: Whether the data travel to where they are trained on, so that their content is read.
     """
-    path = absolute(text)
-    exists = attempt(path.exists)
+    path, exists = locate(text, dataset_files)
     if not exists:
         return DatasetFacts(path=str(path), exists=exists)
-    if attempt(lambda: (path / "state.json").exists()):
+    content = attempt(lambda: read_content(path, dataset_files)) if ships or split_pin(text)[1] else None
+    saved = attempt(lambda: is_saved(path)) if path.is_dir() else None
+    known = DatasetFacts(path=str(path), exists=True, saved=saved, content=content)
+    if saved and not attempt(lambda: saved_splits(path)):
         # One dataset without splits, which is loaded whole whatever split is asked for.
-        saved = attempt(lambda: _read_saved(path)) or Table()
-        return DatasetFacts(path=str(path), exists=True, columns=saved.columns, num_rows=saved.num_rows)
+        table = attempt(lambda: _read_saved(path)) or Table()
+        return replace(known, columns=table.columns, num_rows=table.num_rows)
     tables = attempt(lambda: _tables(path))
     if tables is None:
-        return DatasetFacts(path=str(path), exists=True)
+        return known
     wanted = {name: attempt(tables[name]) or Table() for name in split_names(split) if name in tables}
-    return DatasetFacts(
-        path=str(path),
-        exists=True,
+    return replace(
+        known,
         columns=next(iter(wanted.values()), Table()).columns,
         num_rows=count_rows(split, {name: table.num_rows for name, table in wanted.items()}),
         splits=tuple(tables),
     )
 
 
-def read_rows(text: str, split: str, columns: Iterable[str], first: int | None = None) -> list[Json]:
-    """A sample of the rows of the dataset at ``text``; none if they cannot be read.
+def read_rows(path: Path, split: str, columns: Iterable[str], first: int | None = None) -> list[Json]:
+    """A sample of the rows of the dataset at ``path``; none if they cannot be read.
 
     A slice that does not begin where its split does is sampled from the whole split.
 
     Args:
-        text: The path, as the spec gives it.
+        path: Where it is, as ``DatasetFacts.path`` says.
         split: The split that is to be read, slices included.
         columns: Columns that are wanted.
         first: Only the first so many rows count.
     """
-    path, wanted = absolute(text), tuple(columns)
+    wanted = tuple(columns)
     if attempt(lambda: (path / "state.json").exists()):
-        return attempt(lambda: sample_arrow(_saved_files(path), wanted, first)) or []
+        return attempt(lambda: sample_arrow(saved_files(path), wanted, first)) or []
     limit = first if is_from_start(split) else None
     rows: list[Json] = []
     for name in split_names(split):
@@ -83,20 +92,14 @@ def _sample(path: Path, name: str, columns: Sequence[str], first: int | None) ->
     if path.is_file():
         return sample_rows([path], columns, first) if name == "train" else []
     if (path / "dataset_dict.json").exists():
-        return sample_arrow(_saved_files(path / name), columns, first)
+        return sample_arrow(saved_files(path / name), columns, first)
     return sample_rows((_splits_of_folder(path) or {}).get(name, []), columns, first)
-
-
-def _saved_files(folder: Path) -> list[Path]:
-    entries = as_list(read_json(folder / "state.json")["_data_files"])
-    return [folder / name for entry in entries if (name := as_text(as_json(entry).get("filename")))]
 
 
 def _tables(path: Path) -> Tables | None:
     if path.is_file():
         return {"train": lambda: read_table([path])} if data_suffix(path.name) else None
-    if (path / "dataset_dict.json").exists():
-        names = [name for name in as_list(read_json(path / "dataset_dict.json")["splits"]) if isinstance(name, str)]
+    if names := saved_splits(path):
         return {name: lambda name=name: _read_saved(path / name) for name in names}
     splits = _splits_of_folder(path)
     return {name: lambda files=files: read_table(files) for name, files in splits.items()} if splits else None
@@ -106,16 +109,16 @@ def _read_saved(folder: Path) -> Table:
     """A dataset that ``Dataset.save_to_disk`` wrote."""
     features = as_json(read_json(folder / "dataset_info.json").get("features"))
 
-    return Table(tuple(features) or None, attempt(lambda: read_arrow(_saved_files(folder))))
+    return Table(tuple(features) or None, attempt(lambda: read_arrow(saved_files(folder))))
 
 
 def _splits_of_folder(folder: Path) -> dict[str, list[Path]] | None:
-    listed = sorted(itertools.islice(folder.rglob("*"), _MAX_FILES))
-    if len(listed) == _MAX_FILES or _declares_files(folder / "README.md"):
+    if _declares_files(folder / "README.md"):
         return None
-    names = {path.relative_to(folder).as_posix(): path for path in listed if data_suffix(path.name) and path.is_file()}
-    files = {name: path for name, path in names.items() if not re.search(r"(^|/)(\.|__)", name)}
-    if len({data_suffix(name) for name in files}) != 1:
+    files = {name: path for name, path in dataset_files(folder).found.items() if name != "README.md"}
+    formats = {data_suffix(name) for name in (*files, *list_files(folder).found)} - {None}
+    # a folder of images holds rows of another kind, and one of several formats must not have them in different splits
+    if len(formats) != 1 or None in map(data_suffix, files):
         return None
     shards: dict[str, list[Path]] = {}
     for name, path in files.items():

@@ -8,10 +8,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from hfjobs_trainer.contents import Content, split_pin
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
-from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
+from hfjobs_trainer.gathering.local_files import locate, model_files, read_content, weight_files
+from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text, read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
 """File by which PEFT recognizes an adapter."""
@@ -20,16 +22,14 @@ ADAPTER_CONFIG = "adapter_config.json"
 _MAX_HEADER_BYTES = 100_000_000
 
 
-def absolute(text: str) -> Path:
-    """The path that ``text`` means, with ``~`` expanded; links are kept, since a target may have another suffix."""
-    path = Path(text)
-    return (attempt(path.expanduser) or path).absolute()
+def read_model(text: str, *, ships: bool = False) -> ModelFacts:
+    """Facts about the model folder at ``text``; what cannot be read is ``None``.
 
-
-def read_model(text: str) -> ModelFacts:
-    """Facts about the model folder at ``text``; what cannot be read is ``None``."""
-    path = absolute(text)
-    exists = attempt(path.exists)
+    Args:
+        text: The path, as the spec gives it.
+        ships: Whether the model travels to where it is trained, so that its content is read.
+    """
+    path, exists = locate(text, model_files)
     if not exists:
         return ModelFacts(path=str(path), exists=exists)
     facts = read_config(attempt(lambda: read_json(path / "config.json")) or {})
@@ -43,23 +43,25 @@ def read_model(text: str) -> ModelFacts:
         dtype=main_dtype(counts.items()) if counts else facts.dtype,
         has_chat_template=attempt(lambda: _has_chat_template(path)),
         adapts=None if adapter is None else as_text(adapter.get("base_model_name_or_path")) or "",
+        content=_content(text, path, ships=ships),
     )
 
 
-def read_adapter(text: str) -> ModelFacts:
-    """Facts about the adapter in the folder at ``text``; what cannot be read is ``None``."""
-    path = absolute(text)
-    config = attempt(lambda: read_json(path / ADAPTER_CONFIG)) or {}
-    return ModelFacts(path=str(path), exists=attempt(path.exists), task_type=as_text(config.get("task_type")))
+def read_adapter(text: str, *, ships: bool = False) -> ModelFacts:
+    """Facts about the adapter in the folder at ``text``; what cannot be read is ``None``.
 
-
-def read_json(path: Path) -> Json:
-    """The JSON object in a file, empty if it holds something else.
-
-    Raises:
-        OSError, ValueError: It cannot be read, or is not JSON.
+    Args:
+        text: The path, as the spec gives it.
+        ships: Whether the adapter travels to where it is trained, so that its content is read.
     """
-    return as_json(json.loads(path.read_text(encoding="utf-8")))
+    path, exists = locate(text, model_files)
+    config = attempt(lambda: read_json(path / ADAPTER_CONFIG)) or {}
+    content = _content(text, path, ships=ships) if exists else None
+    return ModelFacts(path=str(path), exists=exists, task_type=as_text(config.get("task_type")), content=content)
+
+
+def _content(text: str, path: Path, *, ships: bool) -> Content | None:
+    return attempt(lambda: read_content(path, model_files)) if ships or split_pin(text)[1] else None
 
 
 def count_parameters(folder: Path) -> Counter[str]:
@@ -69,7 +71,7 @@ def count_parameters(folder: Path) -> Counter[str]:
         OSError, ValueError: A file is missing or damaged.
     """
     counts: Counter[str] = Counter()
-    for path in _weight_files(folder):
+    for path in weight_files(folder):
         for name, tensor in _read_header(path).items():
             if name != "__metadata__":
                 dtype, shape = as_text(as_json(tensor).get("dtype")), as_json(tensor).get("shape")
@@ -78,17 +80,6 @@ def count_parameters(folder: Path) -> Counter[str]:
                     raise ValueError(f"{path.name} has a damaged header")
                 counts[dtype] += math.prod(size for size in sizes if size is not None)
     return counts
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    # In the order of transformers: a folder may hold the same weights twice, as shards and as consolidated.safetensors.
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.exists():
-        return [single]
-    if index.exists():
-        names = {str(name) for name in as_json(read_json(index)["weight_map"]).values()}
-        return [folder / name for name in sorted(names)]
-    return sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_"))
 
 
 def _read_header(path: Path) -> Json:

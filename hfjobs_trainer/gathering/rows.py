@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from hfjobs_trainer.gathering.attempt import attempt
-from hfjobs_trainer.gathering.tables import import_optional, list_head, open_data
+from hfjobs_trainer.gathering.tables import delimiter, import_optional, list_head, map_arrow, open_data
 from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.specs.locations import data_suffix
 
@@ -49,12 +49,11 @@ def sample_rows(paths: Sequence[Path], columns: Iterable[str], first: int | None
 
 def sample_arrow(paths: Sequence[Path], columns: Iterable[str], first: int | None = None) -> list[Json]:
     """Up to ``MAX_ROWS`` rows of the arrow files of a saved dataset, spread evenly; none without pyarrow."""
-    arrow, ipc = import_optional("pyarrow"), import_optional("pyarrow.ipc")
-    if ipc is None:
+    arrow = import_optional("pyarrow")
+    if arrow is None:
         return []
-    # mapped, not read: only the rows that are chosen become values
-    tables = [ipc.open_stream(arrow.memory_map(str(path))).read_all() for path in paths]
-    table: Any = arrow.concat_tables(tables)
+    # only the rows that are chosen become values
+    table: Any = arrow.concat_tables([map_arrow(path) for path in paths])
     table = table.select([name for name in table.column_names if name in set(columns)])
     chosen = spread(range(int(table.num_rows))[:first], MAX_ROWS)
     return _few_bytes(table.slice(index, 1) for index in chosen)
@@ -69,8 +68,12 @@ def _read(path: Path, columns: set[str], first: int | None, count: int, files: i
     match data_suffix(path.name):
         case ".parquet":
             return _read_parquet(path, columns, first, count)
-        case ".csv":
+        case ".arrow":
+            return spread(sample_arrow([path], columns, first), count)
+        case ".csv" | ".tsv":
             found = _read_csv(path, MAX_BYTES // files)
+        case ".txt":
+            found = _read_text(path, MAX_BYTES // files)
         case _:
             found = _read_json(path, MAX_BYTES // files, spread_out=first is None)
     return spread(found[:first], count)
@@ -116,12 +119,20 @@ def _few_bytes(batches: Iterable[Any], limit: int = MAX_BYTES) -> list[Json]:
 def _read_csv(path: Path, limit: int) -> list[Json]:
     with open_data(path) as stream:
         head = stream.read(limit)
-    rows = list(csv.reader(io.StringIO(head.decode("utf-8-sig", errors="ignore"), newline="")))
+    text = io.StringIO(head.decode("utf-8-sig", errors="ignore"), newline="")
+    rows = list(csv.reader(text, delimiter=delimiter(path.name)))
     if len(head) == limit:
         rows.pop()  # cut off in its middle
     if not rows:
         return []
     return [dict(zip(rows[0], row, strict=False)) for row in rows[1:] if row]
+
+
+def _read_text(path: Path, limit: int) -> list[Json]:
+    with open_data(path) as stream:
+        head = stream.read(limit)
+    lines = head.decode("utf-8-sig", errors="ignore").splitlines()
+    return [{"text": line} for line in (lines[:-1] if len(head) == limit else lines)]
 
 
 def _read_json(path: Path, limit: int, *, spread_out: bool) -> list[Json]:

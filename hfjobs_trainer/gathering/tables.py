@@ -47,24 +47,37 @@ def read_table(paths: Sequence[Path]) -> Table:
 
 def read_arrow(paths: Sequence[Path]) -> int | None:
     """Rows of the arrow files of a saved dataset; ``None`` without pyarrow."""
-    ipc: Any = import_optional("pyarrow.ipc")
-    arrow: Any = import_optional("pyarrow")
-    if ipc is None:
+    if import_optional("pyarrow") is None:
         return None
-    total = 0
-    for path in paths:
-        # Mapped, not read: only the sizes of the batches are looked at.
-        with arrow.memory_map(str(path)) as source, ipc.open_stream(source) as reader:
-            total += sum(int(batch.num_rows) for batch in reader)
-    return total
+    return sum(int(map_arrow(path).num_rows) for path in paths)
+
+
+def map_arrow(path: Path) -> Any:
+    """The table in an arrow file, as a stream or with random access: mapped, not read.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+    """
+    arrow: Any = importlib.import_module("pyarrow")
+    ipc: Any = importlib.import_module("pyarrow.ipc")
+    source = arrow.memory_map(str(path))
+    try:
+        return ipc.open_stream(source).read_all()
+    except arrow.ArrowInvalid:
+        return ipc.open_file(source).read_all()
 
 
 def _read_file(path: Path) -> Table:
     match data_suffix(path.name):
         case ".parquet":
             return _read_parquet(path)
-        case ".csv":
+        case ".arrow":
+            table = map_arrow(path)
+            return Table(tuple(table.column_names), int(table.num_rows))
+        case ".csv" | ".tsv":
             return _read_csv(path)
+        case ".txt":
+            return Table(("text",), attempt(lambda: _count_lines(path, blank=True)))
         case _:
             return _read_json(path)
 
@@ -116,11 +129,11 @@ def _load_whole(path: Path) -> object:
         return json.loads(stream.read().removeprefix(b"\xef\xbb\xbf"))
 
 
-def _count_lines(path: Path) -> int | None:
+def _count_lines(path: Path, *, blank: bool = False) -> int | None:
     if _size(path) > MAX_LINES_BYTES:
         return None
     with open_data(path) as stream:
-        return sum(not line.isspace() for line in stream)
+        return sum(blank or not line.isspace() for line in stream)
 
 
 def _columns(rows: Sequence[object]) -> tuple[str, ...] | None:
@@ -133,7 +146,7 @@ def _columns(rows: Sequence[object]) -> tuple[str, ...] | None:
 
 def _read_csv(path: Path) -> Table:
     with open_data(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        reader = csv.reader(text)
+        reader = csv.reader(text, delimiter=delimiter(path.name))
         header = next(reader, None)
         columns = tuple(header) if header else None
         if columns is None or _size(path) > MAX_CSV_BYTES:
@@ -148,6 +161,11 @@ def _read_parquet(path: Path) -> Table:
         return Table()
     with parquet.ParquetFile(str(path)) as file:
         return Table(tuple(str(name) for name in file.schema_arrow.names), int(file.metadata.num_rows))
+
+
+def delimiter(name: str) -> str:
+    """What stands between the values of a ``.csv`` or ``.tsv`` file."""
+    return "\t" if data_suffix(name) == ".tsv" else ","
 
 
 def open_data(path: Path) -> BinaryIO:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hfjobs_trainer.gathering.local_model import absolute
+from hfjobs_trainer.gathering.local_files import locate, model_files
 
 FILE = "tokenizer.json"
 MAX_BYTES = 20_000_000
@@ -25,7 +25,7 @@ def can_count() -> bool:
 
 def find_tokenizer(folder: str) -> Path | None:
     """The tokenizer in the model folder ``folder``; ``None`` if there is none or it is too large."""
-    return _if_small(absolute(folder) / FILE)
+    return _if_small(locate(folder, model_files)[0] / FILE)
 
 
 def find_cached(repo_id: str, revision: str | None) -> Path | None:

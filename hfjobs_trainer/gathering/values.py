@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 Json = Mapping[str, object]
@@ -26,3 +28,12 @@ def as_int(value: object) -> int | None:
 def as_text(value: object) -> str | None:
     """``value`` if it is a text that is not empty, else ``None``."""
     return value if isinstance(value, str) and value else None
+
+
+def read_json(path: Path) -> Json:
+    """The JSON object in a file, empty if it holds something else.
+
+    Raises:
+        OSError, ValueError: It cannot be read, or is not JSON.
+    """
+    return as_json(json.loads(path.read_text(encoding="utf-8")))

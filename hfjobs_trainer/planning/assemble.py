@@ -27,11 +27,12 @@ from hfjobs_trainer.planning.plan import Decision, Plan
 from hfjobs_trainer.planning.prefer import why_chosen
 from hfjobs_trainer.planning.remedies import remedy, vllm_instead
 from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.planning.shipping import local_data, portable, readers, shipped_inputs, with_data
 from hfjobs_trainer.planning.timeout import decide_timeout
 from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.problems import Problem, Unchecked
 from hfjobs_trainer.rendering.render import render_script
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.base import TrainSpec, digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,8 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
     if any(problem.scope == "script" and problem.severity == "error" for problem in found.problems):
         raise SpecError(found.problems, f"{type(spec).METHOD.label} spec")
     run, decided, choice = found.run, found.decided, found.choice
+    shipped = shipped_inputs(spec, facts, traits)
+    sent = portable(spec, shipped)
     request = request_of(
         spec,
         subject=basename(run.model_id),
@@ -150,11 +153,13 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         namespace=run.namespace,
         needs_token=bool(decided.needs_token),
         backend=traits,
+        digest=digest_of(sent),
     )
-    request = vllm_request(run, request, spec.env)
+    request = with_data(vllm_request(run, request, spec.env), local_data(shipped))
     strategy = found.layout.strategy if found.layout is not None else run.strategy
     page = compose(
         spec,
+        sent,
         facts,
         run,
         found.machine,
@@ -179,6 +184,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         unasked=facts.unasked,
         run=run,
         traits=traits,
+        readers=readers(request.namespace, facts.account) if shipped else "",
     )
 
 

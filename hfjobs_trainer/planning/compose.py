@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Any
@@ -25,19 +26,19 @@ from hfjobs_trainer.planning.hardware.machine import Machine
 from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
 from hfjobs_trainer.planning.names import slug
 from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.planning.plan import JobRequest
+from hfjobs_trainer.planning.plan import JobRequest, Volume
 from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
-from hfjobs_trainer.specs.base import JobSpec, TrainSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
-from hfjobs_trainer.specs.locations import data_suffix, is_local_path
+from hfjobs_trainer.specs.inputs import side_models
+from hfjobs_trainer.specs.locations import LOADERS, data_suffix, is_local_path
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
 LABEL_DIGITS = 12
 """Hexadecimal digits of the spec's digest in a job's label."""
-
-_BUILDERS: dict[str | None, str] = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
 # Class of transformers that loads a model, by PEFT's task type.
 _MODEL_CLASSES = {"CAUSAL_LM": "AutoModelForCausalLM", "SEQ_CLS": "AutoModelForSequenceClassification"}
@@ -49,6 +50,7 @@ _TORCHAO = ("adamw_torch_4bit", "adamw_torch_8bit")
 
 def compose(
     spec: TrainSpec,
+    sent: Mapping[str, Any],
     facts: Facts,
     run: Run,
     machine: Machine,
@@ -63,6 +65,7 @@ def compose(
 
     Args:
         spec: The spec, for what is rendered as given.
+        sent: The spec as the script carries it.
         facts: Facts about the inputs.
         run: The run.
         machine: The machine.
@@ -73,7 +76,10 @@ def compose(
         absolute: Whether local paths become absolute, since the script runs in a folder of its own.
     """
     method = run.method
-    rewards = [_reward(item) for item in getattr(spec, "reward_funcs", ())]
+    judges = {
+        side.id: location(side.id, known, absolute=absolute) for side, known in side_models(spec, facts) if side.id
+    }
+    rewards = [_reward(item, judges) for item in getattr(spec, "reward_funcs", ())]
     tools: Sequence[RewardFunction] = getattr(spec, "tools", ())
     functions = [item for item in (*getattr(spec, "reward_funcs", ()), *tools) if isinstance(item, RewardFunction)]
     arguments = dict(decided.arguments)
@@ -96,10 +102,10 @@ def compose(
         config=method.config,
         experimental=method.experimental,
         extends=method.extends,
-        header=_header(spec, run, strategy, request),
-        model=(facts.model.path if absolute else None) or run.model_id,
-        dataset=_data(spec.dataset, facts.dataset if absolute else None),
-        eval_dataset=_data(spec.eval_dataset, facts.eval_dataset if absolute else None) if spec.eval_dataset else None,
+        header=_header(spec, sent, run, strategy, request),
+        model=location(run.model_id, facts.model, absolute=absolute),
+        dataset=_data(spec.dataset, facts.dataset, absolute=absolute),
+        eval_dataset=_data(spec.eval_dataset, facts.eval_dataset, absolute=absolute) if spec.eval_dataset else None,
         eval_fraction=spec.eval_fraction,
         eval_seed=spec.seed,
         arguments=arguments,
@@ -111,12 +117,12 @@ def compose(
         frozen=not run.trains_weights,
         model_init=_given(model_init) | ({"device_map": None} if method.device_map else {}),
         tokenizer=_loading(spec.model_revision, spec),
-        teacher=_teacher(spec, facts if absolute else None, precision),
-        reward_model=_reward_model(spec, facts if absolute else None, precision),
-        value_model=_value_model(spec, facts if absolute else None),
+        teacher=_teacher(spec, facts, precision, absolute=absolute),
+        reward_model=_reward_model(spec, facts, precision, absolute=absolute),
+        value_model=_value_model(spec, facts, absolute=absolute),
         global_batch_size=run.batch.global_size if accumulates else None,
         lora=lora_arguments(run.lora, method.lora_task),
-        adapter=adapter_to_load(run.lora, absolute=absolute),
+        adapter=adapter_to_load(run.lora, facts.adapter, absolute=absolute),
         quantization=quantization_arguments(run.quantization, run.dtype),
         bf16_adapter=run.bf16_adapter,
         model_class=_model_class(run),
@@ -128,7 +134,7 @@ def compose(
         downloads=_downloads(spec, run) if machine.world_size > 1 or strategy in SHARDED else {},
         server=vllm_server(run.vllm, machine.server_gpus, decided.arguments.get("vllm_max_model_length")),
         rewards=rewards,
-        tools=[_reward(tool) for tool in tools],
+        tools=[_reward(tool, {}) for tool in tools],
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=machine.num_gpus,
         nodes=request.nodes,
@@ -158,48 +164,46 @@ def _downloads(spec: TrainSpec, run: Run) -> dict[str, str | None]:
     return {model: revision for model, revision in models.items() if not is_local_path(model)}
 
 
-def _teacher(spec: TrainSpec, local: Facts | None, precision: Precision) -> SideModel | None:
+def _teacher(spec: TrainSpec, facts: Facts, precision: Precision, *, absolute: bool) -> SideModel | None:
     if not isinstance(spec, TaughtSpec):
         return None
     options = {"revision": spec.teacher_model_revision, **(spec.teacher_model_init_kwargs or {})}
     dtype = options.pop("dtype", None)
-    path = local.teacher.path if local and local.teacher else None
-    return SideModel(path or spec.teacher_model, dtype or precision.frozen_dtype, dtype is not None, _given(options))
+    place = location(spec.teacher_model, facts.teacher, absolute=absolute)
+    return SideModel(place, dtype or precision.frozen_dtype, dtype is not None, _given(options))
 
 
-def _reward_model(spec: TrainSpec, local: Facts | None, precision: Precision) -> SideModel | None:
+def _reward_model(spec: TrainSpec, facts: Facts, precision: Precision, *, absolute: bool) -> SideModel | None:
     if not isinstance(spec, ScoredSpec):
         return None
-    path = local.reward_model.path if local and local.reward_model else None
-    options = _loading(spec.reward_model_revision, spec)
-    return SideModel(path or spec.reward_model, precision.frozen_dtype, options=options)
+    place = location(spec.reward_model, facts.reward_model, absolute=absolute)
+    return SideModel(place, precision.frozen_dtype, options=_loading(spec.reward_model_revision, spec))
 
 
-def _value_model(spec: TrainSpec, local: Facts | None) -> SideModel | None:
+def _value_model(spec: TrainSpec, facts: Facts, *, absolute: bool) -> SideModel | None:
     if not isinstance(spec, ScoredSpec):
         return None
-    start = local.value_model or local.reward_model if local else None
-    revision = spec.value_model_revision if spec.value_model else spec.reward_model_revision
-    # it is always trained in full
-    return SideModel(
-        (start.path if start else None) or spec.value_model or spec.reward_model,
-        "float32",
-        dtype_is_set=True,
-        options=_loading(revision, spec),
+    start, known, revision = (
+        (spec.value_model, facts.value_model, spec.value_model_revision)
+        if spec.value_model
+        else (spec.reward_model, facts.reward_model, spec.reward_model_revision)
     )
+    place = location(start, known, absolute=absolute)
+    # it is always trained in full
+    return SideModel(place, "float32", dtype_is_set=True, options=_loading(revision, spec))
 
 
 def _loading(revision: str | None, spec: TrainSpec) -> dict[str, Any]:
     return _given({"revision": revision, "trust_remote_code": spec.trust_remote_code or None})
 
 
-def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
-    location = (local.path if local else None) or dataset.id
-    # if nothing is known about a part, its location is the one in the spec
-    known = [*(local.mixed_with if local else ()), *repeat(None, len(dataset.mixed_with))]
+def _data(dataset: Dataset, facts: DatasetFacts | None, *, absolute: bool) -> Data:
+    place = location(dataset.id, facts, absolute=absolute)
+    known = [*(facts.mixed_with if facts else ()), *repeat(None, len(dataset.mixed_with))]
+    parts = zip(dataset.mixed_with, known, strict=False)
     common: dict[str, Any] = {
         **dataset.model_dump(include={"split", "columns", "keep_columns", "num_samples", "streaming", "fraction"}),
-        "mixed_with": tuple(map(_data, dataset.mixed_with, known)),
+        "mixed_with": tuple(_data(part, other, absolute=absolute) for part, other in parts),
     }
     if not is_local_path(dataset.id):
         arguments: dict[str, Any] = {
@@ -207,24 +211,26 @@ def _data(dataset: Dataset, local: DatasetFacts | None) -> Data:
             **dataset.model_dump(include={"data_dir", "data_files", "split", "revision"}),
             "streaming": dataset.streaming or None,
         }
-        return Data(location, None, {key: value for key, value in arguments.items() if value is not None}, **common)
-    builder = _BUILDERS.get(data_suffix(dataset.id), "disk")
-    if builder == "disk":
-        return Data(location, builder, {}, **common)
-    arguments = {"split": dataset.split} | ({"streaming": True} if dataset.streaming else {})
-    return Data(location, builder, arguments, **common)
+        return Data(place, None, {key: value for key, value in arguments.items() if value is not None}, **common)
+    suffix = data_suffix(dataset.id)
+    builder = LOADERS[suffix] if suffix else None
+    if builder is None and (facts is None or facts.saved is not False):
+        return Data(place, "disk", {}, **common)
+    arguments = {"sep": "\t"} if suffix == ".tsv" else {}
+    arguments |= {"split": dataset.split} | ({"streaming": True} if dataset.streaming else {})
+    return Data(place, builder, arguments, **common)
 
 
-def _reward(item: str | RewardFunction) -> Reward:
+def _reward(item: str | RewardFunction, judges: Mapping[str, str]) -> Reward:
     if isinstance(item, RewardFunction):
         return Reward("function", item.name, source=item.source)
     builtin = BUILTIN_REWARDS.get(item)
     if builtin is None:
-        return Reward("model", item)
+        return Reward("model", judges.get(item, item))
     return Reward("factory", item, builtin.arguments) if builtin.arguments else Reward("builtin", item)
 
 
-def _header(spec: TrainSpec, run: Run, strategy: str, request: JobRequest) -> Header:
+def _header(spec: TrainSpec, sent: Mapping[str, Any], run: Run, strategy: str, request: JobRequest) -> Header:
     tested = pins(run.method.family)
     wanted = {package for package in tested.packages if package != "peft" or run.lora is not None}
     wanted = (wanted - TRACKERS.keys()) | (TRACKERS.keys() & {run.tracking.report_to})
@@ -251,8 +257,8 @@ def _header(spec: TrainSpec, run: Run, strategy: str, request: JobRequest) -> He
         exclude_newer=tested.exclude_newer,
         unbounded=tested.unbounded,
         job=job_table(request),
-        spec=spec.to_json(),
-        digest=spec.digest,
+        spec=json.dumps(sent),
+        digest=digest_of(sent),
     )
 
 
@@ -267,8 +273,16 @@ def job_table(request: JobRequest) -> Mapping[str, Any]:
         "env": dict(request.env) or None,
         "secrets": list(request.secrets) or None,
         "labels": dict(request.labels) or None,
+        "volumes": [_volume_text(volume) for volume in request.volumes if "/" in volume.source] or None,
     }
     return {key: value for key, value in table.items() if value is not None}
+
+
+def _volume_text(volume: Volume) -> str:
+    """A volume as ``hf jobs uv run`` takes it."""
+    revision, path = f"@{volume.revision}" if volume.revision else "", f"/{volume.path}" if volume.path else ""
+    mode = "" if volume.read_only is None else ":ro" if volume.read_only else ":rw"
+    return f"hf://{volume.type}s/{volume.source}{revision}{path}:{volume.mount_path}{mode}"
 
 
 def request_of(
@@ -280,6 +294,7 @@ def request_of(
     namespace: str | None,
     needs_token: bool,
     backend: BackendTraits,
+    digest: str | None = None,
 ) -> JobRequest:
     """The job that a backend is asked to run, without its script.
 
@@ -291,13 +306,14 @@ def request_of(
         namespace: User or organization that runs and pays.
         needs_token: Whether the script needs HF_TOKEN.
         backend: Where it will run.
+        digest: Digest of the spec as the script carries it, if that differs from the spec's own.
     """
     secrets = [*spec.secrets, *tracking_secrets(spec.tracking.report_to, spec.env, backend)]
     if needs_token and "HF_TOKEN" not in secrets:
         secrets.append("HF_TOKEN")
     env = {"PYTHONUNBUFFERED": "1", **dict(backend.env)}
     method = type(spec).METHOD.name
-    labels = {"sdk": "hfjobs-trainer", "method": method, "spec": spec.digest[:LABEL_DIGITS]}
+    labels = {"sdk": "hfjobs-trainer", "method": method, "spec": (digest or spec.digest)[:LABEL_DIGITS]}
     if spec.tracking.group:
         labels["group"] = slug(spec.tracking.group)
     said, hardware = (spec.tracking.name or subject).lower(), spec.hardware

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from hfjobs_trainer.contents import split_pin
+
 # The Hub documents [A-Za-z0-9._-] up to 100 characters, but a period is refused when the job is created.
 LABEL_LENGTH = 100
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -31,5 +33,6 @@ def file_name(text: str) -> str:
 
 
 def basename(path: str) -> str:
-    """Last part of a repository id or path."""
+    """Last part of a repository id or path, without the digest of what is there."""
+    path = split_pin(path)[0]
     return path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]

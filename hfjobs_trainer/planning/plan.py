@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from hfjobs_trainer.contents import Content
     from hfjobs_trainer.facts import Flavor
     from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
@@ -42,7 +43,7 @@ class Volume:
 
     Attributes:
         type: What it is.
-        source: Its id, such as ``"me/bucket"``.
+        source: Its id, such as ``"me/bucket"``; of a bucket without a namespace, it is that of the job.
         mount_path: The folder in the job, such as ``"/checkpoints"``; ``/data`` is the script's.
         revision: Branch, tag or commit of a repository; ``None`` for the main branch.
         read_only: Whether the job may only read it; ``None`` for the default of the Hub, with which it may write to a
@@ -56,6 +57,21 @@ class Volume:
     revision: str | None = None
     read_only: bool | None = None
     path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalData:
+    """A local model or dataset that travels with the job.
+
+    Attributes:
+        fields: Fields of the spec that name it, such as ``("dataset", "eval_dataset")``.
+        content: What it is: name, digest, files and their sizes in bytes.
+        place: Its absolute path on this machine, which is sent nowhere.
+    """
+
+    fields: tuple[str, ...]
+    content: Content
+    place: str = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,8 @@ class JobRequest:
         namespace: User or organization that runs and pays; ``None`` for the token's owner.
         image: Docker image; ``None`` for the client's image for uv.
         nodes: Machines that run the script together, each as a job of its own.
+        data: Local models and datasets that are uploaded before the job is created, unless they are there; their
+            volumes are in ``volumes``.
         volumes: Buckets and repositories to mount; these and the following are for Hugging Face Jobs only.
         attempts: Most attempts, if the job fails.
         ssh: Whether the job can be reached by SSH.
@@ -92,6 +110,7 @@ class JobRequest:
     namespace: str | None = None
     image: str | None = None
     nodes: int = 1
+    data: tuple[LocalData, ...] = ()
     volumes: tuple[Volume, ...] = ()
     attempts: int = 1
     ssh: bool = False
@@ -120,6 +139,7 @@ class Plan:
             ``NotAsked``; empty if it was.
         run: The run that the spec and the facts describe; ``None`` for an ``hft.Script``.
         traits: The traits of the backend; ``None`` for those of the backend of this name.
+        readers: Who can read the local data that travel with the job; empty if there are none.
     """
 
     spec: TrainSpec | Script
@@ -136,6 +156,7 @@ class Plan:
     unasked: str = ""
     run: Run | None = field(default=None, repr=False, compare=False)
     traits: BackendTraits | None = field(default=None, repr=False, compare=False)
+    readers: str = ""
 
     @property
     def script(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.display import html_code, html_pairs, html_section, html_table, plural, text, visible
 from hfjobs_trainer.errors import count_problems
 from hfjobs_trainer.facts.backends import traits_of
@@ -11,12 +12,15 @@ from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR, hourly_usd
 from hfjobs_trainer.planning.plan import Plan
+from hfjobs_trainer.planning.shipping import BUCKET, folder_of
 from hfjobs_trainer.problems import html_problems, html_unchecked
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.script import Script
 
+DIGITS = 12
+"""Digits of a digest that are shown."""
 WORTH_TELLING = 0.01
 """Share of a run's time from which a part of it is named."""
 
@@ -75,6 +79,8 @@ def _facts(plan: Plan) -> dict[str, list[str]]:
     if isinstance(spec, TrainSpec):
         facts |= {"memory": _memory(plan), "model goes to": _destination(plan, spec)}
     facts["metrics go to"] = _tracking(plan)
+    if sent := _data_sent(plan):
+        facts["local data"] = sent
     if request.secrets:
         facts["secrets"] = [f"{', '.join(request.secrets)} (read when you submit)"]
     return facts
@@ -92,11 +98,37 @@ def _subject(plan: Plan) -> str:
     if isinstance(spec, Script):
         return " ".join([f"Script {spec.script}", *(shlex.quote(item) for item in spec.script_args)])
     trained = f"LoRA r={spec.lora.r}" if spec.lora else "all weights"
-    return f"{type(spec).METHOD.label} of {spec.model} ({trained}) on {_data(spec.dataset)}"
+    return f"{type(spec).METHOD.label} of {_short(spec.model)} ({trained}) on {_data(spec.dataset)}"
 
 
 def _data(dataset: Dataset) -> str:
-    return " + ".join(f"{part.id}, split {part.split}" for part in dataset.parts)
+    return " + ".join(f"{_short(part.id)}, split {part.split}" for part in dataset.parts)
+
+
+def _short(id: str) -> str:
+    """An id with the first digits alone of its digest, if it has one."""
+    path, digest = split_pin(id)
+    return path if digest is None else f"{path} ({digest[:DIGITS]})"
+
+
+def _data_sent(plan: Plan) -> list[str]:
+    request = plan.request
+    lines: list[str] = []
+    for item in request.data:
+        content, folder = item.content, folder_of(item.content.digest)
+        source = next((volume.source for volume in request.volumes if volume.path == folder), BUCKET)
+        files = f" in {plural(len(content.parts), 'file')}" if content.is_folder else ""
+        what = f"{', '.join(item.fields)}: {content.name}, {_bytes(content.size)}{files}"
+        target = f"{source}/{folder}"[: DIGITS - len(content.digest)]
+        lines.append(f"{what}, to {target}..., read-only in the job")
+    return [*lines, f"uploaded when you submit, unless it is there; {plan.readers}"] if lines else []
+
+
+def _bytes(size: int) -> str:
+    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} byte{'' if size == 1 else 's'}"
 
 
 def _where(plan: Plan) -> list[str]:

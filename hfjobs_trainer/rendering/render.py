@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
+from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.errors import RenderError
 from hfjobs_trainer.rendering import literals
 from hfjobs_trainer.rendering.layout import lay_out
@@ -158,6 +159,9 @@ def _environment() -> ImmutableSandboxedEnvironment:
     def assign(variable: str, value: Any) -> Markup:
         return Markup(literals.assignment(variable, value))
 
+    def place(id: str, constant: str | None = None, indent: int = 0) -> Markup:
+        return Markup(_place(id, constant, indent))
+
     environment: Any = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(template_folder()),
         autoescape=True,
@@ -173,5 +177,20 @@ def _environment() -> ImmutableSandboxedEnvironment:
     # the stock filters make Markup of values (safe, tojson, ...): none of them is available
     filters = (keywords, items, literal, name, source, of_kind, text_lines)
     environment.filters = {function.__name__: function for function in filters} | {"count": len}
-    environment.globals = {"assign": assign}
+    environment.globals = {"assign": assign, "place": place, "is_found": _is_found}
     return environment
+
+
+def _is_found(id: str) -> bool:
+    """Whether the script looks for a model or dataset by its digest."""
+    return split_pin(id)[1] is not None
+
+
+def _place(id: str, constant: str | None, indent: int) -> str:
+    """An expression for where a model or dataset is: a constant or a literal, looked for if it has a digest."""
+    text = literals.identifier(constant) if constant else literals.python_literal(id)
+    if not _is_found(id):
+        return text
+    # a digest fits in no line that has a call in it
+    inner = " " * (indent + 4)
+    return f"find_data({text})" if constant else f"find_data(\n{inner}{text},\n{' ' * indent})"

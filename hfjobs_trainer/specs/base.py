@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
@@ -16,6 +16,7 @@ from hfjobs_trainer.specs.args_base import Deferred
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.registry import Method
+from hfjobs_trainer.specs.rows import TableField, is_rows
 from hfjobs_trainer.specs.training import Training
 from hfjobs_trainer.specs.trl_args.common import CommonArgs
 from hfjobs_trainer.specs.unparsed import Unparsed
@@ -44,14 +45,15 @@ def _shorthand(group: type[Group]) -> BeforeValidator:
 
 def _mixture(value: Any) -> Any:
     """The first of a list, with the others in its ``mixed_with``; so a mixture has one normal form."""
+    if isinstance(value, str) or is_rows(value, Dataset.model_fields):
+        return {"id": value}
     if not isinstance(value, list | tuple):
-        return {"id": value} if isinstance(value, str) else value
-    items = [cast("Any", {"id": item} if isinstance(item, str) else item) for item in cast("list[Any]", value)]
+        return value
+    given = cast("list[Any]", value)
+    items: list[Any] = [{"id": item} if isinstance(item, str) or _is_part(item) else item for item in given]
     wrong = next((index for index, item in enumerate(items) if not isinstance(item, Dataset | Mapping)), None)
     if wrong is not None or not items:
-        raise ValueError(
-            f"item {wrong} of the list is not a dataset" if items else "a mixture needs at least one dataset"
-        )
+        raise ValueError(f"item {wrong} of the list is not a dataset" if items else "has neither rows nor datasets")
     first, *others = items
     if not others:
         return first
@@ -60,11 +62,19 @@ def _mixture(value: Any) -> Any:
     return {**first, "mixed_with": others}
 
 
+def _is_part(item: Any) -> bool:
+    """Whether an item of a mixture is rows."""
+    return not isinstance(item, Dataset) and is_rows(item, Dataset.model_fields)
+
+
 Seconds = Annotated[int, BeforeValidator(_seconds, json_schema_input_type=int | float | str | timedelta)]
+
+
+_DatasetLike = Dataset | Mapping[str, Any] | str | TableField
 DatasetField = Annotated[
     Dataset,
     BeforeValidator(
-        _mixture, json_schema_input_type=Dataset | Mapping[str, Any] | str | list[Dataset | Mapping[str, Any] | str]
+        _mixture, json_schema_input_type=_DatasetLike | Sequence[_DatasetLike | Sequence[Mapping[str, Any]]]
     ),
 ]
 HardwareField = Annotated[Hardware, _shorthand(Hardware)]
@@ -72,6 +82,12 @@ TrackingField = Annotated[Tracking, _shorthand(Tracking)]
 OutputField = Annotated[Output, _shorthand(Output)]
 QuantizationField = Annotated[Quantization, _shorthand(Quantization)]
 LoRAField = Annotated[LoRA, _shorthand(LoRA)]
+
+
+def digest_of(fields: Mapping[str, Any]) -> str:
+    """SHA-256 of a spec in normal form, as ``to_dict`` has it, hexadecimal."""
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 class JobSpec(Deferred):
@@ -117,8 +133,7 @@ class JobSpec(Deferred):
     @property
     def digest(self) -> str:
         """SHA-256 of the normal form, hexadecimal: equal specs have equal digests."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return digest_of(self.to_dict())
 
     def replace(self, **fields: Any) -> Self:
         """A validated copy with these fields changed; ``None`` unsets a field that cannot be ``None``.
@@ -182,7 +197,7 @@ class TrainSpec(JobSpec, CommonArgs):
     attn_implementation: str | None = Field(
         default=None, description='Attention implementation; unset: transformers\' default, "sdpa".'
     )
-    dataset: DatasetField = Field(description="Training dataset: Hub id, local file or folder, or hft.Dataset.")
+    dataset: DatasetField = Field(description="Training dataset: Hub id, local file or folder, rows, or hft.Dataset.")
     eval_dataset: DatasetField | None = Field(default=None, description="Evaluation dataset.")
     eval_fraction: float | None = Field(
         default=None, gt=0, lt=1, description="Share of the training dataset that is held out for evaluation."

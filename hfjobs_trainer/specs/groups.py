@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,12 @@ from pydantic_core import PydanticCustomError
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.specs.args_base import Deferred, as_list
 from hfjobs_trainer.specs.locations import hub_address
+from hfjobs_trainer.specs.rows import TableField, is_rows, keep_rows
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from hfjobs_trainer.submitters import DatasetFields
 
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 Prefer = Literal["balanced", "cheapest", "fastest"]
@@ -70,17 +76,32 @@ def _from_address(fields: Any, kind: Literal["model", "dataset"], name: str, rev
     return {**renamed, **{key: value for key, value in given.items() if key != name}}
 
 
+def _kept(value: Any) -> Any:
+    return keep_rows(value) if is_rows(value, Dataset.model_fields) else value
+
+
 class Dataset(Group):
-    """A dataset on the Hub, a local file (.jsonl, .json, .csv, .parquet) or a folder of ``Dataset.save_to_disk``."""
+    """A dataset on the Hub, a local file or folder of data, or rows that the program holds.
+
+    A file is JSON lines (.jsonl), JSON, CSV, TSV, text, Parquet or Arrow; a folder holds such files, or is what
+    ``Dataset.save_to_disk`` wrote. Rows are a list of mappings, a ``datasets.Dataset``, or a frame of pandas or polars:
+    they are written into the cache, and the spec names them by their content.
+    """
 
     SHORTHAND: ClassVar[str | None] = "id"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[DatasetFields]) -> None: ...
 
     @model_validator(mode="before")
     @classmethod
     def _of_page(cls, fields: Any) -> Any:
         return _from_address(fields, "dataset", "id", "revision")
 
-    id: str = Field(min_length=1, description='Hub id such as "trl-lib/Capybara", or a local path.')
+    id: Annotated[
+        str, BeforeValidator(_kept, json_schema_input_type=str | TableField | Sequence[Mapping[str, Any]])
+    ] = Field(min_length=1, description='Hub id such as "trl-lib/Capybara", a local path, or rows.')
     config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
     split: str = Field(default="train", description='Split, slices included: "train[:10%]".')
     revision: str | None = Field(default=None, description="Branch, tag or commit of a Hub dataset.")

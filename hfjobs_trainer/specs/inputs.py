@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hfjobs_trainer.contents import Content
 from hfjobs_trainer.facts import DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.problems import need
 from hfjobs_trainer.specs.base import TrainSpec
@@ -22,12 +23,16 @@ class Input:
         kind: ``"model"`` or ``"dataset"``.
         id: Hub id or local path, as the spec gives it.
         exists: Whether the Hub or the disk has it; ``None`` where unknown.
+        place: Absolute path of what is on this machine.
+        content: Of what is on this machine and travels with the job, what it is.
     """
 
     path: str
     kind: str
     id: str
     exists: bool | None
+    place: str | None
+    content: Content | None
 
     @property
     def is_local(self) -> bool:
@@ -89,11 +94,14 @@ def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
     if exists is False and any(part.exists is False for part in others):
         # the facts say of a mixture that it exists if all its parts do
         exists = True if facts.columns or facts.splits or facts.sha else None
-    found = [DataInput(path, "dataset", dataset.id, exists, dataset, facts)]
+    parts = [(path, dataset, facts, exists)]
     for index, part in enumerate(dataset.mixed_with):
         known = others[index] if index < len(others) else DatasetFacts()
-        found.append(DataInput(f"{path}.mixed_with.{index}", "dataset", part.id, known.exists, part, known))
-    return found
+        parts.append((f"{path}.mixed_with.{index}", part, known, known.exists))
+    return [
+        DataInput(path, "dataset", part.id, exists, known.path, known.content, part, known)
+        for path, part, known, exists in parts
+    ]
 
 
 def inputs(spec: TrainSpec, facts: Facts) -> list[Input]:
@@ -102,7 +110,10 @@ def inputs(spec: TrainSpec, facts: Facts) -> list[Input]:
     models += [(side.field, side.id, known) for side, known in side_models(spec, facts) if side.id is not None]
     if spec.lora is not None and spec.lora.adapter is not None:
         models.append(("lora.adapter", spec.lora.adapter, facts.adapter))
-    found = [Input(path, "model", id, known.exists if known else None) for path, id, known in models]
+    found = [
+        Input(path, "model", id, known.exists, known.path, known.content)
+        for path, id, known in ((path, id, known or ModelFacts()) for path, id, known in models)
+    ]
     return [*found, *data_inputs(spec, facts)]
 
 

@@ -6,18 +6,21 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from hfjobs_trainer.contents import find_kept, split_pin
 from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import trl_cli
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.blocks import opens_block, read_block
 from hfjobs_trainer.specs.groups import Group
+from hfjobs_trainer.specs.inputs import inputs
 from hfjobs_trainer.specs.parse import parse
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
@@ -28,6 +31,7 @@ CODES: dict[str, str] = {
     "LOAD003": "The command line is not a training command, or cannot be split into words.",
     "LOAD004": "The file has no training method, or another one.",
     "LOAD005": "An argument of TRL's command line that a spec does not support.",
+    "LOAD006": "A local model or dataset that the spec names by its content is not on this machine.",
 }
 """The problems that loading itself finds, by code."""
 
@@ -45,7 +49,8 @@ def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None =
         method: Training method, if the file does not have it; default: from the file's name, as in ``sft_config.yaml``.
 
     Raises:
-        SpecError: The source cannot be read or is not a valid spec; ``.problems`` has all problems.
+        SpecError: The source cannot be read or is not a valid spec, or local data that it names by their content are
+            not on this machine; ``.problems`` has all problems.
     """
     if isinstance(source, str) and trl_cli.is_command_line(source):
         try:
@@ -108,7 +113,18 @@ def _spec(raw: object, problems: Sequence[Problem], name: str) -> TrainSpec | Sc
     spec, found, subject = parse(raw)
     if spec is None or problems:
         raise SpecError([*problems, *found], f"{subject} ({name})")
+    if isinstance(spec, TrainSpec) and (missing := [*_missing(spec)]):
+        raise SpecError(missing, f"{subject} ({name})")
     return spec
+
+
+def _missing(spec: TrainSpec) -> Iterator[Problem]:
+    """A problem for each input that is named by its content and is neither at its path nor in the cache."""
+    for item in inputs(spec, Facts()):
+        path, digest = split_pin(item.id)
+        if digest is not None and not Path(path).expanduser().exists() and find_kept(digest) is None:
+            why = f"{path} with the SHA-256 {digest} is not on this machine: copy it to {Path(path).expanduser()}"
+            yield Problem("LOAD006", item.id_path, why)
 
 
 def _failure(code: str, why: str, fix: str = "") -> SpecError:

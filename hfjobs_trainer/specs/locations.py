@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
-DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
-"""Endings of the data files that a spec takes; the text formats also with ``.gz``."""
+from hfjobs_trainer.contents import split_pin
+
+LOADERS: Mapping[str, str] = MappingProxyType(
+    {
+        ".jsonl": "json",
+        ".ndjson": "json",
+        ".json": "json",
+        ".csv": "csv",
+        ".tsv": "csv",
+        ".txt": "text",
+        ".parquet": "parquet",
+        ".arrow": "arrow",
+    }
+)
+"""Endings of the data files that a spec takes, each with its loader in ``datasets``; the text formats also with
+``.gz``."""
+_BINARY = (".parquet", ".arrow")
 
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _PATH_PREFIXES = ("/", "./", "../", "~", ".\\", "..\\", "\\\\")
@@ -36,23 +53,26 @@ def hub_address(text: str, kind: Literal["model", "dataset"]) -> dict[str, str] 
 
 
 def data_suffix(name: str) -> str | None:
-    """The data format in which a file of this name is, as one of ``DATA_SUFFIXES``; ``None`` for any other file."""
-    lowered = name.lower().removesuffix(".gz")
-    found = next((suffix for suffix in DATA_SUFFIXES if lowered.endswith(suffix)), None)
-    return None if found == ".parquet" and name.lower().endswith(".gz") else found
+    """The data format in which a file of this name is, as one of ``LOADERS``; ``None`` for any other file."""
+    lowered = split_pin(name)[0].lower()
+    unpacked = lowered.removesuffix(".gz")
+    found = next((suffix for suffix in LOADERS if unpacked.endswith(suffix)), None)
+    return None if found in _BINARY and unpacked != lowered else found
 
 
 def is_local_path(text: str) -> bool:
     """Whether ``text`` means a path on this machine; everything else means a repository on the Hub.
 
-    A path starts with ``/``, ``./``, ``../``, ``~`` or a Windows drive, or ends like a data file (``train.jsonl``). A
-    folder beside the script is therefore written ``./my-model``.
+    A path starts with ``/``, ``./``, ``../``, ``~`` or a Windows drive, or ends like a data file (``train.jsonl``), or
+    with the digest of what is there (``rows@sha256:...``). A folder beside the script is therefore written
+    ``./my-model``.
     """
     return (
         text in {".", ".."}
         or text.startswith(_PATH_PREFIXES)
         or _WINDOWS_DRIVE.match(text) is not None
         or data_suffix(text) is not None
+        or split_pin(text)[1] is not None
     )
 
 

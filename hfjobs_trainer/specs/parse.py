@@ -132,9 +132,11 @@ def _fill(spec: JobSpec, fields: Mapping[str, Any]) -> list[Problem]:
         free: dict[str, Any] = {name: value for name, value in data.items() if isinstance(value, Mapping)}
     else:
         free = {name: getattr(spec, name) for name in spec.model_fields_set}
-    told = {problem.path for problem in problems}
+    told = tuple(problem.path for problem in problems)
+    deeper = tuple(f"{path}." for path in told)
     for name, value in free.items():
-        problems += [problem for problem in unwritable(value, name) if problem.path not in told]
+        found = unwritable(value, name)
+        problems += [item for item in found if item.path not in told and not item.path.startswith(deeper)]
     return problems
 
 

@@ -93,8 +93,9 @@ def test_an_adapter_to_start_from(hub: Hub, tmp_path: Path) -> None:
     assert gathered(hub, spec(lora={"adapter": str(folder)})).adapter == ModelFacts(path=str(folder), exists=False)
     folder.mkdir()
     (folder / "adapter_config.json").write_text('{"task_type": "SEQ_CLS"}')
-    local = ModelFacts(path=str(folder), exists=True, task_type="SEQ_CLS")
-    assert gathered(hub, spec(lora={"adapter": str(folder)})).adapter == local
+    local = gathered(hub, spec(lora={"adapter": str(folder)})).adapter
+    assert local is not None
+    assert (local.path, local.exists, local.task_type) == (str(folder), True, "SEQ_CLS")
     assert gathered(hub, spec(lora={})).adapter is None
 
 

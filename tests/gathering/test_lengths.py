@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from gathering.row_lengths import NO_MODEL, found, known, of_dataset, write_lines
-from gathering.test_local_dataset import FILES, GARBAGE, lines, write_gzip
+from gathering.test_local_dataset import FILES, GARBAGE, lines, load_file, write_gzip
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import LengthFacts
@@ -92,17 +92,14 @@ UNKNOWN = {"wrapped.json", "wrapped-and-indented.json"}
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_kind_of_file_is_sampled(tmp_path: Path, name: str) -> None:
-    import datasets
-
     path = tmp_path / name
     FILES[name](path)
-    builder = "csv" if ".csv" in name else "parquet" if ".parquet" in name else "json"
-    loaded = datasets.load_dataset(builder, data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    loaded = load_file(path, tmp_path / "cache")
     facts = found(hft.SFT(model=NO_MODEL, dataset=str(path)))
     if name in UNKNOWN:
         assert facts.lengths is None
         return
-    counted = [len(row.get("text") or row["prompt"] + row["completion"]) for row in loaded]
+    counted = [len(row["text"] if "text" in row else row["prompt"] + row["completion"]) for row in loaded]
     assert facts.lengths is not None
     assert (facts.lengths.sampled, facts.lengths.mean) == (len(counted), sum(counted) / len(counted))
     assert facts.lengths.maximum == max(counted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -12,6 +13,8 @@ from rendering.ruffed import format_changes, lint_findings
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen.examples import EXAMPLES
+from hfjobs_trainer.contents import Content, Part
+from hfjobs_trainer.facts import DatasetFacts, ModelFacts
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SFT: dict[str, Any] = {"method": "sft", "model": "org/model", "dataset": "org/dataset", "max_steps": 10}
@@ -44,6 +47,80 @@ def test_examples_are_clean(tmp_path: Path) -> None:
     texts = {file.stem: file.read_text(encoding="utf-8") for file in SCRIPTS.glob("*.py")}
     assert set(texts) == set(EXAMPLES)
     assert format_changes(tmp_path, texts) == lint_findings(tmp_path, texts) == ""
+
+
+def content(name: str, *parts: str) -> Content:
+    return Content(name, "ab" * 32, tuple(Part(part, 1, "cd" * 32) for part in parts or (name,)), bool(parts))
+
+
+PIN = f"@sha256:{'ab' * 32}"
+LOCAL = hft.Facts(
+    model=ModelFacts(path="/home/me/model", exists=True, content=content("model", "config.json")),
+    adapter=ModelFacts(path="/home/me/adapter", exists=True, content=content("adapter", "adapter_config.json")),
+    dataset=DatasetFacts(
+        path="/home/me/a.tsv",
+        exists=True,
+        content=content("a.tsv"),
+        mixed_with=(
+            DatasetFacts(path="/home/me/b", exists=True, saved=True, content=content("b", "state.json")),
+            DatasetFacts(path="/home/me/c", exists=True, saved=False, content=content("c", "c.jsonl")),
+        ),
+    ),
+    eval_dataset=DatasetFacts(path="/home/me/c", exists=True, saved=False, content=content("c", "c.jsonl")),
+)
+ON_DISK: dict[str, Any] = {
+    **SFT,
+    "model": "/home/me/model",
+    "dataset": ["/home/me/a.tsv", "./b", "./c"],
+    "eval_dataset": "~/c",
+    "lora": {"adapter": "./adapter"},
+}
+
+
+def test_local_data_are_named_by_their_content_and_looked_for(tmp_path: Path) -> None:
+    script = hft.render(ON_DISK, facts=LOCAL)
+    for piece in (
+        f'MODEL = "model{PIN}"\n',
+        f'DATASET = (\n    "a.tsv{PIN}"\n)\n',
+        f'EVAL_DATASET = (\n    "c{PIN}"\n)\n',
+        f'ADAPTER = (\n    "./adapter{PIN}"\n)\n',
+        'load_dataset(\n        "csv", data_files=find_data(DATASET), sep="\\t", split="train"\n    )',
+        f'load_from_disk(\n        find_data(\n            "./b{PIN}",\n        )\n    )',
+        f'load_dataset(\n        find_data(\n            "./c{PIN}",\n        ),\n        split="train",\n    )',
+        'load_dataset(find_data(EVAL_DATASET), split="train")',
+        "find_data(MODEL),",
+        "find_data(ADAPTER),",
+    ):
+        assert piece in script
+    assert "/home/me" not in script
+    assert format_changes(tmp_path, {"hub": script}) == lint_findings(tmp_path, {"hub": script}) == ""
+    here = hft.render(ON_DISK, facts=LOCAL, backend="local")
+    assert 'load_dataset("/home/me/c", split="train")' in here
+    assert "find_data" not in here
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"method": "ppo", "max_steps": -1, "reward_model": "./model"},
+        {"method": "gkd", "teacher_model": "./model"},
+        {"method": "distillation", "teacher_model": "./model"},
+        {"method": "grpo", "reward_funcs": ["./model"]},
+        {"method": "reward"},
+        {"lora": {"r": 8}, "output": {"merge_adapter": True}},
+        {"method": "grpo", "use_vllm": True, "vllm_mode": "server", **TWO, "reward_funcs": "accuracy_reward"},
+    ],
+)
+def test_every_model_of_this_machine_is_looked_for(tmp_path: Path, fields: dict[str, Any]) -> None:
+    known = ModelFacts(path="/home/me/model", exists=True, content=content("model", "config.json"))
+    facts = hft.Facts(model=known, teacher=known, reward_model=known, reward_models=(known,))
+    script = hft.render({**SFT, "model": "./model", **fields}, facts=facts)
+    program = script.partition("def main() -> None:")[2].partition("# /// hfjobs-trainer")[0]
+    for name in ("MODEL", "TEACHER", "REWARD_MODEL", "VALUE_MODEL"):
+        used = [line for line in program.splitlines() if re.search(rf"\b{name}\b", line) and "report(" not in line]
+        assert [line for line in used if f"find_data({name})" not in line and '"model": MODEL' not in line] == []
+    assert "/home/me" not in script
+    assert format_changes(tmp_path, {"hub": script}) == lint_findings(tmp_path, {"hub": script}) == ""
 
 
 # Name: the spec, the backend, pieces that the script must have, pieces that it must not have.

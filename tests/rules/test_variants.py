@@ -18,6 +18,7 @@ from hfjobs_trainer.specs.columns import mapping_for
 from tests.planning.known_models import LLAMA_70B, QWEN_05B
 
 NOTHING = Facts()
+PINNED = f"rows.jsonl@sha256:{'0' * 64}"
 BF16_ADAPTER = "TRL keeps the adapter of a quantized model in bfloat16, which fp16 arithmetic cannot train"
 FP16_WEIGHTS = "fp16 arithmetic cannot train weights that are float16 themselves"
 FLOAT32 = 'dtype="float32"'
@@ -49,6 +50,28 @@ def apart(flavor: str, strategy: str = "auto", **fields: Any) -> dict[str, Any]:
 
 # (code, fields, facts, what is said)
 SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
+    (
+        "HUB001",
+        {"dataset": "./photos"},
+        Facts(dataset=DatasetFacts(path="/home/me/photos", exists=True, saved=False)),
+        [
+            (
+                "./photos is on this machine, where a job cannot read it: push it, and give its id",
+                "hf upload photos ./photos --repo-type dataset --private",
+            )
+        ],
+    ),
+    (
+        "HUB001",
+        {"dataset": PINNED},
+        Facts(dataset=DatasetFacts(path="/cache/rows.jsonl", exists=True)),
+        [
+            (
+                f"{PINNED} is on this machine, where a job cannot read it: push it, and give its id",
+                "hf upload rows /cache/rows.jsonl --repo-type dataset --private",
+            )
+        ],
+    ),
     (
         "HUB001",
         {"model": "~/my models/it's", "dataset": "./my data.jsonl"},

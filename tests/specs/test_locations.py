@@ -25,6 +25,8 @@ PATHS = [
     "x.jsonl.gz",
     "x.json.gz",
     "x.csv.gz",
+    "notes.txt",
+    f"my-model@sha256:{'0' * 64}",
 ]
 HUB_IDS = [
     "gpt2",
@@ -91,7 +93,13 @@ FORMATS = {
     "a.csv.gz": ".csv",
     "a.parquet": ".parquet",
     "a.parquet.gz": None,
-    "a.txt": None,
+    "a.txt": ".txt",
+    "a.tsv.gz": ".tsv",
+    "a.arrow": ".arrow",
+    "a.arrow.gz": None,
+    f"a.csv@sha256:{'0' * 64}": ".csv",
+    f"saved@sha256:{'0' * 64}": None,
+    "a.bin": None,
 }
 
 

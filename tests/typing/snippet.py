@@ -12,6 +12,18 @@ def reward(completions: list[str], **kwargs: object) -> list[float]:
     return [float(len(text)) for text in completions]
 
 
+class Frame:
+    """As pandas, polars and datasets have them."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (1, 1)
+
+    def __len__(self) -> int:
+        return 1
+
+
+frame = Frame()
 spec = hft.DPO(
     model="org/model",
     dataset=hft.Dataset(id="org/dataset", columns={"good": "chosen"}),
@@ -36,8 +48,14 @@ planned: hft.Plan = hft.submit(spec, schedule="@daily", dry_run=True)
 dry: hft.Plan = hft.submit_sft(model="org/model", dataset="org/dataset", dry_run=True)
 hft.GRPO(model="org/model", dataset="org/dataset", reward_funcs=[reward, "accuracy_reward"])
 
+rows: list[dict[str, str]] = [{"text": "a"}]
+hft.SFT(model="org/model", dataset=rows, eval_dataset=["org/dataset", rows])
+hft.SFT(model="org/model", dataset=frame)
+hft.submit_sft(model="org/model", dataset=[frame, hft.Dataset(id=rows, num_samples=1)], dry_run=True)
+
 hft.DPO(model="org/model", dataset="org/dataset", betta=0.1)  # wrong
 hft.submit_dpo(model="org/model", dataset="org/dataset", betta=0.1)  # wrong
 hft.SFT(model="org/model")  # wrong
 hft.SFT(model="org/model", dataset="org/dataset", eval_strategy="sometimes")  # wrong
 hft.SFT(model="org/model", dataset="org/dataset", beta=0.1)  # wrong
+hft.SFT(model="org/model", dataset=1)  # wrong

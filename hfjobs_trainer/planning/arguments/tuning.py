@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.model.adapters import ALL_LINEAR, Lora, adapter_on, default_targets
 from hfjobs_trainer.planning.model.modules import expert_names, family_of, linear_names
 from hfjobs_trainer.planning.plan import Decision
+from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Adapter
 from hfjobs_trainer.specs.groups import LoRA, Quantization
-from hfjobs_trainer.specs.locations import is_local_path
 
 # Fields of hft.LoRA that peft.LoraConfig does not have.
 _OURS = {"adapter", "adapter_revision", "merge_first"}
@@ -103,14 +102,12 @@ def lora_arguments(lora: LoRA | None, task_type: str) -> dict[str, Any] | None:
     return defaults | lora.model_dump(exclude_unset=True, exclude=_OURS) | {"task_type": task_type}
 
 
-def adapter_to_load(lora: LoRA | None, *, absolute: bool) -> Adapter | None:
+def adapter_to_load(lora: LoRA | None, known: ModelFacts | None, *, absolute: bool) -> Adapter | None:
     """The existing adapter that a run continues; a local one by its absolute path if ``absolute``."""
     if lora is None or lora.adapter is None:
         return None
-    local = absolute and is_local_path(lora.adapter)
-    location = str(Path(lora.adapter).expanduser().absolute()) if local else lora.adapter
     options = {"revision": lora.adapter_revision} if lora.adapter_revision is not None else {}
-    return Adapter(location, options, merged=lora.merge_first)
+    return Adapter(location(lora.adapter, known, absolute=absolute), options, merged=lora.merge_first)
 
 
 def load_options(task: str, model_init: Mapping[str, Any], *, trusts: bool) -> dict[str, Any]:

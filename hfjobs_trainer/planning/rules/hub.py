@@ -7,15 +7,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.planning.arguments.trackers import has_space
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import basename, file_name
 from hfjobs_trainer.planning.rules.sec import ACCOUNT
+from hfjobs_trainer.planning.shipping import missing, shipped_inputs
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change, keywords, shell
 from hfjobs_trainer.specs.groups import LoRA
-from hfjobs_trainer.specs.inputs import Input, inputs
+from hfjobs_trainer.specs.inputs import DataInput, Input, inputs
 from hfjobs_trainer.specs.locations import data_suffix, is_local_path, is_valid_repo_id
 from hfjobs_trainer.tokens import masked
 
@@ -26,32 +28,33 @@ def _owner(context: Context[TrainSpec]) -> str | None:
 
 @rule("HUB001", scope="remote", first=True)
 def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
-    """A job reads from the Hub, not from your disk.
+    """A job can read its model and its data.
 
     What it does:
-        Refuses local paths of models, datasets, chat templates and reward models on Hugging Face Jobs, and says how to
-        push them.
+        Refuses local paths that lead nowhere, local models and datasets that cannot travel with the job (a folder
+        without files that would be read, a file above 50 GB, a backend that mounts nothing), and local chat templates.
 
     Why:
         The machine that trains cannot see this one's files.
 
     Example:
         ```python
-        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="train.jsonl", timeout="1h")
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="./photos.zip", timeout="1h")
         ```
 
     Use instead:
         ```sh
-        hf upload username/train train.jsonl --repo-type dataset --private
+        hf upload username/photos ./photos.zip --repo-type dataset --private
         ```
         ```python
-        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="username/train", timeout="1h")
+        hft.submit_sft(model="Qwen/Qwen2.5-0.5B", dataset="username/photos", timeout="1h")
         ```
     """
+    shipped = {item.path for item in shipped_inputs(context.spec, context.facts, context.backend)}
     for item in inputs(context.spec, context.facts):
         if item.is_local and item.exists is False:
-            yield Found(item.id_path, f"{item.id} does not exist on this machine")
-        elif item.is_local:
+            yield missing(item)
+        elif item.is_local and item.path not in shipped:
             why = f"{item.id} is on this machine, where a job cannot read it: push it, and give its id"
             yield Found(item.id_path, why, _push(item, _owner(context)))
     path = "chat_template_path"
@@ -69,12 +72,14 @@ def _repo(path: str) -> str:
 def _push(item: Input, owner: str | None) -> str:
     """The command that pushes it; without an owner, the client takes that of the token."""
     repo = f"{owner}/{_repo(item.id)}" if owner else _repo(item.id)
+    path, digest = split_pin(item.id)
+    source = item.place or path if digest else path
     if item.kind == "model":
-        return shell("hf", "upload", repo, item.id, "--private")
-    if data_suffix(item.id) is None:
-        load = f"load_from_disk({json.dumps(item.id, ensure_ascii=False)})"
+        return shell("hf", "upload", repo, source, "--private")
+    if data_suffix(path) is None and not (isinstance(item, DataInput) and item.facts.saved is False):
+        load = f"load_from_disk({json.dumps(source, ensure_ascii=False)})"
         return shell("python", "-c", f'from datasets import *; {load}.push_to_hub("{repo}", private=True)')
-    return shell("hf", "upload", repo, item.id, "--repo-type", "dataset", "--private")
+    return shell("hf", "upload", repo, source, "--repo-type", "dataset", "--private")
 
 
 @rule("HUB002", scope="remote", first=True)

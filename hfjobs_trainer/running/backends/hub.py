@@ -95,7 +95,7 @@ class HubBackend:
         return self._connection.token, self._connection.endpoint, self._namespace
 
     def submit(self, plan: Plan) -> JobRecord:
-        """Upload the plan's script and create one job that runs it, or one per node: all or none.
+        """Upload the plan's script and local data, and create one job that runs it, or one per node: all or none.
 
         Each submission has a fresh ``submit-id`` label. If an answer is lost, the label shows whether the job exists
         before the request is repeated. A job that the Hub lists later than ``Patience.search`` is a duplicate, which
@@ -110,7 +110,7 @@ class HubBackend:
         request = plan.request
         namespace, secrets = self._prepare(request)
         with without_progress_bars(), without_request_bodies():
-            store(self._connection, namespace, [request.script])
+            store(self._connection, namespace, [request.script], request.data)
             if request.nodes > 1:
                 jobs = submit_nodes(self._connection, request, namespace, secrets, self._duplicates)
             else:

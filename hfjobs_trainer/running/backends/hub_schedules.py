@@ -54,7 +54,7 @@ class HubSchedules:
         self._duplicates = Duplicates(connection, SCHEDULES)
 
     def submit(self, plan: Plan) -> ScheduleRecord:
-        """Upload the plan's script and create one scheduled job that runs it.
+        """Upload the plan's script and local data, and create one scheduled job that runs it.
 
         It is created once and only once, as a job is: a late duplicate is deleted by the next look at the schedule.
 
@@ -63,7 +63,7 @@ class HubSchedules:
         """
         namespace, secrets = self._prepare(plan.request)
         with without_progress_bars(), without_request_bodies():
-            store(self._connection, namespace, [plan.request.script])
+            store(self._connection, namespace, [plan.request.script], plan.request.data)
             return self._record(
                 namespace, _Schedule(self._connection, plan.request, namespace, secrets, self._duplicates).create()
             )

@@ -161,7 +161,7 @@ class Creation(Generic[T]):
         asked = [
             Volume(
                 type=volume.type,
-                source=volume.source,
+                source=self._qualified(volume.type, volume.source),
                 mount_path=volume.mount_path,
                 revision=volume.revision,
                 read_only=volume.read_only,
@@ -177,6 +177,9 @@ class Creation(Generic[T]):
             read_only=True,
         )
         return [*asked, script]
+
+    def _qualified(self, kind: str, source: str) -> str:
+        return f"{self._namespace}/{source}" if kind == "bucket" and "/" not in source else source
 
     def _search(self) -> list[T] | None:
         """Those of this submission; empty if none shows up in time, ``None`` if the Hub does not even list them."""

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from hfjobs_trainer.contents import cache_home
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.running.backends import processes, supervise
@@ -43,7 +44,7 @@ class LocalBackend:
     metrics locally, ``trackio/``. It is the script's working directory, so that a relative ``output_dir`` lands there.
 
     Args:
-        root: Folder of the run folders; default: ``$HFT_HOME/runs``, else ``~/.cache/hfjobs_trainer/runs``.
+        root: Folder of the run folders; default: ``$HFT_HOME/runs``, else ``hfjobs_trainer/runs`` in the user's cache.
         python: ``"uv"`` runs the script in its own environment with the versions pinned in its header; ``"current"``
             runs it with the interpreter and the packages of this process.
         grace_seconds: Seconds that a script has to end by itself after a cancel or the timeout.
@@ -237,8 +238,7 @@ class LocalBackend:
 
 def default_root() -> Path:
     """Where run folders are by default."""
-    home = os.environ.get("HFT_HOME")
-    return (Path(home) if home else Path("~/.cache/hfjobs_trainer")).expanduser() / "runs"
+    return cache_home() / "runs"
 
 
 def check_secrets(request: JobRequest) -> None:

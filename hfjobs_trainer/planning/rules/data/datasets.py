@@ -6,7 +6,9 @@ import difflib
 import math
 from collections.abc import Iterator, Sequence
 
+from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.shipping import missing
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change, keywords
@@ -150,7 +152,7 @@ def local_files_exist(context: Context[TrainSpec]) -> Iterator[Found]:
     local = [item for item in inputs(context.spec, context.facts) if item.is_local]
     for item in local:
         if item.exists is False:
-            yield Found(item.id_path, f"{item.id} does not exist on this machine")
+            yield missing(item)
     for item in local:
         need(item.exists, f"whether {item.id} exists", item.path)
 
@@ -235,10 +237,11 @@ def options_fit_the_source(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     for data in data_inputs(context.spec, context.facts):
         if data.is_local:
-            yield from _options_of_a_path(context.spec, data.path, data.dataset)
+            yield from _options_of_a_path(context.spec, data)
 
 
-def _options_of_a_path(spec: TrainSpec, path: str, dataset: Dataset) -> Iterator[Found]:
+def _options_of_a_path(spec: TrainSpec, data: DataInput) -> Iterator[Found]:
+    path, dataset, is_saved = data.path, data.dataset, data.facts.saved is not False
     whys: dict[str, str] = {}
     right: dict[str, object] = {}
     for name, given in (("config", dataset.config), ("revision", dataset.revision)):
@@ -248,9 +251,9 @@ def _options_of_a_path(spec: TrainSpec, path: str, dataset: Dataset) -> Iterator
         if given is not None:
             whys[name] = f"{dataset.id} is a local path: id is the path of the file itself"
             right[f"{path}.{name}"] = REMOVE
-            if isinstance(given, str) and "*" not in given:
+            if isinstance(given, str) and "*" not in given and split_pin(dataset.id)[1] is None:
                 right[f"{path}.id"] = f"{dataset.id.rstrip('/')}/{given}"
-    if data_suffix(dataset.id) is None:
+    if data_suffix(dataset.id) is None and is_saved:
         if dataset.streaming:
             whys["streaming"], right[f"{path}.streaming"] = "a saved folder is loaded whole", REMOVE
         if "[" in dataset.split or "+" in dataset.split:
