@@ -16,12 +16,11 @@ from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
 from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
-from hfjobs_trainer.running.backends.hub_submission import Submission
+from hfjobs_trainer.running.backends.hub_submission import Submission, flavor_of
 from hfjobs_trainer.running.events import parse_event
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
-    from huggingface_hub._jobs_api import JobSpec
 
     from hfjobs_trainer.planning.plan import JobRequest
 
@@ -147,11 +146,6 @@ def record_of(namespace: str, job: JobInfo, group: NodeGroup | None = None) -> J
         members=group.ids if group else (),
         exposes=bool(job.expose),
     )
-
-
-def flavor_of(job: JobInfo | JobSpec) -> str | None:
-    """Name of the flavor of a job."""
-    return None if job.flavor is None else str(getattr(job.flavor, "value", job.flavor))
 
 
 def group_of(jobs: Sequence[JobInfo], namespace: str) -> NodeGroup:
