@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import hfjobs_trainer as hft
 from benchmarks.measurements import ARCHITECTURES, COLUMNS
+from hfjobs_trainer.planning.memory.estimate import GIB
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
 
-GIB = 2**30
 # The architecture of each size, and the memory of a GPU from which it is the default, GiB.
 SIZES: Mapping[str, tuple[str, float]] = {
     "tiny": ("", 0.0),

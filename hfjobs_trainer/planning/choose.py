@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+from hfjobs_trainer.display import plural
 from hfjobs_trainer.facts import Flavor, HardwareFacts
 from hfjobs_trainer.planning.arguments.packing import PACKING_GAIN
 from hfjobs_trainer.planning.arguments.precision import settle_precision
@@ -191,7 +192,8 @@ class Search:
             f"gradient_accumulation_steps={batch.accumulation}": batch.accumulation_is_set,
         }
         given = " and ".join(text for text, is_set in set_by_user.items() if is_set)
-        asked = f"global_batch_size={batch.global_size} cannot be divided among {_gpus(machine.num_gpus * run.nodes)}"
+        gpus = plural(machine.num_gpus * run.nodes, "GPU")
+        asked = f"global_batch_size={batch.global_size} cannot be divided among {gpus}"
         return Reason("batch", f"{asked}{f' with {given}' if given else ''}")
 
     def _unfit(self, flavor: Flavor) -> Reason | None:
@@ -205,9 +207,9 @@ class Search:
             text = "no GPU: training needs one" if flavor.gpu is None else f"{flavor.gpu} is not a CUDA GPU"
             return Reason("no gpu", text)
         if flavor.num_gpus < least:
-            return Reason("gpus", f"has {_gpus(flavor.num_gpus)}, the run needs {least}")
+            return Reason("gpus", f"has {plural(flavor.num_gpus, 'GPU')}, the run needs {least}")
         if most is not None and flavor.num_gpus > most:
-            return Reason("gpus", f"has {_gpus(flavor.num_gpus)}, the run uses {most}")
+            return Reason("gpus", f"has {plural(flavor.num_gpus, 'GPU')}, the run uses {most}")
         if self.needs_bf16 and not flavor.bf16:
             return Reason("bf16", f"{flavor.gpu} does not support bfloat16")
         limit = hardware.max_usd_per_hour
@@ -307,10 +309,6 @@ def _cost(estimate: Estimate) -> tuple[bool, float, float]:
 
 def _total_bytes(each: Fitting) -> float:
     return each[1].total_bytes
-
-
-def _gpus(count: int) -> str:
-    return f"{count} GPU{'s' if count > 1 else ''}"
 
 
 def _too_large(layout: Layout, memory: MemoryEstimate, usable: float) -> Reason:

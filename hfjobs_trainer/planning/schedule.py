@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hfjobs_trainer.planning.plan import Plan
-from hfjobs_trainer.planning.rules.job import without
 from hfjobs_trainer.problems import Problem
-from hfjobs_trainer.specs.fixes import change
+from hfjobs_trainer.specs.fixes import REMOVE, change
 
 CODES: dict[str, str] = {
     "SCHED001": "The schedule is neither a name that Jobs know nor a cron line of five fields.",
@@ -90,9 +89,10 @@ def _unfit(plan: Plan, *, is_possible: bool) -> Iterator[Problem]:
         found.append(("schedule", f'only Jobs have schedules, the backend "{plan.backend}" has none', 'backend="hub"'))
     if hardware.nodes > 1:
         why = f"a scheduled job is one job, and {hardware.nodes} nodes are as many jobs"
-        found.append(("hardware.nodes", why, without(plan.spec, "nodes")))
+        found.append(("hardware.nodes", why, change(plan.spec, {"hardware.nodes": REMOVE})))
     if hardware.ssh:
-        found.append(("hardware.ssh", "scheduled jobs cannot be entered by SSH", without(plan.spec, "ssh")))
+        fix = change(plan.spec, {"hardware.ssh": REMOVE})
+        found.append(("hardware.ssh", "scheduled jobs cannot be entered by SSH", fix))
     if RUN_ID in plan.spec.env:
         env = {name: value for name, value in plan.spec.env.items() if name != RUN_ID}
         found.append((f"env.{RUN_ID}", "each run would continue the last one", change(plan.spec, {"env": env})))

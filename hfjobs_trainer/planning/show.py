@@ -128,7 +128,7 @@ def _bytes(size: int) -> str:
     for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
-    return f"{size} byte{'' if size == 1 else 's'}"
+    return plural(size, "byte")
 
 
 def _where(plan: Plan) -> list[str]:

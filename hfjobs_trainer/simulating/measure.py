@@ -126,13 +126,13 @@ def measure(request: Request, layers: int, period: int = 1) -> Measured:
         period: Layers after which their kinds repeat.
     """
     config = config_of(request.model, layers)
-    parameters = _count(request, config)
+    parameters = _count(config)
     models = build_models(request, config)
     several = group_of(request.ranks) if request.strategy is not None else nullcontext()
     with several as mesh, FakeTensorMode(), cuda_paths(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _run(request, models, layers, period, parameters, int(config.vocab_size), mesh)
+            return _run(request, models, layers, period, parameters, mesh)
         except UnsupportedError:
             raise
         except Exception as error:  # an operator without a fake implementation, a shape that depends on data
@@ -141,7 +141,7 @@ def measure(request: Request, layers: int, period: int = 1) -> Measured:
             ) from error
 
 
-def _count(request: Request, config: Any) -> int:
+def _count(config: Any) -> int:
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
@@ -158,9 +158,7 @@ def _check_parameters(request: Request, built: float) -> None:
         )
 
 
-def _run(
-    request: Request, models: Models, layers: int, period: int, parameters: int, vocab: int, mesh: Any
-) -> Measured:
+def _run(request: Request, models: Models, layers: int, period: int, parameters: int, mesh: Any) -> Measured:
     make_fake(models.trained, models.reference)
     if mesh is not None:
         shard(models.trained, models.reference, request, mesh)
@@ -169,7 +167,7 @@ def _run(
     stepped = {own: nn.Parameter(local(own)) if mesh is not None else own for own in models.trainable}
     optimizer = make_optimizer(request.optim, models.trained, stepped, request.adamw_temporaries)
     _make_states(optimizer, list(stepped.values()))
-    batch = make_batch(request, vocab)
+    batch = make_batch(request)
     kept = _kept(models)
     states = [
         value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)

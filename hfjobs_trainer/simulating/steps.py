@@ -43,7 +43,7 @@ def autocast_forward(model: Any, precision: str | None) -> None:
     model.forward = MethodType(convert_outputs_to_fp32(forward), model)
 
 
-def make_batch(request: Request, vocab: int) -> dict[str, torch.Tensor]:
+def make_batch(request: Request) -> dict[str, torch.Tensor]:
     """A full batch without padding: ids, mask and labels of 8 bytes a token."""
     pairs = request.step in ("preference", "scores")
     shape = (request.per_device_train_batch_size * (2 if pairs else 1), request.sequence_length)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.memory.closed_form import GIB, MemoryEstimate, Workload, estimate_memory
 from hfjobs_trainer.planning.memory.stack import Stack
-from hfjobs_trainer.planning.model.adapters import count_lora_parameters
+from hfjobs_trainer.planning.model.adapters import Lora, adapter_on
 from hfjobs_trainer.planning.model.shape import count_parameters, shape_of
 from hfjobs_trainer.specs.registry import METHODS
 from tests.planning.known_models import LLAMA_3B, LLAMA_8B, QWEN_05B, QWEN_1, QWEN_7B
@@ -27,6 +28,12 @@ MISTRAL_7B = ModelFacts(
     tie_word_embeddings=False,
 )
 HEADS = ("full", "fused")
+
+
+def count_lora_parameters(model: ModelFacts, r: int, targets: Sequence[str] | str | None = None) -> int | None:
+    """Parameters of an adapter on these targets."""
+    found = adapter_on(model, Lora(r, targets if targets is None or isinstance(targets, str) else tuple(targets)))
+    return found.parameters if found else None
 
 
 def estimate(model: ModelFacts, num_gpus: int = 1, **fields: Any) -> MemoryEstimate:

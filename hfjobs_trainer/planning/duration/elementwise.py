@@ -40,7 +40,7 @@ def elementwise_bytes(workload: Workload, shape: Shape) -> float:
     if stream != computed:
         each += 2 * shape.hidden * (stream + computed)
     if workload.tuning == "lora":
-        each += _adapter_bytes(workload, shape, computed)
+        each += _adapter_bytes(workload, computed)
     return shape.layers * each + shape.hidden * norm
 
 
@@ -49,7 +49,7 @@ def _eager_norm(stream: float) -> float:
     return (stream + _FULL) + 2 * _FULL + _FULL + 2 * _FULL + (_FULL + stream) + 2 * stream
 
 
-def _adapter_bytes(workload: Workload, shape: Shape, computed: float) -> float:
+def _adapter_bytes(workload: Workload, computed: float) -> float:
     """Of a layer's adapters: casts and dropout of the inputs, the scaled output and its sum with the layer's own."""
     weight = float(workload.stack.adapter_bytes or (_FULL if workload.quantization is None else _HALF))
     # PEFT casts the input to the adapter's dtype, and autocast casts it back

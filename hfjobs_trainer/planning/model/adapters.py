@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -126,12 +126,6 @@ class _Matrix:
 def default_targets(model_type: str | None) -> tuple[str, ...] | None:
     """What PEFT adapts in a model of this type where no target is named; ``None`` if it refuses that."""
     return _DEFAULTS.get(model_type or "")
-
-
-def count_lora_parameters(model: ModelFacts, r: int, targets: Sequence[str] | str | None = None) -> int | None:
-    """Parameters of a LoRA adapter of rank ``r``; ``None`` if the model's size is unknown."""
-    found = adapter_on(model, Lora(r, targets if targets is None or isinstance(targets, str) else tuple(targets)))
-    return found.parameters if found else None
 
 
 @lru_cache(maxsize=256)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfjobs_trainer.display import plural
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
@@ -12,7 +13,7 @@ _PER_DEVICE = "per_device_train_batch_size"
 
 
 def _spread(per_device: int, gpus: int) -> str:
-    return f"{per_device} per device on {gpus} GPU{'s' if gpus > 1 else ''}"
+    return f"{per_device} per device on {plural(gpus, 'GPU')}"
 
 
 @rule("BATCH001", stage="run")
@@ -51,7 +52,7 @@ def global_batch_can_be_formed(context: Context[TrainSpec]) -> Iterator[Found]:
         # on this machine, how many GPUs there are shows only when the script starts
         fits = wanted % formed == 0 if context.flavor is None else wanted == formed
         if not fits:
-            why = f"{on} and {steps} accumulation step{'s' if steps > 1 else ''} make {formed}, not {wanted}"
+            why = f"{on} and {plural(steps, 'accumulation step')} make {formed}, not {wanted}"
             whole = wanted % (per_device * gpus) == 0
             fix = "gradient_accumulation_steps=None" if whole else f"global_batch_size={formed}"
             yield Found("global_batch_size", why, fix)

@@ -218,7 +218,7 @@ def fresh_machine_has_no_checkpoint(context: Context[TrainSpec]) -> Iterator[Fou
         yield Found("resume_from_checkpoint", why, "resume_from_checkpoint=None")
 
 
-def without(spec: JobSpec, *names: str, **others: Any) -> str:
+def _without(spec: JobSpec, *names: str, **others: Any) -> str:
     """The fix that takes these fields from the hardware, or gives them other values."""
     removed: dict[str, Any] = {f"hardware.{name}": REMOVE for name in names}
     return change(spec, removed | {f"hardware.{name}": value for name, value in others.items()})
@@ -249,7 +249,7 @@ def attempts_begin_anew(context: Context[TrainSpec]) -> Iterator[Found]:
     hardware = context.spec.hardware
     if hardware.attempts > 1 and hardware.nodes == 1:
         why = f"a failed attempt is not continued but begun anew, so the run may cost {hardware.attempts} times as much"
-        yield Found("hardware.attempts", why, without(context.spec, "attempts"))
+        yield Found("hardware.attempts", why, _without(context.spec, "attempts"))
 
 
 @rule("JOB007", scope="remote")
@@ -276,7 +276,7 @@ def nodes_have_one_attempt(context: Context[TrainSpec]) -> Iterator[Found]:
     hardware = context.spec.hardware
     if hardware.attempts > 1 and hardware.nodes > 1:
         why = f"one of {hardware.nodes} nodes would start again without the others, which end when it fails"
-        yield Found("hardware.attempts", why, without(context.spec, "attempts"))
+        yield Found("hardware.attempts", why, _without(context.spec, "attempts"))
 
 
 @rule("JOB008", scope="remote", scripts=True)
@@ -303,7 +303,7 @@ def ports_can_be_exposed(context: Context[JobSpec]) -> Iterator[Found]:
     ports = list(dict.fromkeys(hardware.expose))
     good = [port for port in ports if 1 <= port <= 65535]
     wrong = ", ".join(str(port) for port in ports if port not in good)
-    fix = without(context.spec, expose=good[:MOST_PORTS]) if good else without(context.spec, "expose")
+    fix = _without(context.spec, expose=good[:MOST_PORTS]) if good else _without(context.spec, "expose")
     if wrong:
         yield Found("hardware.expose", f"{wrong}: ports are numbers from 1 to 65535", fix)
     elif len(ports) > MOST_PORTS:
@@ -335,7 +335,7 @@ def resource_group_is_an_id(context: Context[JobSpec]) -> Iterator[Found]:
     group = hardware.resource_group_id
     if group is not None and not _RESOURCE_GROUP.fullmatch(group):
         why = f'"{masked(group)}" is not an id, which has 24 hexadecimal digits'
-        yield Found("hardware.resource_group_id", why, without(context.spec, "resource_group_id"))
+        yield Found("hardware.resource_group_id", why, _without(context.spec, "resource_group_id"))
 
 
 @rule("JOB010", scripts=True, severity="warning")
@@ -364,7 +364,7 @@ def only_jobs_offer_these(context: Context[JobSpec]) -> Iterator[Found]:
     if given and not context.backend.rents:
         path = f"hardware.{given[0]}" if len(given) == 1 else "hardware"
         why = f"{' and '.join(given)}: only Jobs offer that, so it is ignored here"
-        yield Found(path, why, without(context.spec, *given))
+        yield Found(path, why, _without(context.spec, *given))
 
 
 @rule("JOB011", scope="remote", scripts=True, severity="warning")
@@ -392,4 +392,4 @@ def ssh_costs(context: Context[JobSpec]) -> Iterator[Found]:
     hardware = context.spec.hardware
     if hardware.ssh:
         why = "all who may write in its namespace can enter the job and read its secrets, while it is billed as usual"
-        yield Found("hardware.ssh", why, without(context.spec, "ssh"))
+        yield Found("hardware.ssh", why, _without(context.spec, "ssh"))

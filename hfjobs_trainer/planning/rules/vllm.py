@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.display import plural
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.memory.vllm import server_shortage, weights_shortage
 from hfjobs_trainer.problems import Found, need, rule
@@ -51,7 +52,7 @@ def tensor_parallel_size_divides_the_gpus(context: Context[Generating]) -> Itera
         need(context.flavor, "the flavor, for its number of GPUs", "hardware.flavor")
         if gpus % size:
             best = max(number for number in range(1, size) if gpus % number == 0)
-            why = f"{size} does not divide the {gpus} GPU{'s' if gpus > 1 else ''} that train"
+            why = f"{size} does not divide the {plural(gpus, 'GPU')} that train"
             yield Found("vllm_tensor_parallel_size", why, f"vllm_tensor_parallel_size={best}")
 
 

@@ -274,7 +274,7 @@ class HubBackend:
         """Jobs of the namespace with all of these labels, newest first; a run of several nodes is one job."""
         namespace = self._home()
         asked = Asked("list jobs", "job.read", namespace)
-        jobs = self._connection.get(asked, lambda api: [*api.list_jobs(labels=dict(labels), namespace=namespace)])
+        jobs = self._connection.get(asked, lambda api: JOBS.find(api, dict(labels), namespace))
         jobs.sort(key=lambda job: (str(job.created_at), job.id), reverse=True)
         groups: dict[str, list[JobInfo]] = {}
         for job in jobs:

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
-from hfjobs_trainer.running.backends.hub_duplicates import Duplicates
-from hfjobs_trainer.running.backends.hub_submission import Submission
+from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
+from hfjobs_trainer.running.backends.hub_submission import Submission, flavor_of
 from hfjobs_trainer.running.events import parse_event
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
-    from huggingface_hub._jobs_api import JobSpec
 
     from hfjobs_trainer.planning.plan import JobRequest
 
@@ -95,7 +94,7 @@ def submit_nodes(
 
 def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence[JobInfo], *, is_certain: bool) -> str:
     """Cancel what was created of a group, even a job whose creation got no answer; say what became of it."""
-    listed = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: group}, namespace=namespace)])
+    listed = connection.ask(lambda api: JOBS.find(api, {GROUP_LABEL: group}, namespace))
     names = dict.fromkeys(job.id for job in [*jobs, *(listed.get() if listed.failure is None else [])])
     left = [
         name
@@ -127,7 +126,7 @@ def find_group(job: JobInfo, namespace: str, connection: Connection, *, patientl
     is_young = job.created_at is not None and datetime.now(UTC) - job.created_at < YOUTH
     deadline = time.monotonic() + (connection.patience.search if patiently and is_young else 0)
     while True:
-        found = connection.ask(lambda api: [*api.list_jobs(labels={GROUP_LABEL: name}, namespace=namespace)])
+        found = connection.ask(lambda api: JOBS.find(api, {GROUP_LABEL: name}, namespace))
         jobs = [job, *(found.get() if found.failure is None else [])]
         group = NodeGroup(namespace, _by_rank(jobs), int(size))
         left = deadline - time.monotonic()
@@ -147,11 +146,6 @@ def record_of(namespace: str, job: JobInfo, group: NodeGroup | None = None) -> J
         members=group.ids if group else (),
         exposes=bool(job.expose),
     )
-
-
-def flavor_of(job: JobInfo | JobSpec) -> str | None:
-    """Name of the flavor of a job."""
-    return None if job.flavor is None else str(getattr(job.flavor, "value", job.flavor))
 
 
 def group_of(jobs: Sequence[JobInfo], namespace: str) -> NodeGroup:

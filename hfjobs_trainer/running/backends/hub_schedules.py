@@ -14,11 +14,11 @@ from hfjobs_trainer.running.backends.hub_connection import (
     without_progress_bars,
     without_request_bodies,
 )
-from hfjobs_trainer.running.backends.hub_duplicates import SCHEDULES, SUBMIT_LABEL, Duplicates
+from hfjobs_trainer.running.backends.hub_duplicates import JOBS, SCHEDULES, SUBMIT_LABEL, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
-from hfjobs_trainer.running.backends.hub_nodes import flavor_of, record_of
+from hfjobs_trainer.running.backends.hub_nodes import record_of
 from hfjobs_trainer.running.backends.hub_scripts import store
-from hfjobs_trainer.running.backends.hub_submission import Creation
+from hfjobs_trainer.running.backends.hub_submission import Creation, flavor_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
@@ -93,7 +93,7 @@ class HubSchedules:
         # of one that this package did not create, all labels together
         wanted = {SUBMIT_LABEL: labels[SUBMIT_LABEL]} if SUBMIT_LABEL in labels else labels
         asked = Asked("list jobs", "job.read", namespace)
-        jobs = self._connection.get(asked, lambda api: [*api.list_jobs(labels=wanted, namespace=namespace)])
+        jobs = self._connection.get(asked, lambda api: JOBS.find(api, wanted, namespace))
         jobs = [job for job in jobs if _was_started_by(job, name)]
         jobs.sort(key=lambda job: (str(job.created_at), job.id), reverse=True)
         return [record_of(namespace, job) for job in jobs]

@@ -139,7 +139,7 @@ class Creation(Generic[T]):
         request = self._request
         wanted = {**self._labels, "name": request.name}
         return {
-            "flavor": (None if job.flavor is None else getattr(job.flavor, "value", job.flavor), request.flavor),
+            "flavor": (flavor_of(job), request.flavor),
             **{f"label {name}": (labels.get(name), value) for name, value in wanted.items()},
             "number of attempts": (int(job.retry or 0) + 1, request.attempts),
             "exposed ports": (sorted(job.expose or []), sorted(request.expose)),
@@ -287,3 +287,8 @@ class Submission(Creation["JobInfo"]):
         if self._request.resource_group_id:
             found |= self._compare_group(f"/api/jobs/{self._namespace}/{job.id}", lambda answer: answer)
         return found
+
+
+def flavor_of(job: JobInfo | JobSpec) -> str | None:
+    """Name of the flavor of a job."""
+    return None if job.flavor is None else str(getattr(job.flavor, "value", job.flavor))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from hfjobs_trainer.contents import split_pin
+from hfjobs_trainer.display import plural
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.shipping import missing
 from hfjobs_trainer.problems import Found, need, rule
@@ -361,7 +362,7 @@ def there_are_rows(context: Context[TrainSpec]) -> Iterator[Found]:
         rows = min(rows, spec.dataset.num_samples)
     held = math.ceil(spec.eval_fraction * rows)
     if held >= rows:
-        why = f"holds out {held} of {rows} row{'s' if rows > 1 else ''}, which leaves none for training"
+        why = f"holds out {held} of {plural(rows, 'row')}, which leaves none for training"
         fix = f"eval_fraction={math.floor(100 * (rows - 1) / rows) / 100:g}" if rows > 1 else ""
         yield Found("eval_fraction", why, fix)
 

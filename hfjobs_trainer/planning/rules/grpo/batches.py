@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.display import plural
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 
@@ -39,7 +40,7 @@ def generation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
     spec = context.spec
     per_device, steps = _sizes(context)
     wanted, gpus = spec.num_generations, context.num_gpus
-    machine = f"{gpus} GPU{'s' if gpus > 1 else ''}"
+    machine = f"{plural(gpus, 'GPU')}"
     if spec.generation_batch_size is not None:
         if spec.generation_batch_size % (per_device * gpus):
             _need_gpus(context)
@@ -57,7 +58,7 @@ def generation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
         why = f"{wanted} answers per prompt do not divide the {batch} generated at once: {per_device} per device"
         larger = next(size for size in range(per_device, per_device + wanted) if size * gpus * steps % wanted == 0)
         fix = _divisor(batch, wanted) or f"per_device_train_batch_size={larger}"
-        yield Found("num_generations", f"{why} x {machine} x {steps} step{'s' if steps > 1 else ''}", fix)
+        yield Found("num_generations", f"{why} x {machine} x {plural(steps, 'step')}", fix)
 
 
 def _sizes(context: Context[GRPO | RLOO]) -> tuple[int, int]:
@@ -115,7 +116,7 @@ def evaluation_batch_holds_whole_groups(context: Context[GRPO | RLOO]) -> Iterat
     )
     if per_device * gpus % wanted:
         _need_gpus(context)
-        machine = f"{gpus} GPU{'s' if gpus > 1 else ''}"
+        machine = f"{plural(gpus, 'GPU')}"
         why = f"{per_device} per device on {machine} is not a multiple of {wanted} answers per prompt"
         larger = next(size for size in range(per_device, per_device + wanted) if size * gpus % wanted == 0)
         yield Found("per_device_eval_batch_size", why, f"per_device_eval_batch_size={larger}")

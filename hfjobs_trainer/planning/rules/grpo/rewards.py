@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.display import plural
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.columns import closest_column
@@ -241,5 +242,5 @@ def one_weight_per_reward(context: Context[GRPO | RLOO | OnlineDPO]) -> Iterator
     rewards, weights = context.spec.reward_funcs, context.spec.reward_weights
     if weights is not None and len(weights) != len(rewards):
         good = [*weights, *[1.0] * len(rewards)][: len(rewards)]
-        why = f"gives {len(weights)} for {len(rewards)} reward{'s' if len(rewards) > 1 else ''}"
+        why = f"gives {len(weights)} for {plural(len(rewards), 'reward')}"
         yield Found("reward_weights", why, keywords({"reward_weights": good}))
