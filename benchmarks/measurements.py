@@ -201,8 +201,7 @@ def _stack(row: dict[str, str]) -> Stack:
     if row["tuning"] == "qlora":
         # PEFT's autocast_adapter_dtype, which TRL 1.16 undoes
         fields["adapter_bytes"] = 4 if _is_trainer(framework) and framework != "hfjobs_trainer" else 2
-    elif framework in ("litgpt", "torchtune", "hf-trainer+peft") or framework.startswith("fsdp_qlora"):
-        # the third is of 2023: PEFT before 0.12 gives an adapter the dtype of its layer
+    elif framework in ("litgpt", "torchtune") or framework.startswith("fsdp_qlora"):
         fields["adapter_bytes"] = 2
     if "torch 2.0" in row["notes"]:
         # its foreach AdamW holds the square root of the second moment, and a second one with epsilon added
