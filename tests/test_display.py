@@ -56,6 +56,7 @@ def objects() -> Mapping[str, Any]:
         "comparison": hft.compare_flavors(spec(), facts=facts()),
         "table": hft.hardware_table(offline=True),
         "report": hft.check(spec(), facts=facts()),
+        "recommendation": hft.recommend(spec(), facts=facts()),
         "result": JobResult(metrics={f"metric {n}": 1.0 for n in range(50)}),
         "status": JobStatus("RUNNING"),
     }
@@ -87,7 +88,19 @@ def test_a_repr_is_a_line_or_two(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["plan", "report", "estimate", "memory", "duration", "choice", "comparison", "table", "result", "status"],
+    [
+        "plan",
+        "report",
+        "recommendation",
+        "estimate",
+        "memory",
+        "duration",
+        "choice",
+        "comparison",
+        "table",
+        "result",
+        "status",
+    ],
 )
 def test_a_notebook_gets_whole_html(name: str) -> None:
     tags = Tags(as_html(objects()[name]))

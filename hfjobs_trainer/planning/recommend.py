@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hfjobs_trainer.display import html_table, wrapped_table
+from hfjobs_trainer.display import html_table, plural, wrapped_table
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.arguments.packing import COUNTED, LEAST_STEPS, most_packed
@@ -60,7 +60,7 @@ class StartingValue:
     filled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Recommendation:
     """What ``hft.recommend`` returns; it prints as a table.
 
@@ -95,6 +95,10 @@ class Recommendation:
     def _caption(self) -> str:
         kept = ["what you set stays as it is; .spec has the rest filled in"] if self.rows else []
         return "\n".join([self.subject, *kept, *self.notes])
+
+    def __repr__(self) -> str:
+        filled = sum(row.filled for row in self.rows)
+        return f"Recommendation({self.subject!r}, {plural(len(self.rows), 'field')}, {filled} filled in)"
 
     def __str__(self) -> str:
         if not self.rows:
