@@ -18,6 +18,8 @@ from hfjobs_trainer.problems import Reason
 
 HOUR = 3600.0
 
+NO_CHANGE = "no change that was tried makes it fit"
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -159,7 +161,10 @@ class Estimate:
             lines.append(str(self.memory))
             # the verdict covers memory already
             lines += [f"but {self.reason}"] if self.reason and self.verdict != "does not fit" else []
-        lines += [f"fits with {self.fix}"] if self.fix else []
+        if self.fix:
+            lines.append(f"fits with {self.fix}")
+        elif self.memory is not None and self.verdict == "does not fit" and (self.reason or "").endswith(NO_CHANGE):
+            lines.append(NO_CHANGE)
         if self.layout is not None:
             lines.append(f"with {self.layout}")
         if self.duration is None:

@@ -10,13 +10,13 @@ from hfjobs_trainer.facts import Facts, Flavor
 from hfjobs_trainer.facts.backends import LOCAL
 from hfjobs_trainer.planning.assemble import draft
 from hfjobs_trainer.planning.choose import Search
-from hfjobs_trainer.planning.estimate import Estimate
+from hfjobs_trainer.planning.estimate import NO_CHANGE, Estimate
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
 from hfjobs_trainer.planning.hardware.gpus import all_gpus, count_gpus, find_gpu, suggest_gpus
 from hfjobs_trainer.planning.hardware.machine import machine_of
 from hfjobs_trainer.planning.remedies import remedy_on
 from hfjobs_trainer.planning.understand import understand
-from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.problems import Problem, Reason
 from hfjobs_trainer.specs.base import TrainSpec
 
 
@@ -61,7 +61,9 @@ def estimate_on(spec: TrainSpec, facts: Facts, flavor: Flavor) -> Estimate:
     if found.reason is None or found.reason.kind not in ("memory", "server"):
         return found
     plan = partial(draft, facts=facts, backend=LOCAL, seeks=False)
-    return replace(found, fix=remedy_on(spec, facts, flavor, plan))
+    fix = remedy_on(spec, facts, flavor, plan)
+    tried = "" if fix else f"; {NO_CHANGE}"
+    return replace(found, fix=fix, reason=Reason(found.reason.kind, found.reason.text + tried))
 
 
 def _unknown(gpu: str, counted: int | None) -> tuple[str, str]:

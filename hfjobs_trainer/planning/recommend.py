@@ -60,7 +60,7 @@ class StartingValue:
     filled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Recommendation:
     """What ``hft.recommend`` returns; it prints as a table.
 
@@ -97,7 +97,8 @@ class Recommendation:
         return "\n".join([self.subject, *kept, *self.notes])
 
     def __repr__(self) -> str:
-        return f"Recommendation({self.subject}, {plural(len(self.rows), 'value')})"
+        filled = sum(row.filled for row in self.rows)
+        return f"Recommendation({self.subject!r}, {plural(len(self.rows), 'field')}, {filled} filled in)"
 
     def __str__(self) -> str:
         if not self.rows:

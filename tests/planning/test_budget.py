@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -258,3 +259,22 @@ def test_caps_do_not_matter_on_this_machine() -> None:
     capped = hft.plan(sft(hardware=caps, max_length=2048), facts=facts(), backend="local")
     assert capped.problems == ()
     assert capped.timeout_seconds is None
+
+
+@pytest.mark.parametrize("cap", ["max_usd", "max_hours"])
+def test_a_raised_cap_leaves_a_short_run_time_to_start(cap: str) -> None:
+    hardware = {"flavor": "l4x1", cap: 0.01}
+    known = facts(dataset=replace(CHATS, num_rows=50))
+    made = plan({"hardware": hardware, "num_train_epochs": 1}, known)
+    (problem,) = [found for found in made.problems if found.path == f"hardware.{cap}" and found.severity == "error"]
+    assert problem.code in ("COST001", "COST002")
+    mended = made.spec.replace(**eval(f"dict({problem.fix})", {"hft": hft}))  # noqa: S307 - the package wrote it
+    assert not codes(hft.plan(mended, facts=known)) & {"COST001", "COST002", "JOB002"}
+
+
+def test_a_raised_cap_is_for_the_machine_that_it_was_raised_for() -> None:
+    made = plan({"hardware": {"max_usd": 1, "prefer": "fastest"}})
+    (problem,) = [found for found in made.problems if found.code == "COST003"]
+    mended = made.spec.replace(**eval(f"dict({problem.fix})", {"hft": hft}))  # noqa: S307 - the package wrote it
+    assert mended.hardware.prefer == "fastest"
+    assert "COST003" not in {found.code for found in plan({"hardware": mended.hardware}).problems}

@@ -169,6 +169,13 @@ def test_what_does_not_fit_on_a_card_says_what_would(gpu: str, fields: dict[str,
     assert f"fits with {estimate.fix}" in str(estimate)
 
 
+def test_a_card_on_which_nothing_makes_it_fit_says_so() -> None:
+    estimate = hft.estimate(sft(bf16=False), gpu="RTX 3070", facts=facts(LLAMA_70B))
+    assert (estimate.verdict, estimate.fix) == ("does not fit", "")
+    assert str(estimate).splitlines().count("no change that was tried makes it fit") == 1
+    assert str(estimate.reason).endswith("; no change that was tried makes it fit")
+
+
 def test_where_no_change_helps_more_cards_may() -> None:
     # an adapter on quantized weights is all that there is, but for a second card
     spec = sft(hardware={"nodes": 1}, lora={"r": 8}, per_device_train_batch_size=1, max_length=256)

@@ -858,6 +858,35 @@ def test_an_epoch_that_takes_a_day_is_one_checkpoint() -> None:
     assert fix.startswith('save_strategy="steps", save_steps=')
 
 
+def test_more_often_than_after_each_step_is_none_saved() -> None:
+    known = Facts(model=LLAMA_70B, dataset=DatasetFacts(num_rows=200_000))
+    fields = {"hardware": "t4-small", "global_batch_size": 16_384, "num_train_epochs": 1}
+    ((_, fix),) = said("TRAIN008", fields, known)
+    assert fix == "save_steps=1"
+    assert said("TRAIN008", {**fields, "save_steps": 1}, known) == []
+
+
+@pytest.mark.parametrize(
+    ("model_type", "targets", "fix"),
+    [
+        ("qwen2", "all-linear", "lora=hft.LoRA(layers_to_transform=[0])"),
+        (None, "all-linear", "lora=hft.LoRA(layers_to_transform=[0])"),
+        ("falcon", "all-linear", ""),
+        ("falcon", "dense", 'lora=hft.LoRA(target_modules=["dense"], layers_to_transform=[0])'),
+    ],
+)
+def test_names_beside_some_layers(model_type: str | None, targets: str, fix: str) -> None:
+    known = Facts(model=ModelFacts(exists=True, model_type=model_type, num_hidden_layers=32))
+    lora = {"layers_to_transform": [0], "target_modules": targets}
+    assert said("TUNE006", {"lora": lora}, known) == [("needs target_modules as a list of names", fix)]
+
+
+def test_a_name_as_text_matches_whole_paths_alone() -> None:
+    ((why, fix),) = said("LORA002", {"lora": {"r": 8, "target_modules": "q_proj"}}, Facts(model=QWEN_05B))
+    assert why == '"q_proj" as text is a regular expression for the whole path of a module; a name is an item of a list'
+    assert fix == 'lora=hft.LoRA(r=8, target_modules=["q_proj"])'
+
+
 def test_an_adapter_that_is_not_here() -> None:
     facts = Facts(adapter=ModelFacts(exists=False))
     assert said("DATA006", {"lora": {"adapter": "./nope"}}, facts, "local") == [

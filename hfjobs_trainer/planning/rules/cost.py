@@ -11,6 +11,7 @@ from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.planning.estimate import Estimate
 from hfjobs_trainer.planning.hardware.machine import hourly_usd
 from hfjobs_trainer.planning.remedies import ENDLESS_HOURS, hours_of_writing, writes_for_long
+from hfjobs_trainer.planning.rules.job import MIN_SECONDS
 from hfjobs_trainer.planning.timeout import binding_limit, caps
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
@@ -41,14 +42,16 @@ def _cheaper(context: Context[TrainSpec]) -> tuple[str, str]:
     if found is None or found.duration is None:
         return "", ""
     takes = f"${found.duration.usd.expected:.2f}, {found.duration.seconds.as_duration()}"
-    return f"; {found.machine.name} takes about {takes}", change(
-        spec, {"hardware.flavor": found.machine.name} | _raised(exceeded_caps(spec.hardware, found.duration))
-    )
+    raised = _raised(spec, exceeded_caps(spec.hardware, found.duration), found.machine.usd_per_hour)
+    fix = change(spec, {"hardware.flavor": found.machine.name} | raised)
+    return f"; {found.machine.name} takes about {takes}", fix
 
 
-def _raised(caps: Mapping[str, float]) -> dict[str, float]:
-    """New values of these caps, by path, each a little above what is needed."""
-    return {f"hardware.{name}": _above(needed) for name, needed in caps.items()}
+def _raised(spec: TrainSpec, caps: Mapping[str, float], usd_per_hour: float | None) -> dict[str, float]:
+    """New values of these caps, by path, each a little above what is needed, and what a job needs to start."""
+    hours = MIN_SECONDS / 3600 * spec.hardware.attempts
+    least = {"max_usd": hours * (usd_per_hour or 0.0), "max_hours": hours}
+    return {f"hardware.{name}": _above(max(needed, least[name])) for name, needed in caps.items()}
 
 
 def _cap(spec: JobSpec, name: str) -> float:
@@ -126,7 +129,7 @@ def run_takes_no_longer_than_allowed(context: Context[TrainSpec]) -> Iterator[Fo
     why = f"the run is expected to take {time} on {option.machine.name}, above max_hours={cap:g}"
     found = None if context.spec.hardware.flavor == "auto" else find_alternative(context.run, context.hardware)
     faster = found is not None and found.reason is None
-    fix = {"hardware.flavor": "auto"} if faster else {"hardware.max_hours": _above(hours)}
+    fix = {"hardware.flavor": "auto"} if faster else _raised(context.spec, {"max_hours": hours}, None)
     yield Found("hardware.max_hours", why, change(context.spec, fix))
 
 
@@ -167,7 +170,9 @@ def timeout_is_longer_than_the_run(context: Context[TrainSpec]) -> Iterator[Foun
         value = _cap(spec, cap)
         wanted = exceeded_caps(spec.hardware, duration, "high") or {cap: value}
         ends = f"{cap}={value:g} ends the job"
-        fix = change(spec, _raised(wanted))
+        # with more to spend, another machine might be taken, and that might not be enough for it
+        same = {"hardware.flavor": context.machine.name} if cap == "max_usd" else {}
+        fix = change(spec, same | _raised(spec, wanted, context.machine.usd_per_hour))
     perhaps = "" if duration.seconds.expected > limit else ", so it may not finish"
     why = f"the run is expected to take {duration.seconds.as_duration()}, and {ends} after {format_duration(limit)}"
     yield Found(path, why + perhaps, fix)

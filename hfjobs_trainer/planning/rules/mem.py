@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from hfjobs_trainer.facts import Flavor
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.estimate import NO_CHANGE
 from hfjobs_trainer.planning.memory.estimate import Verdict
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
@@ -43,7 +44,7 @@ def _peak(context: Context[TrainSpec], verdict: Verdict) -> _Peak | None:
 
 def nothing_tried(context: Context[TrainSpec]) -> str:
     """What is added to a reason where the planner found no change with which the run fits."""
-    return "" if context.estimate.fix else "; no change that was tried makes it fit"
+    return "" if context.estimate.fix else f"; {NO_CHANGE}"
 
 
 @rule("MEM001", stage="run", scope="remote")

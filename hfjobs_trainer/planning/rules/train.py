@@ -325,7 +325,8 @@ def a_long_run_writes_checkpoints(context: Context[TrainSpec]) -> Iterator[Found
             # how many epochs that is, is not told
             return
         first = steps / max(1.0, spec.num_train_epochs)
-    if min(first, steps) / steps * hours <= LOST_HOURS:
+    if first <= 1 or min(first, steps) / steps * hours <= LOST_HOURS:
+        # more often than after each step is none saved
         return
     path = "save_steps" if spec.save_strategy == "steps" else "save_strategy"
     when = "no checkpoint is written" if first > steps else f"the first checkpoint is written after {first:,.0f} steps"

@@ -8,6 +8,7 @@ from typing import Any
 
 from hfjobs_trainer.planning.arguments.precision import settle_precision
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.model.modules import linear_names
 from hfjobs_trainer.planning.rules.lora.fix import mended
 from hfjobs_trainer.planning.rules.prec import NEWER
 from hfjobs_trainer.problems import Found, need, rule
@@ -236,7 +237,7 @@ def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.LoRA(target_parameters=["mlp.experts.gate_up_proj"], lora_dropout=0.0)
         ```
     """
-    spec = context.spec
+    spec, facts = context.spec, context.facts.model
     quantization, lora = spec.quantization, spec.lora
     if quantization is not None and quantization.bits == "8bit":
         for name in sorted(quantization.model_fields_set - {"bits"}):
@@ -248,7 +249,14 @@ def options_have_an_effect(context: Context[TrainSpec]) -> Iterator[Found]:
     if lora.layers_pattern is not None and lora.layers_to_transform is None:
         wrong.append(("layers_pattern", "needs layers_to_transform", {"layers_pattern": None}))
     if lora.layers_to_transform is not None and isinstance(lora.target_modules, str):
-        wrong.append(("layers_to_transform", "needs target_modules as a list of names", {"target_modules": None}))
+        why, targets, model_type = "needs target_modules as a list of names", lora.target_modules, facts.model_type
+        if targets.isidentifier():
+            wrong.append(("layers_to_transform", why, {"target_modules": [targets]}))
+        elif spec.trust_remote_code or (model_type and linear_names(model_type) is None):
+            # nobody but the user knows the names
+            yield Found("lora.layers_to_transform", why, "")
+        else:
+            wrong.append(("layers_to_transform", why, {"target_modules": None}))
     if lora.init_lora_weights == "orthogonal" and lora.r % 2:
         wrong.append(("r", "must be even to start from orthogonal weights", {"r": lora.r + 1}))
     if lora.target_parameters:

@@ -107,9 +107,13 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
     model_type, modules = modules_of(context)
     missing = unmatched(targets, modules)
     if len(missing) == (1 if isinstance(targets, str) else len(targets)):
-        has = f"its linear layers are {quoted(linear_names(model_type) or [], ' and ')}"
-        why = f"a {model_type} model has no module {quoted(missing, ' or ')}; {has}"
-        yield Found("lora.target_modules", why, instead(context.spec, target_modules=None))
+        names = linear_names(model_type) or []
+        has = f"its linear layers are {quoted(names, ' and ')}"
+        why, meant = f"a {model_type} model has no module {quoted(missing, ' or ')}; {has}", None
+        if targets in names:
+            meant, whole = [targets], "a regular expression for the whole path of a module"
+            why = f'"{targets}" as text is {whole}; a name is an item of a list'
+        yield Found("lora.target_modules", why, instead(context.spec, target_modules=meant))
 
 
 @rule("LORA003", severity="warning")
