@@ -43,8 +43,8 @@ class BackendTraits:
 
     @property
     def is_here(self) -> bool:
-        """Whether the run is on this machine."""
-        return self.absolute_paths and not self.rents
+        """Whether the run is known to be on this machine."""
+        return not self.rents and self != ANYWHERE
 
 
 HUB = BackendTraits(
