@@ -78,8 +78,13 @@ def pinned(text: str, digest: str) -> str:
     path, known = split_pin(text)
     if known is not None:
         return text
+    return relative(path) + PIN + digest
+
+
+def relative(path: str) -> str:
+    """What of a path means something on another machine: the name alone of one that is absolute, or in the home."""
     is_absolute = path.startswith(("/", "~", "\\")) or PureWindowsPath(path).is_absolute()
-    return (base_name(path) if is_absolute else path) + PIN + digest
+    return base_name(path) if is_absolute else path
 
 
 def base_name(path: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from hfjobs_trainer.client.planner import Planner
@@ -130,6 +131,7 @@ class Client(Planner):
             return plan
         if (error := refusal(plan, traits)) is not None:
             raise error
+        _refuse_added_files(plan)
         if schedule is not None:
             # no HFT_RUN_ID: each run is one of its own
             return ScheduledJob(schedules_of(running).submit(plan), running)
@@ -190,6 +192,18 @@ class Client(Planner):
     ) -> Any:
         """What ``submit_<method>`` does with its keyword arguments."""
         return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run, schedule=schedule)
+
+
+def _refuse_added_files(plan: Plan) -> None:
+    from hfjobs_trainer.gathering.local_files import added_file
+
+    for item in plan.request.data:
+        if not item.content.is_folder:
+            continue
+        added = added_file(Path(item.place), item.content, of_dataset="dataset" in item.fields[0])
+        if added is not None:
+            told = f"nothing was submitted: {item.content.name}/{added} was added since the run was planned"
+            raise BackendError(f"{told}. Plan it again")
 
 
 default = Client()

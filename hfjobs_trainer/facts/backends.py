@@ -41,6 +41,11 @@ class BackendTraits:
     env: tuple[tuple[str, str], ...] = ()
     place: str = ""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the run is known to be on this machine."""
+        return not self.rents and self != ANYWHERE
+
 
 HUB = BackendTraits(
     "hub",
@@ -54,6 +59,8 @@ HUB = BackendTraits(
 )
 LOCAL = BackendTraits("local", place="this machine", rents=False, absolute_paths=True)
 INPROCESS = BackendTraits("inprocess", place=HUB.place, ships_data=True)
+ANYWHERE = BackendTraits("anywhere", rents=False)
+"""Of a run of which nobody knows yet where it would be: only what is wrong everywhere is told of it."""
 
 TRAITS: Mapping[str, BackendTraits] = MappingProxyType({traits.name: traits for traits in (HUB, LOCAL, INPROCESS)})
 """The traits of each backend of this package, by name."""

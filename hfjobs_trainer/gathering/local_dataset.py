@@ -57,7 +57,7 @@ def read_dataset(text: str, split: str, *, ships: bool = False) -> DatasetFacts:
         return replace(known, columns=table.columns, num_rows=table.num_rows)
     tables = attempt(lambda: _tables(path))
     if tables is None:
-        return known
+        return replace(known, num_rows=0) if attempt(lambda: _is_empty(path)) else known
     wanted = {name: attempt(tables[name]) or Table() for name in split_names(split) if name in tables}
     return replace(
         known,
@@ -103,6 +103,13 @@ def _tables(path: Path) -> Tables | None:
         return {name: lambda name=name: _read_saved(path / name) for name in names}
     splits = _splits_of_folder(path)
     return {name: lambda files=files: read_table(files) for name, files in splits.items()} if splits else None
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether it is a folder in which no file could be data."""
+    files = list_files(path)
+    names = (*files.found, *files.left_out)
+    return path.is_dir() and not [name for name in names if not name.lower().endswith(".md")]
 
 
 def _read_saved(folder: Path) -> Table:

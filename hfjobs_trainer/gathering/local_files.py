@@ -129,6 +129,12 @@ def list_files(folder: Path) -> Files:
     return Files(dict(sorted(found.items())), tuple(left_out))
 
 
+def added_file(folder: Path, content: Content, *, of_dataset: bool) -> str | None:
+    """The name of a file that a run would read of a folder by now, and that is no part of its content as it was."""
+    found = attempt(lambda: (dataset_files if of_dataset else model_files)(folder).found) or {}
+    return next(iter(found.keys() - {part.name for part in content.parts}), None)
+
+
 # -- datasets
 
 

@@ -148,6 +148,8 @@ def _read_csv(path: Path) -> Table:
     with open_data(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text, delimiter=delimiter(path.name))
         header = next(reader, None)
+        if header is None:
+            return Table(num_rows=0)
         columns = tuple(header) if header else None
         if columns is None or _size(path) > MAX_CSV_BYTES:
             return Table(columns)

@@ -36,7 +36,7 @@ def on_schedule(plan: Plan, schedule: str, *, is_possible: bool) -> Plan:
         schedule: ``"@weekly"`` or the like, or a cron line of five fields, in UTC.
         is_possible: Whether the backend has schedules.
     """
-    text = " ".join(schedule.split())
+    text = " ".join(str(schedule).split())
     text = text.lower() if text.startswith("@") else text
     # the plan may be that of another schedule
     others = [problem for problem in plan.problems if problem.code not in CODES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from hfjobs_trainer.contents import split_pin
+from hfjobs_trainer.contents import relative, split_pin
 from hfjobs_trainer.display import html_code, html_pairs, html_section, html_table, plural, text, visible
 from hfjobs_trainer.errors import count_problems
 from hfjobs_trainer.facts.backends import traits_of
@@ -106,9 +106,10 @@ def _data(dataset: Dataset) -> str:
 
 
 def _short(id: str) -> str:
-    """An id with the first digits alone of its digest, if it has one."""
+    """An id with the first digits alone of its digest, if it has one; of an absolute path the name."""
     path, digest = split_pin(id)
-    return path if digest is None else f"{path} ({digest[:DIGITS]})"
+    name = relative(path)
+    return name if digest is None else f"{name} ({digest[:DIGITS]})"
 
 
 def _data_sent(plan: Plan) -> list[str]:

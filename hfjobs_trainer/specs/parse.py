@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hfjobs_trainer.errors import SpecError
-from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
+from hfjobs_trainer.facts.backends import ANYWHERE, BackendTraits
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
@@ -58,11 +58,10 @@ def build(spec: JobSpec, fields: Mapping[str, Any]) -> None:
     """Fill ``spec`` from ``fields``; raise ``SpecError`` with every problem if that cannot be."""
     if problems := _fill(spec, fields):
         label = type(spec).METHOD.label
-        # where it would run is not known yet: only what is wrong everywhere
-        raise SpecError([*problems, *_check_rest(type(spec), fields, problems, LOCAL)], f"{label} spec")
+        raise SpecError([*problems, *_check_rest(type(spec), fields, problems, ANYWHERE)], f"{label} spec")
 
 
-def parse(raw: object, *, backend: BackendTraits = LOCAL) -> tuple[TrainSpec | Script | None, list[Problem], str]:
+def parse(raw: object, *, backend: BackendTraits = ANYWHERE) -> tuple[TrainSpec | Script | None, list[Problem], str]:
     """A spec from a mapping that carries ``method``, all problems, and what to call it in a message.
 
     On problems the spec is ``None``, and what the rules say of the fields that did parse is among them. A spec that is

@@ -100,6 +100,8 @@ def keep_rows(value: object) -> str:
         if _is_split(value):
             return _keep_arrow(cast("Any", value))
         return _keep_lines(_rows_of(value))
+    except RecursionError:
+        raise _wrong("a row contains itself, or is nested too deeply") from None
     except OSError as error:
         why = f"the rows could not be written to {cache_home()} ({error.strerror or error})"
         raise _wrong(f"{why}: set the environment variable HFT_HOME to a folder that can be written") from None
@@ -115,6 +117,8 @@ def _rows_of(value: object) -> Iterator[Mapping[object, object]]:
     if isinstance(value, list | tuple):
         return iter(cast("Sequence[Mapping[object, object]]", value))
     if hasattr(value, "itertuples"):  # pandas
+        if repeated := [name for name, again in zip(table.columns, table.columns.duplicated(), strict=True) if again]:
+            raise _wrong(f"several columns are called {repeated[0]!r:.40}")
         starts = range(0, len(table), _BATCH)
         return (row for start in starts for row in _filled(table.iloc[start : start + _BATCH].to_dict("records")))
     if hasattr(value, "to_dicts"):  # polars
@@ -178,8 +182,9 @@ def _plain(value: object, row: int, column: str) -> object:
         return float(value)
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        if unnamed := next((key for key, _ in items if not isinstance(key, str)), None):
-            raise _wrong(f"{where}: keys must be text, not {unnamed!r:.40}")
+        for key, _ in items:
+            if not isinstance(key, str):
+                raise _wrong(f"{where}: keys must be text, not {key!r:.40}")
         return {str(key): _plain(item, row, column) for key, item in items}
     if isinstance(value, list | tuple):
         return [_plain(item, row, column) for item in cast("Sequence[object]", value)]

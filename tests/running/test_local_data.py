@@ -206,6 +206,35 @@ def test_folders_and_rows_travel_as_well(client: hft.Client, hub: hubsim.Hub) ->
     assert sorted(data) == ["data/a/train.jsonl", "my-model/config.json", "rows.jsonl"]
 
 
+def test_a_file_that_is_added_to_a_folder_changes_it(client: hft.Client, hub: hubsim.Hub) -> None:
+    for name in ("my-model", "data"):
+        Path(name).mkdir()
+    Path("my-model/config.json").write_text('{"model_type": "qwen2"}')
+    Path("data/a.jsonl").write_text(ROWS)
+    plan = client.plan(sft("./data", model="./my-model"))
+    Path("data/notes.md").write_text("no data")
+    Path("my-model/optimizer.pt").write_text("not loaded")
+    submit(client, hub, plan)
+    Path("data/b.jsonl").write_text(ROWS)
+    with pytest.raises(BackendError, match=r"data/b\.jsonl was added since the run was planned\. Plan it again"):
+        client.submit(plan)
+    assert len(hub.jobs) == 1
+    plan = client.plan(sft("./data", model="./my-model"))
+    Path("my-model/tokenizer.json").write_text("{}")
+    with pytest.raises(BackendError, match=r"my-model/tokenizer\.json was added"):
+        client.submit(plan)
+
+
+@pytest.mark.parametrize("name", ["empty.csv", "nothing"])
+def test_data_without_rows_are_not_to_be_pushed(client: hft.Client, name: str) -> None:
+    Path("empty.csv").touch()
+    Path("nothing").mkdir()
+    Path("nothing/README.md").write_text("nothing yet")
+    for backend in ("hub", "local"):
+        (problem,) = client.check(sft(f"./{name}"), backend=backend).problems
+        assert (problem.code, problem.fix) == ("DATA012", "")
+
+
 @pytest.mark.parametrize(("namespace", "readers"), [(None, "only you"), ("acme", "every member of acme")])
 def test_the_plan_says_what_goes_where_and_who_can_read_it(
     client: hft.Client, namespace: str | None, readers: str
@@ -217,7 +246,8 @@ def test_the_plan_says_what_goes_where_and_who_can_read_it(
     assert f"{readers} can read it" in str(plan)
     assert "local data</th>" in show_html(plan)
     assert f'volumes = ["hf://buckets/{owner}/jobs-artifacts/hfjobs-trainer/data/{digest}:/hft/data/' in plan.script
-    assert str(Path.cwd()) not in plan.script
+    for text in (plan.script, str(plan), repr(plan), show_html(plan)):
+        assert str(Path.cwd()) not in text
     assert f'DATASET = (\n    "rows.jsonl@sha256:{digest}"\n)' in plan.script
     assert str(Path.cwd()) not in repr(plan.request)
     assert plan.request.labels["spec"] == hft_digest(plan.script)[:12]

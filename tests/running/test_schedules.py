@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hubsim
 import pytest
@@ -125,6 +125,7 @@ def test_a_dry_run_shows_the_schedule_and_sends_nothing(
     [
         ({}, "61 * * * *", "SCHED001"),
         ({}, "@often", "SCHED001"),
+        ({}, cast("str", 5), "SCHED001"),
         ({"hardware": hft.Hardware(flavor="cpu-basic", ssh=True)}, "@weekly", "SCHED002"),
         ({"env": {"HFT_RUN_ID": "mine"}}, "@weekly", "SCHED002"),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.errors import SpecError
+from hfjobs_trainer.facts.backends import LOCAL
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.parse import parse
@@ -16,6 +17,12 @@ from hfjobs_trainer.specs.registry import METHODS
 from tests.specs.building import problems_of, required, sft
 
 # -- all at once
+
+
+def test_where_a_spec_would_run_is_not_guessed() -> None:
+    raw = {"method": "sft", "model": "me/a", "dataset": "me/b", "typo": 1, "hardware": {"nodes": 2, "attempts": 3}}
+    assert [problem.code for problem in parse(raw)[1]] == ["SPEC004"]
+    assert [problem.code for problem in parse(raw, backend=LOCAL)[1]] == ["SPEC004", "JOB010", "NODE001"]
 
 
 def test_problems_of_every_kind_come_at_once() -> None:

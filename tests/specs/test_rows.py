@@ -15,6 +15,8 @@ import hfjobs_trainer as hft
 from hfjobs_trainer.contents import find_kept, split_pin
 
 ROWS = [{"prompt": f"wörd {index}", "completion": [{"n": index, "ok": None}]} for index in range(3)]
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +94,8 @@ def test_a_list_of_datasets_is_a_mixture_and_each_may_be_rows() -> None:
         ([{"a": 1}, {"b": {"c": [float("nan")]}}], "row 1, column 'b': JSON has no nan"),
         ([{"a": 2**63}], "row 0, column 'a': an integer must have at most 64 bits"),
         ([{"a": {1: 2}}], "row 0, column 'a': keys must be text, not 1"),
+        ([{"a": {0: 2}}], "row 0, column 'a': keys must be text, not 0"),
+        ([{"a": ENDLESS}], "a row contains itself, or is nested too deeply"),
         ([{1: 2}], "row 0: the name of a column must be text, not 1"),
         ([{"a": b"x"}], "row 0, column 'a': JSON has no values of type bytes"),
         ([{"a": "\ud800"}], "row 0 contains a lone surrogate"),
@@ -123,6 +127,8 @@ def test_pandas_frames() -> None:
     ]
     with pytest.raises(hft.SpecError, match="there are no rows"):
         sft(pd.DataFrame())
+    with pytest.raises(hft.SpecError, match="several columns are called 'text'"):
+        sft(pd.DataFrame([["a", "b"]], columns=["text", "text"]))
     with pytest.raises(hft.SpecError, match="row 0, column 'when': JSON has no values of type Timestamp"):
         sft(pd.DataFrame({"when": pd.to_datetime(["2026-01-01"])}))
 

@@ -54,6 +54,9 @@ def inputs_are_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
     for item in inputs(context.spec, context.facts):
         if item.is_local and item.exists is False:
             yield missing(item)
+        elif isinstance(item, DataInput) and item.facts.num_rows == 0:
+            # DATA012's: pushed, it would have no rows either
+            continue
         elif item.is_local and item.path not in shipped:
             why = f"{item.id} is on this machine, where a job cannot read it: push it, and give its id"
             yield Found(item.id_path, why, _push(item, _owner(context)))

@@ -361,7 +361,7 @@ def only_jobs_offer_these(context: Context[JobSpec]) -> Iterator[Found]:
     hardware = context.spec.hardware
     idle: dict[str, object] = {"attempts": 1, "ssh": False, "expose": [], "resource_group_id": None}
     given = [name for name, value in idle.items() if getattr(hardware, name) != value]
-    if given and not context.backend.rents:
+    if given and context.backend.is_here:
         path = f"hardware.{given[0]}" if len(given) == 1 else "hardware"
         why = f"{' and '.join(given)}: only Jobs offer that, so it is ignored here"
         yield Found(path, why, _without(context.spec, *given))

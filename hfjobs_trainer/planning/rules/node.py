@@ -40,7 +40,7 @@ def this_machine_is_one_node(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     nodes = context.spec.hardware.nodes
-    if nodes > 1 and not context.backend.rents:
+    if nodes > 1 and context.backend.is_here:
         yield Found(_PATH, f"this machine is 1 node, not {nodes}", change(context.spec, {_PATH: 1}))
 
 
