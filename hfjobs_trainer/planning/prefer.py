@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NEAR_SHARE = 0.20
 """Share by which a run may cost more than on the cheapest machine, if it is faster. The speeds of published runs are
-missed by 8% in the median, and by 37% in the worst tenth, if their source is held out (``python -m benchmarks.duration
+missed by 6% in the median, and by 33% in the worst tenth, if their source is held out (``python -m benchmarks.duration
 CSV --held-out``), and what a run costs besides training is known less well: a smaller difference in dollars tells
 nothing."""
 

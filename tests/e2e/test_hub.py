@@ -38,6 +38,7 @@ def test_a_submitted_run_trains_reports_and_leaves_its_model_on_the_hub(
         max_steps=4,
         logging_steps=1,
         timeout="20m",
+        hardware=hft.Hardware(prefer="cheapest"),
         tracking=hft.Tracking(name="first", group="e2e/0.1", report_to="none"),
         output=hft.Output(hub_model_id="alice/tiny-sft"),
     )
@@ -93,11 +94,11 @@ def test_a_run_that_fails_tells_its_last_words(client: hft.Client, hub_env: hubs
     job = client.submit(plan)
     assert isinstance(job, hft.Job)
 
-    status = job.watch()
+    watched = job.watch()
     with pytest.raises(hft.JobFailed, match="no reward for 8 answers") as caught:
         job.raise_for_status()
 
-    assert status.stage == "ERROR"
+    assert watched.stage == "ERROR"
     assert caught.value.status.message == "Job failed with exit code: 1. Reason: Error"
     assert "hf_alice_write" not in str(caught.value)
-    assert hft.Job.from_id(job.id, backend=job.backend).status() == status
+    assert hft.Job.from_id(job.id, backend=job.backend).status() == watched.status()
