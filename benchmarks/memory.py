@@ -28,7 +28,6 @@ from hfjobs_trainer.planning.memory.estimate import (
     GIB,
     MARGIN_FACTOR,
     MARGIN_GIB,
-    SIMULATED_FACTOR,
     MemoryEstimate,
     Verdict,
 )
@@ -205,16 +204,15 @@ def show_outcomes(rows: Sequence[Measurement]) -> None:
         print(f"{sum(said.values())} runs {text}; the verdict: " + ", ".join(f"{name} {n}" for name, n in said.items()))
 
 
-def show_margin(rows: Sequence[Measurement], level: str, predicted: Predictions) -> None:
+def show_margin(rows: Sequence[Measurement], predicted: Predictions) -> None:
     """Print how many published peaks of core rows lie outside of a level's margin."""
-    factor = SIMULATED_FACTOR if level == "simulation" else MARGIN_FACTOR
     known = errors_of(rows, predicted)
     scored = [row for row in rows if row.core and row.row_id in known]
     above: list[str] = []
     below: list[str] = []
     for row in scored:
         peak, guess = row.peak_gib or 0.0, predicted[row.row_id] or 0.0
-        margin = guess * (factor - 1) + MARGIN_GIB
+        margin = guess * (MARGIN_FACTOR - 1) + MARGIN_GIB
         above += [row.row_id] if peak > guess + margin else []
         below += [row.row_id] if peak < guess - margin else []
     print(
@@ -275,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{level}: not available")
             continue
         show(rows, level, predicted)
-        show_margin(rows, level, predicted)
+        show_margin(rows, predicted)
         if options.sources:
             show_sources(rows, predicted)
         show_worst(rows, predicted, options.worst)

@@ -13,12 +13,9 @@ Verdict = Literal["fits", "tight", "does not fit"]
 """Whether a run fits on a GPU, by its estimate."""
 
 # Of 139 published peaks of stacks like TRL's, 2 lie above what is asked for with this margin and 1 below the peak less
-# it; of 27 published runs that ran out of memory and can be modelled, none is said to fit (benchmarks/README.md:
+# it, and of the 115 of them that are simulated 2 lie above the simulated peak and its margin; of 27 published runs that ran out of memory and can be modelled, none is said to fit (benchmarks/README.md:
 # python -m benchmarks.memory).
 MARGIN_FACTOR, MARGIN_GIB = 1.20, 0.5
-# The same of a simulated step: of 115 published peaks of such stacks, 11 lie above the simulated one and this margin
-# (python -m benchmarks.memory --level simulation).
-SIMULATED_FACTOR = 1.10
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +99,11 @@ class MemoryEstimate:
 
     @property
     def margin_gib(self) -> float:
-        """Memory to leave free beyond the estimated peak, GiB: 20% plus half a GiB, 10% if simulated.
+        """Memory to leave free beyond the estimated peak, GiB: 20% plus half a GiB.
 
         Source: the comparison with published peaks in ``benchmarks/memory.py``.
         """
-        factor = SIMULATED_FACTOR if self.basis == "simulation" else MARGIN_FACTOR
-        return self.total_gib * (factor - 1) + MARGIN_GIB
+        return self.total_gib * (MARGIN_FACTOR - 1) + MARGIN_GIB
 
     @property
     def dominant(self) -> str:
