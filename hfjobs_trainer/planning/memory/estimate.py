@@ -13,7 +13,7 @@ Verdict = Literal["fits", "tight", "does not fit"]
 """Whether a run fits on a GPU, by its estimate."""
 
 # Of 139 published peaks of stacks like TRL's, 2 lie above what is asked for with this margin and 1 below the peak less
-# it; of the 115 of them that are simulated, 2 and none. Of 27 published runs that ran out of memory and can be modelled,
+# it; of the 115 that are simulated, 2 and none. Of 27 published runs that ran out of memory and can be modelled,
 # none is said to fit (benchmarks/README.md: python -m benchmarks.memory).
 MARGIN_FACTOR, MARGIN_GIB = 1.20, 0.5
 
