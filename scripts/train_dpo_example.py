@@ -129,8 +129,7 @@ def count_processes(gpus: int) -> int:
 
     seen = cuda.device_count()
     processes = int(os.environ.get("HFT_NUM_PROCESSES") or min(seen, gpus or seen))
-    if processes < 2 and seen > 1:
-        # A single process would spread the model over all GPUs, layer by layer.
+    if processes < 2 and seen > 1:  # it would spread the model over all GPUs
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = first
     return max(1, processes)
@@ -251,14 +250,12 @@ def track(project: str, config: dict[str, Any], **options: Any) -> None:
         run: Any = None
 
         def setup(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-            # It never counts as set up: so it is called before each row, and the run
-            # is still open after train(), for evaluate() and what GRPO logs itself.
+            # Called before each row, since never counted as set up; open after train().
             if state.is_world_process_zero:
                 self.run = self.run or open_somewhere()
                 trackio.context_vars.current_run.set(self.run)
                 self.run.config.update({**args.to_dict(), **config})
-                # Sent again with each row: trackio forgets it when a Space was away.
-                self.run._config_logged = False
+                self.run._config_logged = False  # a Space that was away forgets it
 
     integrations.INTEGRATION_TO_CALLBACK["trackio"] = Tracking
 
@@ -288,8 +285,7 @@ def assert_trained(trainer: Any) -> None:
 
 def push(trainer: Any, **card: Any) -> None:
     """Save the model and upload it; `card` is what its card says beside the usual."""
-    # All processes save, since each may hold a part; one uploads. The trainer's own
-    # push_to_hub() does both at once, so it could not be tried again by one alone.
+    # All processes save, since each may hold a part; one uploads, and may try again.
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         repo, branch = trainer.hub_model_id, trainer.args.hub_revision

@@ -93,6 +93,8 @@ def test_a_request_has_no_arguments() -> None:
         "ssh",
         "expose",
         "resource_group_id",
+        "data",
+        "schedule",
     }
 
 

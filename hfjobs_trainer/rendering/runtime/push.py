@@ -11,8 +11,7 @@ PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the thi
 
 def push(trainer: Any, **card: Any) -> None:
     """Save the model and upload it; `card` is what its card says beside the usual."""
-    # All processes save, since each may hold a part; one uploads. The trainer's own
-    # push_to_hub() does both at once, so it could not be tried again by one alone.
+    # All processes save, since each may hold a part; one uploads, and may try again.
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         repo, branch = trainer.hub_model_id, trainer.args.hub_revision

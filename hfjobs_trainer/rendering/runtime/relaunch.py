@@ -20,8 +20,7 @@ def count_processes(gpus: int) -> int:
 
     seen = cuda.device_count()
     processes = int(os.environ.get("HFT_NUM_PROCESSES") or min(seen, gpus or seen))
-    if processes < 2 and seen > 1:
-        # A single process would spread the model over all GPUs, layer by layer.
+    if processes < 2 and seen > 1:  # it would spread the model over all GPUs
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = first
     return max(1, processes)

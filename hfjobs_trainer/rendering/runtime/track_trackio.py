@@ -52,14 +52,12 @@ def track(project: str, config: dict[str, Any], **options: Any) -> None:
         run: Any = None
 
         def setup(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-            # It never counts as set up: so it is called before each row, and the run
-            # is still open after train(), for evaluate() and what GRPO logs itself.
+            # Called before each row, since never counted as set up; open after train().
             if state.is_world_process_zero:
                 self.run = self.run or open_somewhere()
                 trackio.context_vars.current_run.set(self.run)
                 self.run.config.update({**args.to_dict(), **config})
-                # Sent again with each row: trackio forgets it when a Space was away.
-                self.run._config_logged = False
+                self.run._config_logged = False  # a Space that was away forgets it
 
     integrations.INTEGRATION_TO_CALLBACK["trackio"] = Tracking
 
