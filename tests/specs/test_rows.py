@@ -159,6 +159,7 @@ def test_a_lazy_frame_is_refused() -> None:
         sft(Lazy())
 
 
+@pytest.mark.torch
 def test_datasets_keep_their_types_and_their_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import datasets
     from PIL import Image
