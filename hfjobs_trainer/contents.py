@@ -186,7 +186,7 @@ def keep_link(path: Path, digest: str) -> None:
     folder, kept = cache_home() / "data" / digest, find_kept(digest)
     if kept is not None and (not kept.is_symlink() or kept.resolve() == path.resolve()):
         return
-    with contextlib.suppress(OSError, NotImplementedError):
+    with contextlib.suppress(OSError, NotImplementedError):  # the latter where the system has no links
         folder.mkdir(parents=True, exist_ok=True)
         for earlier in folder.iterdir():
             if earlier.is_symlink():

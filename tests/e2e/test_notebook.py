@@ -25,8 +25,8 @@ def outputs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, list[Any]]:
     """What the cells of the notebook put out, by their source."""
+    import nbclient
     import nbformat
-    from nbclient import NotebookClient
 
     monkeypatch.setenv("HFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
@@ -36,9 +36,10 @@ def outputs(
     folder = hub_env.root / "datasets/trl-lib/Capybara"
     folder.mkdir(parents=True)
     shutil.copy(tiny_data("messages"), folder / "train.jsonl")
-    notebook: Any = nbformat.read(ROOT / "examples/quickstart.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    untyped: Any = nbformat
+    notebook = untyped.read(ROOT / "examples/quickstart.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "the notebook is kept without outputs"
-    NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path)}}).execute()
     return {cell.source: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
 
 

@@ -30,7 +30,6 @@ FIELDS: dict[str, Any] = {
 @pytest.fixture
 def client(hub_env: hubsim.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> hft.Client:
     monkeypatch.setenv("HFT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(contents, "_SETTLED", 0.0)
     (hub_env.root / "models/alice/tiny").mkdir(parents=True)
     (hub_env.root / "models/alice/tiny/config.json").write_text('{"model_type": "qwen2"}')
     (tmp_path / "work").mkdir()
@@ -113,16 +112,12 @@ def test_other_content_of_the_same_size_and_time_is_another_file(client: hft.Cli
         client.submit(plan)
 
 
-def test_a_file_that_changes_while_it_is_uploaded_stays_nowhere(
-    client: hft.Client, hub: hubsim.Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def batch(self: HfApi, bucket_id: str, **what: Any) -> None:
-        if what.get("add"):
-            Path("rows.jsonl").write_text("{}")
-        real(self, bucket_id, **what)
+def test_a_file_that_changes_while_it_is_uploaded_stays_nowhere(client: hft.Client, hub: hubsim.Hub) -> None:
+    def change(status: int, body: Any) -> tuple[int, Any]:
+        Path("rows.jsonl").write_text("{}")
+        return status, body
 
-    real = HfApi.batch_bucket_files
-    monkeypatch.setattr(HfApi, "batch_bucket_files", batch)
+    hub.fail(method="POST", path="/batch", rewrite=change)
     with pytest.raises(BackendError, match=r"rows\.jsonl changed while it was uploaded: submit the run again"):
         client.submit(sft())
     assert not list((hub.root / "buckets/alice/jobs-artifacts").rglob("rows.jsonl"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -28,7 +29,7 @@ UV_IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"
 """Image of a job whose request names none: that of the client's ``run_uv_job``."""
 
 
-class Creation(Generic[T]):
+class Creation(ABC, Generic[T]):
     """A job, or a schedule of jobs, to be created.
 
     Args:
@@ -107,13 +108,13 @@ class Creation(Generic[T]):
             self.may_exist = True
             raise
 
+    @abstractmethod
     def _run(self, api: HfApi) -> T:
         """The request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _compare(self, job: T) -> dict[str, tuple[object, object]]:
         """What the job is, and what was asked for, by what it is called."""
-        raise NotImplementedError
 
     def _common(self) -> dict[str, Any]:
         """The arguments of the client's call: those of ``run_uv_job`` for a script that it has uploaded."""
