@@ -135,6 +135,7 @@ def compose(
         server=vllm_server(run.vllm, machine.server_gpus, decided.arguments.get("vllm_max_model_length")),
         rewards=rewards,
         tools=[_reward(tool, {}) for tool in tools],
+        code=_code(functions),
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=machine.num_gpus,
         nodes=request.nodes,
@@ -221,9 +222,26 @@ def _data(dataset: Dataset, facts: DatasetFacts | None, *, absolute: bool) -> Da
     return Data(place, builder, arguments, **common)
 
 
+def _code(functions: Sequence[RewardFunction]) -> list[str]:
+    """What each function adds to the script: what several lean on is there once."""
+    seen: set[str] = set()
+    added: list[str] = []
+    for function in functions:
+        text = ""
+        for source in dict.fromkeys(item.strip("\n") for item in function.sources):
+            if source not in seen:
+                seen.add(source)
+                # assignments stand below each other, definitions apart
+                apart = "\n" in source or "\n" in text.rpartition("\n\n")[2].strip("\n")
+                text += f"{'\n\n\n' if apart else '\n'}{source}" if text else source
+        if text:
+            added.append(text)
+    return added
+
+
 def _reward(item: str | RewardFunction, judges: Mapping[str, str]) -> Reward:
     if isinstance(item, RewardFunction):
-        return Reward("function", item.name, source=item.source)
+        return Reward("function", item.name)
     builtin = BUILTIN_REWARDS.get(item)
     if builtin is None:
         return Reward("model", judges.get(item, item))

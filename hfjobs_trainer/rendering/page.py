@@ -55,13 +55,11 @@ class Reward:
             (a model id) or ``"function"`` (the user's own).
         name: Name of the function, or id of the model.
         arguments: Arguments of a factory.
-        source: Source of the user's function.
     """
 
     kind: str
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +180,7 @@ class Page:
         server: The vLLM server that the script starts, or ``None``.
         rewards: Rewards of an online method.
         tools: Functions that the model may call.
+        code: Sources of the rewards and tools that are functions, each behind that of what it leans on.
         imports: Import statements that the rewards and tools need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
         max_gpus: The most GPUs that are to train, 0 for all.
@@ -234,6 +233,7 @@ class Page:
     server: Server | None = None
     rewards: Sequence[Reward] = ()
     tools: Sequence[Reward] = ()
+    code: Sequence[str] = ()
     imports: Sequence[str] = ()
     num_gpus: int = 0
     max_gpus: int = 0
