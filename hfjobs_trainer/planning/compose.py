@@ -232,8 +232,9 @@ def _code(functions: Sequence[RewardFunction]) -> list[str]:
             if source not in seen:
                 seen.add(source)
                 # assignments stand below each other, definitions apart
-                apart = "\n" in source or "\n" in text.rpartition("\n\n")[2].strip("\n")
-                text += f"{'\n\n\n' if apart else '\n'}{source}" if text else source
+                lines = [source, text.rpartition("\n\n")[2]]
+                gap = "\n\n\n" if any("\n" in item.strip("\n") for item in lines) else "\n"
+                text += f"{gap}{source}" if text else source
         if text:
             added.append(text)
     return added

@@ -5,16 +5,30 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 from hfjobs_trainer.specs.capture.errors import CaptureError
-from hfjobs_trainer.specs.capture.names import bindings, evaluated, is_for_type_checkers, names_needed
+from hfjobs_trainer.specs.capture.homes import (
+    DEFINITIONS,
+    IMPORTS,
+    Binding,
+    Home,
+    absolute_name,
+    choose_binding,
+    find_called,
+    find_definition,
+    home_of,
+    home_of_module,
+    is_star,
+    movable,
+    place_of,
+    refuse_changed,
+    statements_of,
+)
+from hfjobs_trainer.specs.capture.names import bindings, names_needed
 from hfjobs_trainer.specs.capture.origins import (
     chains,
     import_module,
@@ -25,49 +39,9 @@ from hfjobs_trainer.specs.capture.origins import (
     own_file,
 )
 from hfjobs_trainer.specs.capture.reads import refuse_reads, secret_in
-from hfjobs_trainer.specs.capture.text import Definition, Located, Text, locate, locate_class, texts_of
 
 # Builtins of a notebook only.
 _NOTEBOOK_NAMES = frozenset({"display", "get_ipython"})
-_MUTATORS = re.compile(
-    "add|append|appendleft|clear|discard|extend|insert|pop|popitem|remove|reverse|setdefault|sort|update"
-)
-_IMPORTS = ast.Import | ast.ImportFrom
-_DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-_PLAIN = (_IMPORTS, _DEFINITIONS, ast.Assign, ast.AnnAssign, ast.Pass, ast.If, ast.Try, ast.Raise)
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """The names that code sees, and the file or cell that it stands in."""
-
-    scope: dict[str, Any] = field(repr=False)
-    filename: str
-
-    @property
-    def is_notebook(self) -> bool:
-        """Whether names may have been bound by other cells."""
-        return not Path(self.filename).is_file()
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A statement at the top of a file or cell that binds a name.
-
-    Attributes:
-        text: The file or cell.
-        top: The statement.
-        leaf: The innermost statement of it that binds the name.
-    """
-
-    text: Text
-    top: ast.stmt
-    leaf: ast.stmt
-
-    @property
-    def place(self) -> str:
-        """Where it is, for a message."""
-        return f"{Path(self.text.filename).name}, line {self.leaf.lineno}"
 
 
 @dataclass(slots=True)
@@ -122,10 +96,10 @@ class Collector:
             CaptureError: Something cannot travel; all that nothing defines is named at once.
         """
         tree = ast.parse(source)
-        for module in imports_inside(tree):
+        for module, line in imports_inside(tree):
             if module.startswith(".") or own_file(module) is not None:
                 name = module.lstrip(".").split(".")[0] or "a module beside it"
-                how = f"import what it needs at the top of its file, `from {module} import ...`"
+                how = f"import what it needs at the top of its file, `{line}`"
                 raise CaptureError(f"{user} imports {name} inside, a file of this machine: {how}")
         needed, named = names_needed(source)
         missing: list[str] = []
@@ -167,10 +141,10 @@ class Collector:
         if isinstance(value, ModuleType):
             self._module(value, name, user, tree)
             return
-        found = _choose(name, value, home)
+        found = choose_binding(name, value, home)
         if found is None:
             self._without_statement(name, value, home, user)
-        elif isinstance(found.leaf, _IMPORTS) and found.leaf is found.top:
+        elif isinstance(found.leaf, IMPORTS) and found.leaf is found.top:
             self._imported(name, found.leaf, home, user, tree)
         else:
             self.statement(name, value, found, home, user)
@@ -188,11 +162,11 @@ class Collector:
         """What an import statement bound, which is no module."""
         member = next((alias.name for alias in leaf.names if (alias.asname or alias.name) == name), name)
         module = leaf.module or "" if isinstance(leaf, ast.ImportFrom) else name
-        absolute = _absolute(module, getattr(leaf, "level", 0), home.scope)
+        absolute = absolute_name(module, getattr(leaf, "level", 0), home.scope)
         if own_file(absolute) is None:
             self.add_import(f"from {absolute} import {member}" + ("" if member == name else f" as {name}"))
             return
-        other = _home_of_module(absolute)
+        other = home_of_module(absolute)
         if other is None or member not in other.scope:
             raise LookupError(name)
         self._resolve(member, other, user, tree)
@@ -206,7 +180,7 @@ class Collector:
 
     def _without_statement(self, name: str, value: Any, home: Home, user: str) -> None:
         """Something that no statement at the top of the file or cell binds."""
-        star = next((item for item in _statements(home) if _is_star(item.top)), None)
+        star = next((item for item in statements_of(home) if is_star(item.top)), None)
         if star is not None and not home.is_notebook:
             line = ast.unparse(star.top)
             wanted = line.replace("*", name)
@@ -218,8 +192,8 @@ class Collector:
         else:
             raise LookupError(name)
 
-    def definition(self, name: str, value: FunctionType | type, user: str) -> None:
-        """A function or class that is told by itself, not by a name.
+    def definition(self, name: str, value: FunctionType | type, user: str, *, bare: bool = False) -> None:
+        """A function or class that is told by itself, not by a name; ``bare``: as it is before it is decorated.
 
         Raises:
             CaptureError: It cannot travel.
@@ -228,8 +202,8 @@ class Collector:
         located = find_definition(value)
         if located is None or isinstance(located.node, ast.Lambda):
             raise LookupError(name)
-        own, source = located.node.name, located.source
-        if self.claim(own, source, _place(located.text, located.node)):
+        own, source = located.node.name, located.text.segment(located.node, bare=bare)
+        if self.claim(own, source, place_of(located.text, located.node)):
             self._take(own, source, located.node, home_of(value), user)
         self._rename(name, own)
 
@@ -239,13 +213,13 @@ class Collector:
         Raises:
             CaptureError: It cannot travel.
         """
-        chosen = _movable(name, found, user)
-        if isinstance(chosen, _DEFINITIONS):
+        chosen = movable(name, found, user)
+        if isinstance(chosen, DEFINITIONS):
             function = inspect.unwrap(value) if callable(value) else value
             if isinstance(function, FunctionType | type):
                 find_definition(function)  # refuses what has been edited since
         else:
-            _refuse_changed(name, value, chosen, found, home, user)
+            refuse_changed(name, value, chosen, found, home, user)
         names = dict.fromkeys(bound for bound, _ in bindings(chosen))
         source = found.text.segment(chosen)
         claimed = [self.claim(bound, source, found.place) for bound in names]
@@ -257,7 +231,7 @@ class Collector:
     ) -> None:
         check_source(source, name, user)
         refuse_reads(name, [node], home.scope, find_called, user)
-        by = name if isinstance(node, _DEFINITIONS) else user
+        by = name if isinstance(node, DEFINITIONS) else user
         self.lean_on(source, home, by, bound | {name})
         self.add_part(source)
 
@@ -272,191 +246,3 @@ def check_source(source: str, name: str, user: str) -> None:
         what = f"{user} uses {name}, in which the value of {variable} is written out" if name != user else ""
         what = what or f"the value of {variable} is written out in {user}"
         raise CaptureError(f'{what}: read it inside {user}, `os.environ["{variable}"]`, with secrets=["{variable}"]')
-
-
-def home_of(value: FunctionType | type) -> Home:
-    """The names that a function or a class sees.
-
-    Raises:
-        LookupError: They are not to be found.
-    """
-    if isinstance(value, FunctionType):
-        return Home(value.__globals__, value.__code__.co_filename)
-    for item in vars(value).values():
-        function = getattr(item, "__func__", item)
-        inside = isinstance(function, FunctionType) and function.__qualname__.startswith(f"{value.__qualname__}.")
-        if inside and function.__module__ == value.__module__ and "__name__" in function.__globals__:
-            located = locate_class(value)
-            return Home(function.__globals__, located.text.filename if located else function.__code__.co_filename)
-    home = _home_of_module(value.__module__)
-    if home is None:
-        raise LookupError(value.__name__)
-    return home
-
-
-def _home_of_module(name: str) -> Home | None:
-    import sys
-
-    module = sys.modules.get(name)
-    return Home(vars(module), getattr(module, "__file__", None) or "<notebook>") if module is not None else None
-
-
-def find_definition(value: FunctionType | type) -> Located | None:
-    """The definition of a function or a class; ``None`` for a class that has none to be found.
-
-    Raises:
-        CaptureError: It was edited since it was loaded, or a function has no source.
-    """
-    if isinstance(value, FunctionType):
-        return locate(value)
-    located = locate_class(value)
-    if located is not None or "." in value.__qualname__:
-        return located
-    home = _home_of_module(value.__module__)
-    found = _choose(value.__name__, value, home) if home is not None else None
-    return Located(found.text, found.leaf) if found and isinstance(found.leaf, ast.ClassDef) else None
-
-
-def find_called(value: Any) -> tuple[Definition, dict[str, Any]] | None:
-    """The definition of something of the user's own that is called, and the names it sees."""
-    function = inspect.unwrap(value) if callable(value) else value
-    try:
-        located = find_definition(function)
-        return (located.node, home_of(function).scope) if located else None
-    except (CaptureError, LookupError):
-        return None
-
-
-def _absolute(module: str, level: int, scope: dict[str, Any]) -> str:
-    if not level:
-        return module
-    package = str(scope.get("__package__") or "").rsplit(".", level - 1)[0]
-    return f"{package}.{module}" if module else package
-
-
-def _place(text: Text, node: ast.stmt | ast.expr) -> str:
-    return f"{Path(text.filename).name}, line {node.lineno}"
-
-
-def _is_star(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.ImportFrom) and any(alias.name == "*" for alias in statement.names)
-
-
-def _statements(home: Home) -> Iterator[Binding]:
-    """All statements at the top of the home's file or cells."""
-    for text in texts_of(home.scope, home.filename):
-        yield from (Binding(text, top, top) for top in text.tree.body)
-
-
-@lru_cache(maxsize=256)
-def _bindings_of(text: Text) -> dict[str, list[Binding]]:
-    found: dict[str, list[Binding]] = {}
-    for top in text.tree.body:
-        if not is_for_type_checkers(top):
-            for name, leaf in bindings(top):
-                found.setdefault(name, []).append(Binding(text, top, leaf))
-    return found
-
-
-def find_bindings(name: str, home: Home) -> list[Binding]:
-    """The statements that bind a name at the top of its file, or of the cells of its notebook."""
-    return [found for text in texts_of(home.scope, home.filename) for found in _bindings_of(text).get(name, ())]
-
-
-def _choose(name: str, value: Any, home: Home) -> Binding | None:
-    """The statement by which a name has its value; of a notebook's cells the last that can have given it.
-
-    Raises:
-        CaptureError: A file assigns it more than once.
-    """
-    found = find_bindings(name, home)
-    tops = {(item.text, item.top.lineno) for item in found}
-    if len(tops) < 2:
-        return found[-1] if found else None
-    if all(isinstance(item.leaf, _IMPORTS) for item in found) or all(
-        isinstance(item.leaf, _DEFINITIONS) for item in found
-    ):
-        function = inspect.unwrap(value) if callable(value) else value
-        if isinstance(function, FunctionType) and not isinstance(found[-1].leaf, _IMPORTS):
-            node = locate(function).node
-            found = [item for item in found if getattr(item.leaf, "lineno", 0) == node.lineno] or found
-        return found[-1]
-    if not home.is_notebook:
-        lines = ", ".join(str(item.leaf.lineno) for item in found)
-        where = Path(found[0].text.filename).name
-        raise CaptureError(f"{name} is assigned more than once in {where} (lines {lines}): assign it once")
-    return next((item for item in reversed(found) if _can_give(item.leaf, value)), found[-1])
-
-
-def _can_give(leaf: ast.stmt, value: Any) -> bool:
-    if isinstance(leaf, _DEFINITIONS):
-        return callable(value) and getattr(value, "__name__", leaf.name) == leaf.name
-    known, expected = _literal_of(leaf)
-    return not known or (type(value) is type(expected) and value == expected)
-
-
-def _literal_of(statement: ast.stmt) -> tuple[bool, Any]:
-    """Whether a statement assigns a literal to one name, and which."""
-    single = isinstance(statement, ast.AnnAssign) or (
-        isinstance(statement, ast.Assign) and all(isinstance(target, ast.Name) for target in statement.targets)
-    )
-    value = getattr(statement, "value", None)
-    if not single or value is None:
-        return False, None
-    try:
-        return True, ast.literal_eval(value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return False, None
-
-
-def _movable(name: str, found: Binding, user: str) -> ast.stmt:
-    """The statement that travels: the whole one at the top, or of ``if __name__ == ...`` the one inside.
-
-    Raises:
-        CaptureError: There is none that could run alone.
-    """
-    top, leaf = found.top, found.leaf
-    if isinstance(top, ast.If) and "__name__" in ast.unparse(top.test):
-        top = leaf
-    plain = isinstance(leaf, ast.Assign | ast.AnnAssign | _DEFINITIONS | _IMPORTS)
-    if not plain or not all(isinstance(item, _PLAIN) for item in _all_statements(top)):
-        kind = type(top if plain else leaf).__name__.lower().removeprefix("async")
-        what = f"{user} uses {name}, which is set in a statement of kind `{kind}` ({found.place})"
-        raise CaptureError(f"{what}: assign it once, by `{name} = ...`")
-    return top
-
-
-def _all_statements(statement: ast.stmt) -> Iterator[ast.stmt]:
-    yield statement
-    if isinstance(statement, ast.If | ast.Try):
-        handlers = [item for handler in getattr(statement, "handlers", ()) for item in handler.body]
-        for item in (*statement.body, *statement.orelse, *getattr(statement, "finalbody", ()), *handlers):
-            yield from _all_statements(item)
-
-
-def _refuse_changed(name: str, value: Any, chosen: ast.stmt, found: Binding, home: Home, user: str) -> None:
-    """Refuse a name whose value is no longer what its statement says."""
-    for item in _statements(home):
-        if item.top is not chosen and (line := _changes(name, item.top)):
-            where = Path(item.text.filename).name
-            what = f"{user} uses {name}, which is changed after its assignment ({where}, line {line})"
-            raise CaptureError(f"{what}: write it as one expression")
-    known, expected = _literal_of(chosen)
-    if known and (type(value) is not type(expected) or value != expected):
-        what = f"{user} uses {name}, which is no longer what {found.place} assigns"
-        raise CaptureError(f"{what}: assign it anew, or write its value there")
-
-
-def _changes(name: str, top: ast.stmt) -> int:
-    """Line in which a statement changes the value of a name in place; 0 if it does not."""
-    for node in evaluated(top):
-        target: ast.AST | None = None
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _MUTATORS.fullmatch(node.func.attr):
-            target = node.func.value
-        elif isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
-            target = node.value
-        while isinstance(target, ast.Subscript | ast.Attribute):
-            target = target.value
-        if isinstance(target, ast.Name) and target.id == name:
-            return getattr(node, "lineno", top.lineno)
-    return 0

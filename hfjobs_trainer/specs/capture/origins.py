@@ -115,18 +115,13 @@ def origin(value: Any, scope: dict[str, Any]) -> tuple[str, str] | None:
     return (module, name) if getattr(sys.modules.get(module), name, None) is value else None
 
 
-def member(module: str, name: str) -> str:
-    """An import statement, the name in it as it is known."""
-    return f"from {module} import {name}"
-
-
-def imports_inside(tree: ast.AST) -> Iterator[str]:
-    """Modules that code imports, at whatever depth."""
+def imports_inside(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Modules that code imports, at whatever depth, each with a statement that imports what it needs of it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, f"from {alias.name} import ...") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield f"{'.' * node.level}{node.module or ''}"
+            yield f"{'.' * node.level}{node.module or ''}", ast.unparse(node)
 
 
 def module_file(value: ModuleType) -> str | None:

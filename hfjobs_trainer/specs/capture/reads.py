@@ -27,7 +27,8 @@ _NETWORK = frozenset(
 ) | {"requests", "smtplib", "socket", "ssl", "urllib.request", "urllib3", "wandb", "websockets"}
 # A client of these asks nothing before it is used.
 _CLIENTS = frozenset(["aiohttp", "httpx", "requests"])
-_PROGRAMS = frozenset(["subprocess", "pty"])
+_PROGRAMS = re.compile(r"(?:os\.)?(?:system|popen)")
+_PROGRAM_MODULES = frozenset(["subprocess", "pty"])
 _MODELS = frozenset(["evaluate", "spacy", "sentence_transformers", "nltk.data", "nltk.downloader"])
 _MACHINE = frozenset(["getpass", "glob", "platform", "shutil", "tempfile", "pwd", "posix", "nt", "os", "genericpath"])
 _CHANCE = frozenset(["secrets", "time", "uuid"])
@@ -47,6 +48,7 @@ _NOW = frozenset(["now", "today", "utcnow"])
 # Functions that call what they are given.
 _CALLERS = frozenset(["filter", "map", "max", "min", "reduce", "sorted"])
 
+_VARIABLE = re.compile(r"""(?:environb?\[|environb?\.get\(|getenv\()\s*['"](\w+)['"]""")
 _UNKNOWN = object()
 
 
@@ -64,7 +66,10 @@ def refuse_reads(name: str, nodes: list[ast.AST], scope: dict[str, Any], find: F
         CaptureError: It does, itself or in what it calls.
     """
     for what, fix in _reads(nodes, scope, find, set()):
-        raise CaptureError(f"{user} uses {name}, which {what}: {fix.format(user=user)}")
+        named = _VARIABLE.search("\n".join(map(ast.unparse, nodes)))
+        said = fix.format(user=user, variable=named[1] if named else "NAME")
+        does = f"{user} uses {name}, which {what}" if name != user else f"{user} {what} where it is defined"
+        raise CaptureError(f"{does}: {said}")
 
 
 def _reads(nodes: list[ast.AST], scope: dict[str, Any], find: Find, seen: set[int]) -> Iterator[tuple[str, str]]:
@@ -112,7 +117,7 @@ def _inside(callee: Any, find: Find, seen: set[int]) -> Iterator[tuple[str, str]
 def _environment(node: ast.Name | ast.Attribute, scope: dict[str, Any]) -> Iterator[tuple[str, str]]:
     value = _value(node, scope)
     if value is os.environ or value is getattr(os, "environb", os) or value is os.getenv:
-        fix = 'read it inside {user}, `os.environ["NAME"]`, with secrets=["NAME"]'
+        fix = 'read it inside {user}, `os.environ["{variable}"]`, with secrets=["{variable}"]'
         yield "reads the environment", fix
     elif isinstance(node, ast.Name) and node.id == "__file__":
         yield "reads the place of a file of this machine", "write its contents into the source of {user}"
@@ -121,8 +126,8 @@ def _environment(node: ast.Name | ast.Attribute, scope: dict[str, Any]) -> Itera
 
 
 def _called(node: ast.Call, value: Any) -> tuple[str, str] | None:
-    if isinstance(value, FunctionType | type) and is_own(value):
-        return None  # looked into instead
+    if value is os.getenv or (isinstance(value, FunctionType | type) and is_own(value)):
+        return None  # told already, or looked into
     text = ast.unparse(node.func)
     name = getattr(value, "__name__", None) if value is not _UNKNOWN else None
     last = name if isinstance(name, str) else text.rpartition(".")[2]
@@ -133,7 +138,7 @@ def _called(node: ast.Call, value: Any) -> tuple[str, str] | None:
         return f"loads something by `{text}(...)`", "load it inside {user}, once, with functools.lru_cache"
     if parents & _NETWORK and not (isinstance(value, type) and parents & _CLIENTS):
         return f"reaches the network by `{text}(...)`", "call it inside {user}"
-    if parents & _PROGRAMS or value is os.system or value is os.popen:
+    if parents & _PROGRAM_MODULES or _PROGRAMS.fullmatch(text):
         return f"runs a program by `{text}(...)`", "call it inside {user}"
     if value is builtins.input:
         return "asks for input", "write its value"

@@ -7,24 +7,18 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields, is_dataclass
-from types import FunctionType, MethodType, ModuleType
+from dataclasses import dataclass
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
-from hfjobs_trainer.specs.capture.collect import (
-    Collector,
-    Home,
-    check_source,
-    find_bindings,
-    find_definition,
-    home_of,
-)
+from hfjobs_trainer.specs.capture.bound import HOW, expression_of
+from hfjobs_trainer.specs.capture.collect import Collector, check_source
 from hfjobs_trainer.specs.capture.errors import CaptureError
-from hfjobs_trainer.specs.capture.origins import is_own, origin
-from hfjobs_trainer.specs.capture.text import indented, locate
-from hfjobs_trainer.specs.capture.values import literal, refuse_secrets
-
-_HOW = "write it as `def reward(completions, **kwargs): ...`"
+from hfjobs_trainer.specs.capture.homes import Home, find_bindings, find_called, find_definition, home_of
+from hfjobs_trainer.specs.capture.origins import is_own
+from hfjobs_trainer.specs.capture.reads import refuse_reads
+from hfjobs_trainer.specs.capture.text import locate
+from hfjobs_trainer.specs.capture.values import refuse_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +51,9 @@ def capture_callable(value: Callable[..., Any], taken: Collection[str] = ()) -> 
     try:
         if isinstance(value, type) or inspect.isbuiltin(value) or isinstance(value, ModuleType):
             name = getattr(value, "__qualname__", type(value).__qualname__)
-            raise CaptureError(f"{name} is not a plain function: {_HOW}")
+            raise CaptureError(f"{name} is not a plain function: {HOW}")
+        if (decorated := _decorated(value)) is not None:
+            return decorated
         plain = inspect.unwrap(value)
         if isinstance(plain, FunctionType) and (not plain.__closure__ or _is_decorated(value, plain)):
             if plain.__name__ == "<lambda>":
@@ -101,6 +97,23 @@ def _is_decorated(value: Any, plain: FunctionType) -> bool:
     return value is not plain and plain.__globals__.get(plain.__code__.co_name) is value
 
 
+def _decorated(value: Any) -> Captured | None:
+    """What a decorator that hides its function made of a ``def`` at the top of a file, as that statement."""
+    if not isinstance(value, FunctionType) or not value.__closure__ or inspect.unwrap(value) is not value:
+        return None
+    inner = [cell.cell_contents for cell in value.__closure__ if cell != CellType()]
+    for function in (value, *(item for item in inner if isinstance(item, FunctionType) and is_own(item))):
+        home = home_of(function)
+        for name, known in list(home.scope.items()):
+            if known is value and len(found := find_bindings(name, home)) == 1 and found[0].leaf is found[0].top:
+                (binding,) = found
+                if isinstance(binding.leaf, ast.FunctionDef | ast.AsyncFunctionDef):
+                    collector = Collector()
+                    collector.statement(name, value, binding, home, name)
+                    return _finished(collector, name, binding.text.segment(binding.leaf))
+    return None
+
+
 def _plain(function: FunctionType) -> Captured:
     located = locate(function)
     assert isinstance(located.node, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -108,6 +121,7 @@ def _plain(function: FunctionType) -> Captured:
     collector = Collector()
     collector.claim(name, source, located.text.filename)
     check_source(source, name, name)
+    refuse_reads(name, [located.node], home.scope, find_called, name)
     collector.lean_on(source, home, name, frozenset({name}))
     return _finished(collector, name, source)
 
@@ -135,7 +149,7 @@ def _wrapped(value: Any, taken: Collection[str]) -> Captured:
             made = collector.parts.pop()
             collector.add_part(re.sub(rf"^{re.escape(known)}\b", called, made, count=1))
         else:
-            collector.add_part(f"{called} = {_expression(owner, name, collector)}\n")
+            collector.add_part(f"{called} = {expression_of(owner, name, collector)}\n")
     return _finished(collector, name, _call(name, f"{called}{attribute}", value))
 
 
@@ -167,7 +181,7 @@ def _home(value: Any) -> Home | None:
     if isinstance(value, MethodType):
         value = value.__self__
     if not isinstance(value, FunctionType):
-        value = type(value)
+        value = cast("type[Any]", type(value))
     if not is_own(value):
         return None
     try:
@@ -201,168 +215,11 @@ def _name(value: Any, known: str | None) -> str:
         return f"{_name(cast('functools.partial[Any]', value).func, None)}_partial"
     name = getattr(value, "__name__", None)
     if name == "<lambda>":
-        raise CaptureError(f"a lambda has no name that the script could use: {_HOW}")
+        raise CaptureError(f"a lambda has no name that the script could use: {HOW}")
     if isinstance(name, str) and name.isidentifier() and name != "__call__":
         return name
     owner = value.__self__ if isinstance(value, MethodType) else value
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(owner).__name__).lower()
-
-
-def _expression(value: Any, name: str, collector: Collector) -> str:
-    """An expression that makes a value of what travels."""
-    if isinstance(value, functools.partial):
-        item = cast("functools.partial[Any]", value)
-        inner = _reference(item.func, f"what {name} calls", collector)
-        given = [_bound(part, f"argument {index} of {name}", collector) for index, part in enumerate(item.args)]
-        given += [f"{key}={_bound(part, f'{key} of {name}', collector)}" for key, part in item.keywords.items()]
-        collector.add_import("import functools")
-        return f"functools.partial({', '.join([inner, *given])})"
-    if isinstance(value, FunctionType):
-        return _closure(value, name, collector)
-    return _instance(value, name, collector)
-
-
-def _closure(function: FunctionType, name: str, collector: Collector) -> str:
-    """A call of a function around the closure that binds what it had bound."""
-    located = locate(function)
-    if isinstance(located.node, ast.Lambda):
-        raise CaptureError(f"a lambda has no name that the script could use: {_HOW}")
-    assert isinstance(located.node, ast.FunctionDef | ast.AsyncFunctionDef)
-    home, own, source = home_of(function), located.node.name, located.source
-    check_source(source, own, name)
-    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-    bound: dict[str, str] = {}
-    for variable, cell in cells.items():
-        try:
-            content = cell.cell_contents
-        except ValueError:
-            raise CaptureError(f"{name} uses {variable} of the function around it, which has no value yet") from None
-        if content is not function:
-            bound[variable] = _bound(content, f"{variable} of {name}", collector)
-    bound |= _defaults(function, located.node, home, name, collector)
-    collector.lean_on(source, home, name, frozenset({*cells, *bound, own}))
-    factory = f"make_{own}"
-    made = f"def {factory}({', '.join(bound)}):\n{indented(source)}\n    return {own}\n"
-    if collector.claim(factory, made, located.text.filename):
-        collector.add_part(made)
-    return f"{factory}({', '.join(f'{key}={text}' for key, text in bound.items())})"
-
-
-def _defaults(
-    function: FunctionType, node: ast.FunctionDef | ast.AsyncFunctionDef, home: Home, name: str, collector: Collector
-) -> dict[str, str]:
-    """Names that only the defaults of a nested function read from the function around it, with their values."""
-    arguments = node.args
-    pairs = [*zip(arguments.defaults, function.__defaults__ or (), strict=False)]
-    given = function.__kwdefaults__ or {}
-    pairs += [
-        (item, given.get(arg.arg))
-        for arg, item in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        if item
-    ]
-    return {
-        item.id: _bound(value, f"{item.id} of {name}", collector)
-        for item, value in pairs
-        if isinstance(item, ast.Name) and item.id not in home.scope
-    }
-
-
-def _instance(value: Any, name: str, collector: Collector) -> str:
-    """An object of a class of the user's own, by its class and its state."""
-    kind = type(value)
-    if not is_own(kind):
-        raise CaptureError(f"{name} is a {kind.__module__}.{kind.__qualname__}, which cannot travel: {_HOW}")
-    if "<locals>" in kind.__qualname__ or "." in kind.__qualname__:
-        raise CaptureError(f"{kind.__name__}, the class of {name}, is defined inside something: define it at the top")
-    collector.definition(kind.__name__, kind, name)
-    slots = {slot for base in kind.__mro__ for slot in _slots(base)} - {"__dict__", "__weakref__"}
-    state = dict(getattr(value, "__dict__", {})) | {
-        slot: getattr(value, slot) for slot in slots if hasattr(value, slot)
-    }
-    texts = {key: _bound(item, f"{key} of {name}", collector) for key, item in state.items()}
-    if is_dataclass(value) and not hasattr(value, "__post_init__"):
-        known = fields(value)
-        if {item.name for item in known} == state.keys() and all(item.init for item in known):
-            return f"{kind.__name__}({', '.join(f'{item.name}={texts[item.name]}' for item in known)})"
-    if (given := _arguments(kind, state)) is not None:
-        return f"{kind.__name__}({', '.join(f'{key}={texts[key]}' for key in given)})"
-    collector.add_part(
-        "def restore(kind, **state):\n"
-        "    made = kind.__new__(kind)\n"
-        "    for name, value in state.items():\n"
-        "        object.__setattr__(made, name, value)\n"
-        "    return made\n"
-    )
-    return f"restore({', '.join([kind.__name__, *(f'{key}={text}' for key, text in texts.items())])})"
-
-
-def _slots(kind: type) -> tuple[str, ...]:
-    slots = vars(kind).get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
-
-
-def _arguments(kind: type, state: dict[str, Any]) -> list[str] | None:
-    """The arguments of a constructor that does nothing but keep each under its own name."""
-    made = vars(kind).get("__init__")
-    if not isinstance(made, FunctionType) or made.__code__.co_freevars:
-        return None
-    node = locate(made).node
-    assert isinstance(node, ast.FunctionDef)
-    names = [item.arg for item in (*node.args.args[1:], *node.args.kwonlyargs)]
-    kept = {f"{node.args.args[0].arg}.{item} = {item}" for item in names}
-    said = {ast.unparse(item) for item in node.body}
-    plain = not (node.args.vararg or node.args.kwarg or node.args.posonlyargs)
-    return names if plain and said == kept and set(names) == state.keys() else None
-
-
-def _bound(value: Any, where: str, collector: Collector) -> str:
-    """A bound value: a literal, or the name of something that travels."""
-    if isinstance(value, ModuleType | FunctionType | type | functools.partial | MethodType) or inspect.isbuiltin(value):
-        return _reference(value, where, collector)
-    if is_own(type(value)) and not isinstance(value, str | int | float | tuple | list | dict):
-        return _expression(value, where.partition(" ")[0], collector)
-    if isinstance(value, re.Pattern):
-        collector.add_import("import re")
-    return literal(value, where)
-
-
-def _reference(value: Any, where: str, collector: Collector) -> str:
-    """The name of a function, class or module that travels."""
-    plain = inspect.unwrap(value) if callable(value) else value
-    if isinstance(plain, FunctionType) and is_own(plain):
-        name = plain.__code__.co_name
-        if "<locals>" not in plain.__qualname__ and plain.__globals__.get(name) is value and name != "<lambda>":
-            collector.definition(name, plain, name)
-            return name
-        if plain is value and plain.__closure__ is None and name != "<lambda>" and "<locals>" in plain.__qualname__:
-            collector.definition(name, plain, name)
-            return name
-        if plain is value:
-            return _closure(plain, name, collector)
-    if isinstance(value, functools.partial):
-        return _expression(value, where.partition(" ")[0], collector)
-    if isinstance(value, type) and is_own(value):
-        collector.definition(value.__name__, value, value.__name__)
-        return value.__name__
-    if isinstance(value, ModuleType) and not is_own_module(value):
-        collector.add_import(f"import {value.__name__}")
-        return value.__name__
-    if (found := origin(value, {})) is not None:
-        if found[0] == "builtins":
-            return found[1]
-        collector.add_import(f"from {found[0]} import {found[1]}")
-        return found[1]
-    if isinstance(value, MethodType):
-        return f"{_expression(value.__self__, where.partition(' ')[0], collector)}.{value.__name__}"
-    kind = type(value)
-    raise CaptureError(f"{where} is a {kind.__module__}.{kind.__qualname__}, which cannot travel: {_HOW}")
-
-
-def is_own_module(value: ModuleType) -> bool:
-    """Whether a module is a file of the user's own."""
-    from hfjobs_trainer.specs.capture.origins import module_file
-
-    return module_file(value) is not None
 
 
 def _refuse_state(value: Any) -> None:

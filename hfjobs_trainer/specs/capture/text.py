@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, cast
 
 from hfjobs_trainer.specs.capture.errors import CaptureError
 
@@ -40,15 +40,15 @@ class Text:
     def __hash__(self) -> int:
         return hash((self.filename, self.source))
 
-    def segment(self, node: ast.stmt | ast.expr) -> str:
-        """A statement as it was written, comments and decorators included, moved to the left margin."""
-        decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    def segment(self, node: ast.stmt | ast.expr, *, bare: bool = False) -> str:
+        """A statement as it was written, with its comments, moved to the left margin; ``bare``: without decorators."""
+        decorators: list[ast.expr] = [] if bare else getattr(node, "decorator_list", [])
         first = min([node.lineno, *(item.lineno for item in decorators)])
         last, lines = node.end_lineno or node.lineno, self.source.split("\n")
         chosen = lines[first - 1 : last]
         # other statements may stand on the same lines
         behind = chosen[-1].encode()[node.end_col_offset :].decode()
-        if behind.strip() and not behind.strip().startswith("#"):
+        if isinstance(node, ast.expr) or (behind.strip() and not behind.strip().startswith("#")):
             chosen[-1] = chosen[-1].encode()[: node.end_col_offset].decode()
         before = chosen[0].encode()[: 0 if decorators else node.col_offset].decode()
         if before.strip():
@@ -76,13 +76,14 @@ def texts_of(scope: dict[str, Any], filename: str) -> list[Text]:
     own = read_text(filename, scope)
     if Path(filename).is_file():
         return [own] if own else []
-    history = scope.get("In")
+    history: Any = scope.get("In")
     if isinstance(history, list):
-        cells = [_parsed(f"In [{number}]", item) for number, item in enumerate(history) if isinstance(item, str)]
+        items = enumerate(cast("list[Any]", history))
+        cells = [_parsed(f"In [{number}]", item) for number, item in items if isinstance(item, str)]
     else:
         names = [name for name in list(linecache.cache) if name != filename and not Path(name).is_file()]
         cells = [read_text(name) for name in names]
-    return [*(cell for cell in cells if cell is not None), *([own] if own and not isinstance(history, list) else [])]
+    return [*(cell for cell in cells if cell is not None), *([own] if own and history is None else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,6 @@ def locate(function: FunctionType) -> Located:
             if isinstance(node, ast.Lambda)
             and (node.body.lineno, node.body.end_lineno, node.body.col_offset, node.body.end_col_offset) in places
         ]
-        # a lambda in the body of another has the smaller one's place too
-        found = found[:1] if len(found) == 1 else [node for node in found if _fits(node, code)][:1]
     else:
         found = [
             node
@@ -200,13 +199,11 @@ def _shape(code: CodeType) -> tuple[object, ...]:
 
 def _constant(value: object) -> object:
     # the order of a set's items changes from process to process
-    return (type(value), value) if not isinstance(value, frozenset) else frozenset(map(repr, value))
-
-
-def _fits(node: ast.Lambda, code: CodeType) -> bool:
-    arguments = node.args
-    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    return [item.arg for item in named] == list(code.co_varnames[: len(named)])
+    return (
+        (type(value), value)
+        if not isinstance(value, frozenset)
+        else frozenset(map(repr, cast("frozenset[Any]", value)))
+    )
 
 
 def _dedented(lines: list[str]) -> str:

@@ -30,7 +30,7 @@ def literal(value: Any, where: str) -> str:
 
 
 def _literal(value: Any, where: str, around: tuple[int, ...]) -> str:
-    kind = type(value)
+    kind = cast("type[Any]", type(value))
     if value is None or kind in (bool, int, str, bytes):
         return repr(value)
     if kind is float:
@@ -40,7 +40,8 @@ def _literal(value: Any, where: str, around: tuple[int, ...]) -> str:
     if isinstance(value, re.Pattern):
         pattern = cast("re.Pattern[Any]", value)
         flags = pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, str) else pattern.flags
-        return f"re.compile({pattern.pattern!r}{f', {int(flags)}' if flags else ''})"
+        named = " | ".join(f"re.{flag.name}" for flag in re.RegexFlag if flag & flags)
+        return f"re.compile({pattern.pattern!r}{f', {named}' if named else ''})"
     if id(value) in around:
         raise CaptureError(f"{where} contains itself, and cannot be written down")
     inner = (*around, id(value))
@@ -85,8 +86,11 @@ def _texts(value: Any, around: tuple[int, ...]) -> Iterator[str]:
         yield value.decode("utf-8", "replace")
     elif isinstance(value, re.Pattern):
         yield from _texts(cast("re.Pattern[Any]", value).pattern, around)
-    elif id(value) not in around and isinstance(value, Mapping | list | tuple | Set):
-        inner = (*around, id(value))
-        items = cast("Mapping[Any, Any]", value).items() if isinstance(value, Mapping) else cast("list[Any]", value)
+    elif isinstance(value, Mapping | list | tuple | Set):
+        whole = cast("Any", value)
+        if id(whole) in around:
+            return
+        inner = (*around, id(whole))
+        items: Any = whole.items() if isinstance(value, Mapping) else whole
         for item in items:
             yield from _texts(item, inner)
