@@ -40,7 +40,6 @@ INSTALLED = frozenset(
 )
 
 
-@cache
 def own_file(module: str) -> str | None:
     """The file of a module of the user's own; ``None`` for one that is installed, and for one that is nowhere."""
     top = module.split(".")[0]

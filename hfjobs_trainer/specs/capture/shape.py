@@ -6,7 +6,9 @@ import ast
 import functools
 import inspect
 import re
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
@@ -14,8 +16,17 @@ from typing import Any, cast
 from hfjobs_trainer.specs.capture.bound import HOW, expression_of
 from hfjobs_trainer.specs.capture.collect import Collector, check_source
 from hfjobs_trainer.specs.capture.errors import CaptureError
-from hfjobs_trainer.specs.capture.homes import Home, find_bindings, find_called, find_definition, home_of
-from hfjobs_trainer.specs.capture.origins import is_own
+from hfjobs_trainer.specs.capture.homes import (
+    Binding,
+    Home,
+    choose_binding,
+    find_bindings,
+    find_called,
+    find_definition,
+    home_of,
+    home_of_module,
+)
+from hfjobs_trainer.specs.capture.origins import is_own, own_file
 from hfjobs_trainer.specs.capture.reads import refuse_reads
 from hfjobs_trainer.specs.capture.text import locate
 from hfjobs_trainer.specs.capture.values import refuse_secrets
@@ -130,26 +141,22 @@ def _wrapped(value: Any, taken: Collection[str]) -> Captured:
     """Anything that is no function at the top of a file: made by a statement, and called by a function."""
     _refuse_state(value)
     owner, attribute = (value.__self__, f".{value.__name__}") if isinstance(value, MethodType) else (value, "")
-    collector, home = Collector(), _home(owner)
-    known = _global_name(owner, home)
-    base = _name(value, known if not attribute else None)
+    collector, known = Collector(), _known_as(owner)
+    base = _name(value, known[0] if known and not attribute else None)
     name, number = base, 1
-    while name in taken or (name == known and attribute):
+    while name in taken or (attribute and known and name == known[0]):
         number += 1
         name = f"{base}_{number}"
-    if known is not None and known != name and home is not None:
-        (found,) = find_bindings(known, home)
-        collector.statement(known, owner, found, home, name)
-        called = known
+    called = f"{name}_object" if attribute else f"{name}_call"
+    if known is None or known[1] is None:
+        collector.add_part(f"{called} = {expression_of(owner, name, collector)}\n")
     else:
-        called = f"{name}_call" if not attribute else f"{name}_object"
-        if known is not None and home is not None:
-            (found,) = find_bindings(known, home)
-            collector.statement(known, owner, found, home, name)
-            made = collector.parts.pop()
-            collector.add_part(re.sub(rf"^{re.escape(known)}\b", called, made, count=1))
+        collector.statement(known[0], owner, known[1], known[2], name)
+        if known[0] != name:
+            called = known[0]
         else:
-            collector.add_part(f"{called} = {expression_of(owner, name, collector)}\n")
+            made = collector.parts.pop()
+            collector.add_part(re.sub(rf"^{re.escape(name)}\b", called, made, count=1))
     return _finished(collector, name, _call(name, f"{called}{attribute}", value))
 
 
@@ -173,8 +180,8 @@ def _call(name: str, called: str, value: Any) -> str:
     return f"{start} {name}({taken}):\n    {end} {called}({given})\n"
 
 
-def _home(value: Any) -> Home | None:
-    """The names among which an object was made."""
+def _homes(value: Any) -> Iterator[Home]:
+    """The names among which an object may have one: those that it sees, then those of the user's other modules."""
     while isinstance(value, functools.partial):
         value = cast("functools.partial[Any]", value).func
     value = inspect.unwrap(value) if callable(value) else value
@@ -182,27 +189,35 @@ def _home(value: Any) -> Home | None:
         value = value.__self__
     if not isinstance(value, FunctionType):
         value = cast("type[Any]", type(value))
-    if not is_own(value):
-        return None
-    try:
-        return home_of(value)
-    except LookupError:
-        return None
+    if is_own(value):
+        with suppress(LookupError):
+            yield home_of(value)
+    for name in sorted(sys.modules, key=lambda module: (module != "__main__", module)):
+        if name == "__main__" or own_file(name) is not None:
+            home = home_of_module(name)
+            if home is not None:
+                yield home
 
 
-def _global_name(value: Any, home: Home | None) -> str | None:
-    """The name that one assignment at the top of a file or cell gave to an object."""
-    if home is None:
-        return None
-    for name, known in list(home.scope.items()):
-        if known is value and name.isidentifier() and not name.startswith("_"):
-            found = find_bindings(name, home)
-            if len(found) == 1 and isinstance(found[0].leaf, ast.Assign | ast.AnnAssign) and _is_one(found[0].leaf):
-                return name
+def _known_as(value: Any) -> tuple[str, Binding | None, Home] | None:
+    """The name of an object at the top of a file or cell, and the assignment that gave it that name alone."""
+    for home in _homes(value):
+        for name, known in list(home.scope.items()):
+            if known is not value or not name.isidentifier() or name.startswith("_"):
+                continue
+            try:
+                found = choose_binding(name, value, home)
+            except CaptureError:
+                found = None
+            if found is not None and isinstance(found.leaf, ast.Import | ast.ImportFrom):
+                continue  # it has the name elsewhere too
+            return name, found if found is not None and _is_one(found.leaf) else None, home
     return None
 
 
-def _is_one(leaf: ast.Assign | ast.AnnAssign) -> bool:
+def _is_one(leaf: ast.stmt) -> bool:
+    if not isinstance(leaf, ast.Assign | ast.AnnAssign):
+        return False
     targets = leaf.targets if isinstance(leaf, ast.Assign) else [leaf.target]
     return len(targets) == 1 and isinstance(targets[0], ast.Name)
 
