@@ -11,6 +11,9 @@ from hfjobs_trainer.specs.rewards import RewardFunction
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Form = Literal["messages", "text"]
 
+ONLY_NONE = "None for each completion"
+"""What a reward returns that scores nothing."""
+
 # Methods that texts have and lists lack.
 _TEXT_METHODS = frozenset(set(dir(str)) - set(dir(list)))
 _SEARCHES = frozenset(["findall", "finditer", "fullmatch", "match", "search", "split", "sub"])
@@ -112,7 +115,7 @@ def _kind(value: ast.expr | None) -> str | None:
     elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult) and isinstance(value.left, ast.List):
         inner = value.left.elts
     if inner and all(isinstance(item, ast.Constant) and item.value is None for item in inner):
-        return "None for each completion"
+        return ONLY_NONE
     return "texts" if inner and all(map(_is_text, inner)) else None
 
 
@@ -163,22 +166,15 @@ def _forms(
     patterns: frozenset[str],
 ) -> Iterator[tuple[Form, str]]:
     """What each use of an item of a parameter shows."""
-    if _is_careful(function, helpers, seen):
+    if _is_careful(function):
         return
     if any(_binds(node, parameter) for node in _own(function)):
         return
     for node in _own(function):
         if isinstance(node, ast.For | ast.AsyncFor):
             name = _item(node.target, node.iter, parameter)
-            rebound = [item for part in node.body for item in ast.walk(part) if name and _binds(item, name)]
-            if name and not rebound:
-                yield from _uses(node.body, name, helpers, seen, patterns)
-            elif name:
-                first = min(rebound, key=lambda item: getattr(item, "lineno", 0))
-                whole = [part for part in node.body if getattr(part, "lineno", 0) <= getattr(first, "lineno", 0)]
-                yield from (
-                    (form, text) for form, text in _uses(whole, name, {}, seen, frozenset()) if form == "messages"
-                )
+            if name:
+                yield from _uses(_until_bound(node.body, name), name, helpers, seen, patterns)
         elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
             first = node.generators[0]
             name = _item(first.target, first.iter, parameter)
@@ -189,7 +185,31 @@ def _forms(
             yield from _shown(node, function, patterns)
 
 
-def _is_careful(function: Function, helpers: Mapping[str, ast.FunctionDef], seen: frozenset[str]) -> bool:
+def _until_bound(body: list[ast.stmt], name: str) -> list[ast.stmt]:
+    """The statements of a loop in which a name stands for the item that the loop gives it."""
+    kept: list[ast.stmt] = []
+    for statement in body:
+        binds = any(_binds(node, name) for node in ast.walk(statement))
+        if not binds or isinstance(statement, ast.Assign):  # whose right side still sees the item
+            kept.append(statement)
+        if binds:
+            break
+    return kept
+
+
+def _always(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all inside it that runs whenever it runs."""
+    yield node
+    if isinstance(node, ast.If | ast.IfExp):
+        yield from _always(node.test)
+    elif isinstance(node, ast.BoolOp):
+        yield from _always(node.values[0])
+    elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+        for child in ast.iter_child_nodes(node):
+            yield from _always(child)
+
+
+def _is_careful(function: Function) -> bool:
     """Whether a function looks at the form of what it is given, or is ready for another."""
     return any(
         isinstance(node, ast.Try | ast.Match)
@@ -227,7 +247,7 @@ def _is_first(node: ast.Subscript, parameter: str) -> bool:
 
 
 def _shown(item: ast.expr, function: Function, patterns: frozenset[str]) -> Iterator[tuple[Form, str]]:
-    for node in _own(function):
+    for node in (inner for part in function.body for inner in _always(part)):
         if found := _use(node, item, patterns):
             yield found
 
@@ -240,7 +260,7 @@ def _uses(
     patterns: frozenset[str],
 ) -> Iterator[tuple[Form, str]]:
     for part in parts:
-        for node in ast.walk(part):
+        for node in _always(part):
             inner = getattr(node, "generators", ())
             if any(_binds(bound, name) for item in inner for bound in ast.walk(item.target)):
                 return  # another thing of this name
@@ -251,7 +271,7 @@ def _uses(
                 helper = helpers[node.func.id]
                 if node.func.id not in seen and len(node.args) <= len(helper.args.args):
                     for argument, given in zip(helper.args.args, node.args, strict=False):
-                        if isinstance(given, ast.Name) and given.id == name and not _is_careful(helper, helpers, seen):
+                        if isinstance(given, ast.Name) and given.id == name and not _is_careful(helper):
                             if any(_binds(item, argument.arg) for item in _own(helper)):
                                 continue
                             yield from _uses(helper.body, argument.arg, helpers, seen | {node.func.id}, patterns)

@@ -115,7 +115,9 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 def _arguments(kind: type, state: dict[str, Any]) -> list[str] | None:
     """The arguments of a constructor that does nothing but keep each under its own name."""
-    made = vars(kind).get("__init__")
+    made = kind.__init__
+    if made is object.__init__ and kind.__new__ is object.__new__:
+        return None if state else []
     if not isinstance(made, FunctionType) or made.__code__.co_freevars:
         return None
     node = locate(made).node

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.extras import RewardedSpec
-from hfjobs_trainer.specs.reward_bodies import body_of, form_read, wrong_result
+from hfjobs_trainer.specs.reward_bodies import ONLY_NONE, body_of, form_read, wrong_result
 from hfjobs_trainer.specs.rewards import RewardFunction
 
 
@@ -17,7 +17,7 @@ def rewards_return_a_number_each(context: Context[RewardedSpec]) -> Iterator[Fou
 
     What it does:
         Refuses functions of which every `return` is, by its source alone, something else: nothing, one number for all
-        completions, texts, only `None`, or an asynchronous generator.
+        completions, texts, `None` for each where there is no other reward, or an asynchronous generator.
 
     Why:
         TRL makes a tensor of the list that it is given, at the first step, when the model has been loaded and has
@@ -36,7 +36,9 @@ def rewards_return_a_number_each(context: Context[RewardedSpec]) -> Iterator[Fou
         ```
     """
     for reward in context.spec.reward_funcs:
-        if isinstance(reward, RewardFunction) and (wrong := wrong_result(body_of(reward))) is not None:
+        wrong = wrong_result(body_of(reward)) if isinstance(reward, RewardFunction) else None
+        # one reward among others may only log
+        if isinstance(reward, RewardFunction) and wrong and (wrong != ONLY_NONE or len(context.spec.reward_funcs) == 1):
             right = "return a list with a number for each completion"
             yield Found("reward_funcs", f"{reward.name} returns {wrong}: {right}")
 
@@ -74,11 +76,12 @@ def rewards_read_the_form_that_comes(context: Context[RewardedSpec]) -> Iterator
             if read is None:
                 continue
             form, text = read
+            shown = text.replace("'", '"')
             for data in context.datasets:
                 is_chat = need(data.facts.conversational, f"whether the prompts of {data.id} are messages", data.path)
                 if is_chat is (form == "messages"):
                     continue
-                reads = f"{reward.name} reads `{text}`, and the prompts of {data.id} are"
+                reads = f"{reward.name} reads `{shown}`, and the prompts of {data.id} are"
                 each = "each completion" if parameter == "completions" else "each prompt"
                 if is_chat:
                     index = '[0]["content"]' if parameter == "completions" else '[-1]["content"]'

@@ -1,0 +1,324 @@
+"""What a function leans on travels with it, as it was written, and does there what it does here."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rendering.ruffed import format_changes, lint_findings
+from specs.own_code import rewards as own
+
+import hfjobs_trainer as hft
+from hfjobs_trainer.specs.rewards import RewardFunction, capture
+
+TEXTS = ["<answer>xx</answer>xxx", "yy"]
+CALLABLES: dict[str, Callable[..., Any]] = {
+    "reward": own.reward,
+    "decorated": own.decorated,
+    "decorated2": own.decorated2,
+    "mutual": own.mutual,
+    "half": own.half,
+    "weighted": own.make(1.0, own.PATTERN2),
+    "counting": own.counter(),
+    "strict": own.strict,
+    "reward_partial": functools.partial(own.reward, bonus=1),
+    "brevity": own.brevity,
+    "scorer": own.scorer,
+    "score_2": own.Scorer(2.0, ("a",)).score,
+    "scorer_2": own.Scorer(3.0),
+    "length": own.Length(3, {"a": 1}),
+    "odd_2": own.Odd(4),
+    "fuzzy": own.fuzzy,
+    "walrus": own.walrus,
+    "slow": own.slow,
+    "weighted_partial": functools.partial(own.make(2.0), more=3),
+}
+"""Each kind of callable, by the name that its function has in a script."""
+
+RUN = """
+import asyncio, inspect, json, runpy, sys
+from types import ModuleType
+
+script, names, texts = sys.argv[1], sys.argv[2].split(","), json.loads(sys.argv[3])
+sys.modules["script"] = module = ModuleType("script")
+exec(compile(open(script, encoding="utf-8").read(), script, "exec"), vars(module))
+results = {}
+for name in names:
+    value = vars(module)[name](prompts=texts, completions=texts)
+    results[name] = asyncio.run(value) if inspect.iscoroutine(value) else value
+print(json.dumps(results))
+"""
+
+
+def grpo(*rewards: Any, **fields: Any) -> hft.GRPO:
+    return hft.GRPO(model="a/b", dataset="c/d", reward_funcs=list(rewards), **fields)
+
+
+def in_a_fresh_process(script: str, names: list[str], folder: Path) -> dict[str, Any]:
+    """What functions of a script give in a process that knows nothing of this one."""
+    (folder / "script.py").write_text(script, encoding="utf-8")
+    command = [sys.executable, "-I", "-c", RUN, str(folder / "script.py"), ",".join(names), json.dumps(TEXTS)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def here(function: Callable[..., Any]) -> Any:
+    import asyncio
+    import inspect
+
+    value = function(prompts=TEXTS, completions=TEXTS)
+    return json.loads(json.dumps(asyncio.run(value) if inspect.iscoroutine(value) else value))
+
+
+def test_every_kind_does_in_a_script_what_it_does_here(tmp_path: Path) -> None:
+    spec = grpo(*CALLABLES.values())
+    assert [item.name for item in spec.reward_funcs if isinstance(item, RewardFunction)] == list(CALLABLES)
+    again = hft.check(json.loads(spec.to_json()), facts=hft.Facts())
+    assert [problem for problem in again.problems if problem.code.startswith("GRPO01")] == []
+    script = hft.render(spec, facts=hft.Facts())
+    assert in_a_fresh_process(script, list(CALLABLES), tmp_path) == {
+        name: here(function) for name, function in CALLABLES.items()
+    }
+    assert hft.load(tmp_path / "script.py") == spec
+    (tmp_path / "linted").mkdir()
+    assert format_changes(tmp_path / "linted", {"script": script}) == ""
+    assert lint_findings(tmp_path / "linted", {"script": script.replace("  # noqa: E731", "")}) == ""
+
+
+def test_parts_stand_before_what_uses_them_once_each() -> None:
+    script = hft.render(grpo(own.reward, own.mutual, own.strict, own.brevity), facts=hft.Facts())
+    for part in ("LIMIT = 10  # characters", "def clamp(x: float) -> float:\n    # keep it in\n", "def even(n):"):
+        assert script.count(f"\n{part}") == 1
+    order = [
+        "LIMIT = 10",
+        "PATTERN2 = re.compile(",
+        "def clamp(",
+        "def extract(",
+        "def score(",
+        "def reward(",
+        "def strict(",
+    ]
+    places = [script.index(f"\n{part}") for part in order]
+    assert places == sorted(places)
+    assert "\nstrict_call = partial(reward, bonus=3.0)\n" in script
+    assert script.count("# fmt: off") == script.count("# fmt: on")
+
+
+def test_annotations_are_no_need(tmp_path: Path) -> None:
+    reward = capture(own.typed)
+    assert reward.imports == []
+    script = hft.render(grpo(reward), facts=hft.Facts())
+    assert in_a_fresh_process(script, ["typed"], tmp_path) == {"typed": here(own.typed)}
+
+
+# -- what cannot travel
+
+
+def module(folder: Path, name: str, source: str | bytes, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module of the user's own, imported from its file."""
+    import importlib
+
+    file = folder / f"{name}.py"
+    file.write_bytes(source if isinstance(source, bytes) else source.encode())
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
+READS = """
+import datetime, functools, json, os, pathlib, random, subprocess, time
+from math import *
+from os import environ as E
+import numpy as np
+
+def read():
+    return os.environ["A_VARIABLE"]
+
+class Conf:
+    def __init__(self):
+        self.key = E.get("A_VARIABLE")
+
+def decorate(function):
+    key = os.getenv("A_VARIABLE")
+    return function
+
+V = {expression}
+
+def reward(completions, **kwargs):
+    return [V for _ in completions]
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ('os.environ["A_VARIABLE"]', 'read it inside reward, `os.environ["A_VARIABLE"]`, with secrets=["A_VARIABLE"]'),
+        ('os.getenv("A_VARIABLE")', 'with secrets=["A_VARIABLE"]'),
+        ('E.get("A_VARIABLE", "x")', "reads the environment"),
+        ("read()", "reads the environment"),
+        ("Conf()", "reads the environment"),
+        ('functools.partial(E.get, "A_VARIABLE")', "reads the environment"),
+        ("[key for key in E]", "reads the environment"),
+        ('open("/dev/null").close()', "reads a file of this machine by `open(...)`"),
+        ('pathlib.Path("/dev/null").read_text()', "reads a file of this machine"),
+        ("pathlib.Path.cwd()", "reads a file of this machine"),
+        ("__file__", "reads the place of a file of this machine"),
+        ('np.loadtxt("/dev/null") if random is None else 1', "reads a file of this machine"),
+        ('subprocess.check_output(["true"])', "runs a program"),
+        ("time.time()", "has another value each time"),
+        ("random.random()", "has another value each time"),
+        ("datetime.datetime.now()", "has another value each time"),
+    ],
+)
+def test_an_expression_that_reads_this_machine_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expression: str, told: str
+) -> None:
+    monkeypatch.setenv("A_VARIABLE", "the very value")
+    source = READS.replace("{expression}", expression)
+    with pytest.raises(hft.SpecError) as error:
+        grpo(module(tmp_path, "reading", source, monkeypatch).reward)
+    (problem,) = error.value.problems
+    assert problem.path == "reward_funcs"
+    assert "reward uses V, which " in problem.why
+    assert told in problem.why
+    assert "the very value" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        'json.loads("{}")',
+        "np.array([1.0])",
+        "random.Random(0).random()",
+        'pathlib.Path("a") / "b"',
+        "sum([1, 2])",
+        'lambda: os.environ["A_VARIABLE"]',
+        "functools.partial(read)",
+        "dict(a=1)",
+        "[x for x in range(3)]",
+    ],
+)
+def test_other_expressions_travel_as_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expression: str
+) -> None:
+    reward = capture(module(tmp_path, "harmless", READS.replace("{expression}", expression), monkeypatch).reward)
+    assert reward.beside[-1] == f"V = {expression}\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("V = 1\nV = 2", "V is assigned more than once in wrong.py (lines 2, 3): assign it once"),
+        ("V = 1\nV += 1", "V is assigned more than once"),
+        ("V = []\nV.append(1)", "V, which is changed after its assignment (wrong.py, line 3)"),
+        ("V = {}\nV['a'] = 1", "V, which is changed after its assignment"),
+        ("for V in range(3):\n    pass", "V, which is set in a statement of kind `for`"),
+        ("with open('/dev/null') as V:\n    pass", "V, which is set in a statement of kind `with`"),
+        ("from math import *\nV = 1\ndef f():\n    return sqrt(2)\nV = f", "assigned more than once"),
+        ("from math import *\ndef V():\n    return sqrt(2)", "import it by name, `from math import sqrt`"),
+        ("import beside as V", "a file of this machine (beside.py), and no package: write `from beside import"),
+        ("def V():\n    import beside\n    return beside.x", "imports beside inside, a file of this machine"),
+        ("def V():\n    return __file__", "uses __file__"),
+        ("globals()['V'] = object()", "reward uses V, which the script would not have"),
+    ],
+)
+def test_what_has_no_one_source_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, told: str
+) -> None:
+    (tmp_path / "beside.py").write_text("x = 1\n", encoding="utf-8")
+    text = f"import os\n{source}\n\ndef reward(completions, **kwargs):\n    return [V for _ in completions]\n"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        capture(module(tmp_path, "wrong", text, monkeypatch).reward)
+
+
+def test_a_value_that_is_no_longer_its_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "WORDS = []\ndef reward(completions, **kwargs):\n    WORDS.append(1)\n    return [1.0]\n"
+    found = module(tmp_path, "stateful", text, monkeypatch)
+    assert capture(found.reward).beside == ["WORDS = []\n"]
+    found.reward([])
+    with pytest.raises(ValueError, match=r"WORDS, which is no longer what stateful.py, line 1 assigns"):
+        capture(found.reward)
+
+
+def test_a_file_that_was_edited_since_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "def helper(x):\n    return x\ndef reward(completions, **kwargs):\n    return [helper(1.0)]\n"
+    found = module(tmp_path, "edited", text, monkeypatch)
+    assert capture(found.reward).beside == ["def helper(x):\n    return x\n"]
+    (tmp_path / "edited.py").write_text(text.replace("return x", "return x + 1"), encoding="utf-8")
+    os.utime(tmp_path / "edited.py", (1, 1))
+    with pytest.raises(ValueError, match=r"helper is no longer what edited.py says: import or run it anew"):
+        capture(found.reward)
+
+
+def closed(value: Any) -> Callable[..., Any]:
+    def inner(completions: list[str], **kwargs: Any) -> list[Any]:
+        return [value for _ in completions]
+
+    return inner
+
+
+class Holder:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, completions: list[str], **kwargs: Any) -> list[Any]:
+        return [self.value for _ in completions]
+
+
+def takes(completions: list[str], value: Any = None, **kwargs: Any) -> list[Any]:
+    return [value for _ in completions]
+
+
+BINDINGS: list[Callable[[Any], Any]] = [closed, Holder, lambda value: functools.partial(takes, value=value)]
+
+
+@pytest.mark.parametrize("bind", BINDINGS, ids=["closure", "object", "partial"])
+@pytest.mark.parametrize("value", ["the-value-of-it", ["x", {"key": "the-value-of-it"}], b"the-value-of-it"], ids=repr)
+def test_a_bound_secret_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, bind: Callable[[Any], Any], value: Any
+) -> None:
+    assert grpo(bind(value)).reward_funcs
+    monkeypatch.setenv("A_VARIABLE", "the-value-of-it")
+    with pytest.raises(hft.SpecError, match="is the value of the environment variable A_VARIABLE") as error:
+        grpo(bind(value))
+    assert "the-value-of-it" not in str(error.value)
+    token = "hf_" + "a" * 34
+    with pytest.raises(hft.SpecError, match="holds a Hugging Face token") as error:
+        grpo(bind([token]))
+    assert token not in str(error.value)
+
+
+@pytest.mark.parametrize("bind", BINDINGS, ids=["closure", "object", "partial"])
+def test_a_bound_value_that_is_no_literal_is_refused_by_its_type(bind: Callable[[Any], Any]) -> None:
+    import threading
+
+    import numpy as np
+
+    for value, told in [(threading.Lock(), "_thread.lock"), (np.zeros(2), "numpy.ndarray"), (np.float64(1), "float64")]:
+        with pytest.raises(ValueError, match=told):
+            capture(bind(value))
+
+
+def test_a_secret_that_is_written_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_API_KEY", "0123456789abc")
+    text = 'KEY = "0123456789abc"\ndef reward(completions, **kwargs):\n    return [KEY]\n'
+    with pytest.raises(ValueError, match="the value of MY_API_KEY is written out") as error:
+        capture(module(tmp_path, "leaking", text, monkeypatch).reward)
+    assert "0123456789abc" not in str(error.value)
+
+
+def test_secret_rules_read_all_that_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f'KEY = "hf_{"b" * 34}"\ndef reward(completions, **kwargs):\n    return [len(KEY) for c in completions]\n'
+    report = hft.check(grpo(module(tmp_path, "tokens_in", text, monkeypatch).reward), facts=hft.Facts())
+    found = [problem for problem in report.problems if problem.code == "SEC002"]
+    assert [problem.path for problem in found] == ["reward_funcs.0.beside.0"]
