@@ -17,7 +17,7 @@ from rendering.ruffed import format_changes, lint_findings
 from specs.own_code import rewards as own
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.specs.rewards import RewardFunction, capture
+from hfjobs_trainer.specs.rewards import RewardFunction, capture, capture_class
 
 TEXTS = ["<answer>xx</answer>xxx", "yy"]
 CALLABLES: dict[str, Callable[..., Any]] = {
@@ -322,3 +322,184 @@ def test_secret_rules_read_all_that_travels(tmp_path: Path, monkeypatch: pytest.
     report = hft.check(grpo(module(tmp_path, "tokens_in", text, monkeypatch).reward), facts=hft.Facts())
     found = [problem for problem in report.problems if problem.code == "SEC002"]
     assert [problem.path for problem in found] == ["reward_funcs.0.beside.0"]
+
+
+# -- names
+
+
+def test_one_helper_of_two_rewards_is_there_once_and_two_of_one_name_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "def helper(x):\n    return {value}\n"
+    text += "def {name}(completions, **kwargs):\n    return [helper(c) for c in completions]\n"
+    one = module(tmp_path, "first_file", text.format(value=1.0, name="one"), monkeypatch).one
+    same = module(tmp_path, "third_file", text.format(value=1.0, name="same"), monkeypatch).same
+    two = module(tmp_path, "second_file", text.format(value=2.0, name="two"), monkeypatch).two
+    assert hft.render(grpo(one, same), facts=hft.Facts()).count("\ndef helper(") == 1
+    found = hft.check(grpo(one, two), facts=hft.Facts()).problems
+    (problem,) = [item for item in found if item.code == "GRPO013"]
+    assert problem.path == "reward_funcs"
+    assert problem.why == "one and two lean on different things named helper: rename one of them"
+    both = "from first_file import helper\nfrom second_file import two\n"
+    both += "def three(completions, **kwargs):\n    return [helper(1), two(completions)]\n"
+    with pytest.raises(ValueError, match="two things that travel are named helper, that of "):
+        capture(module(tmp_path, "both_files", both, monkeypatch).three)
+
+
+@pytest.mark.parametrize("name", ["MODEL", "main", "report", "Path", "len"])
+def test_what_travels_has_no_name_of_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    text = f"def {name}(x):\n    return 1.0\n"
+    text += f"def reward(completions, **kwargs):\n    return [{name}(c) for c in completions]\n"
+    report = hft.check(grpo(module(tmp_path, "clashing", text, monkeypatch).reward), facts=hft.Facts())
+    (problem,) = [item for item in report.problems if item.code == "GRPO013"]
+    assert problem.why.startswith(f"reward leans on {name}, and the script defines {name} itself: rename it, to ")
+
+
+def test_made_up_names_are_distinct() -> None:
+    spec = grpo(closed(0.5), closed(1.0), Holder(1), Holder(2), functools.partial(takes, value=1))
+    names = [item.name for item in spec.reward_funcs if isinstance(item, RewardFunction)]
+    assert names == ["inner", "inner_2", "holder", "holder_2", "takes_partial"]
+    assert spec.replace(beta=0.1).reward_funcs == spec.reward_funcs
+    script = hft.render(spec, facts=hft.Facts())
+    assert script.count("\ndef make_inner(value):\n") == script.count("\nclass Holder:\n") == 1
+
+
+# -- texts of every kind
+
+
+HOSTILE = """\
+import re
+LIMIT = \"\"\"a
+  b\t\\"\\"\\" # /// no
+c\"\"\"  ; OTHER = 2
+PAT = (
+    re.compile(r"\\d+")  # é
+)
+def helper(x): return (len(LIMIT), OTHER, PAT.pattern, x)  # one line
+def deco(
+  *given,
+):
+\treturn lambda f: f
+@deco(
+    1,
+    "(",
+)
+def reward(completions, **kwargs):
+\t# done
+\ttext = f\"\"\"{LIMIT}
+  kept\"\"\"
+\treturn [repr((helper(c), text)) for c in completions]
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "end"),
+    [("utf-8", "\n"), ("utf-8", "\r\n"), ("utf-8", "\r"), ("utf-8-sig", "\n"), ("latin-1", "\n"), ("latin-1", "\r\n")],
+)
+def test_texts_of_every_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, end: str) -> None:
+    text = f"# -*- coding: {encoding.removesuffix('-sig')} -*-\n{HOSTILE}".replace("\n", end)
+    found = module(tmp_path, "hostile", text.encode(encoding), monkeypatch)
+    reward = capture(found.reward)
+    assert not any("\r" in source for source in reward.sources)
+    assert reward.source.startswith('@deco(\n    1,\n    "(",\n)\ndef reward(')
+    assert 'PAT = (\n    re.compile(r"\\d+")  # é\n)\n' in reward.beside
+    scope: dict[str, Any] = {"__name__": "script"}
+    exec("\n".join([*reward.imports, *reward.sources]), scope)  # noqa: S102
+    assert scope["reward"](TEXTS) == found.reward(TEXTS)
+    assert hft.render(grpo(reward), facts=hft.Facts()).count("\n# /// script\n") == 0
+
+
+def test_a_line_that_ends_the_header_is_refused_in_what_travels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'LIMIT = """\n# /// script\n"""\ndef reward(completions, **kwargs):\n    return [len(LIMIT)]\n'
+    with pytest.raises(ValueError, match="a line that begins with '# ///'"):
+        capture(module(tmp_path, "headed", text, monkeypatch).reward)
+
+
+@pytest.mark.parametrize(
+    ("beside", "why"),
+    [
+        ("import os", "must be functions, classes and assignments"),
+        ("print(1)", "must be functions, classes and assignments"),
+        ("a = 1; b = 2", "must be functions, classes and assignments"),
+        ("a = (", "is not valid Python"),
+        ("a = '''\n# /// script\n'''", "a line that begins with '# ///'"),
+    ],
+)
+def test_what_is_stored_beside_is_checked_too(beside: str, why: str) -> None:
+    stored = {"name": "reward", "source": "def reward(**kwargs):\n    return []\n", "beside": [beside]}
+    with pytest.raises(hft.SpecError, match=re.escape(why)):
+        grpo(stored)
+
+
+# -- notebooks
+
+
+def test_cells_of_a_notebook() -> None:
+    """In a shell of IPython: what counts is what ran last, be it in another cell."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+
+    def run(source: str) -> None:
+        shell.run_cell(source, store_history=True).raise_error()
+
+    def captured(name: str) -> tuple[str, ...]:
+        return capture(shell.user_ns[name]).sources
+
+    run("import re\nLIMIT = 3")
+    run("PAT = re.compile('a+')  # pattern\nLIMIT = 4")
+    run("def helper(c):\n    return len(PAT.findall(c)) + LIMIT\nhelper('x')")
+    run("%time 1\ndef reward(completions, **kwargs):\n    return [helper(c) for c in completions]")
+    run("LIMIT = 5")
+    helper = "def helper(c):\n    return len(PAT.findall(c)) + LIMIT\n"
+    reward = "def reward(completions, **kwargs):\n    return [helper(c) for c in completions]\n"
+    pattern = "PAT = re.compile('a+')  # pattern\n"
+    assert captured("reward") == ("LIMIT = 5\n", pattern, helper, reward)
+    run("class Scorer:\n    def __call__(self, completions, **kwargs):\n        return [LIMIT]\nscorer = Scorer()")
+    assert captured("scorer")[2] == "scorer_call = Scorer()\n"
+    run("def make(w):\n    def inner(completions, **kwargs):\n        return [w]\n    return inner")
+    run("half, full = make(0.5), make(1.0)")
+    assert [item.name for item in grpo(shell.user_ns["half"], shell.user_ns["full"]).reward_funcs] == ["half", "full"]
+    run("one = lambda completions, **k: [1.0]; two = lambda completions, **k: [2.0]")
+    assert captured("two")[0] == "two_call = lambda completions, **k: [2.0]\n"
+    run("import os\nHOME = os.environ['HOME']\ndef bad(completions, **k):\n    return [HOME]")
+    with pytest.raises(ValueError, match=re.escape('with secrets=["HOME"]')):
+        captured("bad")
+    run("LIMIT += 1")
+    with pytest.raises(ValueError, match="helper uses LIMIT, which is set in a statement of kind `augassign`"):
+        captured("reward")
+    run("LIMIT = 9")
+    assert captured("reward")[0] == "LIMIT = 9\n"
+    run("def reward(completions, **kwargs):\n    return [9.0 for _ in completions]")
+    assert captured("reward") == ("def reward(completions, **kwargs):\n    return [9.0 for _ in completions]\n",)
+
+
+# -- classes
+
+
+def test_a_class_travels_with_its_bases_and_what_its_methods_need() -> None:
+    found = capture_class(own.Scorer)
+    assert found.name == "Scorer"
+    assert found.source.startswith('class Scorer(Base):\n    """A scorer."""\n')
+    assert [source.split("\n")[0] for source in found.beside] == [
+        "class Base:",
+        "LOW, HIGH = 0, math.sqrt(16)",
+        "def clamp(x: float) -> float:",
+    ]
+    scope: dict[str, Any] = {"__name__": "script"}
+    exec("\n".join([*found.imports, *found.sources]), scope)  # noqa: S102
+    assert scope["Scorer"](0.5)(TEXTS) == own.Scorer(0.5)(TEXTS)
+    assert capture_class(own.Length).imports == ["from dataclasses import dataclass", "from dataclasses import field"]
+
+
+def test_a_class_inside_a_function_is_refused_for_what_it_uses_of_it() -> None:
+    outer = 3
+
+    class Inner:
+        def reset(self, **kwargs: Any) -> int:
+            return outer
+
+    with pytest.raises(ValueError, match="Inner uses outer of the function around it: define it at the top"):
+        capture_class(Inner)

@@ -88,7 +88,7 @@ def capture_class_of(value: type) -> Captured:
     inner = {
         item
         for function in vars(value).values()
-        if isinstance(function, FunctionType)
+        if isinstance(function, FunctionType) and function.__code__.co_filename == located.text.filename
         for item in function.__code__.co_freevars
         if item != "__class__"
     }
