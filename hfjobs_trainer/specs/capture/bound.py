@@ -64,19 +64,26 @@ def _defaults(
     function: FunctionType, node: ast.FunctionDef | ast.AsyncFunctionDef, home: Home, name: str, collector: Collector
 ) -> dict[str, str]:
     """Names that only the defaults of a nested function read from the function around it, with their values."""
-    arguments = node.args
-    pairs = [*zip(arguments.defaults, function.__defaults__ or (), strict=False)]
-    given = function.__kwdefaults__ or {}
-    pairs += [
-        (item, given.get(arg.arg))
-        for arg, item in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        if item
-    ]
     return {
-        item.id: _bound(value, f"{item.id} of {name}", collector)
-        for item, value in pairs
-        if isinstance(item, ast.Name) and item.id not in home.scope
+        key: _bound(value, f"{key} of {name}", collector)
+        for key, value in _outer_defaults(function, node, home).items()
     }
+
+
+def _outer_defaults(function: FunctionType, node: ast.FunctionDef | ast.AsyncFunctionDef, home: Home) -> dict[str, Any]:
+    arguments, given = node.args, function.__kwdefaults__ or {}
+    pairs = [*zip(arguments.defaults, function.__defaults__ or (), strict=False)]
+    by_name = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    pairs += [(item, given.get(argument.arg)) for argument, item in by_name if item is not None]
+    return {item.id: value for item, value in pairs if isinstance(item, ast.Name) and item.id not in home.scope}
+
+
+def needs_factory(function: FunctionType) -> bool:
+    """Whether the defaults of a function are names of the function around it."""
+    if "<locals>" not in function.__qualname__:
+        return False
+    node = locate(function).node
+    return not isinstance(node, ast.Lambda | ast.ClassDef) and bool(_outer_defaults(function, node, home_of(function)))
 
 
 def _instance(value: Any, name: str, collector: Collector) -> str:

@@ -37,6 +37,7 @@ from hfjobs_trainer.specs.capture.origins import (
     module_file,
     origin,
     own_file,
+    renamed_import,
 )
 from hfjobs_trainer.specs.capture.reads import refuse_reads, secret_in
 
@@ -139,7 +140,7 @@ class Collector:
             raise CaptureError(f"{user} uses __file__, {what}: write what it reads into its source")
         value = scope[name]
         if isinstance(value, ModuleType):
-            self._module(value, name, user, tree)
+            self._module(value, name, home, user, tree)
             return
         found = choose_binding(name, value, home)
         if found is None:
@@ -149,14 +150,21 @@ class Collector:
         else:
             self.statement(name, value, found, home, user)
 
-    def _module(self, value: ModuleType, name: str, user: str, tree: ast.AST) -> None:
+    def _module(self, value: ModuleType, name: str, home: Home, user: str, tree: ast.AST) -> None:
         if (file := module_file(value)) is not None:
             parts = sorted(item.split(".")[1] for item in chains(tree) if item.startswith(f"{name}."))
             wanted = ", ".join(dict.fromkeys(parts)) or "..."
             what = f"{user} uses {name}, a file of this machine ({Path(file).name}), and no package"
             raise CaptureError(f"{what}: write `from {value.__name__} import {wanted}`, and call {wanted} by that name")
-        for line in import_module(value.__name__, name, chains(tree)):
+        found = choose_binding(name, value, home)
+        leaf = found.leaf if found is not None else None
+        if found is not None and (leaf is not found.top or not isinstance(leaf, IMPORTS)):
+            self.statement(name, value, found, home, user)
+        elif (line := renamed_import(leaf, name)) is not None:
             self.add_import(line)
+        else:
+            for line in import_module(value.__name__, name, chains(tree)):
+                self.add_import(line)
 
     def _imported(self, name: str, leaf: ast.Import | ast.ImportFrom, home: Home, user: str, tree: ast.AST) -> None:
         """What an import statement bound, which is no module."""

@@ -99,6 +99,16 @@ def import_module(module: str, name: str, chains: set[str]) -> list[str]:
     return [f"from {parent} import {leaf}{renamed}" if parent else f"import {module} as {name}"]
 
 
+def renamed_import(statement: ast.stmt | None, name: str) -> str | None:
+    """The part of an import statement that gives a module a name of one's own, or takes it out of a package."""
+    for alias in getattr(statement, "names", ()):
+        if isinstance(statement, ast.ImportFrom) and not statement.level and (alias.asname or alias.name) == name:
+            return f"from {statement.module} import {ast.unparse(alias)}"
+        if isinstance(statement, ast.Import) and alias.asname == name:
+            return f"import {ast.unparse(alias)}"
+    return None
+
+
 def chains(tree: ast.AST) -> set[str]:
     """The attributes that code reads, with dots."""
     return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

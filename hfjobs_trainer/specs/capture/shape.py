@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
-from hfjobs_trainer.specs.capture.bound import HOW, expression_of
+from hfjobs_trainer.specs.capture.bound import HOW, expression_of, needs_factory
 from hfjobs_trainer.specs.capture.collect import Collector, check_source
 from hfjobs_trainer.specs.capture.errors import CaptureError
 from hfjobs_trainer.specs.capture.homes import (
@@ -67,7 +67,7 @@ def capture_callable(value: Callable[..., Any], taken: Collection[str] = ()) -> 
             return decorated
         plain = inspect.unwrap(value)
         if isinstance(plain, FunctionType) and (not plain.__closure__ or _is_decorated(value, plain)):
-            if plain.__name__ == "<lambda>":
+            if plain.__code__.co_name == "<lambda>" or (plain is value and needs_factory(plain)):
                 return _wrapped(value, taken)
             return _plain(plain)
         return _wrapped(value, taken)
@@ -209,21 +209,22 @@ def _known_as(value: Any) -> tuple[str, Binding | None, Home] | None:
                 found = choose_binding(name, value, home)
             except CaptureError:
                 found = None
-            if found is not None and isinstance(found.leaf, ast.Import | ast.ImportFrom):
-                continue  # it has the name elsewhere too
-            return name, found if found is not None and _is_one(found.leaf) else None, home
+            # an import gives it the name that it has elsewhere, a loop gives it no name of its own
+            if found is not None and isinstance(found.leaf, ast.Assign | ast.AnnAssign):
+                return name, found if _is_one(found.leaf) else None, home
     return None
 
 
-def _is_one(leaf: ast.stmt) -> bool:
-    if not isinstance(leaf, ast.Assign | ast.AnnAssign):
-        return False
+def _is_one(leaf: ast.Assign | ast.AnnAssign) -> bool:
     targets = leaf.targets if isinstance(leaf, ast.Assign) else [leaf.target]
     return len(targets) == 1 and isinstance(targets[0], ast.Name)
 
 
 def _name(value: Any, known: str | None) -> str:
     """The name of the function that a script has for an object."""
+    own = getattr(value, "__dict__", {}).get("__name__")
+    if isinstance(own, str) and own.isidentifier() and not isinstance(value, FunctionType):
+        return own  # under which TRL logs it
     if known is not None:
         return known
     if isinstance(value, functools.partial):
