@@ -31,7 +31,7 @@ from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
-from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import ReferencedSpec, ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import side_models
 from hfjobs_trainer.specs.locations import LOADERS, data_suffix, is_local_path
@@ -116,7 +116,10 @@ def compose(
         dtype_is_set=run.dtype is not None,
         frozen=not run.trains_weights,
         model_init=_given(model_init) | ({"device_map": None} if method.device_map else {}),
-        tokenizer=_loading(spec.model_revision, spec),
+        processing_class=_tokenizer_place(spec, facts, absolute=absolute),
+        processor="AutoProcessor" if run.sees else "AutoTokenizer",
+        tokenizer=_loading(spec.tokenizer_source[1], spec),
+        ref_model=_reference(spec, facts, precision, absolute=absolute),
         teacher=_teacher(spec, facts, precision, absolute=absolute),
         reward_model=_reward_model(spec, facts, precision, absolute=absolute),
         value_model=_value_model(spec, facts, absolute=absolute),
@@ -149,6 +152,12 @@ def compose(
     )
 
 
+def _tokenizer_place(spec: TrainSpec, facts: Facts, *, absolute: bool) -> str | None:
+    if spec.processing_class is None:
+        return None
+    return location(spec.processing_class, facts.processing_class, absolute=absolute)
+
+
 def _model_class(run: Run) -> str:
     task = run.method.lora_task
     return _VISION_CLASS if task == "CAUSAL_LM" and run.sees else _MODEL_CLASSES[task]
@@ -172,6 +181,14 @@ def _teacher(spec: TrainSpec, facts: Facts, precision: Precision, *, absolute: b
     dtype = options.pop("dtype", None)
     place = location(spec.teacher_model, facts.teacher, absolute=absolute)
     return SideModel(place, dtype or precision.frozen_dtype, dtype is not None, _given(options))
+
+
+def _reference(spec: TrainSpec, facts: Facts, precision: Precision, *, absolute: bool) -> SideModel | None:
+    if not isinstance(spec, ReferencedSpec) or spec.ref_model is None:
+        return None
+    place = location(spec.ref_model, facts.ref_model, absolute=absolute)
+    options = {"attn_implementation": spec.attn_implementation, **_loading(spec.ref_model_revision, spec)}
+    return SideModel(place, precision.dtype, spec.dtype is not None, _given(options))
 
 
 def _reward_model(spec: TrainSpec, facts: Facts, precision: Precision, *, absolute: bool) -> SideModel | None:

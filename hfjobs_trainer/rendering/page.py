@@ -162,8 +162,11 @@ class Page:
         dtype_is_set: Whether the user set it; then the machine does not change it.
         frozen: Whether none of the model's own weights is trained.
         model_init: ``model_init_kwargs`` beside the dtype.
-        tokenizer: Arguments of ``AutoTokenizer.from_pretrained``, where a method needs its tokenizer given.
+        processing_class: Place of the tokenizer, if it is not the model's own.
+        processor: Class of transformers that loads it.
+        tokenizer: Arguments of its ``from_pretrained``, where the trainer is given one.
         teacher: The model to learn from, or ``None``.
+        ref_model: The reference, if it is not the model as it starts.
         reward_model, value_model: The models that score answers and estimate those scores, or ``None``.
         global_batch_size: Sequences per optimizer step; ``None`` if the accumulation is sent as given.
         lora: Arguments of ``peft.LoraConfig`` for a new adapter, or ``None``.
@@ -214,7 +217,10 @@ class Page:
     dtype_is_set: bool = False
     frozen: bool = False
     model_init: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    processing_class: str | None = None
+    processor: str = "AutoTokenizer"
     tokenizer: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    ref_model: SideModel | None = None
     teacher: SideModel | None = None
     reward_model: SideModel | None = None
     value_model: SideModel | None = None
