@@ -65,7 +65,10 @@ def body_of(reward: RewardFunction) -> Function:
 
 def _only_call(function: Function) -> ast.expr | None:
     """What a function calls, if it does nothing else."""
-    (first, *more) = function.body
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    if not body:
+        return None
+    (first, *more) = body
     value = first.value if isinstance(first, ast.Return) and not more else None
     value = value.value if isinstance(value, ast.Await) else value
     return value.func if isinstance(value, ast.Call) else None

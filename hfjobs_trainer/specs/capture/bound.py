@@ -31,6 +31,8 @@ def expression_of(value: Any, name: str, collector: Collector) -> str:
         return f"functools.partial({', '.join([inner, *given])})"
     if isinstance(value, FunctionType):
         return _closure(value, name, collector)
+    if isinstance(value, type):
+        return _reference(value, name, collector)
     return _instance(value, name, collector)
 
 
