@@ -239,6 +239,39 @@ def test_what_has_no_one_source_is_refused(
         capture(module(tmp_path, "wrong", text, monkeypatch).reward)
 
 
+def test_functions_of_a_package_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "own_package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("from .core import extract\n", encoding="utf-8")
+    (folder / "consts.py").write_text("TAG = 'a+'\n", encoding="utf-8")
+    core = "import re\nfrom .consts import TAG as T\nPAT = re.compile(T)\n"
+    core += "def extract(text):\n    return len(PAT.findall(text))\n"
+    (folder / "core.py").write_text(core, encoding="utf-8")
+    text = "import own_package.core\nfrom own_package import extract as ex\n"
+    text += "def good(completions, **kwargs):\n    return [ex(c) for c in completions]\n"
+    text += "def bad(completions, **kwargs):\n    return [own_package.core.extract(c) for c in completions]\n"
+    found = module(tmp_path, "uses_package", text, monkeypatch)
+    reward = capture(found.good)
+    assert [part.split("\n")[0] for part in reward.beside] == [
+        "TAG = 'a+'",
+        "T = TAG",
+        "PAT = re.compile(T)",
+        "def extract(text):",
+        "ex = extract",
+    ]
+    with pytest.raises(
+        ValueError, match=r"write `from own_package.core import extract`, and call extract by that name"
+    ):
+        capture(found.bad)
+
+
+def test_a_function_that_gets_attributes_later_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "def helper(c):\n    return 1\nhelper.weight = 3\n"
+    text += "def reward(completions, **kwargs):\n    return [helper(c) * helper.weight for c in completions]\n"
+    with pytest.raises(ValueError, match=r"gets `helper.weight` after its definition \(attributed.py, line 3\)"):
+        capture(module(tmp_path, "attributed", text, monkeypatch).reward)
+
+
 def test_a_value_that_is_no_longer_its_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "WORDS = []\ndef reward(completions, **kwargs):\n    WORDS.append(1)\n    return [1.0]\n"
     found = module(tmp_path, "stateful", text, monkeypatch)
