@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from hfjobs_trainer.specs.capture.names import parsed
 from hfjobs_trainer.specs.rewards import RewardFunction
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -28,13 +29,13 @@ def body_of(reward: RewardFunction) -> Function:
     defined = {
         node.name: node
         for source in reward.beside
-        for node in ast.parse(source).body
+        for node in parsed(source).body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     }
     made = {
         target.id: node.value
         for source in reward.beside
-        for node in ast.parse(source).body
+        for node in parsed(source).body
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name)
@@ -65,7 +66,10 @@ def body_of(reward: RewardFunction) -> Function:
 
 def _only_call(function: Function) -> ast.expr | None:
     """What a function calls, if it does nothing else."""
-    (first, *more) = function.body
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    if not body:
+        return None
+    (first, *more) = body
     value = first.value if isinstance(first, ast.Return) and not more else None
     value = value.value if isinstance(value, ast.Await) else value
     return value.func if isinstance(value, ast.Call) else None
@@ -135,7 +139,7 @@ def _is_text(value: ast.expr) -> bool:
 
 def form_read(reward: RewardFunction, parameter: str = "completions") -> tuple[Form, str] | None:
     """The form in which a reward reads what it is given, with the expression that shows it; ``None`` if not certain."""
-    trees = [ast.parse(source) for source in reward.sources]
+    trees = [parsed(source) for source in reward.sources]
     helpers = {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
     function = body_of(reward)
     arguments = function.args

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from hfjobs_trainer.specs.args_base import Deferred
 from hfjobs_trainer.specs.capture import Captured, capture_callable, capture_class_of
-from hfjobs_trainer.specs.capture.names import bound_names
+from hfjobs_trainer.specs.capture.names import bound_names, parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class Code(Deferred):
     def _is_one_definition(self) -> Code:
         kinds, what = self._KINDS
         try:
-            body = ast.parse(self.source).body
-            imports = [ast.parse(line).body for line in self.imports]
-            beside = [ast.parse(part).body for part in self.beside]
+            body = parsed(self.source).body
+            imports = [parsed(line).body for line in self.imports]
+            beside = [parsed(part).body for part in self.beside]
         except (SyntaxError, ValueError):
             raise ValueError(f"the source of {self.name!r} is not valid Python") from None
         if len(body) != 1 or not isinstance(body[0], kinds) or getattr(body[0], "name", None) != self.name:
@@ -90,7 +90,7 @@ class Code(Deferred):
     @property
     def modules(self) -> frozenset[str]:
         """Top-level names of the modules that it cannot do without, imported inside and outside its functions."""
-        nodes = [node for text in (*self.imports, *self.sources) for node in _unguarded(ast.parse(text))]
+        nodes = [node for text in (*self.imports, *self.sources) for node in _unguarded(parsed(text))]
         plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         return frozenset(
             name.split(".")[0]
@@ -106,7 +106,7 @@ class RewardFunction(Code):
     @property
     def definition(self) -> ast.FunctionDef | ast.AsyncFunctionDef:
         """The function, parsed."""
-        function = ast.parse(self.source).body[0]
+        function = parsed(self.source).body[0]
         assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         return function
 
@@ -124,7 +124,7 @@ class CapturedClass(Code):
     @property
     def definition(self) -> ast.ClassDef:
         """The class, parsed."""
-        kind = ast.parse(self.source).body[0]
+        kind = parsed(self.source).body[0]
         assert isinstance(kind, ast.ClassDef)
         return kind
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import importlib
+import inspect
 import json
 import os
 import re
@@ -10,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from rendering.ruffed import format_changes, lint_findings
@@ -72,9 +75,6 @@ def in_a_fresh_process(script: str, names: list[str], folder: Path) -> dict[str,
 
 
 def here(function: Callable[..., Any]) -> Any:
-    import asyncio
-    import inspect
-
     value = function(prompts=TEXTS, completions=TEXTS)
     return json.loads(json.dumps(asyncio.run(value) if inspect.iscoroutine(value) else value))
 
@@ -125,8 +125,6 @@ def test_annotations_are_no_need(tmp_path: Path) -> None:
 
 def module(folder: Path, name: str, source: str | bytes, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A module of the user's own, imported from its file."""
-    import importlib
-
     file = folder / f"{name}.py"
     file.write_bytes(source if isinstance(source, bytes) else source.encode())
     monkeypatch.syspath_prepend(folder)
@@ -241,6 +239,39 @@ def test_what_has_no_one_source_is_refused(
         capture(module(tmp_path, "wrong", text, monkeypatch).reward)
 
 
+def test_functions_of_a_package_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "own_package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("from .core import extract\n", encoding="utf-8")
+    (folder / "consts.py").write_text("TAG = 'a+'\n", encoding="utf-8")
+    core = "import re\nfrom .consts import TAG as T\nPAT = re.compile(T)\n"
+    core += "def extract(text):\n    return len(PAT.findall(text))\n"
+    (folder / "core.py").write_text(core, encoding="utf-8")
+    text = "import own_package.core\nfrom own_package import extract as ex\n"
+    text += "def good(completions, **kwargs):\n    return [ex(c) for c in completions]\n"
+    text += "def bad(completions, **kwargs):\n    return [own_package.core.extract(c) for c in completions]\n"
+    found = module(tmp_path, "uses_package", text, monkeypatch)
+    reward = capture(found.good)
+    assert [part.split("\n")[0] for part in reward.beside] == [
+        "TAG = 'a+'",
+        "T = TAG",
+        "PAT = re.compile(T)",
+        "def extract(text):",
+        "ex = extract",
+    ]
+    with pytest.raises(
+        ValueError, match=r"write `from own_package.core import extract`, and call extract by that name"
+    ):
+        capture(found.bad)
+
+
+def test_a_function_that_gets_attributes_later_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "def helper(c):\n    return 1\nhelper.weight = 3\n"
+    text += "def reward(completions, **kwargs):\n    return [helper(c) * helper.weight for c in completions]\n"
+    with pytest.raises(ValueError, match=r"gets `helper.weight` after its definition \(attributed.py, line 3\)"):
+        capture(module(tmp_path, "attributed", text, monkeypatch).reward)
+
+
 def test_a_value_that_is_no_longer_its_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "WORDS = []\ndef reward(completions, **kwargs):\n    WORDS.append(1)\n    return [1.0]\n"
     found = module(tmp_path, "stateful", text, monkeypatch)
@@ -353,6 +384,36 @@ def test_what_travels_has_no_name_of_the_script(tmp_path: Path, monkeypatch: pyt
     report = hft.check(grpo(module(tmp_path, "clashing", text, monkeypatch).reward), facts=hft.Facts())
     (problem,) = [item for item in report.problems if item.code == "GRPO013"]
     assert problem.why.startswith(f"reward leans on {name}, and the script defines {name} itself: rename it, to ")
+
+
+class Shop:
+    stock: ClassVar[dict[str, int]] = {"rose": 2}
+
+    def price(self, item: str, amount: int = 3) -> int:
+        """Price of "it"\\.
+
+        Args:
+            item: What to buy.
+            amount: How many.
+        """
+        return self.stock.get(item, 0) * amount
+
+    @classmethod
+    def all_of(cls, completions: list[str], **kwargs: Any) -> list[float]:
+        return [float(cls.stock["rose"]) for _ in completions]
+
+
+def test_a_bound_method_says_of_itself_what_it_did() -> None:
+    report = hft.check(grpo(Shop.all_of, tools=Shop().price), facts=hft.Facts())
+    assert [problem for problem in report.problems if problem.path == "tools"] == []
+    scope: dict[str, Any] = {"__name__": "script"}
+    for found in (capture(Shop().price), capture(Shop.all_of)):
+        text = "\n".join(["from __future__ import annotations", *found.imports, *found.sources])
+        exec(text, scope)  # noqa: S102
+    assert inspect.getdoc(scope["price"]) == inspect.getdoc(Shop.price)
+    assert scope["price"]("rose") == Shop().price("rose") == 6
+    assert scope["price"].__annotations__ == {"item": "str", "amount": "int", "return": "int"}
+    assert scope["all_of"](completions=TEXTS) == Shop.all_of(TEXTS)
 
 
 def test_made_up_names_are_distinct() -> None:

@@ -7,6 +7,7 @@ import functools
 import inspect
 import re
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
@@ -31,6 +32,8 @@ def expression_of(value: Any, name: str, collector: Collector) -> str:
         return f"functools.partial({', '.join([inner, *given])})"
     if isinstance(value, FunctionType):
         return _closure(value, name, collector)
+    if isinstance(value, type):
+        return _reference(value, name, collector)
     return _instance(value, name, collector)
 
 
@@ -140,6 +143,8 @@ def _bound(value: Any, where: str, collector: Collector) -> str:
     """A bound value: a literal, or the name of something that travels."""
     if isinstance(value, ModuleType | FunctionType | type | functools.partial | MethodType) or inspect.isbuiltin(value):
         return _reference(value, where, collector)
+    if isinstance(value, Enum):
+        return f"{_reference(type(value), where, collector)}.{value.name}"
     if is_own(type(value)) and not isinstance(value, str | int | float | tuple | list | dict):
         return expression_of(value, where.partition(" ")[0], collector)
     if isinstance(value, re.Pattern):

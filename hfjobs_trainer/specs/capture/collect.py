@@ -25,6 +25,7 @@ from hfjobs_trainer.specs.capture.homes import (
     is_star,
     movable,
     place_of,
+    refuse_attributes,
     refuse_changed,
     statements_of,
 )
@@ -37,6 +38,7 @@ from hfjobs_trainer.specs.capture.origins import (
     module_file,
     origin,
     own_file,
+    own_members,
     renamed_import,
 )
 from hfjobs_trainer.specs.capture.reads import refuse_reads, secret_in
@@ -152,10 +154,9 @@ class Collector:
 
     def _module(self, value: ModuleType, name: str, home: Home, user: str, tree: ast.AST) -> None:
         if (file := module_file(value)) is not None:
-            parts = sorted(item.split(".")[1] for item in chains(tree) if item.startswith(f"{name}."))
-            wanted = ", ".join(dict.fromkeys(parts)) or "..."
+            inside, wanted = own_members(value, name, chains(tree))
             what = f"{user} uses {name}, a file of this machine ({Path(file).name}), and no package"
-            raise CaptureError(f"{what}: write `from {value.__name__} import {wanted}`, and call {wanted} by that name")
+            raise CaptureError(f"{what}: write `from {inside} import {wanted}`, and call {wanted} by that name")
         found = choose_binding(name, value, home)
         leaf = found.leaf if found is not None else None
         if found is not None and (leaf is not found.top or not isinstance(leaf, IMPORTS)):
@@ -239,6 +240,8 @@ class Collector:
     ) -> None:
         check_source(source, name, user)
         refuse_reads(name, [node], home.scope, find_called, user)
+        if isinstance(node, DEFINITIONS):
+            refuse_attributes(name, home, user)
         by = name if isinstance(node, DEFINITIONS) else user
         self.lean_on(source, home, by, bound | {name})
         self.add_part(source)

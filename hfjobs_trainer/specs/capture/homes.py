@@ -158,7 +158,7 @@ def choose_binding(name: str, value: Any, home: Home) -> Binding | None:
     found = find_bindings(name, home)
     tops = {(item.text, item.top.lineno) for item in found}
     if len(tops) < 2:
-        return found[-1] if found else None
+        return next((item for item in reversed(found) if _can_give(item.leaf, value)), found[-1]) if found else None
     if all(isinstance(item.leaf, IMPORTS) for item in found) or all(
         isinstance(item.leaf, DEFINITIONS) for item in found
     ):
@@ -218,6 +218,21 @@ def _all(statement: ast.stmt) -> Iterator[ast.stmt]:
         handlers = [item for handler in getattr(statement, "handlers", ()) for item in handler.body]
         for item in (*statement.body, *statement.orelse, *getattr(statement, "finalbody", ()), *handlers):
             yield from _all(item)
+
+
+def refuse_attributes(name: str, home: Home, user: str) -> None:
+    """Refuse a function or class that gets attributes after its definition, which its source has not.
+
+    Raises:
+        CaptureError: It does.
+    """
+    for item in statements_of(home):
+        targets = item.top.targets if isinstance(item.top, ast.Assign) else ()
+        for target in targets:
+            if isinstance(target, ast.Attribute) and ast.unparse(target.value) == name and target.attr[:2] != "__":
+                where = f"{Path(item.text.filename).name}, line {item.top.lineno}"
+                what = f"{user} uses {name}, which gets `{ast.unparse(target)}` after its definition ({where})"
+                raise CaptureError(f"{what}: make it a constant beside it")
 
 
 def refuse_changed(name: str, value: Any, chosen: ast.stmt, found: Binding, home: Home, user: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 
 def free_names(source: str) -> set[str]:
@@ -83,9 +84,21 @@ def _outside(node: ast.AST, inside: list[ast.stmt]) -> Iterator[ast.AST]:
             yield from _outside(child, inside)
 
 
+@lru_cache(maxsize=512)
+def parsed(source: str) -> ast.Module:
+    """The source, parsed once; nobody changes it.
+
+    Raises:
+        SyntaxError: It is no Python.
+        ValueError: As before, for what holds a NUL.
+    """
+    return ast.parse(source)
+
+
+@lru_cache(maxsize=512)
 def bound_names(source: str) -> frozenset[str]:
     """Names that code binds at its top."""
-    return frozenset(name for statement in ast.parse(source).body for name, _ in bindings(statement))
+    return frozenset(name for statement in parsed(source).body for name, _ in bindings(statement))
 
 
 def is_for_type_checkers(statement: ast.stmt) -> bool:

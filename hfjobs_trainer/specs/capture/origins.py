@@ -114,6 +114,22 @@ def chains(tree: ast.AST) -> set[str]:
     return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
+def own_members(value: ModuleType, name: str, read: set[str]) -> tuple[str, str]:
+    """The module of the user's own in which what is read of another one is, and the names of it."""
+    found: dict[str, list[str]] = {}
+    for chain in sorted(read):
+        if chain.startswith(f"{name}."):
+            module, parts = value.__name__, chain.split(".")[1:]
+            while len(parts) > 1 and is_module(f"{module}.{parts[0]}"):
+                module = f"{module}.{parts.pop(0)}"
+            if not is_module(f"{module}.{parts[0]}") and parts[0] not in found.setdefault(module, []):
+                found[module].append(parts[0])
+    if not found:
+        return value.__name__, "..."
+    module = next(iter(found))
+    return module, ", ".join(found[module])
+
+
 def origin(value: Any, scope: dict[str, Any]) -> tuple[str, str] | None:
     """Module and name from which a function or class can be imported; ``None`` if it is defined beside the function."""
     module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import inspect
 import re
@@ -28,8 +29,8 @@ from hfjobs_trainer.specs.capture.homes import (
 )
 from hfjobs_trainer.specs.capture.origins import is_own, own_file
 from hfjobs_trainer.specs.capture.reads import refuse_reads
-from hfjobs_trainer.specs.capture.text import locate
-from hfjobs_trainer.specs.capture.values import refuse_secrets
+from hfjobs_trainer.specs.capture.text import indented, locate
+from hfjobs_trainer.specs.capture.values import literal, refuse_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,23 +162,51 @@ def _wrapped(value: Any, taken: Collection[str]) -> Captured:
 
 
 def _call(name: str, called: str, value: Any) -> str:
-    """A function that calls what was made, with the same parameters."""
+    """A function that calls what was made, with the same parameters, and says the same of itself."""
     inner = value
     while isinstance(inner, functools.partial):
         inner = cast("functools.partial[Any]", inner).func
     waits = any(map(inspect.iscoroutinefunction, (inner, inner.__call__)))
     try:
-        parameters = list(inspect.signature(value).parameters.values())
+        signature = inspect.signature(value)
     except (TypeError, ValueError):
-        parameters = [inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)]
-    rest = next((item.name for item in parameters if item.kind is item.VAR_KEYWORD), None)
+        signature = inspect.Signature([inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)])
+    parameters = list(signature.parameters.values())
+    rest = [f"**{item.name}" for item in parameters if item.kind is item.VAR_KEYWORD]
     named = [item for item in parameters if item.kind not in (item.VAR_KEYWORD, item.VAR_POSITIONAL)]
     # with the rest, what has a default is given on where it is given
-    shown = [item.name for item in named if item.default is item.empty or rest is None]
-    taken = ", ".join([*shown, *([f"**{rest}"] if rest else [])])
-    given = ", ".join([*(f"{item}={item}" for item in shown), *([f"**{rest}"] if rest else [])])
+    shown = {item.name: _parameter(item, name) for item in named if item.default is item.empty or not rest}
+    taken = ", ".join([*(text for text in shown.values() if text), *rest])
+    given = ", ".join([*(f"{key}={key}" for key, text in shown.items() if text), *rest])
     start, end = ("async def", "return await") if waits else ("def", "return")
-    return f"{start} {name}({taken}):\n    {end} {called}({given})\n"
+    said = inspect.getdoc(inner if isinstance(inner, FunctionType | MethodType) else type(inner).__call__)
+    lines = [f'"""{_escaped(said)}"""'] if said else []
+    body = indented("\n".join([*lines, f"{end} {called}({given})"]) + "\n", texts=True)
+    return f"{start} {name}({taken}){_annotation(' -> ', signature.return_annotation)}:\n{body}"
+
+
+def _parameter(item: inspect.Parameter, name: str) -> str:
+    """A parameter of a call; empty for one whose default cannot be written down, which it then keeps."""
+    text = f"{item.name}{_annotation(': ', item.annotation)}"
+    if item.default is item.empty:
+        return text
+    try:
+        value = literal(item.default, f"{item.name} of {name}")
+    except CaptureError:
+        return ""
+    return f"{text} = {value}" if ":" in text else f"{text}={value}"
+
+
+def _annotation(before: str, annotation: Any) -> str:
+    """An annotation of built-in types; others would need imports that a call does not."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    plain = isinstance(annotation, str) or (isinstance(annotation, type) and annotation.__module__ == "builtins")
+    names = re.findall(r"[A-Za-z_]\w*", text)
+    return f"{before}{text}" if plain and all(hasattr(builtins, name) for name in names) and names else ""
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"') + ("\n" if "\n" in text or text.endswith('"') else "")
 
 
 def _homes(value: Any) -> Iterator[Home]:

@@ -236,9 +236,9 @@ def lines_in_strings(source: str) -> set[int]:
     return inside
 
 
-def indented(source: str) -> str:
-    """Source moved in by one level, its texts over several lines kept as they are."""
-    inside = lines_in_strings(source)
+def indented(source: str, *, texts: bool = False) -> str:
+    """Source moved in by one level; its texts over several lines are kept as they are, unless ``texts``."""
+    inside: set[int] = set() if texts else lines_in_strings(source)
     lines = source.rstrip("\n").split("\n")
     return "".join(
         (f"    {line}" if line and number not in inside else line) + "\n" for number, line in enumerate(lines, 1)
