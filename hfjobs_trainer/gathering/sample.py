@@ -27,7 +27,7 @@ class Sampled:
 
 
 def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
-    """The rows that TRL will get, made from rows as they were read.
+    """The rows that TRL will get, made from rows as they were read; none where a function of the user makes them.
 
     Args:
         raw: Rows of the dataset. All have the same columns, but for values that were not read in full: those are
@@ -35,6 +35,9 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
         dataset: The spec's part.
         formats: Sets of columns that the method takes, the usual one first.
     """
+    if dataset.map is not None:
+        # code of the user's own never runs here
+        return Sampled([])
     kept = dataset.keep_columns
     named: list[Json] = [
         {dataset.columns.get(name, name): value for name, value in row.items() if kept is None or name in kept}

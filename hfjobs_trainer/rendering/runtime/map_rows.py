@@ -22,8 +22,8 @@ def map_rows(dataset: Any, function: Callable[[dict[str, Any]], Any]) -> Any:
         made: list[dict[str, Any]] = []
         for values in zip(*batch.values(), strict=True):
             rows: Any = function(dict(zip(batch, values, strict=True)))
-            if not isinstance(rows, list):
-                rows = [] if rows is None else [rows]
+            is_list = isinstance(rows, list)
+            rows = rows if is_list else [] if rows is None else [rows]
             counts["dropped"] += not rows
             counts["added"] += max(0, len(rows) - 1)
             made += rows
