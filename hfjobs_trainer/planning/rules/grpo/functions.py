@@ -25,6 +25,11 @@ def _code(spec: TrainSpec) -> Iterator[tuple[str, RewardFunction]]:
     yield from (("dataset.map", item) for item in row_maps(spec))
 
 
+def _named_rewards(spec: TrainSpec) -> set[str]:
+    given = spec.reward_funcs if isinstance(spec, RewardedSpec) else []
+    return {item for item in given if isinstance(item, str)}
+
+
 @rule("GRPO012")
 def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     """Modules that a function of the user imports are installed.
@@ -62,14 +67,14 @@ def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]
 
 @rule("GRPO013")
 def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
-    """A reward function's name is not taken in the script.
+    """The name of a function of the user is not taken in the script.
 
     What it does:
         Refuses functions, and names under which their imports are known, that are called like something of the
         script, such as `main` or `report`, or of another reward, and two functions of one name.
 
     Why:
-        Reward functions stand in the script beside its own: the later definition would replace the earlier one.
+        Functions of the user stand in the script beside its own: the later definition would replace the earlier one.
 
     Example:
         ```python
@@ -85,8 +90,7 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     seen: set[str] = set()
     imported: dict[str, str] = {}
-    given = context.spec.reward_funcs if isinstance(context.spec, RewardedSpec) else []
-    rewards = {item for item in given if isinstance(item, str)}
+    rewards = _named_rewards(context.spec)
     names = {item.name for _, item in _code(context.spec)}
     if not names:
         return
@@ -96,7 +100,8 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
         if name in seen:
             yield Found(path, f"two functions are named {name}: rename one of them")
         elif name in taken or name in rewards:
-            yield Found(path, f"the script defines {name} itself: rename it, to {name}_reward for example")
+            new = f"{name}_row" if path == "dataset.map" else f"{name}_reward"
+            yield Found(path, f"the script defines {name} itself: rename it, to {new} for example")
         seen.add(name)
         for line in function.imports:
             for bound, origin in imported_by(line):
