@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.codegen.pages import blocks, run
 from tests.e2e.methods import Inputs, Warm
-
-ASKED = "Answer with a number alone."
 
 
 def to_chat(row: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]] | None:
@@ -60,3 +59,38 @@ def test_rows_are_made_before_all_else(inputs: Inputs, warm: Warm, tmp_path: Pat
         else [(item["function"], item["before"], item["rows"], item["dropped"], item["added"]) for item in told]
         == [("to_chat", 6, 6, 2, 2)]
     )
+
+
+PAGE = Path(__file__).parents[2] / "references/training_patterns.md"
+ALPACA = [
+    {"instruction": "Add.", "input": "1, 1", "output": "2"},
+    {"instruction": "Greet.", "input": "", "output": "Hi"},
+]
+GSM8K = [{"question": "1 + 1?", "answer": "One and one make two. #### 2"}]
+
+
+@pytest.fixture(scope="module")
+def recipes() -> dict[str, Any]:
+    """What the page of recipes defines, up to those of maps."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks("training_patterns.md", PAGE.read_text(encoding="utf-8")):
+        if block.language == "python" and not block.reason:
+            run(block, names)
+        if "sums" in names:
+            break
+    return names
+
+
+@pytest.mark.parametrize(("data", "method", "rows"), [("alpaca", "sft", ALPACA), ("gsm8k", "grpo", GSM8K)])
+def test_the_recipes_train(
+    inputs: Inputs, warm: Warm, tmp_path: Path, recipes: dict[str, Any], data: str, method: str, rows: list[Any]
+) -> None:
+    place = tmp_path / "rows.jsonl"
+    place.write_text("".join(json.dumps(row) + "\n" for row in rows * 4))
+    recipe: hft.Dataset = recipes[data]
+    dataset = {"id": str(place), "map": recipe.map, "keep_columns": recipe.keep_columns}
+    few = {"num_generations": 2, "max_completion_length": 4, "reward_funcs": recipes["is_solved"]}
+    fields = {"max_steps": 1, "per_device_train_batch_size": 2, "tracking": {"report_to": "none"}}
+    spec = {"model": str(inputs.model), "dataset": dataset, **fields, **(few if method == "grpo" else {})}
+    assert hft.check({"method": method, **spec}, offline=True, backend="local").ok
+    assert warm.run(method, spec, tmp_path / "run").named("end")[0]["step"] == 1
