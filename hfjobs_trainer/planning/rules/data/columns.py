@@ -82,7 +82,7 @@ def _hint(columns: Sequence[str], formats: Sequence[Sequence[str]]) -> str:
     if talks and "chosen" in wanted:
         return f". {talks[0]} holds one answer; preferences need two, a better and a worse one"
     if {"instruction", "input"} <= set(columns):
-        return ". Only one column can become the prompt: join instruction and input with map= where both matter"
+        return ". Only one column can become the prompt: join instruction and input first where both matter"
     return ""
 
 
