@@ -12,11 +12,11 @@ import inspect
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 HEADS, HEAD_DIM = 4, 16
 HIDDEN = HEADS * HEAD_DIM
@@ -25,61 +25,27 @@ MOST_PARAMETERS = 60_000_000  # nearly all of them the vocabulary's
 
 # What a tokenizer or processor may consist of, and what generation goes by.
 COPIED = (
-    *(
-        "tokenizer*",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.*",
-        "merges.txt",
-        "*.tiktoken",
-        "*.model",
-        "spiece*",
-    ),
-    *("chat_template*", "additional_chat_templates/*", "*processor_config.json", "generation_config.json"),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.tiktoken"),
+    *("*.model", "spiece*", "chat_template*", "additional_chat_templates/*"),
+    *("*processor_config.json", "generation_config.json"),
 )
-# Sizes by the names that configurations have for them.
-SIZES = {
-    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "embed_dim"), HIDDEN),
-    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"), HEADS),
-    **dict.fromkeys(
-        ("head_dim", "kv_channels", "global_head_dim", "v_head_dim", "attention_head_dim", "lightning_head_dim"),
-        HEAD_DIM,
-    ),
-    **dict.fromkeys(("qk_nope_head_dim", "qk_rope_head_dim"), HEAD_DIM // 2),
-    **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "embedding_size", "word_embed_proj_dim"), HEAD_DIM),
-    **dict.fromkeys(
-        (
-            "intermediate_size",
-            "ffn_dim",
-            "n_inner",
-            "encoder_ffn_dim",
-            "block_ff_dim",
-            "intermediate_size_mlp",
-            "mlp_dim",
-        ),
-        2 * HIDDEN,
-    ),
-    **dict.fromkeys(
-        ("moe_intermediate_size", "shared_expert_intermediate_size", "shared_intermediate_size", "ffn_hidden_size"),
-        HIDDEN,
-    ),
-    **dict.fromkeys(
-        ("moe_shared_expert_intermediate_size", "dense_intermediate_size", "prefix_dense_intermediate_size"), HIDDEN
-    ),
-    **dict.fromkeys(("n_group", "topk_group", "first_k_dense_replace"), 1),
-    "hidden_size_per_layer_input": HEAD_DIM,
-    "laurel_rank": 8,
-    # linear attention and state spaces
-    **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads"), HEADS),
-    **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), HEAD_DIM),
-    **dict.fromkeys(("mamba_d_state", "state_size", "mamba_state_dim", "ssm_state_size"), HEAD_DIM),
-    **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 2 * HEADS),
-    **dict.fromkeys(("mamba_d_head", "mamba_head_dim"), HEAD_DIM),
-    **dict.fromkeys(("mamba_d_ssm", "mamba_intermediate_size"), 2 * HIDDEN),
-    **dict.fromkeys(("mamba_n_groups", "n_groups"), 1),
-    **dict.fromkeys(("mamba_chunk_size", "chunk_size"), 16),
-    "mamba_dt_rank": 4,
+# Sizes, and the names that configurations have for what is of this size in a twin.
+NAMES = {
+    2 * HIDDEN: """intermediate_size ffn_dim n_inner encoder_ffn_dim block_ff_dim intermediate_size_mlp mlp_dim
+        mamba_d_ssm mamba_intermediate_size""",
+    HIDDEN: """hidden_size n_embd d_model dim embed_dim moe_intermediate_size shared_expert_intermediate_size
+        shared_intermediate_size ffn_hidden_size moe_shared_expert_intermediate_size dense_intermediate_size
+        prefix_dense_intermediate_size""",
+    HEAD_DIM: """head_dim kv_channels global_head_dim v_head_dim attention_head_dim lightning_head_dim q_lora_rank
+        kv_lora_rank embedding_size word_embed_proj_dim hidden_size_per_layer_input linear_key_head_dim
+        linear_value_head_dim mamba_d_state state_size mamba_state_dim ssm_state_size mamba_d_head mamba_head_dim
+        mamba_chunk_size chunk_size rotary_dim""",
+    HEAD_DIM // 2: "qk_nope_head_dim qk_rope_head_dim laurel_rank mamba_n_heads mamba_num_heads",
+    HEADS: """num_attention_heads n_head n_heads num_heads encoder_attention_heads linear_num_key_heads
+        linear_num_value_heads mamba_dt_rank""",
+    1: "n_group topk_group first_k_dense_replace mamba_n_groups n_groups",
 }
+SIZES = {name: size for size, names in NAMES.items() for name in names.split()}
 KINDS = "layers_block_type"  # where no number says how many layers there are
 # Layers of another kind that come again and again.
 PERIODS = (("attn_layer_period", "attn_layer_offset"), ("expert_layer_period", "expert_layer_offset"))
@@ -171,21 +137,30 @@ def copy_tokenizer(model: str, revision: str | None, folder: Path, *, code: bool
 
 def shrink(config: Any, all_layers: bool = False) -> Any:
     """Scale a configuration down: the sizes that hang together change together."""
-    values = config.to_dict()
+    values: dict[str, Any] = config.to_dict()
     values.pop("quantization_config", None)
     for part in parts(values):
         _shrink_part(part, all_layers)
     _join(values)
-    return type(config).from_dict(values)
+    kind: Any = type(config)
+    return kind.from_dict(values)
 
 
 def parts(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Give the configurations within one that have layers of their own, and the whole if it has."""
     if any(isinstance(values.get(name), int) for name in LAYERS) or values.get(KINDS):
         yield values
-    for value in values.values():
-        if isinstance(value, dict):
-            yield from parts(value)
+    for value in _dicts(values).values():
+        yield from parts(value)
+
+
+def _dicts(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: cast("dict[str, Any]", value) for name, value in values.items() if isinstance(value, dict)}
+
+
+def _lists(values: Mapping[str, Any]) -> dict[str, list[Any]]:
+    found = {name: cast("list[Any]", value) for name, value in values.items() if isinstance(value, (list, tuple))}
+    return {name: list(value) for name, value in found.items()}
 
 
 def _shrink_part(part: dict[str, Any], all_layers: bool) -> None:
@@ -205,10 +180,8 @@ def _shrink_part(part: dict[str, Any], all_layers: bool) -> None:
 
 def _sizes(part: dict[str, Any]) -> dict[str, Any]:
     """Scale the sizes of a part, or of one layer, in place."""
-    heads = next(
-        (part[name] for name in ("num_attention_heads", "n_head", "num_heads") if isinstance(part.get(name), int)),
-        HEADS,
-    )
+    counted = ("num_attention_heads", "n_head", "num_heads")
+    heads = next((part[name] for name in counted if isinstance(part.get(name), int)), HEADS)
     for name, value in part.items():
         if isinstance(value, bool) or value is None:
             continue
@@ -225,24 +198,22 @@ def _sizes(part: dict[str, Any]) -> dict[str, Any]:
 
 def _like(value: Any, size: int) -> Any:
     """Give a size in the form that the configuration has it: one number, or one for each layer."""
-    return [size] * len(value) if isinstance(value, (list, tuple)) else size
+    return [size] * len(cast("list[Any]", value)) if isinstance(value, (list, tuple)) else size
 
 
 def _cut_layers(part: dict[str, Any]) -> None:
     """Keep one layer of each kind, two at least, and of what is said of single layers what is said of these."""
     counted = next((name for name in LAYERS if isinstance(part.get(name), int)), None)
     count = part[counted] if counted else len(part[KINDS])
-    numbers = {name: part[name] for name in part if _names_layers(name, part[name], count)}
-    lists = {
-        name: value
-        for name, value in part.items()
-        if isinstance(value, (list, tuple)) and len(value) == count and name not in numbers
-    }
-    single: dict[int, Any] = {int(layer): value for layer, value in (part.get("per_layer_config") or {}).items()}
+    lists = _lists(part)
+    numbers = {name: value for name, value in lists.items() if _names_layers(name, value, count)}
+    lists = {name: value for name, value in lists.items() if len(value) == count and name not in numbers}
+    single = {int(layer): value for layer, value in _dicts(_dicts(part).get("per_layer_config", {})).items()}
     first_dense = part.get("first_k_dense_replace") or 0
     kinds: dict[str, int] = {}
     for layer in range(count):
-        kind = [*(value[layer] for value in lists.values()), *(layer in value for value in numbers.values())]
+        kind: list[Any] = [value[layer] for value in lists.values()]
+        kind += [layer in value for value in numbers.values()]
         kinds.setdefault(repr([kind, single.get(layer), layer < first_dense, _by_period(part, layer)]), layer)
     kept = sorted(kinds.values())[:KINDS_OF_LAYERS]
     kept = sorted(kept + [layer for layer in range(count) if layer not in kept][: max(0, 2 - len(kept))])
@@ -264,14 +235,11 @@ def _cut_layers(part: dict[str, Any]) -> None:
             part[name] = min(part[name], len(kept) if name == "max_window_layers" else 0)
 
 
-def _names_layers(name: str, value: Any, count: int) -> bool:
+def _names_layers(name: str, value: list[Any], count: int) -> bool:
     """Tell whether a list holds numbers of layers."""
-    told = re.search(r"layer|idx|ind(ex|ices)", name) is not None and isinstance(value, (list, tuple))
-    return (
-        told
-        and all(type(number) is int and number < count for number in value)
-        and list(value) == sorted(set(value)) != []
-    )
+    if re.search(r"layer|idx|ind(ex|ices)", name) is None or not value:
+        return False
+    return all(type(number) is int and number < count for number in value) and value == sorted(set(value))
 
 
 def _by_period(part: dict[str, Any], layer: int) -> list[bool]:
@@ -281,10 +249,9 @@ def _by_period(part: dict[str, Any], layer: int) -> list[bool]:
 def _ropes(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Give the parameters of rotary positions: one for all layers, or one for each kind of layer."""
     for name in ("rope_parameters", "rope_scaling"):
-        value = part.get(name)
-        if isinstance(value, dict):
-            yield value
-            yield from (kind for kind in value.values() if isinstance(kind, dict))
+        if rope := _dicts(part).get(name):
+            yield rope
+            yield from _dicts(rope).values()
 
 
 def _shrink_rope(rope: dict[str, Any], part: dict[str, Any]) -> None:
@@ -301,13 +268,14 @@ def _shrink_rope(rope: dict[str, Any], part: dict[str, Any]) -> None:
 
 def _join(values: dict[str, Any]) -> None:
     """What an encoder gives is as wide as what the text model takes."""
-    text = values.get("text_config")
-    if not isinstance(text, dict):
+    if "text_config" not in _dicts(values):
         return
-    for part in (value for name, value in values.items() if isinstance(value, dict) and name != "text_config"):
-        for name in ("out_hidden_size", "output_dim", "projection_dim", "text_hidden_size", "llm_hidden_size"):
-            if isinstance(part.get(name), int):
-                part[name] = HIDDEN
+    for name, part in _dicts(values).items():
+        if name == "text_config":
+            continue
+        for width in ("out_hidden_size", "output_dim", "projection_dim", "text_hidden_size", "llm_hidden_size"):
+            if isinstance(part.get(width), int):
+                part[width] = HIDDEN
         if part.get("deepstack_visual_indexes") == []:
             part["deepstack_visual_indexes"] = [0]
 
