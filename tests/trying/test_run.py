@@ -118,7 +118,7 @@ written = [p.read_text("utf-8", "replace") for p in scratch.parents[0].rglob("*"
 print(os.environ.get("HF_TOKEN", "no token"), os.environ.get("JUDGE", "no judge"))
 (scratch / "result.json").write_text(json.dumps({
     "env": dict(os.environ), "folder": os.getcwd(), "root": str(scratch.parent), "files": sorted(os.listdir(modes)),
-    "settings": json.loads((modes / "preview.json").read_text()), "leaks": sum("hf_" + "secret" in text for text in written),
+    "settings": json.loads((modes / "preview.json").read_text()), "script": Path(sys.argv[0]).read_text("utf-8"), "leaks": sum("hf_" + "secret" in text for text in written),
 }))
 """
 
@@ -143,6 +143,15 @@ def test_a_script_sees_no_token_and_no_secret(monkeypatch: pytest.MonkeyPatch) -
         assert not Path(tried.result["root"]).exists()
         assert tried.python == sys.executable
         assert "hf_secret" not in repr(tried)
+
+
+@pytest.mark.parametrize("mode", ["preview", "smoke"])
+def test_the_script_is_the_same_in_every_mode(mode: str) -> None:
+    plan = planned(LOOK.replace("preview.json", f"{mode}.json"))
+    tried = try_plan(plan, mode, {"a": 1})
+    assert tried.result is not None, tried.log
+    assert tried.result["script"] == plan.script
+    assert tried.result["env"]["HFT_MODE_FILE"].endswith(f"/{mode}.py")
 
 
 def test_a_private_input_gets_the_token_and_own_code_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
