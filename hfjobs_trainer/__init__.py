@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         recommend,
         render,
         scheduled_jobs,
+        smoke_test,
         submit,
     )
     from hfjobs_trainer.errors import (
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
         submit_script,
         submit_sft,
     )
+    from hfjobs_trainer.trying.smoke import SmokeTest
 
 __version__ = "0.1.0"
 
@@ -97,6 +99,7 @@ _EXPORTS: dict[str, str] = {
     "recommend": "client",
     "render": "client",
     "scheduled_jobs": "client",
+    "smoke_test": "client",
     "submit": "client",
     "AuthError": "errors",
     "BackendError": "errors",
@@ -152,6 +155,7 @@ _EXPORTS: dict[str, str] = {
     "submit_rloo": "submitters",
     "submit_sft": "submitters",
     "submit_script": "submitters",
+    "SmokeTest": "trying.smoke",
 }
 
 __all__ = [
@@ -194,6 +198,7 @@ __all__ = [
     "Reward",
     "ScheduledJob",
     "Script",
+    "SmokeTest",
     "SpecError",
     "Tracking",
     "__version__",
@@ -209,6 +214,7 @@ __all__ = [
     "recommend",
     "render",
     "scheduled_jobs",
+    "smoke_test",
     "submit",
     "submit_cpo",
     "submit_distillation",

@@ -116,7 +116,7 @@ def first(dataset: Any, count: int) -> Any:
 
 def shorten_run(args: Any, steps: int, scratch: Path, smaller: dict[str, None]) -> None:
     """Give a trainer's arguments few steps, small batches and short answers; the rest stays as it is."""
-    told = vars(args)
+    told, processes = vars(args), int(os.environ.get("WORLD_SIZE", "1"))
     evaluates, saves = str(getattr(args.eval_strategy, "value", args.eval_strategy)), str(
         getattr(args.save_strategy, "value", args.save_strategy)
     )
@@ -146,9 +146,9 @@ def shorten_run(args: Any, steps: int, scratch: Path, smaller: dict[str, None]) 
         if told.get("num_generations_eval"):
             args.num_generations_eval = answers
         args.gradient_accumulation_steps = args.steps_per_generation = 1
-        args.generation_batch_size = answers * args.world_size
+        args.generation_batch_size = answers * processes
     if "total_episodes" in told:
-        episodes = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        episodes = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes
         args.total_episodes, args.num_mini_batches = steps * episodes, 1
         args.num_ppo_epochs, args.num_sample_generations = min(args.num_ppo_epochs, 2), 0
         args.local_rollout_forward_batch_size = min(args.local_rollout_forward_batch_size, 2)

@@ -19,7 +19,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-STEPS = 2
 MODELS = ("MODEL", "TEACHER", "REWARD_MODEL", "VALUE_MODEL")
 # Of a message and of a traceback, characters.
 LONGEST = 3000
@@ -80,11 +79,12 @@ class Smoke:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure a stage, without those within it."""
+        self.stages.setdefault(name, 0.0)  # in the order in which they begin
         self.open.append([name, time.perf_counter(), 0.0])
         yield  # a stage that fails stays open
         _, started, within = self.open.pop()
         took = time.perf_counter() - started
-        self.stages[name] = self.stages.get(name, 0.0) + took - within
+        self.stages[name] += took - within
         if self.open:
             self.open[-1][2] += took
 
@@ -95,8 +95,6 @@ class Smoke:
             for name in ("torch", "transformers", "datasets", *(["peft"] if settings["peft"] else [])):
                 import_module(name)
             trainer_class = getattr(import_module(settings["module"]), settings["trainer"])
-            for name in settings["extra"]:
-                import_module(name)
         self.cpu.neutralize(self.scratch, self.smaller)
         with self.stage("twins"):
             self.make_twins()
@@ -201,7 +199,7 @@ class Smoke:
 
         def __init__(trainer: Any, *arguments: Any, **options: Any) -> None:
             with self.stage("trainer"):
-                self.cpu.shorten_run(options["args"], STEPS, self.scratch, self.smaller)
+                self.cpu.shorten_run(options["args"], self.settings["steps"], self.scratch, self.smaller)
                 if hasattr(options["args"], "total_episodes"):  # its batches are made at once
                     self.cpu.shorten_rows(options, self.script.MODEL, self.smaller)
                 if self.settings["tracker"] != "trackio":
@@ -210,13 +208,13 @@ class Smoke:
                 self.cpu.shorten_rows(vars(trainer), self.script.MODEL, self.smaller)
             train = trainer.train
             trainer.train = lambda **_: self.train(trainer, train)
-            for name, stage in (("evaluate", "evaluation"), ("_save_checkpoint", "checkpoint"), ("save_model", "save")):
-                setattr(trainer, name, self.timed(stage, getattr(trainer, name)))
 
         trainer_class.__init__ = __init__
 
     def train(self, trainer: Any, train: Callable[..., Any]) -> None:
         """Train, and once more from the first checkpoint."""
+        for name, stage in (("evaluate", "evaluation"), ("_save_checkpoint", "checkpoint"), ("save_model", "save")):
+            setattr(trainer, name, self.timed(stage, getattr(trainer, name)))
         with self.stage("training"):
             train()
         self.require_numbers(trainer)
@@ -231,8 +229,9 @@ class Smoke:
             return
         with self.stage("resume"):
             train(resume_from_checkpoint=str(checkpoint))
-            if trainer.state.global_step != STEPS:
-                raise RuntimeError(f"the resumed run ended at step {trainer.state.global_step}, not {STEPS}")
+            done, steps = trainer.state.global_step, self.settings["steps"]
+            if done != steps:
+                raise RuntimeError(f"the resumed run ended at step {done}, not {steps}")
 
     def require_numbers(self, trainer: Any) -> None:
         """End a run whose loss is not a number."""
@@ -279,10 +278,13 @@ class Smoke:
         if self.is_reported or (self.error is None and os.environ.get("RANK", "0") != "0"):
             return
         self.is_reported = True
-        stages = [{"name": name, "seconds": round(seconds, 3), "ok": True} for name, seconds in self.stages.items()]
+        stages = [
+            {"name": name, "seconds": round(seconds, 3), "ok": True} for name, seconds in self.stages.items() if seconds
+        ]
         if self.error is not None:
             now = time.perf_counter()
             failed = self.open[-1] if self.open else ["script", now, 0.0]
+            stages = [stage for stage in stages if stage["name"] != failed[0]]
             stages.append({"name": failed[0], "seconds": round(now - failed[1], 3), "ok": False})
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         found = {"stages": stages, "error": self.error, "smaller": list(self.smaller), "processes": processes}
