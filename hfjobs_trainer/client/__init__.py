@@ -224,6 +224,7 @@ gather = default.gather
 check = default.check
 plan = default.plan
 recommend = default.recommend
+preview = default.preview
 render = default.render
 pick_flavor = default.pick_flavor
 compare_flavors = default.compare_flavors

@@ -19,6 +19,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "jobs",
         "pick_flavor",
         "plan",
+        "preview",
         "recommend",
         "render",
         "scheduled_jobs",
