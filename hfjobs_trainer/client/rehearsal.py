@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from hfjobs_trainer.client.planner import Planner
 from hfjobs_trainer.errors import SpecError
@@ -74,8 +74,8 @@ class Rehearsal(Planner):
             dry_run: Return the plan of what would run, with its limits and, for the Hub, its cost; run nothing.
 
         Returns:
-            ``.ok``, ``.problems``, ``.stages`` with seconds, ``.not_covered``. What the rules find comes first: a script
-            that they refuse is not run.
+            ``.ok``, ``.problems``, ``.stages`` with seconds, ``.not_covered``. What the rules find comes first: a
+            script that they refuse is not run.
 
         Raises:
             HFTError: There is no interpreter for the script.
@@ -84,44 +84,37 @@ class Rehearsal(Planner):
         """
         from hfjobs_trainer.facts.backends import traits_of
         from hfjobs_trainer.planning.plan import Plan
-        from hfjobs_trainer.trying.smoke import SmokeTest, checked
-
-        at_hub = traits_of(backend).rents
-        try:
-            if isinstance(what, Plan):
-                spec, plan = what.spec, what
-            else:
-                spec = self._trained(what, "what a script trains is unknown, so it has no smoke test")
-                plan = None
-            place = self._traits(None)
-            if at_hub and not place.rents:
-                place = traits_of(backend)
-            known = facts or self._gather(self._named(self._trained(spec)), offline, place)
-            if plan is None or at_hub and not self._traits(plan.backend).rents:
-                plan = self.plan(spec, facts=known, offline=offline, backend=place.name)
-        except SpecError as error:
-            if isinstance(what, Plan) or any(problem.code.startswith("SCRIPT") for problem in error.problems):
-                raise
-            return SmokeTest(problems=error.problems)
-        if not at_hub:
-            from hfjobs_trainer.trying.smoke_here import smoke_test_here
-
-            if dry_run:
-                return plan
-            token, endpoint, _ = self._account()
-            found = checked(plan)
-            if any(problem.severity == "error" for problem in found):
-                return SmokeTest(problems=found)
-            return smoke_test_here(
-                plan, facts=known, seconds=seconds, token=token, endpoint=endpoint, offline=offline
-            )
         from hfjobs_trainer.planning.refusal import refusal
+        from hfjobs_trainer.trying.smoke import SmokeTest
         from hfjobs_trainer.trying.smoke_job import plan_job, smoke_test_as_job
 
+        given = cast("TrainSpec", what.spec) if isinstance(what, Plan) else what
+        spec = self._trained(given, "what a script trains is unknown, so it has no smoke test")
+        at_hub = traits_of(backend).rents
+        # the plan of a run on this machine has no image and no secrets to try
+        other = backend if at_hub and not self._traits(None).rents else None
+        known = facts or self._gather(self._named(spec), offline, self._traits(other))
+        try:
+            planned = what if isinstance(what, Plan) and other is None else None
+            plan = planned or self.plan(spec, facts=known, offline=offline, backend=other)
+        except SpecError as error:
+            return SmokeTest(problems=error.problems)
+        if not at_hub:
+            return plan if dry_run else self._try_here(plan, known, seconds=seconds, offline=offline)
         if dry_run:
             return plan_job(plan, known)
         if any(problem.severity == "error" for problem in plan.problems):
             return SmokeTest(problems=plan.problems)
-        if (error := refusal(plan, place)) is not None:
-            raise error
-        return smoke_test_as_job(plan, self._open(self.backend if self.backend != "local" else "hub"), known)
+        if (refused := refusal(plan, self._traits(other))) is not None:
+            raise refused
+        return smoke_test_as_job(plan, self._open(other or self.backend), known)
+
+    def _try_here(self, plan: Plan, facts: Facts, *, seconds: float, offline: bool) -> SmokeTest:
+        from hfjobs_trainer.trying.smoke import SmokeTest, checked
+        from hfjobs_trainer.trying.smoke_here import smoke_test_here
+
+        found = checked(plan)
+        if any(problem.severity == "error" for problem in found):
+            return SmokeTest(problems=found)
+        token, endpoint, _ = self._account()
+        return smoke_test_here(plan, facts=facts, seconds=seconds, token=token, endpoint=endpoint, offline=offline)

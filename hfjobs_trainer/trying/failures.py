@@ -92,7 +92,7 @@ def explain(failure: Failure, functions: Sequence[str] = (), installed: Sequence
         installed: Requirements that the spec asks for beside the tested ones.
     """
     own = next(((name, line) for name, line in reversed(failure.user) if name in functions), None)
-    if failure.module and "ImportError" in failure.types or "ModuleNotFoundError" in failure.types:
+    if (failure.module and "ImportError" in failure.types) or "ModuleNotFoundError" in failure.types:
         return _missing(failure, installed)
     if own is not None:
         return _own_function(failure, own)
@@ -122,12 +122,16 @@ def _own_function(failure: Failure, own: tuple[str, str]) -> Problem:
 def _number(failure: Failure) -> Problem | None:
     if failure.type != "FloatingPointError":
         return None
-    why = f"{failure.message}, in float32 and with random weights: some rows have no token to train on, or a reward is NaN"
+    why = f"{failure.message}, in float32 and with random weights"
+    why += ": rows have no token to train on, or a reward is not a number"
     return Problem("SMOKE004", "dataset", why)
 
 
 def _template(failure: Failure) -> Problem | None:
-    if any(name in ("TemplateError", "UndefinedError", "TemplateSyntaxError", "TemplateRuntimeError") for name in failure.types):
+    if any(
+        name in ("TemplateError", "UndefinedError", "TemplateSyntaxError", "TemplateRuntimeError")
+        for name in failure.types
+    ):
         return Problem("TMPL001", "dataset", f"the chat template does not take the conversations: {failure.short}")
     if "chat_template is not set" in failure.said:
         return Problem("TMPL002", "model", "the tokenizer has no chat template, which rows of messages need")
@@ -135,7 +139,7 @@ def _template(failure: Failure) -> Problem | None:
 
 
 def _tokens(failure: Failure) -> Problem | None:
-    if "does not have a padding token" in failure.said or "pad_token" in failure.said and "None" in failure.said:
+    if "does not have a padding token" in failure.said or ("pad_token" in failure.said and "None" in failure.said):
         return Problem("TOK002", "model", f"the tokenizer has no token that pads: {failure.short}")
     if found := re.search(r"(eos_token|pad_token)\b.* is not (?:found )?in the vocabulary", failure.said):
         return Problem("TOK001", found[1], failure.short)
@@ -167,7 +171,9 @@ def _adapter(failure: Failure) -> Problem | None:
 
 def _hub(failure: Failure) -> Problem | None:
     if "GatedRepoError" in failure.types:
-        return Problem("HUB001", "model", f"the token has no access to a gated repository: {failure.short}", scope="remote")
+        return Problem(
+            "HUB001", "model", f"the token has no access to a gated repository: {failure.short}", scope="remote"
+        )
     if "RepositoryNotFoundError" in failure.types:
         return Problem("HUB002", "", f"a repository is not there, or the token may not see it: {failure.short}")
     if failure.stage == "push" and failure.type == "PermissionError":

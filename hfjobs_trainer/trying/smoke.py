@@ -21,7 +21,9 @@ ROWS, STEPS = 64, 2
 """Rows that are looked at, the first ones, and optimizer steps."""
 SUBJECT = "smoke test"
 # Packages for GPUs, servers and trackers, in whose place a smoke test puts something else.
-UNNEEDED = frozenset({"bitsandbytes", "deepspeed", "flash-attn", "kernels", "liger-kernel", "vllm", *TRACKERS}) - {"trackio"}
+UNNEEDED = frozenset({"bitsandbytes", "deepspeed", "flash-attn", "kernels", "liger-kernel", "vllm", *TRACKERS}) - {
+    "trackio"
+}
 # Field that names a model -> what the script calls it.
 _CONSTANTS = {"teacher_model": "TEACHER", "reward_model": "REWARD_MODEL", "value_model": "VALUE_MODEL"}
 # Lines of a log that a problem quotes.
@@ -178,17 +180,24 @@ def left_out(plan: Plan, processes: int, *, is_here: bool, smaller: Sequence[str
         is_here: Whether it was tried on this machine.
         smaller: What the mode replaced by something smaller, as it reports it.
     """
-    told = ["memory and speed: the models were tiny and random", "whether the model learns: the loss of 2 steps says nothing"]
+    told = [
+        "memory and speed: the models were tiny and random",
+        "whether the model learns: the loss of 2 steps says nothing",
+    ]
     told.append(f"rows after the first {ROWS}")
     flavor = plan.flavor
     if flavor is not None and flavor.num_gpus:
-        told.append(f"GPU kernels, drivers and bf16 arithmetic: it ran on a processor, not on {flavor.num_gpus}x {flavor.gpu}")
+        told.append(
+            f"GPU kernels, drivers and bf16 arithmetic: it ran on a processor, not on {flavor.num_gpus}x {flavor.gpu}"
+        )
     if processes > 1:
         told.append(f"NCCL and sharding: {processes} processes with a whole model each spoke through gloo")
     if plan.run is not None and plan.run.output.hub_model_id:
         told.append("the upload of the model itself")
     if is_here and plan.flavor is not None:
-        told.append('the job\'s image, secrets and network: smoke_test(..., backend="hub") tries them, for about a cent')
+        told.append(
+            'the job\'s image, secrets and network: smoke_test(..., backend="hub") tries them, for about a cent'
+        )
     return (*told, *dict.fromkeys(smaller))
 
 
@@ -251,5 +260,5 @@ def conclude(
         where=where,
         processes=processes,
         usd=usd,
-        log=tail if problems else "",
+        log=tail if error or event is None or stopped else "",
     )
