@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         recommend,
         render,
         scheduled_jobs,
+        smoke_test,
         submit,
     )
     from hfjobs_trainer.errors import (
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
         submit_script,
         submit_sft,
     )
+    from hfjobs_trainer.trying.smoke import SmokeTest
 
 __version__ = "0.1.0"
 
@@ -99,6 +101,7 @@ _EXPORTS: dict[str, str] = {
     "recommend": "client",
     "render": "client",
     "scheduled_jobs": "client",
+    "smoke_test": "client",
     "submit": "client",
     "AuthError": "errors",
     "BackendError": "errors",
@@ -154,6 +157,7 @@ _EXPORTS: dict[str, str] = {
     "submit_rloo": "submitters",
     "submit_sft": "submitters",
     "submit_script": "submitters",
+    "SmokeTest": "trying.smoke",
 }
 
 __all__ = [
@@ -196,6 +200,7 @@ __all__ = [
     "Reward",
     "ScheduledJob",
     "Script",
+    "SmokeTest",
     "SpecError",
     "Tracking",
     "__version__",
@@ -212,6 +217,7 @@ __all__ = [
     "recommend",
     "render",
     "scheduled_jobs",
+    "smoke_test",
     "submit",
     "submit_cpo",
     "submit_distillation",

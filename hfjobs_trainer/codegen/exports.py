@@ -23,6 +23,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "recommend",
         "render",
         "scheduled_jobs",
+        "smoke_test",
         "submit",
     ),
     "errors": (
@@ -50,6 +51,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "specs.load": ("load",),
     "specs.registry": ("METHODS",),
     "specs.script": ("Script",),
+    "trying.smoke": ("SmokeTest",),
 }
 
 _TEXT = '''\

@@ -1,7 +1,7 @@
 """What a smoke test takes from a run, so that a CPU does in seconds what GPUs would do in hours.
 
-Each thing that is left out or made smaller is noted by name: a smoke test says what it cannot see. This file runs beside
-the script, and imports nothing of this package.
+Each thing that is left out or made smaller is noted by name: a smoke test says what it cannot see. This file runs
+beside the script, and imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 # Logits of one row, numbers: 400 MB of them.
 LOGITS = 100_000_000
@@ -29,7 +29,7 @@ def neutralize(scratch: Path, smaller: dict[str, None]) -> None:
     arguments = transformers.TrainingArguments
     check = arguments.__post_init__
 
-    def __post_init__(args: Any) -> None:
+    def prepare(args: Any) -> None:
         args.output_dir = str(scratch / Path(args.output_dir or "output").name)
         for name, instead in (("bf16", False), ("fp16", False), ("bf16_full_eval", False), ("fp16_full_eval", False)):
             if getattr(args, name, None):
@@ -48,7 +48,7 @@ def neutralize(scratch: Path, smaller: dict[str, None]) -> None:
             args.optim_args = None
         check(args)
 
-    arguments.__post_init__ = __post_init__
+    arguments.__post_init__ = prepare
 
     def quantize(**_: Any) -> None:
         smaller["quantization, which was off"] = None
@@ -67,8 +67,11 @@ def neutralize(scratch: Path, smaller: dict[str, None]) -> None:
         trainer.push_in_progress = None
 
     transformers.Trainer.init_hf_repo = init_hf_repo
-    transformers.Trainer._push_from_checkpoint = lambda *_, **__: None
-    transformers.Trainer.push_to_hub = lambda *_, **__: None
+    transformers.Trainer._push_from_checkpoint = transformers.Trainer.push_to_hub = nothing
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """What stands for an upload."""
 
 
 def plain_options(options: dict[str, Any], smaller: dict[str, None]) -> dict[str, Any]:
@@ -95,9 +98,10 @@ def take_few_rows(count: int, stage: Callable[[], AbstractContextManager[None]])
             split, bracket, _ = str(options.get("split", "train")).partition("[")
             if bracket or "+" in split or options.get("data_files") is not None:
                 return first(load(*arguments, **options), count)
-            rows = load(*arguments, **{**options, "split": split, "streaming": True})
+            rows: Any = load(*arguments, **{**options, "split": split, "streaming": True})
             features = rows.features or rows._resolve_features().features
-            return datasets.Dataset.from_list(list(itertools.islice(rows, count)), features=features)
+            few: list[dict[str, Any]] = list(itertools.islice(rows, count))
+            return datasets.Dataset.from_list(few, features=features)
 
     def load_from_disk(*arguments: Any, **options: Any) -> Any:
         with stage():
@@ -116,10 +120,9 @@ def first(dataset: Any, count: int) -> Any:
 
 def shorten_run(args: Any, steps: int, scratch: Path, smaller: dict[str, None]) -> None:
     """Give a trainer's arguments few steps, small batches and short answers; the rest stays as it is."""
-    told = vars(args)
-    evaluates, saves = str(getattr(args.eval_strategy, "value", args.eval_strategy)), str(
-        getattr(args.save_strategy, "value", args.save_strategy)
-    )
+    told: dict[str, Any] = args.__dict__
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    evaluates, saves = (str(getattr(told[name], "value", told[name])) for name in ("eval_strategy", "save_strategy"))
     args.max_steps, args.logging_strategy, args.logging_steps = steps, "steps", 1
     args.logging_nan_inf_filter = False
     if evaluates != "no":
@@ -146,9 +149,9 @@ def shorten_run(args: Any, steps: int, scratch: Path, smaller: dict[str, None]) 
         if told.get("num_generations_eval"):
             args.num_generations_eval = answers
         args.gradient_accumulation_steps = args.steps_per_generation = 1
-        args.generation_batch_size = answers * args.world_size
+        args.generation_batch_size = answers * processes
     if "total_episodes" in told:
-        episodes = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        episodes = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes
         args.total_episodes, args.num_mini_batches = steps * episodes, 1
         args.num_ppo_epochs, args.num_sample_generations = min(args.num_ppo_epochs, 2), 0
         args.local_rollout_forward_batch_size = min(args.local_rollout_forward_batch_size, 2)
@@ -162,38 +165,41 @@ def shorten_rows(holder: dict[str, Any], model: str, smaller: dict[str, None]) -
     vocabulary = transformers.AutoConfig.from_pretrained(model).get_text_config().vocab_size
     most = max(128, LOGITS // vocabulary)
     for name in ("train_dataset", "eval_dataset"):
-        dataset = holder.get(name)
+        dataset: Any = holder.get(name)
         if isinstance(dataset, dict):
-            holder[name] = {key: shortest(value, most, smaller) for key, value in dataset.items()}
+            several = cast("dict[str, Any]", dataset)
+            holder[name] = {key: shortest(value, most, smaller) for key, value in several.items()}
         elif dataset is not None:
             holder[name] = shortest(dataset, most, smaller)
 
 
 def shortest(dataset: Any, most: int, smaller: dict[str, None]) -> Any:
     """The shortest rows that train anything, in their order; what is still too long loses its beginning."""
-    columns = getattr(dataset, "column_names", None) or []
+    columns: list[str] = list(getattr(dataset, "column_names", None) or [])
     if not hasattr(dataset, "select") or not len(dataset):
         return dataset
-    features = dataset.features
-    tokens = [name for name in columns if is_list_of_numbers(features[name])]
-    packed = "seq_lengths" in columns
+    tokens = [name for name in columns if is_list_of_numbers(dataset.features[name])]
     measured = tokens or [name for name in columns if name in ("prompt", "messages", "text")]
-    if packed or not measured:
+    if "seq_lengths" in columns or not measured:  # packed rows are of one length
         return dataset
-    values = [dataset[name][:] for name in measured]
+    values: list[list[Any]] = [list(dataset[name][:]) for name in measured]
     lengths = [max(size(value) for value in row) for row in zip(*values, strict=True)]
-    masks = [name for name in ("labels", "completion_mask", "assistant_masks") if name in tokens]
-    trains = [True] * len(dataset)
-    for name in masks:
+    trains = [True] * len(lengths)
+    for name in set(tokens) & {"labels", "completion_mask", "assistant_masks"}:
+        told: list[list[int]] = list(dataset[name][:])
         trains = [
-            known and any(value not in (0, -100) for value in row) for known, row in zip(trains, dataset[name][:], strict=True)
+            known and any(value not in (0, -100) for value in row) for known, row in zip(trains, told, strict=True)
         ]
-    order = sorted(range(len(dataset)), key=lambda row: (not trains[row], lengths[row]))
+    order = sorted(range(len(lengths)), key=lambda row: (not trains[row], lengths[row]))
     kept = sorted(order[:KEPT_ROWS])
     few = dataset.select(kept)
     if tokens and max(lengths[row] for row in kept) > most:
         smaller[f"tokens before the last {most} of a row, since logits of more would fill the memory"] = None
-        few = few.map(lambda row: {name: row[name][-most:] for name in tokens if row[name]}, desc=None)
+
+        def cut(row: dict[str, Any]) -> dict[str, Any]:
+            return {name: row[name][-most:] for name in tokens if row[name]}
+
+        few = few.map(cut)
     return few
 
 
@@ -205,7 +211,10 @@ def is_list_of_numbers(feature: Any) -> bool:
 
 def size(value: Any) -> int:
     """Length of token ids; of anything else, that of its text."""
-    return len(value) if isinstance(value, list) and value and isinstance(value[0], int) else len(str(value))
+    if not isinstance(value, list):
+        return len(str(value))
+    items = cast("list[Any]", value)
+    return len(items) if items and type(items[0]) is int else len(str(items))
 
 
 def ask_for_repo(repo: str) -> None:
@@ -222,6 +231,8 @@ def ask_for_repo(repo: str) -> None:
         names = [me["name"], *(organization["name"] for organization in me.get("orgs", []))]
         owner = repo.split("/")[0] if "/" in repo else me["name"]
         if owner not in names:
-            raise PermissionError(f"the token's owner, {me['name']}, is no member of {owner}: {repo} cannot be created") from None
+            raise PermissionError(
+                f"the token's owner, {me['name']}, is no member of {owner}: {repo} cannot be created"
+            ) from None
     except Exception as error:
         raise PermissionError(f"the token may not write to {repo}: {error!s:.300}") from error

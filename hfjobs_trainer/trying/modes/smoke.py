@@ -7,19 +7,20 @@ with their seconds, what was replaced by something smaller, and what went wrong,
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import os
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-STEPS = 2
 MODELS = ("MODEL", "TEACHER", "REWARD_MODEL", "VALUE_MODEL")
 # Of a message and of a traceback, characters.
 LONGEST = 3000
@@ -51,15 +52,14 @@ class Smoke:
         original, self.finish = script.main, script.finish
         script.main = lambda: self.run(original)
         # it may end the process, so that it comes last
-        script.finish = lambda: None
-        nothing: Callable[..., Any] = lambda *_, **__: None  # noqa: E731
+        script.finish = nothing
         for name in ("serve_on_last_node", "set_aside", "serve_model", "require_gpus", "download"):
             if hasattr(script, name):
                 setattr(script, name, nothing)
         if hasattr(script, "join_nodes"):
             script.join_nodes = nothing
         if hasattr(script, "await_server"):
-            script.await_server = lambda **_: ""
+            script.await_server = nothing
 
     def run(self, original: Callable[[], None]) -> None:
         """Run the script's own ``main``, and report what became of it."""
@@ -69,7 +69,7 @@ class Smoke:
         except SystemExit as end:
             if end.code not in (None, 0):
                 self.fail(end, str(end.code))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
+        except Exception as error:
             self.fail(error, str(error))
         self.report()
         if self.error is not None:
@@ -78,13 +78,14 @@ class Smoke:
         self.finish()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Generator[None]:
         """Measure a stage, without those within it."""
+        self.stages.setdefault(name, 0.0)  # in the order in which they begin
         self.open.append([name, time.perf_counter(), 0.0])
         yield  # a stage that fails stays open
         _, started, within = self.open.pop()
         took = time.perf_counter() - started
-        self.stages[name] = self.stages.get(name, 0.0) + took - within
+        self.stages[name] += took - within
         if self.open:
             self.open[-1][2] += took
 
@@ -95,15 +96,12 @@ class Smoke:
             for name in ("torch", "transformers", "datasets", *(["peft"] if settings["peft"] else [])):
                 import_module(name)
             trainer_class = getattr(import_module(settings["module"]), settings["trainer"])
-            for name in settings["extra"]:
-                import_module(name)
         self.cpu.neutralize(self.scratch, self.smaller)
         with self.stage("twins"):
             self.make_twins()
-        find_machine = script.find_machine
-        script.find_machine = lambda **_: find_machine(use_cpu=True)
+        script.find_machine = always(script.find_machine, use_cpu=True)
         if hasattr(script, "sharding"):
-            script.sharding = lambda *_, **__: {}
+            script.sharding = no_arguments
         if hasattr(script, "track"):
             self.redirect_tracking(script.track)
         if hasattr(script, "merge_adapter"):
@@ -113,8 +111,7 @@ class Smoke:
         if hasattr(script, "commit_folder"):
             script.commit_folder = self.pretend_to_push
         if hasattr(script, "find_data"):
-            find_data = script.find_data
-            script.find_data = lambda name: name if Path(name).is_dir() else find_data(name)
+            self.keep_folders(script.find_data)
         self.cpu.take_few_rows(settings["rows"], lambda: self.stage("rows"))
         self.wrap_trainer(trainer_class)
 
@@ -136,7 +133,10 @@ class Smoke:
         """The folder of the twin of a model."""
         if model not in self.twins:
             told = self.settings["models"].get(constant, {})
-            options = {"trust_remote_code": bool(told.get("trust_remote_code")), "all_layers": self.settings["all_layers"]}
+            options = {
+                "trust_remote_code": bool(told.get("trust_remote_code")),
+                "all_layers": self.settings["all_layers"],
+            }
 
             def make(folder: Path) -> Any:
                 made = self.tools.make_twin(self.resolved(model), told.get("revision"), folder, **options)
@@ -147,6 +147,7 @@ class Smoke:
         return self.twins[model]
 
     def resolved(self, name: str) -> str:
+        """The place of a model: where its content lies, if it travels with the job."""
         return self.script.find_data(name) if "@sha256:" in name else name
 
     def made(self, name: str, make: Callable[[Path], Any]) -> str:
@@ -167,13 +168,22 @@ class Smoke:
         original = auto_class.from_pretrained
 
         def from_pretrained(name: Any, *arguments: Any, **options: Any) -> Any:
-            caller = sys._getframe(1)  # noqa: SLF001
-            if caller.f_globals is self.script.__dict__ and caller.f_code.co_name == "main":
-                if str(name) not in self.twins.values():
-                    name = self.twin_of(str(name))
+            caller: Any = inspect.currentframe()
+            caller = caller.f_back
+            is_own = caller.f_globals is self.script.__dict__ and caller.f_code.co_name == "main"
+            if is_own and str(name) not in self.twins.values():
+                name = self.twin_of(str(name))
             return original(name, *arguments, **options)
 
         auto_class.from_pretrained = staticmethod(from_pretrained)
+
+    def keep_folders(self, find_data: Callable[[str], str]) -> None:
+        """Have the script find twins where they are, and its data as it does."""
+
+        def find(name: str) -> str:
+            return name if Path(name).is_dir() else find_data(name)
+
+        self.script.find_data = find
 
     def redirect_tracking(self, track: Callable[..., None]) -> None:
         """Have trackio write to a scratch folder, and the other trackers not at all."""
@@ -181,14 +191,15 @@ class Smoke:
             os.environ["TRACKIO_DIR"] = str(self.scratch / "trackio")
             for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID"):
                 os.environ.pop(name, None)
-            self.script.track = lambda **options: track(**{**options, "space_id": None})
+            self.script.track = always(track, space_id=None)
             self.script.end_tracking = self.timed("tracking", self.script.end_tracking)
             return
         self.smaller[f"metrics for {self.settings['tracker']}, to which nothing was sent"] = None
-        self.script.track = lambda **_: None
-        self.script.end_tracking = lambda: None
+        self.script.track = self.script.end_tracking = nothing
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that is a stage."""
+
         def call(*arguments: Any, **options: Any) -> Any:
             with self.stage(name):
                 return function(*arguments, **options)
@@ -199,24 +210,23 @@ class Smoke:
         """Have the trainer take few steps on few tokens, and then resume from its checkpoint."""
         original = trainer_class.__init__
 
-        def __init__(trainer: Any, *arguments: Any, **options: Any) -> None:
+        def make(trainer: Any, *arguments: Any, **options: Any) -> None:
             with self.stage("trainer"):
-                self.cpu.shorten_run(options["args"], STEPS, self.scratch, self.smaller)
+                self.cpu.shorten_run(options["args"], self.settings["steps"], self.scratch, self.smaller)
                 if hasattr(options["args"], "total_episodes"):  # its batches are made at once
                     self.cpu.shorten_rows(options, self.script.MODEL, self.smaller)
                 if self.settings["tracker"] != "trackio":
                     options["args"].report_to = []
                 original(trainer, *arguments, **options)
                 self.cpu.shorten_rows(vars(trainer), self.script.MODEL, self.smaller)
-            train = trainer.train
-            trainer.train = lambda **_: self.train(trainer, train)
-            for name, stage in (("evaluate", "evaluation"), ("_save_checkpoint", "checkpoint"), ("save_model", "save")):
-                setattr(trainer, name, self.timed(stage, getattr(trainer, name)))
+            trainer.train = functools.partial(self.train, trainer, trainer.train)
 
-        trainer_class.__init__ = __init__
+        trainer_class.__init__ = make
 
-    def train(self, trainer: Any, train: Callable[..., Any]) -> None:
+    def train(self, trainer: Any, train: Callable[..., Any], **_: Any) -> None:
         """Train, and once more from the first checkpoint."""
+        for name, stage in (("evaluate", "evaluation"), ("_save_checkpoint", "checkpoint"), ("save_model", "save")):
+            setattr(trainer, name, self.timed(stage, getattr(trainer, name)))
         with self.stage("training"):
             train()
         self.require_numbers(trainer)
@@ -231,8 +241,9 @@ class Smoke:
             return
         with self.stage("resume"):
             train(resume_from_checkpoint=str(checkpoint))
-            if trainer.state.global_step != STEPS:
-                raise RuntimeError(f"the resumed run ended at step {trainer.state.global_step}, not {STEPS}")
+            done, steps = trainer.state.global_step, self.settings["steps"]
+            if done != steps:
+                raise RuntimeError(f"the resumed run ended at step {done}, not {steps}")
 
     def require_numbers(self, trainer: Any) -> None:
         """End a run whose loss is not a number."""
@@ -279,15 +290,36 @@ class Smoke:
         if self.is_reported or (self.error is None and os.environ.get("RANK", "0") != "0"):
             return
         self.is_reported = True
-        stages = [{"name": name, "seconds": round(seconds, 3), "ok": True} for name, seconds in self.stages.items()]
+        took = {name: round(seconds, 3) for name, seconds in self.stages.items() if seconds}
+        stages: list[dict[str, Any]] = [{"name": name, "seconds": each, "ok": True} for name, each in took.items()]
         if self.error is not None:
             now = time.perf_counter()
-            failed = self.open[-1] if self.open else ["script", now, 0.0]
-            stages.append({"name": failed[0], "seconds": round(now - failed[1], 3), "ok": False})
+            nowhere: list[Any] = ["script", now, 0.0]
+            name, started, _ = self.open[-1] if self.open else nowhere
+            stages = [stage for stage in stages if stage["name"] != name]
+            stages.append({"name": name, "seconds": round(now - started, 3), "ok": False})
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         found = {"stages": stages, "error": self.error, "smaller": list(self.smaller), "processes": processes}
         line = json.dumps({"event": "hft.smoke", "time": round(time.time(), 3), **found}, default=str)
         print("\n" + line, flush=True)
+
+
+def nothing(*_: Any, **__: Any) -> Any:
+    """What stands for a function that has nothing to do here."""
+
+
+def no_arguments(*_: Any, **__: Any) -> dict[str, Any]:
+    """What stands for a function that gives arguments."""
+    return {}
+
+
+def always(function: Callable[..., Any], **fixed: Any) -> Callable[..., Any]:
+    """A function with some arguments as they must be here."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return function(*arguments, **{**options, **fixed})
+
+    return call
 
 
 def begin() -> None:

@@ -142,8 +142,7 @@ def shrink(config: Any, all_layers: bool = False) -> Any:
     for part in parts(values):
         _shrink_part(part, all_layers)
     _join(values)
-    kind: Any = type(config)
-    return kind.from_dict(values)
+    return config.__class__.from_dict(values)
 
 
 def parts(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
