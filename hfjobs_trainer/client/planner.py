@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.client.account import Account, parse_spec
 from hfjobs_trainer.facts.backends import HUB, traits_of
@@ -197,11 +197,12 @@ class Planner(Account):
 
         token, endpoint, _ = self._account()
         why = "which rows a script trains on is unknown, so there is no preview"
-        parsed = self._trained(spec.spec if isinstance(spec, Plan) else spec, why)
-        traits = self._traits(spec.backend if isinstance(spec, Plan) and backend is None else backend)
+        given = spec if isinstance(spec, Plan) else None
+        parsed = self._trained(cast("TrainSpec", given.spec) if given is not None else cast("TrainSpec", spec), why)
+        traits = self._traits(given.backend if given is not None and backend is None else backend)
         known = facts or self._gather(self._named(parsed), offline, traits)
-        is_planned = isinstance(spec, Plan) and spec.backend == traits.name
-        plan = spec if is_planned else self.plan(parsed, facts=known, offline=offline, backend=traits.name)
+        plan = given if given is not None and given.backend == traits.name else None
+        plan = plan or self.plan(parsed, facts=known, offline=offline, backend=traits.name)
         return preview_plan(plan, rows=rows, facts=known, token=token, endpoint=endpoint, offline=offline)
 
     def render(

@@ -34,9 +34,7 @@ def previewed(warm: Warm, folder: Path, fields: dict[str, Any], rows: int = 3) -
     for name, content in mode_files().items():
         (modes / name).write_bytes(content)
     (modes / "preview.json").write_text(json.dumps(preview_settings(plan, rows)))
-    warm.run_file(
-        fields["method"], script, HFT_MODE_FILE=str(modes / "preview.py"), HFT_MODE_SCRATCH=str(scratch)
-    )
+    warm.run_file(fields["method"], script, HFT_MODE_FILE=str(modes / "preview.py"), HFT_MODE_SCRATCH=str(scratch))
     return read_preview(json.loads((scratch / "result.json").read_text("utf-8")), plan, 0.0)
 
 
@@ -86,9 +84,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("method", TRAINED)
-def test_rows_are_what_the_trainers_own_collator_gives(
-    method: str, inputs: Inputs, warm: Warm, tmp_path: Path
-) -> None:
+def test_rows_are_what_the_trainers_own_collator_gives(method: str, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
     fields = {"method": method, **inputs.fields(method)}
     shown = previewed(warm, tmp_path / "preview", fields)
     real = collated(warm, tmp_path / "real", fields)
@@ -154,10 +150,10 @@ def question(index: int, row: dict[str, Any]) -> None:
         (row.get("prompt") or row["messages"])[0]["content"] *= 8
 
 
-@pytest.mark.parametrize(("method", "format"), [("sft", "messages"), ("dpo", "preference_chat"), ("kto", "unpaired_chat")])
-def test_a_cut_row_is_marked_and_counted(
-    method: str, format: Any, inputs: Inputs, warm: Warm, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("method", "format"), [("sft", "messages"), ("dpo", "preference_chat"), ("kto", "unpaired_chat")]
+)
+def test_a_cut_row_is_marked_and_counted(method: str, format: Any, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
     data = rows_of(inputs, format, tmp_path, lengthen)
     fields = {"method": method, **inputs.fields(method, dataset=data, max_length=28, **ALL)}
     shown = previewed(warm, tmp_path / "preview", fields, rows=32)
