@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Collection
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -15,6 +16,7 @@ from packaging.utils import canonicalize_name
 from hfjobs_trainer.contents import cache_home
 from hfjobs_trainer.display import visible
 from hfjobs_trainer.errors import BackendError, HFTError
+from hfjobs_trainer.rendering.literals import toml_string
 from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 from hfjobs_trainer.specs.script_header import read_header
 
@@ -36,7 +38,8 @@ def find_python(script: str, without: Collection[str] = ()) -> str:
         HFTError: uv is not installed, or the environment cannot be made.
     """
     unneeded = {canonicalize_name(name) for name in without}
-    needed = [item for item in read_header(script).dependencies if _name(item) not in unneeded]
+    items = [_without(item, unneeded) for item in read_header(script).dependencies]
+    needed = [item for item in items if item]
     missing = lacking(needed)
     return sys.executable if not missing else _made_by_uv(script, needed, missing)
 
@@ -51,17 +54,33 @@ def _is_met(text: str) -> bool:
         wanted = Requirement(text)
         if wanted.marker is not None and not wanted.marker.evaluate():
             return True
-        # extras and URLs say nothing that the metadata of an installed package would tell
-        return not wanted.url and not wanted.extras and wanted.specifier.contains(version(wanted.name), prereleases=True)
+        if wanted.url or not wanted.specifier.contains(version(wanted.name), prereleases=True):
+            return False
+        return all(_has_extra(wanted.name, extra) for extra in wanted.extras)
     except (InvalidRequirement, PackageNotFoundError):
         return False
 
 
-def _name(text: str) -> str:
+def _has_extra(name: str, extra: str) -> bool:
+    """Whether what an extra of a package stands for is installed."""
+    found = [Requirement(text) for text in requires(name) or ()]
+    asked = [item for item in found if item.marker is not None and not item.marker.evaluate({"extra": ""})]
+    return all(_is_met(str(item).partition(";")[0]) for item in asked if item.marker and item.marker.evaluate({"extra": extra}))
+
+
+def _without(text: str, unneeded: Collection[str]) -> str:
+    """A requirement without the extras that are not needed; empty if it is not needed itself."""
     try:
-        return canonicalize_name(Requirement(text).name)
+        item = Requirement(text)
     except InvalidRequirement:
         return text
+    if canonicalize_name(item.name) in unneeded:
+        return ""
+    kept = {extra for extra in item.extras if canonicalize_name(extra) not in unneeded}
+    if kept == item.extras:
+        return text
+    item.extras = kept
+    return str(item)
 
 
 def _made_by_uv(script: str, needed: Collection[str], missing: list[str]) -> str:
@@ -100,15 +119,7 @@ def _call(command: list[str]) -> str:
 
 
 def _only(header: str, needed: Collection[str]) -> str:
-    """A header without the dependencies that are not needed."""
-    lines: list[str] = []
-    is_dependency = False
-    for line in header.splitlines(keepends=True):
-        if line.startswith("# dependencies = ["):
-            is_dependency = not line.rstrip().endswith("]")
-        elif is_dependency and line.startswith("# ]"):
-            is_dependency = False
-        elif is_dependency and line[1:].strip().rstrip(",").strip('"') not in needed:
-            continue
-        lines.append(line)
-    return "".join(lines)
+    """A header with these dependencies in place of its own."""
+    header = re.sub(r"#\n# \[tool\.hf-jobs\]\n(?s:.*?)(?=# ///\n)", "", header)  # which is another for each run
+    lines = "".join(f"#     {toml_string(item)},\n" for item in needed)
+    return re.sub(r"(?m)^# dependencies = \[(?s:.*?)\]$", lambda _: f"# dependencies = [\n{lines}# ]", header, count=1)

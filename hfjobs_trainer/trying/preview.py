@@ -122,8 +122,10 @@ class PreviewTotals:
         tokens: Tokens of the rows, without padding; of a pair those of both sides.
         trained_tokens: Those that the loss counts; 0 where the model writes what is trained on.
         truncated_rows: Rows that were cut.
-        dropped_rows: Rows that the trainer left out, since they are longer than ``max_length``, or their prompt is.
-        untrained_rows: Rows with a sequence of which no token is trained, prompts for the model's own answers excepted.
+        dropped_rows: Rows that the trainer left out: Reward those that are longer than ``max_length``, SFT, DPO and KTO
+            those of which it leaves nothing to train on.
+        untrained_rows: Rows with a sequence of which no token is trained, whether the trainer keeps them or left them
+            out for it; prompts for the model's own answers do not count.
         cut_tokens: Tokens that were cut off or dropped with their rows.
         histogram: Rows by their tokens.
         batch_size: Rows per batch and GPU, as planned.
@@ -219,22 +221,10 @@ def preview_plan(
         TrialError: The script ended with an error.
         HFTError: There is no interpreter for it.
     """
-    spec = cast("TrainSpec", plan.spec)
-    method = spec.METHOD
-    has_images = facts is not None and bool({"image", "images"} & {*(facts.dataset.columns or ())})
-    options: Mapping[str, Any] = getattr(spec, "model_init_kwargs", None) or {}
-    settings = {
-        "module": method.module,
-        "trainer": method.trainer,
-        "config": method.config,
-        "rows": rows,
-        "sample": max(rows, IMAGE_SAMPLE if has_images else SAMPLE),
-        "model": {"revision": spec.model_revision, "trust_remote_code": bool(options.get("trust_remote_code"))},
-    }
     tried = try_plan(
         plan,
         "preview",
-        settings,
+        preview_settings(plan, rows, facts),
         facts=facts,
         limits=limits or Limits(seconds=SECONDS),
         without=UNNEEDED,
@@ -244,10 +234,26 @@ def preview_plan(
     )
     if tried.result is None or tried.exit_code:
         raise TrialError(tried.explain("the preview"))
-    return _read(tried.result, method.label, tried.seconds)
+    return read_preview(tried.result, plan, tried.seconds)
 
 
-def _read(found: Mapping[str, Any], method: str, seconds: float) -> Preview:
+def preview_settings(plan: Plan, rows: int, facts: Facts | None = None) -> dict[str, Any]:
+    """What the mode is told."""
+    spec = cast("TrainSpec", plan.spec)
+    method = spec.METHOD
+    has_images = facts is not None and bool({"image", "images"} & {*(facts.dataset.columns or ())})
+    options: Mapping[str, Any] = getattr(spec, "model_init_kwargs", None) or {}
+    return {
+        "module": method.module,
+        "trainer": method.trainer,
+        "config": method.config,
+        "rows": rows,
+        "sample": max(rows, IMAGE_SAMPLE if has_images else SAMPLE),
+        "model": {"revision": spec.model_revision, "trust_remote_code": bool(options.get("trust_remote_code"))},
+    }
+
+
+def read_preview(found: Mapping[str, Any], plan: Plan, seconds: float) -> Preview:
     """The preview that a mode's result describes."""
     whole: list[list[int]] = found["whole"]
     packed: bool = found["packed"]
@@ -273,7 +279,7 @@ def _read(found: Mapping[str, Any], method: str, seconds: float) -> Preview:
     generates = bool(rows) and all(part.name == "prompt" for row in rows for part in row.parts)
     cut = packs if packed else [(source or row) != row for source, row in zip(sources, kept, strict=True)]
     totals = _totals(found, whole, kept, sum(cut), generates)
-    return Preview(tuple(rows), totals, method, found["max_length"], packed, generates, seconds)
+    return Preview(tuple(rows), totals, cast("TrainSpec", plan.spec).METHOD.label, found["max_length"], packed, generates, seconds)
 
 
 def _totals(
@@ -287,17 +293,16 @@ def _totals(
     limit: int | None = found["max_length"]
     packing = None
     if found["packs"] and limit and kept:
-        packs = len(kept) if packed else count_packs([min(row[0], limit) for row in kept], limit)
-        packing = 1 - tokens / (packs * limit)
+        packing = 1 - tokens / (len(kept) * limit) if packed else packing_waste([row[0] for row in kept], limit)
     padding = None if generates else 0.0 if flat else padding_share(kept, found["order"], found["batch"], found["multiple"])
     return PreviewTotals(
         rows=len(kept),
-        source_rows=len(whole),
+        source_rows=found["source_rows"],
         tokens=tokens,
         trained_tokens=sum(map(sum, trained)),
         truncated_rows=truncated,
-        dropped_rows=0 if packed else len(whole) - len(kept),
-        untrained_rows=0 if generates else sum(not all(row) for row in trained),
+        dropped_rows=found["source_rows"] - (len(whole) if packed else len(kept)),
+        untrained_rows=0 if generates else found["untrained_dropped"] + sum(not all(row) for row in trained),
         cut_tokens=max(0, sum(map(sum, whole)) - tokens),
         histogram=histogram(sizes),
         batch_size=found["batch"],
@@ -335,13 +340,17 @@ def padding_share(rows: Sequence[Sequence[int]], order: Sequence[int], batch: in
     return 1 - used / room if room else 0.0
 
 
-def count_packs(lengths: Sequence[int], limit: int) -> int:
-    """Sequences of ``limit`` tokens into which rows are packed, the longest first and each where it fits best."""
+def packing_waste(lengths: Sequence[int], limit: int) -> float | None:
+    """Share of ``limit`` that stays empty where rows are packed, the longest first and each where it fits best.
+
+    The emptiest pack is not counted, since a sample ends anywhere; ``None`` if there is no other.
+    """
     rooms: list[int] = []
-    for length in sorted(lengths, reverse=True):
+    for length in sorted((min(length, limit) for length in lengths), reverse=True):
         fitting = [index for index, room in enumerate(rooms) if room >= length]
         if fitting:
             rooms[min(fitting, key=rooms.__getitem__)] -= length
         else:
             rooms.append(limit - length)
-    return max(1, len(rooms))
+    full = sorted(rooms)[:-1]
+    return sum(full) / (limit * len(full)) if full else None

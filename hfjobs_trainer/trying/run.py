@@ -138,6 +138,9 @@ def try_plan(
         )
         env |= {"HFT_MODE_FILE": str(root / "modes" / f"{mode}.py"), "HFT_MODE_SCRATCH": str(scratch)}
         env["HFT_NUM_PROCESSES"] = str(processes)
+        if python != sys.executable:  # packages of another interpreter are not its own
+            for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+                env.pop(name, None)
         done = run([python, str(root / "script.py")], folder=root / "run", env=env, mark=str(scratch), limits=limits)
         hidden = [value for name in (*secrets, "HF_TOKEN") if (value := env.get(name)) and len(value) > 3]
         return Tried(

@@ -186,10 +186,15 @@ class Preview:
                 whole = list(self.rows_of(unlimited))
             found["whole"] = [[len(part.ids) for part in row.parts] for row in whole]
             found["pairs"] = [None] * len(rows) if found["packed"] else align(rows, whole)
+            source = given["train_dataset"]
+            found["source_rows"] = len(source) if hasattr(source, "__len__") else len(whole)
+            # a trainer may leave out rows of which nothing is trained, cut or not
+            lost = [] if found["packed"] else [row for at, row in enumerate(whole) if at not in {*found["pairs"]}]
+            untrained = sum(not all(any(part.trained[: args.max_length]) for part in row.parts) for row in lost)
+            found["untrained_dropped"] = found["source_rows"] - len(whole) + untrained
             if found["packed"]:
-                limit = args.max_length
-                long = {tuple(row.parts[0].ids[:limit]) for row in whole if limit and len(row.parts[0].ids) > limit}
-                found["cut_packs"] = [tuple(row.parts[0].ids) in long for row in rows]
+                cut = cut_rows(whole, args.max_length) if count(rows) < count(whole) else set[tuple[int, ...]]()
+                found["cut_packs"] = [tuple(row.parts[0].ids) in cut for row in rows]
             self.give(found)
 
         trainer.__init__ = __init__
@@ -199,7 +204,8 @@ class Preview:
         datasets: Any = import_module("datasets")
         data, collate = trainer.train_dataset, trainer.data_collator
         if isinstance(data, datasets.Dataset):
-            data = trainer._remove_unused_columns(data, description="training")
+            if hasattr(trainer, "_signature_columns"):  # PPO's own loader keeps all
+                data = trainer._remove_unused_columns(data, description="training")
         else:
             collate = trainer._get_collator_with_removed_columns(collate, description="training")
         for example in itertools.islice(data, self.settings["sample"]):
@@ -369,6 +375,16 @@ def align(rows: list[Row], whole: list[Row]) -> list[int | None]:
     for row in rows:
         found.append(next((index for index in later if is_of(row, whole[index])), None))
     return found
+
+
+def count(rows: list[Row]) -> int:
+    """Tokens of some rows."""
+    return sum(len(part.ids) for row in rows for part in row.parts)
+
+
+def cut_rows(whole: list[Row], limit: int) -> set[tuple[int, ...]]:
+    """What is left of the rows that are longer than a pack, which then has nothing else."""
+    return {tuple(row.parts[0].ids[:limit]) for row in whole if len(row.parts[0].ids) > limit}
 
 
 def is_of(row: Row, whole: Row) -> bool:
