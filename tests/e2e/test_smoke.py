@@ -115,7 +115,14 @@ def test_an_adapter_is_continued(rehearse: Rehearse, inputs: Inputs, tmp_path: P
 
 
 def test_what_a_processor_lacks_is_left_out_and_said(rehearse: Rehearse) -> None:
-    found = rehearse("sft", bf16=True, optim="adamw_8bit", attn_implementation="kernels-community/flash-attn3", torch_compile=True, extra_dependencies=["kernels>=0.18.2,<0.19"])
+    found = rehearse(
+        "sft",
+        bf16=True,
+        optim="adamw_8bit",
+        attn_implementation="kernels-community/flash-attn3",
+        torch_compile=True,
+        extra_dependencies=["kernels>=0.18.2,<0.19"],
+    )
     assert found.ok, str(found)
     told = " ".join(found.not_covered)
     assert all(word in told for word in ("float32", "adamw_8bit", "flash-attn3", "torch_compile"))
