@@ -91,6 +91,7 @@ class Rehearsal(Planner):
 
         given = cast("TrainSpec", what.spec) if isinstance(what, Plan) else what
         spec = self._trained(given, "what a script trains is unknown, so it has no smoke test")
+        offline = offline or (isinstance(what, Plan) and bool(what.unasked))
         at_hub = traits_of(backend).rents
         # the plan of a run on this machine has no image and no secrets to try
         other = backend if at_hub and not self._traits(None).rents else None

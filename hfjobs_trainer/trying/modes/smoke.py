@@ -234,7 +234,7 @@ class Smoke:
         checkpoint = Path(trainer.args.output_dir, "checkpoint-1")
         if not checkpoint.is_dir():
             return
-        if "resume_from_checkpoint" not in train.__code__.co_varnames:
+        if "resume_from_checkpoint" not in inspect.signature(train).parameters:
             self.smaller["the resume from a checkpoint, which this trainer does not offer"] = None
             return
         if trainer.args.save_only_model:
