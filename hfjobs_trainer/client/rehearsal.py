@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.trying.smoke import SmokeTest
 
+# How long a smoke test may take on this machine, seconds.
 SECONDS = 300.0
 
 
@@ -31,7 +32,7 @@ class Rehearsal(Planner):
         backend: BackendName = "local",
         facts: Facts | None = None,
         offline: bool = False,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
         dry_run: Literal[False] = False,
     ) -> SmokeTest: ...
     @overload
@@ -42,7 +43,7 @@ class Rehearsal(Planner):
         backend: BackendName = "local",
         facts: Facts | None = None,
         offline: bool = False,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
         dry_run: Literal[True],
     ) -> Plan: ...
     def smoke_test(
@@ -52,7 +53,7 @@ class Rehearsal(Planner):
         backend: BackendName = "local",
         facts: Facts | None = None,
         offline: bool = False,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
         dry_run: bool = False,
     ) -> SmokeTest | Plan:
         """Run the very script of a run on tiny random twins of its models, with up to 64 real rows, on a processor.
@@ -66,11 +67,11 @@ class Rehearsal(Planner):
             backend: ``"local"``: in a process on this machine, with this interpreter where it has the packages that the
                 script pins, else with one that uv makes. ``"hub"``: as a ``cpu-basic`` job with the image, the secrets
                 and the token of the run, which costs about a cent; it also shows whether the packages install, and
-                whether models, datasets and the target repository can be reached. It is canceled after 15 minutes, or
-                when you interrupt.
+                whether models, datasets and the target repository can be reached. It is canceled at its
+                limit, or when you interrupt.
             facts: Facts about model, dataset, hardware and account; default: gathered now.
             offline: Do not contact the Hub; model and dataset must be on this machine.
-            seconds: How long it may take on this machine, seconds; beyond that it is stopped.
+            seconds: How long it may take, beyond which it is stopped; default: 300 on this machine, 900 as a job.
             dry_run: Return the plan of what would run, with its limits and, for the Hub, its cost; run nothing.
 
         Returns:
@@ -86,10 +87,11 @@ class Rehearsal(Planner):
         from hfjobs_trainer.planning.plan import Plan
         from hfjobs_trainer.planning.refusal import refusal
         from hfjobs_trainer.trying.smoke import SmokeTest
-        from hfjobs_trainer.trying.smoke_job import plan_job, smoke_test_as_job
+        from hfjobs_trainer.trying.smoke_job import JOB_SECONDS, plan_job, smoke_test_as_job
 
         given = cast("TrainSpec", what.spec) if isinstance(what, Plan) else what
         spec = self._trained(given, "what a script trains is unknown, so it has no smoke test")
+        offline = offline or (isinstance(what, Plan) and bool(what.unasked))
         at_hub = traits_of(backend).rents
         # the plan of a run on this machine has no image and no secrets to try
         other = backend if at_hub and not self._traits(None).rents else None
@@ -100,14 +102,15 @@ class Rehearsal(Planner):
         except SpecError as error:
             return SmokeTest(problems=error.problems)
         if not at_hub:
-            return plan if dry_run else self._try_here(plan, known, seconds=seconds, offline=offline)
+            return plan if dry_run else self._try_here(plan, known, seconds=seconds or SECONDS, offline=offline)
+        job = plan_job(plan, known, seconds=int(seconds or JOB_SECONDS))
         if dry_run:
-            return plan_job(plan, known)
+            return job
         if any(problem.severity == "error" for problem in plan.problems):
             return SmokeTest(problems=plan.problems)
         if (refused := refusal(plan, self._traits(other))) is not None:
             raise refused
-        return smoke_test_as_job(plan, self._open(other or self.backend), known)
+        return smoke_test_as_job(plan, job, self._open(other or self.backend))
 
     def _try_here(self, plan: Plan, facts: Facts, *, seconds: float, offline: bool) -> SmokeTest:
         from hfjobs_trainer.trying.smoke import SmokeTest, checked

@@ -14,7 +14,7 @@ CODES: dict[str, str] = {
     "SMOKE001": "The script ended with an error that no rule knows; the message has its end.",
     "SMOKE002": "A reward function, or another function of yours, raised an error.",
     "SMOKE003": "A package is missing where the script runs.",
-    "SMOKE004": "The loss is not a number.",
+    "SMOKE004": "The loss, or the reward, is not a number.",
     "SMOKE005": "The smoke test took longer, or more memory, than it may.",
     "SMOKE006": "The smoke test could not be started, or said nothing of its result.",
 }
@@ -124,7 +124,7 @@ def _number(failure: Failure) -> Problem | None:
         return None
     why = f"{failure.message}, in float32 and with random weights"
     why += ": rows have no token to train on, or a reward is not a number"
-    return Problem("SMOKE004", "dataset", why)
+    return Problem("SMOKE004", "reward_funcs" if "the reward" in failure.message else "dataset", why)
 
 
 def _template(failure: Failure) -> Problem | None:

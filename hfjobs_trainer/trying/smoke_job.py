@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
@@ -29,12 +29,13 @@ QUEUE_SECONDS = 600.0
 """How long it may wait for its machine, beyond which it is canceled too."""
 
 
-def plan_job(plan: Plan, facts: Facts | None = None) -> Plan:
+def plan_job(plan: Plan, facts: Facts | None = None, *, seconds: int = JOB_SECONDS) -> Plan:
     """The plan of the job that tries a plan: the same script, on ``cpu-basic``, with its own limits and cost.
 
     Args:
         plan: The plan of the run.
         facts: Facts with today's prices; default: those of the dated snapshot.
+        seconds: Timeout of the job.
     """
     hardware = facts.hardware if facts is not None and facts.hardware is not None else snapshot()
     flavor = find_flavor(FLAVOR, hardware) or find_flavor(FLAVOR, snapshot())
@@ -48,7 +49,7 @@ def plan_job(plan: Plan, facts: Facts | None = None) -> Plan:
         request,
         name=f"smoke-{request.name}"[:60].rstrip("-"),
         flavor=FLAVOR,
-        timeout_seconds=JOB_SECONDS,
+        timeout_seconds=seconds,
         env=env,
         labels={**request.labels, LABEL: LABEL_VALUE},
         files=files,
@@ -58,56 +59,54 @@ def plan_job(plan: Plan, facts: Facts | None = None) -> Plan:
         expose=(),
         schedule=None,
     )
-    most = "" if flavor is None else f", at most ${flavor.usd_per_hour * JOB_SECONDS / 3600:.3f}"
+    most = "" if flavor is None else f", at most ${flavor.usd_per_hour * seconds / 3600:.3f}"
     decisions = (
         Decision("hardware.flavor", FLAVOR, f"a smoke test needs no GPU{most}"),
-        Decision("timeout", f"{JOB_SECONDS}s", "after which it is canceled"),
+        Decision("timeout", f"{seconds}s", "after which it is canceled"),
     )
     return replace(
         plan, request=tried, flavor=flavor, choice=None, estimate=None, decisions=decisions, prices=hardware.source
     )
 
 
-def smoke_test_as_job(plan: Plan, backend: Backend, facts: Facts | None = None) -> SmokeTest:
+def smoke_test_as_job(plan: Plan, job_plan: Plan, backend: Backend, *, queue: float = QUEUE_SECONDS) -> SmokeTest:
     """Run the smoke test of a plan as a job, and wait for it. An interrupt, or a limit, cancels the job.
 
     Args:
         plan: The plan of the run.
+        job_plan: The plan of the job that tries it.
         backend: Hugging Face Jobs.
-        facts: Facts with today's prices.
+        queue: How long it may wait for its machine, seconds.
 
     Raises:
         BackendError: The job could not be created, or its result could not be read.
     """
-    job = Job(backend.submit(plan_job(plan, facts)), backend)
+    seconds = job_plan.timeout_seconds or JOB_SECONDS
+    job = Job(backend.submit(job_plan), backend)
     overdue = False
     try:
         try:
-            job.wait(JOB_SECONDS + QUEUE_SECONDS)
+            job.wait(seconds + queue)
         except TimeoutError:
             overdue = True
+            job.cancel()
         status = job.status()
     except BaseException:
         with contextlib.suppress(BackendError):
             job.cancel()
         raise
-    if not status.is_terminal:
-        job.cancel()
-    stopped = overdue or (status.message or "").lower().startswith("job timeout")
+    stopped = overdue or "timeout" in (status.message or "").lower()
     lines = list(job.logs())
-    found: dict[str, Any] | None = None
-    for event in read_events(lines):
-        if event.kind == "smoke":
-            found = dict(event.data)
-    limit = f"the job took longer than {JOB_SECONDS} s, or had no machine for {QUEUE_SECONDS:.0f} s"
+    events = [event for event in read_events(lines) if event.kind == "smoke"]
+    limit = f"the job took longer than {seconds} s, or had no machine for {queue:.0f} s"
     return conclude(
         plan,
-        found,
+        dict(events[0].data) if events else None,
         log="\n".join(lines),
         why=limit if stopped else f"the job ended before the script came to a result: {status}",
         where=f"job {job.id}",
         seconds=status.seconds or 0.0,
         processes=processes_of(plan),
         usd=job.cost(),
-        stopped=stopped and found is None,
+        stopped=stopped and not events,
     )

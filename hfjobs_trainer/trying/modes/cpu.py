@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import import_module
@@ -81,6 +82,9 @@ def plain_options(options: dict[str, Any], smaller: dict[str, None]) -> dict[str
     if attention is not None and attention not in PLAIN_ATTENTION:
         smaller[f"the attention kernel {attention}: plain attention took its place"] = None
         del plain["attn_implementation"]
+    if str(plain.get("dtype")).removeprefix("torch.") in ("float16", "half"):
+        plain["dtype"] = "float32"
+        smaller["weights in fp16: they were loaded in float32"] = None
     if plain.pop("use_kernels", None):
         smaller["kernels of the Hub"] = None
     return plain
@@ -95,12 +99,13 @@ def take_few_rows(count: int, stage: Callable[[], AbstractContextManager[None]])
         with stage():
             if options.get("streaming"):
                 return load(*arguments, **options).take(count)
-            split, bracket, _ = str(options.get("split", "train")).partition("[")
-            if bracket or "+" in split or options.get("data_files") is not None:
+            split, skipped = split_and_start(str(options.get("split") or "train"))
+            try:
+                rows: Any = load(*arguments, **{**options, "split": split, "streaming": True})
+                features = rows.features or rows._resolve_features().features
+                few: list[dict[str, Any]] = list(itertools.islice(rows.skip(skipped), count))
+            except Exception:  # not all formats can be streamed, and what is wrong is told below
                 return first(load(*arguments, **options), count)
-            rows: Any = load(*arguments, **{**options, "split": split, "streaming": True})
-            features = rows.features or rows._resolve_features().features
-            few: list[dict[str, Any]] = list(itertools.islice(rows, count))
             return datasets.Dataset.from_list(few, features=features)
 
     def load_from_disk(*arguments: Any, **options: Any) -> Any:
@@ -111,6 +116,12 @@ def take_few_rows(count: int, stage: Callable[[], AbstractContextManager[None]])
             return first(loaded, count)
 
     datasets.load_dataset, datasets.load_from_disk = load_dataset, load_from_disk
+
+
+def split_and_start(text: str) -> tuple[str, int]:
+    """The split that a text such as ``"train[100:]"`` names first, and where it begins, as far as that is a number."""
+    found = re.match(r"([^\[+]+)(?:\[(\d+):)?", text)
+    return (found[1].strip(), int(found[2] or 0)) if found else (text, 0)
 
 
 def first(dataset: Any, count: int) -> Any:

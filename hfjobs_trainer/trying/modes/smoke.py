@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 import os
 import sys
 import tempfile
@@ -233,7 +234,7 @@ class Smoke:
         checkpoint = Path(trainer.args.output_dir, "checkpoint-1")
         if not checkpoint.is_dir():
             return
-        if "resume_from_checkpoint" not in train.__code__.co_varnames:
+        if "resume_from_checkpoint" not in inspect.signature(train).parameters:
             self.smaller["the resume from a checkpoint, which this trainer does not offer"] = None
             return
         if trainer.args.save_only_model:
@@ -246,11 +247,12 @@ class Smoke:
                 raise RuntimeError(f"the resumed run ended at step {done}, not {steps}")
 
     def require_numbers(self, trainer: Any) -> None:
-        """End a run whose loss is not a number."""
+        """End a run whose loss, or mean reward, is not a number."""
         for entry in trainer.state.log_history:
-            loss = entry.get("loss")
-            if isinstance(loss, float) and (loss != loss or loss in (float("inf"), float("-inf"))):
-                raise FloatingPointError(f"the loss of step {entry.get('step')} is {loss}")
+            for name in ("loss", "reward", "objective/scores"):
+                value = entry.get(name)
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise FloatingPointError(f"the {name} of step {entry.get('step')} is {value}")
 
     def pretend_to_push(self, trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
         """Look at what would be uploaded, and, where there is a token, whether it could be."""
