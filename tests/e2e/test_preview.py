@@ -214,3 +214,14 @@ def test_packed_rows_are_flat_and_the_cut_ones_are_marked(inputs: Inputs, warm: 
     assert all(len(row.token_ids) == 50 for row in cut)
     assert shown.totals.rows < 32
     assert shown.totals.packing == pytest.approx(1 - shown.totals.tokens / (50 * shown.totals.rows))
+
+
+@pytest.mark.parametrize("split", ["train[4:20]", "train[50%:]"])
+def test_the_rows_are_those_of_the_split(split: str, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    data = hft.Dataset(id=str(inputs.data("messages")), split=split)
+    fields = {"method": "sft", **inputs.fields("sft", dataset=data, **ALL)}
+    shown = previewed(warm, tmp_path / "preview", fields)
+    real = collated(warm, tmp_path / "real", fields)
+    assert shown.totals.rows == shown.totals.source_rows == real["count"] == 16
+    for row, batch in zip(shown.rows, real["batches"], strict=True):
+        assert [(list(part.token_ids), list(part.trained)) for part in row.parts] == by_labels(batch)

@@ -95,7 +95,7 @@ class Preview:
         self.cpu.neutralize(self.scratch, {})
         self.stand_in()
         measured: Callable[[], AbstractContextManager[None]] = nullcontext
-        self.cpu.take_few_rows(self.settings["sample"], measured)
+        self.cpu.take_few_rows(self.settings["sample"], measured, exact=True)
         self.wrap_config(getattr(module, self.settings["config"]))
         self.wrap_trainer(getattr(module, self.settings["trainer"]))
         original()
