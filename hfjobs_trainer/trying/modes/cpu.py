@@ -16,12 +16,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-# Logits of one row, numbers: 400 MB of them.
-LOGITS = 100_000_000
+# Logits of one row, numbers: 80 MB of them.
+LOGITS = 20_000_000
+FEWEST_TOKENS = 128
 ANSWER_TOKENS = 16
-KEPT_ROWS = 16
+# Rows that are trained on and evaluated, of those that were prepared.
+KEPT_ROWS, KEPT_FOR_EVALUATION = 16, 4
 # Optimizers that need a GPU or a package for one, by a part of their names.
 GPU_OPTIMIZERS = ("8bit", "4bit", "paged", "bnb", "apex", "npu", "xla", "_fp8", "torchao", "anyprecision", "deepspeed")
+# Column of packed rows: how long the examples in them are.
+PACKED = "seq_lengths"
 PLAIN_ATTENTION = ("eager", "sdpa", "flex_attention")
 
 
@@ -159,7 +163,7 @@ def shorten_run(args: Any, steps: int, scratch: Path, smaller: dict[str, None]) 
     args.dataloader_pin_memory, args.auto_find_batch_size = False, False
     args.per_device_train_batch_size = min(args.per_device_train_batch_size, 2)
     args.per_device_eval_batch_size = min(args.per_device_eval_batch_size, 2)
-    args.gradient_accumulation_steps = min(args.gradient_accumulation_steps, 2)
+    args.gradient_accumulation_steps = 1
     for name in ("max_completion_length", "max_new_tokens", "response_length"):
         if (told.get(name) or 0) > ANSWER_TOKENS:
             setattr(args, name, ANSWER_TOKENS)
@@ -187,41 +191,44 @@ def shorten_rows(holder: dict[str, Any], model: str, smaller: dict[str, None]) -
     """Keep the shortest of the prepared rows: what a row of a long context costs on a CPU tells nothing."""
     transformers: Any = import_module("transformers")
     vocabulary = transformers.AutoConfig.from_pretrained(model).get_text_config().vocab_size
-    most = max(128, LOGITS // vocabulary)
-    for name in ("train_dataset", "eval_dataset"):
+    most = max(FEWEST_TOKENS, LOGITS // vocabulary)
+    for name, count in (("train_dataset", KEPT_ROWS), ("eval_dataset", KEPT_FOR_EVALUATION)):
         dataset: Any = holder.get(name)
         if isinstance(dataset, dict):
             several = cast("dict[str, Any]", dataset)
-            holder[name] = {key: shortest(value, most, smaller) for key, value in several.items()}
+            holder[name] = {key: shortest(value, count, most, smaller) for key, value in several.items()}
         elif dataset is not None:
-            holder[name] = shortest(dataset, most, smaller)
+            holder[name] = shortest(dataset, count, most, smaller)
 
 
-def shortest(dataset: Any, most: int, smaller: dict[str, None]) -> Any:
+def shortest(dataset: Any, count: int, most: int, smaller: dict[str, None]) -> Any:
     """The shortest rows that train anything, in their order; what is still too long loses its beginning."""
     columns: list[str] = list(getattr(dataset, "column_names", None) or [])
     if not hasattr(dataset, "select") or not len(dataset):
         return dataset
-    tokens = [name for name in columns if is_list_of_numbers(dataset.features[name])]
+    tokens = [name for name in columns if name != PACKED and is_list_of_numbers(dataset.features[name])]
     measured = tokens or [name for name in columns if name in ("prompt", "messages", "text")]
-    if "seq_lengths" in columns or not measured:  # packed rows are of one length
-        return dataset
+    if not measured:
+        return first(dataset, count)
     values: list[list[Any]] = [list(dataset[name][:]) for name in measured]
     lengths = [max(size(value) for value in row) for row in zip(*values, strict=True)]
     trains = [True] * len(lengths)
     for name in set(tokens) & {"labels", "completion_mask", "assistant_masks"}:
         told: list[list[int]] = list(dataset[name][:])
         trains = [
-            known and any(value not in (0, -100) for value in row) for known, row in zip(trains, told, strict=True)
+            known and any(value not in (0, -100) for value in row[-most:])
+            for known, row in zip(trains, told, strict=True)
         ]
     order = sorted(range(len(lengths)), key=lambda row: (not trains[row], lengths[row]))
-    kept = sorted(order[:KEPT_ROWS])
+    kept = sorted(order[:count])
     few = dataset.select(kept)
     if tokens and max(lengths[row] for row in kept) > most:
-        smaller[f"tokens before the last {most} of a row, since logits of more would fill the memory"] = None
+        smaller[f"tokens before the last {most} of a row, whose logits would take too long"] = None
 
         def cut(row: dict[str, Any]) -> dict[str, Any]:
-            return {name: row[name][-most:] for name in tokens if row[name]}
+            left = min(most, row[PACKED][-1]) if PACKED in row else most
+            shorter: dict[str, Any] = {name: row[name][-left:] for name in tokens if row[name]}
+            return shorter | ({PACKED: [left]} if PACKED in row else {})
 
         few = few.map(cut)
     return few

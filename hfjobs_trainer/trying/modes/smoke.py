@@ -240,6 +240,8 @@ class Smoke:
         if trainer.args.save_only_model:
             self.smaller["the resume from a checkpoint, which save_only_model leaves no optimizer for"] = None
             return
+        if not trainer.args.load_best_model_at_end:
+            trainer.args.eval_strategy = "no"  # it was evaluated
         with self.stage("resume"):
             train(resume_from_checkpoint=str(checkpoint))
             done, steps = trainer.state.global_step, self.settings["steps"]
