@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         scheduled_jobs,
         smoke_test,
         submit,
+        try_rewards,
     )
     from hfjobs_trainer.errors import (
         AuthError,
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
         submit_script,
         submit_sft,
     )
+    from hfjobs_trainer.trying.rewards import RewardTrial
     from hfjobs_trainer.trying.smoke import SmokeTest
 
 __version__ = "0.1.0"
@@ -103,6 +105,7 @@ _EXPORTS: dict[str, str] = {
     "scheduled_jobs": "client",
     "smoke_test": "client",
     "submit": "client",
+    "try_rewards": "client",
     "AuthError": "errors",
     "BackendError": "errors",
     "BudgetExceeded": "errors",
@@ -157,6 +160,7 @@ _EXPORTS: dict[str, str] = {
     "submit_rloo": "submitters",
     "submit_sft": "submitters",
     "submit_script": "submitters",
+    "RewardTrial": "trying.rewards",
     "SmokeTest": "trying.smoke",
 }
 
@@ -198,6 +202,7 @@ __all__ = [
     "RenderError",
     "Report",
     "Reward",
+    "RewardTrial",
     "ScheduledJob",
     "Script",
     "SmokeTest",
@@ -232,6 +237,7 @@ __all__ = [
     "submit_rloo",
     "submit_script",
     "submit_sft",
+    "try_rewards",
 ]
 
 

@@ -231,6 +231,7 @@ compare_flavors = default.compare_flavors
 estimate = default.estimate
 hardware_table = default.hardware_table
 smoke_test = default.smoke_test
+try_rewards = default.try_rewards
 submit = default.submit
 jobs = default.jobs
 scheduled_jobs = default.scheduled_jobs

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from hfjobs_trainer.client.planner import Planner
+from hfjobs_trainer.client.trials import Trials
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts.backends import BackendName
 
@@ -21,7 +21,7 @@ SECONDS = 300.0
 
 
 @dataclass(frozen=True, repr=False)
-class Rehearsal(Planner):
+class Rehearsal(Trials):
     """The functions of a client that really run a script, on a few rows and tiny models."""
 
     @overload

@@ -25,6 +25,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "scheduled_jobs",
         "smoke_test",
         "submit",
+        "try_rewards",
     ),
     "errors": (
         "AuthError",
@@ -51,6 +52,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "specs.load": ("load",),
     "specs.registry": ("METHODS",),
     "specs.script": ("Script",),
+    "trying.rewards": ("RewardTrial",),
     "trying.smoke": ("SmokeTest",),
 }
 

@@ -56,11 +56,18 @@ NOT_NEEDED = ("eval_dataset", "peft_config", "quantization_config", "callbacks")
 
 
 class Preview:
-    """One preview of the script that is ``__main__``."""
+    """One preview of the script that is ``__main__``; another mode has its own name, and reads the trainer itself."""
 
-    def __init__(self, script: Any, folder: Path) -> None:
+    def __init__(
+        self,
+        script: Any,
+        folder: Path,
+        name: str = "preview",
+        read: Callable[[Any], Mapping[str, Any]] | None = None,
+    ) -> None:
         self.script = script
-        self.settings: dict[str, Any] = json.loads((folder / "preview.json").read_text("utf-8"))
+        self.read = read
+        self.settings: dict[str, Any] = json.loads((folder / f"{name}.json").read_text("utf-8"))
         self.scratch = Path(os.environ["HFT_MODE_SCRATCH"])
         sys.path.insert(0, str(folder))
         self.twins: Any = import_module("twin")
@@ -154,6 +161,8 @@ class Preview:
                 given.pop(name, None)
             other = copy.copy(given["args"])  # as it was given: a trainer may change its own
             original(made, *positional, **given)
+            if self.read is not None:
+                self.give(self.read(made))
             rows = whole = list(self.rows_of(made))
             if getattr(other, "packing", False):
                 other.packing = other.padding_free = False

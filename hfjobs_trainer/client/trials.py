@@ -1,0 +1,95 @@
+"""The user's own code, tried before it is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from hfjobs_trainer.client.planner import Planner
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.facts import Facts
+    from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.specs.base import TrainSpec
+    from hfjobs_trainer.trying.rewards import Completions, RewardTrial
+
+
+@dataclass(frozen=True, repr=False)
+class Trials(Planner):
+    """The functions of a client that call the user's own code, each in a process of its own."""
+
+    def try_rewards(
+        self,
+        spec: TrainSpec | Plan | Mapping[str, Any],
+        completions: Completions | None = None,
+        *,
+        rows: int = 16,
+        seconds: float = 180.0,
+        facts: Facts | None = None,
+        offline: bool = False,
+        backend: str | None = None,
+    ) -> RewardTrial:
+        """Call the reward functions on real rows, exactly as TRL will: what they give, how long it takes, what fails.
+
+        The rendered script itself is run up to its trainer, in a process of its own on this machine's processor, as for
+        a preview; the trainer's own step then calls the functions with these completions in place of generated ones:
+        all completions of all rows in one call, texts where prompts are texts and messages where they are messages,
+        with their token ids and all columns of the dataset. If that is quick, they are called a second time. A function
+        that fails is called with each completion alone. Reward models are not called. Nothing is trained.
+
+        Without ``completions``, each row gets probes: the reference answer, the same in ``\\boxed{}`` and in
+        ``<answer>`` tags behind ``<think>`` tags, nothing, the prompt again, and a very long text that is cut as TRL
+        would cut it. The reference is the row's ``solution``, ``answer``, ``ground_truth`` or a column of a similar
+        name; of a worked solution, the end result is what is boxed.
+
+        Variables that the spec names in ``secrets`` are passed on where they are set here, as the job would have them;
+        in the result their values are masked. A reward that asks a service that costs money does so here as well. What
+        functions write to their working directory is removed.
+
+        Args:
+            spec: A spec, a mapping with the key ``method``, or a plan.
+            completions: For each row a completion, or a list of completions of the same prompt: a text, or a list of
+                messages. In either form, it reaches the functions in the form of the prompts. Fewer than there are rows
+                try as many rows.
+            rows: Rows to try, the first prepared ones; ignored where there are ``completions``.
+            seconds: How long it may take, beyond which it is stopped, and the function that was running is named.
+            facts: Facts about model, dataset, hardware and account; default: gathered now.
+            offline: Do not contact the Hub: the model's tokenizer and the dataset must be on this machine.
+            backend: Whose script is run: ``"hub"`` or ``"local"``; default: the client's.
+
+        Returns:
+            ``.ok``, ``.problems`` with codes, ``.rewards`` with values, failures and seconds, ``.rows`` with the
+            weighted totals, ``.without_variance``.
+
+        Raises:
+            SpecError: The method has no reward functions, or the script itself would be wrong.
+            HFTError: The script ended with an error before its rewards were called, or nothing here can run it.
+            ValueError: ``rows`` is less than 1, or a completion is neither a text nor messages.
+        """
+        from hfjobs_trainer.planning.plan import Plan
+        from hfjobs_trainer.trying.rewards import listed_completions, sources_of, try_plan_rewards
+
+        if rows < 1:
+            raise ValueError(f"rows={rows}: must be at least 1")
+        listed_completions(completions)
+        given = spec if isinstance(spec, Plan) else None
+        why = "which rewards a script calls is unknown, so they cannot be tried"
+        parsed = self._trained(cast("TrainSpec", spec if given is None else given.spec), why)
+        sources_of(parsed)
+        # paths differ between backends, so a plan for another one is made again
+        plan = given if given is not None and backend in (None, given.backend) else None
+        traits = (plan.traits if plan is not None else None) or self._traits(plan.backend if plan else backend)
+        known = facts or self._gather(self._named(parsed), offline, traits)
+        plan = plan or self.plan(parsed, facts=known, offline=offline, backend=backend)
+        token, endpoint, _ = self._account()
+        return try_plan_rewards(
+            plan,
+            completions,
+            rows=rows,
+            seconds=seconds,
+            facts=known,
+            token=token,
+            endpoint=endpoint,
+            offline=offline,
+        )
