@@ -83,7 +83,7 @@ if TYPE_CHECKING:
         submit_script,
         submit_sft,
     )
-    from hfjobs_trainer.trying.rewards import RewardTrial
+    from hfjobs_trainer.trying.reward_trial import RewardTrial
     from hfjobs_trainer.trying.smoke import SmokeTest
 
 __version__ = "0.1.0"
@@ -160,7 +160,7 @@ _EXPORTS: dict[str, str] = {
     "submit_rloo": "submitters",
     "submit_sft": "submitters",
     "submit_script": "submitters",
-    "RewardTrial": "trying.rewards",
+    "RewardTrial": "trying.reward_trial",
     "SmokeTest": "trying.smoke",
 }
 

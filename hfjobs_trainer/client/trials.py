@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from hfjobs_trainer.facts import Facts
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.specs.base import TrainSpec
-    from hfjobs_trainer.trying.rewards import Completions, RewardTrial
+    from hfjobs_trainer.trying.reward_trial import RewardTrial
+    from hfjobs_trainer.trying.rewards import Completions
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +31,7 @@ class Trials(Planner):
         offline: bool = False,
         backend: str | None = None,
     ) -> RewardTrial:
-        """Call the reward functions on real rows, exactly as TRL will: what they give, how long it takes, what fails.
+        r"""Call the reward functions on real rows, exactly as TRL will: what they give, how long it takes, what fails.
 
         The rendered script itself is run up to its trainer, in a process of its own on this machine's processor, as for
         a preview; the trainer's own step then calls the functions with these completions in place of generated ones:
@@ -38,7 +39,7 @@ class Trials(Planner):
         with their token ids and all columns of the dataset. If that is quick, they are called a second time. A function
         that fails is called with each completion alone. Reward models are not called. Nothing is trained.
 
-        Without ``completions``, each row gets probes: the reference answer, the same in ``\\boxed{}`` and in
+        Without ``completions``, each row gets probes: the reference answer, the same in ``\boxed{}`` and in
         ``<answer>`` tags behind ``<think>`` tags, nothing, the prompt again, and a very long text that is cut as TRL
         would cut it. The reference is the row's ``solution``, ``answer``, ``ground_truth`` or a column of a similar
         name; of a worked solution, the end result is what is boxed.

@@ -52,7 +52,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "specs.load": ("load",),
     "specs.registry": ("METHODS",),
     "specs.script": ("Script",),
-    "trying.rewards": ("RewardTrial",),
+    "trying.reward_trial": ("RewardTrial",),
     "trying.smoke": ("SmokeTest",),
 }
 

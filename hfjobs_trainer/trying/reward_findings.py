@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfjobs_trainer.display import plural
@@ -12,7 +12,7 @@ from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.fixes import keywords
 
 if TYPE_CHECKING:
-    from hfjobs_trainer.trying.rewards import RewardFailure, RewardTrial, TriedReward
+    from hfjobs_trainer.trying.reward_trial import RewardFailure, RewardTrial, TriedReward
 
 CODES: dict[str, str] = {
     "REWARD001": "A reward function raises an error.",
@@ -35,7 +35,7 @@ def problems_of(
     found: Mapping[str, Any],
     *,
     ended: str,
-    own: Sequence[str],
+    environments: Collection[str],
     installed: Sequence[str],
     is_given: bool,
 ) -> Iterator[Problem]:
@@ -45,14 +45,14 @@ def problems_of(
         trial: What was tried.
         found: The mode's result.
         ended: How the process ended.
-        own: Names of the user's functions.
+        environments: Names of the environments, which may have a reward of their own.
         installed: Requirements that the spec asks for beside the tested ones.
         is_given: Whether completions were given.
     """
     for name in found["calling"]:
         yield _stopped(name, found, ended)
     for reward in trial.rewards:
-        path = PATH if reward.name in own or not own else PATH
+        path = "environment_factory" if reward.name in environments else PATH
         if reward.failures:
             yield from _failures(reward, trial, path, installed)
         elif reward.wrong:
@@ -109,8 +109,10 @@ def _which(failures: Sequence[RewardFailure], trial: RewardTrial) -> str:
     first = failures[0]
     kinds = [f"{name} ({count} of {plural(len(trial.rows), 'row')})" for name, count in counts.items()]
     row = (first.row or 0) + 1
-    return f"the completions {', '.join(kinds)}, the first being of row {row}" if len(kinds) > 1 else (
-        f"the completion {kinds[0]}, the first being of row {row}"
+    return (
+        f"the completions {', '.join(kinds)}, the first being of row {row}"
+        if len(kinds) > 1
+        else (f"the completion {kinds[0]}, the first being of row {row}")
     )
 
 
@@ -144,12 +146,12 @@ def _totals(trial: RewardTrial, *, is_given: bool) -> Iterator[Problem]:
     yield Problem("REWARD006", PATH, why, severity="warning")
 
 
-def notes_on(trial: RewardTrial, *, given: int) -> Iterator[str]:
+def notes_on(trial: RewardTrial, stopped: Collection[str], *, given: int) -> Iterator[str]:
     """What else is worth knowing."""
     for reward in trial.rewards:
         if reward.is_same is False:
             yield f"{reward.name} gives something else when it is called again with the same completions"
-        if reward.seconds is None:
+        if reward.seconds is None and reward.name not in stopped:
             yield f"{reward.name} was not called, since one before it ended the trial"
     if trial.not_called:
         yield f"reward models are not called, and are not in the totals: {', '.join(trial.not_called)}"

@@ -1,15 +1,17 @@
-"""Rewards on real rows: what the reward functions of a run give for given completions, or for probes."""
+"""Rewards on real rows: the reward functions of a run, called with given completions, or with probes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
-from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
+from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS
 from hfjobs_trainer.trying.preview import UNNEEDED, preview_settings
+from hfjobs_trainer.trying.reward_trial import RewardFailure, RewardTrial, TriedReward, TriedRow
 from hfjobs_trainer.trying.run import Limits, TrialError, try_plan
 
 if TYPE_CHECKING:
@@ -26,151 +28,6 @@ _LAST_WORDS = 1.5
 Messages = Sequence[Mapping[str, Any]]
 Completion = str | Messages
 Completions = Sequence[Completion | Sequence[Completion]]
-
-
-@dataclass(frozen=True, slots=True)
-class RewardFailure:
-    """An error of a reward function.
-
-    Attributes:
-        error: Name of its class.
-        message: Its text; values of secrets are masked.
-        function: The function or class of yours in which it arose; empty if it arose from the call itself, or in code
-            that is not yours.
-        number: Line of that function's source, the first being 1; ``None`` as above.
-        line: Text of that line.
-        row: Row of the completion on which it fails; ``None`` if it fails on a batch alone.
-        completion: Name of that completion, such as ``"empty"``.
-        module: The module that could not be imported, if that is what went wrong.
-    """
-
-    error: str
-    message: str
-    function: str = ""
-    number: int | None = None
-    line: str = ""
-    row: int | None = None
-    completion: str = ""
-    module: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TriedReward:
-    """A reward function, and what it gave.
-
-    Attributes:
-        name: Its name.
-        weight: Its weight in the total.
-        values: For each row the value of each completion; ``None`` where it gave ``None``, or failed.
-        seconds: How long a call took, with all completions of all rows; ``None`` if it was not called.
-        failures: Its errors.
-        wrong: What it gave in place of one number per completion, in words; empty if it gave that.
-        is_same: Whether a second call gave the same; ``None`` if there was none.
-    """
-
-    name: str
-    weight: float
-    values: tuple[tuple[float | None, ...], ...] = field(repr=False)
-    seconds: float | None
-    failures: tuple[RewardFailure, ...] = field(default=(), repr=False)
-    wrong: str = ""
-    is_same: bool | None = None
-
-    @property
-    def given(self) -> tuple[float, ...]:
-        """All values but ``None``."""
-        return tuple(value for row in self.values for value in row if value is not None)
-
-    @property
-    def never_differs(self) -> bool:
-        """Whether it gave one value to several completions."""
-        return len(self.given) > 1 and len(set(self.given)) == 1
-
-    @property
-    def without_variance(self) -> float | None:
-        """Share of the rows whose completions all got the same, 0 to 1; ``None`` where no row has several."""
-        return share_without_variance(self.values)
-
-
-@dataclass(frozen=True, slots=True)
-class TriedRow:
-    """A row on which the rewards were tried; its texts are cut.
-
-    Attributes:
-        prompt: The prompt, or the last message of it.
-        completions: The completions.
-        totals: For each completion the weighted sum of its rewards, which the trainer would log as ``reward``; ``None``
-            if it got none. Reward models are not in it.
-    """
-
-    prompt: str
-    completions: tuple[str, ...]
-    totals: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RewardTrial:
-    """What the reward functions of a run gave; printed, or a notebook cell's last value, it is a table.
-
-    Attributes:
-        method: Name of the method, as people write it.
-        rewards: The reward functions, in their order.
-        rows: The rows.
-        completions: Names of the completions of a row: ``"completion 1"`` and so on of given ones; of probes
-            ``"reference"``, ``"boxed"``, ``"tags"``, ``"empty"``, ``"prompt"`` and ``"long"``.
-        columns: Columns of the dataset that TRL passes by keyword.
-        not_called: Reward models.
-        problems: What went wrong, or would train nothing.
-        notes: What else is worth knowing.
-        seconds: How long it took, the making of an environment not counted.
-    """
-
-    method: str
-    rewards: tuple[TriedReward, ...] = ()
-    rows: tuple[TriedRow, ...] = field(default=(), repr=False)
-    completions: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    not_called: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
-    seconds: float = field(default=0.0, compare=False)
-
-    @property
-    def ok(self) -> bool:
-        """Whether there are no errors; warnings are allowed."""
-        return not any(problem.severity == "error" for problem in self.problems)
-
-    @property
-    def without_variance(self) -> float | None:
-        """Share of the rows whose completions all got the same total, 0 to 1; ``None`` where no row has several."""
-        return share_without_variance([row.totals for row in self.rows])
-
-    def raise_for_problems(self) -> None:
-        """Raise ``SpecError`` with all problems unless it went well."""
-        if not self.ok:
-            raise SpecError(self.problems, f"{self.method} spec")
-
-    def __repr__(self) -> str:
-        from hfjobs_trainer.trying.show_rewards import headline
-
-        return f"<RewardTrial: {headline(self)}>"
-
-    def __str__(self) -> str:
-        from hfjobs_trainer.trying.show_rewards import show
-
-        return show(self)
-
-    def _repr_html_(self) -> str:
-        from hfjobs_trainer.trying.show_rewards import show_html
-
-        return show_html(self)
-
-
-def share_without_variance(rows: Sequence[Sequence[float | None]]) -> float | None:
-    """Share of rows whose values are all the same, of those with several."""
-    groups = [[value for value in row if value is not None] for row in rows]
-    several = [group for group in groups if len(group) > 1]
-    return sum(len(set(group)) == 1 for group in several) / len(several) if several else None
 
 
 def listed_completions(completions: Completions | None) -> list[list[Any]] | None:
@@ -207,7 +64,11 @@ def _completion(item: Any) -> str | list[dict[str, Any]] | None:
     """A text, or messages with a role; ``None`` if it is neither."""
     if isinstance(item, str):
         return item
-    messages: list[Any] = [item] if isinstance(item, Mapping) else list(item) if isinstance(item, list | tuple) else []
+    messages: list[Any] = []
+    if isinstance(item, Mapping):
+        messages = [item]
+    elif isinstance(item, list | tuple):
+        messages = list(cast("Sequence[Any]", item))
     if messages and all(isinstance(each, Mapping) and "role" in each for each in messages):
         return [dict(each) for each in messages]
     return None
@@ -266,11 +127,11 @@ def try_plan_rewards(
         HFTError: There is no interpreter for it.
     """
     given = listed_completions(completions)
-    called = [item for item in sources_of(plan.spec) if not isinstance(item, str) or item in BUILTIN_REWARDS]
+    called = [item for item in sources_of(plan.spec) if item not in _models(plan.spec)]
     label = cast("Any", plan.spec).METHOD.label
     if not called:
-        models = tuple(str(item) for item in sources_of(plan.spec))
-        return RewardTrial(label, not_called=models, notes=("there are reward models alone, which are not called",))
+        note = "there are reward models alone, which are not called"
+        return RewardTrial(label, not_called=_models(plan.spec), notes=(note,))
     limits = limits or Limits(seconds=seconds)
     tried = try_plan(
         plan,
@@ -322,28 +183,43 @@ def read_trial(found: Mapping[str, Any], plan: Plan, *, seconds: float, ended: s
         for index, row in enumerate(found["rows"])
     )
     spec = cast("Any", plan.spec)
-    own = tuple(item.name for item in getattr(spec, "reward_funcs", None) or () if isinstance(item, RewardFunction))
     trial = RewardTrial(
         method=spec.METHOD.label,
         rewards=rewards,
         rows=rows,
         completions=names,
         columns=tuple(found.get("columns") or ()),
-        not_called=tuple(found.get("models") or ()),
+        not_called=_models(spec),
         seconds=seconds,
     )
-    problems = problems_of(trial, found, ended=ended, own=own, installed=spec.extra_dependencies, is_given=given > 0)
-    notes = notes_on(trial, given=given)
-    return RewardTrial(
-        **{name: getattr(trial, name) for name in ("method", "rewards", "rows", "completions", "columns")},
-        not_called=trial.not_called,
-        problems=tuple(problems),
-        notes=tuple(notes),
-        seconds=seconds,
+    problems = problems_of(
+        trial,
+        found,
+        ended=ended,
+        environments=_environments(spec),
+        installed=spec.extra_dependencies,
+        is_given=given > 0,
+    )
+    return replace(trial, problems=tuple(problems), notes=tuple(notes_on(trial, found["calling"], given=given)))
+
+
+def _models(spec: Any) -> tuple[str, ...]:
+    """Reward models of a spec."""
+    return tuple(
+        item
+        for item in getattr(spec, "reward_funcs", None) or ()
+        if isinstance(item, str) and item not in BUILTIN_REWARDS
     )
 
 
-def _reward(entry: Mapping[str, Any], names: Sequence[str]) -> TriedReward:
+def _environments(spec: Any) -> set[str]:
+    """Names of the environments of a spec."""
+    given: Any = getattr(spec, "environment_factory", None)
+    several: list[Any] = list(cast("Mapping[str, Any]", given).values()) if isinstance(given, Mapping) else [given]
+    return {name for item in several if isinstance(name := getattr(item, "name", None), str)}
+
+
+def _reward(entry: Mapping[str, Any], names: tuple[str, ...]) -> TriedReward:
     failures: list[Mapping[str, Any]] = entry["failures"]
     alone = [item for item in failures if not item.get("batch")]
     return TriedReward(
@@ -359,7 +235,7 @@ def _reward(entry: Mapping[str, Any], names: Sequence[str]) -> TriedReward:
                 number=item.get("number"),
                 line=item.get("line") or "",
                 row=item.get("row"),
-                completion=names[item["slot"]] if "slot" in item else "",
+                completion=str(names[item["slot"]]) if "slot" in item else "",
                 module=item.get("module") or "",
             )
             for item in alone or failures
@@ -378,6 +254,6 @@ def _totals(rewards: Sequence[TriedReward], row: int, count: int) -> tuple[float
             for each in rewards
             if row < len(each.values) and slot < len(each.values[row]) and (value := each.values[row][slot]) is not None
         ]
-        numbers = [weight * value for weight, value in told if value == value]  # noqa: PLR0124 - not NaN
+        numbers = [weight * value for weight, value in told if not math.isnan(value)]
         totals.append(sum(numbers) if numbers else None)
     return tuple(totals)

@@ -11,7 +11,7 @@ from hfjobs_trainer.errors import count_problems
 from hfjobs_trainer.problems import html_problems
 
 if TYPE_CHECKING:
-    from hfjobs_trainer.trying.rewards import RewardTrial
+    from hfjobs_trainer.trying.reward_trial import RewardTrial
 
 # Columns of completions that are shown, and rows of a notebook's table.
 _COMPLETIONS, _ROWS = 8, 16

@@ -23,6 +23,8 @@ from typing import Any, cast
 LONGEST, QUOTED = 500, 60
 # How long a function that fails on a batch is called with its completions one by one, seconds.
 ALONE_SECONDS = 10.0
+# What functions have in any case before they are too late, seconds.
+FEWEST_SECONDS = 2.0
 
 
 class Calls:
@@ -170,10 +172,10 @@ class Calls:
         """End the process in so many seconds, and tell the line at which a function then is."""
 
         def end() -> None:
-            time.sleep(max(0.1, seconds))
-            if not self.found["calling"]:
-                return  # what is late is not a reward: the limit of the process ends it
-            for ident, frame in sys._current_frames().items():
+            time.sleep(max(FEWEST_SECONDS, seconds))
+            while not self.found["calling"]:
+                time.sleep(0.05)
+            for ident, frame in sys._current_frames().items():  # pyright: ignore[reportPrivateUsage]
                 step = None if ident == threading.get_ident() else frame
                 while step is not None:
                     if step.f_code.co_filename == self.source and step.f_code.co_name != "main":

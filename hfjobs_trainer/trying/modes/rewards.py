@@ -90,7 +90,6 @@ class Rewards:
         called = [index for index, each in enumerate(functions) if not isinstance(each, torch.nn.Module)]
         names: list[str] = list(trainer.reward_func_names)
         weights: list[float] = trainer.reward_weights.tolist()
-        self.calls.found["models"] = [name for index, name in enumerate(names) if index not in called]
         trainer.reward_funcs = [
             self.calls.wrap(
                 names[index], functions[index], awaited=awaits and utils.is_async_callable(functions[index])
@@ -156,9 +155,7 @@ class Rewards:
     ) -> None:
         """Take the step of a trainer that samples groups, as far as its rewards."""
         trainer, size = self.trainer, self.group_size()
-        layout = [
-            (row, slot) for row, given in enumerate(completions) for slot in range(-(-len(given) // size) * size)
-        ]
+        layout = [(row, slot) for row, given in enumerate(completions) for slot in range(-(-len(given) // size) * size)]
         self.begin(layout, completions)
         flat = [ids[row][slot % len(ids[row])] for row, slot in layout]
         whole = [whole_conversation(completions[row][slot % len(completions[row])]) for row, slot in layout]
@@ -277,7 +274,8 @@ def text_of(value: Any) -> str:
     content = cast("dict[str, Any]", last).get("content") if isinstance(last, dict) else last
     if isinstance(content, list):
         parts = cast("list[Any]", content)
-        return " ".join(str(part.get("text") or "") for part in parts if isinstance(part, dict)).strip()
+        texts = [cast("dict[str, Any]", part).get("text") or "" for part in parts if isinstance(part, dict)]
+        return " ".join(map(str, texts)).strip()
     return content if isinstance(content, str) else ""
 
 
@@ -289,9 +287,10 @@ def whole_conversation(completion: Completion) -> list[dict[str, Any]] | None:
     return None if is_plain and isinstance(completion[0].get("content"), str) else completion
 
 
-def no_numbers(*_: Any, **__: Any) -> tuple[None, None, None]:
-    """Give no log-probabilities: nothing reads them before the rewards."""
-    return None, None, None
+def no_numbers(*_: Any, **__: Any) -> tuple[Any, None, None]:
+    """Give zeros for log-probabilities: they change no reward."""
+    torch: Any = import_module("torch")
+    return torch.zeros(()), None, None
 
 
 if __name__ == "<run_path>":
