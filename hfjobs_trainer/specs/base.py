@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.args_base import Deferred
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
+from hfjobs_trainer.specs.notes import Note
 from hfjobs_trainer.specs.registry import Method
 from hfjobs_trainer.specs.rows import TableField, is_rows
 from hfjobs_trainer.specs.training import Training
@@ -114,10 +115,22 @@ class JobSpec(Deferred):
     namespace: str | None = Field(default=None, min_length=1, description="User or organization that runs and pays.")
     extra_dependencies: list[str] = Field(default=[], description="More packages for the script, as pip requirements.")
 
+    _notes: tuple[Note, ...] = PrivateAttr(default=())
+
     def __init__(self, **fields: Any) -> None:
         from hfjobs_trainer.specs.parse import build
 
         build(self, fields)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What ``hft.load`` read otherwise than it was written; no part of the spec's value."""
+        return self._notes
+
+    def with_notes(self, notes: Iterable[Note]) -> Self:
+        """This spec, with these notes for its plan to show."""
+        self._notes = tuple(notes)
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """What was set, in normal form and JSON types; ``hft.check`` and ``hft.load`` accept it."""
@@ -143,7 +156,8 @@ class JobSpec(Deferred):
         """
         from hfjobs_trainer.specs.parse import merged
 
-        return type(self)(**merged(self, fields))
+        kept = (note for note in self._notes if note.path.split(".")[0] not in fields)
+        return type(self)(**merged(self, fields)).with_notes(kept)
 
     def is_set(self, name: str) -> bool:
         """Whether the user set this field, even to its default value."""
@@ -189,6 +203,7 @@ class TrainSpec(JobSpec, CommonArgs):
 
     TRAINING: ClassVar[Training]
     FORMER_NAMES: ClassVar[names.Former] = {}
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {}
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")

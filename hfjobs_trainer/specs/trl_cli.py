@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,13 +61,8 @@ _WITHOUT_EFFECT = (
 # Examples of earlier TRL named the pipeline with the reward model.
 _PIPELINE = "sentiment-analysis:"
 
-# One of these, and the file or mapping is TRL's rather than ours.
-_MARKS = {"model_name_or_path", "dataset_name", "datasets"}
-
-
-def is_command_line(text: str) -> bool:
-    """Whether the text is a ``trl`` command line rather than the path of a file."""
-    return text.lstrip().removeprefix("$").split()[:1] == ["trl"]
+MARKS = frozenset({"model_name_or_path", "dataset_name", "datasets"})
+"""With one of these, a file or mapping is TRL's rather than ours."""
 
 
 def file_at(path: str | os.PathLike[str]) -> Path:
@@ -79,16 +73,7 @@ def file_at(path: str | os.PathLike[str]) -> Path:
 
 def is_config(raw: Mapping[str, Any]) -> bool:
     """Whether a mapping is written in TRL's names."""
-    return not _MARKS.isdisjoint(raw)
-
-
-def split_command_line(text: str) -> list[str]:
-    """The words of a command line as a shell would split them: continued lines and comments included.
-
-    Raises:
-        ValueError: A quotation is not closed.
-    """
-    return shlex.split(text.replace("\\\r\n", " ").replace("\\\n", " ").lstrip().removeprefix("$"), comments=True)
+    return not MARKS.isdisjoint(raw)
 
 
 def read_flags(words: Sequence[str]) -> tuple[Values, list[Problem]]:
