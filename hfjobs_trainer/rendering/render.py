@@ -110,6 +110,8 @@ def _heavy_imports(page: Page) -> list[str]:
         lines.append(f"from transformers import {page.model_class}")
     if page.quantization is not None:
         lines.append("from transformers import BitsAndBytesConfig")
+    if page.chat_template is not None:
+        lines.append(f"from transformers import {page.tokenizer_class}")
     if any(reward.kind == "model" for reward in page.rewards):
         lines.append("from transformers import AutoModelForSequenceClassification")
     lines += [

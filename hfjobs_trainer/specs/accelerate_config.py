@@ -25,7 +25,7 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
     "offload_optimizer_device": ("none",),
     "offload_param_device": ("none",),
 }
-_OPAQUE = ("deepspeed_config_file", "deepspeed_hostfile", "parallelism_config", "megatron_lm_config", "fp8_config")
+_OPAQUE = ("deepspeed_hostfile", "parallelism_config", "megatron_lm_config", "fp8_config")
 
 
 def read_accelerate_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -38,7 +38,7 @@ def read_accelerate_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], l
         "FSDP": f"fsdp{details.get('fsdp_version', 1)}",
         "DEEPSPEED": f"zero{details.get('zero_stage', 2)}",
     }.get(kind)
-    problems = list(_lost({**config, **details}))
+    problems = lost_settings({**config, **details})
     if strategy is None:
         why = f"distributed_type: {kind} has no strategy that is the same"
         problems.append(Problem("LOAD005", "accelerate_config", why))
@@ -51,8 +51,24 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
+def config_file_of(config: Mapping[str, Any]) -> Any:
+    """The file of DeepSpeed that the file names, if it names one."""
+    return _section(config, "deepspeed_config").get("deepspeed_config_file")
+
+
+def lost_settings(settings: Mapping[str, Any]) -> list[Problem]:
+    """A problem for each setting, of a file or of ``accelerate launch``, that a named strategy cannot express."""
+    return [*_lost(settings)]
+
+
+_TRUTH = {"true": True, "false": False}
+
+
 def _lost(settings: Mapping[str, Any]) -> Iterator[Problem]:
-    for name, value in settings.items():
+    for name, given in settings.items():
+        # as an option of a command, it is text
+        text = given if isinstance(given, str) else ""
+        value: Any = _TRUTH.get(text.lower(), int(text) if text.isdecimal() else given)
         if (name in _FIXED and value not in _FIXED[name]) or (name in _OPAQUE and value):
             own = "TRL's own fsdp, fsdp_config and deepspeed can say it"
             why = f"{name}: {value!r:.60} cannot be expressed as a strategy; {own}"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.args_base import Deferred
+from hfjobs_trainer.specs.args_base import Deferred, as_whole
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.notes import Note
@@ -83,6 +84,16 @@ TrackingField = Annotated[Tracking, _shorthand(Tracking)]
 OutputField = Annotated[Output, _shorthand(Output)]
 QuantizationField = Annotated[Quantization, _shorthand(Quantization)]
 LoRAField = Annotated[LoRA, _shorthand(LoRA)]
+
+
+def _held_out(value: float) -> float:
+    """A share below 1, or a number of rows."""
+    if 1 <= value < 2 or value != int(value) > 0:
+        raise ValueError("must be a share below 1, or a number of rows from 2 on")
+    return as_whole(value)
+
+
+HeldOut = Annotated[int | float, AfterValidator(_held_out)]
 
 
 def digest_of(fields: Mapping[str, Any]) -> str:
@@ -212,10 +223,15 @@ class TrainSpec(JobSpec, CommonArgs):
     attn_implementation: str | None = Field(
         default=None, description='Attention implementation; unset: transformers\' default, "sdpa".'
     )
+    chat_template: str | None = Field(
+        default=None, min_length=1, description="Jinja text of a chat template, in place of the tokenizer's own."
+    )
     dataset: DatasetField = Field(description="Training dataset: Hub id, local file or folder, rows, or hft.Dataset.")
     eval_dataset: DatasetField | None = Field(default=None, description="Evaluation dataset.")
-    eval_fraction: float | None = Field(
-        default=None, gt=0, lt=1, description="Share of the training dataset that is held out for evaluation."
+    eval_fraction: HeldOut | None = Field(
+        default=None,
+        gt=0,
+        description="Share of the training dataset that is held out for evaluation; from 2 on, the number of its rows.",
     )
     lora: LoRAField | None = Field(default=None, description="Train a LoRA adapter instead of all weights.")
     quantization: QuantizationField | None = Field(
@@ -280,6 +296,11 @@ class TrainSpec(JobSpec, CommonArgs):
         if self.eval_on_start:
             return "eval_on_start=True"
         return "load_best_model_at_end=True" if self.load_best_model_at_end else None
+
+    def held_out(self, rows: float) -> int:
+        """How many of these rows ``eval_fraction`` holds out for evaluation."""
+        share = self.eval_fraction or 0
+        return math.ceil(rows * share) if share < 1 else int(share)
 
     @property
     def evaluates(self) -> bool:

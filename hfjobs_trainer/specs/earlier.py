@@ -40,7 +40,7 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
 # Other words for the same, which tell nothing about the version of TRL.
 _SYNONYMS = {
     *("model_name", "model_id", "base_model", "train_dataset", "dataset_id", "gpu", "flavor", "epochs", "lr"),
-    *("peft_config", "lora_config", "preprocessing_num_workers", "hub_model_revision", "wandb_project"),
+    *("peft_config", "lora_config", "hub_model_revision", "wandb_project"),
     *("wandb_run_group", "teacher", "space_id"),
 }
 

@@ -161,10 +161,11 @@ def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> Train
     values, translated = earlier.translate(spec, values)
     if is_config or not values.keys().isdisjoint(trl_cli.MARKS):
         named = trl_cli.negated(spec, values)
+        named = trl_cli.embedded(named, _read)
         typed = {key: _convert(trl_cli.annotation_of(spec, key), value) for key, value in named.items()}
         values, more = trl_cli.to_fields(spec, typed, _read)
         problems += more
-    values = _typed({**values, "method": written.method})
+    values = _typed({**trl_cli.embedded(values, _read), "method": written.method})
     for name in fields:
         flat = [key for key, (group, _) in names.FOLDED.items() if group == name]
         values = {key: value for key, value in values.items() if key not in flat}

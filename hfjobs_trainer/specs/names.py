@@ -146,7 +146,6 @@ COMMON_RENAMES: dict[str, str | Today] = {
     "lora_alpha": Today("lora.lora_alpha"),
     "space_id": Today("tracking.space_id"),
     "no_cuda": "use_cpu",
-    "preprocessing_num_workers": "dataset_num_proc",
     "gradient_checkpointing_use_reentrant": Today("gradient_checkpointing_kwargs.use_reentrant"),
     "hub_model_revision": "hub_revision",
     "wandb_project": Today("tracking.project"),

@@ -79,6 +79,9 @@ def take(spec: type[TrainSpec], values: Mapping[str, Any]) -> tuple[Values, list
     if isinstance(id := found.get("dataset_id_or_path"), str):
         found["dataset_name"] = found.pop("dataset_id_or_path")
         notes.append(Note("dataset.id", id, "dataset_id_or_path is TRL's dataset_name", "dataset_id_or_path"))
+    for word in [word for word in ("preprocessing_num_workers", "dataset_num_proc") if word in found]:
+        if word not in spec.model_fields:
+            notes.append(_processes(spec, found, word))
     if isinstance(entity := found.get("wandb_entity"), str):
         env = found.get("env")
         found["env"] = {**cast("Mapping[str, Any]", env if isinstance(env, Mapping) else {}), "WANDB_ENTITY": entity}
@@ -126,6 +129,15 @@ def _answer(spec: type[TrainSpec], found: Values, name: str) -> Problem | str | 
         case _:
             return None
     return Problem("SPEC005", name, why, without)
+
+
+def _processes(spec: type[TrainSpec], found: Values, word: str) -> Note:
+    """Processes that prepare the rows, which not every trainer does beforehand."""
+    count, name = found.pop(word), "dataset_num_proc"
+    if name not in spec.model_fields or name in found:
+        return Note(word, LEFT_OUT, f"{word}: {count}; {spec.METHOD.label} prepares no rows beforehand", word)
+    found[name] = count
+    return Note(name, count, f"{word}: {count}", word)
 
 
 def _attention(found: Values, flag: Any) -> Iterator[Note]:
@@ -193,7 +205,7 @@ def _mixture(found: Values, problems: list[Problem]) -> Iterator[Note]:
         problems.append(Problem("SPEC005", "dataset_mixture", why, 'dataset="trl-lib/Capybara"'))
         return
     found["dataset"] = parts
-    if isinstance(size, float) and 0 < size < 1 and "eval_dataset" not in found:
+    if isinstance(size, int | float) and size and "eval_dataset" not in found:
         found.setdefault("eval_fraction", size)
     ids = ", ".join(dict.fromkeys(part["id"] for part in parts))
     cut = "; of a weight below 1 the first rows" if any("[" in part.get("split", "") for part in parts) else ""

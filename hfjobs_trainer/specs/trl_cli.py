@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.accelerate_config import PROFILES, read_accelerate_config
+from hfjobs_trainer.specs.accelerate_config import PROFILES, config_file_of, lost_settings, read_accelerate_config
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction, capture
 
@@ -31,7 +31,7 @@ TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("lora_r", "lora_alpha", "num_processes", "num_machines", "zero_stage", "fsdp_version"), int),
     **dict.fromkeys(("lora_target_modules", "lora_modules_to_save", "lora_target_parameters"), list[str]),
     "lora_dropout": float,
-    "test_split_size": float | None,
+    "test_split_size": int | float | None,
     "report_to": str | list[str],
 }
 
@@ -49,7 +49,6 @@ _LORA = {
 # Arguments of TRL and of `accelerate launch` that change nothing here: the trainer's own arguments decide.
 _WITHOUT_EFFECT = (
     "ignore_bias_buffers",
-    "bnb_4bit_quant_storage",
     "mixed_precision",
     "main_process_port",
     "num_cpu_threads_per_process",
@@ -57,6 +56,9 @@ _WITHOUT_EFFECT = (
     "gpu_ids",
     "dynamo_backend",
 )
+
+# How the names of settings of a strategy begin, as options of `accelerate launch`.
+_OF_A_STRATEGY = ("fsdp_", "offload_", "zero3_", "deepspeed_")
 
 # Examples of earlier TRL named the pipeline with the reward model.
 _PIPELINE = "sentiment-analysis:"
@@ -189,6 +191,7 @@ def _quantization(rest: Values, problems: list[Problem]) -> Values:
     options = {
         "quant_type": rest.pop("bnb_4bit_quant_type", None),
         "use_double_quant": rest.pop("use_bnb_nested_quant", None),
+        "quant_storage": rest.pop("bnb_4bit_quant_storage", None),
     }
     if four and eight:
         problems.append(Problem("SPEC007", "load_in_4bit", "load_in_8bit is also given: give one of them"))
@@ -236,11 +239,11 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
             wanted["strategy"] = PROFILES[profile]
         elif file.is_file():
             config = read_yaml(file)
-            found, lost = read_accelerate_config(
-                cast("Mapping[str, Any]", config) if isinstance(config, Mapping) else {}
-            )
+            said = cast("Mapping[str, Any]", config) if isinstance(config, Mapping) else {}
+            found, lost = read_accelerate_config(said)
             wanted |= found
             problems += lost
+            _deepspeed_file(rest, wanted, config_file_of(said), read_yaml)
         else:
             why = f"{profile} is neither a file nor one of {', '.join(PROFILES)}"
             problems.append(Problem("LOAD005", "accelerate_config", why))
@@ -251,6 +254,9 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
         wanted["strategy"] = f"zero{stage or 2}"
     if rest.pop("use_fsdp", None):
         wanted["strategy"] = f"fsdp{version or 1}"
+    _deepspeed_file(rest, wanted, rest.pop("deepspeed_config_file", None), read_yaml)
+    said = {name: rest.pop(name) for name in [*rest] if name.startswith(_OF_A_STRATEGY) and name != "fsdp_config"}
+    problems += lost_settings(said)
     if rest.pop("cpu", None):
         rest["use_cpu"] = True
     for theirs, ours in (("num_processes", "num_gpus"), ("num_machines", "nodes")):
@@ -273,6 +279,33 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
     ours = rest.pop("hardware", {})
     given = {"flavor": ours} if isinstance(ours, str) else dict(cast("Mapping[str, Any]", ours))
     return {"hardware": {**wanted, **given}}
+
+
+def _deepspeed_file(rest: Values, wanted: Values, name: Any, read_yaml: ReadYAML) -> None:
+    """A file of DeepSpeed, embedded: it is the strategy then."""
+    if isinstance(name, str) and name:
+        rest["deepspeed"] = read_yaml(file_at(name))
+        wanted.pop("strategy", None)
+
+
+def embedded(values: Mapping[str, Any], read_yaml: ReadYAML) -> Values:
+    """The same with the files that ``deepspeed``, ``fsdp_config`` and ``accelerator_config`` name in their place.
+
+    Args:
+        values: Fields of a spec; those of ``hardware`` may be in a group, or flat.
+        read_yaml: Reads a file.
+    """
+    found: Values = dict(values)
+    for name in ("deepspeed", "fsdp_config", "accelerator_config"):
+        value = found.get(name)
+        if isinstance(value, str) and value.strip()[:1] not in ("{", ""):
+            found[name] = read_yaml(file_at(value))
+        elif value == "":
+            del found[name]
+    if isinstance(group := found.get("hardware"), Mapping):
+        inner = cast("Mapping[str, Any]", group)
+        found["hardware"] = embedded({key: value for key, value in inner.items() if key != "hardware"}, read_yaml)
+    return found
 
 
 def annotation_of(spec: type[TrainSpec], name: str) -> Any:

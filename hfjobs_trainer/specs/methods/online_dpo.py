@@ -62,7 +62,6 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         "max_completion_length": "max_new_tokens",
         "response_length": "max_new_tokens",
         "gpu_memory_utilization": "vllm_gpu_memory_utilization",
-        "dataset_num_proc": names.idle("TRL dropped it"),
     }
     FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"vllm_mode": ("server", "1.0")}
 
