@@ -69,6 +69,7 @@ class CommonFields(JobFields, total=False):
     model_revision: str | None
     dtype: DType | None
     attn_implementation: str | None
+    chat_template: str | None
     dataset: Required[
         Dataset
         | Mapping[str, Any]

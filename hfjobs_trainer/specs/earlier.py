@@ -102,7 +102,7 @@ def _warmup(_: type[TrainSpec], found: Values, name: str, value: Any, __: names.
     if steps:
         return [_left_out(found, name, f"warmup_steps={steps:g} wins, as it always did")]
     found.pop("warmup_steps", None)
-    return _set(found, name, "warmup_steps", value, "which takes a share below 1")
+    return _set(found, name, "warmup_steps", value, "a number below 1 is a share")
 
 
 def _rpo(_: type[TrainSpec], found: Values, name: str, value: Any, today: names.Today) -> list[Note]:
@@ -119,9 +119,16 @@ def _rpo(_: type[TrainSpec], found: Values, name: str, value: Any, today: names.
     ]
 
 
+def _policy(spec: type[TrainSpec], found: Values, name: str, value: Any, today: names.Today) -> list[Note]:
+    """The model that is trained, beside which ``model_name_or_path`` only told its tokenizer."""
+    found.pop("model_name_or_path", None)
+    return _word(spec, found, name, value, today)
+
+
 _SPECIAL: Mapping[str, Callable[[type[TrainSpec], Values, str, Any, names.Today], list[Note]]] = {
     "warmup_ratio": _warmup,
     "rpo_alpha": _rpo,
+    "sft_model_path": _policy,
 }
 
 

@@ -45,6 +45,8 @@ def _one(item: Any, path: str, data: Any, of: type[BaseModel], subject: str) -> 
     kind, message = item["type"], item["msg"]
     if kind == "given_twice":
         return Problem("SPEC007", path, f"{message}: give one of them")
+    if kind == "one_of_several":
+        return Problem("SPEC003", path, message, assign(of, data, {path: item["ctx"]["first"]}))
     if kind == "missing":
         why, fix = _EXAMPLES.get(path, ("", ""))
         return Problem("SPEC002", path, f"is required{why}", fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
@@ -300,10 +300,21 @@ class Tracking(Group):
         names = list(dict.fromkeys(cast("Sequence[Any]", named))) or ["none"]
         others = [name for name in names if name != "tensorboard"]
         if len(others) > 1:
-            listed = ", ".join(map(str, others))
-            raise PydanticCustomError("one_tracker", "of {names} one can be had, with tensorboard", {"names": listed})
+            return cast("Any", fields)
         beside = {"tensorboard": True} if others and len(names) > 1 else {}
         return {**given, "report_to": others[0] if others else "tensorboard", **beside}
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            names = [str(name) for name in cast("Sequence[Any]", value)]
+            raise PydanticCustomError(
+                "one_of_several",
+                "of {names} only one can be had, with tensorboard beside it",
+                {"names": ", ".join(names), "first": next(name for name in names if name != "tensorboard")},
+            )
+        return value
 
     @property
     def reporters(self) -> tuple[str, ...]:

@@ -11,13 +11,6 @@ from hfjobs_trainer.specs.requirements import package_name
 
 # What a script pins itself, or has no use for.
 _PINNED = {"trl", "transformers", "peft", "accelerate", "datasets", "torch", "trackio", "huggingface-hub", "vllm"}
-_WITHOUT_EFFECT = {
-    "name": "the job is named after its model and method",
-    "python": "the script says which Python it needs",
-    "detach": "job.watch() follows a job, or does not",
-    "dry_run": "submit(..., dry_run=True)",
-    "repo": "",
-}
 _REFUSED = {
     "volume": "inputs are named in the spec, and mounted by themselves",
     "env_file": "name the variables: env={...}",
@@ -72,8 +65,6 @@ def take_job_options(
                 hardware[name] = value
             case "token":
                 problems.append(Problem("SPEC006", name, "HF_TOKEN of your environment is used", "hf auth login"))
-            case _ if name in _WITHOUT_EFFECT:
-                notes.append(Note(name, LEFT_OUT, f"{name}: {_WITHOUT_EFFECT[name]}", name))
             case _ if name in _REFUSED:
                 problems.append(Problem("LOAD005", name, _REFUSED[name]))
             case _:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.job_options import take_job_options
 from hfjobs_trainer.specs.notes import LEFT_OUT, Note
 from hfjobs_trainer.specs.options import read_options
@@ -21,11 +22,15 @@ from hfjobs_trainer.tokens import names_a_secret, token_kind
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _PYTHON = re.compile(r"(?:.*/)?python(?:\d(?:\.\d+)?)?")
-_ENDS = re.compile(r"\d?>>?(?:&\d)?|\||&|.*;|\|\||\d>&\d|&>")
-_PREFIXES = ("nohup", "sudo", "time", "exec", "env", "export", "cd", "set", "source", "poetry", "pdm", "pipenv")
+_ENDS = re.compile(r"\d?>>?(?:&\d)?|\||&|\d>&\d|&>")
+_SEPARATORS = ("&&", ";", "||")
+_PREFIXES = ("nohup", "sudo", "time", "exec", "env", "export", "poetry", "pdm", "pipenv")
+_BEFORE = ("cd", "set", "source", "bash", "sh", "pip")
 
 # TRL's scripts whose names are not those of methods; trl/examples/scripts.
-_SCRIPTS = {"reward_modeling": "reward"}
+_SCRIPTS = {"reward_modeling": "reward", "dpo_online": "online_dpo"}
+_OF_TRL = ("examples/scripts/", "trl/scripts/", "trl/experimental/")
+_TRL_ADDRESS = "https://raw.githubusercontent.com/huggingface/trl/v{version}/{path}"
 _GPUS = "CUDA_VISIBLE_DEVICES"
 
 
@@ -53,11 +58,13 @@ class Command:
 def is_command_line(text: str) -> bool:
     """Whether the text is a command line rather than the path of a file."""
     words = text.replace("\\\n", " ").lstrip().removeprefix("$").split()
-    return bool(words) and (words[0] == "trl" or (len(words) > 1 and _starts(words[0])))
+    has_flags = any(word.startswith("--") for word in words[1:])
+    return bool(words) and (words[0] == "trl" or has_flags or (len(words) > 1 and _starts(words[0])))
 
 
 def _starts(word: str) -> bool:
-    return word in _LAUNCHERS or word in _PREFIXES or bool(_PYTHON.fullmatch(word)) or bool(_ASSIGNMENT.fullmatch(word))
+    known = word in _LAUNCHERS or word in _PREFIXES or word in _BEFORE
+    return known or bool(_PYTHON.fullmatch(word)) or bool(_ASSIGNMENT.fullmatch(word))
 
 
 def split_command_line(text: str) -> list[str]:
@@ -98,9 +105,38 @@ def read_command(words: Sequence[str]) -> Command | Problem:
     """What a command line says, or why it is no training of TRL.
 
     Args:
-        words: Its words, as a shell splits them. Of several commands, the last that starts a training counts.
+        words: Its words, as a shell splits them. Of several commands, the one that starts a training counts, with the
+            variables that are set before it.
     """
-    found = Command()
+    found, why = Command(), Problem("LOAD003", "", f"it starts no training; {_known()}")
+    for command in _commands(words):
+        read = _read(found, command)
+        if isinstance(read, Command):
+            return read
+        why = read or why
+    return why
+
+
+def _commands(words: Sequence[str]) -> list[list[str]]:
+    """The commands of a line, without where their output goes."""
+    commands: list[list[str]] = [[]]
+    ended = False
+    for word in words:
+        if word in _SEPARATORS:
+            commands.append([])
+            ended = False
+        elif word.endswith(";") and not ended:
+            commands[-1].append(word[:-1])
+            commands.append([])
+        elif ended or _ENDS.fullmatch(word):
+            ended = True
+        else:
+            commands[-1].append(word)
+    return [command for command in commands if command]
+
+
+def _read(found: Command, words: list[str]) -> Command | Problem | None:
+    """What one command says; ``None`` if it starts nothing, such as ``cd`` and ``export``."""
     rest = list(words)
     while rest:
         word, *after = rest
@@ -108,20 +144,34 @@ def read_command(words: Sequence[str]) -> Command | Problem:
         if assigned:
             _assign(found, assigned[1], assigned[2])
             rest = after
-        elif word in ("cd", "set", "source"):
-            rest = _after_command(after)
-        elif word in ("&&", ";", *_PREFIXES):
-            rest = after[1:] if after and word in ("poetry", "pdm", "pipenv") else after
-            while word in ("sudo", "env", "time") and rest and rest[0].startswith("-"):
+        elif word in ("cd", "set", "source", "pip", "git"):
+            return None
+        elif word in ("bash", "sh"):
+            return _shell(found, after)
+        elif word in _PREFIXES:
+            rest = after[1:] if word in ("poetry", "pdm", "pipenv") else after
+            while rest and rest[0].startswith("-"):
                 rest = rest[1:]
         else:
             return _launch(found, rest)
-    return Problem("LOAD003", "", f"it starts no training; {_known()}")
+    return None
 
 
-def _after_command(words: list[str]) -> list[str]:
-    ends = [index for index, word in enumerate(words) if word in ("&&", ";")]
-    return words[ends[0] + 1 :] if ends else []
+def _shell(found: Command, words: list[str]) -> Command | Problem | None:
+    """What the text of ``bash -c`` says."""
+    if len(words) < 2 or not words[0].startswith("-") or "c" not in words[0]:
+        return Problem("LOAD003", "", f"a shell script is not read: load the command in it; {_known()}")
+    try:
+        inner = split_command_line(words[1])
+    except ValueError as error:
+        return Problem("LOAD003", "", f"the command of {words[0]} cannot be read: {error}")
+    why: Problem | None = None
+    for command in _commands(inner):
+        read = _read(found, command)
+        if isinstance(read, Command):
+            return read
+        why = read or why
+    return why
 
 
 def _assign(found: Command, name: str, value: str) -> None:
@@ -130,22 +180,22 @@ def _assign(found: Command, name: str, value: str) -> None:
         devices = [device for device in value.split(",") if device.strip() not in ("", "-1")]
         if devices:
             found.values.setdefault("num_processes", len(devices))
-            found.notes.append(Note("hardware.num_gpus", len(devices), f"{name}={value}", name))
         else:
             found.values["cpu"] = True
     elif names_a_secret(name, value) or token_kind(value):
-        found.fields["secrets"] = [*found.fields.get("secrets", []), name]
+        # HF_TOKEN is added by itself where it is needed
+        found.fields |= {} if name == "HF_TOKEN" else {"secrets": [*found.fields.get("secrets", []), name]}
     else:
         found.fields["env"] = {**found.fields.get("env", {}), name: value}
 
 
 def _launch(found: Command, words: list[str]) -> Command | Problem:
     """What a launcher, or the command that it starts, says."""
-    ends = [index for index, word in enumerate(words) if _ENDS.fullmatch(word) or word == "&&"]
-    words = words[: ends[0]] if ends else words
     if not words:
         return Problem("LOAD003", "", f"it starts no training; {_known()}")
     name, *rest = words
+    if name in ("bash", "sh"):
+        return _shell(found, rest) or Problem("LOAD003", "", f"it starts no training; {_known()}")
     if _PYTHON.fullmatch(name):
         return _python(found, rest)
     launcher = _LAUNCHERS.get(name)
@@ -181,15 +231,20 @@ def _script(found: Command, script: str, words: Sequence[str]) -> Command | Prob
         return _MODULES[script](found, list(words))
     method = _SCRIPTS.get(stem, stem.removeprefix("run_").removeprefix("train_"))
     if method not in METHODS:
+        from hfjobs_trainer.specs.dropped import INSTEAD, plain_name
+
+        version = TrainSpec.TRL_VERSION
+        place = _TRL_ADDRESS.format(version=version, path=script) if script.startswith(_OF_TRL) else script
         args = f", script_args={list(words)!r}" if words else ""
-        own = "a module, whose file is needed" if is_module else f"use hft.Script({script!r}{args})"
-        return Problem("LOAD003", "", f"{script} is not one of TRL's scripts for a method: {own}; {_known()}")
+        own = "it is a module, whose file is needed" if is_module else f"use hft.Script({place!r}{args})"
+        hint = INSTEAD.get(plain_name(stem)) or own
+        return Problem("LOAD003", "", f"{script} is not one of TRL's scripts for a method: {hint}; {_known()}")
     found.method, found.words = method, words
     return found
 
 
 def _python(found: Command, words: list[str]) -> Command | Problem:
-    given, rest = read_options(words, flags=("u", "O", "OO", "B", "I", "E", "s"), ends=("m",), aliases={})
+    given, rest = read_options(words, flags=("u", "i", "O", "OO", "B", "I", "E", "s"), ends=("m",), aliases={})
     if not rest:
         return Problem("LOAD003", "", f"it starts no script; {_known()}")
     del given

@@ -86,6 +86,7 @@ class _Written:
         fields: Fields of a spec that it says beside, which take precedence.
         notes: What was taken for what already.
         problems: What was not understood.
+        is_command: Whether its words are those of TRL's command line, whichever they are.
     """
 
     name: str
@@ -94,6 +95,7 @@ class _Written:
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     notes: Sequence[Note] = ()
     problems: Sequence[Problem] = ()
+    is_command: bool = False
 
 
 def _words(source: str | os.PathLike[str] | Sequence[str]) -> list[str] | None:
@@ -138,20 +140,21 @@ def _of_command(words: list[str], method: str | None) -> _Written:
         notes += more
     values = {**values, **command.values, **flags}
     problems = [*command.problems, *problems]
-    return _Written(f"trl {command.method}", command.method, values, command.fields, notes, problems)
+    return _Written(f"trl {command.method}", command.method, values, command.fields, notes, problems, True)
 
 
 def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> TrainSpec | Script:
     """The spec of what is written, with fields that take precedence."""
     fields = {**written.fields, **given}
-    values = {name: value for name, value in written.values.items() if fields.get(name, ...) is not None}
+    # YAML has keys that are no text
+    values = {str(name): value for name, value in written.values.items() if fields.get(name, ...) is not None}
     fields = {name: value for name, value in fields.items() if value is not None}
     spec = METHODS.get(written.method) if isinstance(written.method, str) else None
     if spec is None:
         method = {} if written.method is None else {"method": written.method}
         return _spec(method if written.problems else {**values, **method, **fields}, written.name, written.problems)
     notes = list(written.notes)
-    is_config = trl_cli.is_config(values)
+    is_config = written.is_command or trl_cli.is_config(values)
     if "dataset" in fields:
         values, more = recipes.without_dataset(values, whole=True)
         notes += more
@@ -163,7 +166,7 @@ def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> Train
         named = trl_cli.negated(spec, values)
         named = trl_cli.embedded(named, _read)
         typed = {key: _convert(trl_cli.annotation_of(spec, key), value) for key, value in named.items()}
-        values, more = trl_cli.to_fields(spec, typed, _read)
+        values, more = trl_cli.to_fields(spec, typed, _read, translated)
         problems += more
     values = _typed({**trl_cli.embedded(values, _read), "method": written.method})
     for name in fields:

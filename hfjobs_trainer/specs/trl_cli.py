@@ -16,8 +16,15 @@ from typing import Any, cast
 
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.accelerate_config import PROFILES, config_file_of, lost_settings, read_accelerate_config
+from hfjobs_trainer.specs.accelerate_config import (
+    PROFILES,
+    config_file_of,
+    idle_settings,
+    lost_settings,
+    read_accelerate_config,
+)
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.notes import Note
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction, capture
 
 Values = dict[str, Any]
@@ -110,7 +117,9 @@ def negated(spec: type[TrainSpec], values: Mapping[str, Any]) -> Values:
     return given
 
 
-def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadYAML) -> tuple[Values, list[Problem]]:
+def to_fields(
+    spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadYAML, notes: list[Note]
+) -> tuple[Values, list[Problem]]:
     """Fields of the spec that mean what TRL's names mean, and what of them it cannot say.
 
     As in TRL, ``datasets`` wins over ``dataset_name``, the arguments of LoRA count only with ``use_peft``, and an
@@ -120,6 +129,7 @@ def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadY
         spec: Class of the spec.
         values: What the command line and its file say, of the right types.
         read_yaml: Reads the file that ``accelerate_config`` names.
+        notes: What was taken for what; more are added.
     """
     rest = {name: value for name, value in values.items() if name not in _WITHOUT_EFFECT}
     problems: list[Problem] = []
@@ -131,7 +141,7 @@ def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadY
     fields |= _lora(spec, rest, problems)
     fields |= _quantization(rest, problems)
     fields |= _rewards(spec, rest, problems)
-    fields |= _hardware(rest, problems, read_yaml)
+    fields |= _hardware(rest, problems, read_yaml, notes)
     if isinstance(env := rest.get("env"), Mapping):
         rest["env"] = {str(key): str(value) for key, value in cast("Mapping[Any, Any]", env).items()}
     why = "is also given under TRL's name: give one of them"
@@ -230,7 +240,7 @@ def _import_reward(dotted: str) -> RewardFunction:
         sys.path.remove(folder)
 
 
-def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Values:
+def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML, notes: list[Note]) -> Values:
     wanted: Values = {}
     profile = rest.pop("accelerate_config", None) or rest.pop("config_file", None)
     if isinstance(profile, str) and profile:
@@ -243,6 +253,7 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
             found, lost = read_accelerate_config(said)
             wanted |= found
             problems += lost
+            notes += idle_settings(said)
             _deepspeed_file(rest, wanted, config_file_of(said), read_yaml)
         else:
             why = f"{profile} is neither a file nor one of {', '.join(PROFILES)}"
@@ -257,6 +268,7 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
     _deepspeed_file(rest, wanted, rest.pop("deepspeed_config_file", None), read_yaml)
     said = {name: rest.pop(name) for name in [*rest] if name.startswith(_OF_A_STRATEGY) and name != "fsdp_config"}
     problems += lost_settings(said)
+    notes += idle_settings(said)
     if rest.pop("cpu", None):
         rest["use_cpu"] = True
     for theirs, ours in (("num_processes", "num_gpus"), ("num_machines", "nodes")):
