@@ -112,11 +112,15 @@ def _rpo(_: type[TrainSpec], found: Values, name: str, value: Any, today: names.
         return [_left_out(found, name, "it says nothing")] if _is_off(value) else []
     if found.get("loss_type") not in (None, "sigmoid", ["sigmoid"]) or "loss_weights" in found:
         return []
-    found.pop("loss_type", None)
-    return [
-        *_set(found, name, "loss_type", today.value, "the second is the loss on the chosen answer"),
-        *_set(found, name, "loss_weights", [1.0, weight], "the second is its weight"),
-    ]
+    del found[name]
+    found |= {"loss_type": today.value, "loss_weights": [1.0, weight]}
+    why = f"{name}: {weight:g}; the loss on the chosen answer, and its weight"
+    return [Note("loss_type", today.value, why, name), Note("loss_weights", [1.0, weight], why, name)]
+
+
+def _liger(_: type[TrainSpec], found: Values, name: str, value: Any, __: names.Today) -> list[Note]:
+    """Liger's kernels for the model, which another argument switches on today."""
+    return _set(found, name, "use_liger_kernel", value, "")
 
 
 def _policy(spec: type[TrainSpec], found: Values, name: str, value: Any, today: names.Today) -> list[Note]:
@@ -129,6 +133,7 @@ _SPECIAL: Mapping[str, Callable[[type[TrainSpec], Values, str, Any, names.Today]
     "warmup_ratio": _warmup,
     "rpo_alpha": _rpo,
     "sft_model_path": _policy,
+    "use_liger": _liger,
 }
 
 

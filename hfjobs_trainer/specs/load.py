@@ -160,8 +160,8 @@ def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> Train
         notes += more
         if is_config and isinstance(fields["dataset"], str):
             values["dataset_name"] = fields.pop("dataset")
-    values, taken, problems = recipes.take(spec, values)
     values, translated = earlier.translate(spec, values)
+    values, taken, problems = recipes.take(spec, values)
     if is_config or not values.keys().isdisjoint(trl_cli.MARKS):
         named = trl_cli.negated(spec, values)
         named = trl_cli.embedded(named, _read)
@@ -305,6 +305,8 @@ def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convert(annotation: Any, value: Any) -> Any:
+    if value is False and "no" in get_args(annotation):
+        return "no"  # which YAML reads as false
     value = trl_cli.parse_json(value) if _takes(annotation, dict, list) else value
     if isinstance(value, Mapping):
         group = _group_of(annotation)

@@ -180,7 +180,7 @@ def _mixer(found: Values, problems: list[Problem]) -> Iterator[Note]:
     known = len(train) + len(test) == len(splits) and len(train) == 1 and len(test) <= 1 and len(names) == len(shares)
     if not known:
         why = "split names with one train and one test are needed, and a config for each dataset: name the datasets"
-        problems.append(Problem("SPEC005", "dataset_mixer", why, 'dataset="trl-lib/Capybara"'))
+        problems.append(_no_data(found, "dataset_mixer", why))
         return
     evaluates = found.get("eval_strategy") not in (None, "no", False) and not found.keys() & {"eval_dataset"}
     parts = [_part(id, config, train[0], share) for (id, share), config in zip(shares.items(), names, strict=True)]
@@ -201,8 +201,7 @@ def _mixture(found: Values, problems: list[Problem]) -> Iterator[Note]:
             split = part.get("split") or "train"
             parts.append(_part(part["id"], part.get("config"), split, part.get("weight"), part.get("columns")))
     if not parts:
-        why = "it lists no datasets with an id"
-        problems.append(Problem("SPEC005", "dataset_mixture", why, 'dataset="trl-lib/Capybara"'))
+        problems.append(_no_data(found, "dataset_mixture", "it lists no datasets with an id"))
         return
     found["dataset"] = parts
     if isinstance(size, int | float) and size and "eval_dataset" not in found:
@@ -210,6 +209,11 @@ def _mixture(found: Values, problems: list[Problem]) -> Iterator[Note]:
     ids = ", ".join(dict.fromkeys(part["id"] for part in parts))
     cut = "; of a weight below 1 the first rows" if any("[" in part.get("split", "") for part in parts) else ""
     yield Note("dataset", ids, f"dataset_mixture{cut}", "dataset_mixture")
+
+
+def _no_data(found: Values, name: str, why: str) -> Problem:
+    example = found["dataset"] = "trl-lib/Capybara"  # of a missing dataset, nothing more is told
+    return Problem("SPEC005", name, why, keywords({"dataset": example}))
 
 
 def _part(id: str, config: Any, split: str, share: Any, columns: Any = None) -> Values:
