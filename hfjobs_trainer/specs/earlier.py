@@ -183,7 +183,8 @@ def _set(found: Values, name: str, path: str, value: Any, why: str) -> list[Note
     if rest and isinstance(current, str):
         group = group_of(field.annotation) if (field := TrainSpec.model_fields.get(first)) else None
         current = {group.SHORTHAND: current} if group and group.SHORTHAND else current
-    holder: Any = found if not rest else dict(current) if isinstance(current, Mapping) else {}
+    group_now: Values = dict(cast("Mapping[str, Any]", current)) if isinstance(current, Mapping) else {}
+    holder = group_now if rest else found
     key = rest[-1] if rest else first
     if len(rest) > 1 or (rest and current is not None and not isinstance(current, Mapping)):
         return []

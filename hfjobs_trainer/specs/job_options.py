@@ -58,7 +58,7 @@ def take_job_options(
             case "with":
                 _packages(fields, notes, [item for text in texts for item in text.split(",")])
             case "attempts" | "expose":
-                hardware[name] = int(value) if name == "attempts" else [int(text) for text in texts]
+                hardware[name] = int(texts[0]) if name == "attempts" else [int(text) for text in texts]
             case "ssh":
                 hardware[name] = True
             case "resource_group_id":

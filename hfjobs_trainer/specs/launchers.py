@@ -363,7 +363,7 @@ _TRL_JOBS_NAMES = {"model": "model_name_or_path", "model_name": "model_name_or_p
 def _trl_jobs(found: Command, words: list[str]) -> Command | Problem:
     if not words or words[0] not in METHODS:
         return _trl(found, words)
-    method, rest, job = words[0], [], dict[str, Any]()
+    method, rest, job = words[0], list[str](), dict[str, Any]()
     given, left = read_options(words[1:], flags=("peft", "detach", "d"), ends=(), aliases={"d": "detach"}, open=True)
     for name, value in given.items():
         if name in ("flavor", "timeout", "namespace", "detach", "token"):

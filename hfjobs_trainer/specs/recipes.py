@@ -196,8 +196,8 @@ def _mixture(found: Values, problems: list[Problem]) -> Iterator[Note]:
     size, items = given.get("test_split_size"), given.get("datasets")
     parts: list[Values] = []
     for item in cast("list[Any]", items if isinstance(items, list) else []):
-        if isinstance(item, Mapping) and isinstance(item.get("id"), str):
-            part = dict(cast("Mapping[str, Any]", item))
+        part = dict(cast("Mapping[str, Any]", item)) if isinstance(item, Mapping) else dict[str, Any]()
+        if isinstance(part.get("id"), str):
             split = part.get("split") or "train"
             parts.append(_part(part["id"], part.get("config"), split, part.get("weight"), part.get("columns")))
     if not parts:

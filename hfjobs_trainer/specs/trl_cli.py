@@ -249,7 +249,7 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML, notes:
             wanted["strategy"] = PROFILES[profile]
         elif file.is_file():
             config = read_yaml(file)
-            said = cast("Mapping[str, Any]", config) if isinstance(config, Mapping) else {}
+            said = cast("Mapping[str, Any]", config) if isinstance(config, Mapping) else dict[str, Any]()
             found, lost = read_accelerate_config(said)
             wanted |= found
             problems += lost

@@ -14,6 +14,7 @@ from hfjobs_trainer.specs.notes import LEFT_OUT
 
 MODEL = {"model_name_or_path": "m/m"}
 RUN = {**MODEL, "dataset_name": "a/b"}
+TODAY: dict[str, Any] = {"model": "m/m", "dataset": "a/b"}
 TEMPLATE = "{% for message in messages %}{{ message['role'] + message['content'] }}{% endfor %}"
 
 
@@ -248,5 +249,5 @@ def test_false_is_yamls_no(tmp_path: Path) -> None:
     spec = load(tmp_path, {**RUN, "eval_strategy": False, "save_strategy": False, "logging_strategy": False})
     assert (spec.eval_strategy, spec.save_strategy, spec.logging_strategy) == ("no", "no", "no")
     with pytest.raises(hft.SpecError) as caught:
-        hft.METHODS["sft"](**{"model": "m/m", "dataset": "a/b", "eval_strategy": False})
+        hft.METHODS["sft"](**TODAY, eval_strategy=False)
     assert caught.value.problems[0].fix == 'eval_strategy="no"'

@@ -18,7 +18,7 @@ def needs_kernels(spec: TrainSpec) -> bool:
     brought = package_names(spec.extra_dependencies)
     if "kernels" in brought:
         return False
-    given = [cast("Any", getattr(spec, name)) for name in type(spec).model_fields if name.endswith("model_init_kwargs")]
+    given = [getattr(spec, name) for name in type(spec).model_fields if name.endswith("model_init_kwargs")]
     options = [cast("Mapping[str, Any]", item) for item in given if isinstance(item, Mapping)]
     asked = [spec.attn_implementation, *(item.get("attn_implementation") for item in options)]
     names = [name for name in asked if isinstance(name, str)]
