@@ -163,6 +163,7 @@ def _repository(found: Values, name: str) -> Note:
 def _defaults(spec: type[TrainSpec], found: Values) -> list[Note]:
     """What a file for an earlier TRL left open, and what had another default then."""
     given = {*found, *(("bf16",) if "fp16" in found else ())}
+    given |= {name for name, switch in names.ONLY_WITH.items() if _is_off(found.get(switch))}
     changed = [
         f"{name} ({then!r} before TRL {version}, now {spec.model_fields[name].default!r})"
         for name, (then, version) in {**names.FORMER_DEFAULTS, **spec.FORMER_DEFAULTS}.items()

@@ -7,7 +7,6 @@ job fields of the spec. Nothing is run, and no value of a secret is kept.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +17,11 @@ from hfjobs_trainer.specs.job_options import take_job_options
 from hfjobs_trainer.specs.notes import LEFT_OUT, Note
 from hfjobs_trainer.specs.options import read_options
 from hfjobs_trainer.specs.registry import METHODS
+from hfjobs_trainer.specs.shell_words import commands_of, split_command_line
 from hfjobs_trainer.tokens import names_a_secret, token_kind
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _PYTHON = re.compile(r"(?:.*/)?python(?:\d(?:\.\d+)?)?")
-_ENDS = re.compile(r"\d?>>?(?:&\d)?|\||&|\d>&\d|&>")
-_SEPARATORS = ("&&", ";", "||")
 _PREFIXES = ("nohup", "sudo", "time", "exec", "env", "export", "poetry", "pdm", "pipenv")
 _BEFORE = ("cd", "set", "source", "bash", "sh", "pip")
 
@@ -67,40 +65,6 @@ def _starts(word: str) -> bool:
     return known or bool(_PYTHON.fullmatch(word)) or bool(_ASSIGNMENT.fullmatch(word))
 
 
-def split_command_line(text: str) -> list[str]:
-    """The words of a command line as a shell would split them: continued lines and comments included.
-
-    Raises:
-        ValueError: A quotation is not closed.
-    """
-    joined = re.sub(r"\\[ \t]*\r?\n", " ", text)
-    # the prompt of a session, which is no part of the command
-    lines = [re.sub(r"^\s*[$>]\s+", "", line) for line in joined.splitlines()]
-    words: list[str] = []
-    for line in filter(str.strip, _unquoted_lines(lines)):
-        words += [*shlex.split(line, comments=True), ";"]
-    return words[:-1]
-
-
-def _unquoted_lines(lines: Sequence[str]) -> list[str]:
-    """The lines, of which those are one that a quotation runs through."""
-    found: list[str] = []
-    for line in lines:
-        if found and not _is_closed(found[-1]):
-            found[-1] += f"\n{line}"
-        else:
-            found.append(line)
-    return found
-
-
-def _is_closed(text: str) -> bool:
-    try:
-        shlex.split(text, comments=True)
-    except ValueError:
-        return False
-    return True
-
-
 def read_command(words: Sequence[str]) -> Command | Problem:
     """What a command line says, or why it is no training of TRL.
 
@@ -109,30 +73,12 @@ def read_command(words: Sequence[str]) -> Command | Problem:
             variables that are set before it.
     """
     found, why = Command(), Problem("LOAD003", "", f"it starts no training; {_known()}")
-    for command in _commands(words):
+    for command in commands_of(words):
         read = _read(found, command)
         if isinstance(read, Command):
             return read
         why = read or why
     return why
-
-
-def _commands(words: Sequence[str]) -> list[list[str]]:
-    """The commands of a line, without where their output goes."""
-    commands: list[list[str]] = [[]]
-    ended = False
-    for word in words:
-        if word in _SEPARATORS:
-            commands.append([])
-            ended = False
-        elif word.endswith(";") and not ended:
-            commands[-1].append(word[:-1])
-            commands.append([])
-        elif ended or _ENDS.fullmatch(word):
-            ended = True
-        else:
-            commands[-1].append(word)
-    return [command for command in commands if command]
 
 
 def _read(found: Command, words: list[str]) -> Command | Problem | None:
@@ -166,7 +112,7 @@ def _shell(found: Command, words: list[str]) -> Command | Problem | None:
     except ValueError as error:
         return Problem("LOAD003", "", f"the command of {words[0]} cannot be read: {error}")
     why: Problem | None = None
-    for command in _commands(inner):
+    for command in commands_of(inner):
         read = _read(found, command)
         if isinstance(read, Command):
             return read

@@ -27,6 +27,7 @@ from hfjobs_trainer.specs.notes import DEFAULTS, LEFT_OUT, Note
 from hfjobs_trainer.specs.parse import parse
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
+from hfjobs_trainer.specs.shell_words import split_command_line
 
 CODES: dict[str, str] = {
     "LOAD001": "The file cannot be read.",
@@ -105,7 +106,7 @@ def _words(source: str | os.PathLike[str] | Sequence[str]) -> list[str] | None:
     if not isinstance(source, str) or not launchers.is_command_line(source):
         return None
     try:
-        return launchers.split_command_line(source)
+        return split_command_line(source)
     except ValueError as error:
         raise _failure("LOAD003", f"the command line cannot be read: {error}") from None
 

@@ -184,6 +184,9 @@ FORMER_DEFAULTS: FormerDefaults = {
 }
 """Those that every method has; they, and those of the methods, were read off the configs of TRL 0.11 to 1.16."""
 
+ONLY_WITH: Mapping[str, str] = {"packing_strategy": "packing", "vllm_mode": "use_vllm"}
+"""Arguments that mean something only where another one is on."""
+
 ONE_LENGTH: dict[str, str | Today] = dict.fromkeys(
     ("max_prompt_length", "max_completion_length", "max_target_length"),
     Today("max_length", "which covers prompt and completion", exact=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ TEMPLATE = (
 
 @pytest.mark.parametrize("method", ["sft", "grpo", "orpo"])
 def test_a_template_of_ones_own(method: str, warm: Warm, inputs: Inputs, tmp_path: Path) -> None:
-    more = {"tracking": hft.Tracking(report_to="none"), "chat_template": TEMPLATE, "eval_fraction": 4}
+    more: dict[str, Any] = {"tracking": hft.Tracking(report_to="none"), "chat_template": TEMPLATE, "eval_fraction": 4}
     run = warm.run(method, inputs.fields(method, **more), tmp_path)
     assert run.named("end")[0]["step"] == STEPS
     assert (run.output / "chat_template.jinja").read_text("utf-8") == TEMPLATE

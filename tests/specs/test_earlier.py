@@ -147,11 +147,13 @@ def test_changed_defaults_are_told_where_a_file_is_for_an_earlier_trl(tmp_path: 
     def told(method: str, **words: Any) -> str:
         return next((note.why for note in load(tmp_path, method, **words).notes if note.path == "defaults"), "")
 
-    why = told("grpo", warmup_ratio=0.1, logging_steps=1)
+    why = told("grpo", warmup_ratio=0.1, logging_steps=1, use_vllm=True)
     assert "beta (0.04 before TRL 0.19, now 0.0)" in why
     assert "vllm_mode ('server' before TRL 1.0, now 'colocate')" in why
     assert "logging_steps" not in why
     assert "beta" not in told("grpo", warmup_ratio=0.1, beta=0.04)
+    assert "vllm_mode" not in told("grpo", warmup_ratio=0.1)
+    assert "packing_strategy" in told("sft", warmup_ratio=0.1, packing=True)
     assert "bf16" not in told("sft", warmup_ratio=0.1, fp16=True)
     # words that were never TRL's tell nothing, nor do files of today
     assert told("sft", lr=1e-5, wandb_project="p") == ""

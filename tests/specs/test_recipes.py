@@ -185,6 +185,9 @@ def test_a_chat_template_is_text(tmp_path: Path) -> None:
     script = hft.plan(spec.replace(timeout="1h"), offline=True).script
     assert "tokenizer.chat_template = CHAT_TEMPLATE" in script
     assert "processing_class=tokenizer" in script
+    found, spec = mended(tmp_path, {**RUN, "chat_template": TEMPLATE, "chat_template_path": "o/o"})
+    assert found.keys() == {"chat_template_path"}
+    assert spec == hft.SFT(**TODAY, chat_template=TEMPLATE)
 
 
 @pytest.mark.parametrize(
