@@ -48,7 +48,7 @@ EXAMPLES: dict[str, Example] = {
         'hft.load("sft.yaml")  # its dataset is on the Hub',
     ),
     "LOAD007": Example(
-        f'hft.load("{_TRL} --warmup_ratio 0.1", strict=True)', f'hft.load("{_TRL} --warmup_steps 0.1", strict=True)'
+        f'hft.load("{_TRL} --lr 2e-5", strict=True)', f'hft.load("{_TRL} --learning_rate 2e-5", strict=True)'
     ),
     "SCHED001": Example(
         f'hft.submit_sft({_RUN}, schedule="every monday")', f'hft.submit_sft({_RUN}, schedule="0 3 * * 1")'

@@ -17,7 +17,7 @@ from hfjobs_trainer.contents import find_kept, split_pin
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.problems import Problem
-from hfjobs_trainer.specs import earlier, launchers, names, recipes, trl_cli
+from hfjobs_trainer.specs import earlier, launchers, names, openai_job, recipes, trl_cli
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.blocks import opens_block, read_block
 from hfjobs_trainer.specs.fixes import keywords
@@ -49,7 +49,8 @@ def load(
     A ``.yaml``, ``.yml`` or ``.json`` file has the fields of a spec, or TRL's names as for ``trl --config``, or both. A
     rendered ``.py`` script carries its spec. In YAML and on a command line, text is converted to the type of its field,
     since YAML reads ``2e-5`` as text. Words of earlier TRL, and of recipes that lean on it, are translated where they
-    mean today just what they meant; ``.notes`` of the spec lists them, and its plan shows them.
+    mean today just what they meant; ``.notes`` of the spec lists them, and its plan shows them. A fine-tuning job of
+    OpenAI is read too, as its API returns it; its rows lie beside it, under their ids.
 
     Args:
         source: A path, or a command line: text, or a list of words: ``hft.load("trl sft --config sft.yaml
@@ -72,7 +73,9 @@ def load(
         raw = _read(file)
         if not isinstance(raw, Mapping):
             return _spec(raw, file.name)
-        written = _of_file(file, dict(cast("Mapping[str, Any]", raw)), method)
+        mapping = dict(cast("Mapping[str, Any]", raw))
+        is_theirs = openai_job.is_openai_job(mapping)
+        written = _of_openai(file, mapping, fields) if is_theirs else _of_file(file, mapping, method)
     return _load(written, fields, strict=strict)
 
 
@@ -123,6 +126,17 @@ def _of_file(file: Path, values: dict[str, Any], method: str | None) -> _Written
         why = f"{file.name} is written for the trl command, but for which: one of {known}?"
         raise _failure("LOAD004", why, 'method="sft"')
     return _Written(file.name, said, values, notes=notes)
+
+
+def _of_openai(file: Path, job: dict[str, Any], given: Mapping[str, Any]) -> _Written:
+    def find(id: str) -> str | None:
+        places = (file.parent / name for name in (f"{id}.jsonl", id))
+        return next((str(place if place.is_absolute() else f"./{place}") for place in places if place.is_file()), None)
+
+    method, values, notes, problems = openai_job.read_openai_job(job, given, find)
+    if method is None:
+        raise SpecError(problems, "file")
+    return _Written(file.name, method, values, notes=notes, problems=problems)
 
 
 def _of_command(words: list[str], method: str | None) -> _Written:
