@@ -33,8 +33,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def load(kind: str | None, numbers: dict[str, Any], *, own: Any = None, job: Any = None, **fields: Any) -> Any:
-    told = {"hyperparameters": numbers}
-    method = {"method": {"type": kind, kind: {**told, **(own or {})}}} if kind else told
+    told: dict[str, Any] = {"hyperparameters": numbers}
+    method: dict[str, Any] = {"method": {"type": kind, kind: {**told, **(own or {})}}} if kind else told
     text = {"object": "fine_tuning.job", "model": "gpt-4o", "training_file": "file-1", "validation_file": None}
     Path("job.json").write_text(json.dumps({**text, **method, **(job or {})}), "utf-8")
     return hft.load("job.json", **fields)
