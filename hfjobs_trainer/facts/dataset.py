@@ -80,6 +80,9 @@ class DatasetFacts:
         mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
         saved: Of a local folder, whether ``save_to_disk`` wrote it; otherwise it holds data files.
         content: Of local data that travel with the job, what they are.
+        lacks_revision: Whether it is there, but not the revision that is asked for.
+        found_as: If no dataset has this id: ``"model"`` or ``"Space"``, whichever has.
+        granted: Of a gated dataset, whether this token may read its files.
     """
 
     path: str | None = None
@@ -96,3 +99,6 @@ class DatasetFacts:
     mixed_with: tuple[DatasetFacts, ...] = ()
     saved: bool | None = None
     content: Content | None = None
+    lacks_revision: bool = False
+    found_as: Literal["model", "Space"] | None = None
+    granted: bool | None = None
