@@ -92,8 +92,7 @@ def policies_write_text(context: Context[TrainSpec]) -> Iterator[Found]:
 
     What it does:
         Where the method trains a language model, refuses classifiers and reward models, encoders and embedding models
-        (BERT), encoder-decoder models (T5), bare models without a head, a class that transformers does not have, and a
-        `config.json` that names no class.
+        (BERT), encoder-decoder models (T5), bare models without a head, and a class that transformers does not have.
 
     Why:
         TRL loads the class that `architectures` in `config.json` names. Without a language-model head the trainer ends
@@ -114,7 +113,7 @@ def policies_write_text(context: Context[TrainSpec]) -> Iterator[Found]:
         if model.scores:
             continue
         classes = model.facts.architectures
-        if classes is None:
+        if not classes:
             need_look(model)
             continue
         brings_code = bool(model.facts.auto_classes)
@@ -127,8 +126,6 @@ def policies_write_text(context: Context[TrainSpec]) -> Iterator[Found]:
 def _why_not(context: Context[TrainSpec], classes: tuple[str, ...]) -> str:
     # the experimental trainers, and those that are given a model, load AutoModelForCausalLM whatever it says
     is_named = not type(context.spec).METHOD.experimental
-    if not classes:
-        return "names no class in its config.json (architectures), which TRL asks for" if is_named else ""
     name = classes[0]
     kind = known.kind_of(name)
     if kind == "score":

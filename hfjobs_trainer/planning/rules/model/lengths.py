@@ -29,7 +29,7 @@ class Longest:
 
 
 def reach(context: Context[TrainSpec]) -> int | None:
-    """Tokens of the longest sequence of the model, its positions stretched as its configuration says; ``None`` without a limit."""
+    """Tokens of the longest sequence of the model, stretched as its configuration says; ``None`` without a limit."""
     model = context.facts.model
     most = model.max_position_embeddings
     return round(most * (model.rope_factor or 1.0)) if most else None
