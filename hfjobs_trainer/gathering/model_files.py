@@ -11,6 +11,8 @@ _LOADED = frozenset(
     ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 )
 _WEIGHTS = re.compile(r"\.(safetensors|bin|pth?|ckpt|h5|msgpack|onnx|gguf|nemo|npz)$")
+# What a training leaves beside them.
+_STATE = re.compile(r"(^|/)(optimizer|scheduler|training_args|rng_state[^/]*|scaler)\.(pt|pth|bin)$")
 # Files that AutoProcessor or AutoTokenizer makes something of.
 _TOKENIZER = re.compile(
     r"(tokenizer[^/]*|vocab[^/]*|merges\.txt|spiece\.model|[^/]*\.(spm|tiktoken|bpe|sp\.model)|sentencepiece[^/]*"
@@ -31,7 +33,7 @@ def read_names(names: Iterable[str]) -> dict[str, Any]:
 
 def weight_names(names: Iterable[str]) -> tuple[str, ...]:
     """Those of the files that hold weights."""
-    return tuple(sorted(name for name in names if _WEIGHTS.search(name)))
+    return tuple(sorted(name for name in names if _WEIGHTS.search(name) and not _STATE.search(name)))
 
 
 def _weights(top: set[str], known: set[str]) -> str:

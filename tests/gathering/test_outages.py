@@ -51,7 +51,7 @@ def test_a_broken_hub_is_unknown_and_raises_nothing(hub: Hub, fault: dict[str, A
     assert facts.account.name is None
     was_refused = fault.get("response", {}).get("status") == 403
     assert {what.split(" (")[0] for what in facts.unanswered} == (
-        set() if was_refused else {"your token", "acme/llama", "acme/chat"}
+        set() if was_refused else {"your token", "acme/llama", "acme/chat", "the prices"}
     )
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_asked_again_in_vain(hub: Hub, fault: dict[str, Any], asked: 
 
 
 def unknown(why: str) -> Facts:
-    names = ("acme/llama", "acme/chat", "your token")
+    names = ("acme/llama", "acme/chat", "the prices", "your token")
     return Facts(account=AccountFacts(has_token=True), unanswered=tuple(f"{name} ({why})" for name in names))
 
 
