@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.facts import PRICES, AccountFacts, DatasetFacts, HardwareFacts, ModelFacts, TargetFacts
@@ -39,6 +39,7 @@ from hfjobs_trainer.specs.locations import is_valid_repo_id
 from hfjobs_trainer.specs.splits import split_names
 
 if TYPE_CHECKING:
+    from httpx2 import Response
     from huggingface_hub import HfApi
 
     from hfjobs_trainer.specs.groups import Dataset
@@ -88,20 +89,18 @@ class Hub:
             files = self._noted(repo_id, config())
             facts = model_facts(repo_id, page, files, tokenizer())
             if page.refused == 404 and not page.lacks_revision:
-                return replace(facts, found_as=self._found_as(repo_id, "dataset"))
+                is_dataset, is_space = self._has_page("datasets", repo_id), self._has_page("spaces", repo_id)
+                return replace(facts, found_as="dataset" if is_dataset() else "Space" if is_space() else None)
             if facts.gated:
                 facts = replace(facts, granted=self._is_granted("models", repo_id, files))
             return replace(facts, adapts=self._base(repo_id, revision)) if is_adapter(page) else facts
 
         return answer
 
-    def _found_as(self, repo_id: str, other: Literal["model", "dataset"]) -> Any:
-        """What has this id, if nothing of the kind that was asked for does: the other kind, or a Space."""
-        ask = {
-            other: self._ask(lambda token: self._page(f"{other}s", repo_id, token), ("page", other, repo_id)),
-            "Space": self._ask(lambda token: self._page("spaces", repo_id, token), ("page", "space", repo_id)),
-        }
-        return next((kind for kind, found in ask.items() if found().value), None)
+    def _has_page(self, kind: Literal["models", "datasets", "spaces"], repo_id: str) -> Callable[[], bool]:
+        """Request whether there is a repository of this kind."""
+        answer = self._ask(lambda token: as_json(self._get(f"/api/{kind}/{repo_id}", token)), ("page", kind, repo_id))
+        return lambda: answer().value is not None
 
     def _is_granted(self, kind: str, repo_id: str, files: Answer[Json] | None = None) -> bool | None:
         """Whether this token may read the files of a gated repository; ``None`` where it is not known, or is nobody's.
@@ -119,8 +118,8 @@ class Hub:
         return files.value is not None
 
     def _check_access(self, kind: str, repo_id: str, token: Token) -> bool:
-        # as HfApi.auth_check does, which has no timeout
-        self._get(f"/api/{kind}/{repo_id}/auth-check", token)
+        # as HfApi.auth_check does, which has no timeout; the status is the answer
+        self._request(f"/api/{kind}/{repo_id}/auth-check", token)
         return True
 
     def _base(self, repo_id: str, revision: str | None) -> str:
@@ -194,7 +193,8 @@ class Hub:
                 has_configs=dataset.data_dir is None and dataset.data_files is None,
             )
             if facts.exists is False and not facts.lacks_revision:
-                facts = replace(facts, found_as=self._found_as(repo_id, "model"))
+                is_model, is_space = self._has_page("models", repo_id), self._has_page("spaces", repo_id)
+                facts = replace(facts, found_as="model" if is_model() else "Space" if is_space() else None)
             if facts.gated:
                 facts = replace(facts, granted=self._is_granted("datasets", repo_id))
             return facts, viewer.read_first_rows(first, columns)[: dataset.num_samples]
@@ -298,10 +298,10 @@ class Hub:
 
         return HfApi(endpoint=self.endpoint, token=token)
 
-    def _page(self, kind: str, repo_id: str, token: Token) -> Json:
-        return as_json(self._get(f"/api/{kind}/{repo_id}", token))
-
     def _get(self, path: str, token: Token) -> object:
+        return self._request(path, token).json()
+
+    def _request(self, path: str, token: Token) -> Response:
         # Through the client's session rather than HfApi.whoami and list_jobs_hardware, which have no timeout.
         from huggingface_hub import get_session
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyright: ignore[reportUnknownVariableType]
@@ -309,7 +309,7 @@ class Hub:
         url = path if "://" in path else self._api(False).endpoint.rstrip("/") + path
         response = get_session().get(url, headers=build_hf_headers(token=token), timeout=self._seconds())
         hf_raise_for_status(response)
-        return response.json()
+        return response
 
     def _view(self, path: str, token: Token, **query: str) -> Json:
         return as_json(self._get(viewer.viewer_url(self._api(False).endpoint, path, **query), token))

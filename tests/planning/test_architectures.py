@@ -28,7 +28,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "BertForMaskedLM": {"model_type": "bert", "intermediate_size": 32, **SIZES},
     "T5ForConditionalGeneration": {
         "model_type": "t5",
-        "vocab_size": 64, "d_model": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2, "d_kv": 8,
+        "vocab_size": 64,
+        "d_model": 16,
+        "d_ff": 32,
+        "num_layers": 1,
+        "num_heads": 2,
+        "d_kv": 8,
         "decoder_start_token_id": 0,
     },
     "LLaMAForCausalLM": {"model_type": "llama", "intermediate_size": 32, **SIZES},
