@@ -142,13 +142,19 @@ def choose_config(card: Json, others: Iterable[str], config: str | None) -> str 
     return marked[0] if marked else "default" if "default" in names else names[0] if len(names) == 1 else None
 
 
-def hardware_facts(listed: object) -> HardwareFacts | None:
-    """The flavors of a list of machines; one that cannot be read is left out, ``None`` if none can."""
+def hardware_facts(listed: object) -> HardwareFacts:
+    """The flavors of a list of machines; one that cannot be read is left out.
+
+    Raises:
+        KeyError: None can: the answer is broken.
+    """
     from huggingface_hub import JobHardwareInfo
 
     machines = [attempt(lambda entry=entry: JobHardwareInfo(**as_json(entry))) for entry in as_list(listed)]
     facts = parse_live(machine for machine in machines if machine)
-    return facts if facts.flavors else None
+    if not facts.flavors:
+        raise KeyError("flavors")
+    return facts
 
 
 def owned_account(account: Json) -> Json:

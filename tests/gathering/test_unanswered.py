@@ -98,7 +98,7 @@ def test_a_training_run_of_which_something_is_not_known_is_not_submitted(
 
 def test_prices_and_rows_may_stay_unknown(client: hft.Client, hub: hubsim.Hub) -> None:
     hub.fail(path="jobs/hardware|/size|/first-rows", times=99, response={"status": 503})
-    plan = client.plan(sft())
+    plan = client.plan(sft(hardware="t4-small", timeout="1h"))
     # that prices are those of the snapshot is told, and keeps nobody from submitting
     assert plan.unanswered == ("the prices (HTTP status 503)",)
     assert plan.prices.startswith("snapshot")
