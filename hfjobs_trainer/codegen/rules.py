@@ -25,6 +25,7 @@ AREAS: dict[str, str] = {
     "DATA": "Datasets",
     "LOCAL": "Local models and datasets",
     "MIX": "Mixtures of datasets",
+    "MODEL": "Models",
     "BATCH": "Batches",
     "PREC": "Precision",
     "TRAIN": "Training",

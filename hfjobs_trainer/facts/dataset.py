@@ -83,6 +83,9 @@ class DatasetFacts:
         content: Of local data that travel with the job, what they are.
         conversational: Whether the prompts of the sampled rows, as TRL gets them, are messages (or else texts).
         shape: How the rows, once renamed as the spec says, become those that the method takes.
+        lacks_revision: Whether it is there, but not the revision that is asked for.
+        found_as: If no dataset has this id: ``"model"`` or ``"Space"``, whichever has.
+        granted: Of a gated dataset, whether this token may read its files.
     """
 
     path: str | None = None
@@ -101,3 +104,6 @@ class DatasetFacts:
     content: Content | None = None
     conversational: bool | None = None
     shape: Shape | None = None
+    lacks_revision: bool = False
+    found_as: Literal["model", "Space"] | None = None
+    granted: bool | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.answers import Answers
 from hfjobs_trainer.display import without_widget_warning
-from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
+from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts, TargetFacts
 from hfjobs_trainer.facts.backends import BackendTraits, traits_of
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
@@ -22,6 +22,8 @@ from hfjobs_trainer.gathering.mixture import mixed
 from hfjobs_trainer.gathering.sample import filled, sample
 from hfjobs_trainer.gathering.texts import Formats, prompts_are_messages
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
+from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME, has_space
+from hfjobs_trainer.planning.names import basename, default_output_dir
 from hfjobs_trainer.specs.locations import is_local_path
 
 if TYPE_CHECKING:
@@ -71,15 +73,19 @@ def gather(
     account = remote.ask_account() if remote else None
     # where a plan is only tried out, the token may be that of another machine
     owner = AccountFacts(has_token=True if token else None if unasked else False)
+    asked_owner = remote.ask_owner() if remote else None
+    space = _space(remote, spec, asked_owner) if remote and asked_owner else None
     if isinstance(spec, Script):
         script = read_script(spec, offline=bool(unasked), token=token, endpoint=endpoint)
         return Facts(
             script=script,
             hardware=hardware() if hardware else None,
             account=account() if account else owner,
+            space=space() if space else None,
             unanswered=tuple(hub.unanswered) if hub else (),
             unasked=unasked,
         )
+    target = _target(remote, spec, asked_owner) if remote and asked_owner else None
     model = _model(hub, spec.model, spec.model_revision, ships)
     tokenizer = _tokenizer(hub, *spec.tokenizer_source)
     other = _model(hub, *spec.tokenizer_source, ships) if spec.processing_class else None
@@ -113,6 +119,8 @@ def gather(
         adapter=adapter() if adapter else None,
         hardware=hardware() if hardware else None,
         account=account() if account else owner,
+        target=target() if target else None,
+        space=space() if space else None,
         unanswered=tuple(hub.unanswered) if hub else (),
         unasked=unasked,
     )
@@ -129,6 +137,34 @@ def gather_hardware(
         answers: As for ``gather``.
     """
     return None if _client_is_offline() else Hub(endpoint, token, answers=answers or Answers()).ask_hardware()()
+
+
+def _target(
+    hub: Hub, spec: TrainSpec, asked_owner: Callable[[], str | None]
+) -> Callable[[], TargetFacts | None] | None:
+    """The repository that the model is pushed to: as the spec says, else named after the output folder."""
+    repo = spec.output.hub_model_id or basename(spec.output_dir or default_output_dir(spec.model, type(spec).METHOD))
+    if not spec.output.pushes:
+        return None
+    return hub.ask_target("models", lambda: _owned(repo, spec, asked_owner), repo, spec.namespace)
+
+
+def _space(
+    hub: Hub, spec: TrainSpec | Script, asked_owner: Callable[[], str | None]
+) -> Callable[[], TargetFacts | None] | None:
+    """The Space of the metrics: as the spec says, else the owner's."""
+    if not has_space(spec.tracking.report_to):
+        return None
+    space = spec.tracking.space_id or SPACE_NAME
+    return hub.ask_target("spaces", lambda: _owned(space, spec, asked_owner), space, spec.namespace)
+
+
+def _owned(name: str, spec: TrainSpec | Script, asked_owner: Callable[[], str | None]) -> str | None:
+    """The id of a repository, in the namespace of the job if the name has none."""
+    if "/" in name:
+        return name
+    owner = spec.namespace or asked_owner()
+    return f"{owner}/{name}" if owner else None
 
 
 def _model(hub: Hub | None, model: str, revision: str | None, ships: bool) -> Callable[[], ModelFacts]:
