@@ -66,7 +66,8 @@ def there_is_a_tokenizer(context: Context[TrainSpec]) -> Iterator[Found]:
     """A model has a tokenizer.
 
     What it does:
-        Refuses a model without any file of a tokenizer, and reward models in `reward_funcs` without one.
+        Refuses a model without any file of a tokenizer, unless `processing_class` names another's, and reward models
+        in `reward_funcs` without one.
 
     Why:
         TRL loads the tokenizer from where the model is, and ends with "Can't instantiate a processor, a tokenizer". A
@@ -79,14 +80,18 @@ def there_is_a_tokenizer(context: Context[TrainSpec]) -> Iterator[Found]:
 
     Use instead:
         ```python
-        hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset=...)
+        hft.SFT(model="./weights-only", processing_class="Qwen/Qwen2.5-0.5B", dataset=...)
         ```
     """
-    readers = [model for model in loaded_models(context) if model.trained or model.path == "reward_funcs"]
+    given = context.spec.processing_class is not None
+    loaded = loaded_models(context)
+    readers = [model for model in loaded if (model.trained and not given) or model.path == "reward_funcs"]
     for model in readers:
         if model.facts.has_tokenizer is False and model.facts.weights == "transformers":
-            why = f"{model.id} has no tokenizer, which TRL loads from there: save that of its base model beside it"
-            yield Found(model.path, why)
+            base = model.facts.based_on if model.trained else None
+            instead = "name its base model as processing_class" if model.trained else "save that of its base beside it"
+            why = f"{model.id} has no tokenizer, which TRL loads from there: {instead}"
+            yield Found(model.path, why, keywords({"processing_class": base}) if base else "")
     for model in readers:
         need_look(model)
 
