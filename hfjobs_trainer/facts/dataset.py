@@ -7,6 +7,7 @@ from typing import Literal
 
 from hfjobs_trainer.contents import Content
 from hfjobs_trainer.facts.shape import Shape
+from hfjobs_trainer.facts.values import BrokenFile, ValueFacts
 
 SHARES = tuple(step / 20 for step in range(1, 21))
 """Shares of the rows to which ``LengthFacts.quantiles`` belong: 5%, 10%, up to all."""
@@ -82,6 +83,9 @@ class DatasetFacts:
         saved: Of a local folder, whether ``save_to_disk`` wrote it; otherwise it holds data files.
         content: Of local data that travel with the job, what they are.
         shape: How the rows, once renamed as the spec says, become those that the method takes.
+        values: What is wrong with the values of the rows, as TRL will get them; ``None`` where none were looked at.
+        broken: Of local data files, the first that cannot be read.
+        loading_script: Of a repository on the Hub, its Python file that ``datasets`` once ran to load it.
     """
 
     path: str | None = None
@@ -99,3 +103,6 @@ class DatasetFacts:
     saved: bool | None = None
     content: Content | None = None
     shape: Shape | None = None
+    values: ValueFacts | None = None
+    broken: BrokenFile | None = None
+    loading_script: str | None = None

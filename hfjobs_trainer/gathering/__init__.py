@@ -15,6 +15,7 @@ from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFact
 from hfjobs_trainer.facts.backends import BackendTraits, traits_of
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
+from hfjobs_trainer.gathering.inspect_rows import inspect_rows
 from hfjobs_trainer.gathering.lengths import Count, measure
 from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_adapter, read_model
@@ -179,7 +180,7 @@ def _one_dataset(
             return DatasetFacts()
         sampled = sample(raw, dataset, formats)
         lengths = measure(sampled.rows, formats, tokenizer() if sampled.rows else None)
-        return replace(facts, shape=sampled.shape, lengths=lengths)
+        return replace(facts, shape=sampled.shape, lengths=lengths, values=inspect_rows(sampled.rows, formats))
 
     return answer
 

@@ -257,6 +257,15 @@ class TrainSpec(JobSpec, CommonArgs):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """The sets of columns that the dataset may have, the most usual first; it needs one of them."""
 
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns that a dataset must not have, since the trainer uses their names itself: what it does with them.
+
+        Args:
+            columns: The columns of the dataset.
+            conversational: Whether its rows hold messages.
+        """
+        return {}
+
     @property
     def needs_eval_dataset(self) -> str | None:
         """The setting that requires an evaluation set, as ``name=value``, or ``None``."""
