@@ -10,6 +10,7 @@ from pathlib import Path
 from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.facts import DatasetFacts
 from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.broken import find_broken
 from hfjobs_trainer.gathering.local_files import (
     dataset_files,
     is_saved,
@@ -64,6 +65,7 @@ def read_dataset(text: str, split: str, *, ships: bool = False) -> DatasetFacts:
         columns=next(iter(wanted.values()), Table()).columns,
         num_rows=count_rows(split, {name: table.num_rows for name, table in wanted.items()}),
         splits=tuple(tables),
+        broken=attempt(lambda: find_broken(_data_files(path))),
     )
 
 
@@ -103,6 +105,13 @@ def _tables(path: Path) -> Tables | None:
         return {name: lambda name=name: _read_saved(path / name) for name in names}
     splits = _splits_of_folder(path)
     return {name: lambda files=files: read_table(files) for name, files in splits.items()} if splits else None
+
+
+def _data_files(path: Path) -> list[Path]:
+    """The data files, in the order in which they are loaded: whatever split is asked for, all are."""
+    if path.is_file():
+        return [path]
+    return [file for files in (_splits_of_folder(path) or {}).values() for file in files]
 
 
 def _is_empty(path: Path) -> bool:

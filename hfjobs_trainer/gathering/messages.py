@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 from hfjobs_trainer.facts.values import ValueKind
 from hfjobs_trainer.gathering.forms import excerpt, given, is_blank, is_null
-from hfjobs_trainer.gathering.values import Json
+from hfjobs_trainer.gathering.values import Json, as_list
 
 Wrong = tuple[ValueKind, str]
 """A kind, and an excerpt."""
@@ -46,8 +45,8 @@ def wrong_messages(messages: Sequence[Json]) -> Iterator[Wrong]:
 def _wrong_content(content: object) -> Iterator[Wrong]:
     if isinstance(content, str):
         return
-    parts = cast("list[object]", content) if isinstance(content, list) else []
-    yield ("parts" if parts and all(isinstance(part, dict) for part in parts) else "content"), excerpt(content)
+    parts = as_list(content)
+    yield ("parts" if parts and all(isinstance(part, dict) for part in parts) else "content"), excerpt(parts or content)
 
 
 def wrong_ends(messages: Sequence[Json]) -> Iterator[Wrong]:

@@ -73,8 +73,8 @@ def most_answers_say_something(context: Context[TrainSpec]) -> Iterator[Found]:
     """Answers say something, and conversations end with one.
 
     What it does:
-        Warns where at least 1% of the answers are empty or blank (half of the rows, for plain texts), and where at least
-        10% of the conversations end with another message than the assistant's, or have none of it.
+        Warns where at least 1% of the answers are empty or blank (half of the rows, for plain texts), and where at
+        least 10% of the conversations end with another message than the assistant's, or have none of it.
 
     Why:
         An empty answer teaches the model to end at once. A conversation that ends with the user's message trains the

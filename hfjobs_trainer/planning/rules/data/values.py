@@ -69,7 +69,7 @@ def values_are_there(context: Context[TrainSpec]) -> Iterator[Found]:
 
 @rule("DATA014")
 def values_have_their_form(context: Context[TrainSpec]) -> Iterator[Found]:
-    """A value is text, or a list of messages.
+    r"""A value is text, or a list of messages.
 
     What it does:
         Refuses rows whose values are of another form: messages as JSON text, a single message, a list of texts, a
@@ -83,7 +83,7 @@ def values_have_their_form(context: Context[TrainSpec]) -> Iterator[Found]:
 
     Example:
         ```python
-        hft.SFT(model=..., dataset="rows.jsonl")  # {"messages": "[{\\"role\\": \\"user\\", \\"content\\": ...}]"}
+        hft.SFT(model=..., dataset="rows.jsonl")  # {"messages": "[{\"role\": \"user\", \"content\": ...}]"}
         ```
 
     Use instead:
@@ -240,8 +240,8 @@ def contents_are_text(context: Context[TrainSpec]) -> Iterator[Found]:
     """Text models get messages whose content is text.
 
     What it does:
-        Refuses messages whose content is a list of parts, `[{"type": "text", "text": ...}]`, where the model is known to
-        be a text model.
+        Refuses messages whose content is a list of parts, `[{"type": "text", "text": ...}]`, where the model is known
+        to be a text model.
 
     Why:
         Templates of text models add the content to a text: `TypeError: can only concatenate str (not "list") to str`,
