@@ -13,7 +13,7 @@ class Conversion:
 
     Attributes:
         why: What becomes what, one clause.
-        renames: Columns that are renamed, theirs to TRL's.
+        renames: Columns that are renamed first, theirs to TRL's.
         drops: Columns that are gone afterwards.
         makes: Columns that the function makes.
         function: Function of ``rendering/runtime/shapes.py`` that makes them; empty where there is none.
@@ -31,8 +31,8 @@ class Conversion:
 
     def columns_after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns that are there afterwards, given those that were there before."""
-        kept = [self.renames.get(name, name) for name in columns if name not in self.drops]
-        return tuple(dict.fromkeys((*kept, *self.makes)))
+        named = [self.renames.get(name, name) for name in columns]
+        return tuple(dict.fromkeys((*(name for name in named if name not in self.drops), *self.makes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,12 @@ class Shape:
     Attributes:
         conversions: The changes, in order.
         misfit: What keeps them from being converted in full.
+        rows_of_one: Rows that one row becomes, on average.
     """
 
     conversions: tuple[Conversion, ...] = ()
     misfit: Misfit | None = None
+    rows_of_one: float = 1.0
 
     def columns_after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns that are there in the end, given those that were there before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hfjobs_trainer.facts.shape import Shape
 from hfjobs_trainer.gathering.shapes import converted, recognize
@@ -48,7 +48,9 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
         return Sampled(_whole(named, text_columns(formats) & set(columns)))
     reads = {name for step in shape.conversions for name in (*step.renames, *step.drops, *step.makes)}
     rows = _whole(named, (reads | text_columns(formats)) & set(columns))
-    return Sampled(converted(rows, shape), shape)
+    made = converted(rows, shape)
+    several = any(step.several for step in shape.conversions) and rows
+    return Sampled(made, replace(shape, rows_of_one=len(made) / len(rows)) if several else shape)
 
 
 def filled(rows: Sequence[Json]) -> list[Json]:

@@ -204,6 +204,7 @@ def _data(dataset: Dataset, facts: DatasetFacts | None, *, absolute: bool) -> Da
     common: dict[str, Any] = {
         **dataset.model_dump(include={"split", "columns", "keep_columns", "num_samples", "streaming", "fraction"}),
         "mixed_with": tuple(_data(part, other, absolute=absolute) for part, other in parts),
+        "conversions": facts.shape.conversions if facts and facts.shape else (),
     }
     if not is_local_path(dataset.id):
         arguments: dict[str, Any] = {

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hfjobs_trainer.facts.shape import Conversion
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -22,6 +24,7 @@ class Data:
         streaming: Whether rows are read as they are needed.
         fraction: Share in a mixture, relative to the others' shares; ``None`` for the whole dataset.
         mixed_with: Datasets that are appended to this one.
+        conversions: What makes its rows those that the method takes, once they are renamed.
     """
 
     id: str
@@ -34,6 +37,7 @@ class Data:
     streaming: bool = False
     fraction: float | None = None
     mixed_with: Sequence[Data] = ()
+    conversions: Sequence[Conversion] = ()
 
     @property
     def parts(self) -> tuple[Data, ...]:
