@@ -138,7 +138,7 @@ def of_sft() -> Iterator[Case]:
 
 
 def of_pairs() -> Iterator[Case]:
-    for method in ("dpo", "reward", "orpo", "cpo", "kto"):
+    for method in ("dpo", "reward", "orpo", "kto"):
         for name, row in (("texts", PAIR), ("messages", CHAT_PAIR), ("conversations", WHOLE_PAIR)):
             yield Case(method, name, [row] * 4)
         single = {"prompt": [user(ASKED)], "chosen": said(ANSWER), "rejected": said(OTHER)}
@@ -185,13 +185,14 @@ def of_labels() -> Iterator[Case]:
 
 
 def of_prompts() -> Iterator[Case]:
-    for method in ("grpo", "rloo", "online_dpo"):
+    for method in ("grpo", "online_dpo"):
         yield Case(method, "texts", [PROMPT] * 4)
         yield Case(method, "messages", [CHAT_PROMPT] * 4)
         yield Case(method, "null", [PROMPT | {"prompt": None}] * 4, "DATA013", "fails")
         yield Case(method, "one message", [CHAT_PROMPT | {"prompt": user(ASKED)}] * 4, "DATA014", "fails")
         yield Case(method, "completions", [PROMPT | {"completions": "x"}] * 4, "DATA028", "fails")
         yield Case(method, "a completion", [CHAT_PROMPT | {"completion": "x"}] * 4)
+    yield Case("rloo", "completions", [PROMPT | {"completions": "x"}] * 4, "DATA028", "fails")
     yield Case("grpo", "nothing", [PROMPT | {"prompt": ""}] * 4, "DATA013", "fails")
     yield Case("grpo", "JSON", [PROMPT | {"prompt": json.dumps(CHAT_PROMPT["prompt"])}] * 4, "DATA014", "ruined")
     yield Case("grpo", "no messages", [CHAT_PROMPT | {"prompt": []}] * 4, "DATA013", "fails")

@@ -83,6 +83,9 @@ def train(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     os.environ |= {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    datasets: Any = importlib.import_module("datasets")
+    # else each function is hashed, with its tokenizer, which takes longer than the training
+    datasets.disable_caching()
     for line in sys.stdin:
         print(json.dumps(train(json.loads(line))), flush=True)
 

@@ -19,8 +19,8 @@ TALKS = ("messages", "conversations")
 # Shares of the rows from which on one is warned. Real datasets have a few such rows: 1% of empty answers and 5% of
 # equal pairs, of which the scores tied, still train what was meant; lines of a text are often empty.
 _EMPTY_ANSWERS, _EMPTY_TEXTS, _EQUAL, _REPEATED_PROMPT, _NO_END, _SEEN = 0.01, 0.5, 0.05, 0.1, 0.1, 0.05
-# Half of the rows come again in sets that were made larger by copying; in fewer rows than this it may be chance.
-_AGAIN, _FEWEST_ROWS = 0.2, 20
+# A fifth comes again where sets overlap or were copied; a few dozen rows may be an example that is meant to repeat.
+_AGAIN, _FEWEST_ROWS = 0.2, 100
 _FEWEST_LABELS = 8
 
 
@@ -259,8 +259,8 @@ def rows_differ(context: Context[TrainSpec]) -> Iterator[Found]:
     """Rows do not come again and again.
 
     What it does:
-        Warns where at least 20% of the rows were there before, word for word, among those that were looked at, 20 at
-        least. Prompts to which the model itself answers may come as often as they like.
+        Warns where at least 20% of the rows were there before, word for word, among those that were looked at, 100
+        at least. Prompts to which the model itself answers may come as often as they like.
 
     Why:
         Each copy is one more epoch on that row, and one that is held out for the evaluation is trained on all the same.
