@@ -66,8 +66,8 @@ LABELLED: Row = COMPLETION | {"label": True}
 DISLIKED: Row = {"prompt": ASKED, "completion": OTHER, "label": False}
 PROMPT: Row = {"prompt": ASKED, "answer": ANSWER}
 CHAT_PROMPT: Row = {"prompt": [user(ASKED)], "answer": ANSWER}
-WEATHER = {"name": "weather", "description": "Tells it.", "parameters": {"type": "object", "properties": {}}}
-TOOL = {"type": "function", "function": WEATHER}
+WEATHER: Row = {"name": "weather", "description": "Tells it.", "parameters": {"type": "object", "properties": {}}}
+TOOL: Row = {"type": "function", "function": WEATHER}
 PARTS = [{"type": "text", "text": ASKED}]
 
 
@@ -195,7 +195,8 @@ def of_prompts() -> Iterator[Case]:
     yield Case("rloo", "completions", [PROMPT | {"completions": "x"}] * 4, "DATA028", "fails")
     yield Case("grpo", "nothing", [PROMPT | {"prompt": ""}] * 4, "DATA013", "fails")
     yield Case("grpo", "JSON", [PROMPT | {"prompt": json.dumps(CHAT_PROMPT["prompt"])}] * 4, "DATA014", "ruined")
-    yield Case("grpo", "no messages", [CHAT_PROMPT | {"prompt": []}] * 4, "DATA013", "fails")
+    nothing: Row = {"prompt": []}
+    yield Case("grpo", "no messages", [CHAT_PROMPT | nothing] * 4, "DATA013", "fails")
     yield Case("grpo", "parts", [CHAT_PROMPT | {"prompt": [user(PARTS)]}] * 4, "DATA018", "fails")
     yield Case("online_dpo", "tokens beside", [PROMPT | {"input_ids": [1]}] * 4, "DATA028", "fails")
 

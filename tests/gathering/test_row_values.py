@@ -71,9 +71,9 @@ def write_saved(path: Path, rows: Sequence[Row]) -> Path:
 @pytest.mark.torch
 @pytest.mark.parametrize("write", [write_jsonl, write_csv, write_parquet, write_saved])
 def test_the_first_of_them_is_numbered(write: Callable[[Path, Sequence[Row]], Path], tmp_path: Path) -> None:
-    rows = [GOOD | {"prompt": f"What is {index}?"} for index in range(1000)]
+    rows: list[Row] = [GOOD | {"prompt": f"What is {index}?"} for index in range(1000)]
     for index in (700, 900):
-        rows[index] = rows[index] | {"completion": None}
+        rows[index] = {**rows[index], "completion": None}
     values = values_of(write(tmp_path, rows))
     assert values.sampled == 1000
     assert values.findings == (Finding("null", ("completion",), 700, 2),)
@@ -133,8 +133,12 @@ def test_nan_is_no_value() -> None:
 
 
 def test_calls_of_tools_need_no_content() -> None:
-    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
-    talk = [
+    call: dict[str, Any] = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"function": {"name": "f", "arguments": {}}}],
+    }
+    talk: list[dict[str, Any]] = [
         {"role": "user", "content": "x"},
         call,
         {"role": "tool", "content": "1"},
@@ -162,7 +166,7 @@ def good_completion(index: int) -> Row:
 @pytest.mark.parametrize(
     ("bad", "method", "code", "few", "many"),
     [
-        ({"prompt": "x", "chosen": "y", "rejected": "y"}, "dpo", "DATA024", 2, 5),
+        ({"prompt": "x", "chosen": "y", "rejected": "y"}, "dpo", "DATA024", 1, 2),
         ({"prompt": "What?", "chosen": "What? Red", "rejected": "Blue"}, "dpo", "DATA025", 9, 10),
         ({"prompt": "x", "completion": " "}, "sft", "DATA020", 0, 1),
         ({"prompt": "x", "completion": "y"}, "sft", "DATA026", 20, 21),

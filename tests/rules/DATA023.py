@@ -13,7 +13,7 @@ FACTS = Facts(dataset=DatasetFacts(exists=True, columns=("prompt", "completion",
 GOOD_FACTS = Facts(
     dataset=DatasetFacts(
         columns=("prompt", "completion", "label"),
-        values=ValueFacts(7, (Finding("one label", ("label",), 0, 7, "true"),)),
+        values=ValueFacts(3, (Finding("one label", ("label",), 0, 3, "true"),)),
     )
 )
 UNCHECKED = "the rows of me/data"

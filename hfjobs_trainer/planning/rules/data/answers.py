@@ -16,12 +16,12 @@ from hfjobs_trainer.specs.inputs import DataInput
 TALKS = ("messages", "conversations")
 """Columns of whole conversations, of which all is trained on unless the spec says otherwise."""
 
-# Shares of the rows from which on one is warned. Real datasets have a few such rows: 1% of empty answers and 5% of
+# Shares of the rows from which on one is warned. Real datasets have a few such rows: 1% of empty answers and 2% of
 # equal pairs, of which the scores tied, still train what was meant; lines of a text are often empty.
-_EMPTY_ANSWERS, _EMPTY_TEXTS, _EQUAL, _REPEATED_PROMPT, _NO_END, _SEEN = 0.01, 0.5, 0.05, 0.1, 0.1, 0.05
+_EMPTY_ANSWERS, _EMPTY_TEXTS, _EQUAL, _REPEATED_PROMPT, _NO_END, _SEEN = 0.01, 0.5, 0.02, 0.1, 0.1, 0.05
 # A fifth comes again where sets overlap or were copied; a few dozen rows may be an example that is meant to repeat.
 _AGAIN, _FEWEST_ROWS = 0.2, 100
-_FEWEST_LABELS = 8
+_FEWEST_LABELS = 4
 
 
 @rule("DATA019")
@@ -105,6 +105,11 @@ def most_answers_say_something(context: Context[TrainSpec]) -> Iterator[Found]:
             yield Found(data.path, f"{column} has no message of the assistant: {where(finding, values)}")
 
 
+def _takes(context: Context[TrainSpec], *columns: str) -> bool:
+    """Whether the method takes datasets with one of these columns."""
+    return any(name in columns for names in context.spec.dataset_formats() for name in names)
+
+
 _ANSWERED = (("completion",), ("chosen",), ("rejected",))
 
 
@@ -155,6 +160,8 @@ def labels_are_true_or_false(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.KTO(model=..., dataset="rows.jsonl")  # {"prompt": ..., "completion": ..., "label": true}
         ```
     """
+    if not _takes(context, "label"):
+        return
     for data, values, finding in findings(context, "label"):
         why = f"label is neither true nor false, 1 nor 0{quoted(finding)}"
         yield Found(data.path, f"{why}: {where(finding, values)}")
@@ -165,7 +172,7 @@ def both_labels_occur(context: Context[TrainSpec]) -> Iterator[Found]:
     """There are good answers and bad ones.
 
     What it does:
-        Warns where all rows that were looked at, 8 at least, have the same label.
+        Warns where all rows that were looked at, 4 at least, have the same label.
 
     Why:
         KTO learns from the difference. With one label alone, it raises or lowers the probability of everything; and
@@ -181,6 +188,8 @@ def both_labels_occur(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.KTO(model=..., dataset="likes-and-dislikes.jsonl")
         ```
     """
+    if not _takes(context, "label"):
+        return
     for data, values, finding in findings(context, "one label"):
         if values.sampled >= _FEWEST_LABELS:
             yield Found(data.path, f"label is {finding.excerpt} in all {values.sampled} rows looked at")
@@ -191,7 +200,7 @@ def pairs_differ(context: Context[TrainSpec]) -> Iterator[Found]:
     """The two answers of a pair differ.
 
     What it does:
-        Warns where at least 5% of the pairs have two equal answers.
+        Warns where at least 2% of the pairs have two equal answers.
 
     Why:
         There is nothing to prefer: such a pair costs time, and its loss never falls. More than a few mean that the
@@ -207,6 +216,8 @@ def pairs_differ(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.DPO(model=..., dataset="different-pairs.jsonl")
         ```
     """
+    if not _takes(context, "rejected"):
+        return
     for data, values, finding in findings(context, "equal"):
         # all of them is an error
         if _EQUAL <= share(finding, values) < 1 or finding.count == values.sampled == 1:
@@ -234,6 +245,8 @@ def answers_do_not_repeat_the_prompt(context: Context[TrainSpec]) -> Iterator[Fo
         hft.DPO(model=..., dataset=hft.Dataset(id="pairs.jsonl", keep_columns=["chosen", "rejected"]))
         ```
     """
+    if not _takes(context, "completion", "rejected"):
+        return
     told: dict[str, tuple[DataInput, ValueFacts, list[Finding]]] = {}
     for data, values, finding in _repeating(context):
         told.setdefault(data.path, (data, values, []))[2].append(finding)
@@ -275,10 +288,11 @@ def rows_differ(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset="distinct.jsonl", eval_fraction=0.1, num_train_epochs=5)
         ```
     """
+    if ("prompt",) in context.spec.dataset_formats():
+        return
     for data, values, finding in findings(context, "repeated row"):
-        generated = ("prompt",) in context.spec.dataset_formats()
         trained = data.path.split(".")[0] == "dataset"
-        if trained and not generated and values.sampled >= _FEWEST_ROWS and share(finding, values) >= _AGAIN:
+        if trained and values.sampled >= _FEWEST_ROWS and share(finding, values) >= _AGAIN:
             why = f"{finding.count} of the {values.sampled} rows looked at were there before, word for word"
             yield Found(data.path, f"{why}; row {finding.row} is the first")
 

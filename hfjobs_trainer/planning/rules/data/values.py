@@ -176,7 +176,7 @@ def rows_are_alike(context: Context[TrainSpec]) -> Iterator[Found]:
     """All rows have the same form.
 
     What it does:
-        Refuses a dataset of texts in some rows and messages in others, and columns `prompt`, `completion`, `chosen`,
+        Refuses a dataset, or a mixture, of texts in some rows and messages in others, and columns `prompt`, `completion`, `chosen`,
         `rejected` or `messages` that are not trained on and of another form than those that are.
 
     Why:
@@ -194,6 +194,7 @@ def rows_are_alike(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.DPO(model=..., dataset=hft.Dataset(id="me/pairs", columns={"completion": "other_completion"}))
         ```
     """
+    yield from _differing_parts(context)
     for data, values, finding in findings(context, "differing rows", "differing column"):
         column, place = finding.columns[0], where(finding, values)
         if finding.kind == "differing rows":
@@ -203,6 +204,18 @@ def rows_are_alike(context: Context[TrainSpec]) -> Iterator[Found]:
             why = f"by {column}, which is not trained on, TRL may take messages for text or the reverse: {place}"
             renamed = {f"{data.path}.columns": data.renaming({column: f"other_{column}"})}
             yield Found(data.path, why, change(context.spec, renamed))
+
+
+def _differing_parts(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Parts of a mixture of another form than its first."""
+    forms = [(data, data.facts.values.conversational) for data in context.datasets if data.facts.values]
+    words = {True: "messages", False: "texts"}
+    for name in ("dataset", "eval_dataset"):
+        parts = [(data, form) for data, form in forms if form is not None and data.path.split(".")[0] == name]
+        for data, form in parts[1:]:
+            first, other = parts[0]
+            if form != other:
+                yield Found(data.path, f"{data.id} holds {words[form]}, and {first.id} holds {words[other]}")
 
 
 @rule("DATA017")
