@@ -176,8 +176,9 @@ def rows_are_alike(context: Context[TrainSpec]) -> Iterator[Found]:
     """All rows have the same form.
 
     What it does:
-        Refuses a dataset, or a mixture, of texts in some rows and messages in others, and columns `prompt`, `completion`, `chosen`,
-        `rejected` or `messages` that are not trained on and of another form than those that are.
+        Refuses a dataset, or a mixture, of texts in some rows and messages in others, and columns `prompt`,
+        `completion`, `chosen`, `rejected` or `messages` that are not trained on and of another form than those that
+        are.
 
     Why:
         TRL decides by the first row whether it tokenizes texts or conversations. In which column it looks is left to
