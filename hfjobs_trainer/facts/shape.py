@@ -65,6 +65,15 @@ class Shape:
     misfit: Misfit | None = None
     rows_of_one: float = 1.0
 
+    def fits(self, columns: tuple[str, ...]) -> bool:
+        """Whether all columns are there that the changes take away."""
+        for conversion in self.conversions:
+            named = {conversion.renames.get(name, name) for name in columns}
+            if not {*conversion.renames} <= set(columns) or not {*conversion.drops} <= named:
+                return False
+            columns = conversion.columns_after(columns)
+        return True
+
     def columns_after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns that are there in the end, given those that were there before."""
         for conversion in self.conversions:

@@ -27,7 +27,7 @@ class Sampled:
 
 
 def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
-    """The rows that TRL will get, made from rows as they were read.
+    """The rows that TRL will get, made from rows as they were read; none where a function of the user makes them.
 
     Args:
         raw: Rows of the dataset. All have the same columns, but for values that were not read in full: those are
@@ -35,6 +35,9 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
         dataset: The spec's part.
         formats: Sets of columns that the method takes, the usual one first.
     """
+    if dataset.map is not None:
+        # code of the user's own never runs here
+        return Sampled([])
     kept = dataset.keep_columns
     named: list[Json] = [
         {dataset.columns.get(name, name): value for name, value in row.items() if kept is None or name in kept}
@@ -43,7 +46,7 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
     if not named:
         return Sampled([])
     columns = tuple(dict.fromkeys(name for row in named for name in row))
-    shape = recognize(_whole(named, named[0]), columns, formats)
+    shape = recognize(_whole(named, named[0]), columns, formats, dataset.columns.values())
     if shape is None:
         return Sampled(_whole(named, text_columns(formats) & set(columns)))
     reads = {name for step in shape.conversions for name in (*step.renames, *step.drops, *step.makes)}

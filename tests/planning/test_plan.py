@@ -119,6 +119,7 @@ def test_a_plan_for_this_machine_as_text() -> None:
           DATA025 needs the rows of trl-lib/Capybara
           DATA026 needs the rows of trl-lib/Capybara
           DATA028 needs the columns of trl-lib/Capybara
+          DATA030 needs the rows of trl-lib/Capybara
           SFT004 needs the columns of trl-lib/Capybara
           TUNE009 needs the config.json of Qwen/Qwen2.5-0.5B
           VIS001 needs the columns of trl-lib/Capybara""")

@@ -21,14 +21,9 @@ def map_rows(dataset: Any, function: Callable[[dict[str, Any]], Any]) -> Any:
     def convert(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         made: list[dict[str, Any]] = []
         for values in zip(*batch.values(), strict=True):
-            result = function(dict(zip(batch, values, strict=True)))
-            rows = (
-                result
-                if isinstance(result, list)
-                else []
-                if result is None
-                else [result]
-            )
+            rows: Any = function(dict(zip(batch, values, strict=True)))
+            is_list = isinstance(rows, list)
+            rows = rows if is_list else [] if rows is None else [rows]
             counts["dropped"] += not rows
             counts["added"] += max(0, len(rows) - 1)
             made += rows
@@ -36,7 +31,9 @@ def map_rows(dataset: Any, function: Callable[[dict[str, Any]], Any]) -> Any:
         # a batch of which nothing is left has columns all the same
         return {name: [row.get(name) for row in made] for name in known or batch}
 
-    columns: Any = dataset.column_names or list(next(iter(dataset), {}))
+    columns: Any = dataset.column_names
+    if columns is None:
+        columns = [*next(iter(dataset))]
     if not hasattr(dataset, "__len__"):
         return dataset.map(convert, batched=True, remove_columns=columns)
     # what was counted is not in a cache

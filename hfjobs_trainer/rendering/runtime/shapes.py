@@ -121,6 +121,7 @@ def drop_weights(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_weights(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages as they are, but for their weights."""
     return [{k: v for k, v in item.items() if k != "weight"} for item in messages]
 
 
