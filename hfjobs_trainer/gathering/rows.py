@@ -63,6 +63,8 @@ def sample_arrow(
     # only the rows that are chosen become values
     table: Any = arrow.concat_tables([map_arrow(path) for path in paths])
     table = table.select(_readable(table.schema, _set(columns)))
+    # of a large one, a few from everywhere rather than all up to a bound
+    most = most if int(table.nbytes) <= MAX_BYTES else min(most, MAX_ROWS)
     chosen = spread(range(int(table.num_rows))[:first], most)
     return _few_bytes(table.slice(index, 1) for index in chosen)
 
@@ -105,6 +107,9 @@ def _read_parquet(path: Path, columns: frozenset[str] | None, first: int | None,
     with parquet.ParquetFile(str(path), memory_map=True, pre_buffer=False) as file:
         names = _readable(file.schema_arrow, columns)
         groups = spread(range(file.num_row_groups), _PLACES) if first is None else [0]
+        total = sum(_group_bytes(file.metadata.row_group(index), names) for index in range(file.num_row_groups))
+        # of a large one, a few from everywhere rather than all up to a bound
+        count = count if total <= MAX_BYTES else min(count, MAX_ROWS)
         share = max(1, count // max(1, len(groups)))
         rows: list[Json] = []
         for group in groups if names else []:
@@ -149,8 +154,15 @@ def _read_csv(path: Path, limit: int) -> list[Json]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
+# What pandas, which reads tables for datasets, takes for a missing value (pandas 3: _libs/parsers, STR_NA_VALUES).
+_NO_VALUE = frozenset(
+    ("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA")
+) | frozenset(("NULL", "NaN", "None", "n/a", "nan", "null"))
+
+
 def _typed(cells: Sequence[str]) -> list[object]:
     """The cells of one column as ``datasets`` reads them: numbers and booleans where all are such, empty ones null."""
+    cells = ["" if cell in _NO_VALUE else cell for cell in cells]
     filled = [cell for cell in cells if cell]
     if filled and all(cell in ("True", "False", "TRUE", "FALSE", "true", "false") for cell in filled):
         return [cell.lower() == "true" if cell else None for cell in cells]
