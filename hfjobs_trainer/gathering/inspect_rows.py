@@ -138,7 +138,7 @@ class _Look:
     found: _Found
     form: bool | None = None
     digests: set[int] = field(default_factory=set[int])
-    labels: set[bool] = field(default_factory=set[bool])
+    labels: Counter[bool] = field(default_factory=Counter[bool])
 
     def at(self, index: int, row: Json) -> None:
         """Look at a row."""
@@ -147,9 +147,9 @@ class _Look:
     def facts(self) -> ValueFacts:
         """What was found."""
         findings = self.found.findings()
-        if len(self.labels) == 1 and self.found.sampled > 1:
+        if len(self.labels) == 1:
             label = "true" if True in self.labels else "false"
-            findings += (Finding("one label", ("label",), 0, self.found.sampled, label),)
+            findings += (Finding("one label", ("label",), 0, self.labels.total(), label),)
         kept = frozenset(sorted(self.digests)[:MAX_DIGESTS])
         return ValueFacts(self.found.sampled, findings, self.form, kept)
 
@@ -224,7 +224,7 @@ class _Look:
         if is_null(value):
             yield "null", ("label",), ""
         elif isinstance(value, bool | int | float) and value in (0, 1):
-            self.labels.add(bool(value))
+            self.labels[bool(value)] += 1
         else:
             yield "label", ("label",), excerpt(value)
 

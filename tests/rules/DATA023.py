@@ -17,4 +17,4 @@ GOOD_FACTS = Facts(
     )
 )
 UNCHECKED = "the rows of me/data"
-EXPECTED = [("dataset", "label is true in all 8 rows looked at", "")]
+EXPECTED = [("dataset", "label is true in all 8 rows looked at that have one", "")]

@@ -60,7 +60,8 @@ def rows_have_answers(context: Context[TrainSpec]) -> Iterator[Found]:
                 if context.spec.TRAINING.answers is not None:
                     yield Found(data.path, f"{column} holds one message, which leaves no prompt: {place}")
             case "empty":
-                if every:
+                # to prefer anything to nothing can be learned
+                if every and column != "rejected":
                     yield Found(data.path, f"{column} says nothing in any of the {values.sampled} rows looked at")
             case _:
                 if every:
@@ -94,8 +95,9 @@ def most_answers_say_something(context: Context[TrainSpec]) -> Iterator[Found]:
         column, part = finding.columns[0], share(finding, values)
         if finding.kind == "empty":
             plain = (column,) not in _ANSWERED and column not in TALKS
+            least = _EMPTY_TEXTS if plain else _EMPTY_ANSWERS
             # all of them is an error
-            if (_EMPTY_TEXTS if plain else _EMPTY_ANSWERS) <= part < 1:
+            if least <= part and (part < 1 or values.sampled == 1 or column == "rejected"):
                 yield Found(data.path, f"{column} says nothing: {where(finding, values)}")
         elif finding.kind == "no end":
             if part >= _NO_END:
@@ -190,9 +192,9 @@ def both_labels_occur(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     if not _takes(context, "label"):
         return
-    for data, values, finding in findings(context, "one label"):
-        if values.sampled >= _FEWEST_LABELS:
-            yield Found(data.path, f"label is {finding.excerpt} in all {values.sampled} rows looked at")
+    for data, _, finding in findings(context, "one label"):
+        if finding.count >= _FEWEST_LABELS:
+            yield Found(data.path, f"label is {finding.excerpt} in all {finding.count} rows looked at that have one")
 
 
 @rule("DATA024", severity="warning")
