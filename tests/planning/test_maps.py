@@ -37,7 +37,7 @@ def with_token(row: Row) -> Row:
 
 def spec_of(function: Any = to_text, **fields: Any) -> hft.SFT:
     given: dict[str, Any] = {"id": "me/data", "map": function, **fields}
-    return hft.SFT(model="me/model", dataset=given, output={"hub_model_id": "me/new"}, timeout="1h")
+    return hft.SFT(model="me/model", dataset=given, timeout="1h", output=hft.Output(hub_model_id="me/new"))
 
 
 def codes(spec: hft.SFT, facts: DatasetFacts = ROWS) -> tuple[set[str], set[str]]:
@@ -49,7 +49,8 @@ def test_a_function_is_held_as_its_source(tmp_path: Path) -> None:
     spec = spec_of()
     assert spec.dataset.map is not None
     assert (spec.dataset.map.name, spec.dataset.map.imports) == ("to_text", ["import re"])
-    again = hft.SFT(**{**json.loads(spec.to_json()), "model": "me/model"})
+    given: dict[str, Any] = json.loads(spec.to_json())
+    again = hft.SFT(**given)
     assert (again, again.digest) == (spec, spec.digest)
     assert spec_of(report).digest != spec.digest
     for name, text in {"spec.json": spec.to_json(), "spec.py": hft.render(spec, facts=Facts(dataset=ROWS))}.items():
@@ -69,7 +70,10 @@ def test_the_script_has_it_once(streaming: bool) -> None:
     assert [main.index(piece) for piece in order] == sorted(main.index(piece) for piece in order)
 
 
-@pytest.mark.parametrize("function", [lambda row: row, "to_text", 3, str.upper])
+NO_SOURCE: list[Any] = [lambda row: row, "to_text", 3, str.upper]  # pyright: ignore[reportUnknownLambdaType]
+
+
+@pytest.mark.parametrize("function", NO_SOURCE)
 def test_what_has_no_source_is_refused(function: Any) -> None:
     with pytest.raises(hft.SpecError) as error:
         spec_of(function)

@@ -6,7 +6,7 @@ import ast
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from gathering.shaped_rows import SHAPES, SHARE_GPT, TALK, Row, Shaped, assistant, said, user
@@ -17,13 +17,17 @@ from hfjobs_trainer.rendering.runtime.map_rows import map_rows
 from hfjobs_trainer.rendering.runtime.shapes import as_messages, drop_weights
 
 
-def loaded(script: str) -> list[Row]:
-    """The training rows, as the script has them when it makes the trainer."""
+def library() -> Any:
     import datasets
 
+    return datasets
+
+
+def loaded(script: str) -> list[Row]:
+    """The training rows, as the script has them when it makes the trainer."""
     names: dict[str, Any] = {"__name__": "script"}
     exec(compile(script, "script.py", "exec"), names)  # noqa: S102
-    names |= {"load_dataset": datasets.load_dataset}
+    names |= {"load_dataset": library().load_dataset}
     (main,) = [node for node in ast.parse(script).body if isinstance(node, ast.FunctionDef) and node.name == "main"]
     for line in filter(None, map(ast.unparse, main.body)):
         if line.startswith(("dataset = load_dataset(", "dataset = dataset.", "dataset = map_rows(")):
@@ -34,8 +38,9 @@ def loaded(script: str) -> list[Row]:
 def _plain(value: Any) -> Any:
     """A value without what ``datasets`` fills in."""
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items() if item is not None}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+        named = cast("dict[str, Any]", value)
+        return {name: _plain(item) for name, item in named.items() if item is not None}
+    return [_plain(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
 def render(folder: Path, shaped: Shaped, **fields: Any) -> str:
@@ -82,9 +87,7 @@ def test_a_weight_that_no_row_had_before_ends_the_run() -> None:
 
 
 def numbers(count: int) -> Any:
-    import datasets
-
-    return datasets.Dataset.from_dict({"number": list(range(count)), "name": [str(index) for index in range(count)]})
+    return library().Dataset.from_dict({"number": list(range(count)), "name": [str(index) for index in range(count)]})
 
 
 def halve(row: Row) -> Row | list[Row] | None:

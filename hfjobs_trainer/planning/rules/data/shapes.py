@@ -58,7 +58,7 @@ def weights_can_be_kept(context: Context[TrainSpec]) -> Iterator[Found]:
 
     What it does:
         Refuses messages with `weight: 0` for methods that train on whole conversations; for SFT, each answer of
-        another weight becomes a completion of its own.
+        another weight becomes a completion of its own, and `completion_only_loss=False` is refused.
 
     Why:
         TRL knows no weights: the message would be trained on like every other.
@@ -82,6 +82,10 @@ def weights_can_be_kept(context: Context[TrainSpec]) -> Iterator[Found]:
             label = type(context.spec).METHOD.label
             why = f"{misfit.column} of {data.id} has messages of weight 0, on which {label} would train all the same"
             yield Found(data.path, f"{why}: drop the weights with hft.Dataset(map=...), or train with hft.SFT")
+        splits = any(step.function == "split_by_weight" for step in data.shape.conversions) if data.shape else False
+        if splits and context.field("completion_only_loss", bool) is False:
+            why = f"messages of weight 0 in {data.id} would be trained on, as part of the prompt"
+            yield Found("completion_only_loss", why, "completion_only_loss=None")
     if ("prompt", "completion") not in context.spec.dataset_formats():
         _need_rows(context, "messages")
 
