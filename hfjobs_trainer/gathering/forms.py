@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, cast
 
 from hfjobs_trainer.gathering.attempt import attempt
-from hfjobs_trainer.gathering.values import Json
+from hfjobs_trainer.gathering.roles import ROLES, role_of
+from hfjobs_trainer.gathering.values import Json, as_json
 from hfjobs_trainer.tokens import masked
 
 Form = Literal[
@@ -92,4 +93,12 @@ def _is_json(text: str) -> bool:
     if not start.startswith(("[", "{")) or not any(f'"{key}"' in start for key in ("role", "from", "content")):
         return False
     read = attempt(lambda: json.loads(start))
-    return form_of(read) in ("messages", "from and value", "message") if not isinstance(read, str) else False
+    items = cast("list[object]", read) if isinstance(read, list) else [read]
+    return bool(items) and all(_is_message(item) for item in items)
+
+
+def _is_message(value: object) -> bool:
+    """Whether a JSON value is a message, rather than an object that has some role: an answer may be such a one."""
+    item = as_json(value)
+    speaks = role_of(item.get("role") or item.get("from")) in ROLES
+    return speaks and bool({"content", "value", "tool_calls"} & item.keys())

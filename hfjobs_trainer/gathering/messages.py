@@ -6,20 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from hfjobs_trainer.facts.values import ValueKind
 from hfjobs_trainer.gathering.forms import excerpt, given, is_blank, is_null
+from hfjobs_trainer.gathering.roles import OF_SOME, ROLES, role_of
 from hfjobs_trainer.gathering.values import Json, as_list
 
 Wrong = tuple[ValueKind, str]
 """A kind, and an excerpt."""
-
-ROLES = frozenset(("system", "developer", "user", "assistant", "tool"))
-"""Roles that chat templates know (TRL 1.16: data_utils.py, "Invalid role in message"; OpenAI's developer)."""
-OF_SOME = frozenset(("function", "ipython", "model", "observation", "environment", "tool_response", "latest_reminder"))
-"""Roles that the templates of some models know: Llama's ipython, Gemma's model, GLM's observation."""
-OTHER_NAMES = {
-    **dict.fromkeys(("human", "prompter", "question", "instruction", "customer", "client"), "user"),
-    **dict.fromkeys(("gpt", "chatgpt", "bot", "chatbot", "ai", "bing", "bard", "answer", "agent"), "assistant"),
-}
-"""Other names of roles, as ShareGPT and its kin write them."""
 
 # What an assistant may say in place of a content.
 _SAYS = frozenset(("tool_calls", "function_call", "reasoning_content", "thinking", "refusal", "audio"))
@@ -33,7 +24,7 @@ def wrong_messages(messages: Sequence[Json]) -> Iterator[Wrong]:
             yield "no role", excerpt(message)
         elif role not in ROLES | OF_SOME:
             # names that only differ in case are no names of templates either
-            known = role.lower() in {*OTHER_NAMES, *ROLES}
+            known = role_of(role) in ROLES
             yield ("other role" if known else "unknown role"), excerpt(role)
         if "content" in keys and not is_null(message["content"]):
             yield from _wrong_content(message["content"])
@@ -51,7 +42,7 @@ def _wrong_content(content: object) -> Iterator[Wrong]:
 
 def wrong_ends(messages: Sequence[Json]) -> Iterator[Wrong]:
     """What an answer, or a conversation with answers, lacks: the assistant's message, at its end, with a content."""
-    roles = [_role(message) for message in messages]
+    roles = [role_of(message.get("role")) for message in messages]
     said = [message for message, role in zip(messages, roles, strict=True) if role == "assistant"]
     if not said:
         yield "no answer", ""
@@ -59,10 +50,3 @@ def wrong_ends(messages: Sequence[Json]) -> Iterator[Wrong]:
         yield "no end", roles[-1]
     if any(is_blank(message.get("content")) and not given(message) & _SAYS for message in said):
         yield "empty", ""
-
-
-def _role(message: Json) -> str:
-    """The role as templates know it."""
-    role = message.get("role")
-    name = role.lower() if isinstance(role, str) else ""
-    return "assistant" if name == "model" else OTHER_NAMES.get(name, name)

@@ -60,5 +60,5 @@ def test_rows(case: Case, trainer: subprocess.Popen[str], tiny_model: Path) -> N
     answer = json.loads(trainer.stdout.readline())
     assert bool(answer["error"]) == (case.outcome == "fails"), answer
     if case.outcome != "fails":
-        assert answer["steps"] == 2
+        assert answer["steps"] == 1
         assert case.seen in "\n".join(answer["seen"])

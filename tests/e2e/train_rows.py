@@ -46,7 +46,7 @@ def build(method: str, rows: list[Mapping[str, Any]], model: str, arguments: Map
     dataset = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=f"{folder}/cache")
     name = STABLE.get(method) or EXPERIMENTS[method]
     trl: Any = importlib.import_module("trl" if method in STABLE else f"trl.experimental.{method}")
-    common = {"max_steps": 2, "per_device_train_batch_size": 2, "report_to": "none", "use_cpu": True, "bf16": False}
+    common = {"max_steps": 1, "per_device_train_batch_size": 2, "report_to": "none", "use_cpu": True, "bf16": False}
     quiet = {"disable_tqdm": True, "save_strategy": "no", "logging_strategy": "no", "gradient_checkpointing": False}
     config = getattr(trl, f"{name}Config")(
         output_dir=folder, **common, **quiet, **own_arguments(method), **dict(arguments)
