@@ -159,7 +159,11 @@ class _Look:
         if "label" in self.names:
             yield from self._of_label(row.get("label"))
         yield from _of_options(row, self.names)
-        digest = _digest([row.get(name) for name in (self.names if not self.generates else ("prompt",))])
+        values = [row.get(name) for name in (self.names if not self.generates else ("prompt",))]
+        if all(is_null(value) or is_blank(value) for value in values):
+            # the empty lines of a text are all alike
+            return
+        digest = _digest(values)
         if digest in self.digests:
             yield "repeated row", self.names, ""
         self.digests.add(digest)

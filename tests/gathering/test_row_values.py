@@ -215,3 +215,60 @@ def test_good_rows_are_let_pass(method: str, format: tiny.Format, tmp_path: Path
     report = hft.check(spec(method, dataset=str(path)), offline=True, backend="local")
     assert [item for item in report.problems if item.code.startswith("DATA")] == []
     assert [item for item in report.unchecked if item.code.startswith("DATA0") and "rows of" in item.needs] == []
+
+
+def user(text: object) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def said(text: object, **more: object) -> dict[str, Any]:
+    return {"role": "assistant", "content": text, **more}
+
+
+CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+RESULT = {"role": "tool", "name": "f", "content": "1"}
+ROLE = {"role": "admin", "name": "x"}
+USUAL: dict[str, tuple[str, Callable[[int], Row]]] = {
+    "a call of a tool": (
+        "sft",
+        lambda i: {"messages": [user(f"{i}?"), said("", tool_calls=[CALL]), RESULT, said("1")], "tools": "[]"},
+    ),
+    "thoughts": ("sft", lambda i: {"messages": [user(f"{i}?"), said("a", reasoning_content="b")]}),
+    "developers": ("sft", lambda i: {"messages": [{"role": "developer", "content": "a"}, user(f"{i}?"), said("b")]}),
+    "empty lines": ("sft", lambda i: {"text": f"line {i}" if i % 3 else ""}),
+    "a label beside a text": ("sft", lambda i: {"text": f"line {i}", "label": i % 2}),
+    "names that rewards get": ("sft", lambda i: {"text": f"line {i}", "completions": "a", "prompts": "b"}),
+    "answers in JSON": ("sft", lambda i: {"prompt": f"{i}?", "completion": json.dumps([ROLE])}),
+    "tokens": ("sft", lambda i: {"input_ids": [i, 2, 3]}),
+    "references that are missing": ("grpo", lambda i: {"prompt": f"{i}?", "solution": None}),
+    "examples in the prompt": ("grpo", lambda i: {"prompt": [user("1?"), said("1"), user(f"{i}?")], "truth": i}),
+    "the beginning of an answer": ("grpo", lambda i: {"prompt": [user(f"{i}?"), said("<think>")]}),
+    "scores": (
+        "dpo",
+        lambda i: {"chosen": [user(f"{i}?"), said("a")], "rejected": [user(f"{i}?"), said("b")], "score_chosen": 1.0},
+    ),
+    "several turns": (
+        "dpo",
+        lambda i: {
+            "prompt": [user(f"{i}?")],
+            "chosen": [said("a"), user("b"), said("c")],
+            "rejected": [said("d"), user("e"), said("f")],
+        },
+    ),
+    "the same conversation beside": (
+        "dpo",
+        lambda i: {
+            "chosen": [user(f"{i}?"), said("a")],
+            "rejected": [user(f"{i}?"), said("b")],
+            "messages": [user(f"{i}?"), said("a")],
+        },
+    ),
+    "texts of both sides": ("reward", lambda i: {"chosen": f"Human: {i} Bot: a", "rejected": f"Human: {i} Bot: b"}),
+    "likes": ("kto", lambda i: {"prompt": [user(f"{i}?")], "completion": [said("a")], "label": i % 3 == 0}),
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_what_is_usual_is_let_pass(name: str) -> None:
+    method, row = USUAL[name]
+    assert shares(0, 200, {}, row, method) == []
