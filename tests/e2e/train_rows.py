@@ -7,6 +7,7 @@ kind the error was, if there was one, how many steps were made, the loss, and wh
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -75,6 +76,8 @@ def train(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             trainer = build(request["method"], request["rows"], request["model"], request["arguments"])
+            # accelerate collects garbage before each run, of which there is none in what was imported
+            gc.freeze()
             result = trainer.train()
     except Exception as error:
         return {"error": type(error).__name__}
