@@ -41,7 +41,7 @@ def inspect_rows(rows: Sequence[Json], formats: Formats) -> ValueFacts | None:
     names = _format_of(columns, formats)
     if names is None:
         return None
-    look = _Look(names, columns, generates=_generates(formats), found=_Found(len(rows)))
+    look = _Look(names, generates=_generates(formats), found=_Found(len(rows)))
     for index, row in enumerate(_decoded(rows)):
         look.at(index, row)
     return look.facts()
@@ -124,7 +124,6 @@ class _Look:
 
     Attributes:
         names: The columns that TRL reads.
-        columns: All columns.
         generates: Whether the model answers prompts.
         found: What was found so far.
         form: Whether the first row whose form is clear is a conversation.
@@ -133,7 +132,6 @@ class _Look:
     """
 
     names: tuple[str, ...]
-    columns: set[str]
     generates: bool
     found: _Found
     form: bool | None = None
@@ -214,7 +212,8 @@ class _Look:
         self.form = form if self.form is None else self.form
         if form != self.form:
             yield "differing rows", tuple(talks), "messages" if form else "text"
-        others = [name for name in _TELLING if name in self.columns and name not in self.names]
+        # a value that was cut off is missing from its row
+        others = [name for name in _TELLING if name in row and name not in self.names]
         for name in others:
             if (form_of(row.get(name)) == "messages") != form:
                 yield "differing column", (name,), ""

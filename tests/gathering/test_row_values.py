@@ -127,6 +127,12 @@ def test_digests_are_bounded() -> None:
     assert len(cast(ValueFacts, inspect_rows(rows, COMPLETIONS)).digests) == MAX_DIGESTS
 
 
+def test_a_value_that_was_cut_off_is_none_that_is_missing() -> None:
+    pair: dict[str, Any] = {"prompt": [user("x")], "chosen": [said("a")], "rejected": [said("b")]}
+    rows = [pair | {"messages": [user("x")]}, pair]
+    assert cast(ValueFacts, inspect_rows(rows, PAIRS)).of("differing column") == ()
+
+
 def test_nan_is_no_value() -> None:
     found = inspect_rows([GOOD, GOOD | {"completion": float("nan")}], COMPLETIONS)
     assert cast(ValueFacts, found).of("null") == (Finding("null", ("completion",), 1, 1),)
