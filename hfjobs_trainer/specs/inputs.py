@@ -69,7 +69,8 @@ class DataInput(Input):
         """What is unknown where its columns are, in words."""
         if self.dataset.map is None:
             return f"the columns of {self.id}"
-        return f"the columns that {self.dataset.map.name} makes of {self.id} (keep_columns declares them)"
+        made = f"the columns that {self.dataset.map.name} makes of {self.id}"
+        return f"{made} (hft.preview shows them, keep_columns declares them)"
 
     @property
     def columns(self) -> tuple[str, ...] | None:

@@ -106,6 +106,18 @@ SHAPES: dict[str, Shaped] = {
     "question and answer": Shaped(
         "sft", [{"question": "q", "answer": "a", "id": 3}], [{"prompt": "q", "completion": "a", "id": 3}]
     ),
+    "input and output": Shaped("sft", [{"input": "q", "output": "a"}], [{"prompt": "q", "completion": "a"}]),
+    "prompt and response": Shaped("sft", [{"prompt": "q", "response": "a"}], [{"prompt": "q", "completion": "a"}]),
+    "a system prompt, a question and a response": Shaped(
+        "sft",
+        [{"id": 1, "system_prompt": "s", "question": "q", "response": "a"}],
+        [{"id": 1, "messages": [system("s"), *TALK]}],
+    ),
+    "answers with labels": Shaped(
+        "kto",
+        [{"question": "q", "answer": "a", "label": True}],
+        [{"prompt": "q", "completion": "a", "label": True}],
+    ),
     "a text beside a message": Shaped(
         "sft", [{"prompt": [user("q")], "completion": "a"}], [{"prompt": [user("q")], "completion": [assistant("a")]}]
     ),
@@ -120,8 +132,8 @@ SHAPES: dict[str, Shaped] = {
     ),
     "texts that repeat the prompt": Shaped(
         "dpo",
-        [{"prompt": "q: ", "chosen": "q: a", "rejected": "q: b"}],
-        [{"prompt": "q: ", "chosen": "a", "rejected": "b"}],
+        [{"prompt": "Question: q. ", "chosen": "Question: q. a", "rejected": "Question: q. b"}],
+        [{"prompt": "Question: q. ", "chosen": "a", "rejected": "b"}],
     ),
     "a text and messages": Shaped("dpo", [{"prompt": "q", **ANSWERS}], [{"prompt": [user("q")], **ANSWERS}]),
     "one message without a list": Shaped(
@@ -156,6 +168,8 @@ AS_THEY_ARE: dict[str, tuple[str, list[Row]]] = {
     "texts": ("sft", [{"text": "abc", "prompt_id": 1}]),
     "JSON as text": ("sft", [{"text": '{"a": 1}'}]),
     "prompt and completion": ("sft", [{"prompt": "a", "completion": "b"}]),
+    "an answer that begins like its prompt": ("sft", [{"prompt": "ab", "completion": "abc"}]),
+    "a word to be completed": ("sft", [{"prompt": "transform", "completion": "transformation"}]),
     "roles of a template's own": ("sft", [{"messages": [{"role": "context", "content": "x"}, *TALK]}]),
     "more than one question": ("sft", [{"question": "q", "instruction": "i", "answer": "a"}]),
     "a column with a meaning": ("sft", [{"question": "q", "reasoning": "since", "answer": "a"}]),
@@ -169,5 +183,6 @@ AS_THEY_ARE: dict[str, tuple[str, list[Row]]] = {
     "a conversation without an answer": ("grpo", [{"messages": [*TALK, system("s")]}]),
     "prompts": ("grpo", [{"prompt": "q", "messages": TALK}]),
     "a pair without a question": ("dpo", [{"response_j": "a", "response_k": "b"}]),
+    "a problem with its context and hints": ("grpo", [{"problem": "q", "input": "x", "context": "y"}]),
     "labels": ("kto", [{"prompt": "q", "completion": "a", "label": True}]),
 }
