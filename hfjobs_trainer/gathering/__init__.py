@@ -15,10 +15,12 @@ from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFact
 from hfjobs_trainer.facts.backends import BackendTraits, traits_of
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
+from hfjobs_trainer.gathering.inspect_rows import inspect_rows
 from hfjobs_trainer.gathering.lengths import Count, measure
 from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
+from hfjobs_trainer.gathering.rows import MAX_ROWS, MOST_ROWS, spread
 from hfjobs_trainer.gathering.sample import filled, sample
 from hfjobs_trainer.gathering.texts import Formats, prompts_are_messages
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
@@ -217,12 +219,19 @@ def _one_dataset(
         elif is_local_path(dataset.id):
             facts = read_dataset(dataset.id, dataset.split, ships=ships)
             place, first = Path(facts.path or dataset.id), _first(dataset, facts)
-            raw = filled(read_rows(place, dataset.split, first=first)) if facts.exists else []
+            raw = filled(read_rows(place, dataset.split, first=first, most=MOST_ROWS)) if facts.exists else []
         else:
             return DatasetFacts()
         sampled = sample(raw, dataset, formats)
-        lengths = measure(sampled.rows, formats, tokenizer() if sampled.rows else None)
-        return replace(facts, shape=sampled.shape, lengths=lengths, conversational=prompts_are_messages(sampled.rows))
+        # their lengths do not change for a few more
+        lengths = measure(spread(sampled.rows, MAX_ROWS), formats, tokenizer() if sampled.rows else None)
+        return replace(
+            facts,
+            shape=sampled.shape,
+            lengths=lengths,
+            values=inspect_rows(sampled.rows, formats),
+            conversational=prompts_are_messages(sampled.rows),
+        )
 
     return answer
 

@@ -103,8 +103,15 @@ def dataset_facts(
         num_rows=count_rows(split, rows),
         splits=tuple(rows) or None,
         configs=configs or None,
+        loading_script=_loading_script(info.value),
         needs_config=len(configs) > 1 and choose_config(card, sizes, config) is None,
     )
+
+
+def _loading_script(info: DatasetInfo) -> str | None:
+    """The file that ``datasets`` looks for before all others, and no longer runs (datasets 5.2: load.py)."""
+    name = f"{info.id.rpartition('/')[2]}.py"
+    return name if any(file.rfilename == name for file in info.siblings or ()) else None
 
 
 def read_card(info: Answer[DatasetInfo]) -> Json:

@@ -263,6 +263,15 @@ class TrainSpec(JobSpec, CommonArgs):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """The sets of columns that the dataset may have, the most usual first; it needs one of them."""
 
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns that a dataset must not have, since the trainer uses their names itself: what it does with them.
+
+        Args:
+            columns: The columns of the dataset.
+            conversational: Whether its rows hold messages.
+        """
+        return {}
+
     @property
     def tokenizer_source(self) -> tuple[str, str | None]:
         """Where the tokenizer comes from, Hub id or local folder, and its revision."""

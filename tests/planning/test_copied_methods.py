@@ -53,7 +53,7 @@ def extend(base: type[TrainSpec], name: str) -> type[TrainSpec]:
 
 
 def write_afresh(base: type[TrainSpec], name: str) -> type[TrainSpec]:
-    names = ("TRAINING", "LOGS_FROM_REWARDS", "dataset_formats")
+    names = ("TRAINING", "LOGS_FROM_REWARDS", "dataset_formats", "taken_columns")
     declared = type("Declared", (), {key: value for key, value in vars(base).items() if key in names})
     bases = cast("tuple[type[TrainSpec], ...]", (declared, *base.__bases__))
     return create_model("Afresh", __base__=bases, method=(Literal[name], name))

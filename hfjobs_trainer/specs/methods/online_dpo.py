@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.extras import ReferencedSpec, RewardedSpec, judges, own_reference
+from hfjobs_trainer.specs.extras import (
+    COUNTED,
+    ReferencedSpec,
+    RewardedSpec,
+    judges,
+    own_reference,
+    taken_by_rewards,
+)
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Passes, SideModel, Training
 from hfjobs_trainer.specs.trl_args.online_dpo import OnlineDPOArgs
@@ -76,3 +84,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("prompt",),)
+
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns whose names the arguments of reward functions have."""
+        return {"input_ids": COUNTED} | taken_by_rewards(self, "completion_ids", "self")
