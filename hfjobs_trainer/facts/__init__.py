@@ -13,6 +13,7 @@ from hfjobs_trainer.facts.hardware import Flavor, HardwareFacts
 from hfjobs_trainer.facts.model import ModelFacts
 from hfjobs_trainer.facts.script import ScriptFacts
 from hfjobs_trainer.facts.simulation import SimulatedPeak, SimulationFacts
+from hfjobs_trainer.facts.template import RenderedWith, RowFinding, SequenceTokens, TemplateFacts
 
 __all__ = [
     "AccountFacts",
@@ -22,9 +23,13 @@ __all__ = [
     "HardwareFacts",
     "LengthFacts",
     "ModelFacts",
+    "RenderedWith",
+    "RowFinding",
     "ScriptFacts",
+    "SequenceTokens",
     "SimulatedPeak",
     "SimulationFacts",
+    "TemplateFacts",
 ]
 
 
@@ -44,6 +49,7 @@ class Facts:
         hardware: Flavors on offer and their prices; ``None`` means the snapshot of this package.
         account: The account of the token.
         simulation: Simulated training steps; ``None`` if there are none.
+        template: Rows of the training dataset, rendered with the model's chat template; ``None`` if none were.
         unanswered: What the Hub did not answer for (account or repository), and why, such as ``"your token (HTTP status
             503)"``.
         unasked: Why the Hub was not asked at all, such as ``"offline=True"``; empty if it was. No fact itself: facts
@@ -62,5 +68,6 @@ class Facts:
     hardware: HardwareFacts | None = None
     account: AccountFacts = field(default_factory=AccountFacts)
     simulation: SimulationFacts | None = None
+    template: TemplateFacts | None = None
     unanswered: tuple[str, ...] = ()
     unasked: str = field(default="", compare=False)

@@ -19,8 +19,10 @@ from hfjobs_trainer.gathering.lengths import Count, measure
 from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
+from hfjobs_trainer.gathering.rendered import rendered
 from hfjobs_trainer.gathering.texts import Formats, text_columns
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
+from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.specs.locations import is_local_path
 
 if TYPE_CHECKING:
@@ -79,10 +81,11 @@ def gather(
             unanswered=tuple(hub.unanswered) if hub else (),
             unasked=unasked,
         )
-    model = _model(hub, spec.model, spec.model_revision, ships)
+    model = cache(_model(hub, spec.model, spec.model_revision, ships))
     tokenizer = _tokenizer(hub, spec.model, spec.model_revision)
     formats = spec.dataset_formats()
-    dataset = _dataset(hub, spec.dataset, formats, tokenizer, ships)
+    rows: list[Json] = []
+    dataset = cache(_dataset(hub, spec.dataset, formats, tokenizer, ships, rows))
     eval_dataset = _dataset(hub, spec.eval_dataset, formats, tokenizer, ships) if spec.eval_dataset else None
     taught = spec if isinstance(spec, TaughtSpec) else None
     teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision, ships) if taught else None
@@ -94,6 +97,7 @@ def gather(
     judges = {judge: _model(hub, judge, None, ships) for judge in judging}
     lora = spec.lora
     adapter = _adapter(hub, lora.adapter, lora.adapter_revision, ships) if lora and lora.adapter else None
+    template = rendered(spec, hub, model, dataset, rows)
     return Facts(
         model=model(),
         dataset=dataset(),
@@ -105,6 +109,7 @@ def gather(
         adapter=adapter() if adapter else None,
         hardware=hardware() if hardware else None,
         account=account() if account else owner,
+        template=template(),
         unanswered=tuple(hub.unanswered) if hub else (),
         unasked=unasked,
     )
@@ -155,15 +160,26 @@ def _tokenizer(hub: Hub | None, model: str, revision: str | None) -> Callable[[]
 
 
 def _dataset(
-    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None], ships: bool
+    hub: Hub | None,
+    dataset: Dataset,
+    formats: Formats,
+    tokenizer: Callable[[], Count | None],
+    ships: bool,
+    seen: list[Json] | None = None,
 ) -> Callable[[], DatasetFacts]:
-    answers = [_one_dataset(hub, part, formats, tokenizer, ships) for part in dataset.parts]
+    """Facts about a dataset; its sample of rows, as TRL gets them, is added to ``seen``."""
+    answers = [_one_dataset(hub, part, formats, tokenizer, ships, seen) for part in dataset.parts]
     fractions, samples = zip(*((part.fraction, part.num_samples) for part in dataset.parts), strict=True)
     return lambda: mixed([answer() for answer in answers], fractions, samples)
 
 
 def _one_dataset(
-    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None], ships: bool
+    hub: Hub | None,
+    dataset: Dataset,
+    formats: Formats,
+    tokenizer: Callable[[], Count | None],
+    ships: bool,
+    seen: list[Json] | None = None,
 ) -> Callable[[], DatasetFacts]:
     renamed = dataset.columns
     columns = text_columns(formats) | renamed.keys()
@@ -179,6 +195,8 @@ def _one_dataset(
         else:
             return DatasetFacts()
         named = [{renamed.get(name, name): value for name, value in row.items()} for row in rows]
+        if seen is not None:
+            seen.extend(named)
         return replace(facts, lengths=measure(named, formats, tokenizer() if named else None))
 
     return answer

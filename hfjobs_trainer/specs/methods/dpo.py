@@ -44,6 +44,7 @@ class DPO(DPOArgs, TrainSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="pairs",
         simulated_step="preference",
         recipe="dpo",
     )

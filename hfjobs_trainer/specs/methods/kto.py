@@ -48,6 +48,7 @@ class KTO(KTOArgs, TrainSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="unpaired",
         simulated_step="unpaired",
         recipe="kto",
     )

@@ -51,6 +51,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         refuses_streams=False,
         bf16_adapter=False,
         reads_images=False,
+        renders="prompts",
         simulated_step=None,
         recipe="online_dpo",
     )
