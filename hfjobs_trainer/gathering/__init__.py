@@ -20,7 +20,8 @@ from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
 from hfjobs_trainer.gathering.rendered import rendered
-from hfjobs_trainer.gathering.texts import Formats, text_columns
+from hfjobs_trainer.gathering.sample import filled, sample
+from hfjobs_trainer.gathering.texts import Formats
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
 from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.specs.locations import is_local_path
@@ -181,23 +182,22 @@ def _one_dataset(
     ships: bool,
     seen: list[Json] | None = None,
 ) -> Callable[[], DatasetFacts]:
-    renamed = dataset.columns
-    columns = text_columns(formats) | renamed.keys()
-    asked = hub.ask_dataset(dataset, columns) if hub and not is_local_path(dataset.id) else None
+    asked = hub.ask_dataset(dataset) if hub and not is_local_path(dataset.id) else None
 
     def answer() -> DatasetFacts:
         if asked:
-            facts, rows = asked()
+            facts, raw = asked()
         elif is_local_path(dataset.id):
             facts = read_dataset(dataset.id, dataset.split, ships=ships)
             place, first = Path(facts.path or dataset.id), _first(dataset, facts)
-            rows = read_rows(place, dataset.split, columns, first) if facts.exists else []
+            raw = filled(read_rows(place, dataset.split, first=first)) if facts.exists else []
         else:
             return DatasetFacts()
-        named = [{renamed.get(name, name): value for name, value in row.items()} for row in rows]
+        sampled = sample(raw, dataset, formats)
         if seen is not None:
-            seen.extend(named)
-        return replace(facts, lengths=measure(named, formats, tokenizer() if named else None))
+            seen.extend(sampled.rows)
+        lengths = measure(sampled.rows, formats, tokenizer() if sampled.rows else None)
+        return replace(facts, shape=sampled.shape, lengths=lengths)
 
     return answer
 

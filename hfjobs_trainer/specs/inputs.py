@@ -59,7 +59,7 @@ class DataInput(Input):
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """Its columns once those that are not kept are dropped and the others renamed; ``None`` where unknown."""
+        """Its columns as TRL will get them: kept, renamed and converted; ``None`` where unknown."""
         return columns_left(self.dataset, self.facts)
 
     def renaming(self, mapping: Mapping[str, str]) -> dict[str, str]:
@@ -69,11 +69,12 @@ class DataInput(Input):
 
 
 def columns_left(dataset: Dataset, facts: DatasetFacts) -> tuple[str, ...] | None:
-    """The columns that a dataset is trained with: kept as ``keep_columns`` says, then renamed as ``columns`` says."""
+    """The columns that a dataset is trained with: those that are kept and renamed, then converted."""
     if facts.columns is None:
         return None
     kept = [name for name in facts.columns if dataset.keep_columns is None or name in dataset.keep_columns]
-    return tuple(dataset.columns.get(name, name) for name in kept)
+    named = tuple(dataset.columns.get(name, name) for name in kept)
+    return facts.shape.columns_after(named) if facts.shape else named
 
 
 def data_inputs(spec: TrainSpec, facts: Facts) -> list[DataInput]:
