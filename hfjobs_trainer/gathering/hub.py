@@ -119,7 +119,7 @@ class Hub:
         return lambda: answer().value
 
     def ask_tokenizer_files(self, repo_id: str, revision: str | None) -> Callable[[], TokenizerFiles | None]:
-        """Request all of a model's tokenizer; the returned function asks for the rest, and gives ``None`` without it."""
+        """Request a tokenizer with its settings; the returned function asks for the rest of them."""
         vocabulary = self.ask_tokenizer(repo_id, revision)
         if not is_valid_repo_id(repo_id):
             return lambda: None

@@ -13,6 +13,7 @@ from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
 from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json
+from hfjobs_trainer.planning.rendered import field_of
 from hfjobs_trainer.specs.locations import is_local_path
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def rendered(
         dataset: The training dataset.
         rows: Filled by ``dataset`` with a sample of its rows.
     """
-    path = template.field(spec, "chat_template_path")
+    path = field_of(spec, "chat_template_path")
     own = _files(hub, spec.model, spec.model_revision)
     is_file = isinstance(path, str) and path.endswith((".jinja", ".j2"))
     cloned = _files(hub, path, None) if isinstance(path, str) and not is_file else None

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hfjobs_trainer.contents import cache_home
 from hfjobs_trainer.facts import RenderedWith, RowFinding, SequenceTokens, TemplateFacts
@@ -23,6 +23,7 @@ from hfjobs_trainer.gathering.children import Warm
 from hfjobs_trainer.gathering.rows import spread
 from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json, as_json
+from hfjobs_trainer.planning.rendered import chat_template_kwargs, field_of, rendered_with
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
@@ -69,22 +70,6 @@ def start() -> None:
         attempt(_warm.start)
 
 
-def made_with(spec: TrainSpec) -> RenderedWith:
-    """What of a spec decides how its rows are rendered."""
-    path = field(spec, "chat_template_path")
-    return RenderedWith(
-        type(spec).TRAINING.renders,
-        path if isinstance(path, str) else None,
-        field(spec, "assistant_only_loss") is True,
-        cast("bool | None", field(spec, "completion_only_loss")),
-    )
-
-
-def field(spec: TrainSpec, name: str) -> Any:
-    """A field that only some methods have; ``None`` for the others."""
-    return getattr(spec, name) if name in type(spec).model_fields else None
-
-
 def render(spec: TrainSpec, rows: Sequence[Json], source: Source, *, vision: bool) -> TemplateFacts:
     """Render up to ``MAX_ROWS`` of the rows, as the method's trainer would.
 
@@ -96,7 +81,7 @@ def render(spec: TrainSpec, rows: Sequence[Json], source: Source, *, vision: boo
         source: Tokenizer and template.
         vision: Whether the model takes images, so that it has a processor.
     """
-    how = made_with(spec)
+    how = rendered_with(spec)
     if not can_render():
         return TemplateFacts(made_with=how, why_not=f"transformers and TRL, which render rows: {INSTALL}")
     until = time.monotonic() + SECONDS
@@ -120,7 +105,7 @@ def render(spec: TrainSpec, rows: Sequence[Json], source: Source, *, vision: boo
 def _question(
     spec: TrainSpec, how: RenderedWith, rows: Sequence[tuple[int, Json]], source: Source, *, vision: bool
 ) -> str | None:
-    text_field = str(field(spec, "dataset_text_field") or "text")
+    text_field = str(field_of(spec, "dataset_text_field") or "text")
     wanted = {*_COLUMNS, text_field, "image", "images", "chat_template_kwargs"}
     few = [[index, {name: row[name] for name in row.keys() & wanted}] for index, row in rows]
     given = {
@@ -132,9 +117,9 @@ def _question(
         "assistant_only": how.assistant_only_loss,
         "completion_only": how.completion_only_loss,
         "text_field": text_field,
-        "kwargs": field(spec, "chat_template_kwargs") or {},
-        "eos_token": field(spec, "eos_token"),
-        "pad_token": field(spec, "pad_token"),
+        "kwargs": chat_template_kwargs(spec),
+        "eos_token": field_of(spec, "eos_token"),
+        "pad_token": field_of(spec, "pad_token"),
         "vision": vision,
         "markers": MARKERS,
     }

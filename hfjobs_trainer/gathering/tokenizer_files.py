@@ -72,7 +72,9 @@ def of_answers(texts: Mapping[str, str], vocabulary: Path | None) -> TokenizerFi
 
 def _found(find: Callable[[str], Path | None]) -> TokenizerFiles | None:
     texts = {
-        name: text for name in (*CONFIGS, *FURTHER) if (text := attempt(lambda name=name: _text(find(name)))) is not None
+        name: text
+        for name in (*CONFIGS, *FURTHER)
+        if (text := attempt(lambda name=name: _text(find(name)))) is not None
     }
     paths = {name: path for name in VOCABULARIES if (path := find(name)) is not None and path.is_file()}
     if not paths or any(path.stat().st_size > MAX_BYTES for path in paths.values()):

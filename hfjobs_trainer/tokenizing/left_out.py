@@ -16,8 +16,7 @@ _TAGS = re.compile(r"(<think>|</think>)")
 
 
 def left_out(tokens: Tokens, way: Way, *, prompt: bool) -> Iterator[tuple[str, str]]:
-    """Kind and role of each thing that is missing: ``"text"``, ``"call"`` or ``"tools"``, or ``"thoughts"`` of what is
-    trained.
+    """Kind and role of each thing that is missing: a text, a call, the tools, or thoughts of what is trained.
 
     Args:
         tokens: The sequence, with the messages that it was made of.

@@ -77,7 +77,9 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
         "turn_end": ends[0] if ends else None,
         "markers": [token for token in request["markers"] if token in vocabulary],
         "size": len(vocabulary),
-        "largest": max(seen.largest, *(vocabulary.get(name, -1) for name in (tokenizer.eos_token, tokenizer.pad_token))),
+        "largest": max(
+            seen.largest, *(vocabulary.get(name, -1) for name in (tokenizer.eos_token, tokenizer.pad_token))
+        ),
         "sequences": seen.sequences,
         "findings": [[kind, *found[:3]] for kind, found in seen.found.items()],
     }
@@ -95,9 +97,7 @@ def _completion_only(request: Mapping[str, Any]) -> bool:
     return "prompt" in first and "completion" in first
 
 
-def _look_at(
-    index: int, row: Row, way: Way, renders: str, *, has_template: bool, masks: bool, seen: _Seen
-) -> None:
+def _look_at(index: int, row: Row, way: Way, renders: str, *, has_template: bool, masks: bool, seen: _Seen) -> None:
     row = _as_talk(row) if renders == "labels" else row
     if not _is_whole(row, way.text_field):
         seen.skipped += 1
@@ -152,9 +152,11 @@ def _as_talk(row: Row) -> Row:
     """What SFT makes of a ShareGPT conversation, whose roles stay what they are."""
     from trl.data_utils import is_conversational_from_value, maybe_convert_to_chatml
 
-    return maybe_convert_to_chatml(copy.deepcopy(row)) if row.get("conversations") and is_conversational_from_value(
-        row
-    ) else row
+    return (
+        maybe_convert_to_chatml(copy.deepcopy(row))
+        if row.get("conversations") and is_conversational_from_value(row)
+        else row
+    )
 
 
 def _is_whole(row: Row, text_field: str) -> bool:
