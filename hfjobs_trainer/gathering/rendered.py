@@ -40,10 +40,11 @@ def rendered(
         dataset: The training dataset.
         rows: Filled by ``dataset`` with a sample of its rows.
     """
-    path = field_of(spec, "chat_template_path")
+    asked = field_of(spec, "chat_template_path")
+    path = asked if isinstance(asked, str) else ""
     own = _files(hub, spec.model, spec.model_revision)
-    is_file = isinstance(path, str) and path.endswith((".jinja", ".j2"))
-    cloned = _files(hub, path, None) if isinstance(path, str) and not is_file else None
+    is_file = path.endswith((".jinja", ".j2"))
+    cloned = _files(hub, path, None) if path and not is_file else None
     if hub is not None and template.can_render():
         template.start()
 
@@ -55,7 +56,7 @@ def rendered(
         if not template.can_render():
             return template.render(spec, rows, template.Source(tokenizer_files.NOTHING), vision=False)
         files, other = own(), cloned() if cloned else None
-        text = attempt(lambda: Path(path).expanduser().read_text(encoding="utf-8")) if is_file and path else None
+        text = attempt(lambda: Path(path).expanduser().read_text(encoding="utf-8")) if is_file else None
         if files is None or (cloned and other is None) or (is_file and text is None):
             return None
         vision = bool(known.is_vision)

@@ -78,12 +78,12 @@ class _Absent(ModuleType):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.__spec__ = importlib.machinery.ModuleSpec(name, None)
-        self.__path__: list[str] = []
+        self.__path__ = []
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (), {"__class_getitem__": classmethod(lambda cls, item: cls)})
+        return type(name, (), {})
 
 
 def _limit_memory() -> None:

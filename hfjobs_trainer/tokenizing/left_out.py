@@ -6,7 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from hfjobs_trainer.tokenizing.sequences import Tokens, Way
 
@@ -41,8 +41,14 @@ def left_out(tokens: Tokens, way: Way, *, prompt: bool) -> Iterator[tuple[str, s
 
 
 def _name(tool: Any) -> str:
-    function = tool.get("function", tool) if isinstance(tool, dict) else {}
-    return str(function.get("name") or "") if isinstance(function, dict) else ""
+    return str(_function(tool).get("name") or "")
+
+
+def _function(given: Any) -> dict[str, Any]:
+    """What a tool or a call names: its ``function``, or itself."""
+    outer = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    inner = outer.get("function", outer)
+    return cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
 
 
 def _marked(given: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, tuple[int, str]]]:
@@ -72,15 +78,15 @@ def _marked(given: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str
         if isinstance(content, str):
             message["content"] = replaced(index, content)
         elif isinstance(content, list):
-            for part in content:
+            for part in cast("list[dict[str, Any]]", content):
                 if isinstance(part.get("text"), str):
                     part["text"] = replaced(index, part["text"])
         for name in _THOUGHTS:
             if isinstance(message.get(name), str) and message[name].strip():
                 message[name] = mark(index, "thoughts")
         for call in message.get("tool_calls") or ():
-            function = call.get("function", call) if isinstance(call, dict) else None
-            if isinstance(function, dict) and isinstance(function.get("name"), str):
+            function = _function(call)
+            if isinstance(function.get("name"), str):
                 function["name"] = mark(index, "call")
                 arguments = {"hft": mark(index, "call")} if function.get("arguments") else None
                 if arguments is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import importlib
 import os
 import shutil
 import tempfile
@@ -31,21 +33,18 @@ def load(given: Mapping[str, Any]) -> Any:
         while len(_loaded) >= _KEPT:
             del _loaded[next(iter(_loaded))]
         _loaded[key] = _read(given)
-    import copy
-
     return copy.deepcopy(_loaded[key])
 
 
 def _read(given: Mapping[str, Any]) -> Any:
-    from transformers import AutoTokenizer
-
+    transformers: Any = importlib.import_module("transformers")
     with tempfile.TemporaryDirectory(prefix="hft-tokenizer-") as folder:
         for name, text in given["texts"].items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         for name, path in given["paths"].items():
             _put(path, Path(folder) / name)
         try:
-            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # whatever a broken file makes it raise
             reason = str(error).replace(folder, "its folder").strip().split("\n")[0]
             raise UnsupportedError(
@@ -101,8 +100,6 @@ def training_template(template: str, digest: str) -> str | None:
 
     if has_generation_markers(template):
         return template
-    import copy
-
     tokenizer = copy.copy(_loaded[digest])
     tokenizer.chat_template = template
     try:

@@ -7,11 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from hfjobs_trainer.tokenizing.left_out import left_out
 from hfjobs_trainer.tokenizing.load import prepare, training_template
-from hfjobs_trainer.tokenizing.sequences import WAYS, Row, Tokens, Way, is_talk
+from hfjobs_trainer.tokenizing.sequences import WAYS, Row, Tokens, Way, is_talk, trl_rows
 
 # Longest text that is quoted, characters.
 _QUOTED = 160
@@ -86,8 +86,8 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _template(tokenizer: Any) -> str | None:
-    template = tokenizer.chat_template
-    return template.get("default") if isinstance(template, dict) else template
+    template: Any = tokenizer.chat_template
+    return cast("dict[str, str]", template).get("default") if isinstance(template, dict) else template
 
 
 def _completion_only(request: Mapping[str, Any]) -> bool:
@@ -150,34 +150,31 @@ def _spans(mask: list[bool]) -> Iterator[list[int]]:
 
 def _as_talk(row: Row) -> Row:
     """What SFT makes of a ShareGPT conversation, whose roles stay what they are."""
-    from trl.data_utils import is_conversational_from_value, maybe_convert_to_chatml
-
-    return (
-        maybe_convert_to_chatml(copy.deepcopy(row))
-        if row.get("conversations") and is_conversational_from_value(row)
-        else row
-    )
+    trl = trl_rows()
+    old = bool(row.get("conversations")) and trl.is_conversational_from_value(row)
+    return trl.maybe_convert_to_chatml(copy.deepcopy(row)) if old else row
 
 
 def _is_whole(row: Row, text_field: str) -> bool:
-    """Whether all that is rendered is text or messages: what else it may be is for others to tell."""
+    """Whether all that is rendered is text, or all is messages: what else it may be is for others to tell."""
     columns = ("messages", "prompt", "completion", "chosen", "rejected")
-    values = [row[name] for name in columns if name in row] or [row.get(text_field)]
-    kinds = {type(value) for value in values}
-    if "image" in row or "images" in row or len(kinds) != 1:
+    values: list[object] = [row[name] for name in columns if name in row] or [row.get(text_field)]
+    if "image" in row or "images" in row:
         return False
-    return all(isinstance(value, str) or (isinstance(value, list) and _are_messages(value)) for value in values)
+    return all(isinstance(value, str) for value in values) or all(map(_are_messages, values))
 
 
-def _are_messages(value: list[Any]) -> bool:
-    return bool(value) and all(isinstance(message, dict) and _is_message(message) for message in value)
+def _are_messages(value: object) -> bool:
+    messages = cast("list[object]", value) if isinstance(value, list) else []
+    return bool(messages) and all(map(_is_message, messages))
 
 
-def _is_message(message: dict[str, Any]) -> bool:
-    content = message.get("content")
-    if content is None:
-        content = "" if message.get("tool_calls") else None
-    parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
+def _is_message(value: object) -> bool:
+    message = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    content: object = message.get("content")
+    if content is None and message.get("tool_calls"):
+        content = ""
+    parts = isinstance(content, list) and all(isinstance(part, dict) for part in cast("list[object]", content))
     return isinstance(message.get("role"), str) and (isinstance(content, str) or parts)
 
 
@@ -199,10 +196,10 @@ def _stops(request: Mapping[str, Any], tokenizer: Any) -> list[str]:
     texts: Mapping[str, str] = request["tokenizer"]["texts"]
     for name in ("generation_config.json", "config.json"):
         try:
-            found = json.loads(texts.get(name, "{}")).get("eos_token_id")
+            found: Any = json.loads(texts.get(name, "{}")).get("eos_token_id")
         except (ValueError, AttributeError):
             continue
-        numbers = found if isinstance(found, list) else [found]
+        numbers: list[Any] = cast("list[Any]", found) if isinstance(found, list) else [found]
         tokens = [tokenizer.convert_ids_to_tokens(number) for number in numbers if isinstance(number, int)]
         if tokens:
             return [token for token in tokens if token is not None]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 Row = dict[str, Any]
+
+
+def trl_rows() -> Any:
+    """TRL's functions for rows."""
+    return importlib.import_module("trl.data_utils")
 
 
 @dataclass(slots=True)
@@ -53,17 +59,13 @@ class Way:
     def talk(self, messages: Any, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         """Messages as tokens, and a mask of the assistant's if it is asked for."""
         if self.vision:
-            from trl.data_utils import prepare_multimodal_messages
-
-            messages = prepare_multimodal_messages(messages)
+            messages = trl_rows().prepare_multimodal_messages(messages)
         return self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **options, **more)
 
     def text(self, messages: Any, options: Mapping[str, Any], **more: Any) -> str:
         """Messages as text."""
         if self.vision:
-            from trl.data_utils import prepare_multimodal_messages
-
-            messages = prepare_multimodal_messages(messages)
+            messages = trl_rows().prepare_multimodal_messages(messages)
         return self.tokenizer.apply_chat_template(messages, tokenize=False, **options, **more)
 
     def plain(self, text: str, **options: Any) -> list[int]:
@@ -88,7 +90,8 @@ def is_talk(row: Row) -> bool:
 
 
 def _is_talk(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
+    first: Any = next(iter(cast("list[Any]", value)), None) if isinstance(value, list) else None
+    return isinstance(first, dict) and "role" in first
 
 
 def labelled(row: Row, way: Way) -> Iterator[Tokens]:
@@ -161,11 +164,9 @@ def _completions(row: Row, way: Way, answers: Sequence[Any]) -> Iterator[Tokens]
 
 def ended_pairs(row: Row, way: Way) -> Iterator[Tokens]:
     """ORPO and CPO: rendered as text, and always ended (experimental/orpo/orpo_trainer.py, ``tokenize_row``)."""
-    from trl.data_utils import maybe_apply_chat_template
-
     row = _with_prompt(row)
     talk = is_talk(row)
-    texts: dict[str, str] = maybe_apply_chat_template(copy.deepcopy(row), way.tokenizer)
+    texts: dict[str, str] = trl_rows().maybe_apply_chat_template(copy.deepcopy(row), way.tokenizer)
     prompt = way.plain(texts["prompt"], add_special_tokens=False)
     first, last = way.tokenizer.bos_token_id, way.tokenizer.eos_token_id
     for name in ("chosen", "rejected"):
@@ -184,12 +185,11 @@ def scores(row: Row, way: Way) -> Iterator[Tokens]:
     """Reward: whole sequences, which nothing of is left out (trainer/reward_trainer.py, ``_prepare_dataset``)."""
     options = way.options(row)
     for name in ("chosen", "rejected"):
-        whole = row["prompt"] + row[name] if "prompt" in row else row[name]
-        if isinstance(whole, list):
-            messages: Any = whole
-            yield Tokens(way.talk(messages, options)["input_ids"], None, messages, len(messages), options)
-        else:
+        whole: Any = row["prompt"] + row[name] if "prompt" in row else row[name]
+        if isinstance(whole, str):
             yield Tokens(way.plain(way.ended(whole)))
+        else:
+            yield Tokens(way.talk(whole, options)["input_ids"], None, whole, len(whole), options)
 
 
 def prompts(row: Row, way: Way) -> Iterator[Tokens]:
@@ -216,12 +216,8 @@ WAYS: Mapping[str, Callable[[Row, Way], Iterator[Tokens]]] = {
 
 
 def _with_prompt(row: Row) -> Row:
-    from trl.data_utils import extract_prompt
-
-    return row if "prompt" in row else {**row, **extract_prompt(row)}
+    return row if "prompt" in row else {**row, **trl_rows().extract_prompt(row)}
 
 
 def _common(one: list[int], other: list[int]) -> int:
-    from trl.data_utils import common_prefix_length
-
-    return common_prefix_length(one, other)
+    return trl_rows().common_prefix_length(one, other)
