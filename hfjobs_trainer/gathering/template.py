@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfjobs_trainer.answers import KEPT_SECONDS
 from hfjobs_trainer.contents import cache_home
 from hfjobs_trainer.facts import RenderedWith, RowFinding, SequenceTokens, TemplateFacts
 from hfjobs_trainer.facts.template import MARKERS
@@ -41,6 +42,8 @@ _COLUMNS = ("messages", "conversations", "prompt", "completion", "chosen", "reje
 INSTALL = 'pip install "hfjobs-trainer[local]"'
 """What makes rendering possible in an environment that lacks the libraries."""
 
+# What took too long, and until when it is not tried again: a sweep waits for it once.
+_given_up: dict[str, float] = {}
 _warm = Warm("hfjobs_trainer.tokenizing", most_bytes=_MAX_ANSWER)
 
 
@@ -92,8 +95,11 @@ def render(spec: TrainSpec, rows: Sequence[Json], source: Source, *, vision: boo
     key = _key(question)
     answer = attempt(lambda: _kept(key))
     if answer is None:
-        answer = attempt(lambda: _warm.ask(question, max(0.0, until - time.monotonic())))
+        is_new = time.monotonic() > _given_up.get(key, 0.0)
+        answer = attempt(lambda: _warm.ask(question, max(0.0, until - time.monotonic()))) if is_new else None
         if answer is None:
+            if is_new:
+                _given_up[key] = time.monotonic() + KEPT_SECONDS
             return TemplateFacts(made_with=how, why_not=f"rows rendered within {SECONDS:.0f} seconds")
         if "missing" not in answer:
             attempt(lambda: _keep(key, answer))

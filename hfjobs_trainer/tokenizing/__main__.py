@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 # Most memory that a tokenizer and a template may take, bytes, and how long a process waits for its next question.
-MEMORY = 8 * 1024**3
+MEMORY = 4 * 1024**3
 IDLE_SECONDS = 600
 
 # What TRL's module for rows imports for annotations and for functions that are not called here.

@@ -116,7 +116,7 @@ def the_end_is_trained(context: Context[TrainSpec]) -> Iterator[Found]:
     if known is None or known.turn_end is None or type(context.spec).TRAINING.renders == "scores":
         return
     end = end_of_sequence(context.spec, known)
-    if end is None or {end, *known.stops} & set(known.specials):
+    if end is None or end in known.not_in_vocabulary or {end, *known.stops} & set(known.specials):
         return
     why = (
         f'no trained token is "{end}", with which the model is saved as its end of sequence: turns end with '
