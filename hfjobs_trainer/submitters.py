@@ -41,6 +41,7 @@ class DatasetFields(TypedDict, total=False):
     data_files: str | list[str] | dict[str, str] | None
     columns: dict[str, str]
     keep_columns: list[str] | None
+    map: Callable[..., Any] | Mapping[str, Any] | None
     num_samples: int | None
     streaming: bool
     fraction: float | None

@@ -13,7 +13,7 @@ class Conversion:
 
     Attributes:
         why: What becomes what, one clause.
-        renames: Columns that are renamed, theirs to TRL's.
+        renames: Columns that are renamed first, theirs to TRL's.
         drops: Columns that are gone afterwards.
         makes: Columns that the function makes.
         function: Function of ``rendering/runtime/shapes.py`` that makes them; empty where there is none.
@@ -31,8 +31,8 @@ class Conversion:
 
     def columns_after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns that are there afterwards, given those that were there before."""
-        kept = [self.renames.get(name, name) for name in columns if name not in self.drops]
-        return tuple(dict.fromkeys((*kept, *self.makes)))
+        named = [self.renames.get(name, name) for name in columns]
+        return tuple(dict.fromkeys((*(name for name in named if name not in self.drops), *self.makes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,21 @@ class Shape:
     Attributes:
         conversions: The changes, in order.
         misfit: What keeps them from being converted in full.
+        rows_of_one: Rows that one row becomes, on average.
     """
 
     conversions: tuple[Conversion, ...] = ()
     misfit: Misfit | None = None
+    rows_of_one: float = 1.0
+
+    def fits(self, columns: tuple[str, ...]) -> bool:
+        """Whether all columns are there that the changes take away."""
+        for conversion in self.conversions:
+            named = {conversion.renames.get(name, name) for name in columns}
+            if not {*conversion.renames} <= set(columns) or not {*conversion.drops} <= named:
+                return False
+            columns = conversion.columns_after(columns)
+        return True
 
     def columns_after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns that are there in the end, given those that were there before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hfjobs_trainer.facts.shape import Shape
 from hfjobs_trainer.gathering.shapes import converted, recognize
@@ -27,7 +27,7 @@ class Sampled:
 
 
 def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
-    """The rows that TRL will get, made from rows as they were read.
+    """The rows that TRL will get, made from rows as they were read; none where a function of the user makes them.
 
     Args:
         raw: Rows of the dataset. All have the same columns, but for values that were not read in full: those are
@@ -35,6 +35,9 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
         dataset: The spec's part.
         formats: Sets of columns that the method takes, the usual one first.
     """
+    if dataset.map is not None:
+        # code of the user's own never runs here
+        return Sampled([])
     kept = dataset.keep_columns
     named: list[Json] = [
         {dataset.columns.get(name, name): value for name, value in row.items() if kept is None or name in kept}
@@ -48,7 +51,9 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
         return Sampled(_whole(named, text_columns(formats) & set(columns)))
     reads = {name for step in shape.conversions for name in (*step.renames, *step.drops, *step.makes)}
     rows = _whole(named, (reads | text_columns(formats)) & set(columns))
-    return Sampled(converted(rows, shape), shape)
+    made = converted(rows, shape)
+    several = any(step.several for step in shape.conversions) and rows
+    return Sampled(made, replace(shape, rows_of_one=len(made) / len(rows)) if several else shape)
 
 
 def filled(rows: Sequence[Json]) -> list[Json]:

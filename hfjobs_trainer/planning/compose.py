@@ -33,7 +33,7 @@ from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
 from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
-from hfjobs_trainer.specs.inputs import side_models
+from hfjobs_trainer.specs.inputs import row_maps, shape_of, side_models
 from hfjobs_trainer.specs.locations import LOADERS, data_suffix, is_local_path
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
@@ -82,6 +82,7 @@ def compose(
     rewards = [_reward(item, judges) for item in getattr(spec, "reward_funcs", ())]
     tools: Sequence[RewardFunction] = getattr(spec, "tools", ())
     functions = [item for item in (*getattr(spec, "reward_funcs", ()), *tools) if isinstance(item, RewardFunction)]
+    functions += row_maps(spec)
     arguments = dict(decided.arguments)
     # computed when the script runs, so that the global batch stays the same on any number of GPUs
     accumulates = run.batch.global_size is not None and not run.batch.accumulation_is_set
@@ -135,6 +136,7 @@ def compose(
         server=vllm_server(run.vllm, machine.server_gpus, decided.arguments.get("vllm_max_model_length")),
         rewards=rewards,
         tools=[_reward(tool, {}) for tool in tools],
+        maps=[_reward(function, {}) for function in row_maps(spec)],
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=machine.num_gpus,
         nodes=request.nodes,
@@ -199,11 +201,14 @@ def _loading(revision: str | None, spec: TrainSpec) -> dict[str, Any]:
 
 def _data(dataset: Dataset, facts: DatasetFacts | None, *, absolute: bool) -> Data:
     place = location(dataset.id, facts, absolute=absolute)
+    shape = shape_of(dataset, facts) if facts else None
     known = [*(facts.mixed_with if facts else ()), *repeat(None, len(dataset.mixed_with))]
     parts = zip(dataset.mixed_with, known, strict=False)
     common: dict[str, Any] = {
         **dataset.model_dump(include={"split", "columns", "keep_columns", "num_samples", "streaming", "fraction"}),
         "mixed_with": tuple(_data(part, other, absolute=absolute) for part, other in parts),
+        "map": _reward(dataset.map, {}) if dataset.map is not None else None,
+        "conversions": shape.conversions if shape else (),
     }
     if not is_local_path(dataset.id):
         arguments: dict[str, Any] = {

@@ -125,6 +125,8 @@ def _rows(spec: TrainSpec, facts: Facts, *, sees: bool, lifts_max_length: bool) 
     # for a mixture, the number of rows used is known
     if dataset.num_samples is not None and not dataset.mixed_with:
         total = dataset.num_samples if count is None else min(count, dataset.num_samples)
+    if total is not None and facts.dataset.shape and not dataset.mixed_with:
+        total = round(total * facts.dataset.shape.rows_of_one)
     held = 0.0
     if total is not None and spec.eval_fraction is not None:
         held = float(math.ceil(total * spec.eval_fraction))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hfjobs_trainer.facts.shape import Conversion
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -22,6 +24,8 @@ class Data:
         streaming: Whether rows are read as they are needed.
         fraction: Share in a mixture, relative to the others' shares; ``None`` for the whole dataset.
         mixed_with: Datasets that are appended to this one.
+        conversions: What makes its rows those that the method takes, once they are renamed.
+        map: The user's function that is given each row before any column is kept or renamed.
     """
 
     id: str
@@ -34,6 +38,8 @@ class Data:
     streaming: bool = False
     fraction: float | None = None
     mixed_with: Sequence[Data] = ()
+    conversions: Sequence[Conversion] = ()
+    map: Reward | None = None
 
     @property
     def parts(self) -> tuple[Data, ...]:
@@ -182,6 +188,7 @@ class Page:
         server: The vLLM server that the script starts, or ``None``.
         rewards: Rewards of an online method.
         tools: Functions that the model may call.
+        maps: Functions that make rows.
         imports: Import statements that the rewards and tools need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
         max_gpus: The most GPUs that are to train, 0 for all.
@@ -234,6 +241,7 @@ class Page:
     server: Server | None = None
     rewards: Sequence[Reward] = ()
     tools: Sequence[Reward] = ()
+    maps: Sequence[Reward] = ()
     imports: Sequence[str] = ()
     num_gpus: int = 0
     max_gpus: int = 0

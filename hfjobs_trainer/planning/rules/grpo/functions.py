@@ -11,21 +11,23 @@ from hfjobs_trainer.rendering.taken import imported_by, taken_names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec
 from hfjobs_trainer.specs.fixes import keywords
+from hfjobs_trainer.specs.inputs import row_maps
 from hfjobs_trainer.specs.requirements import package_name, package_names
 from hfjobs_trainer.specs.rewards import INSTALLED, RewardFunction
 
 
 def _code(spec: TrainSpec) -> Iterator[tuple[str, RewardFunction]]:
-    """The rewards and the tools that are functions, each with the field that it was given in."""
+    """The rewards, tools and maps of rows that are functions, each with the field that it was given in."""
     if isinstance(spec, RewardedSpec):
         yield from (("reward_funcs", item) for item in spec.reward_funcs if isinstance(item, RewardFunction))
     if isinstance(spec, CallingSpec):
         yield from (("tools", item) for item in spec.tools)
+    yield from (("dataset.map", item) for item in row_maps(spec))
 
 
-@rule("GRPO012", any_field=["reward_funcs", "tools"])
+@rule("GRPO012")
 def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]:
-    """Modules that a reward function imports are installed.
+    """Modules that a function of the user imports are installed.
 
     What it does:
         Refuses functions that import a module which is neither in the standard library nor brought by the script's
@@ -58,7 +60,7 @@ def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]
             yield Found(path, f"{why} (give the packages' names)", keywords({"extra_dependencies": packages}))
 
 
-@rule("GRPO013", any_field=["reward_funcs", "tools"])
+@rule("GRPO013")
 def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     """A reward function's name is not taken in the script.
 
