@@ -157,21 +157,21 @@ class Warm:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
-    def start(self, python: str | None = None) -> None:
-        """Start the process, if none is there or on its way."""
+    def start(self) -> None:
+        """Start the process with the running interpreter, if none is there or on its way."""
         if self._lock.acquire(blocking=False):
             try:
-                self._ready(python, 60.0)
+                self._ready(sys.executable, 60.0)
             finally:
                 self._lock.release()
 
-    def ask(self, question: str, seconds: float, python: str | None = None) -> dict[str, Any] | None:
+    def ask(self, question: str, seconds: float, python: str) -> dict[str, Any] | None:
         """The answer; ``None`` if there is none within so many seconds, waiting for others included.
 
         Args:
             question: One line.
             seconds: The time.
-            python: The interpreter; default: the running one.
+            python: The interpreter.
         """
         until = time.monotonic() + seconds
         if not self._lock.acquire(timeout=seconds):
@@ -190,7 +190,7 @@ class Warm:
         with self._lock:
             self._end()
 
-    def _ready(self, python: str | None, seconds: float) -> Child:
+    def _ready(self, python: str, seconds: float) -> Child:
         if self._child is not None and (not self._child.is_alive or self._python != python):
             self._end()
         if self._child is None:

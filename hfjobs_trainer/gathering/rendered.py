@@ -13,7 +13,7 @@ from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
 from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json
-from hfjobs_trainer.planning.rendered import field_of
+from hfjobs_trainer.planning.rendered import field_of, rendered_with
 from hfjobs_trainer.specs.locations import is_local_path
 
 if TYPE_CHECKING:
@@ -45,22 +45,22 @@ def rendered(
     own = _files(hub, spec.model, spec.model_revision)
     is_file = path.endswith((".jinja", ".j2"))
     cloned = _files(hub, path, None) if path and not is_file else None
-    if hub is not None and template.can_render():
-        template.start()
+    if hub is not None:
+        template.start(offline=False)
 
     def answer() -> TemplateFacts | None:
         dataset()
         known = model()
         if not rows or known.exists is False:
             return None
-        if not template.can_render():
-            return template.render(spec, rows, template.Source(tokenizer_files.NOTHING), vision=False)
         files, other = own(), cloned() if cloned else None
         text = attempt(lambda: Path(path).expanduser().read_text(encoding="utf-8")) if is_file else None
-        if files is None or (cloned and other is None) or (is_file and text is None):
-            return None
-        vision = bool(known.is_vision)
-        return template.render(spec, rows, template.Source(files, other, text), vision=vision)
+        if files is None:
+            return TemplateFacts(made_with=rendered_with(spec), why_not=f"the tokenizer of {spec.model}")
+        if path and other is None and text is None:
+            return TemplateFacts(made_with=rendered_with(spec), why_not=f"the chat template of {path}")
+        source, vision = template.Source(files, other, text), bool(known.is_vision)
+        return template.render(spec, rows, source, vision=vision, offline=hub is None)
 
     return answer
 
@@ -69,7 +69,7 @@ def _files(hub: Hub | None, name: str, revision: str | None) -> Find:
     if is_local_path(name):
         find: Find = lambda: tokenizer_files.of_folder(name)  # noqa: E731
     elif hub is not None:
-        find = hub.ask_tokenizer_files(name, revision) if template.can_render() else lambda: None
+        find = hub.ask_tokenizer_files(name, revision)
     else:
         find = lambda: tokenizer_files.of_cache(name, revision)  # noqa: E731
     return cache(lambda: attempt(find))

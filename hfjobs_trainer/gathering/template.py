@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import tempfile
@@ -21,6 +20,7 @@ from hfjobs_trainer.facts import RenderedWith, RowFinding, SequenceTokens, Templ
 from hfjobs_trainer.facts.template import MARKERS
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.children import Warm
+from hfjobs_trainer.gathering.light_environment import LightEnvironment, is_here, label
 from hfjobs_trainer.gathering.rows import spread
 from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json, as_json
@@ -44,6 +44,7 @@ INSTALL = 'pip install "hfjobs-trainer[local]"'
 
 # What took too long, and until when it is not tried again: a sweep waits for it once.
 _given_up: dict[str, float] = {}
+_environment = LightEnvironment()
 _warm = Warm("hfjobs_trainer.tokenizing", most_bytes=_MAX_ANSWER)
 
 
@@ -62,18 +63,15 @@ class Source:
     template: str | None = None
 
 
-def can_render() -> bool:
-    """Whether the libraries are installed."""
-    return all(importlib.util.find_spec(name) is not None for name in ("transformers", "trl", "jinja2"))
-
-
-def start() -> None:
-    """Start the process that renders, which then imports what it needs."""
-    if can_render():
+def start(*, offline: bool) -> None:
+    """Start the process that renders, which then imports what it needs, or the making of an environment for it."""
+    if is_here():
         attempt(_warm.start)
+    else:
+        _environment.begin(offline=offline)
 
 
-def render(spec: TrainSpec, rows: Sequence[Json], source: Source, *, vision: bool) -> TemplateFacts:
+def render(spec: TrainSpec, rows: Sequence[Json], source: Source, *, vision: bool, offline: bool) -> TemplateFacts:
     """Render up to ``MAX_ROWS`` of the rows, as the method's trainer would.
 
     What was rendered once is known again from the cache of this package, by rows, tokenizer, template and versions.
@@ -83,10 +81,9 @@ def render(spec: TrainSpec, rows: Sequence[Json], source: Source, *, vision: boo
         rows: The rows, as TRL gets them.
         source: Tokenizer and template.
         vision: Whether the model takes images, so that it has a processor.
+        offline: Whether nothing may be downloaded for it.
     """
     how = rendered_with(spec)
-    if not can_render():
-        return TemplateFacts(made_with=how, why_not=f"transformers and TRL, which render rows: {INSTALL}")
     until = time.monotonic() + SECONDS
     chosen = spread(list(enumerate(rows)), MAX_ROWS)
     question = _question(spec, how, chosen, source, vision=vision)
@@ -95,8 +92,12 @@ def render(spec: TrainSpec, rows: Sequence[Json], source: Source, *, vision: boo
     key = _key(question)
     answer = attempt(lambda: _kept(key))
     if answer is None:
+        python = _environment.python(SECONDS, offline=offline)
+        if python is None:
+            return TemplateFacts(made_with=how, why_not=f"transformers and TRL, which render rows: {INSTALL}")
+        left = until - time.monotonic()
         is_new = time.monotonic() > _given_up.get(key, 0.0)
-        answer = attempt(lambda: _warm.ask(question, max(0.0, until - time.monotonic()))) if is_new else None
+        answer = attempt(lambda: _warm.ask(question, max(0.0, left), python)) if is_new else None
         if answer is None:
             if is_new:
                 _given_up[key] = time.monotonic() + KEPT_SECONDS
@@ -173,7 +174,8 @@ def _key(question: str) -> str:
     for name in ("tokenizer", "source"):
         if given[name]:
             del given[name]["paths"]
-    versions = [importlib.metadata.version(name) for name in ("transformers", "trl", "tokenizers", "jinja2")]
+    names = ("transformers", "trl", "tokenizers", "jinja2")
+    versions = [importlib.metadata.version(name) for name in names] if is_here() else [label()]
     code = [_code_digest(), versions]
     return hashlib.sha256(json.dumps([given, code], sort_keys=True).encode()).hexdigest()
 

@@ -86,7 +86,3 @@ def _text(path: Path | None) -> str | None:
     if path is None or not path.is_file() or path.stat().st_size > _MAX_TEXT:
         return None
     return path.read_text(encoding="utf-8")
-
-
-NOTHING = TokenizerFiles({}, {})
-"""In place of a tokenizer that is not needed."""

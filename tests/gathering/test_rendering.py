@@ -156,12 +156,44 @@ def test_threads_forks_and_a_light_client(tmp_path: Path) -> None:
     assert done.stdout.strip() == f"{[*answers, 0, True]} []"
 
 
-def test_without_the_libraries_the_command_is_told(tmp_path: Path, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make_model(tmp_path / "model", "qwen2_5")
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    found = look(model)
-    assert found is not None
-    assert 'pip install "hfjobs-trainer[local]"' in found.why_not
+WITHOUT = """
+import importlib.util, json, sys
+import hfjobs_trainer as hft
+from hfjobs_trainer.gathering import template
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "transformers" else find(name, *more)
+model, data, executable = sys.argv[1:]
+sys.executable = executable or sys.executable
+template._environment.python(300.0, offline=False)
+found = hft.gather(hft.SFT(model=model, dataset=data), offline=True).template
+print(json.dumps([found.talks, found.why_not]))
+"""
+
+
+def without_the_libraries(tmp_path: Path, executable: str, **env: str) -> list[Any]:
+    """What is seen by a client that lacks transformers."""
+    model, data = make_model(tmp_path / "model", "qwen2_5"), write_rows(tmp_path / "rows.jsonl", ROWS)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, str(model), str(data), executable],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "HFT_HOME": str(tmp_path / "home")} | env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_without_the_libraries_the_command_is_told(tmp_path: Path) -> None:
+    talks, why_not = without_the_libraries(tmp_path, str(tmp_path / "python"), PATH="")
+    assert talks == 0
+    assert 'pip install "hfjobs-trainer[local]"' in why_not
+
+
+@pytest.mark.slow
+def test_uv_makes_an_environment_without_torch(tmp_path: Path) -> None:
+    assert without_the_libraries(tmp_path, "") == [3, ""]
+    (place,) = (tmp_path / "home" / "environments").iterdir()
+    assert not [*place.glob("lib/python*/site-packages/torch")]
 
 
 def test_what_the_hub_has_is_rendered_and_then_known_offline(hub: hubsim.Hub, tmp_path: Path) -> None:
@@ -189,7 +221,7 @@ def test_given_facts_render_nothing(tmp_path: Path, cache: Path) -> None:
 def test_nothing_is_asked_of_several_threads_at_once() -> None:
     warm = template.Warm("json.tool", most_bytes=100)
     found: list[object] = []
-    threads = [threading.Thread(target=lambda: found.append(warm.ask("{", 0.2))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: found.append(warm.ask("{", 0.2, sys.executable))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

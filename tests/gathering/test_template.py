@@ -106,10 +106,10 @@ def test_what_a_template_refuses_is_quoted(tmp_path: Path, check: Check) -> None
 
 def test_messages_that_a_template_passes_over(tmp_path: Path, check: Check) -> None:
     model = make_model(tmp_path / "qwen", "qwen2_5")
-    rows = [PLAIN, {"messages": [{"role": "human", "content": "Hi"}, {"role": "gpt", "content": "Hello"}]}]
+    rows = [PLAIN, {"messages": [{"role": "interviewer", "content": "Hi"}, assistant("Hello")]}]
     report = check(model, rows)
     assert codes(report) == ["TMPL003"]
-    assert '"human"' in told(report, "TMPL003")[0]
+    assert '"interviewer"' in told(report, "TMPL003")[0]
     # phi3 knows neither tools nor what they give
     report = check(make_model(tmp_path / "phi", "phi3", eos="<|end|>"), [CALLS])
     assert codes(report) == ["TMPL003", "TMPL003", "TMPL006"]

@@ -105,7 +105,7 @@ def test_trl_refuses_it_too(
 
 
 def test_rows_without_a_message_are_trained_in_silence(model: Callable[..., Path], tmp_path: Path) -> None:
-    rows = [{"messages": [{"role": "human", "content": "Hi"}, {"role": "gpt", "content": "Hello"}]}]
+    rows = [{"messages": [{"role": "interviewer", "content": "Hi"}, {"role": "guest", "content": "Hello"}]}]
     path = model(template_of("qwen2_5"))
     assert codes(path, rows, tmp_path) == ["TMPL003"]
     made = trainer(path, rows, tmp_path)

@@ -48,7 +48,7 @@ def the_template_takes_the_rows(context: Context[TrainSpec]) -> Iterator[Found]:
     known = rendered(context.spec, facts)
     if known is None:
         # where no rows were read, the rules about datasets say so
-        if facts.template is not None or facts.dataset.lengths is not None:
+        if facts.template is not None:
             need(None, _lacking(context), "dataset", "model")
         return
     if found := known.find("raises"):
