@@ -28,6 +28,11 @@ def is_here() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in (*_NEEDED, *_ALONE))
 
 
+def is_possible() -> bool:
+    """Whether there are the libraries, or uv, which can fetch them."""
+    return is_here() or _uv() is not None or _python().exists()
+
+
 class LightEnvironment:
     """The environment, made with uv when it is first needed and kept in the cache of this package.
 

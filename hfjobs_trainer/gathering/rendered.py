@@ -11,6 +11,7 @@ from hfjobs_trainer.facts import DatasetFacts, ModelFacts, TemplateFacts
 from hfjobs_trainer.gathering import template, tokenizer_files
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
+from hfjobs_trainer.gathering.light_environment import is_possible
 from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.planning.rendered import field_of, rendered_with
@@ -42,6 +43,9 @@ def rendered(
     """
     asked = field_of(spec, "chat_template_path")
     path = asked if isinstance(asked, str) else ""
+    how = rendered_with(spec)
+    if not is_possible():
+        return lambda: TemplateFacts(made_with=how, why_not=template.WITHOUT_LIBRARIES) if dataset() and rows else None
     own = _files(hub, spec.model, spec.model_revision)
     is_file = path.endswith((".jinja", ".j2"))
     cloned = _files(hub, path, None) if path and not is_file else None
@@ -56,10 +60,12 @@ def rendered(
         files, other = own(), cloned() if cloned else None
         text = attempt(lambda: Path(path).expanduser().read_text(encoding="utf-8")) if is_file else None
         if files is None:
-            return TemplateFacts(made_with=rendered_with(spec), why_not=f"the tokenizer of {spec.model}")
+            return TemplateFacts(made_with=how, why_not=f"the tokenizer of {spec.model}")
         if path and other is None and text is None:
-            return TemplateFacts(made_with=rendered_with(spec), why_not=f"the chat template of {path}")
-        source, vision = template.Source(files, other, text), bool(known.is_vision)
+            return TemplateFacts(made_with=how, why_not=f"the chat template of {path}")
+        source = template.Source(files, other, text)
+        # the other trainers load a tokenizer of a model that takes images too
+        vision = bool(known.is_vision) and type(spec).TRAINING.reads_images
         return template.render(spec, rows, source, vision=vision, offline=hub is None)
 
     return answer

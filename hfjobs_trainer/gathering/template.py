@@ -39,8 +39,9 @@ _MAX_QUESTION = 32 * 1024**2
 _KEPT = 256
 _COLUMNS = ("messages", "conversations", "prompt", "completion", "chosen", "rejected", "label", "tools")
 
-INSTALL = 'pip install "hfjobs-trainer[local]"'
-"""What makes rendering possible in an environment that lacks the libraries."""
+_INSTALL = 'pip install "hfjobs-trainer[local]"'
+WITHOUT_LIBRARIES = f"transformers and TRL, which render rows: {_INSTALL}"
+"""Why there is nothing in an environment that lacks the libraries, and what mends it."""
 
 # What took too long, and until when it is not tried again: a sweep waits for it once.
 _given_up: dict[str, float] = {}
@@ -94,7 +95,7 @@ def render(spec: TrainSpec, rows: Sequence[Json], source: Source, *, vision: boo
     if answer is None:
         python = _environment.python(SECONDS, offline=offline)
         if python is None:
-            return TemplateFacts(made_with=how, why_not=f"transformers and TRL, which render rows: {INSTALL}")
+            return TemplateFacts(made_with=how, why_not=WITHOUT_LIBRARIES)
         left = until - time.monotonic()
         is_new = time.monotonic() > _given_up.get(key, 0.0)
         answer = attempt(lambda: _warm.ask(question, max(0.0, left), python)) if is_new else None
@@ -136,7 +137,7 @@ def _question(
 
 def _facts(answer: Json, how: RenderedWith, rows: int, *, cloned: bool) -> TemplateFacts:
     if missing := answer.get("missing"):
-        return TemplateFacts(made_with=how, why_not=f"{missing}, which rendering rows takes: {INSTALL}")
+        return TemplateFacts(made_with=how, why_not=f"{missing}, which rendering rows takes: {_INSTALL}")
     if reason := answer.get("unsupported"):
         return TemplateFacts(made_with=how, why_not=f"rows as tokens: {reason}")
     given: Mapping[str, Any] = answer

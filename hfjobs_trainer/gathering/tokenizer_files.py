@@ -15,7 +15,10 @@ from hfjobs_trainer.gathering.local_files import locate, model_files
 
 CONFIGS = ("config.json", "tokenizer_config.json")
 """Small files of JSON that every model has, and that are asked for anyway."""
-FURTHER = ("special_tokens_map.json", "added_tokens.json", "generation_config.json", "chat_template.jinja")
+FURTHER = (
+    *("special_tokens_map.json", "added_tokens.json", "generation_config.json"),
+    *("chat_template.jinja", "chat_template.json"),
+)
 """Small files that a model may have."""
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "spiece.model")
 """Large files, of which one or two hold the vocabulary."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import json
 import os
 import shutil
 import tempfile
@@ -69,6 +70,9 @@ def prepare(request: Mapping[str, Any]) -> tuple[Any, list[str]]:
     asked = [request.get("eos_token"), request.get("pad_token")]
     if asked[0] in vocabulary:
         tokenizer.eos_token = asked[0]
+    if request["vision"] and (written := request["tokenizer"]["texts"].get("chat_template.json")):
+        # where processors of earlier versions have theirs
+        tokenizer.chat_template = json.loads(written).get("chat_template") or tokenizer.chat_template
     if request.get("template") is not None:
         tokenizer.chat_template = request["template"]
     elif request.get("source") is not None:

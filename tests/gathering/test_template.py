@@ -101,7 +101,7 @@ def test_what_a_template_refuses_is_quoted(tmp_path: Path, check: Check) -> None
     report = check(make_model(tmp_path / "gemma", "gemma", eos="<end_of_turn>"), [PLAIN, PLAIN, SYSTEM])
     assert codes(report) == ["TMPL001"]
     why, _ = told(report, "TMPL001")
-    assert 'refuses 1 of 3 rows that were read, the first of them row 3: "System role not supported"' in why
+    assert 'saying "System role not supported": row 2 of the 3 looked at' in why
 
 
 def test_messages_that_a_template_passes_over(tmp_path: Path, check: Check) -> None:
@@ -161,7 +161,7 @@ def test_the_assistants_tokens(tmp_path: Path, check: Check) -> None:
     assert codes(check(known, [PLAIN, MULTI], assistant_only_loss=True)) == []
     report = check(known, [PLAIN, {"messages": [user("Hello?")]}], assistant_only_loss=True)
     assert codes(report) == ["TMPL005"]
-    assert "1 of 2 rows that were read, the first of them row 2" in told(report, "TMPL005")[0]
+    assert "row 1 of the 2 looked at" in told(report, "TMPL005")[0]
 
 
 def test_thoughts_that_are_dropped(tmp_path: Path, check: Check) -> None:

@@ -13,8 +13,8 @@ EXPECTED = [
     (
         "dataset",
         (
-            "the chat template of me/model refuses 31 of 64 rows that were read, the first of them row 5: "
-            '"System role not supported"'
+            'the chat template of me/model refuses conversations, saying "System role not supported": row 4 is the '
+            "first of 31 in the 64 looked at"
         ),
         "",
     )

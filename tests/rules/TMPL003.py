@@ -15,14 +15,14 @@ EXPECTED = [
     (
         "dataset",
         (
-            'the chat template of me/model leaves out what messages of the role "human" say, in 8 of 8 rows that were '
-            "read, the first of them row 1: use the roles that it knows, which are mostly system, user and assistant"
+            'the chat template of me/model leaves out what messages of the role "human" say, so that nothing is '
+            "learned of it: row 0 is the first of 8 in the 8 looked at"
         ),
         "",
     ),
     (
         "dataset",
-        ("the chat template of me/model leaves out tool calls, in 1 of 8 rows that were read, the first of them row 3"),
+        "the chat template of me/model leaves out tool calls: row 2 of the 8 looked at",
         "",
     ),
 ]

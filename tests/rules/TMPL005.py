@@ -18,10 +18,7 @@ GOOD_FACTS = Facts(template=SEEN)
 EXPECTED = [
     (
         "assistant_only_loss",
-        (
-            "no token is the assistant's in the one row that was read, with messages of: system, user; leave such rows "
-            "out, or train on all tokens"
-        ),
+        "rows have no token of the assistant's, but messages of system, user: row 0 of the 1 looked at",
         "assistant_only_loss=False",
     )
 ]

@@ -14,17 +14,14 @@ EXPECTED = [
     (
         "dataset",
         (
-            "the chat template of me/model drops the thoughts of answers that are trained on, in 60 of 64 rows that "
-            "were read, the first of them row 2: the model learns to answer without them"
+            "the chat template of me/model drops thoughts of answers that are trained on, so that the model learns to "
+            "do without them: row 1 is the first of 60 in the 64 looked at"
         ),
         "",
     ),
     (
         "dataset",
-        (
-            "the chat template of me/model does not render the column tools, in 9 of 64 rows that were read, the first "
-            "of them row 4"
-        ),
+        ("the chat template of me/model does not render the column tools: row 3 is the first of 9 in the 64 looked at"),
         "",
     ),
 ]

@@ -13,10 +13,7 @@ FACTS = Facts(dataset=DatasetFacts(exists=True), template=SEEN)
 EXPECTED = [
     (
         "max_length",
-        (
-            "max_length=700 leaves nothing to train on of any of the 2 rows that were read; 1024 are enough for most "
-            "of them"
-        ),
+        ("max_length=700 leaves nothing to train on of any of the 2 rows looked at; 1024 are enough for most of them"),
         "max_length=1024",
     )
 ]

@@ -13,4 +13,4 @@ BAD = {"dataset": "me/data"}
 GOOD = {"dataset": "me/data"}
 FACTS = Facts(template=SEEN)
 GOOD_FACTS = Facts(template=replace(SEEN, sequences=SEEN.sequences[:1]))
-EXPECTED = [("dataset", "1 of 2 rows that were read have no token to train on, the first of them row 2", "")]
+EXPECTED = [("dataset", "rows have no token to train on: row 1 of the 2 looked at", "")]

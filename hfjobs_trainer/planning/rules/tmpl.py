@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfjobs_trainer.display import plural
 from hfjobs_trainer.facts import RowFinding, TemplateFacts
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.rendered import rendered, rendered_with
@@ -52,8 +51,8 @@ def the_template_takes_the_rows(context: Context[TrainSpec]) -> Iterator[Found]:
             need(None, _lacking(context), "dataset", "model")
         return
     if found := known.find("raises"):
-        why = f'the chat template of {context.spec.model} refuses {_rows(found, known)}: "{found.detail}"'
-        yield Found("dataset", why)
+        why = f'the chat template of {context.spec.model} refuses conversations, saying "{found.detail}"'
+        yield Found("dataset", f"{why}: {_where(found, known)}")
 
 
 @rule("TMPL002")
@@ -138,10 +137,10 @@ def no_message_is_left_out(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     template = f"the chat template of {context.spec.model}"
     if found := known.find("text"):
-        told = f'{template} leaves out what messages of the role "{found.detail}" say, in {_rows(found, known)}'
-        yield Found("dataset", f"{told}: use the roles that it knows, which are mostly system, user and assistant")
+        told = f'{template} leaves out what messages of the role "{found.detail}" say, so that nothing is learned of it'
+        yield Found("dataset", f"{told}: {_where(found, known)}")
     if found := known.find("call"):
-        yield Found("dataset", f"{template} leaves out tool calls, in {_rows(found, known)}")
+        yield Found("dataset", f"{template} leaves out tool calls: {_where(found, known)}")
 
 
 @rule("TMPL004", fields=["assistant_only_loss"])
@@ -200,10 +199,8 @@ def every_row_has_an_assistant(context: Context[TrainSpec]) -> Iterator[Found]:
     known = rendered(context.spec, context.facts)
     found = known.find("no assistant") if known and _masks(context) else None
     if known and found:
-        why = f"no token is the assistant's in {_rows(found, known)}, with messages of: {found.detail}"
-        yield Found(
-            "assistant_only_loss", f"{why}; leave such rows out, or train on all tokens", "assistant_only_loss=False"
-        )
+        why = f"rows have no token of the assistant's, but messages of {found.detail}: {_where(found, known)}"
+        yield Found("assistant_only_loss", why, "assistant_only_loss=False")
 
 
 @rule("TMPL006", severity="warning")
@@ -233,10 +230,10 @@ def thoughts_and_tools_are_rendered(context: Context[TrainSpec]) -> Iterator[Fou
         return
     template = f"the chat template of {context.spec.model}"
     if found := known.find("thoughts"):
-        told = f"{template} drops the thoughts of answers that are trained on, in {_rows(found, known)}"
-        yield Found("dataset", f"{told}: the model learns to answer without them")
+        told = f"{template} drops thoughts of answers that are trained on, so that the model learns to do without them"
+        yield Found("dataset", f"{told}: {_where(found, known)}")
     if found := known.find("tools"):
-        yield Found("dataset", f"{template} does not render the column tools, in {_rows(found, known)}")
+        yield Found("dataset", f"{template} does not render the column tools: {_where(found, known)}")
 
 
 def _masks(context: Context[TrainSpec]) -> bool:
@@ -244,11 +241,11 @@ def _masks(context: Context[TrainSpec]) -> bool:
     return rendered_with(context.spec).assistant_only_loss and type(context.spec).TRAINING.renders == "labels"
 
 
-def _rows(found: RowFinding, known: TemplateFacts) -> str:
-    """How many rows, and which is the first."""
-    if known.rendered == 1:
-        return "the one row that was read"
-    return f"{found.rows} of {plural(known.rendered, 'row')} that were read, the first of them row {found.first + 1}"
+def _where(found: RowFinding, known: TemplateFacts) -> str:
+    """Which rows it is."""
+    if found.rows == 1:
+        return f"row {found.first} of the {known.rendered} looked at"
+    return f"row {found.first} is the first of {found.rows} in the {known.rendered} looked at"
 
 
 def _lacking(context: Context[TrainSpec]) -> str:

@@ -218,9 +218,9 @@ def something_is_trained(context: Context[TrainSpec]) -> Iterator[Found]:
     trained = [row for row in rows if is_trained(row)]
     limit = limit_of(spec)
     if not trained:
-        yield Found("dataset", f"none of the {len(rows)} rows that were read has a token to train on")
+        yield Found("dataset", f"none of the {len(rows)} rows looked at has a token to train on")
     elif share_lost(trained, spec, limit) == 1:
-        why = f"max_length={limit} leaves nothing to train on of any of the {len(trained)} rows that were read"
+        why = f"max_length={limit} leaves nothing to train on of any of the {len(trained)} rows looked at"
         enough = enough_for(known, 0.99, context.facts.model.max_position_embeddings)
         if share_lost(trained, spec, enough) < 1:
             yield Found("max_length", f"{why}; {enough} are enough for most of them", f"max_length={enough}")
@@ -255,5 +255,8 @@ def every_row_is_trained(context: Context[TrainSpec]) -> Iterator[Found]:
         return
     empty = [row for row in rows if not is_trained(row)]
     if empty and len(empty) < len(rows):
-        told = f"{len(empty)} of {len(rows)} rows that were read have no token to train on"
-        yield Found("dataset", f"{told}, the first of them row {empty[0][0].row + 1}")
+        first = empty[0][0].row
+        more = (
+            f" is the first of {len(empty)} in the {known.rendered}" if len(empty) > 1 else f" of the {known.rendered}"
+        )
+        yield Found("dataset", f"rows have no token to train on: row {first}{more} looked at")
