@@ -11,7 +11,9 @@ from typing import Any
 
 from hfjobs_trainer.contents import hash_file
 from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.config import has_template
 from hfjobs_trainer.gathering.local_files import locate, model_files
+from hfjobs_trainer.gathering.values import as_json
 
 CONFIGS = ("config.json", "tokenizer_config.json")
 """Small files of JSON that every model has, and that are asked for anyway."""
@@ -58,14 +60,19 @@ def of_folder(folder: str) -> TokenizerFiles | None:
 
 
 def of_cache(repo_id: str, revision: str | None) -> TokenizerFiles | None:
-    """The tokenizer of a model on the Hub that earlier downloads left on this machine."""
+    """The tokenizer of a model on the Hub that earlier downloads left on this machine; ``None`` if not all of it."""
     from huggingface_hub import try_to_load_from_cache
 
-    def find(name: str) -> Path | None:
-        path = try_to_load_from_cache(repo_id, name, revision=revision)
-        return Path(path) if isinstance(path, str) else None
-
-    return _found(find)
+    known = {
+        name: try_to_load_from_cache(repo_id, name, revision=revision) for name in (*CONFIGS, *FURTHER, *VOCABULARIES)
+    }
+    # another object than a path stands for a file that is known not to exist
+    places = {name: Path(path) for name, path in known.items() if isinstance(path, str)}
+    found = _found(places.get)
+    if found is None or CONFIGS[1] not in found.texts or known["generation_config.json"] is None:
+        return None
+    config = as_json(attempt(lambda: json.loads(found.texts[CONFIGS[1]])))
+    return found if has_template(config) or known["chat_template.jinja"] is not None else None
 
 
 def of_answers(texts: Mapping[str, str], vocabulary: Path | None) -> TokenizerFiles | None:

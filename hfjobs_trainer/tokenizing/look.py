@@ -60,8 +60,12 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
     seen = _Seen()
     for index, row in request["rows"]:
         _look_at(index, row, way, request["renders"], has_template=template is not None, masks=masks, seen=seen)
+    stops = _stops(request, tokenizer)
     names = {number: name for name, number in added.items()}
     specials = [names[number] for number, _ in seen.specials.most_common() if number in names][:_SPECIALS]
+    # those that end a text may be in the vocabulary without being special
+    ending = {tokenizer.eos_token, *stops} - {None, *specials}
+    specials += sorted(token for token in ending if tokenizer.convert_tokens_to_ids(token) in seen.specials)
     ends = [names[number] for number, _ in seen.ends.most_common(1) if number in names]
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     return {
@@ -72,7 +76,7 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
         "eos_token": tokenizer.eos_token,
         "pad_token": tokenizer.pad_token,
         "not_in_vocabulary": missing,
-        "stops": _stops(request, tokenizer),
+        "stops": stops,
         "specials": specials,
         "turn_end": ends[0] if ends else None,
         "markers": [token for token in request["markers"] if token in vocabulary],

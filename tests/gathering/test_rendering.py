@@ -196,7 +196,7 @@ def test_uv_makes_an_environment_without_torch(tmp_path: Path) -> None:
     assert not [*place.glob("lib/python*/site-packages/torch")]
 
 
-def test_what_the_hub_has_is_rendered_and_then_known_offline(hub: hubsim.Hub, tmp_path: Path) -> None:
+def test_what_the_hub_has_is_rendered(hub: hubsim.Hub, tmp_path: Path) -> None:
     model = make_model(tmp_path / "model", "gemma", eos="<end_of_turn>", stops=["<end_of_turn>"])
     files = {path.name: path.read_text() for path in model.iterdir()}
     repos.make_repo(hub, "models", "me/gemma", files)
@@ -209,6 +209,15 @@ def test_what_the_hub_has_is_rendered_and_then_known_offline(hub: hubsim.Hub, tm
     assert (refused.detail, refused.rows, found.stops) == ("System role not supported", 1, ("<end_of_turn>",))
     report = hft.Client(endpoint=hub.endpoint, token=repos.TOKEN).check(spec)
     assert "TMPL001" in [problem.code for problem in report.problems]
+    # the client's cache has the vocabulary alone, which is no tokenizer
+    offline = gather(spec, offline=True).template
+    assert offline is not None
+    assert offline.why_not == "the tokenizer of me/gemma"
+    from huggingface_hub import hf_hub_download
+
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"):
+        hf_hub_download("me/gemma", name, endpoint=hub.endpoint, token=repos.TOKEN)
+    assert gather(spec, offline=True).template == found
 
 
 def test_given_facts_render_nothing(tmp_path: Path, cache: Path) -> None:
