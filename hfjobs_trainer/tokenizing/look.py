@@ -46,7 +46,7 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     tokenizer, missing = prepare(request)
     template = _template(tokenizer)
-    training = training_template(template, request["tokenizer"]["digest"]) if template else None
+    training = training_template(tokenizer, template, request["tokenizer"]["digest"]) if template else None
     masks = bool(request["assistant_only"])
     way = Way(
         tokenizer,
