@@ -90,7 +90,7 @@ def prepare(request: Mapping[str, Any]) -> tuple[Any, list[str]]:
             raise UnsupportedError("the tokenizer that chat_template_path names has no chat template")
     # of one that is kept, an earlier request may have set another
     tokenizer.chat_template = own
-    vocabulary = tokenizer.get_vocab() if asked else {}
+    vocabulary: Any = tokenizer.get_vocab() if asked else ()
     return tokenizer, [token for token in asked if token not in vocabulary]
 
 
