@@ -23,6 +23,8 @@ AREAS: dict[str, str] = {
     "SPEC": "The form of a spec",
     "LOAD": "Spec files",
     "DATA": "Datasets",
+    "TMPL": "Chat templates",
+    "TOK": "Tokens and tokenizers",
     "LOCAL": "Local models and datasets",
     "MIX": "Mixtures of datasets",
     "MODEL": "Models",

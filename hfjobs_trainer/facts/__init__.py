@@ -14,6 +14,7 @@ from hfjobs_trainer.facts.model import ModelFacts
 from hfjobs_trainer.facts.script import ScriptFacts
 from hfjobs_trainer.facts.simulation import SimulatedPeak, SimulationFacts
 from hfjobs_trainer.facts.target import TargetFacts
+from hfjobs_trainer.facts.template import RenderedWith, RowFinding, SequenceTokens, TemplateFacts
 
 __all__ = [
     "PRICES",
@@ -24,11 +25,15 @@ __all__ = [
     "HardwareFacts",
     "LengthFacts",
     "ModelFacts",
+    "RenderedWith",
+    "RowFinding",
     "Scope",
     "ScriptFacts",
+    "SequenceTokens",
     "SimulatedPeak",
     "SimulationFacts",
     "TargetFacts",
+    "TemplateFacts",
 ]
 
 
@@ -56,6 +61,7 @@ class Facts:
         target: The repository that the trained model is pushed to; ``None`` if none is, or it was not looked up.
         space: The Space of the metrics; likewise.
         simulation: Simulated training steps; ``None`` if there are none.
+        template: Rows of the training dataset, rendered with the model's chat template; ``None`` if none were.
         unanswered: What the Hub did not answer for (account, repository or prices), and why, such as ``"your token
             (HTTP status 503)"``.
         unasked: Why the Hub was not asked at all, such as ``"offline=True"``; empty if it was. No fact itself: facts
@@ -78,5 +84,6 @@ class Facts:
     target: TargetFacts | None = None
     space: TargetFacts | None = None
     simulation: SimulationFacts | None = None
+    template: TemplateFacts | None = None
     unanswered: tuple[str, ...] = ()
     unasked: str = field(default="", compare=False)

@@ -20,10 +20,12 @@ from hfjobs_trainer.gathering.lengths import Count, measure
 from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
+from hfjobs_trainer.gathering.rendered import rendered
 from hfjobs_trainer.gathering.rows import MAX_ROWS, MOST_ROWS, spread
 from hfjobs_trainer.gathering.sample import filled, sample
 from hfjobs_trainer.gathering.texts import Formats, prompts_are_messages
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
+from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME, has_space
 from hfjobs_trainer.planning.names import basename, default_output_dir
 from hfjobs_trainer.specs.locations import is_local_path
@@ -49,7 +51,9 @@ def gather(
 
     Local paths are read from disk, Hub ids are looked up on the Hub, in parallel and for 8 seconds at most; transient
     failures are retried in that time. A broken file or an unreachable Hub raises nothing; ``Facts.unanswered`` lists
-    what the Hub did not answer for, and ``Facts.unasked`` says why it was not asked.
+    what the Hub did not answer for, and ``Facts.unasked`` says why it was not asked. Up to 64 rows of the training
+    dataset are rendered with the model's own tokenizer and chat template, in a process of its own and within 20
+    seconds; what was rendered once is known again from the cache of this package.
 
     Args:
         spec: What is to be trained.
@@ -88,11 +92,12 @@ def gather(
             unasked=unasked,
         )
     target = _target(remote, spec, asked_owner) if remote and asked_owner else None
-    model = _model(hub, spec.model, spec.model_revision, ships)
+    model = cache(_model(hub, spec.model, spec.model_revision, ships))
     tokenizer = _tokenizer(hub, *spec.tokenizer_source)
     other = _model(hub, *spec.tokenizer_source, ships) if spec.processing_class else None
     formats = spec.dataset_formats()
-    dataset = _dataset(hub, spec.dataset, formats, tokenizer, ships)
+    rows: list[Json] = []
+    dataset = cache(_dataset(hub, spec.dataset, formats, tokenizer, ships, rows))
     eval_dataset = _dataset(hub, spec.eval_dataset, formats, tokenizer, ships) if spec.eval_dataset else None
     taught = spec if isinstance(spec, TaughtSpec) else None
     teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision, ships) if taught else None
@@ -108,6 +113,7 @@ def gather(
     judges = {judge: _model(hub, judge, None, ships) for judge in judging}
     lora = spec.lora
     adapter = _adapter(hub, lora.adapter, lora.adapter_revision, ships) if lora and lora.adapter else None
+    template = rendered(spec, hub, model, dataset, rows)
     return Facts(
         model=model(),
         dataset=dataset(),
@@ -123,6 +129,7 @@ def gather(
         account=account() if account else owner,
         target=target() if target else None,
         space=space() if space else None,
+        template=template(),
         unanswered=tuple(hub.unanswered) if hub else (),
         unasked=unasked,
     )
@@ -201,15 +208,26 @@ def _tokenizer(hub: Hub | None, model: str, revision: str | None) -> Callable[[]
 
 
 def _dataset(
-    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None], ships: bool
+    hub: Hub | None,
+    dataset: Dataset,
+    formats: Formats,
+    tokenizer: Callable[[], Count | None],
+    ships: bool,
+    seen: list[Json] | None = None,
 ) -> Callable[[], DatasetFacts]:
-    answers = [_one_dataset(hub, part, formats, tokenizer, ships) for part in dataset.parts]
+    """Facts about a dataset; its sample of rows, as TRL gets them, is added to ``seen``."""
+    answers = [_one_dataset(hub, part, formats, tokenizer, ships, seen) for part in dataset.parts]
     fractions, samples = zip(*((part.fraction, part.num_samples) for part in dataset.parts), strict=True)
     return lambda: mixed([answer() for answer in answers], fractions, samples)
 
 
 def _one_dataset(
-    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None], ships: bool
+    hub: Hub | None,
+    dataset: Dataset,
+    formats: Formats,
+    tokenizer: Callable[[], Count | None],
+    ships: bool,
+    seen: list[Json] | None = None,
 ) -> Callable[[], DatasetFacts]:
     asked = hub.ask_dataset(dataset) if hub and not is_local_path(dataset.id) else None
 
@@ -223,6 +241,8 @@ def _one_dataset(
         else:
             return DatasetFacts()
         sampled = sample(raw, dataset, formats)
+        if seen is not None:
+            seen.extend(sampled.rows)
         # their lengths do not change for a few more
         lengths = measure(spread(sampled.rows, MAX_ROWS), formats, tokenizer() if sampled.rows else None)
         return replace(

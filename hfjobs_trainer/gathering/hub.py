@@ -8,6 +8,7 @@ absences and failures are not kept.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.facts import PRICES, AccountFacts, DatasetFacts, HardwareFacts, ModelFacts, TargetFacts
-from hfjobs_trainer.gathering import viewer
+from hfjobs_trainer.gathering import tokenizer_files, viewer
 from hfjobs_trainer.gathering.answer import Answer, ask
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub_answers import (
@@ -34,6 +35,7 @@ from hfjobs_trainer.gathering.hub_answers import (
 )
 from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
 from hfjobs_trainer.gathering.tokenizer import download
+from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json, as_json, as_text
 from hfjobs_trainer.specs.locations import is_valid_repo_id
 from hfjobs_trainer.specs.splits import split_names
@@ -148,6 +150,31 @@ class Hub:
             is_usable=lambda kept: kept.value is not None and kept.value.exists(),
         )
         return lambda: answer().value
+
+    def ask_tokenizer_files(self, repo_id: str, revision: str | None) -> Callable[[], TokenizerFiles | None]:
+        """Request a tokenizer with its settings; the returned function asks for the rest of them."""
+        vocabulary = self.ask_tokenizer(repo_id, revision)
+        if not is_valid_repo_id(repo_id):
+            return lambda: None
+        info = self._ask(
+            lambda token: self._api(token).model_info(repo_id, revision=revision, timeout=self._seconds()),
+            ("model", repo_id, revision),
+        )
+        configs = {name: self._ask_file(repo_id, name, revision) for name in tokenizer_files.CONFIGS}
+
+        def answer() -> TokenizerFiles | None:
+            model = info().value
+            there = {sibling.rfilename for sibling in model.siblings or ()} if model else set[str]()
+            further = {
+                name: self._ask_text(repo_id, name, revision) for name in tokenizer_files.FURTHER if name in there
+            }
+            texts = {name: json.dumps(found) for name, asked in configs.items() if (found := asked().value)}
+            texts |= {name: found for name, asked in further.items() if (found := asked().value) is not None}
+            # without one of them the tokenizer would be another
+            is_whole = bool(model) and not (there & {*tokenizer_files.CONFIGS, *further}) - texts.keys()
+            return tokenizer_files.of_answers(texts, vocabulary()) if is_whole else None
+
+        return answer
 
     def ask_dataset(self, dataset: Dataset) -> Callable[[], tuple[DatasetFacts, list[Json]]]:
         """Request a dataset; the returned function waits for the answers.
@@ -316,6 +343,14 @@ class Hub:
         return self._ask(
             lambda token: self._read_file(repo_id, name, revision, token), ("file", repo_id, name, revision)
         )
+
+    def _ask_text(self, repo_id: str, name: str, revision: str | None) -> Callable[[], Answer[str]]:
+        def read(token: Token) -> str:
+            from huggingface_hub import hf_hub_url
+
+            return self._request(hf_hub_url(repo_id, name, revision=revision, endpoint=self.endpoint), token).text
+
+        return self._ask(read, ("text", repo_id, name, revision))
 
     def _read_file(self, repo_id: str, name: str, revision: str | None, token: Token) -> Json:
         from huggingface_hub import hf_hub_url

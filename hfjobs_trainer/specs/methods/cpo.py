@@ -45,6 +45,7 @@ class CPO(CPOArgs, TrainSpec):
         refuses_streams=True,
         bf16_adapter=False,
         reads_images=False,
+        renders="ended_pairs",
         simulated_step=None,
         recipe="cpo",
     )

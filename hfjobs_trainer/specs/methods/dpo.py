@@ -48,6 +48,7 @@ class DPO(DPOArgs, ReferencedSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="pairs",
         simulated_step="preference",
         recipe="dpo",
     )

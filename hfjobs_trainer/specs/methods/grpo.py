@@ -45,6 +45,7 @@ class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="prompts",
         simulated_step="policy_gradient",
         recipe="grpo",
     )

@@ -54,6 +54,7 @@ class KTO(KTOArgs, ReferencedSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="unpaired",
         simulated_step="unpaired",
         recipe="kto",
     )

@@ -63,6 +63,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
         refuses_streams=False,
         bf16_adapter=False,
         reads_images=False,
+        renders="prompts",
         simulated_step=None,
         recipe="online_dpo",
     )

@@ -41,6 +41,7 @@ class RLOO(RLOOArgs, RewardedSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="prompts",
         simulated_step="policy_gradient",
         recipe="rloo",
     )

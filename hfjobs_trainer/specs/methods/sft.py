@@ -42,6 +42,7 @@ class SFT(SFTArgs, TrainSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="labels",
         simulated_step="next_token",
         recipe="sft",
     )
