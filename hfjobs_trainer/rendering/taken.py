@@ -101,6 +101,8 @@ def _pages(method: Method) -> Iterator[Page]:
         eval_fraction=0.1,
         arguments={"per_device_train_batch_size": 1},
         teacher=model,
+        ref_model=model,
+        processing_class="m",
         reward_model=model,
         value_model=replace(model, dtype_is_set=True),
         lora={"r": 1},
@@ -121,5 +123,5 @@ def _pages(method: Method) -> Iterator[Page]:
     apart = replace(page, server=Server(1, 1, 1.0, apart=True), nodes=2, downloads={"m": None}, global_batch_size=1)
     yield replace(apart, adapter=Adapter("a", merged=True), lora=None, merge="only", precision_is_set=True)
     yield replace(
-        page, model_class="AutoModelForImageTextToText", lora=None, bf16_adapter=False, tokenizer_class="AutoProcessor"
+        page, model_class="AutoModelForImageTextToText", lora=None, bf16_adapter=False, processor="AutoProcessor"
     )

@@ -219,6 +219,12 @@ class TrainSpec(JobSpec, CommonArgs):
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
     model_revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit of the model.")
+    processing_class: str | None = Field(
+        default=None, min_length=1, description="Tokenizer, if not the model's own: Hub id or local folder."
+    )
+    processing_class_revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of that tokenizer."
+    )
     dtype: DType | None = Field(default=None, description="dtype of the loaded weights; unset: the planner decides.")
     attn_implementation: str | None = Field(
         default=None, description='Attention implementation; unset: transformers\' default, "sdpa".'
@@ -287,6 +293,22 @@ class TrainSpec(JobSpec, CommonArgs):
     @abstractmethod
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """The sets of columns that the dataset may have, the most usual first; it needs one of them."""
+
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns that a dataset must not have, since the trainer uses their names itself: what it does with them.
+
+        Args:
+            columns: The columns of the dataset.
+            conversational: Whether its rows hold messages.
+        """
+        return {}
+
+    @property
+    def tokenizer_source(self) -> tuple[str, str | None]:
+        """Where the tokenizer comes from, Hub id or local folder, and its revision."""
+        if self.processing_class is not None:
+            return self.processing_class, self.processing_class_revision
+        return self.model, self.model_revision
 
     @property
     def needs_eval_dataset(self) -> str | None:

@@ -73,7 +73,21 @@ def test_script_rules_hold_everywhere_and_remote_ones_on_the_hub_only(code: str)
 
 
 OF_JOBS = (
-    *("COST005", "ENV001", "ENV002", "HW001", "HW005", "HW007", "JOB001", "JOB002", "JOB003", "JOB004"),
+    *(
+        "COST005",
+        "ENV001",
+        "ENV002",
+        "HUB008",
+        "HUB011",
+        "HUB012",
+        "HW001",
+        "HW005",
+        "HW007",
+        "JOB001",
+        "JOB002",
+        "JOB003",
+        "JOB004",
+    ),
     *("JOB008", "JOB009", "JOB010", "JOB011", "SEC001", "SEC002", "SEC004", "SEC006"),
 )
 

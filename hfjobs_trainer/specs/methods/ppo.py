@@ -80,6 +80,7 @@ class PPO(PPOArgs, ScoredSpec):
         refuses_streams=False,
         bf16_adapter=False,
         reads_images=False,
+        renders="prompts",
         simulated_step=None,
         recipe=None,
     )

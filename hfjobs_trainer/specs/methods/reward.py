@@ -36,6 +36,7 @@ class Reward(RewardArgs, TrainSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=False,
+        renders="scores",
         simulated_step="scores",
         recipe="reward",
     )
