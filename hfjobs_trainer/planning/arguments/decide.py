@@ -87,7 +87,7 @@ def decide_arguments(
     tracking = resolve_tracking(
         run.tracking, arguments["output_dir"], arguments.get("hub_model_id"), run.namespace, backend, decide
     )
-    arguments |= tracking_arguments(run.tracking.report_to, tracking)
+    arguments |= tracking_arguments(run.tracking.reporters, tracking)
     hardware = run.hardware.model_dump(mode="json", include=set(_AS_GIVEN))
     arguments |= {name: hardware[name] for name in _AS_GIVEN if hardware[name] is not None}
     arguments["disable_tqdm"] = True

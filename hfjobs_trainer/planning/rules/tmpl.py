@@ -168,8 +168,9 @@ def the_assistants_tokens_can_be_told(context: Context[TrainSpec]) -> Iterator[F
     if known is None or not known.talks or not _masks(context):
         return
     if known.has_template and not known.can_mask:
+        named, _ = context.spec.tokenizer_source
         why = (
-            f"the chat template of {context.spec.tokenizer_source[0]} does not mark the assistant's tokens with generation markers, "
+            f"the chat template of {named} does not mark the assistant's tokens with generation markers, "
             "and TRL has no version of it that does"
         )
         yield Found("assistant_only_loss", why, "assistant_only_loss=False")

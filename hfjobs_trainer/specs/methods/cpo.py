@@ -51,8 +51,12 @@ class CPO(CPOArgs, TrainSpec):
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {
-        "max_prompt_length": names.Today("max_length", "which covers prompt and completion")
+        **names.KEEPS_START,
+        "label_pad_token_id": names.gone("TRL dropped it", -100),
+        "padding_value": names.idle("TRL dropped it"),
+        "max_prompt_length": names.Today("max_length", "which covers prompt and completion", exact=False),
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"max_length": (None, "0.14")}
 
     method: Literal["cpo"] = "cpo"
 

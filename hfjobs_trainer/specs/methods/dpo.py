@@ -59,6 +59,11 @@ class DPO(DPOArgs, ReferencedSpec):
         **names.NO_LIGER,
         "rpo_alpha": names.Today("loss_type", "with loss_weights=[1.0, rpo_alpha]", value=["sigmoid", "sft"]),
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {
+        "learning_rate": (5e-5, "0.12"),
+        "max_length": (None, "0.14"),
+        "truncation_mode": ("keep_end", "0.29"),
+    }
 
     method: Literal["dpo"] = "dpo"
 

@@ -51,6 +51,13 @@ class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {**names.ANSWERS, **names.REWARDS, **names.POLICY, **names.NO_LIGER}
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {
+        "beta": (0.04, "0.19"),
+        "loss_type": ("bnpo", "0.22"),
+        "max_completion_length": (256, "1.16"),
+        "temperature": (0.9, "0.18"),
+        "vllm_mode": ("server", "1.0"),
+    }
 
     method: Literal["grpo"] = "grpo"
 

@@ -59,7 +59,8 @@ class KTO(KTOArgs, ReferencedSpec):
         recipe="kto",
     )
 
-    FORMER_NAMES: ClassVar[names.Former] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}
+    FORMER_NAMES: ClassVar[names.Former] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER, **names.KEEPS_START}
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"max_length": (None, "0.14")}
 
     method: Literal["kto"] = "kto"
 

@@ -74,7 +74,9 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
         **names.REWARDS,
         "max_completion_length": "max_new_tokens",
         "response_length": "max_new_tokens",
+        "gpu_memory_utilization": "vllm_gpu_memory_utilization",
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"vllm_mode": ("server", "1.0")}
 
     method: Literal["online_dpo"] = "online_dpo"
 

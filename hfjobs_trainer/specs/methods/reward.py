@@ -42,6 +42,7 @@ class Reward(RewardArgs, TrainSpec):
     )
 
     FORMER_NAMES: ClassVar[names.Former] = names.ONE_LENGTH
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"learning_rate": (5e-5, "0.24"), "max_length": (None, "0.14")}
 
     method: Literal["reward"] = "reward"
 

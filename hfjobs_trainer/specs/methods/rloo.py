@@ -53,6 +53,10 @@ class RLOO(RLOOArgs, RewardedSpec):
         "rloo_k": "num_generations",
         "normalize_reward": "normalize_advantages",
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {
+        "max_completion_length": (256, "1.16"),
+        "vllm_mode": ("server", "1.0"),
+    }
 
     method: Literal["rloo"] = "rloo"
 

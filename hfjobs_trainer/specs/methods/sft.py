@@ -50,9 +50,11 @@ class SFT(SFTArgs, TrainSpec):
     FORMER_NAMES: ClassVar[names.Former] = {
         **names.ONE_LENGTH,
         "tokenizer": names.gone("it is loaded with the model; chat_template_path brings another template"),
-        "num_of_sequences": "packing",
-        "dataset_batch_size": names.gone("TRL dropped it"),
+        "num_of_sequences": names.Today("packing", exact=False),
+        "chars_per_token": names.idle("TRL counts the tokens themselves"),
+        "dataset_batch_size": names.idle("TRL dropped it"),
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"packing_strategy": ("wrapped", "0.19")}
 
     method: Literal["sft"] = "sft"
 

@@ -365,7 +365,7 @@ def there_are_rows(context: Context[TrainSpec]) -> Iterator[Found]:
     rows = need(known, f"the rows of {spec.dataset.id}", "dataset")
     if spec.dataset.num_samples is not None and not spec.dataset.mixed_with:
         rows = min(rows, spec.dataset.num_samples)
-    held = math.ceil(spec.eval_fraction * rows)
+    held = spec.held_out(rows)
     if held >= rows:
         why = f"holds out {held} of {plural(rows, 'row')}, which leaves none for training"
         fix = f"eval_fraction={math.floor(100 * (rows - 1) / rows) / 100:g}" if rows > 1 else ""
