@@ -81,6 +81,7 @@ class DatasetFacts:
         mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
         saved: Of a local folder, whether ``save_to_disk`` wrote it; otherwise it holds data files.
         content: Of local data that travel with the job, what they are.
+        conversational: Whether the prompts of the sampled rows, as TRL gets them, are messages (or else texts).
         shape: How the rows, once renamed as the spec says, become those that the method takes.
     """
 
@@ -98,4 +99,5 @@ class DatasetFacts:
     mixed_with: tuple[DatasetFacts, ...] = ()
     saved: bool | None = None
     content: Content | None = None
+    conversational: bool | None = None
     shape: Shape | None = None

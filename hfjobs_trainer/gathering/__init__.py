@@ -21,7 +21,7 @@ from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
 from hfjobs_trainer.gathering.rendered import rendered
 from hfjobs_trainer.gathering.sample import filled, sample
-from hfjobs_trainer.gathering.texts import Formats
+from hfjobs_trainer.gathering.texts import Formats, prompts_are_messages
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
 from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.specs.locations import is_local_path
@@ -62,7 +62,7 @@ def gather(
             always read anew.
     """
     from hfjobs_trainer.gathering.script import read_script
-    from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
+    from hfjobs_trainer.specs.extras import ReferencedSpec, RewardedSpec, ScoredSpec, TaughtSpec
     from hfjobs_trainer.specs.script import Script
 
     token = (token or attempt(_stored_token) or "").strip() or None
@@ -85,13 +85,18 @@ def gather(
             unasked=unasked,
         )
     model = cache(_model(hub, spec.model, spec.model_revision, ships))
-    tokenizer = _tokenizer(hub, spec.model, spec.model_revision)
+    tokenizer = _tokenizer(hub, *spec.tokenizer_source)
+    other = _model(hub, *spec.tokenizer_source, ships) if spec.processing_class else None
     formats = spec.dataset_formats()
     rows: list[Json] = []
     dataset = cache(_dataset(hub, spec.dataset, formats, tokenizer, ships, rows))
     eval_dataset = _dataset(hub, spec.eval_dataset, formats, tokenizer, ships) if spec.eval_dataset else None
     taught = spec if isinstance(spec, TaughtSpec) else None
     teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision, ships) if taught else None
+    compared = spec if isinstance(spec, ReferencedSpec) else None
+    reference = (
+        _model(hub, compared.ref_model, compared.ref_model_revision, ships) if compared and compared.ref_model else None
+    )
     scored = spec if isinstance(spec, ScoredSpec) else None
     reward = _model(hub, scored.reward_model, scored.reward_model_revision, ships) if scored else None
     start = (scored.value_model, scored.value_model_revision) if scored else (None, None)
@@ -106,6 +111,8 @@ def gather(
         dataset=dataset(),
         eval_dataset=eval_dataset() if eval_dataset else None,
         teacher=teacher() if teacher else None,
+        processing_class=other() if other else None,
+        ref_model=reference() if reference else None,
         reward_model=reward() if reward else None,
         value_model=value() if value else None,
         reward_models=tuple(judges[judge]() for judge in judging),
@@ -199,7 +206,7 @@ def _one_dataset(
         if seen is not None:
             seen.extend(sampled.rows)
         lengths = measure(sampled.rows, formats, tokenizer() if sampled.rows else None)
-        return replace(facts, shape=sampled.shape, lengths=lengths)
+        return replace(facts, shape=sampled.shape, lengths=lengths, conversational=prompts_are_messages(sampled.rows))
 
     return answer
 

@@ -46,7 +46,7 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
     if not named:
         return Sampled([])
     columns = tuple(dict.fromkeys(name for row in named for name in row))
-    shape = recognize(_whole(named, named[0]), columns, formats)
+    shape = recognize(_whole(named, named[0]), columns, formats, dataset.columns.values())
     if shape is None:
         return Sampled(_whole(named, text_columns(formats) & set(columns)))
     reads = {name for step in shape.conversions for name in (*step.renames, *step.drops, *step.makes)}

@@ -41,18 +41,22 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def recognize(rows: Sequence[Json], columns: tuple[str, ...], formats: Formats) -> Shape | None:
+def recognize(
+    rows: Sequence[Json], columns: tuple[str, ...], formats: Formats, named: Iterable[str] = ()
+) -> Shape | None:
     """How rows become those that the method takes; ``None`` where they are so already, or nothing certain is known.
 
     Args:
         rows: Rows as the spec keeps and renames them.
         columns: Their columns, those of values that were not read included.
         formats: Sets of columns that the method takes, the usual one first.
+        named: Columns that the spec gave their names, which are neither dropped nor renamed again.
     """
+    meant = frozenset(named)
     steps: list[Conversion] = []
     seen = Seen(list(rows), columns, formats)
     while rows and len(steps) < _MOST:
-        found = _recognize(seen)
+        found = _recognize(seen, meant)
         if isinstance(found, Misfit):
             return Shape(tuple(steps), found)
         if found is None:
@@ -65,8 +69,13 @@ def recognize(rows: Sequence[Json], columns: tuple[str, ...], formats: Formats) 
     return Shape(tuple(steps)) if steps else None
 
 
-def _recognize(seen: Seen) -> Conversion | Misfit | None:
-    return next((found for look in _RECOGNIZERS if (found := attempt(lambda look=look: look(seen)))), None)
+def _recognize(seen: Seen, meant: frozenset[str]) -> Conversion | Misfit | None:
+    found = (attempt(lambda look=look: look(seen)) for look in _RECOGNIZERS)
+    return next((step for step in found if step and not _overrules(step, meant)), None)
+
+
+def _overrules(step: Conversion | Misfit, meant: frozenset[str]) -> bool:
+    return isinstance(step, Conversion) and not step.function and not meant.isdisjoint((*step.drops, *step.renames))
 
 
 def converted(rows: Sequence[Json], shape: Shape) -> list[Json]:

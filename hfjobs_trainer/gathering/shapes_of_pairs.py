@@ -6,7 +6,7 @@ from hfjobs_trainer.facts.shape import Conversion
 from hfjobs_trainer.gathering.seen import Seen, is_message, is_talk
 from hfjobs_trainer.gathering.values import Json, as_json, as_list
 
-_QUESTIONS = ("question", "instruction", "query", "input", "history", "context", "problem", "post")
+_QUESTIONS = ("question", "instruction", "query", "input", "history", "problem", "post")
 # The two answers: what the better and the worse one are called together.
 _PAIRS = (
     ("response_j", "response_k"),
@@ -33,6 +33,8 @@ def named_pair(seen: Seen) -> Conversion | None:
     question = None if seen.has("prompt") else seen.only(_QUESTIONS)
     if question and seen.values(question):
         renames = {question: "prompt", **renames}
+    elif not seen.has("prompt") and not all(map(seen.is_talk, found[0])):
+        return None
     return Conversion(_renamed(renames), renames=renames)
 
 

@@ -6,9 +6,10 @@ from hfjobs_trainer.facts.shape import Conversion
 from hfjobs_trainer.gathering.seen import Seen
 from hfjobs_trainer.gathering.values import as_json, as_list
 
-_QUESTIONS = ("question", "instruction", "query", "problem")
-_ANSWERS = ("answer", "response", "output", "solution")
+_QUESTIONS = ("prompt", "question", "instruction", "query", "problem", "user", "human", "inputs")
+_ANSWERS = ("completion", "answer", "response", "output", "solution", "assistant", "targets")
 _GIVEN = ("input", "context")
+_LABELED = ("prompt", "completion", "label")
 _SYSTEM = ("system", "system_prompt")
 _HISTORY = "history"
 # Columns that say something about a row and nothing in it.
@@ -20,14 +21,15 @@ _ABOUT = (
 
 def instruction(seen: Seen) -> Conversion | None:
     """An instruction, what it is about, and its answer."""
-    if seen.fits or not seen.takes("prompt", "completion"):
+    labeled = seen.takes(*_LABELED) and seen.has("label")
+    if seen.fits or not (labeled or seen.takes("prompt", "completion")):
         return None
-    asked, answer = seen.only(_QUESTIONS), seen.only(_ANSWERS)
+    asked, answer = _asked(seen), seen.only(_ANSWERS)
     if asked is None or answer is None or not (seen.is_text(asked) and seen.is_text(answer)):
         return None
-    given = [name for name in _GIVEN if name in seen.columns and seen.is_text_or_null(name)]
+    given = _given(seen, asked)
     system = seen.only(_SYSTEM)
-    known = {asked, answer, *given, system, _HISTORY}
+    known = {asked, answer, *given, system, _HISTORY, "label" if labeled else None}
     others = [name for name in seen.columns if name not in known and name.lower() not in _ABOUT.split()]
     if any(not seen.is_number(name) for name in others) or len(given) > 1:
         return None
@@ -35,19 +37,28 @@ def instruction(seen: Seen) -> Conversion | None:
     tells = [name for name in (system, _HISTORY) if name and seen.has(name)]
     if any(as_list(value) or (isinstance(value, str) and value) for name in tells for value in seen.values(name)):
         return _with_turns(seen, parts, answer, system, tells)
+    renames = {name: new for name, new in ((asked, "prompt"), (answer, "completion")) if name != new}
     if not given:
-        renames = {asked: "prompt", answer: "completion"}
-        return Conversion(f"{asked} becomes prompt, {answer} becomes completion", renames=renames)
+        return Conversion(", ".join(f"{name} becomes {new}" for name, new in renames.items()), renames=renames)
     why = f"{asked} and, after an empty line, {given[0]} where there is one become prompt, {answer} becomes completion"
     options = {"parts": parts}
     return Conversion(
         why,
-        renames={answer: "completion"},
-        drops=(asked, given[0]),
+        renames={answer: "completion"} if answer != "completion" else {},
+        drops=tuple(name for name in parts if name != "prompt"),
         makes=("prompt",),
         function="join_instruction",
         options=options,
     )
+
+
+def _asked(seen: Seen) -> str | None:
+    """The column of the question: ``input`` where there is no other."""
+    return seen.only(_QUESTIONS) or (None if seen.first(_QUESTIONS) else seen.first(("input",)))
+
+
+def _given(seen: Seen, asked: str) -> list[str]:
+    return [name for name in _GIVEN if name in seen.columns and name != asked and seen.is_text_or_null(name)]
 
 
 def _with_turns(seen: Seen, parts: list[str], answer: str, system: str | None, tells: list[str]) -> Conversion | None:
@@ -85,10 +96,10 @@ def question(seen: Seen) -> Conversion | None:
     """A question, for a method that writes answers of its own; rewards are still given it by its own name."""
     if not seen.online or seen.fits:
         return None
-    asked = seen.only(_QUESTIONS)
+    asked = _asked(seen)
     if asked is None or not seen.is_text(asked):
         return None
-    given = [name for name in _GIVEN if name in seen.columns and seen.is_text_or_null(name)]
+    given = _given(seen, asked)
     if len(given) > 1:
         return None
     if given and any(seen.values(given[0])):

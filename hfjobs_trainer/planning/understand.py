@@ -280,7 +280,9 @@ def _private_inputs(facts: Facts) -> tuple[str, ...]:
     """Inputs that need a token, each as a reason."""
     subjects: list[tuple[str, ModelFacts | DatasetFacts | None]] = [
         ("model", facts.model),
+        ("tokenizer", facts.processing_class),
         ("teacher", facts.teacher),
+        ("reference model", facts.ref_model),
         ("reward model", facts.reward_model),
         ("value model", facts.value_model),
         *(("reward model", judge) for judge in facts.reward_models),

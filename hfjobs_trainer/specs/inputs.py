@@ -153,6 +153,8 @@ def inputs(spec: TrainSpec, facts: Facts) -> list[Input]:
     """The models, the adapter to start from, and the datasets."""
     models: list[tuple[str, str, ModelFacts | None]] = [("model", spec.model, facts.model)]
     models += [(side.field, side.id, known) for side, known in side_models(spec, facts) if side.id is not None]
+    if spec.processing_class is not None:
+        models.append(("processing_class", spec.processing_class, facts.processing_class))
     if spec.lora is not None and spec.lora.adapter is not None:
         models.append(("lora.adapter", spec.lora.adapter, facts.adapter))
     found = [

@@ -14,7 +14,7 @@ def decide_shapes(spec: TrainSpec, facts: Facts) -> tuple[Decision, ...]:
     for data in data_inputs(spec, facts):
         for step in data.shape.conversions if data.shape else ():
             if step.function:
-                found.append(Decision(data.path, ", ".join(step.makes), step.why))
+                found.append(Decision(data.path, ", ".join((*step.makes, *step.renames.values())), step.why))
             elif step.renames:
                 found.append(Decision(f"{data.path}.columns", dict(step.renames), step.why))
             else:

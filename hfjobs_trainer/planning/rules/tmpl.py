@@ -51,7 +51,7 @@ def the_template_takes_the_rows(context: Context[TrainSpec]) -> Iterator[Found]:
             need(None, _lacking(context), "dataset", "model")
         return
     if found := known.find("raises"):
-        why = f'the chat template of {context.spec.model} refuses conversations, saying "{found.detail}"'
+        why = f'the chat template of {context.spec.tokenizer_source[0]} refuses conversations, saying "{found.detail}"'
         yield Found("dataset", f"{why}: {_where(found, known)}")
 
 
@@ -87,7 +87,7 @@ def conversations_have_a_template(context: Context[TrainSpec]) -> Iterator[Found
         return
     data = next(iter(context.datasets), None)
     rows = data.id if data else "the dataset"
-    why = f"{spec.model} has no chat template, and the rows of {rows} are conversations"
+    why = f"{spec.tokenizer_source[0]} has no chat template, and the rows of {rows} are conversations"
     if type(spec).TRAINING.renders in ("labels", "scores"):
         markers = set(known.markers) if known else set[str]()
         fits = next(name for tokens, name in _TEMPLATES if markers.issuperset(tokens))
@@ -104,6 +104,7 @@ def _is_without(context: Context[TrainSpec]) -> bool:
         talks
         and context.facts.model.has_chat_template is False
         and rendered_with(context.spec).chat_template_path is None
+        and context.spec.processing_class is None
     )
 
 
@@ -135,7 +136,7 @@ def no_message_is_left_out(context: Context[TrainSpec]) -> Iterator[Found]:
     known = rendered(context.spec, context.facts)
     if known is None:
         return
-    template = f"the chat template of {context.spec.model}"
+    template = f"the chat template of {context.spec.tokenizer_source[0]}"
     if found := known.find("text"):
         told = f'{template} leaves out what messages of the role "{found.detail}" say, so that nothing is learned of it'
         yield Found("dataset", f"{told}: {_where(found, known)}")
@@ -168,9 +169,10 @@ def the_assistants_tokens_can_be_told(context: Context[TrainSpec]) -> Iterator[F
     if known is None or not known.talks or not _masks(context):
         return
     if known.has_template and not known.can_mask:
+        name = context.spec.tokenizer_source[0]
         why = (
-            f"the chat template of {context.spec.model} does not mark the assistant's tokens with generation markers, "
-            "and TRL has no version of it that does"
+            f"the chat template of {name} does not mark the assistant's tokens with generation markers, and TRL has no "
+            "version of it that does"
         )
         yield Found("assistant_only_loss", why, "assistant_only_loss=False")
 
@@ -228,7 +230,7 @@ def thoughts_and_tools_are_rendered(context: Context[TrainSpec]) -> Iterator[Fou
     known = rendered(context.spec, context.facts)
     if known is None:
         return
-    template = f"the chat template of {context.spec.model}"
+    template = f"the chat template of {context.spec.tokenizer_source[0]}"
     if found := known.find("thoughts"):
         told = f"{template} drops thoughts of answers that are trained on, so that the model learns to do without them"
         yield Found("dataset", f"{told}: {_where(found, known)}")

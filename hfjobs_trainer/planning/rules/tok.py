@@ -48,7 +48,7 @@ def special_tokens_are_in_the_vocabulary(context: Context[TrainSpec]) -> Iterato
     for name in ("eos_token", "pad_token"):
         value = field_of(context.spec, name)
         if known and isinstance(value, str) and value in known.not_in_vocabulary:
-            why = f'"{value}" is not in the vocabulary of {context.spec.model}'
+            why = f'"{value}" is not in the vocabulary of {context.spec.tokenizer_source[0]}'
             instead = known.turn_end if name == "eos_token" else None
             yield Found(name, why, keywords({name: instead}))
 
@@ -86,7 +86,7 @@ def a_tokenizer_ends_and_pads(context: Context[TrainSpec]) -> Iterator[Found]:
     path = "eos_token" if "eos_token" in type(context.spec).model_fields else "model"
     end = next((token for token in _ENDS if token in known.markers), None)
     fix = keywords({path: end}) if path == "eos_token" and end else ""
-    yield Found(path, f"the tokenizer of {context.spec.model} has {lacks}", fix)
+    yield Found(path, f"the tokenizer of {context.spec.tokenizer_source[0]} has {lacks}", fix)
 
 
 @rule("TOK003", severity="warning", fields=["eos_token"])
@@ -151,8 +151,9 @@ def tokens_are_in_the_embedding(context: Context[TrainSpec]) -> Iterator[Found]:
     if known is None or known.largest is None or size is None or known.cloned:
         return
     if known.largest >= size:
+        name = context.spec.tokenizer_source[0]
         why = (
-            f"the tokenizer of {context.spec.model} gives tokens up to number {known.largest}, and its embedding has "
+            f"the tokenizer of {name} gives tokens up to number {known.largest}, and the embedding of the model has "
             f"{size}: resize it to the {known.size} of the vocabulary, and save both"
         )
         yield Found("model", why)
