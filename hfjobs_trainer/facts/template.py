@@ -60,12 +60,14 @@ class RenderedWith:
         chat_template_path: As in the spec.
         assistant_only_loss: As in the spec.
         completion_only_loss: As in the spec.
+        processing_class: As in the spec.
     """
 
     renders: str
     chat_template_path: str | None = None
     assistant_only_loss: bool = False
     completion_only_loss: bool | None = None
+    processing_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,7 @@ def rendered(
     how = rendered_with(spec)
     if not is_possible():
         return lambda: TemplateFacts(made_with=how, why_not=template.WITHOUT_LIBRARIES) if dataset() and rows else None
-    named, revision = spec.tokenizer_source
-    own = _files(hub, named, revision)
+    own = _files(hub, *spec.tokenizer_source)
     is_file = path.endswith((".jinja", ".j2"))
     cloned = _files(hub, path, None) if path and not is_file else None
     if hub is not None:
@@ -61,7 +60,7 @@ def rendered(
         files, other = own(), cloned() if cloned else None
         text = attempt(lambda: Path(path).expanduser().read_text(encoding="utf-8")) if is_file else None
         if files is None:
-            return TemplateFacts(made_with=how, why_not=f"the tokenizer of {named}")
+            return TemplateFacts(made_with=how, why_not=f"the tokenizer of {spec.tokenizer_source[0]}")
         if path and other is None and text is None:
             return TemplateFacts(made_with=how, why_not=f"the chat template of {path}")
         source = template.Source(files, other, text)

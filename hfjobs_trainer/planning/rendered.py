@@ -22,6 +22,7 @@ def rendered_with(spec: TrainSpec) -> RenderedWith:
         path if isinstance(path, str) else None,
         field_of(spec, "assistant_only_loss") is True,
         completion if isinstance(completion, bool) else None,
+        spec.processing_class,
     )
 
 

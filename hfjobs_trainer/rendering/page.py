@@ -169,9 +169,9 @@ class Page:
         frozen: Whether none of the model's own weights is trained.
         model_init: ``model_init_kwargs`` beside the dtype.
         processing_class: Place of the tokenizer, if it is not the model's own.
-        processor: Class of transformers that loads it.
         tokenizer: Arguments of its ``from_pretrained``, where the trainer is given one.
         chat_template: Text that replaces the tokenizer's own; ``None`` to leave that.
+        tokenizer_class: Class that loads the tokenizer then, as the trainer would.
         pads_left: Whether the trainer would have it pad and truncate on the left.
         teacher: The model to learn from, or ``None``.
         ref_model: The reference, if it is not the model as it starts.
@@ -226,9 +226,9 @@ class Page:
     frozen: bool = False
     model_init: Mapping[str, Any] = field(default_factory=dict[str, Any])
     processing_class: str | None = None
-    processor: str = "AutoTokenizer"
     tokenizer: Mapping[str, Any] = field(default_factory=dict[str, Any])
     chat_template: str | None = None
+    tokenizer_class: str = "AutoTokenizer"
     pads_left: bool = False
     ref_model: SideModel | None = None
     teacher: SideModel | None = None

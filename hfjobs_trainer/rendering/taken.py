@@ -123,5 +123,5 @@ def _pages(method: Method) -> Iterator[Page]:
     apart = replace(page, server=Server(1, 1, 1.0, apart=True), nodes=2, downloads={"m": None}, global_batch_size=1)
     yield replace(apart, adapter=Adapter("a", merged=True), lora=None, merge="only", precision_is_set=True)
     yield replace(
-        page, model_class="AutoModelForImageTextToText", lora=None, bf16_adapter=False, processor="AutoProcessor"
+        page, model_class="AutoModelForImageTextToText", lora=None, bf16_adapter=False, tokenizer_class="AutoProcessor"
     )

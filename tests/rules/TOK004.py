@@ -11,8 +11,8 @@ EXPECTED = [
     (
         "model",
         (
-            "the tokenizer of me/model gives tokens up to number 32000, and its embedding has 32000: resize it to the "
-            "32001 of the vocabulary, and save both"
+            "the tokenizer of me/model gives tokens up to number 32000, and the embedding of the model has 32000: "
+            "resize it to the 32001 of the vocabulary, and save both"
         ),
         "",
     )

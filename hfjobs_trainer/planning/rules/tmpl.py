@@ -104,6 +104,7 @@ def _is_without(context: Context[TrainSpec]) -> bool:
         talks
         and context.facts.model.has_chat_template is False
         and rendered_with(context.spec).chat_template_path is None
+        and context.spec.processing_class is None
     )
 
 
@@ -168,9 +169,10 @@ def the_assistants_tokens_can_be_told(context: Context[TrainSpec]) -> Iterator[F
     if known is None or not known.talks or not _masks(context):
         return
     if known.has_template and not known.can_mask:
+        name = context.spec.tokenizer_source[0]
         why = (
-            f"the chat template of {context.spec.tokenizer_source[0]} does not mark the assistant's tokens with generation markers, "
-            "and TRL has no version of it that does"
+            f"the chat template of {name} does not mark the assistant's tokens with generation markers, and TRL has no "
+            "version of it that does"
         )
         yield Found("assistant_only_loss", why, "assistant_only_loss=False")
 

@@ -151,8 +151,9 @@ def tokens_are_in_the_embedding(context: Context[TrainSpec]) -> Iterator[Found]:
     if known is None or known.largest is None or size is None or known.cloned:
         return
     if known.largest >= size:
+        name = context.spec.tokenizer_source[0]
         why = (
-            f"the tokenizer of {context.spec.tokenizer_source[0]} gives tokens up to number {known.largest}, and its embedding has "
+            f"the tokenizer of {name} gives tokens up to number {known.largest}, and the embedding of the model has "
             f"{size}: resize it to the {known.size} of the vocabulary, and save both"
         )
         yield Found("model", why)
