@@ -52,6 +52,7 @@ NAMES = [
     "RenderError",
     "Report",
     "Reward",
+    "RewardTrial",
     "SFT",
     "ScheduledJob",
     "Script",
@@ -85,6 +86,7 @@ NAMES = [
     "submit_rloo",
     "submit_script",
     "submit_sft",
+    "try_rewards",
 ]
 HEAVY = {"torch", "transformers", "trl", "datasets", "trackio", "accelerate", "peft"}
 LATE = {

@@ -18,6 +18,7 @@ from hfjobs_trainer.codegen import recipes
 from hfjobs_trainer.codegen.pages import Part, complete
 from hfjobs_trainer.codegen.proofs import proofs
 from hfjobs_trainer.codegen.source import members_of, type_text
+from hfjobs_trainer.codegen.trials import reward_problems
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.planning.hardware.catalogue import snapshot
 from hfjobs_trainer.specs import names
@@ -379,6 +380,7 @@ PARTS: dict[str, Part] = {
     "methods": methods,
     "tested": proofs,
     "rewards": rewards,
+    "reward_problems": reward_problems,
     "differing_defaults": differing_defaults,
     "recommendation": recommendation,
     "starting_values": starting_values,
