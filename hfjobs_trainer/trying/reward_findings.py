@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from hfjobs_trainer.display import plural
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.fixes import keywords
 
 if TYPE_CHECKING:
-    from hfjobs_trainer.trying.reward_trial import RewardFailure, RewardTrial, TriedReward
+    from hfjobs_trainer.trying.reward_trial import Place, RewardFailure, RewardTrial, TriedReward
 
 CODES: dict[str, str] = {
     "REWARD001": "A reward function raises an error.",
@@ -26,14 +26,15 @@ CODES: dict[str, str] = {
 """Codes that only ``try_rewards`` gives: what they mean."""
 
 PATH = "reward_funcs"
-# Of a message and of a line, characters that a problem quotes.
-_MESSAGE, _LINE = 200, 120
+# Of a message, characters that a problem quotes.
+_MESSAGE = 200
 
 
 def problems_of(
     trial: RewardTrial,
-    found: Mapping[str, Any],
+    calling: Collection[str],
     *,
+    late: Place | None,
     ended: str,
     environments: Collection[str],
     installed: Sequence[str],
@@ -43,14 +44,15 @@ def problems_of(
 
     Args:
         trial: What was tried.
-        found: The mode's result.
+        calling: Functions that were running when the process ended.
+        late: Where they were when their time was over.
         ended: How the process ended.
         environments: Names of the environments, which may have a reward of their own.
         installed: Requirements that the spec asks for beside the tested ones.
         is_given: Whether completions were given.
     """
-    for name in found["calling"]:
-        yield _stopped(name, found, ended)
+    for name in calling:
+        yield _stopped(name, late, ended)
     for reward in trial.rewards:
         path = "environment_factory" if reward.name in environments else PATH
         if reward.failures:
@@ -58,39 +60,33 @@ def problems_of(
         elif reward.wrong:
             why = f"{reward.name} returns {reward.wrong}: return a list with a number for each completion"
             yield Problem("REWARD002", path, why)
-        elif reward.seconds is not None and reward.name not in found["calling"]:
+        elif reward.seconds is not None and reward.name not in calling:
             yield from _values(reward, trial, path, is_given=is_given)
     yield from _totals(trial, is_given=is_given)
 
 
-def _stopped(name: str, found: Mapping[str, Any], ended: str) -> Problem:
-    late: Mapping[str, Any] = found.get("late") or {}
-    if found.get("stopped") or ended.startswith("it "):
-        limit = ended if ended.startswith("it ") else "it took longer than try_rewards waits"
-        why = f"{name} did not end: {limit}"
-        if late.get("line"):
-            why += f", and was at {_place(late.get('function') or name, late.get('number'), str(late['line']))}"
+def _stopped(name: str, late: Place | None, ended: str) -> Problem:
+    if late is not None or ended.startswith("it "):
+        limit = ended if ended.startswith("it ") else "its time was over"
+        why = f"{name} did not end: {limit}" + (f", at {late}" if late is not None else "")
     else:
         why = f"{name} ended the process, with {ended}: a reward function must return"
     return Problem("REWARD004", PATH, why)
 
 
-def _place(function: str, number: int | None, line: str) -> str:
-    at = f"line {number} of {function}" if number else function
-    return f"{at}, `{line[:_LINE]}`"
-
-
 def _failures(reward: TriedReward, trial: RewardTrial, path: str, installed: Sequence[str]) -> Iterator[Problem]:
     """A problem for each kind of error, with the completions on which it arises."""
-    kinds: dict[tuple[str, str | int | None], list[RewardFailure]] = {}
+    kinds: dict[tuple[str, str], list[RewardFailure]] = {}
     for item in reward.failures:
-        kinds.setdefault((item.error, item.number if item.number is not None else item.message), []).append(item)
+        kinds.setdefault((item.error, str(item.place or item.message)), []).append(item)
     for several in kinds.values():
         first = several[0]
         said = " ".join(first.message.split())[:_MESSAGE]
         why = f"{reward.name} raises {first.error}" + (f": {said}" if said else "")
-        if first.line:
-            why += f", at {_place(first.function or reward.name, first.number, first.line)}"
+        if first.place is not None:
+            why += f", at {first.place}"
+        if first.again:
+            why += ", when it is called a second time"
         if first.row is not None:
             why += f", for {_which(several, trial)}"
         package = first.module.split(".")[0]
@@ -149,8 +145,10 @@ def _totals(trial: RewardTrial, *, is_given: bool) -> Iterator[Problem]:
 def notes_on(trial: RewardTrial, stopped: Collection[str], *, given: int) -> Iterator[str]:
     """What else is worth knowing."""
     for reward in trial.rewards:
-        if reward.is_same is False:
+        if reward.is_same is False and not reward.failures:
             yield f"{reward.name} gives something else when it is called again with the same completions"
+        if reward.changes:
+            yield f"{reward.name} changes {', '.join(reward.changes)}, which functions after it get as it leaves it"
         if reward.seconds is None and reward.name not in stopped:
             yield f"{reward.name} was not called, since one before it ended the trial"
     if trial.not_called:

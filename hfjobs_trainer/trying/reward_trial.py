@@ -8,6 +8,27 @@ from dataclasses import dataclass, field
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
 
+# Of a line that is quoted, characters.
+LONGEST = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of your code.
+
+    Attributes:
+        function: The function or class at the top of the script in which it is.
+        number: Its number in that function's source, the first being 1.
+        line: Its text.
+    """
+
+    function: str
+    number: int
+    line: str
+
+    def __str__(self) -> str:
+        return f"line {self.number} of {self.function}, `{self.line[:LONGEST]}`"
+
 
 @dataclass(frozen=True, slots=True)
 class RewardFailure:
@@ -16,23 +37,20 @@ class RewardFailure:
     Attributes:
         error: Name of its class.
         message: Its text; values of secrets are masked.
-        function: The function or class of yours in which it arose; empty if it arose from the call itself, or in code
-            that is not yours.
-        number: Line of that function's source, the first being 1; ``None`` as above.
-        line: Text of that line.
+        place: Where in your code it arose; ``None`` if it arose from the call itself, or in code that is not yours.
         row: Row of the completion on which it fails; ``None`` if it fails on a batch alone.
         completion: Name of that completion, such as ``"empty"``.
         module: The module that could not be imported, if that is what went wrong.
+        again: Whether it arises only when the function is called a second time.
     """
 
     error: str
     message: str
-    function: str = ""
-    number: int | None = None
-    line: str = ""
+    place: Place | None = None
     row: int | None = None
     completion: str = ""
     module: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,7 @@ class TriedReward:
         failures: Its errors.
         wrong: What it gave in place of one number per completion, in words; empty if it gave that.
         is_same: Whether a second call gave the same; ``None`` if there was none.
+        changes: Arguments that it changed, which the functions after it get so.
     """
 
     name: str
@@ -56,6 +75,7 @@ class TriedReward:
     failures: tuple[RewardFailure, ...] = field(default=(), repr=False)
     wrong: str = ""
     is_same: bool | None = None
+    changes: tuple[str, ...] = ()
 
     @property
     def given(self) -> tuple[float, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +13,7 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS
 from hfjobs_trainer.trying.preview import UNNEEDED, preview_settings
-from hfjobs_trainer.trying.reward_trial import RewardFailure, RewardTrial, TriedReward, TriedRow
+from hfjobs_trainer.trying.reward_trial import Place, RewardFailure, RewardTrial, TriedReward, TriedRow
 from hfjobs_trainer.trying.run import Limits, TrialError, try_plan
 
 if TYPE_CHECKING:
@@ -149,7 +151,7 @@ def try_plan_rewards(
     if found is None or not (found.get("done") or found.get("calling")):
         raise TrialError(tried.explain("the trial of the rewards"))
     ended = tried.stopped or (f"signal {-tried.exit_code}" if tried.exit_code < 0 else f"status {tried.exit_code}")
-    return read_trial(found, plan, seconds=tried.seconds, ended=ended, given=len(given) if given else 0)
+    return read_trial(found, plan, seconds=tried.seconds, ended=ended, log=tried.log, given=len(given) if given else 0)
 
 
 def settings_of(
@@ -164,7 +166,9 @@ def settings_of(
     }
 
 
-def read_trial(found: Mapping[str, Any], plan: Plan, *, seconds: float, ended: str = "", given: int = 0) -> RewardTrial:
+def read_trial(
+    found: Mapping[str, Any], plan: Plan, *, seconds: float, ended: str = "", log: str = "", given: int = 0
+) -> RewardTrial:
     """The trial that a mode's result describes.
 
     Args:
@@ -172,12 +176,13 @@ def read_trial(found: Mapping[str, Any], plan: Plan, *, seconds: float, ended: s
         plan: The plan.
         seconds: How long it took.
         ended: How the process ended, if it did not come to its end.
+        log: What it wrote.
         given: For how many rows completions were given.
     """
     from hfjobs_trainer.trying.reward_findings import notes_on, problems_of
 
     names = tuple(str(name) for name in found["names"])
-    rewards = tuple(_reward(entry, names) for entry in found["functions"])
+    rewards = tuple(_reward(entry, names, plan.script) for entry in found["functions"])
     rows = tuple(
         TriedRow(row["prompt"], tuple(row["completions"]), _totals(rewards, index, len(row["completions"])))
         for index, row in enumerate(found["rows"])
@@ -194,7 +199,8 @@ def read_trial(found: Mapping[str, Any], plan: Plan, *, seconds: float, ended: s
     )
     problems = problems_of(
         trial,
-        found,
+        found["calling"],
+        late=late_place(log, plan.script),
         ended=ended,
         environments=_environments(spec),
         installed=spec.extra_dependencies,
@@ -219,7 +225,7 @@ def _environments(spec: Any) -> set[str]:
     return {name for item in several if isinstance(name := getattr(item, "name", None), str)}
 
 
-def _reward(entry: Mapping[str, Any], names: tuple[str, ...]) -> TriedReward:
+def _reward(entry: Mapping[str, Any], names: tuple[str, ...], script: str) -> TriedReward:
     failures: list[Mapping[str, Any]] = entry["failures"]
     alone = [item for item in failures if not item.get("batch")]
     return TriedReward(
@@ -231,18 +237,36 @@ def _reward(entry: Mapping[str, Any], names: tuple[str, ...]) -> TriedReward:
             RewardFailure(
                 error=item["type"],
                 message=item["message"],
-                function=item.get("function") or "",
-                number=item.get("number"),
-                line=item.get("line") or "",
+                place=place_of(script, item.get("at")),
                 row=item.get("row"),
-                completion=str(names[item["slot"]]) if "slot" in item else "",
+                completion=names[int(item["slot"])] if "slot" in item else "",
                 module=item.get("module") or "",
+                again=bool(item.get("again")),
             )
             for item in alone or failures
         ),
         wrong=entry["wrong"],
         is_same=entry["is_same"],
+        changes=tuple(entry.get("changes") or ()),
     )
+
+
+def place_of(script: str, number: int | None) -> Place | None:
+    """Where a line of the script is in the function or class of the user's at its top; ``None`` if in none."""
+    for statement in ast.parse(script).body if number is not None else ():
+        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        first = min([statement.lineno, *(item.lineno for item in statement.decorator_list)])
+        if first <= (number or 0) <= (statement.end_lineno or 0) and statement.name != "main":
+            return Place(statement.name, (number or 0) - first + 1, script.splitlines()[(number or 0) - 1].strip())
+    return None
+
+
+def late_place(log: str, script: str) -> Place | None:
+    """Where the functions were when their time was over, by what Python then writes of its threads."""
+    told = log.rpartition("Timeout (")[2] if "Timeout (" in log else ""
+    numbers = re.findall(r'^  File ".*script\.py", line (\d+) in ', told, re.MULTILINE)
+    return next((place for number in numbers if (place := place_of(script, int(number))) is not None), None)
 
 
 def _totals(rewards: Sequence[TriedReward], row: int, count: int) -> tuple[float | None, ...]:

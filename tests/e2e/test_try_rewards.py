@@ -48,8 +48,9 @@ def tried(inputs: Inputs, warm: Warm, tmp_path: Path) -> Try:
         env["GIVEN"] = str(tmp_path / "tried.jsonl")
         ended = warm.start(script, processes=1, **env)
         assert ended == status, (folder / "err-0.txt").read_text()[-3000:]
+        log = (folder / "err-0.txt").read_text("utf-8")
         found = json.loads((scratch / "result.json").read_text("utf-8"))
-        return read_trial(found, plan, seconds=0.0, ended=f"status {ended}", given=len(given or ()))
+        return read_trial(found, plan, seconds=0.0, ended=f"status {ended}", log=log, given=len(given or ()))
 
     return run
 
@@ -217,6 +218,14 @@ def not_awaited(completions: Any, **_: Any) -> Any:
     return brevity(completions)
 
 
+def once(completions: Any, **_: Any) -> list[float]:
+    state: Any = once
+    if getattr(state, "called", False):
+        raise RuntimeError("only once")
+    state.called = True
+    return [float(len(completion)) for completion in completions]
+
+
 def leaves(completions: Any, **_: Any) -> list[float]:
     import sys as sys_
 
@@ -225,9 +234,14 @@ def leaves(completions: Any, **_: Any) -> list[float]:
     return []
 
 
-GOOD = [is_right, brevity, as_tensor, as_array, at_random, logs_alone]
+def changes_columns(completions: Any, level: Any, **_: Any) -> list[float]:
+    level[0] = "changed"
+    return [float(len(completion)) for completion in completions]
+
+
+GOOD = [is_right, brevity, as_tensor, as_array, at_random, logs_alone, changes_columns]
 BAD = [first_word, by_helper, one_for_all, too_few, words, lists, undefined, endless_value, always_half]
-WORSE = [lacks_package, not_awaited, leaves]
+WORSE = [lacks_package, not_awaited, once, leaves]
 
 
 def test_each_kind_of_failure_is_told_and_good_functions_are_not(tried: Try, tmp_path: Path) -> None:
@@ -267,6 +281,7 @@ def test_each_kind_of_failure_is_told_and_good_functions_are_not(tried: Try, tmp
         "always_half": [("REWARD005", "warning")],
         "lacks_package": [("REWARD001", "error")],
         "not_awaited": [("REWARD002", "error")],
+        "once": [("REWARD001", "error")],
         "leaves": [("REWARD001", "error")],
     }
     whys = {name: several[0].why for name, several in told.items() if several}
@@ -285,11 +300,15 @@ def test_each_kind_of_failure_is_told_and_good_functions_are_not(tried: Try, tmp
     assert whys["lacks_package"].startswith("lacks_package needs the package not_installed_anywhere, ")
     assert told["lacks_package"][0].fix == 'extra_dependencies=["not_installed_anywhere"]'
     assert "not_awaited returns a coroutine, which this trainer does not await" in whys["not_awaited"]
+    assert whys["once"].endswith('of once, `raise RuntimeError("only once")`, when it is called a second time')
     assert "leaves raises SystemExit: 4, at line 5 of leaves, " in whys["leaves"]
     # a function that fails on some completions has values for the others
     assert by_name["first_word"].values[0][0] == 1.0
     assert by_name["first_word"].values[0][3] is None
-    assert found.notes == ("at_random gives something else when it is called again with the same completions",)
+    assert found.notes == (
+        "at_random gives something else when it is called again with the same completions",
+        "changes_columns changes level, which functions after it get as it leaves it",
+    )
     assert not found.ok
     with pytest.raises(hft.SpecError, match="too_few"):
         found.raise_for_problems()
@@ -368,9 +387,9 @@ def leaves_at_once(completions: Any, **_: Any) -> list[float]:
 def test_a_function_that_does_not_end_or_ends_the_process(tried: Try, tmp_path: Path) -> None:
     common = {"dataset": sums(tmp_path / "rows.jsonl"), "eval_fraction": None, "eval_strategy": "no"}
     functions = [is_right, circles, by_helper]
-    found = tried("rloo", ["1"], seconds=4.0, reward_funcs=functions, **common)
+    found = tried("rloo", ["1"], status=1, seconds=4.0, reward_funcs=functions, **common)
     (problem,) = [each for each in found.problems if each.code == "REWARD004"]
-    assert problem.why.startswith("circles did not end: it took longer than try_rewards waits, and was at line ")
+    assert problem.why.startswith("circles did not end: its time was over, at line ")
     assert problem.why.endswith((" of circles, `time_.sleep(0.01)`", " of circles, `while completions:`"))
     assert found.rewards[0].values == ((1.0,),)
     assert found.notes == ("by_helper was not called, since one before it ended the trial",)

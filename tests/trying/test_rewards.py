@@ -27,7 +27,7 @@ def has_digit(completions: Any, **_: Any) -> list[float]:
 
 
 def found(**changes: Any) -> dict[str, Any]:
-    function = {"name": "has_digit", "weight": 1.0, "seconds": 0.5, "failures": [], "wrong": "", "is_same": True}
+    function: Any = {"name": "has_digit", "weight": 1.0, "seconds": 0.5, "failures": [], "wrong": "", "is_same": True}
     rows = [{"prompt": "a", "completions": ["1", "x"]}, {"prompt": "b", "completions": ["2", "<b>\x1b[31m"]}]
     result: dict[str, Any] = {"functions": [{**function, "values": [[1.0, 0.0], [1.0, 1.0]]}], "rows": rows}
     return {**result, "names": ["reference", "empty"], "calling": [], "done": True, "columns": ["answer"], **changes}
@@ -47,17 +47,17 @@ def test_completions_come_one_for_a_row_or_several(given: Any, listed: Any) -> N
     assert listed_completions(given) == listed
 
 
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ("4", "for each row"),
-        ([], "for each row"),
-        ([[]], "there is none for row 1"),
-        (["4", 5], "row 2 has 5, which is neither a text nor a list of messages"),
-        ([[["4"]]], "row 1 has "),
-        ([[{"content": "no role"}]], "row 1 has "),
-    ],
-)
+REFUSED: list[tuple[Any, str]] = [
+    ("4", "for each row"),
+    ([], "for each row"),
+    ([[]], "there is none for row 1"),
+    (["4", 5], "row 2 has 5, which is neither a text nor a list of messages"),
+    ([[["4"]]], "row 1 has "),
+    ([[{"content": "no role"}]], "row 1 has "),
+]
+
+
+@pytest.mark.parametrize(("given", "told"), REFUSED)
 def test_what_is_no_completion_is_refused_before_anything_runs(given: Any, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         hft.try_rewards({"method": "grpo"}, given)
@@ -106,7 +106,7 @@ def test_the_reference_answer_of_a_row(row: dict[str, Any], answer: str, final: 
 
 
 def test_conversations_that_are_more_than_a_text_are_passed_as_they_are() -> None:
-    call = [{"role": "assistant", "content": "", "tool_calls": []}, {"role": "tool", "content": "4"}]
+    call: Any = [{"role": "assistant", "content": "", "tool_calls": []}, {"role": "tool", "content": "4"}]
     assert mode.whole_conversation(call) == call
     assert mode.whole_conversation(ANSWER) is None
     assert mode.whole_conversation("4") is None

@@ -5,14 +5,9 @@ This file lies beside the script whose rewards are tried, and imports nothing of
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
-import linecache
 import math
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from importlib import import_module
@@ -23,8 +18,6 @@ from typing import Any, cast
 LONGEST, QUOTED = 500, 60
 # How long a function that fails on a batch is called with its completions one by one, seconds.
 ALONE_SECONDS = 10.0
-# What functions have in any case before they are too late, seconds.
-FEWEST_SECONDS = 2.0
 
 
 class Calls:
@@ -87,26 +80,27 @@ class Calls:
             own = {"prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"}
             self.found["columns"] = sorted(given.keys() - own)
             self.write()
+        before = {name: list(cast("list[Any]", value)) for name, value in given.items() if isinstance(value, list)}
         started = time.perf_counter()
         items: list[Any] | None = None
+        wrong, failure = "", None
         try:
             output = await attempt(function, given, awaited)
             items = listed(output)
             wrong = wrong_result(output, items, len(self.layout), self.quoted)
         except BaseException as error:  # whatever it is, TRL's run would end
-            entry["failures"].append(self.told(error))
-            if not self.second and error.__traceback__ is not None and is_inside(error):
-                await self.call_alone(entry, function, given, awaited=awaited)
-            wrong = ""
+            failure = error
+            entry["failures"].append({**self.told(error), "again": self.second})
+        if self.second:
+            entry["is_same"] = failure is None and not wrong and self.is_same(entry, items or [])
         else:
-            if self.second:
-                entry["is_same"] = not wrong and self.is_same(entry, items or [])
-            elif wrong:
-                entry["wrong"] = wrong
-            else:
-                self.keep(entry, items or [])
-        if not self.second:
             entry["seconds"] = time.perf_counter() - started
+            entry["changes"] = [name for name, values in before.items() if not is_unchanged(given[name], values)]
+            entry["wrong"] = wrong
+            if failure is not None and is_inside(failure):
+                await self.call_alone(entry, function, given, awaited=awaited)
+            elif failure is None and not wrong:
+                self.keep(entry, items or [])
         self.found["calling"].remove(entry["name"])
         self.write()
         return blank
@@ -146,12 +140,12 @@ class Calls:
                 entry["failures"].append({**self.told(error), "row": row, "slot": slot})
 
     def told(self, error: BaseException) -> dict[str, Any]:
-        """An error, and the innermost line of the user's own code."""
+        """An error, and the innermost line of the script in which it arose."""
         told: dict[str, Any] = {"type": type(error).__name__, "message": self.shown(str(error))[:LONGEST]}
         step = error.__traceback__
         while step is not None:
             if step.tb_frame.f_code.co_filename == self.source:
-                told.update(place_of(self.source, step.tb_lineno))
+                told["at"] = step.tb_lineno
             step = step.tb_next
         if isinstance(error, ImportError):
             told["module"] = error.name or ""
@@ -167,28 +161,6 @@ class Calls:
         """A value in short."""
         text = self.shown(repr(value))
         return text if len(text) <= QUOTED else text[:QUOTED] + "..."
-
-    def watch(self, seconds: float) -> None:
-        """End the process in so many seconds, and tell the line at which a function then is."""
-
-        def end() -> None:
-            time.sleep(max(FEWEST_SECONDS, seconds))
-            while not self.found["calling"]:
-                time.sleep(0.05)
-            for ident, frame in sys._current_frames().items():  # pyright: ignore[reportPrivateUsage]
-                step = None if ident == threading.get_ident() else frame
-                while step is not None:
-                    if step.f_code.co_filename == self.source and step.f_code.co_name != "main":
-                        place = place_of(self.source, step.f_lineno)
-                        if place.get("function") not in (None, "main"):
-                            self.found["late"] = place
-                            break
-                    step = step.f_back
-            self.found["stopped"] = True
-            self.write()
-            os._exit(0)
-
-        threading.Thread(target=end, daemon=True).start()
 
 
 async def attempt(function: Callable[..., Any], given: dict[str, Any], awaited: bool) -> Any:
@@ -269,24 +241,14 @@ def one_of(value: Any, index: int, count: int) -> Any:
     return [items[index]] if len(items) == count else items
 
 
+def is_unchanged(now: list[Any], then: list[Any]) -> bool:
+    """Whether a list still has what it had."""
+    return len(now) == len(then) and all(one is other for one, other in zip(now, then, strict=True))
+
+
 def is_inside(error: BaseException) -> bool:
     """Whether an error arose within the function, not from the call itself; the first two steps are of this file."""
     steps, step = 0, error.__traceback__
     while step is not None:
         steps, step = steps + (step.tb_frame.f_code.co_filename != __file__), step.tb_next
     return steps > 0
-
-
-def place_of(source: str, number: int) -> dict[str, Any]:
-    """A line of the script: the function or class at its top in which it is, the line's number there, and its text."""
-    text = linecache.getline(source, number).strip()
-    try:
-        tree = ast.parse(Path(source).read_text("utf-8"))
-    except (OSError, SyntaxError):
-        return {"line": text}
-    for statement in tree.body:
-        decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
-        first = min([statement.lineno, *(item.lineno for item in decorators)])
-        if first <= number <= (statement.end_lineno or statement.lineno):
-            return {"line": text, "number": number - first + 1, "function": getattr(statement, "name", None)}
-    return {"line": text}

@@ -8,6 +8,7 @@ of generated ones, as far as its rewards: so the functions get exactly what TRL 
 from __future__ import annotations
 
 import copy
+import faulthandler
 import itertools
 import os
 import re
@@ -30,6 +31,8 @@ LONGEST, SHOWN = 2048, 400
 SHORT = 80
 # Functions are called a second time if the first took no longer, seconds.
 QUICK = 5.0
+# What functions have in any case before they are too late, seconds.
+FEWEST_SECONDS = 2.0
 
 Completion = str | list[dict[str, Any]]
 
@@ -74,10 +77,13 @@ class Rewards:
             }
             for row, given in zip(rows, completions, strict=True)
         ]
-        self.calls.watch(self.settings["seconds"] - (time.monotonic() - self.started))
+        left = self.settings["seconds"] - (time.monotonic() - self.started)
+        # it tells where the functions are then, even where they let nothing else run
+        faulthandler.dump_traceback_later(max(FEWEST_SECONDS, left), exit=True, file=2)
         ask = self.ask_pairs if hasattr(trainer, "_calculate_rewards_from_functions") else self.ask_groups
         with suppress(Asked):
             ask(rows, completions, told)
+        faulthandler.cancel_dump_traceback_later()
         return {**found, "done": True}
 
     def wrap_functions(self) -> None:
