@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
+from examples import tiny
 from hfjobs_trainer.trying.rewards import ROWS, listed_completions, read_trial, settings_of
 from hfjobs_trainer.trying.run import Limits, mode_files
 from tests.e2e.methods import Inputs, Warm, one_point_per_character
 
 REWARDED = ("grpo", "rloo", "online_dpo")
+NO_EVAL: dict[str, Any] = {"eval_fraction": None, "eval_strategy": "no"}
 Try = Callable[..., hft.RewardTrial]
 
 
@@ -100,7 +102,7 @@ def test_functions_get_what_the_trainer_gives_them(
         ],
     )
     size = 2 if method == "online_dpo" else 4
-    changes: dict[str, Any] = {"dataset": path, "eval_fraction": None, "eval_strategy": "no", "max_steps": 1, **shuffle}
+    changes: dict[str, Any] = {"dataset": path, **NO_EVAL, "max_steps": 1, **shuffle}
     changes |= {"reward_funcs": [recorded], "per_device_train_batch_size": size, "save_strategy": "no"}
     script = tmp_path / "real" / "script.py"
     script.parent.mkdir()
@@ -249,8 +251,7 @@ def test_each_kind_of_failure_is_told_and_good_functions_are_not(tried: Try, tmp
     found = tried(
         "rloo",
         dataset=sums(tmp_path / "rows.jsonl"),
-        eval_fraction=None,
-        eval_strategy="no",
+        **NO_EVAL,
         reward_funcs=functions,
         reward_weights=[2.0, *[1.0] * (len(functions) - 1)],
     )
@@ -319,7 +320,7 @@ def test_each_kind_of_failure_is_told_and_good_functions_are_not(tried: Try, tmp
 
 
 def test_one_value_that_a_trainer_would_spread_and_rewards_that_are_all_none(tried: Try, tmp_path: Path) -> None:
-    common = {"dataset": sums(tmp_path / "rows.jsonl"), "eval_fraction": None, "eval_strategy": "no"}
+    common = {"dataset": sums(tmp_path / "rows.jsonl"), **NO_EVAL}
     found = tried("online_dpo", rows=2, reward_funcs=[is_right, too_few], **common)
     assert [each.why for each in found.problems] == [
         "too_few returns 1 value for 12 completions: return a list with a number for each completion"
@@ -359,13 +360,29 @@ def test_given_completions_builtin_rewards_and_reward_models(tried: Try, inputs:
 
 
 def test_groups_that_all_get_the_same(tried: Try, tmp_path: Path) -> None:
-    common = {"dataset": sums(tmp_path / "rows.jsonl"), "eval_fraction": None, "eval_strategy": "no"}
+    common: dict[str, Any] = {"dataset": sums(tmp_path / "rows.jsonl"), **NO_EVAL}
     found = tried("rloo", [["a", "b"], ["cc", "dd"]], reward_funcs=one_point_per_character, **common)
     assert found.without_variance == 1.0
     assert [(each.code, each.severity) for each in found.problems] == [("REWARD006", "warning")]
+    common["dataset"] = hft.Dataset(id=common["dataset"], streaming=True)
     found = tried("rloo", ["a", "bb", "c", "d", "e", "f"], reward_funcs=one_point_per_character, **common)
     assert (found.without_variance, found.problems) == (None, ())
     assert found.notes == ("there are 4 rows: the completions beyond them were not tried",)
+
+
+def widths(completions: Any, images: Any, prompts: Any, **_: Any) -> list[float]:
+    parts = [[part["type"] for part in prompt[-1]["content"]] for prompt in prompts]
+    assert parts == [["image", "text"]] * len(completions), parts[0]
+    return [float(pictures[0].size[0] + len(c[0]["content"])) for c, pictures in zip(completions, images, strict=True)]
+
+
+def test_images_reach_the_functions(tried: Try, tmp_path: Path) -> None:
+    model = tiny.make_vlm(tmp_path / "vlm")
+    data = tiny.write_image_dataset(tmp_path / "data", "prompt_only_chat", 4)
+    found = tried("grpo", ["a", "bb"], model=str(model), dataset=str(data), reward_funcs=widths, **NO_EVAL)
+    assert found.problems == ()
+    assert found.rewards[0].values == ((tiny.IMAGE_SIZE + 1.0,), (tiny.IMAGE_SIZE + 2.0,))
+    assert found.columns == ("images", "solution")
 
 
 def circles(completions: Any, **_: Any) -> list[float]:
@@ -385,7 +402,7 @@ def leaves_at_once(completions: Any, **_: Any) -> list[float]:
 
 
 def test_a_function_that_does_not_end_or_ends_the_process(tried: Try, tmp_path: Path) -> None:
-    common = {"dataset": sums(tmp_path / "rows.jsonl"), "eval_fraction": None, "eval_strategy": "no"}
+    common = {"dataset": sums(tmp_path / "rows.jsonl"), **NO_EVAL}
     functions = [is_right, circles, by_helper]
     found = tried("rloo", ["1"], status=1, seconds=4.0, reward_funcs=functions, **common)
     (problem,) = [each for each in found.problems if each.code == "REWARD004"]
@@ -415,7 +432,6 @@ def floods(completions: Any, **_: Any) -> list[float]:
     return []
 
 
-@pytest.mark.slow
 def test_secrets_are_passed_and_masked_and_the_process_has_limits(
     inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

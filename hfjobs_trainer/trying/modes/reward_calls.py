@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+# What TRL passes beside the columns of the dataset.
+OWN = {"prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
 # Of a message, and of a value that is quoted, characters.
 LONGEST, QUOTED = 500, 60
 # How long a function that fails on a batch is called with its completions one by one, seconds.
@@ -77,8 +79,7 @@ class Calls:
             return blank
         self.found["calling"].append(entry["name"])
         if not self.second:
-            own = {"prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"}
-            self.found["columns"] = sorted(given.keys() - own)
+            self.found["columns"] = sorted(given.keys() - OWN)
             self.write()
         before = {name: list(cast("list[Any]", value)) for name, value in given.items() if isinstance(value, list)}
         started = time.perf_counter()

@@ -145,8 +145,8 @@ class Rewards:
         found: list[list[int]] = []
         for completion in completions:
             if completion is LONG:
-                many = tokenizer(LONG * LONGEST, add_special_tokens=False)["input_ids"]
-                found.append(many[: min(most, LONGEST)])
+                length = min(most, LONGEST)
+                found.append(tokenizer(LONG * length, add_special_tokens=False)["input_ids"][:length])
             else:
                 found.append(tokenizer(text_of(completion), add_special_tokens=False)["input_ids"] + end)
         return found
@@ -226,7 +226,7 @@ class Rewards:
 
 
 # A completion that is cut at the trainer's limit, without an end.
-LONG: Any = "This goes on and on. "
+LONG: Any = "on and on "
 
 
 def probes_of(row: Mapping[str, Any], answer: str) -> dict[str, Completion]:
