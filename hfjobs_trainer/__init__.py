@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         jobs,
         pick_flavor,
         plan,
+        preview,
         recommend,
         render,
         scheduled_jobs,
+        smoke_test,
         submit,
     )
     from hfjobs_trainer.errors import (
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
         submit_script,
         submit_sft,
     )
+    from hfjobs_trainer.trying.smoke import SmokeTest
 
 __version__ = "0.1.0"
 
@@ -94,9 +97,11 @@ _EXPORTS: dict[str, str] = {
     "jobs": "client",
     "pick_flavor": "client",
     "plan": "client",
+    "preview": "client",
     "recommend": "client",
     "render": "client",
     "scheduled_jobs": "client",
+    "smoke_test": "client",
     "submit": "client",
     "AuthError": "errors",
     "BackendError": "errors",
@@ -152,6 +157,7 @@ _EXPORTS: dict[str, str] = {
     "submit_rloo": "submitters",
     "submit_sft": "submitters",
     "submit_script": "submitters",
+    "SmokeTest": "trying.smoke",
 }
 
 __all__ = [
@@ -194,6 +200,7 @@ __all__ = [
     "Reward",
     "ScheduledJob",
     "Script",
+    "SmokeTest",
     "SpecError",
     "Tracking",
     "__version__",
@@ -206,9 +213,11 @@ __all__ = [
     "load",
     "pick_flavor",
     "plan",
+    "preview",
     "recommend",
     "render",
     "scheduled_jobs",
+    "smoke_test",
     "submit",
     "submit_cpo",
     "submit_distillation",

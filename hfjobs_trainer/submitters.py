@@ -41,6 +41,7 @@ class DatasetFields(TypedDict, total=False):
     data_files: str | list[str] | dict[str, str] | None
     columns: dict[str, str]
     keep_columns: list[str] | None
+    map: Callable[..., Any] | Mapping[str, Any] | None
     num_samples: int | None
     streaming: bool
     fraction: float | None
@@ -67,8 +68,11 @@ class CommonFields(JobFields, total=False):
 
     model: Required[str]
     model_revision: str | None
+    processing_class: str | None
+    processing_class_revision: str | None
     dtype: DType | None
     attn_implementation: str | None
+    chat_template: str | None
     dataset: Required[
         Dataset
         | Mapping[str, Any]
@@ -267,6 +271,8 @@ class DistillationFields(CommonFields, total=False):
 class DPOFields(CommonFields, total=False):
     """Fields of ``DPO``."""
 
+    ref_model: str | None
+    ref_model_revision: str | None
     remove_unused_columns: bool
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
     router_aux_loss_coef: float | None
@@ -417,6 +423,8 @@ class GRPOFields(CommonFields, total=False):
 class KTOFields(CommonFields, total=False):
     """Fields of ``KTO``."""
 
+    ref_model: str | None
+    ref_model_revision: str | None
     remove_unused_columns: bool
     train_sampling_strategy: Literal["random", "sequential", "group_by_length"]
     router_aux_loss_coef: float | None
@@ -439,6 +447,8 @@ class KTOFields(CommonFields, total=False):
 class OnlineDPOFields(CommonFields, total=False):
     """Fields of ``OnlineDPO``."""
 
+    ref_model: str | None
+    ref_model_revision: str | None
     reward_funcs: Required[str | Callable[..., Any] | list[str | Callable[..., Any]]]
     remove_unused_columns: bool
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
@@ -627,31 +637,54 @@ class ScriptFields(JobFields, total=False):
 
 @overload
 def submit_cpo(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[CPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[CPOFields],
 ) -> Plan: ...
 @overload
 def submit_cpo(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[CPOFields],
 ) -> Job: ...
 @overload
 def submit_cpo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[CPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[CPOFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_cpo(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[CPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[CPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_cpo(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[CPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[CPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit CPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.CPO``.
@@ -662,13 +695,15 @@ def submit_cpo(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("cpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("cpo", fields, **options)
 
 
 @overload
 def submit_distillation(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
     **fields: Unpack[DistillationFields],
@@ -677,21 +712,33 @@ def submit_distillation(
 def submit_distillation(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[DistillationFields],
 ) -> Job: ...
 @overload
 def submit_distillation(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[DistillationFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[DistillationFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_distillation(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[DistillationFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[DistillationFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_distillation(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
     **fields: Unpack[DistillationFields],
@@ -700,6 +747,8 @@ def submit_distillation(
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.Distillation``.
@@ -710,36 +759,60 @@ def submit_distillation(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("distillation", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("distillation", fields, **options)
 
 
 @overload
 def submit_dpo(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[DPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[DPOFields],
 ) -> Plan: ...
 @overload
 def submit_dpo(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[DPOFields],
 ) -> Job: ...
 @overload
 def submit_dpo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[DPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[DPOFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_dpo(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[DPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[DPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_dpo(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[DPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[DPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit DPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.DPO``.
@@ -750,36 +823,60 @@ def submit_dpo(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("dpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("dpo", fields, **options)
 
 
 @overload
 def submit_gkd(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[GKDFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[GKDFields],
 ) -> Plan: ...
 @overload
 def submit_gkd(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[GKDFields],
 ) -> Job: ...
 @overload
 def submit_gkd(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[GKDFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[GKDFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_gkd(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[GKDFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[GKDFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_gkd(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[GKDFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[GKDFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit GKD training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.GKD``.
@@ -790,36 +887,60 @@ def submit_gkd(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("gkd", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("gkd", fields, **options)
 
 
 @overload
 def submit_grpo(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[GRPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[GRPOFields],
 ) -> Plan: ...
 @overload
 def submit_grpo(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[GRPOFields],
 ) -> Job: ...
 @overload
 def submit_grpo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[GRPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[GRPOFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_grpo(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[GRPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[GRPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_grpo(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[GRPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[GRPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit GRPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.GRPO``.
@@ -830,36 +951,60 @@ def submit_grpo(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("grpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("grpo", fields, **options)
 
 
 @overload
 def submit_kto(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[KTOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[KTOFields],
 ) -> Plan: ...
 @overload
 def submit_kto(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[KTOFields],
 ) -> Job: ...
 @overload
 def submit_kto(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[KTOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[KTOFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_kto(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[KTOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[KTOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_kto(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[KTOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[KTOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit KTO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.KTO``.
@@ -870,13 +1015,15 @@ def submit_kto(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("kto", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("kto", fields, **options)
 
 
 @overload
 def submit_online_dpo(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
     **fields: Unpack[OnlineDPOFields],
@@ -885,21 +1032,33 @@ def submit_online_dpo(
 def submit_online_dpo(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[OnlineDPOFields],
 ) -> Job: ...
 @overload
 def submit_online_dpo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[OnlineDPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[OnlineDPOFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_online_dpo(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[OnlineDPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[OnlineDPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_online_dpo(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
     **fields: Unpack[OnlineDPOFields],
@@ -908,6 +1067,8 @@ def submit_online_dpo(
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.OnlineDPO``.
@@ -918,36 +1079,60 @@ def submit_online_dpo(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("online_dpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("online_dpo", fields, **options)
 
 
 @overload
 def submit_orpo(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[ORPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[ORPOFields],
 ) -> Plan: ...
 @overload
 def submit_orpo(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[ORPOFields],
 ) -> Job: ...
 @overload
 def submit_orpo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[ORPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[ORPOFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_orpo(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[ORPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[ORPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_orpo(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[ORPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[ORPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit ORPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.ORPO``.
@@ -958,36 +1143,60 @@ def submit_orpo(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("orpo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("orpo", fields, **options)
 
 
 @overload
 def submit_ppo(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[PPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[PPOFields],
 ) -> Plan: ...
 @overload
 def submit_ppo(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[PPOFields],
 ) -> Job: ...
 @overload
 def submit_ppo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[PPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[PPOFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_ppo(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[PPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[PPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_ppo(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[PPOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[PPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit PPO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.PPO``.
@@ -998,36 +1207,60 @@ def submit_ppo(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("ppo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("ppo", fields, **options)
 
 
 @overload
 def submit_reward(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[RewardFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[RewardFields],
 ) -> Plan: ...
 @overload
 def submit_reward(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[RewardFields],
 ) -> Job: ...
 @overload
 def submit_reward(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[RewardFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[RewardFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_reward(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[RewardFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[RewardFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_reward(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[RewardFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[RewardFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit Reward training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.Reward``.
@@ -1038,36 +1271,60 @@ def submit_reward(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("reward", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("reward", fields, **options)
 
 
 @overload
 def submit_rloo(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[RLOOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[RLOOFields],
 ) -> Plan: ...
 @overload
 def submit_rloo(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[RLOOFields],
 ) -> Job: ...
 @overload
 def submit_rloo(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[RLOOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[RLOOFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_rloo(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[RLOOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[RLOOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_rloo(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[RLOOFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[RLOOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit RLOO training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.RLOO``.
@@ -1078,36 +1335,60 @@ def submit_rloo(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("rloo", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("rloo", fields, **options)
 
 
 @overload
 def submit_sft(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[SFTFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[SFTFields],
 ) -> Plan: ...
 @overload
 def submit_sft(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[SFTFields],
 ) -> Job: ...
 @overload
 def submit_sft(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[SFTFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[SFTFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_sft(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[SFTFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[SFTFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_sft(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[SFTFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[SFTFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit SFT training. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.SFT``.
@@ -1118,36 +1399,60 @@ def submit_sft(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("sft", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("sft", fields, **options)
 
 
 @overload
 def submit_script(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[ScriptFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[ScriptFields],
 ) -> Plan: ...
 @overload
 def submit_script(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[ScriptFields],
 ) -> Job: ...
 @overload
 def submit_script(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[ScriptFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[ScriptFields],
 ) -> ScheduledJob: ...
 @overload
 def submit_script(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[ScriptFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[ScriptFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_script(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[ScriptFields]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[ScriptFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit a run of an existing script. On Hugging Face Jobs this costs money.
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.Script``.
@@ -1158,4 +1463,5 @@ def submit_script(
     """
     from hfjobs_trainer import client
 
-    return client.submit_fields("script", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    return client.submit_fields("script", fields, **options)

@@ -28,10 +28,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
-import uuid
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -217,8 +217,8 @@ def track(project: str, config: dict[str, Any], **options: Any) -> None:
     """Have `report_to="trackio"` log to one run in a group, retries included."""
     trackio: Any = import_module("trackio")
     integrations: Any = import_module("transformers.integrations.integration_utils")
-    key = os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or uuid.uuid4().hex
-    run_id = hashlib.sha256(key.encode()).hexdigest()[:32]
+    key = os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
+    run_id = hashlib.sha256(key.encode() or os.urandom(16)).hexdigest()[:32]
     options["name"] = options.get("name") or f"run-{run_id[:6]}"
     space_id = options.get("space_id") or os.environ.pop("TRACKIO_SPACE_ID", None)
 
@@ -313,23 +313,20 @@ def push(trainer: Any, **card: Any) -> None:
 
 def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
     """Upload a saved model, again after each failure that may pass."""
-    from huggingface_hub import HfApi
-
-    api: Any = HfApi(token=trainer.args.hub_token)
-    pauses, private = list(PUSH_PAUSES), trainer.args.hub_private_repo
+    api: Any = import_module("huggingface_hub").HfApi(token=trainer.args.hub_token)
     what: dict[str, Any] = {"repo_id": repo, "folder_path": folder, "revision": branch}
     what["ignore_patterns"] = ["_*", "checkpoint-*", "merged/*", "ref/*"]
-    while True:
+    for pause in (*PUSH_PAUSES, None):
         try:
-            api.create_repo(repo, private=private, exist_ok=True)
+            api.create_repo(repo, private=trainer.args.hub_private_repo, exist_ok=True)
             commit = api.upload_folder(**what, commit_message="End of training")
-            return report("pushed", repo=repo, url=str(commit.repo_url))
+            report("pushed", repo=repo, url=str(commit.repo_url))
+            return
         except Exception as error:
-            if not pauses or not may_pass(error):
+            if pause is None or not may_pass(error):
                 lost = f"The model was not pushed; it is in {folder}: {error!r:.300}"
                 report("warning", message=lost)
                 raise
-            pause = pauses.pop(0)
             report("warning", message=f"Push again in {pause:g} s: {error!r:.300}")
             time.sleep(pause)
 
@@ -378,6 +375,8 @@ def finish() -> None:
 
 
 if __name__ == "__main__":
+    if "HFT_MODE_FILE" in os.environ:  # this is tried, not run: see hft.preview
+        runpy.run_path(os.environ["HFT_MODE_FILE"])
     relaunch(gpus=0)
     main()
 

@@ -67,6 +67,7 @@ NAMES = [
     "load",
     "pick_flavor",
     "plan",
+    "preview",
     "recommend",
     "render",
     "scheduled_jobs",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
-from hfjobs_trainer.client.planner import Planner
+from hfjobs_trainer.client.rehearsal import Rehearsal
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.facts.backends import BackendName
 
@@ -26,7 +26,7 @@ BackendLike: TypeAlias = "Backend | BackendName | None"
 
 
 @dataclass(frozen=True, repr=False)
-class Client(Planner):
+class Client(Rehearsal):
     """The functions of the package for one backend and one account; ``hft.plan`` and the rest are a default client's.
 
     What the Hub says of account, prices, models and datasets is remembered for 5 minutes; a new client knows nothing.
@@ -46,6 +46,7 @@ class Client(Planner):
         what: Plan | TrainSpec | Script | Mapping[str, Any],
         *,
         backend: BackendLike = None,
+        smoke_test: bool | BackendName = False,
         dry_run: Literal[True],
         schedule: str | None = None,
     ) -> Plan: ...
@@ -55,6 +56,7 @@ class Client(Planner):
         what: Plan | TrainSpec | Script | Mapping[str, Any],
         *,
         backend: BackendLike = None,
+        smoke_test: bool | BackendName = False,
         dry_run: Literal[False] = False,
         schedule: None = None,
     ) -> Job: ...
@@ -64,6 +66,7 @@ class Client(Planner):
         what: Plan | TrainSpec | Script | Mapping[str, Any],
         *,
         backend: BackendLike = None,
+        smoke_test: bool | BackendName = False,
         dry_run: Literal[False] = False,
         schedule: str,
     ) -> ScheduledJob: ...
@@ -73,6 +76,7 @@ class Client(Planner):
         what: Plan | TrainSpec | Script | Mapping[str, Any],
         *,
         backend: BackendLike = None,
+        smoke_test: bool | BackendName = False,
         dry_run: bool,
         schedule: str | None = None,
     ) -> Job | ScheduledJob | Plan: ...
@@ -81,6 +85,7 @@ class Client(Planner):
         what: Plan | TrainSpec | Script | Mapping[str, Any],
         *,
         backend: BackendLike = None,
+        smoke_test: bool | BackendName = False,
         dry_run: bool = False,
         schedule: str | None = None,
     ) -> Job | ScheduledJob | Plan:
@@ -89,6 +94,8 @@ class Client(Planner):
         Args:
             what: A plan, a spec, or a mapping with the key ``method``.
             backend: Where to run; default: the backend of the plan, else the client's.
+            smoke_test: Run a smoke test of the very script first (``Client.smoke_test``), and submit only if it goes
+                well: on this machine, or with ``"hub"`` as a job of about a cent. Not with ``dry_run``.
             dry_run: Return the plan and submit nothing.
             schedule: Run it again and again on Jobs, in UTC: ``"@hourly"``, ``"@daily"``, ``"@weekly"``,
                 ``"@monthly"``, ``"@yearly"``, or a cron line of five fields such as ``"0 3 * * 1"``. Each run begins
@@ -99,7 +106,8 @@ class Client(Planner):
             The job; with ``schedule``, the scheduled job; with ``dry_run``, the plan.
 
         Raises:
-            SpecError: The run would fail, or cannot be on this schedule; ``.problems`` has all reasons.
+            SpecError: The run would fail, its smoke test did not go well, or it cannot be on this schedule;
+                ``.problems`` has all reasons.
             BudgetExceeded: The run is expected to cost more than ``max_usd``; ``.problems`` has any other reasons too.
             AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
             HubUnavailable: The Hub did not answer, or not for a fact that must be known before money is spent.
@@ -132,6 +140,9 @@ class Client(Planner):
         if (error := refusal(plan, traits)) is not None:
             raise error
         _refuse_added_files(plan)
+        if smoke_test:
+            where = "local" if smoke_test is True else smoke_test
+            replace(self, backend=chosen).smoke_test(plan, backend=where).raise_for_problems()
         if schedule is not None:
             # no HFT_RUN_ID: each run is one of its own
             return ScheduledJob(schedules_of(running).submit(plan), running)
@@ -188,10 +199,10 @@ class Client(Planner):
         return Job.from_id(job_id, backend=self._open(self.backend))
 
     def submit_fields(
-        self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool, schedule: str | None
+        self, method: str, fields: Mapping[str, Any], *, backend: Any, dry_run: bool, **options: Any
     ) -> Any:
         """What ``submit_<method>`` does with its keyword arguments."""
-        return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run, schedule=schedule)
+        return self.submit({"method": method, **fields}, backend=backend, dry_run=dry_run, **options)
 
 
 def _refuse_added_files(plan: Plan) -> None:
@@ -213,11 +224,13 @@ gather = default.gather
 check = default.check
 plan = default.plan
 recommend = default.recommend
+preview = default.preview
 render = default.render
 pick_flavor = default.pick_flavor
 compare_flavors = default.compare_flavors
 estimate = default.estimate
 hardware_table = default.hardware_table
+smoke_test = default.smoke_test
 submit = default.submit
 jobs = default.jobs
 scheduled_jobs = default.scheduled_jobs

@@ -19,9 +19,11 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "jobs",
         "pick_flavor",
         "plan",
+        "preview",
         "recommend",
         "render",
         "scheduled_jobs",
+        "smoke_test",
         "submit",
     ),
     "errors": (
@@ -49,6 +51,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "specs.load": ("load",),
     "specs.registry": ("METHODS",),
     "specs.script": ("Script",),
+    "trying.smoke": ("SmokeTest",),
 }
 
 _TEXT = '''\

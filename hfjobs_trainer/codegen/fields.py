@@ -37,31 +37,54 @@ _FUNCTION = """
 
 @overload
 def submit_{method}(
-    *, backend: BackendLike = None, dry_run: Literal[True], schedule: str | None = None, **fields: Unpack[{fields}]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[True],
+    schedule: str | None = None,
+    **fields: Unpack[{fields}],
 ) -> Plan: ...
 @overload
 def submit_{method}(
     *,
     backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
     **fields: Unpack[{fields}],
 ) -> Job: ...
 @overload
 def submit_{method}(
-    *, backend: BackendLike = None, dry_run: Literal[False] = False, schedule: str, **fields: Unpack[{fields}]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: Literal[False] = False,
+    schedule: str,
+    **fields: Unpack[{fields}],
 ) -> ScheduledJob: ...
 @overload
 def submit_{method}(
-    *, backend: BackendLike = None, dry_run: bool, schedule: str | None = None, **fields: Unpack[{fields}]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool,
+    schedule: str | None = None,
+    **fields: Unpack[{fields}],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_{method}(
-    *, backend: BackendLike = None, dry_run: bool = False, schedule: str | None = None, **fields: Unpack[{fields}]
+    *,
+    backend: BackendLike = None,
+    smoke_test: bool | BackendName = False,
+    dry_run: bool = False,
+    schedule: str | None = None,
+    **fields: Unpack[{fields}],
 ) -> Job | ScheduledJob | Plan:
     \"\"\"{summary}
 
     Args:
         backend: ``"hub"`` (Hugging Face Jobs), ``"local"`` (this machine) or a ``Backend``; default: ``"hub"``.
+        smoke_test: Try the very script on a tiny model first, and submit only if that goes well: here, or with
+            ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         **fields: Fields of ``hft.{spec}``.
@@ -72,7 +95,8 @@ def submit_{method}(
     \"\"\"
     from hfjobs_trainer import client
 
-    return client.submit_fields("{method}", fields, backend=backend, dry_run=dry_run, schedule=schedule)
+    options: dict[str, Any] = {{"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}}
+    return client.submit_fields("{method}", fields, **options)
 """
 
 

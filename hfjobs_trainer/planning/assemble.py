@@ -10,6 +10,7 @@ from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.backends import HUB, BackendTraits, traits_of
 from hfjobs_trainer.planning.arguments.decide import Decided, decide_arguments
 from hfjobs_trainer.planning.arguments.precision import Precision, settle_precision
+from hfjobs_trainer.planning.arguments.shapes import decide_shapes
 from hfjobs_trainer.planning.arguments.vllm import vllm_request
 from hfjobs_trainer.planning.check import check
 from hfjobs_trainer.planning.choose import choose
@@ -96,7 +97,9 @@ def draft(
     duration = expected.duration if expected else None
     timeout, timed = decide_timeout(spec, duration, machine.usd_per_hour)
     estimate = Estimate(machine, planned, None, duration, choice.shortage if choice else None)
-    found = Draft(run, choice, machine, precision, layout, _with(decided, *timed), estimate, timeout)
+    found = Draft(
+        run, choice, machine, precision, layout, _with(decided, *timed, *decide_shapes(spec, facts)), estimate, timeout
+    )
     found = _checked(_fit_memory(found), spec, facts, traits)
     if not (seeks and traits.rents):
         return found
@@ -176,7 +179,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         flavor=found.machine.flavor,
         choice=choice,
         estimate=found.estimate if found.estimate.is_known else None,
-        decisions=(*_chosen_flavor(run, choice), *decided.decisions),
+        decisions=(*_read_otherwise(spec), *_chosen_flavor(run, choice), *decided.decisions),
         problems=found.problems,
         unchecked=found.unchecked,
         prices=(facts.hardware or snapshot()).source,
@@ -208,6 +211,10 @@ def _fit_memory(found: Draft) -> Draft:
     arguments = decided.arguments | {decision.path: decision.value for decision in made}
     decided = replace(decided, arguments=arguments)
     return replace(found, decided=decided, estimate=replace(found.estimate, memory=memory))
+
+
+def _read_otherwise(spec: TrainSpec) -> tuple[Decision, ...]:
+    return tuple(Decision(note.path, note.value, note.why) for note in spec.notes)
 
 
 def _chosen_flavor(run: Run, choice: FlavorChoice | None) -> tuple[Decision, ...]:

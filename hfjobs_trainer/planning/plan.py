@@ -98,6 +98,7 @@ class JobRequest:
         expose: Ports that can be reached through the proxy of Jobs, by those who may see the job.
         resource_group_id: Resource group of the organization that pays; ``None`` for none.
         schedule: When it runs, again and again, such as ``"@weekly"`` or ``"0 3 * * 1"``; ``None`` for once, now.
+        files: Texts of files that lie beside the script, by name; for Hugging Face Jobs only.
     """
 
     script: str = field(repr=False)
@@ -117,6 +118,7 @@ class JobRequest:
     expose: tuple[int, ...] = ()
     resource_group_id: str | None = None
     schedule: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 @dataclass(frozen=True, slots=True)

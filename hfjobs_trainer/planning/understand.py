@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
@@ -125,9 +124,9 @@ def _rows(spec: TrainSpec, facts: Facts, *, sees: bool, lifts_max_length: bool) 
     # for a mixture, the number of rows used is known
     if dataset.num_samples is not None and not dataset.mixed_with:
         total = dataset.num_samples if count is None else min(count, dataset.num_samples)
-    held = 0.0
-    if total is not None and spec.eval_fraction is not None:
-        held = float(math.ceil(total * spec.eval_fraction))
+    if total is not None and facts.dataset.shape and not dataset.mixed_with:
+        total = round(total * facts.dataset.shape.rows_of_one)
+    held = 0.0 if total is None else float(min(spec.held_out(total), total))
     packed = bool(getattr(spec, "packing", False))
     max_length: int | None = getattr(spec, "max_length", None)
     return Rows(
@@ -151,7 +150,7 @@ def _most_packed(spec: TrainSpec, facts: Facts, max_length: int | None) -> int:
     return most_packed(
         model_type=facts.model.model_type,
         lengths=facts.dataset.lengths,
-        rows=None if rows is None else rows * (1 - (spec.eval_fraction or 0.0)),
+        rows=None if rows is None else max(0, rows - spec.held_out(rows)),
         max_length=max_length,
         epochs=spec.num_train_epochs,
         per_device=spec.per_device_train_batch_size,
@@ -278,7 +277,9 @@ def _private_inputs(facts: Facts) -> tuple[str, ...]:
     """Inputs that need a token, each as a reason."""
     subjects: list[tuple[str, ModelFacts | DatasetFacts | None]] = [
         ("model", facts.model),
+        ("tokenizer", facts.processing_class),
         ("teacher", facts.teacher),
+        ("reference model", facts.ref_model),
         ("reward model", facts.reward_model),
         ("value model", facts.value_model),
         *(("reward model", judge) for judge in facts.reward_models),

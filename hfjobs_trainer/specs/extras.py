@@ -39,6 +39,17 @@ class CallingSpec(TrainSpec):
     )
 
 
+class ReferencedSpec(TrainSpec):
+    """Base of the methods that may be given another reference model than the model that is trained."""
+
+    ref_model: str | None = Field(
+        default=None, min_length=1, description="Reference, if not the model as it starts: Hub id or local folder."
+    )
+    ref_model_revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of the reference."
+    )
+
+
 class TaughtSpec(TrainSpec):
     """Base of the methods that learn from a larger model; it needs the student's vocabulary."""
 
@@ -70,10 +81,56 @@ class ScoredSpec(TrainSpec):
     )
 
 
+COUNTED = "whose tokens the trainer counts as they are in the dataset"
+"""What becomes of ``input_ids`` where rows reach the training step as they are (transformers 5.23: trainer.py)."""
+
+
+def taken_by_rewards(spec: RewardedSpec, *more: str) -> dict[str, str]:
+    """Columns that a reward function would get twice: under these names it is handed the prompts and the answers.
+
+    Args:
+        spec: The spec; reward models get texts alone.
+        *more: Further names.
+    """
+    if not any(not isinstance(item, str) or item in BUILTIN_REWARDS for item in spec.reward_funcs):
+        return {}
+    return dict.fromkeys(("prompts", "completions", *more), "which reward functions get from the trainer")
+
+
+def taken_beside_pairs(conversational: bool) -> dict[str, str]:
+    """Columns beside which pairs are not taken for pairs (TRL 1.16: data_utils.py, "Invalid keys in the example")."""
+    others = ("completion", "label", "messages") if conversational else ()
+    return {"input_ids": COUNTED, **dict.fromkeys(others, "beside which TRL does not take conversations for pairs")}
+
+
 def teacher(spec: TaughtSpec) -> tuple[SideModel, ...]:
     """The model to learn from, as a side model."""
     revision = spec.teacher_model_revision
     return (SideModel("teacher", "teacher_model", spec.teacher_model, "teacher", revision, head=True),)
+
+
+def own_reference(spec: ReferencedSpec, passes: float) -> tuple[SideModel, ...]:
+    """The reference as a side model, if the spec names one.
+
+    Args:
+        spec: The spec.
+        passes: Its forward passes of each sequence.
+    """
+    if spec.ref_model is None:
+        return ()
+    return (
+        SideModel(
+            "reference model",
+            "ref_model",
+            spec.ref_model,
+            "ref_model",
+            spec.ref_model_revision,
+            passes=passes,
+            held="model",
+            head=True,
+            is_reference=True,
+        ),
+    )
 
 
 def judges(spec: RewardedSpec) -> tuple[SideModel, ...]:

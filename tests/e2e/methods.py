@@ -206,14 +206,18 @@ class Warm:
 
     def run_file(self, method: str, script: Path, *, processes: int = 1, **env: str) -> Finished:
         """Run a script, in its own folder, in as many forks."""
+        status = self.start(script, processes=processes, **env)
+        out = (script.parent / "out-0.txt").read_text()
+        errors = "\n".join((script.parent / f"err-{rank}.txt").read_text()[-4000:] for rank in range(processes))
+        return finished(method, script.parent, status, out, errors, self.trackio)
+
+    def start(self, script: Path, *, processes: int = 1, **env: str) -> int:
+        """Run a script, in its own folder, in as many forks; its exit status."""
         request = {"script": str(script), "folder": str(script.parent), "env": env, "processes": processes}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(request) + "\n")
-        status = int(self.process.stdout.readline())
-        out = (script.parent / "out-0.txt").read_text()
-        errors = "\n".join((script.parent / f"err-{rank}.txt").read_text()[-4000:] for rank in range(processes))
-        return finished(method, script.parent, status, out, errors, self.trackio)
+        return int(self.process.stdout.readline())
 
     def close(self) -> None:
         self.process.communicate()

@@ -11,11 +11,14 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts, ScriptFacts
+from hfjobs_trainer.facts.values import ValueFacts
 from hfjobs_trainer.specs.base import JobSpec
 from tests.planning.known_models import QWEN_05B
 
 ME = AccountFacts(has_token=True, name="me", organizations=(), token_role="write")
-CHATS = DatasetFacts(exists=True, private=False, columns=("messages",), splits=("train", "test"), num_rows=5000)
+CHATS = DatasetFacts(
+    exists=True, private=False, columns=("messages",), splits=("train", "test"), num_rows=5000, values=ValueFacts(512)
+)
 PROMPTS = replace(CHATS, columns=("prompt",))
 HIDDEN = replace(CHATS, columns=None, num_rows=None)
 KNOWN = Facts(model=replace(QWEN_05B, exists=True), dataset=CHATS, account=ME)
@@ -158,7 +161,9 @@ def test_one_mistake_is_one_problem(what: str, fields: dict[str, Any], facts: Fa
     assert errors(report) == [told], what
     # nor is it said in other words
     lacking = {item.code for item in report.unchecked}
-    about_rows = {"DATA011"} if what not in ("model", "dataset", "split", "configuration") else set[str]()
+    about_rows = (
+        {"DATA011", "DATA030", "DATA031"} if what not in ("model", "dataset", "split", "configuration") else set[str]()
+    )
     beside = {"VIS001"} if "columns" in what else set[str]()
     assert lacking <= {"HUB002", *about_rows, *beside}
 

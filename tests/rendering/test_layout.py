@@ -135,6 +135,22 @@ def test_calls_are_on_one_line_where_they_fit(source: str, folded: str) -> None:
     assert fold(source) == folded
 
 
+HOOK = """\
+if __name__ == "__main__":
+    if "HFT_MODE_FILE" in os.environ:  # this is tried, not run: see hft.preview
+        runpy.run_path(os.environ["HFT_MODE_FILE"])
+"""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_script_has_one_hook_before_all_else(name: str) -> None:
+    text = SCRIPTS.joinpath(f"{name}.py").read_text("utf-8")
+    assert text.count("HFT_MODE_FILE") == 2
+    assert text.count(HOOK) == 1
+    assert text.index(HOOK) < text.index("    relaunch(", text.index(HOOK))
+    assert HOOK.count("\n") <= 8
+
+
 # -- the spec in a script
 
 

@@ -1,6 +1,7 @@
 """The upload of the trained model."""
 
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +42,20 @@ def upload(trainer: Any, folder: Path | None, suffix: str = "", **card: Any) -> 
 
 def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
     """Upload a saved model, again after each failure that may pass."""
-    from huggingface_hub import HfApi
-
-    api: Any = HfApi(token=trainer.args.hub_token)
-    pauses, private = list(PUSH_PAUSES), trainer.args.hub_private_repo
+    api: Any = import_module("huggingface_hub").HfApi(token=trainer.args.hub_token)
     what: dict[str, Any] = {"repo_id": repo, "folder_path": folder, "revision": branch}
     what["ignore_patterns"] = ["_*", "checkpoint-*", "merged/*", "ref/*"]
-    while True:
+    for pause in (*PUSH_PAUSES, None):
         try:
-            api.create_repo(repo, private=private, exist_ok=True)
+            api.create_repo(repo, private=trainer.args.hub_private_repo, exist_ok=True)
             commit = api.upload_folder(**what, commit_message="End of training")
-            return report("pushed", repo=repo, url=str(commit.repo_url))
+            report("pushed", repo=repo, url=str(commit.repo_url))
+            return
         except Exception as error:
-            if not pauses or not may_pass(error):
+            if pause is None or not may_pass(error):
                 lost = f"The model was not pushed; it is in {folder}: {error!r:.300}"
                 report("warning", message=lost)
                 raise
-            pause = pauses.pop(0)
             report("warning", message=f"Push again in {pause:g} s: {error!r:.300}")
             time.sleep(pause)
 

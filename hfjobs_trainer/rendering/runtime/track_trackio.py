@@ -3,7 +3,6 @@
 import hashlib
 import os
 import sys
-import uuid
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from typing import Any
@@ -17,8 +16,8 @@ def track(project: str, config: dict[str, Any], **options: Any) -> None:
     """Have `report_to="trackio"` log to one run in a group, retries included."""
     trackio: Any = import_module("trackio")
     integrations: Any = import_module("transformers.integrations.integration_utils")
-    key = os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or uuid.uuid4().hex
-    run_id = hashlib.sha256(key.encode()).hexdigest()[:32]
+    key = os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
+    run_id = hashlib.sha256(key.encode() or os.urandom(16)).hexdigest()[:32]
     options["name"] = options.get("name") or f"run-{run_id[:6]}"
     space_id = options.get("space_id") or os.environ.pop("TRACKIO_SPACE_ID", None)
 

@@ -110,7 +110,7 @@ class HubBackend:
         request = plan.request
         namespace, secrets = self._prepare(request)
         with without_progress_bars(), without_request_bodies():
-            store(self._connection, namespace, [request.script], request.data)
+            store(self._connection, namespace, [request.script], request.data, request.files)
             if request.nodes > 1:
                 jobs = submit_nodes(self._connection, request, namespace, secrets, self._duplicates)
             else:

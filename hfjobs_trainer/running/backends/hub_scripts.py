@@ -7,7 +7,7 @@ data.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,21 @@ MOUNT, FILE = "/data", "script.py"
 """Where a job sees the folder of its script, as the client's ``run_uv_job`` has it, and the script's name there."""
 
 
-def folder_of(script: str) -> str:
-    """The folder of a script in the bucket, by the digest of its text."""
-    return f"{FOLDER}/{hashlib.sha256(script.encode()).hexdigest()}"
+def folder_of(script: str, files: Mapping[str, str] | None = None) -> str:
+    """The folder of a script in the bucket, by the digest of its text, and of the files beside it if there are any."""
+    digest = hashlib.sha256(script.encode())
+    for name, text in sorted((files or {}).items()):
+        digest.update(f"\0{name}\0{text}".encode())
+    return f"{FOLDER}/{digest.hexdigest()}"
 
 
-def store(connection: Connection, namespace: str, scripts: Sequence[str], data: Sequence[LocalData] = ()) -> None:
+def store(
+    connection: Connection,
+    namespace: str,
+    scripts: Sequence[str],
+    data: Sequence[LocalData] = (),
+    beside: Mapping[str, str] | None = None,
+) -> None:
     """Upload scripts and data to the bucket in one commit, except what is there unchanged.
 
     Args:
@@ -41,12 +50,16 @@ def store(connection: Connection, namespace: str, scripts: Sequence[str], data: 
         namespace: User or organization whose bucket it is; it is created, private, where there is none.
         scripts: Texts of the scripts.
         data: Local models and datasets. A public bucket is refused for them.
+        beside: Texts of files that lie beside each script, by name.
 
     Raises:
         BackendError: The Hub refuses it or does not answer, the bucket is public, or the data are no longer what was
             planned. No job exists then.
     """
-    files: dict[str, bytes | Path] = {f"{folder_of(script)}/{FILE}": script.encode() for script in scripts}
+    files: dict[str, bytes | Path] = {}
+    for script in scripts:
+        texts = {FILE: script, **(beside or {})}
+        files |= {f"{folder_of(script, beside)}/{name}": text.encode() for name, text in texts.items()}
     for item in data:
         files |= _files_of(item)
     what = ", ".join(["the script", *(item.content.name for item in data)])

@@ -174,7 +174,7 @@ class Creation(ABC, Generic[T]):
             type="bucket",
             source=bucket_of(self._namespace),
             mount_path=MOUNT,
-            path=folder_of(self._request.script),
+            path=folder_of(self._request.script, self._request.files),
             read_only=True,
         )
         return [*asked, script]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.extras import RewardedSpec, judges
+from hfjobs_trainer.specs.extras import (
+    COUNTED,
+    ReferencedSpec,
+    RewardedSpec,
+    judges,
+    own_reference,
+    taken_by_rewards,
+)
 from hfjobs_trainer.specs.registry import method
-from hfjobs_trainer.specs.training import Answers, Passes, Training
+from hfjobs_trainer.specs.training import Answers, Passes, SideModel, Training
 from hfjobs_trainer.specs.trl_args.online_dpo import OnlineDPOArgs
 
 if TYPE_CHECKING:
@@ -16,8 +24,12 @@ if TYPE_CHECKING:
     from hfjobs_trainer.submitters import OnlineDPOFields
 
 
-def _passes(_: OnlineDPO) -> Passes:
-    return Passes(frozen=1.0)
+def _passes(spec: OnlineDPO) -> Passes:
+    return Passes(frozen=0.0 if spec.ref_model else 1.0)
+
+
+def _side_models(spec: OnlineDPO) -> tuple[SideModel, ...]:
+    return (*own_reference(spec, 1.0), *judges(spec))
 
 
 def _answers(spec: OnlineDPO) -> Answers:
@@ -32,7 +44,7 @@ def _answers(spec: OnlineDPO) -> Answers:
     module="trl.experimental.online_dpo",
     device_map=True,
 )
-class OnlineDPO(OnlineDPOArgs, RewardedSpec):
+class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
     """DPO with TRL's experimental ``OnlineDPOTrainer`` on pairs of the model's own completions, ranked by rewards."""
 
     TRAINING: ClassVar[Training] = Training(
@@ -41,7 +53,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         reference="kept",
         passes=_passes,
         answers=_answers,
-        side_models=judges,
+        side_models=_side_models,
         free_batch=False,
         least_per_device=1,
         recomputes=True,
@@ -51,6 +63,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         refuses_streams=False,
         bf16_adapter=False,
         reads_images=False,
+        renders="prompts",
         simulated_step=None,
         recipe="online_dpo",
     )
@@ -61,7 +74,9 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         **names.REWARDS,
         "max_completion_length": "max_new_tokens",
         "response_length": "max_new_tokens",
+        "gpu_memory_utilization": "vllm_gpu_memory_utilization",
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"vllm_mode": ("server", "1.0")}
 
     method: Literal["online_dpo"] = "online_dpo"
 
@@ -72,3 +87,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("prompt",),)
+
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns whose names the arguments of reward functions have."""
+        return {"input_ids": COUNTED} | taken_by_rewards(self, "completion_ids", "self")
