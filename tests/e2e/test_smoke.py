@@ -13,6 +13,7 @@ import pytest
 import hfjobs_trainer as hft
 from examples import tiny
 from hfjobs_trainer.running.events import read_events
+from hfjobs_trainer.trying.failures import CODES
 from hfjobs_trainer.trying.run import mode_files
 from hfjobs_trainer.trying.smoke import conclude, settings_of
 from tests.e2e.methods import TRAINED, Inputs, Warm
@@ -258,3 +259,9 @@ def test_nothing_is_submitted_unless_it_goes_well(inputs: Inputs, tmp_path: Path
     with pytest.raises(hft.SpecError, match=r"breaks at .* raises ZeroDivisionError"):
         here.submit(spec, smoke_test=True)
     assert here.jobs() == []
+
+
+def test_each_code_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "references/running.md").read_text(encoding="utf-8")
+    for code, meaning in CODES.items():
+        assert f"| {code} | {meaning.removesuffix('.')} |" in page

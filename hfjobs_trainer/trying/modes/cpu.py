@@ -15,9 +15,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-# Logits of one row, numbers: 80 MB of them.
-LOGITS = 20_000_000
-FEWEST_TOKENS = 128
+# Logits of one row, numbers: 40 MB of them.
+LOGITS = 10_000_000
+FEWEST_TOKENS = 64
 ANSWER_TOKENS = 16
 # Rows that are trained on and evaluated, of those that were prepared.
 KEPT_ROWS, KEPT_FOR_EVALUATION = 16, 4
