@@ -41,6 +41,7 @@ class DatasetFields(TypedDict, total=False):
     data_files: str | list[str] | dict[str, str] | None
     columns: dict[str, str]
     keep_columns: list[str] | None
+    map: Callable[..., Any] | Mapping[str, Any] | None
     num_samples: int | None
     streaming: bool
     fraction: float | None
@@ -67,6 +68,8 @@ class CommonFields(JobFields, total=False):
 
     model: Required[str]
     model_revision: str | None
+    processing_class: str | None
+    processing_class_revision: str | None
     dtype: DType | None
     attn_implementation: str | None
     dataset: Required[
@@ -267,6 +270,8 @@ class DistillationFields(CommonFields, total=False):
 class DPOFields(CommonFields, total=False):
     """Fields of ``DPO``."""
 
+    ref_model: str | None
+    ref_model_revision: str | None
     remove_unused_columns: bool
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
     router_aux_loss_coef: float | None
@@ -417,6 +422,8 @@ class GRPOFields(CommonFields, total=False):
 class KTOFields(CommonFields, total=False):
     """Fields of ``KTO``."""
 
+    ref_model: str | None
+    ref_model_revision: str | None
     remove_unused_columns: bool
     train_sampling_strategy: Literal["random", "sequential", "group_by_length"]
     router_aux_loss_coef: float | None
@@ -439,6 +446,8 @@ class KTOFields(CommonFields, total=False):
 class OnlineDPOFields(CommonFields, total=False):
     """Fields of ``OnlineDPO``."""
 
+    ref_model: str | None
+    ref_model_revision: str | None
     reward_funcs: Required[str | Callable[..., Any] | list[str | Callable[..., Any]]]
     remove_unused_columns: bool
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]

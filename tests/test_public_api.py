@@ -68,6 +68,7 @@ NAMES = [
     "load",
     "pick_flavor",
     "plan",
+    "preview",
     "recommend",
     "render",
     "scheduled_jobs",

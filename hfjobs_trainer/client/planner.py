@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.client.account import Account, parse_spec
 from hfjobs_trainer.facts.backends import HUB, traits_of
@@ -191,17 +191,22 @@ class Planner(Account):
         Raises:
             SpecError: The script itself would be wrong, or ``spec`` is an ``hft.Script``, whose rows nobody knows.
             HFTError: The script ended with an error, whose traceback is told, or nothing here can run it.
+            ValueError: ``rows`` is less than 1.
         """
         from hfjobs_trainer.planning.plan import Plan
         from hfjobs_trainer.trying.preview import preview_plan
 
         token, endpoint, _ = self._account()
         why = "which rows a script trains on is unknown, so there is no preview"
-        parsed = self._trained(spec.spec if isinstance(spec, Plan) else spec, why)
-        traits = self._traits(spec.backend if isinstance(spec, Plan) and backend is None else backend)
+        if rows < 1:
+            raise ValueError(f"rows={rows}: must be at least 1")
+        given = spec if isinstance(spec, Plan) else None
+        parsed = self._trained(cast("TrainSpec", spec if given is None else given.spec), why)
+        # paths differ between backends, so a plan for another one is made again
+        plan = given if given is not None and backend in (None, given.backend) else None
+        traits = (plan.traits if plan is not None else None) or self._traits(plan.backend if plan else backend)
         known = facts or self._gather(self._named(parsed), offline, traits)
-        is_planned = isinstance(spec, Plan) and spec.backend == traits.name
-        plan = spec if is_planned else self.plan(parsed, facts=known, offline=offline, backend=traits.name)
+        plan = plan or self.plan(parsed, facts=known, offline=offline, backend=backend)
         return preview_plan(plan, rows=rows, facts=known, token=token, endpoint=endpoint, offline=offline)
 
     def render(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import inspect
 import re
 import warnings
 from dataclasses import dataclass
@@ -69,11 +70,12 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A method's spec class, its config class with the module that has it, and its family of pins."""
+    """A method's spec class, its config and trainer classes with the module that has them, and its family of pins."""
 
     spec: str
     module: str
     config: str
+    trainer: str
     family: str
 
     @property
@@ -112,10 +114,11 @@ def configs() -> dict[str, Source]:
     found: dict[str, Source] = {}
     for file in sorted(METHOD_FILES.glob("[!_]*.py")):
         spec, keywords = _registered(ast.parse(file.read_text(encoding="utf-8")))
-        if "config" not in keywords:
-            raise HFTError(f"{file.name} has no @method(..., config=...): codegen cannot find the config class")
-        family = keywords.get("family", "default")
-        found[file.stem] = Source(spec, keywords.get("module", "trl"), keywords["config"], family)
+        for kind in ("config", "trainer"):
+            if kind not in keywords:
+                raise HFTError(f"{file.name} has no @method(..., {kind}=...): codegen cannot find the {kind} class")
+        module, family = keywords.get("module", "trl"), keywords.get("family", "default")
+        found[file.stem] = Source(spec, module, keywords["config"], keywords["trainer"], family)
     return found
 
 
@@ -132,9 +135,19 @@ def _registered(tree: ast.Module) -> tuple[str, dict[str, str]]:
 def config_class(method: str) -> type[Any]:
     """Return the config class of a method in the installed TRL; importing TRL takes some seconds."""
     source = configs()[method]
+    return _import(source.module, source.config)
+
+
+def trainer_arguments_of(method: str) -> tuple[str, ...]:
+    """Return the names of the arguments that a method's trainer takes in the installed TRL, in its order."""
+    source = configs()[method]
+    return tuple(inspect.signature(_import(source.module, source.trainer)).parameters)
+
+
+def _import(module: str, name: str) -> type[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return getattr(importlib.import_module(source.module), source.config)
+        return getattr(importlib.import_module(module), name)
 
 
 def shorten(text: str, limit: int = DOC_LENGTH) -> str:
@@ -234,17 +247,19 @@ def generate() -> dict[str, str]:
     methods = {method: arguments_of(method) for method, source in sources.items() if source.family == "default"}
     first, *others = methods.values()
     common = {name: argument for name, argument in first.items() if all(o.get(name) == argument for o in others)}
+    taken = {method: trainer_arguments_of(method) for method in methods}
     others_pinned = {method: config_elsewhere(method) for method in sources if method not in methods}
     for method, config in others_pinned.items():
         if lacking := sorted(common.keys() - config.fields - tables.LOADING):
             raise HFTError(f"{sources[method].config} has no {', '.join(lacking)}, which every spec has")
     methods |= {method: config.arguments for method, config in others_pinned.items()}
+    taken |= {method: config.trainer for method, config in others_pinned.items()}
     known = {name for arguments in methods.values() for name in arguments}
     if gone := sorted((tables.LIMITS.keys() | tables.DOCS.keys() | tables.TYPES["*"].keys()) - known):
         raise HFTError(f"no TRL config has {', '.join(gone)} anymore: see hfjobs_trainer/codegen/trl_tables.py")
     files = {"__init__": header + '"""Arguments of TRL\'s configs: generated from the pinned TRL."""\n'}
     doc = "Arguments that every TRL config has, with the same type and default."
-    files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums(), pins().packages["trl"])
+    files["common"] = _module(header, doc, "CommonArgs", "TRLArgs", common, _enums(), pins().packages["trl"], ())
     for method, arguments in sorted(methods.items()):
         source = sources[method]
         version = pins(source.family).packages["trl"]
@@ -252,7 +267,7 @@ def generate() -> dict[str, str]:
         doc = f"Arguments of TRL's {source.config}, beyond the common ones."
         start = header.replace(f"TRL {pins().packages['trl']}", f"TRL {version}")
         aliases = tables.ALIASES.get(source.config, {})
-        files[method] = _module(start, doc, source.arguments, "CommonArgs", own, aliases, version)
+        files[method] = _module(start, doc, source.arguments, "CommonArgs", own, aliases, version, taken[method])
     return {f"{FOLDER}/{name}.py": format_python(text) for name, text in files.items()}
 
 
@@ -272,11 +287,20 @@ def _enums() -> dict[str, str]:
 
 
 def _module(
-    header: str, doc: str, name: str, base: str, arguments: dict[str, Argument], aliases: dict[str, str], trl: str
+    header: str,
+    doc: str,
+    name: str,
+    base: str,
+    arguments: dict[str, Argument],
+    aliases: dict[str, str],
+    trl: str,
+    trainer: tuple[str, ...],
 ) -> str:
     definitions = "\n".join(f"{alias} = {text}" for alias, text in aliases.items())
     lines = "\n".join(argument.line() for argument in arguments.values())
     version = f"    TRL_VERSION: ClassVar[str] = {trl!r}"
+    if trainer:
+        version += f"\n    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = {trainer!r}"
     body = f'{definitions}\n\n\nclass {name}({base}):\n    """{doc}"""\n\n{version}\n\n{lines}\n'
     # without `from __future__ import annotations`: pydantic would evaluate each text again for each class on top
     start = f'{header}"""{doc}"""\n\n{_IMPORTS}'

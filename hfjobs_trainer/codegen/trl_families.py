@@ -33,10 +33,12 @@ class Config:
     Attributes:
         fields: Names of all arguments of the config.
         arguments: Those that the generated class may have.
+        trainer: Names of the arguments of the trainer.
     """
 
     fields: frozenset[str]
     arguments: dict[str, trl_args.Argument]
+    trainer: tuple[str, ...]
 
 
 @functools.cache
@@ -53,14 +55,15 @@ def config_elsewhere(method: str) -> Config:
         told = _run([sys.executable, "-c", _READ.format(method=method)], {"PYTHONPATH": path})
     found = json.loads(told.splitlines()[-1])
     arguments = {name: trl_args.Argument(**argument) for name, argument in found["arguments"].items()}
-    return Config(frozenset(found["fields"]), arguments)
+    return Config(frozenset(found["fields"]), arguments, tuple(found["trainer"]))
 
 
 def read(method: str) -> str:
     """Return the method's config as JSON; called where its TRL is installed."""
     trl_args.require_pinned("trl", trl_args.configs()[method].family)
     arguments = {name: dataclasses.asdict(item) for name, item in trl_args.arguments_of(method).items()}
-    return json.dumps({"fields": sorted(trl_args.fields_of(method)), "arguments": arguments})
+    fields, trainer = sorted(trl_args.fields_of(method)), trl_args.trainer_arguments_of(method)
+    return json.dumps({"fields": fields, "arguments": arguments, "trainer": trainer})
 
 
 def _install(requirement: str, folder: str) -> None:

@@ -37,6 +37,8 @@ class Facts:
         dataset: The training dataset.
         eval_dataset: The evaluation dataset, if the spec names one.
         teacher: The teacher model, if the method has one.
+        processing_class: The tokenizer, if the spec names another than the model's own.
+        ref_model: The reference model, if the spec names one.
         reward_model, value_model: The reward model and the value model, if the method has them.
         reward_models: The models in ``reward_funcs``, in order; empty if they were not looked up.
         adapter: The adapter to continue, if the spec names one.
@@ -54,6 +56,8 @@ class Facts:
     dataset: DatasetFacts = field(default_factory=DatasetFacts)
     eval_dataset: DatasetFacts | None = None
     teacher: ModelFacts | None = None
+    processing_class: ModelFacts | None = None
+    ref_model: ModelFacts | None = None
     reward_model: ModelFacts | None = None
     value_model: ModelFacts | None = None
     reward_models: tuple[ModelFacts, ...] = ()

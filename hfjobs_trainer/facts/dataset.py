@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hfjobs_trainer.contents import Content
+from hfjobs_trainer.facts.shape import Shape
 
 SHARES = tuple(step / 20 for step in range(1, 21))
 """Shares of the rows to which ``LengthFacts.quantiles`` belong: 5%, 10%, up to all."""
@@ -80,6 +81,8 @@ class DatasetFacts:
         mixed_with: Facts about the datasets that are mixed with this one, in the spec's order.
         saved: Of a local folder, whether ``save_to_disk`` wrote it; otherwise it holds data files.
         content: Of local data that travel with the job, what they are.
+        conversational: Whether the prompts of the sampled rows, as TRL gets them, are messages (or else texts).
+        shape: How the rows, once renamed as the spec says, become those that the method takes.
     """
 
     path: str | None = None
@@ -96,3 +99,5 @@ class DatasetFacts:
     mixed_with: tuple[DatasetFacts, ...] = ()
     saved: bool | None = None
     content: Content | None = None
+    conversational: bool | None = None
+    shape: Shape | None = None

@@ -19,7 +19,8 @@ from hfjobs_trainer.gathering.lengths import Count, measure
 from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
-from hfjobs_trainer.gathering.texts import Formats, text_columns
+from hfjobs_trainer.gathering.sample import filled, sample
+from hfjobs_trainer.gathering.texts import Formats, prompts_are_messages
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
 from hfjobs_trainer.specs.locations import is_local_path
 
@@ -57,7 +58,7 @@ def gather(
             always read anew.
     """
     from hfjobs_trainer.gathering.script import read_script
-    from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
+    from hfjobs_trainer.specs.extras import ReferencedSpec, RewardedSpec, ScoredSpec, TaughtSpec
     from hfjobs_trainer.specs.script import Script
 
     token = (token or attempt(_stored_token) or "").strip() or None
@@ -80,12 +81,17 @@ def gather(
             unasked=unasked,
         )
     model = _model(hub, spec.model, spec.model_revision, ships)
-    tokenizer = _tokenizer(hub, spec.model, spec.model_revision)
+    tokenizer = _tokenizer(hub, *spec.tokenizer_source)
+    other = _model(hub, *spec.tokenizer_source, ships) if spec.processing_class else None
     formats = spec.dataset_formats()
     dataset = _dataset(hub, spec.dataset, formats, tokenizer, ships)
     eval_dataset = _dataset(hub, spec.eval_dataset, formats, tokenizer, ships) if spec.eval_dataset else None
     taught = spec if isinstance(spec, TaughtSpec) else None
     teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision, ships) if taught else None
+    compared = spec if isinstance(spec, ReferencedSpec) else None
+    reference = (
+        _model(hub, compared.ref_model, compared.ref_model_revision, ships) if compared and compared.ref_model else None
+    )
     scored = spec if isinstance(spec, ScoredSpec) else None
     reward = _model(hub, scored.reward_model, scored.reward_model_revision, ships) if scored else None
     start = (scored.value_model, scored.value_model_revision) if scored else (None, None)
@@ -99,6 +105,8 @@ def gather(
         dataset=dataset(),
         eval_dataset=eval_dataset() if eval_dataset else None,
         teacher=teacher() if teacher else None,
+        processing_class=other() if other else None,
+        ref_model=reference() if reference else None,
         reward_model=reward() if reward else None,
         value_model=value() if value else None,
         reward_models=tuple(judges[judge]() for judge in judging),
@@ -165,21 +173,20 @@ def _dataset(
 def _one_dataset(
     hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None], ships: bool
 ) -> Callable[[], DatasetFacts]:
-    renamed = dataset.columns
-    columns = text_columns(formats) | renamed.keys()
-    asked = hub.ask_dataset(dataset, columns) if hub and not is_local_path(dataset.id) else None
+    asked = hub.ask_dataset(dataset) if hub and not is_local_path(dataset.id) else None
 
     def answer() -> DatasetFacts:
         if asked:
-            facts, rows = asked()
+            facts, raw = asked()
         elif is_local_path(dataset.id):
             facts = read_dataset(dataset.id, dataset.split, ships=ships)
             place, first = Path(facts.path or dataset.id), _first(dataset, facts)
-            rows = read_rows(place, dataset.split, columns, first) if facts.exists else []
+            raw = filled(read_rows(place, dataset.split, first=first)) if facts.exists else []
         else:
             return DatasetFacts()
-        named = [{renamed.get(name, name): value for name, value in row.items()} for row in rows]
-        return replace(facts, lengths=measure(named, formats, tokenizer() if named else None))
+        sampled = sample(raw, dataset, formats)
+        lengths = measure(sampled.rows, formats, tokenizer() if sampled.rows else None)
+        return replace(facts, shape=sampled.shape, lengths=lengths, conversational=prompts_are_messages(sampled.rows))
 
     return answer
 

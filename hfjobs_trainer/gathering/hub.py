@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -116,13 +116,11 @@ class Hub:
         )
         return lambda: answer().value
 
-    def ask_dataset(
-        self, dataset: Dataset, columns: Iterable[str] = ()
-    ) -> Callable[[], tuple[DatasetFacts, list[Json]]]:
+    def ask_dataset(self, dataset: Dataset) -> Callable[[], tuple[DatasetFacts, list[Json]]]:
         """Request a dataset; the returned function waits for the answers.
 
-        Its second value are the first rows of the (first) split, up to 100 of them and as far as ``columns`` are whole
-        there; none where the dataset viewer does not show what the spec asks for.
+        Its second value are the first rows of the (first) split, up to 100 of them, without the values that are cut
+        off; none where the dataset viewer does not show what the spec asks for.
         """
         repo_id, revision = dataset.id, dataset.revision
         if not is_valid_repo_id(repo_id):
@@ -159,7 +157,7 @@ class Hub:
                 # files of its own make another configuration
                 has_configs=dataset.data_dir is None and dataset.data_files is None,
             )
-            return facts, viewer.read_first_rows(first, columns)[: dataset.num_samples]
+            return facts, viewer.read_first_rows(first)[: dataset.num_samples]
 
         return answer
 

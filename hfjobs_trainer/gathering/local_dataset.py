@@ -67,7 +67,7 @@ def read_dataset(text: str, split: str, *, ships: bool = False) -> DatasetFacts:
     )
 
 
-def read_rows(path: Path, split: str, columns: Iterable[str], first: int | None = None) -> list[Json]:
+def read_rows(path: Path, split: str, columns: Iterable[str] | None = None, first: int | None = None) -> list[Json]:
     """A sample of the rows of the dataset at ``path``; none if they cannot be read.
 
     A slice that does not begin where its split does is sampled from the whole split.
@@ -75,10 +75,10 @@ def read_rows(path: Path, split: str, columns: Iterable[str], first: int | None 
     Args:
         path: Where it is, as ``DatasetFacts.path`` says.
         split: The split that is to be read, slices included.
-        columns: Columns that are wanted.
+        columns: Columns that are wanted; ``None`` for all but images and other bytes.
         first: Only the first so many rows count.
     """
-    wanted = tuple(columns)
+    wanted = None if columns is None else tuple(columns)
     if attempt(lambda: (path / "state.json").exists()):
         return attempt(lambda: sample_arrow(saved_files(path), wanted, first)) or []
     limit = first if is_from_start(split) else None
@@ -88,7 +88,7 @@ def read_rows(path: Path, split: str, columns: Iterable[str], first: int | None 
     return spread(rows, MAX_ROWS)
 
 
-def _sample(path: Path, name: str, columns: Sequence[str], first: int | None) -> list[Json]:
+def _sample(path: Path, name: str, columns: Sequence[str] | None, first: int | None) -> list[Json]:
     if path.is_file():
         return sample_rows([path], columns, first) if name == "train" else []
     if (path / "dataset_dict.json").exists():

@@ -23,7 +23,7 @@ def mixed(
     if not others:
         return first
     bounds = samples or [None] * len(parts)
-    rows = [_bounded(part.num_rows, bound) for part, bound in zip(parts, bounds, strict=True)]
+    rows = [_rows_made(part, _bounded(part.num_rows, bound)) for part, bound in zip(parts, bounds, strict=True)]
     # by shares where there are any, else each gives all of its own
     weights = fractions if any(share is not None for share in fractions) else rows
     return replace(
@@ -39,6 +39,10 @@ def mixed(
 
 def _bounded(rows: int | None, bound: int | None) -> int | None:
     return rows if rows is None or bound is None else min(rows, bound)
+
+
+def _rows_made(part: DatasetFacts, rows: int | None) -> int | None:
+    return round(rows * part.shape.rows_of_one) if rows is not None and part.shape else rows
 
 
 def _count_rows(rows: Sequence[int | None], fractions: Sequence[float | None]) -> int | None:

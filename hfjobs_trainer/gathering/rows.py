@@ -31,15 +31,16 @@ _MAX_ITEMS = 8 * MAX_ROWS
 _BATCH = 8
 
 
-def sample_rows(paths: Sequence[Path], columns: Iterable[str], first: int | None = None) -> list[Json]:
+def sample_rows(paths: Sequence[Path], columns: Iterable[str] | None = None, first: int | None = None) -> list[Json]:
     """Up to ``MAX_ROWS`` rows of the files, spread over them where that is cheap; broken files give none.
 
     Args:
         paths: Files of one split, in order.
-        columns: Columns that are wanted; of other columns nothing need be read.
+        columns: Columns that are wanted; of other columns nothing need be read. ``None`` for all but images and other
+            bytes.
         first: Take only from the first so many rows; then from the first file alone.
     """
-    wanted, files = set(columns), list(paths) if first is None else list(paths[:1])
+    wanted, files = _set(columns), list(paths) if first is None else list(paths[:1])
     rows: list[Json] = []
     for path in spread(files, MAX_ROWS):
         share = max(1, MAX_ROWS // len(files))
@@ -47,14 +48,14 @@ def sample_rows(paths: Sequence[Path], columns: Iterable[str], first: int | None
     return rows
 
 
-def sample_arrow(paths: Sequence[Path], columns: Iterable[str], first: int | None = None) -> list[Json]:
+def sample_arrow(paths: Sequence[Path], columns: Iterable[str] | None = None, first: int | None = None) -> list[Json]:
     """Up to ``MAX_ROWS`` rows of the arrow files of a saved dataset, spread evenly; none without pyarrow."""
     arrow = import_optional("pyarrow")
     if arrow is None:
         return []
     # only the rows that are chosen become values
     table: Any = arrow.concat_tables([map_arrow(path) for path in paths])
-    table = table.select([name for name in table.column_names if name in set(columns)])
+    table = table.select(_readable(table.schema, _set(columns)))
     chosen = spread(range(int(table.num_rows))[:first], MAX_ROWS)
     return _few_bytes(table.slice(index, 1) for index in chosen)
 
@@ -64,7 +65,18 @@ def spread(items: Sequence[T], count: int) -> list[T]:
     return [items[index * len(items) // count] for index in range(count)] if len(items) > count else list(items)
 
 
-def _read(path: Path, columns: set[str], first: int | None, count: int, files: int) -> list[Json]:
+def _set(columns: Iterable[str] | None) -> frozenset[str] | None:
+    return None if columns is None else frozenset(columns)
+
+
+def _readable(schema: Any, columns: frozenset[str] | None) -> list[str]:
+    """The wanted columns of a table, or all that hold no bytes such as those of images."""
+    if columns is not None:
+        return [name for name in schema.names if name in columns]
+    return [name for name in schema.names if "binary" not in str(schema.field(name).type)]
+
+
+def _read(path: Path, columns: frozenset[str] | None, first: int | None, count: int, files: int) -> list[Json]:
     match data_suffix(path.name):
         case ".parquet":
             return _read_parquet(path, columns, first, count)
@@ -79,17 +91,17 @@ def _read(path: Path, columns: set[str], first: int | None, count: int, files: i
     return spread(found[:first], count)
 
 
-def _read_parquet(path: Path, columns: set[str], first: int | None, count: int) -> list[Json]:
+def _read_parquet(path: Path, columns: frozenset[str] | None, first: int | None, count: int) -> list[Json]:
     parquet = import_optional("pyarrow.parquet")
     if parquet is None:
         return []
     with parquet.ParquetFile(str(path), memory_map=True, pre_buffer=False) as file:
-        names = [name for name in file.schema_arrow.names if name in columns]
+        names = _readable(file.schema_arrow, columns)
         groups = spread(range(file.num_row_groups), _PLACES) if first is None else [0]
         share = max(1, count // max(1, len(groups)))
         rows: list[Json] = []
         for group in groups if names else []:
-            if first is None and _group_bytes(file.metadata.row_group(group), columns) <= MAX_BYTES:
+            if first is None and _group_bytes(file.metadata.row_group(group), names) <= MAX_BYTES:
                 table = file.read_row_group(group, columns=names, use_threads=False)
                 batches = (table.slice(index, 1) for index in spread(range(int(table.num_rows)), share))
             else:
@@ -99,7 +111,7 @@ def _read_parquet(path: Path, columns: set[str], first: int | None, count: int) 
         return rows[:first]
 
 
-def _group_bytes(group: Any, columns: set[str]) -> int:
+def _group_bytes(group: Any, columns: Sequence[str]) -> int:
     """Bytes of the ``columns`` of a row group once unpacked; parts of a nested column go by its name."""
     parts = [group.column(index) for index in range(group.num_columns)]
     return sum(int(part.total_uncompressed_size) for part in parts if part.path_in_schema.split(".")[0] in columns)
@@ -125,7 +137,20 @@ def _read_csv(path: Path, limit: int) -> list[Json]:
         rows.pop()  # cut off in its middle
     if not rows:
         return []
-    return [dict(zip(rows[0], row, strict=False)) for row in rows[1:] if row]
+    names, values = rows[0], [row for row in rows[1:] if row]
+    columns = [_typed([row[index] if index < len(row) else "" for row in values]) for index in range(len(names))]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _typed(cells: Sequence[str]) -> list[object]:
+    """The cells of one column as ``datasets`` reads them: numbers and booleans where all are such, empty ones null."""
+    filled = [cell for cell in cells if cell]
+    if filled and all(cell in ("True", "False", "TRUE", "FALSE", "true", "false") for cell in filled):
+        return [cell.lower() == "true" if cell else None for cell in cells]
+    for kind in (int, float):
+        if filled and attempt(lambda kind=kind: [kind(cell) for cell in filled]):
+            return [kind(cell) if cell else None for cell in cells]
+    return [cell or None for cell in cells]
 
 
 def _read_text(path: Path, limit: int) -> list[Json]:

@@ -68,6 +68,19 @@ def read_text(row: Json, formats: Formats) -> RowText | None:
     return RowText(_with_tools(prompt, row.get("tools")), known) if len(known) == len(answers) else None
 
 
+def prompts_are_messages(rows: Iterable[Json]) -> bool | None:
+    """Whether the prompts are lists of messages, all of them, or texts, all of them; else ``None``."""
+    kinds = {_is_messages(row["prompt"]) for row in rows if row.get("prompt") is not None}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _is_messages(value: object) -> bool | None:
+    if isinstance(value, str):
+        return False
+    messages = [as_json(message) for message in as_list(value)]
+    return True if messages and all({"role", "content"} <= message.keys() for message in messages) else None
+
+
 def _with_tools(prompt: Text | None, tools: object) -> Text | None:
     # chat templates write out the tools before the first message
     if not tools:

@@ -5,7 +5,6 @@ Its answers are described in huggingface/dataset-viewer: docs/source/openapi.jso
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from urllib.parse import urlencode
 
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
@@ -41,15 +40,14 @@ def read_columns(first_rows: Json) -> tuple[str, ...] | None:
     return tuple(name for entry in entries if (name := as_text(entry.get("name")))) or None
 
 
-def read_first_rows(first_rows: Json, columns: Iterable[str]) -> list[Json]:
-    """The rows of an answer of ``/first-rows``, up to the first of whose ``columns`` one is cut off.
+def read_first_rows(first_rows: Json) -> list[Json]:
+    """The rows of an answer of ``/first-rows``, without the values that are cut off.
 
     Where the rows are large, the viewer cuts off cells from the last row upwards, but leaves short cells whole: to go
-    on with the rows beyond would count the short ones only.
+    on with a column beyond the first that is missing would count the short ones only.
     """
-    wanted, rows = set(columns), list[Json]()
+    rows = list[Json]()
     for item in map(as_json, as_list(first_rows.get("rows"))):
-        if wanted & {name for name in as_list(item.get("truncated_cells")) if isinstance(name, str)}:
-            break
-        rows.append(as_json(item.get("row")))
+        cut = as_list(item.get("truncated_cells"))
+        rows.append({name: value for name, value in as_json(item.get("row")).items() if name not in cut})
     return rows

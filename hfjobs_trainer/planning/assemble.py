@@ -10,6 +10,7 @@ from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.backends import HUB, BackendTraits, traits_of
 from hfjobs_trainer.planning.arguments.decide import Decided, decide_arguments
 from hfjobs_trainer.planning.arguments.precision import Precision, settle_precision
+from hfjobs_trainer.planning.arguments.shapes import decide_shapes
 from hfjobs_trainer.planning.arguments.vllm import vllm_request
 from hfjobs_trainer.planning.check import check
 from hfjobs_trainer.planning.choose import choose
@@ -96,7 +97,9 @@ def draft(
     duration = expected.duration if expected else None
     timeout, timed = decide_timeout(spec, duration, machine.usd_per_hour)
     estimate = Estimate(machine, planned, None, duration, choice.shortage if choice else None)
-    found = Draft(run, choice, machine, precision, layout, _with(decided, *timed), estimate, timeout)
+    found = Draft(
+        run, choice, machine, precision, layout, _with(decided, *timed, *decide_shapes(spec, facts)), estimate, timeout
+    )
     found = _checked(_fit_memory(found), spec, facts, traits)
     if not (seeks and traits.rents):
         return found

@@ -31,9 +31,9 @@ from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
-from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import ReferencedSpec, ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.groups import Dataset
-from hfjobs_trainer.specs.inputs import side_models
+from hfjobs_trainer.specs.inputs import row_maps, shape_of, side_models
 from hfjobs_trainer.specs.locations import LOADERS, data_suffix, is_local_path
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
@@ -82,6 +82,7 @@ def compose(
     rewards = [_reward(item, judges) for item in getattr(spec, "reward_funcs", ())]
     tools: Sequence[RewardFunction] = getattr(spec, "tools", ())
     functions = [item for item in (*getattr(spec, "reward_funcs", ()), *tools) if isinstance(item, RewardFunction)]
+    functions += row_maps(spec)
     arguments = dict(decided.arguments)
     # computed when the script runs, so that the global batch stays the same on any number of GPUs
     accumulates = run.batch.global_size is not None and not run.batch.accumulation_is_set
@@ -116,7 +117,10 @@ def compose(
         dtype_is_set=run.dtype is not None,
         frozen=not run.trains_weights,
         model_init=_given(model_init) | ({"device_map": None} if method.device_map else {}),
-        tokenizer=_loading(spec.model_revision, spec),
+        processing_class=_tokenizer_place(spec, facts, absolute=absolute),
+        processor="AutoProcessor" if run.sees else "AutoTokenizer",
+        tokenizer=_loading(spec.tokenizer_source[1], spec),
+        ref_model=_reference(spec, facts, precision, absolute=absolute),
         teacher=_teacher(spec, facts, precision, absolute=absolute),
         reward_model=_reward_model(spec, facts, precision, absolute=absolute),
         value_model=_value_model(spec, facts, absolute=absolute),
@@ -135,6 +139,7 @@ def compose(
         server=vllm_server(run.vllm, machine.server_gpus, decided.arguments.get("vllm_max_model_length")),
         rewards=rewards,
         tools=[_reward(tool, {}) for tool in tools],
+        code=_code(functions),
         imports=sorted({line for function in functions for line in function.imports}),
         num_gpus=machine.num_gpus,
         nodes=request.nodes,
@@ -146,6 +151,12 @@ def compose(
         dataset_name=spec.dataset.id if not is_local_path(spec.dataset.id) and not spec.dataset.mixed_with else None,
         resume_from_checkpoint=spec.resume_from_checkpoint,
     )
+
+
+def _tokenizer_place(spec: TrainSpec, facts: Facts, *, absolute: bool) -> str | None:
+    if spec.processing_class is None:
+        return None
+    return location(spec.processing_class, facts.processing_class, absolute=absolute)
 
 
 def _model_class(run: Run) -> str:
@@ -171,6 +182,14 @@ def _teacher(spec: TrainSpec, facts: Facts, precision: Precision, *, absolute: b
     dtype = options.pop("dtype", None)
     place = location(spec.teacher_model, facts.teacher, absolute=absolute)
     return SideModel(place, dtype or precision.frozen_dtype, dtype is not None, _given(options))
+
+
+def _reference(spec: TrainSpec, facts: Facts, precision: Precision, *, absolute: bool) -> SideModel | None:
+    if not isinstance(spec, ReferencedSpec) or spec.ref_model is None:
+        return None
+    place = location(spec.ref_model, facts.ref_model, absolute=absolute)
+    options = {"attn_implementation": spec.attn_implementation, **_loading(spec.ref_model_revision, spec)}
+    return SideModel(place, precision.dtype, spec.dtype is not None, _given(options))
 
 
 def _reward_model(spec: TrainSpec, facts: Facts, precision: Precision, *, absolute: bool) -> SideModel | None:
@@ -199,11 +218,14 @@ def _loading(revision: str | None, spec: TrainSpec) -> dict[str, Any]:
 
 def _data(dataset: Dataset, facts: DatasetFacts | None, *, absolute: bool) -> Data:
     place = location(dataset.id, facts, absolute=absolute)
+    shape = shape_of(dataset, facts) if facts else None
     known = [*(facts.mixed_with if facts else ()), *repeat(None, len(dataset.mixed_with))]
     parts = zip(dataset.mixed_with, known, strict=False)
     common: dict[str, Any] = {
         **dataset.model_dump(include={"split", "columns", "keep_columns", "num_samples", "streaming", "fraction"}),
         "mixed_with": tuple(_data(part, other, absolute=absolute) for part, other in parts),
+        "map": _reward(dataset.map, {}) if dataset.map is not None else None,
+        "conversions": shape.conversions if shape else (),
     }
     if not is_local_path(dataset.id):
         arguments: dict[str, Any] = {
@@ -221,9 +243,27 @@ def _data(dataset: Dataset, facts: DatasetFacts | None, *, absolute: bool) -> Da
     return Data(place, builder, arguments, **common)
 
 
+def _code(functions: Sequence[RewardFunction]) -> list[str]:
+    """What each function adds to the script: what several lean on is there once."""
+    seen: set[str] = set()
+    added: list[str] = []
+    for function in functions:
+        text = ""
+        for source in dict.fromkeys(item.strip("\n") for item in function.sources):
+            if source not in seen:
+                seen.add(source)
+                # assignments stand below each other, definitions apart
+                lines = [source, text.rpartition("\n\n")[2]]
+                gap = "\n\n\n" if any("\n" in item.strip("\n") for item in lines) else "\n"
+                text += f"{gap}{source}" if text else source
+        if text:
+            added.append(text)
+    return added
+
+
 def _reward(item: str | RewardFunction, judges: Mapping[str, str]) -> Reward:
     if isinstance(item, RewardFunction):
-        return Reward("function", item.name, source=item.source)
+        return Reward("function", item.name)
     builtin = BUILTIN_REWARDS.get(item)
     if builtin is None:
         return Reward("model", judges.get(item, item))

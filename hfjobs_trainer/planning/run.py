@@ -279,7 +279,8 @@ class Run:
     @property
     def keeps_reference(self) -> bool:
         """Whether a second, frozen copy of the model is held."""
-        return self.training.keeps_reference(adapter=self.lora is not None, beta=self.beta)
+        given = any(side.is_reference for side, _ in self.side_models)
+        return not given and self.training.keeps_reference(adapter=self.lora is not None, beta=self.beta)
 
     def __repr__(self) -> str:
         return f"<Run: {self.method.label} of {self.model_id}>"

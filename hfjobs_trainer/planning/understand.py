@@ -125,6 +125,8 @@ def _rows(spec: TrainSpec, facts: Facts, *, sees: bool, lifts_max_length: bool) 
     # for a mixture, the number of rows used is known
     if dataset.num_samples is not None and not dataset.mixed_with:
         total = dataset.num_samples if count is None else min(count, dataset.num_samples)
+    if total is not None and facts.dataset.shape and not dataset.mixed_with:
+        total = round(total * facts.dataset.shape.rows_of_one)
     held = 0.0
     if total is not None and spec.eval_fraction is not None:
         held = float(math.ceil(total * spec.eval_fraction))
@@ -278,7 +280,9 @@ def _private_inputs(facts: Facts) -> tuple[str, ...]:
     """Inputs that need a token, each as a reason."""
     subjects: list[tuple[str, ModelFacts | DatasetFacts | None]] = [
         ("model", facts.model),
+        ("tokenizer", facts.processing_class),
         ("teacher", facts.teacher),
+        ("reference model", facts.ref_model),
         ("reward model", facts.reward_model),
         ("value model", facts.value_model),
         *(("reward model", judge) for judge in facts.reward_models),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hfjobs_trainer.facts.shape import Conversion
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -22,6 +24,8 @@ class Data:
         streaming: Whether rows are read as they are needed.
         fraction: Share in a mixture, relative to the others' shares; ``None`` for the whole dataset.
         mixed_with: Datasets that are appended to this one.
+        conversions: What makes its rows those that the method takes, once they are renamed.
+        map: The user's function that is given each row before any column is kept or renamed.
     """
 
     id: str
@@ -34,6 +38,8 @@ class Data:
     streaming: bool = False
     fraction: float | None = None
     mixed_with: Sequence[Data] = ()
+    conversions: Sequence[Conversion] = ()
+    map: Reward | None = None
 
     @property
     def parts(self) -> tuple[Data, ...]:
@@ -55,13 +61,11 @@ class Reward:
             (a model id) or ``"function"`` (the user's own).
         name: Name of the function, or id of the model.
         arguments: Arguments of a factory.
-        source: Source of the user's function.
     """
 
     kind: str
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +168,11 @@ class Page:
         dtype_is_set: Whether the user set it; then the machine does not change it.
         frozen: Whether none of the model's own weights is trained.
         model_init: ``model_init_kwargs`` beside the dtype.
-        tokenizer: Arguments of ``AutoTokenizer.from_pretrained``, where a method needs its tokenizer given.
+        processing_class: Place of the tokenizer, if it is not the model's own.
+        processor: Class of transformers that loads it.
+        tokenizer: Arguments of its ``from_pretrained``, where the trainer is given one.
         teacher: The model to learn from, or ``None``.
+        ref_model: The reference, if it is not the model as it starts.
         reward_model, value_model: The models that score answers and estimate those scores, or ``None``.
         global_batch_size: Sequences per optimizer step; ``None`` if the accumulation is sent as given.
         lora: Arguments of ``peft.LoraConfig`` for a new adapter, or ``None``.
@@ -182,6 +189,7 @@ class Page:
         server: The vLLM server that the script starts, or ``None``.
         rewards: Rewards of an online method.
         tools: Functions that the model may call.
+        code: Sources of the user's functions, each behind that of what it leans on.
         imports: Import statements that the rewards and tools need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
         max_gpus: The most GPUs that are to train, 0 for all.
@@ -215,7 +223,10 @@ class Page:
     dtype_is_set: bool = False
     frozen: bool = False
     model_init: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    processing_class: str | None = None
+    processor: str = "AutoTokenizer"
     tokenizer: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    ref_model: SideModel | None = None
     teacher: SideModel | None = None
     reward_model: SideModel | None = None
     value_model: SideModel | None = None
@@ -234,6 +245,7 @@ class Page:
     server: Server | None = None
     rewards: Sequence[Reward] = ()
     tools: Sequence[Reward] = ()
+    code: Sequence[str] = ()
     imports: Sequence[str] = ()
     num_gpus: int = 0
     max_gpus: int = 0

@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from hfjobs_trainer.specs.rewards import free_names
+from hfjobs_trainer.specs.capture.names import free_names
 
 _PACKAGE = "hfjobs_trainer.rendering.runtime"
 

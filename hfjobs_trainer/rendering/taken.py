@@ -101,6 +101,8 @@ def _pages(method: Method) -> Iterator[Page]:
         eval_fraction=0.1,
         arguments={"per_device_train_batch_size": 1},
         teacher=model,
+        ref_model=model,
+        processing_class="m",
         reward_model=model,
         value_model=replace(model, dtype_is_set=True),
         lora={"r": 1},

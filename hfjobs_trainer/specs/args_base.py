@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -28,6 +28,9 @@ class Deferred(BaseModel):
 
 class TRLArgs(Deferred):
     """Base of every class of TRL arguments."""
+
+    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = ()
+    """What the method's trainer takes beside the arguments of its config, in TRL's order."""
 
 
 def as_whole(value: float) -> float:

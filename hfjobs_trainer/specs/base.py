@@ -193,6 +193,12 @@ class TrainSpec(JobSpec, CommonArgs):
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
     model_revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit of the model.")
+    processing_class: str | None = Field(
+        default=None, min_length=1, description="Tokenizer, if not the model's own: Hub id or local folder."
+    )
+    processing_class_revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of that tokenizer."
+    )
     dtype: DType | None = Field(default=None, description="dtype of the loaded weights; unset: the planner decides.")
     attn_implementation: str | None = Field(
         default=None, description='Attention implementation; unset: transformers\' default, "sdpa".'
@@ -256,6 +262,13 @@ class TrainSpec(JobSpec, CommonArgs):
     @abstractmethod
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """The sets of columns that the dataset may have, the most usual first; it needs one of them."""
+
+    @property
+    def tokenizer_source(self) -> tuple[str, str | None]:
+        """Where the tokenizer comes from, Hub id or local folder, and its revision."""
+        if self.processing_class is not None:
+            return self.processing_class, self.processing_class_revision
+        return self.model, self.model_revision
 
     @property
     def needs_eval_dataset(self) -> str | None:

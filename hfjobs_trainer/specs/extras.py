@@ -39,6 +39,17 @@ class CallingSpec(TrainSpec):
     )
 
 
+class ReferencedSpec(TrainSpec):
+    """Base of the methods that may be given another reference model than the model that is trained."""
+
+    ref_model: str | None = Field(
+        default=None, min_length=1, description="Reference, if not the model as it starts: Hub id or local folder."
+    )
+    ref_model_revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of the reference."
+    )
+
+
 class TaughtSpec(TrainSpec):
     """Base of the methods that learn from a larger model; it needs the student's vocabulary."""
 
@@ -74,6 +85,30 @@ def teacher(spec: TaughtSpec) -> tuple[SideModel, ...]:
     """The model to learn from, as a side model."""
     revision = spec.teacher_model_revision
     return (SideModel("teacher", "teacher_model", spec.teacher_model, "teacher", revision, head=True),)
+
+
+def own_reference(spec: ReferencedSpec, passes: float) -> tuple[SideModel, ...]:
+    """The reference as a side model, if the spec names one.
+
+    Args:
+        spec: The spec.
+        passes: Its forward passes of each sequence.
+    """
+    if spec.ref_model is None:
+        return ()
+    return (
+        SideModel(
+            "reference model",
+            "ref_model",
+            spec.ref_model,
+            "ref_model",
+            spec.ref_model_revision,
+            passes=passes,
+            held="model",
+            head=True,
+            is_reference=True,
+        ),
+    )
 
 
 def judges(spec: RewardedSpec) -> tuple[SideModel, ...]:

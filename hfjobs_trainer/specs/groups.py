@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.specs.args_base import Deferred, as_list
 from hfjobs_trainer.specs.locations import hub_address
+from hfjobs_trainer.specs.rewards import RewardFunction, capture
 from hfjobs_trainer.specs.rows import TableField, is_rows, keep_rows
 
 if TYPE_CHECKING:
@@ -80,6 +81,16 @@ def _kept(value: Any) -> Any:
     return keep_rows(value) if is_rows(value, Dataset.model_fields) else value
 
 
+def _captured(value: Any) -> Any:
+    return capture(value) if callable(value) else value
+
+
+RowMap = Annotated[
+    RewardFunction, BeforeValidator(_captured, json_schema_input_type=Callable[..., Any] | Mapping[str, Any])
+]
+"""A function from row to row, as a spec holds it."""
+
+
 class Dataset(Group):
     """A dataset on the Hub, a local file or folder of data, or rows that the program holds.
 
@@ -111,6 +122,11 @@ class Dataset(Group):
     )
     columns: dict[str, str] = Field(default={}, description="Columns to rename, as {old name: new name}.")
     keep_columns: list[str] | None = Field(default=None, description="Drop all columns but these; unset: keep all.")
+    map: RowMap | None = Field(
+        default=None,
+        description="A Python function that is given each row before any column is kept or renamed, and returns a row, "
+        "a list of rows, or None to drop it.",
+    )
     num_samples: int | None = Field(default=None, ge=1, description="Use only this many rows, the first ones.")
     streaming: bool = Field(default=False, description="Stream the rows; requires max_steps.")
     fraction: float | None = Field(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from hfjobs_trainer.contents import Content
 from hfjobs_trainer.facts import DatasetFacts, Facts, ModelFacts
+from hfjobs_trainer.facts.shape import Shape
 from hfjobs_trainer.problems import need
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.locations import is_local_path
+from hfjobs_trainer.specs.rewards import RewardFunction
 from hfjobs_trainer.specs.training import SideModel
 
 
@@ -58,9 +60,26 @@ class DataInput(Input):
     facts: DatasetFacts
 
     @property
+    def given_columns(self) -> tuple[str, ...] | None:
+        """Its columns before any is kept or renamed; ``None`` where unknown, as those that ``map`` makes are."""
+        return self.facts.columns if self.dataset.map is None else None
+
+    @property
+    def about_columns(self) -> str:
+        """What is unknown where its columns are, in words."""
+        if self.dataset.map is None:
+            return f"the columns of {self.id}"
+        return f"the columns that {self.dataset.map.name} makes of {self.id} (keep_columns declares them)"
+
+    @property
     def columns(self) -> tuple[str, ...] | None:
-        """Its columns once those that are not kept are dropped and the others renamed; ``None`` where unknown."""
+        """Its columns as TRL will get them: kept, renamed and converted; ``None`` where unknown."""
         return columns_left(self.dataset, self.facts)
+
+    @property
+    def shape(self) -> Shape | None:
+        """How its rows, once renamed, become those that the method takes."""
+        return shape_of(self.dataset, self.facts)
 
     def renaming(self, mapping: Mapping[str, str]) -> dict[str, str]:
         """A value of ``columns=`` that renames what ``mapping`` says as well, given the names as they are now."""
@@ -69,7 +88,23 @@ class DataInput(Input):
 
 
 def columns_left(dataset: Dataset, facts: DatasetFacts) -> tuple[str, ...] | None:
-    """The columns that a dataset is trained with: kept as ``keep_columns`` says, then renamed as ``columns`` says."""
+    """The columns that a dataset is trained with: those that are kept and renamed, then converted."""
+    if dataset.map is not None:
+        # what a function makes is known only where it is declared
+        made = dataset.keep_columns
+        return None if made is None else tuple(dataset.columns.get(name, name) for name in made)
+    named, shape = _named(dataset, facts), shape_of(dataset, facts)
+    return shape.columns_after(named) if named and shape else named
+
+
+def shape_of(dataset: Dataset, facts: DatasetFacts) -> Shape | None:
+    """The shape of the rows of a dataset; ``None`` if the spec has other columns than those that were looked at."""
+    named = _named(dataset, facts)
+    is_meant = facts.shape is not None and dataset.map is None and (named is None or facts.shape.fits(named))
+    return facts.shape if is_meant else None
+
+
+def _named(dataset: Dataset, facts: DatasetFacts) -> tuple[str, ...] | None:
     if facts.columns is None:
         return None
     kept = [name for name in facts.columns if dataset.keep_columns is None or name in dataset.keep_columns]
@@ -104,10 +139,22 @@ def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
     ]
 
 
+def row_maps(spec: TrainSpec) -> list[RewardFunction]:
+    """The functions that make rows, each once."""
+    parts = [part for data in (spec.dataset, spec.eval_dataset) if data is not None for part in data.parts]
+    found: list[RewardFunction] = []
+    for part in parts:
+        if part.map is not None and part.map not in found:
+            found.append(part.map)
+    return found
+
+
 def inputs(spec: TrainSpec, facts: Facts) -> list[Input]:
     """The models, the adapter to start from, and the datasets."""
     models: list[tuple[str, str, ModelFacts | None]] = [("model", spec.model, facts.model)]
     models += [(side.field, side.id, known) for side, known in side_models(spec, facts) if side.id is not None]
+    if spec.processing_class is not None:
+        models.append(("processing_class", spec.processing_class, facts.processing_class))
     if spec.lora is not None and spec.lora.adapter is not None:
         models.append(("lora.adapter", spec.lora.adapter, facts.adapter))
     found = [
@@ -132,4 +179,4 @@ def _known(facts: Facts, side: SideModel) -> ModelFacts | None:
 
 def need_columns(data: DataInput) -> tuple[str, ...]:
     """The columns that are left, or end the rule as unchecked."""
-    return need(data.columns, f"the columns of {data.id}", data.path)
+    return need(data.columns, data.about_columns, data.path)

@@ -71,6 +71,29 @@ REFUSED: dict[str, tuple[str, str]] = {
 }
 """Names of TRL that a spec does not take: why, and what to do instead."""
 
+_MAP = "dataset=hft.Dataset(id=..., map=function)"
+_OWN = "hft.Script runs a script of yours that does"
+
+TRAINER: dict[str, str] = {
+    "args": "write its arguments as they are, or build the spec with from_config(args, model=..., dataset=...)",
+    "callbacks": f"the script has one callback, which reports its progress, and takes no others: {_OWN}",
+    "compute_loss_func": f"the loss is the trainer's own, as its arguments choose it: {_OWN}",
+    "compute_metrics": f"an evaluation logs the loss and the trainer's own metrics, and no others: {_OWN}",
+    "data_collator": f"the trainer's own puts batches together; a row is changed by {_MAP}",
+    "formatting_func": f"a row is changed by {_MAP}, whose function returns the columns, such as {{'text': ...}}",
+    "model_init": "the script loads the model itself: name it in model, with model_init_kwargs",
+    "optimizers": "optim names the optimizer, optim_args its arguments and lr_scheduler_type the schedule",
+    "optimizer_cls_and_kwargs": "optim names the optimizer, and optim_args its arguments",
+    "preprocess_logits_for_metrics": "it serves compute_metrics, which a spec does not take",
+    "reward_processing_classes": "each reward model is loaded with its own tokenizer",
+    "rollout_func": f"the trainer generates the completions itself: {_OWN}",
+}
+"""Arguments of TRL's trainers that a spec does not take, and what to do instead.
+
+Each is an object of the program; functions that a spec does take travel as source text. A test holds that no argument
+of a trainer is missing here.
+"""
+
 
 class Today(NamedTuple):
     """What a former name is today.
@@ -101,8 +124,8 @@ Former = Mapping[str, str | Today]
 COMMON_RENAMES: dict[str, str | Today] = {
     "max_seq_length": "max_length",
     "max_seq_len": "max_length",
-    "tokenizer": gone("the tokenizer is loaded with the model"),
-    "processing_class": gone("the tokenizer is loaded with the model"),
+    "tokenizer": "processing_class",
+    "tokenizer_name_or_path": "processing_class",
     "model_name_or_path": "model",
     "model_name": "model",
     "model_id": "model",
@@ -129,13 +152,15 @@ COMMON_RENAMES: dict[str, str | Today] = {
     "push_to_hub_organization": Today("hub_model_id", "with the organization before the name", value=UNSAID),
     "push_to_hub_token": gone("HF_TOKEN is read from your environment at submit"),
     "peft_config": Today("lora", "an hft.LoRA with the same arguments"),
+    "quantization_config": Today("quantization", 'such as "4bit", or an hft.Quantization', value=UNSAID),
+    # of the methods that do not take one
+    "ref_model": gone("the script makes the reference from the model that is trained"),
     "use_peft": "lora",
     "lora_config": Today("lora", "an hft.LoRA with the same arguments"),
     "lora_r": Today("lora.r"),
     "lora_alpha": Today("lora.lora_alpha"),
     "space_id": Today("tracking.space_id"),
     "no_cuda": "use_cpu",
-    "ref_model": gone("the script makes the reference from the model that is trained"),
     "adafactor": Today("optim", value="adafactor"),
     "use_liger": gone("TRL computes its losses without materialising the logits"),
     "overwrite_output_dir": gone("transformers dropped it"),

@@ -200,6 +200,9 @@ def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[st
                 problems.append(Problem("SPEC006", name, why))
         elif name in names.REFUSED:
             problems.append(Problem("SPEC006", name, *names.REFUSED[name]))
+        elif name in spec.TRAINER_ARGUMENTS and name in names.TRAINER:
+            why = f"an argument of {method.trainer} that a spec does not take: {names.TRAINER[name]}"
+            problems.append(Problem("SPEC006", name, why))
         elif today := names.renamed(spec.FORMER_NAMES, name):
             problems.append(_renamed(spec, fields, name, today, unknown))
         else:

@@ -78,17 +78,19 @@ class SideModel:
         held: ``"frozen"``: in the dtype of frozen models; ``"model"``: as the trained model is loaded; ``"trained"``:
             in float32 with its own gradients and optimizer states.
         head: Whether its logits are computed.
+        is_reference: Whether it is the reference, of which no copy of the trained model is needed then.
     """
 
     role: str
     field: str
     id: str | None
-    fact: Literal["teacher", "reward_model", "value_model", "reward_models"]
+    fact: Literal["teacher", "ref_model", "reward_model", "value_model", "reward_models"]
     revision: str | None = None
     index: int | None = None
     passes: float = 1.0
     held: Literal["frozen", "model", "trained"] = "frozen"
     head: bool = False
+    is_reference: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which interpreter a script is tried with: the running one where it has what the script pins, else one that uv makes."""
+"""Which interpreter a script is tried with: the running one where it has what the script pins, else one made by uv."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def _has_extra(name: str, extra: str) -> bool:
     """Whether what an extra of a package stands for is installed."""
     found = [Requirement(text) for text in requires(name) or ()]
     asked = [item for item in found if item.marker is not None and not item.marker.evaluate({"extra": ""})]
-    return all(_is_met(str(item).partition(";")[0]) for item in asked if item.marker and item.marker.evaluate({"extra": extra}))
+    return all(
+        _is_met(str(item).partition(";")[0]) for item in asked if item.marker and item.marker.evaluate({"extra": extra})
+    )
 
 
 def _without(text: str, unneeded: Collection[str]) -> str:

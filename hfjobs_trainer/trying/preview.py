@@ -258,8 +258,9 @@ def read_preview(found: Mapping[str, Any], plan: Plan, seconds: float) -> Previe
     whole: list[list[int]] = found["whole"]
     packed: bool = found["packed"]
     kept: list[list[int]] = found["lengths"]
-    sources = [None if number is None else whole[number] for number in found["pairs"]]
-    packs = [bool(cut) for cut in found.get("cut_packs", [])]
+    pairs: list[int | None] = found["pairs"]
+    sources = [None if number is None else whole[number] for number in pairs]
+    packs: list[bool] = found.get("cut_packs", [])
     rows: list[PreviewRow] = []
     for index, row in enumerate(found["rows"]):
         lengths = sources[index] or kept[index]
@@ -279,7 +280,9 @@ def read_preview(found: Mapping[str, Any], plan: Plan, seconds: float) -> Previe
     generates = bool(rows) and all(part.name == "prompt" for row in rows for part in row.parts)
     cut = packs if packed else [(source or row) != row for source, row in zip(sources, kept, strict=True)]
     totals = _totals(found, whole, kept, sum(cut), generates)
-    return Preview(tuple(rows), totals, cast("TrainSpec", plan.spec).METHOD.label, found["max_length"], packed, generates, seconds)
+    return Preview(
+        tuple(rows), totals, cast("TrainSpec", plan.spec).METHOD.label, found["max_length"], packed, generates, seconds
+    )
 
 
 def _totals(
@@ -294,7 +297,9 @@ def _totals(
     packing = None
     if found["packs"] and limit and kept:
         packing = 1 - tokens / (len(kept) * limit) if packed else packing_waste([row[0] for row in kept], limit)
-    padding = None if generates else 0.0 if flat else padding_share(kept, found["order"], found["batch"], found["multiple"])
+    padding = (
+        None if generates else 0.0 if flat else padding_share(kept, found["order"], found["batch"], found["multiple"])
+    )
     return PreviewTotals(
         rows=len(kept),
         source_rows=found["source_rows"],
@@ -319,7 +324,8 @@ def histogram(sizes: Sequence[int]) -> tuple[Bar, ...]:
     width = max(1, -(-(last - first + 1) // BINS))
     starts = range(first, last + 1, width)
     return tuple(
-        Bar(start, min(last, start + width - 1), sum(start <= size < start + width for size in sizes)) for start in starts
+        Bar(start, min(last, start + width - 1), sum(start <= size < start + width for size in sizes))
+        for start in starts
     )
 
 

@@ -133,8 +133,9 @@ def run(command: Sequence[str], *, folder: Path, env: Mapping[str, str], mark: s
                 if now >= look:
                     look = now + LOOK_SECONDS
                     peak = max(peak, sum(map(resident, descendants(process.pid, group=process.pid) or [process.pid])))
-                if selector.select(max(0.0, min(look, started + limits.seconds) - now)):
-                    _drain(stream.fileno(), output)
+                ready = selector.select(max(0.0, min(look, started + limits.seconds) - now))
+                if ready and not _drain(stream.fileno(), output):
+                    selector.unregister(stream)  # it writes no more, and need not have ended
                 stopped = _met(limits, time.monotonic() - started, peak, output.size)
         finally:
             kill(process.pid, mark)
@@ -142,7 +143,7 @@ def run(command: Sequence[str], *, folder: Path, env: Mapping[str, str], mark: s
         # what is in the pipe is read; a writer that is not found may hold it open
         deadline = time.monotonic() + LAST_WORDS
         while _drain(stream.fileno(), output) and time.monotonic() < deadline:
-            selector.select(0.05)
+            time.sleep(0.01)
     seconds = time.monotonic() - started
     return Ended(process.returncode, stopped, output.text(), tuple(output.events), seconds, peak)
 

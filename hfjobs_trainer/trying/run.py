@@ -1,8 +1,8 @@
 """A script in one of its modes, tried on this machine: in a process of its own, which leaves nothing behind.
 
-A mode is a file of ``modes/``. The script's hook runs it before anything else, since ``HFT_MODE_FILE`` names it, so that
-the script's text is the same in every mode. Beside it lie the other files of ``modes/`` and its settings, a file of JSON
-with its name; ``HFT_MODE_SCRATCH`` is a folder for what it writes, ``result.json`` in it what it found.
+A mode is a file of ``modes/``. The script's hook runs it before anything else, since ``HFT_MODE_FILE`` names it, so
+that the script's text is the same in every mode. Beside it lie the other files of ``modes/`` and its settings, a file
+of JSON with its name; ``HFT_MODE_SCRATCH`` is a folder for what it writes, ``result.json`` in it what it found.
 """
 
 from __future__ import annotations

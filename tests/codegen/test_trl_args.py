@@ -98,6 +98,12 @@ def test_the_arguments_of_ppo_are_those_of_its_own_trl() -> None:
     assert "TRL 1.12.0" in inspect.getsource(importlib.import_module(PPOArgs.__module__)).splitlines()[0]
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("method", METHODS)
+def test_every_argument_of_the_trainer_is_known(method: str) -> None:
+    assert trl_args.trainer_arguments_of(method) == CLASSES[method].TRAINER_ARGUMENTS
+
+
 def test_another_family_than_the_pinned_one_is_refused() -> None:
     with pytest.raises(HFTError, match=re.escape("reads the pinned trl 1.12.0, but 1.16.0 is installed")):
         trl_families.read("ppo")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +35,6 @@ def test_processes_that_are_started_again_run_the_file_too(tmp_path: Path) -> No
         [sys.executable, str(script)], cwd=script.parent, env=env, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert sorted(os.listdir(scratch)) == ["rank-0", "rank-1", "rank-none"]
+    assert sorted(path.name for path in scratch.iterdir()) == ["rank-0", "rank-1", "rank-none"]
     assert {path.read_text() for path in scratch.iterdir()} == {"org/data"}
     assert script.read_text("utf-8") == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,18 @@ def test_kto_mixes_the_two_answers_of_each_pair(inputs: Inputs, warm: Warm, tmp_
     # a batch of one kind has metrics of one kind only
     for event in run.metrics("loss"):
         assert {"rewards/chosen", "rewards/rejected"} <= event["metrics"].keys()
+
+
+# The loss of a model that is its own reference, before it has learned anything.
+UNTRAINED = {"dpo": math.log(2), "kto": 0.5, "online_dpo": math.log(2)}
+
+
+@pytest.mark.parametrize("method", UNTRAINED)
+def test_it_is_compared_with_another_reference(method: str, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    own, other = f"{method}-own", f"{method}-other"
+    usual = warm.run(method, inputs.fields(method, own), tmp_path / own)
+    assert usual.metrics("loss")[0]["metrics"]["loss"] == pytest.approx(UNTRAINED[method], abs=1e-3)
+    fields = inputs.fields(method, other, ref_model=str(inputs.teacher), processing_class=str(inputs.teacher))
+    run = warm.run(method, fields, tmp_path / other)
+    check(run, other)
+    assert run.metrics("loss")[0]["metrics"]["loss"] != pytest.approx(UNTRAINED[method], abs=1e-3)

@@ -34,9 +34,7 @@ def previewed(warm: Warm, folder: Path, fields: dict[str, Any], rows: int = 3) -
     for name, content in mode_files().items():
         (modes / name).write_bytes(content)
     (modes / "preview.json").write_text(json.dumps(preview_settings(plan, rows)))
-    warm.run_file(
-        fields["method"], script, HFT_MODE_FILE=str(modes / "preview.py"), HFT_MODE_SCRATCH=str(scratch)
-    )
+    warm.run_file(fields["method"], script, HFT_MODE_FILE=str(modes / "preview.py"), HFT_MODE_SCRATCH=str(scratch))
     return read_preview(json.loads((scratch / "result.json").read_text("utf-8")), plan, 0.0)
 
 
@@ -86,9 +84,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("method", TRAINED)
-def test_rows_are_what_the_trainers_own_collator_gives(
-    method: str, inputs: Inputs, warm: Warm, tmp_path: Path
-) -> None:
+def test_rows_are_what_the_trainers_own_collator_gives(method: str, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
     fields = {"method": method, **inputs.fields(method)}
     shown = previewed(warm, tmp_path / "preview", fields)
     real = collated(warm, tmp_path / "real", fields)
@@ -154,10 +150,10 @@ def question(index: int, row: dict[str, Any]) -> None:
         (row.get("prompt") or row["messages"])[0]["content"] *= 8
 
 
-@pytest.mark.parametrize(("method", "format"), [("sft", "messages"), ("dpo", "preference_chat"), ("kto", "unpaired_chat")])
-def test_a_cut_row_is_marked_and_counted(
-    method: str, format: Any, inputs: Inputs, warm: Warm, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("method", "format"), [("sft", "messages"), ("dpo", "preference_chat"), ("kto", "unpaired_chat")]
+)
+def test_a_cut_row_is_marked_and_counted(method: str, format: Any, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
     data = rows_of(inputs, format, tmp_path, lengthen)
     fields = {"method": method, **inputs.fields(method, dataset=data, max_length=28, **ALL)}
     shown = previewed(warm, tmp_path / "preview", fields, rows=32)
@@ -218,3 +214,14 @@ def test_packed_rows_are_flat_and_the_cut_ones_are_marked(inputs: Inputs, warm: 
     assert all(len(row.token_ids) == 50 for row in cut)
     assert shown.totals.rows < 32
     assert shown.totals.packing == pytest.approx(1 - shown.totals.tokens / (50 * shown.totals.rows))
+
+
+@pytest.mark.parametrize("split", ["train[4:20]", "train[50%:]"])
+def test_the_rows_are_those_of_the_split(split: str, inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
+    data = hft.Dataset(id=str(inputs.data("messages")), split=split)
+    fields = {"method": "sft", **inputs.fields("sft", dataset=data, **ALL)}
+    shown = previewed(warm, tmp_path / "preview", fields)
+    real = collated(warm, tmp_path / "real", fields)
+    assert shown.totals.rows == shown.totals.source_rows == real["count"] == 16
+    for row, batch in zip(shown.rows, real["batches"], strict=True):
+        assert [(list(part.token_ids), list(part.trained)) for part in row.parts] == by_labels(batch)

@@ -77,6 +77,8 @@ def test_what_the_trainer_refuses_is_told(inputs: Inputs, tmp_path: Path) -> Non
     assert any("in tokenize" in line or "apply_chat_template" in line for line in log)
 
 
-def test_an_own_script_has_no_preview() -> None:
+def test_what_cannot_be_shown_is_refused() -> None:
+    with pytest.raises(ValueError, match="rows=0: must be at least 1"):
+        hft.preview({"method": "sft", "model": "a/b", "dataset": "c/d"}, rows=0)
     with pytest.raises(hft.SpecError, match="which rows a script trains on is unknown"):
         hft.preview({"method": "script", "script": "train.py"})

@@ -112,6 +112,7 @@ def test_a_plan_for_this_machine_as_text() -> None:
           DATA004 needs the columns of trl-lib/Capybara
           DATA010 needs the splits of trl-lib/Capybara
           DATA011 needs how many tokens the rows of trl-lib/Capybara have
+          DATA030 needs the rows of trl-lib/Capybara
           SFT004 needs the columns of trl-lib/Capybara
           TUNE009 needs the config.json of Qwen/Qwen2.5-0.5B
           VIS001 needs the columns of trl-lib/Capybara""")

@@ -31,7 +31,9 @@ def planned(code: str, **fields: Any) -> Any:
 def watched(code: str, tmp_path: Path, **limits: Any) -> Any:
     command = [sys.executable, "-c", dedent(code)]
     mark = f"{tmp_path}-mark"
-    return run(command, folder=tmp_path, env={"MARK": mark, "PATH": os.environ["PATH"]}, mark=mark, limits=Limits(**limits))
+    return run(
+        command, folder=tmp_path, env={"MARK": mark, "PATH": os.environ["PATH"]}, mark=mark, limits=Limits(**limits)
+    )
 
 
 def test_what_a_script_writes_is_kept_with_its_end(tmp_path: Path) -> None:
@@ -73,7 +75,13 @@ def test_a_script_that_takes_too_much_is_ended(code: str, limits: dict[str, Any]
     ended = watched(code, tmp_path, **limits)
     assert told in ended.stopped
     assert ended.exit_code == -9
-    assert ended.seconds < 60
+
+
+def test_a_script_that_closes_its_output_is_still_watched(tmp_path: Path) -> None:
+    code = "import os, sys, time\nprint('bye', flush=True)\nos.close(1)\nos.close(2)\ntime.sleep(600)"
+    ended = watched(code, tmp_path, seconds=1.0)
+    assert ended.stopped == "it ran longer than 1 s"
+    assert ended.log == "bye\n"
 
 
 def test_nothing_that_a_script_starts_outlives_it(tmp_path: Path) -> None:
@@ -118,7 +126,9 @@ written = [p.read_text("utf-8", "replace") for p in scratch.parents[0].rglob("*"
 print(os.environ.get("HF_TOKEN", "no token"), os.environ.get("JUDGE", "no judge"))
 (scratch / "result.json").write_text(json.dumps({
     "env": dict(os.environ), "folder": os.getcwd(), "root": str(scratch.parent), "files": sorted(os.listdir(modes)),
-    "settings": json.loads((modes / "preview.json").read_text()), "script": Path(sys.argv[0]).read_text("utf-8"), "leaks": sum("hf_" + "secret" in text for text in written),
+    "settings": json.loads((modes / "preview.json").read_text()),
+    "script": Path(sys.argv[0]).read_text("utf-8"),
+    "leaks": sum("hf_" + "secret" in text for text in written),
 }))
 """
 
@@ -196,7 +206,9 @@ def test_the_running_interpreter_is_taken_where_it_has_the_pins() -> None:
     assert interpreter.lacking(["trl[peft]==1.16.0", "trl[vllm]==1.16.0"]) == ["trl[vllm]==1.16.0"]
     assert interpreter.lacking(["no-such-package; python_version < '3'"]) == []
     # what the mode takes the place of need not be there
-    vllm = hft.render({**SPEC, "method": "grpo", "reward_funcs": "think_format_reward", "use_vllm": True}, facts=hft.Facts())
+    vllm = hft.render(
+        {**SPEC, "method": "grpo", "reward_funcs": "think_format_reward", "use_vllm": True}, facts=hft.Facts()
+    )
     assert "vllm==" in vllm
     assert interpreter.find_python(vllm, ["vllm"]) == sys.executable
 
@@ -213,7 +225,7 @@ def test_without_uv_another_interpreter_is_asked_for(monkeypatch: pytest.MonkeyP
 def test_a_set_of_packages_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_OFFLINE", "1")
     script = '# /// script\n# dependencies = [\n#     "no-such-package-of-ours==1",\n# ]\n# ///\n'
-    with pytest.raises(hft.HFTError, match="uv could not make an environment: (?s:.)*no-such-package-of-ours"):
+    with pytest.raises(hft.HFTError, match=r"uv could not make an environment: (?s:.)*no-such-package-of-ours"):
         interpreter.find_python(script)
 
 

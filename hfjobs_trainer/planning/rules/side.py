@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import ReferencedSpec, ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.fixes import keywords
 
 
 @rule("SIDE001", fields=["teacher_model"])
@@ -72,6 +73,37 @@ def models_share_the_tokenizer(context: Context[ScoredSpec]) -> Iterator[Found]:
         if size != policy:
             why = f"{model} has a vocabulary of {size} tokens, {spec.model} one of {policy}"
             yield Found(path, f"{why}: one that hft.Reward trains from {spec.model} shares it")
+
+
+@rule("SIDE003", fields=["ref_model"])
+def reference_reads_the_same_tokens(context: Context[ReferencedSpec]) -> Iterator[Found]:
+    """Model and reference share a vocabulary.
+
+    What it does:
+        Refuses a `ref_model` whose `vocab_size` is not the model's.
+
+    Why:
+        The trainer gives the reference the model's token ids. With another vocabulary they mean something else, or lie
+        outside the embedding, which ends a GPU run with a device-side assert.
+
+    Example:
+        ```python
+        hft.DPO(model="Qwen/Qwen2.5-0.5B-Instruct", ref_model="meta-llama/Llama-3.2-1B-Instruct", dataset=...)
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model="Qwen/Qwen2.5-0.5B-Instruct", dataset=...)
+        ```
+    """
+    spec, facts = context.spec, context.facts
+    if spec.ref_model is None:
+        return
+    policy = need(facts.model.vocab_size, f"the vocabulary of {spec.model}", "model", "ref_model")
+    reference = need(_vocabulary(facts.ref_model), f"the vocabulary of {spec.ref_model}", "model", "ref_model")
+    if policy != reference:
+        why = f"{spec.ref_model} has a vocabulary of {reference} tokens, {spec.model} one of {policy}"
+        yield Found("ref_model", f"{why}: the reference must read the model's tokens", keywords({"ref_model": None}))
 
 
 def _vocabulary(model: ModelFacts | None) -> int | None:

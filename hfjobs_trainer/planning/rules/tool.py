@@ -50,7 +50,7 @@ def tools_are_described(context: Context[CallingSpec]) -> Iterator[Found]:  # no
         ```
     """  # noqa: D214 - the example has a docstring of its own
     for tool in context.spec.tools:
-        definition = _definition(tool)
+        definition = tool.definition
         arguments = definition.args
         several = [item for item in (arguments.vararg, arguments.kwarg) if item]
         parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *several]
@@ -68,7 +68,7 @@ def tools_are_described(context: Context[CallingSpec]) -> Iterator[Found]:  # no
         if silent:
             why = f"the docstring of {tool.name} does not describe {', '.join(silent)}"
             yield Found("tools", f"{why}, with a line `{silent[0]}: ...` under a line `Args:`")
-        imported = _imported(tool)
+        imported = _imported(tool) | tool.bound
         taken = [name for item in parameters for name in _names(item.annotation)]
         named = sorted({*taken, *_names(definition.returns)} - imported)
         if unknown := [name for name in named if not hasattr(builtins, name)]:
@@ -100,16 +100,10 @@ def tools_of_a_distillation_are_synchronous(context: Context[CallingSpec]) -> It
         ```
     """
     for tool in context.spec.tools:
-        if isinstance(_definition(tool), ast.AsyncFunctionDef):
+        if isinstance(tool.definition, ast.AsyncFunctionDef):
             yield Found(
                 "tools", f"{tool.name} is async, which DistillationTrainer does not take: define it without async"
             )
-
-
-def _definition(tool: RewardFunction) -> ast.FunctionDef | ast.AsyncFunctionDef:
-    definition = ast.parse(tool.source).body[0]
-    assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
-    return definition
 
 
 def _described(docstring: str) -> set[str]:

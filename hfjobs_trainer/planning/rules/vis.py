@@ -60,11 +60,11 @@ def _without_images(context: Context[TrainSpec]) -> str:
     """The fix that keeps all columns but the images, where those are enough to train on."""
     kept: dict[str, object] = {}
     for data in training_inputs(context.spec, context.facts):
-        rest = [name for name in data.facts.columns or () if data.dataset.columns.get(name, name) not in IMAGE_COLUMNS]
+        rest = [name for name in data.given_columns or () if data.dataset.columns.get(name, name) not in IMAGE_COLUMNS]
         left = {data.dataset.columns.get(name, name) for name in rest}
         if not any(set(names) <= left for names in context.spec.dataset_formats()):
             return ""
-        if len(rest) < len(data.facts.columns or ()):
+        if len(rest) < len(data.given_columns or ()):
             kept[f"{data.path}.keep_columns"] = rest
     return change(context.spec, kept)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.extras import ReferencedSpec, own_reference
 from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.registry import method
-from hfjobs_trainer.specs.training import Passes, Training, reference_passes
+from hfjobs_trainer.specs.training import Passes, SideModel, Training, reference_passes
 from hfjobs_trainer.specs.trl_args.dpo import DPOArgs
 
 if TYPE_CHECKING:
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 
 def _passes(spec: DPO) -> Passes:
-    return Passes(frozen=reference_passes(spec))
+    return Passes(frozen=0.0 if spec.ref_model else reference_passes(spec))
+
+
+def _reference(spec: DPO) -> tuple[SideModel, ...]:
+    return own_reference(spec, reference_passes(spec))
 
 
 @method("dpo", label="DPO", trainer="DPOTrainer", config="DPOConfig")
-class DPO(DPOArgs, TrainSpec):
+class DPO(DPOArgs, ReferencedSpec):
     """Direct preference optimization with ``trl.DPOTrainer`` on pairs of a chosen and a rejected completion."""
 
     TRAINING: ClassVar[Training] = Training(
@@ -34,7 +38,7 @@ class DPO(DPOArgs, TrainSpec):
         reference="kept",
         passes=_passes,
         answers=None,
-        side_models=None,
+        side_models=_reference,
         free_batch=True,
         least_per_device=1,
         recomputes=True,

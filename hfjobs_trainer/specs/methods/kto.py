@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.extras import ReferencedSpec, own_reference
 from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.registry import method
-from hfjobs_trainer.specs.training import Passes, Training, reference_passes
+from hfjobs_trainer.specs.training import Passes, SideModel, Training, reference_passes
 from hfjobs_trainer.specs.trl_args.kto import KTOArgs
 
 if TYPE_CHECKING:
@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 
 
 def _passes(spec: KTO) -> Passes:
-    reference = reference_passes(spec)
     # each prompt is paired with another's answer as well: one forward pass of the model, one of the reference
-    mismatched = 1.0 + reference if spec.loss_type == "kto" else 0.0
-    return Passes(frozen=reference + mismatched)
+    return Passes(frozen=float(spec.loss_type == "kto") + (0.0 if spec.ref_model else _of_reference(spec)))
+
+
+def _of_reference(spec: KTO) -> float:
+    return reference_passes(spec) * (2 if spec.loss_type == "kto" else 1)
+
+
+def _reference(spec: KTO) -> tuple[SideModel, ...]:
+    return own_reference(spec, _of_reference(spec))
 
 
 @method("kto", label="KTO", trainer="KTOTrainer", config="KTOConfig")
-class KTO(KTOArgs, TrainSpec):
+class KTO(KTOArgs, ReferencedSpec):
     """Kahneman-Tversky optimization with ``trl.KTOTrainer`` on single completions, each marked good or bad."""
 
     TRAINING: ClassVar[Training] = Training(
@@ -38,7 +44,7 @@ class KTO(KTOArgs, TrainSpec):
         reference="kept",
         passes=_passes,
         answers=None,
-        side_models=None,
+        side_models=_reference,
         free_batch=True,
         least_per_device=2,
         recomputes=True,

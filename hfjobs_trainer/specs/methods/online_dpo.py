@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.extras import RewardedSpec, judges
+from hfjobs_trainer.specs.extras import ReferencedSpec, RewardedSpec, judges, own_reference
 from hfjobs_trainer.specs.registry import method
-from hfjobs_trainer.specs.training import Answers, Passes, Training
+from hfjobs_trainer.specs.training import Answers, Passes, SideModel, Training
 from hfjobs_trainer.specs.trl_args.online_dpo import OnlineDPOArgs
 
 if TYPE_CHECKING:
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from hfjobs_trainer.submitters import OnlineDPOFields
 
 
-def _passes(_: OnlineDPO) -> Passes:
-    return Passes(frozen=1.0)
+def _passes(spec: OnlineDPO) -> Passes:
+    return Passes(frozen=0.0 if spec.ref_model else 1.0)
+
+
+def _side_models(spec: OnlineDPO) -> tuple[SideModel, ...]:
+    return (*own_reference(spec, 1.0), *judges(spec))
 
 
 def _answers(spec: OnlineDPO) -> Answers:
@@ -32,7 +36,7 @@ def _answers(spec: OnlineDPO) -> Answers:
     module="trl.experimental.online_dpo",
     device_map=True,
 )
-class OnlineDPO(OnlineDPOArgs, RewardedSpec):
+class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
     """DPO with TRL's experimental ``OnlineDPOTrainer`` on pairs of the model's own completions, ranked by rewards."""
 
     TRAINING: ClassVar[Training] = Training(
@@ -41,7 +45,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec):
         reference="kept",
         passes=_passes,
         answers=_answers,
-        side_models=judges,
+        side_models=_side_models,
         free_batch=False,
         least_per_device=1,
         recomputes=True,

@@ -14,6 +14,19 @@ class DistillationArgs(CommonArgs):
     """Arguments of TRL's DistillationConfig, beyond the common ones."""
 
     TRL_VERSION: ClassVar[str] = "1.16.0"
+    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "model",
+        "teacher_model",
+        "args",
+        "train_dataset",
+        "eval_dataset",
+        "processing_class",
+        "callbacks",
+        "optimizers",
+        "quantization_config",
+        "peft_config",
+        "tools",
+    )
 
     learning_rate: float = Field(default=1e-06, ge=0, description="The initial learning rate for AdamW.")
     remove_unused_columns: bool | None = Field(

@@ -31,6 +31,20 @@ class DPOArgs(CommonArgs):
     """Arguments of TRL's DPOConfig, beyond the common ones."""
 
     TRL_VERSION: ClassVar[str] = "1.16.0"
+    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "model",
+        "ref_model",
+        "args",
+        "data_collator",
+        "train_dataset",
+        "eval_dataset",
+        "processing_class",
+        "compute_metrics",
+        "callbacks",
+        "optimizers",
+        "quantization_config",
+        "peft_config",
+    )
 
     learning_rate: float = Field(default=1e-06, ge=0, description="The initial learning rate for AdamW.")
     remove_unused_columns: bool = Field(

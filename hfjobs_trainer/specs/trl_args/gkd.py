@@ -14,6 +14,21 @@ class GKDArgs(CommonArgs):
     """Arguments of TRL's GKDConfig, beyond the common ones."""
 
     TRL_VERSION: ClassVar[str] = "1.16.0"
+    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "model",
+        "teacher_model",
+        "args",
+        "data_collator",
+        "train_dataset",
+        "eval_dataset",
+        "processing_class",
+        "compute_metrics",
+        "callbacks",
+        "optimizers",
+        "preprocess_logits_for_metrics",
+        "peft_config",
+        "formatting_func",
+    )
 
     learning_rate: float = Field(default=2e-05, ge=0, description="The initial learning rate for AdamW.")
     remove_unused_columns: bool = Field(

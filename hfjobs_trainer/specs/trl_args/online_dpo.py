@@ -15,6 +15,22 @@ class OnlineDPOArgs(CommonArgs):
     """Arguments of TRL's OnlineDPOConfig, beyond the common ones."""
 
     TRL_VERSION: ClassVar[str] = "1.16.0"
+    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "model",
+        "ref_model",
+        "reward_funcs",
+        "args",
+        "data_collator",
+        "train_dataset",
+        "eval_dataset",
+        "processing_class",
+        "reward_processing_classes",
+        "peft_config",
+        "compute_metrics",
+        "callbacks",
+        "optimizers",
+        "preprocess_logits_for_metrics",
+    )
 
     learning_rate: float = Field(default=5e-07, ge=0, description="The initial learning rate for AdamW.")
     remove_unused_columns: bool = Field(

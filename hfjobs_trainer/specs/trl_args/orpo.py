@@ -14,6 +14,20 @@ class ORPOArgs(CommonArgs):
     """Arguments of TRL's ORPOConfig, beyond the common ones."""
 
     TRL_VERSION: ClassVar[str] = "1.16.0"
+    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "model",
+        "args",
+        "data_collator",
+        "train_dataset",
+        "eval_dataset",
+        "processing_class",
+        "model_init",
+        "callbacks",
+        "optimizers",
+        "preprocess_logits_for_metrics",
+        "peft_config",
+        "compute_metrics",
+    )
 
     learning_rate: float = Field(default=1e-06, ge=0, description="The initial learning rate for AdamW.")
     remove_unused_columns: bool = Field(

@@ -14,6 +14,20 @@ class PPOArgs(CommonArgs):
     """Arguments of TRL's PPOConfig, beyond the common ones."""
 
     TRL_VERSION: ClassVar[str] = "1.12.0"
+    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "args",
+        "processing_class",
+        "model",
+        "ref_model",
+        "reward_model",
+        "train_dataset",
+        "value_model",
+        "data_collator",
+        "eval_dataset",
+        "optimizers",
+        "callbacks",
+        "peft_config",
+    )
 
     learning_rate: float = Field(default=3e-06, ge=0, description="The initial learning rate for AdamW.")
     remove_unused_columns: bool = Field(

@@ -15,6 +15,19 @@ class RLOOArgs(CommonArgs):
     """Arguments of TRL's RLOOConfig, beyond the common ones."""
 
     TRL_VERSION: ClassVar[str] = "1.16.0"
+    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "model",
+        "reward_funcs",
+        "args",
+        "train_dataset",
+        "eval_dataset",
+        "processing_class",
+        "reward_processing_classes",
+        "callbacks",
+        "optimizers",
+        "quantization_config",
+        "peft_config",
+    )
 
     learning_rate: float = Field(default=1e-06, ge=0, description="The initial learning rate for AdamW.")
     remove_unused_columns: bool | None = Field(

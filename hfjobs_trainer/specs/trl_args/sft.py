@@ -14,6 +14,23 @@ class SFTArgs(CommonArgs):
     """Arguments of TRL's SFTConfig, beyond the common ones."""
 
     TRL_VERSION: ClassVar[str] = "1.16.0"
+    TRAINER_ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "model",
+        "args",
+        "data_collator",
+        "train_dataset",
+        "eval_dataset",
+        "processing_class",
+        "compute_loss_func",
+        "compute_metrics",
+        "callbacks",
+        "optimizers",
+        "optimizer_cls_and_kwargs",
+        "preprocess_logits_for_metrics",
+        "quantization_config",
+        "peft_config",
+        "formatting_func",
+    )
 
     learning_rate: float = Field(default=2e-05, ge=0, description="The initial learning rate for AdamW.")
     remove_unused_columns: bool = Field(

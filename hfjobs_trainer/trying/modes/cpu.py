@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import import_module
@@ -94,8 +95,15 @@ def plain_options(options: dict[str, Any], smaller: dict[str, None]) -> dict[str
     return plain
 
 
-def take_few_rows(count: int, stage: Callable[[], AbstractContextManager[None]]) -> None:
-    """Have ``datasets`` load the first rows alone, without downloading the others."""
+def take_few_rows(count: int, stage: Callable[[], AbstractContextManager[None]], *, exact: bool = False) -> None:
+    """Have ``datasets`` load the first rows alone, without downloading the others.
+
+    Args:
+        count: Rows of each dataset.
+        stage: Measures the loading.
+        exact: Whether they must be the first of the split even where it begins at a share of the rows: all is then
+            loaded.
+    """
     datasets: Any = import_module("datasets")
     load, load_saved = datasets.load_dataset, datasets.load_from_disk
 
@@ -103,11 +111,13 @@ def take_few_rows(count: int, stage: Callable[[], AbstractContextManager[None]])
         with stage():
             if options.get("streaming"):
                 return load(*arguments, **options).take(count)
-            split, skipped = split_and_start(str(options.get("split") or "train"))
+            split, first_row, stop, is_plain = read_split(str(options.get("split") or "train"))
+            if exact and not is_plain:
+                return first(load(*arguments, **options), count)
             try:
                 rows: Any = load(*arguments, **{**options, "split": split, "streaming": True})
                 features = rows.features or rows._resolve_features().features
-                few: list[dict[str, Any]] = list(itertools.islice(rows.skip(skipped), count))
+                few: list[dict[str, Any]] = list(itertools.islice(rows.skip(first_row), min(count, stop - first_row)))
             except Exception:  # not all formats can be streamed, and what is wrong is told below
                 return first(load(*arguments, **options), count)
             return datasets.Dataset.from_list(few, features=features)
@@ -122,10 +132,13 @@ def take_few_rows(count: int, stage: Callable[[], AbstractContextManager[None]])
     datasets.load_dataset, datasets.load_from_disk = load_dataset, load_from_disk
 
 
-def split_and_start(text: str) -> tuple[str, int]:
-    """The split that a text such as ``"train[100:]"`` names first, and where it begins, as far as that is a number."""
-    found = re.match(r"([^\[+]+)(?:\[(\d+):)?", text)
-    return (found[1].strip(), int(found[2] or 0)) if found else (text, 0)
+def read_split(text: str) -> tuple[str, int, int, bool]:
+    """The split that a text such as ``"train[100:200]"`` names, its first row, its end, and whether that is all."""
+    found = re.match(r"([^\[+]+)(?:\[(\d*):(\d*)\]$|\[(\d+):|$)?", text)
+    if found is None:
+        return text, 0, sys.maxsize, False
+    start, end = int(found[2] or found[4] or 0), int(found[3] or sys.maxsize)
+    return found[1].strip(), start, max(start, end), found.end() == len(text) and not found[4]
 
 
 def first(dataset: Any, count: int) -> Any:

@@ -57,7 +57,7 @@ def columns_fit_the_method(context: Context[TrainSpec]) -> Iterator[Found]:
 def _keep(spec: TrainSpec, data: DataInput, formats: Sequence[Sequence[str]]) -> str:
     """What to keep where the columns that are needed are there, but dropped; empty if they are not."""
     mapping, kept = data.dataset.columns, data.dataset.keep_columns or []
-    originals = {mapping.get(name, name): name for name in data.facts.columns or ()}
+    originals = {mapping.get(name, name): name for name in data.given_columns or ()}
     for names in formats:
         if set(names) <= originals.keys():
             wanted = dict.fromkeys([*kept, *(originals[name] for name in names)])
@@ -118,7 +118,7 @@ def renamed_columns_exist(context: Context[TrainSpec]) -> Iterator[Found]:
         yield from _kept_columns(context.spec, data)
         yield from _renamed_columns(context.spec, data)
     for data in named:
-        need(data.facts.columns, f"the columns of {data.id}", data.path)
+        need(data.given_columns, data.about_columns, data.path)
 
 
 def _names_columns(dataset: Dataset) -> bool:
@@ -126,7 +126,7 @@ def _names_columns(dataset: Dataset) -> bool:
 
 
 def _kept_columns(spec: TrainSpec, data: DataInput) -> Iterator[Found]:
-    kept, path, columns = data.dataset.keep_columns, f"{data.path}.keep_columns", data.facts.columns
+    kept, path, columns = data.dataset.keep_columns, f"{data.path}.keep_columns", data.given_columns
     if kept is None:
         return
     originals = {new: old for old, new in data.dataset.columns.items()}
@@ -150,7 +150,7 @@ def _meant(name: str, columns: Sequence[str] | None, originals: Mapping[str, str
 
 
 def _renamed_columns(spec: TrainSpec, data: DataInput) -> Iterator[Found]:
-    mapping, path, columns = data.dataset.columns, f"{data.path}.columns", data.facts.columns
+    mapping, path, columns = data.dataset.columns, f"{data.path}.columns", data.given_columns
     kept, told, right = data.dataset.keep_columns, list[str](), dict[str, str]()
     for name, new in mapping.items():
         pair: tuple[str, str] | None = (name, new)

@@ -9,23 +9,32 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.rendering.taken import imported_by, taken_names
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.capture.names import bound_names
+from hfjobs_trainer.specs.capture.origins import INSTALLED
 from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec
 from hfjobs_trainer.specs.fixes import keywords
+from hfjobs_trainer.specs.inputs import row_maps
 from hfjobs_trainer.specs.requirements import package_name, package_names
-from hfjobs_trainer.specs.rewards import INSTALLED, RewardFunction
+from hfjobs_trainer.specs.rewards import RewardFunction
 
 
 def _code(spec: TrainSpec) -> Iterator[tuple[str, RewardFunction]]:
-    """The rewards and the tools that are functions, each with the field that it was given in."""
+    """The rewards, tools and maps of rows that are functions, each with the field that it was given in."""
     if isinstance(spec, RewardedSpec):
         yield from (("reward_funcs", item) for item in spec.reward_funcs if isinstance(item, RewardFunction))
     if isinstance(spec, CallingSpec):
         yield from (("tools", item) for item in spec.tools)
+    yield from (("dataset.map", item) for item in row_maps(spec))
 
 
-@rule("GRPO012", any_field=["reward_funcs", "tools"])
+def _named_rewards(spec: TrainSpec) -> set[str]:
+    given = spec.reward_funcs if isinstance(spec, RewardedSpec) else []
+    return {item for item in given if isinstance(item, str)}
+
+
+@rule("GRPO012")
 def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]:
-    """Modules that a reward function imports are installed.
+    """Modules that a function of the user imports are installed.
 
     What it does:
         Refuses functions that import a module which is neither in the standard library nor brought by the script's
@@ -58,16 +67,16 @@ def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]
             yield Found(path, f"{why} (give the packages' names)", keywords({"extra_dependencies": packages}))
 
 
-@rule("GRPO013", any_field=["reward_funcs", "tools"])
+@rule("GRPO013")
 def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
-    """A reward function's name is not taken in the script.
+    """The name of a function of the user is not taken in the script.
 
     What it does:
-        Refuses functions, and names under which their imports are known, that are called like something of the
-        script, such as `main` or `report`, or of another reward, and two functions of one name.
+        Refuses functions, what they lean on, and names under which their imports are known, that are called like
+        something of the script, such as `main` or `report`, and two different things of one name.
 
     Why:
-        Reward functions stand in the script beside its own: the later definition would replace the earlier one.
+        Functions of the user stand in the script beside its own: the later definition would replace the earlier one.
 
     Example:
         ```python
@@ -83,9 +92,9 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     seen: set[str] = set()
     imported: dict[str, str] = {}
-    given = context.spec.reward_funcs if isinstance(context.spec, RewardedSpec) else []
-    rewards = {item for item in given if isinstance(item, str)}
-    names = {item.name for _, item in _code(context.spec)}
+    owners: dict[str, tuple[str, str]] = {}
+    rewards = _named_rewards(context.spec)
+    names = {name for _, item in _code(context.spec) for name in item.bound}
     if not names:
         return
     taken = taken_names(type(context.spec).METHOD)
@@ -94,8 +103,18 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
         if name in seen:
             yield Found(path, f"two functions are named {name}: rename one of them")
         elif name in taken or name in rewards:
-            yield Found(path, f"the script defines {name} itself: rename it, to {name}_reward for example")
+            new = f"{name}_row" if path == "dataset.map" else f"{name}_reward"
+            yield Found(path, f"the script defines {name} itself: rename it, to {new} for example")
         seen.add(name)
+        for source in function.sources:
+            for part in sorted(bound_names(source)):
+                user, known = owners.setdefault(part, (name, source))
+                if part != name and (part in taken.top or part in rewards):
+                    other = f"OWN_{part}" if part.isupper() else f"own_{part}"
+                    why = f"{name} leans on {part}, and the script defines {part} itself"
+                    yield Found(path, f"{why}: rename it, to {other} for example")
+                elif known != source and user != name:
+                    yield Found(path, f"{user} and {name} lean on different things named {part}: rename one of them")
         for line in function.imports:
             for bound, origin in imported_by(line):
                 if bound in taken.top and origin not in taken.imported:

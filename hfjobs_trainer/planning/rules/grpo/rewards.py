@@ -91,26 +91,20 @@ def reward_takes_any_keyword(context: Context[RewardedSpec]) -> Iterator[Found]:
             names = ", ".join([*_parameters(function), "**kwargs"])
             why = f"does not take all that TRL passes by keyword, as `def {function.name}({names})` does"
             yield Found("reward_funcs", f"{function.name} {why}")
-        positional = _arguments(function).posonlyargs
+        positional = function.definition.args.posonlyargs
         if positional:
             by_name = "TRL passes it by name: remove the / from its signature"
             yield Found("reward_funcs", f"{function.name} takes {positional[0].arg} by position only, and {by_name}")
 
 
-def _arguments(function: RewardFunction) -> ast.arguments:
-    definition = ast.parse(function.source).body[0]
-    assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
-    return definition.args
-
-
 def _parameters(function: RewardFunction) -> list[str]:
-    arguments = _arguments(function)
+    arguments = function.definition.args
     return [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
 
 
 def _required(function: RewardFunction) -> list[str]:
     """Parameters without a default."""
-    arguments = _arguments(function)
+    arguments = function.definition.args
     plain = [*arguments.posonlyargs, *arguments.args]
     needed = plain[: len(plain) - len(arguments.defaults)]
     needed += [item for item, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value is None]
@@ -139,7 +133,7 @@ def rewards_of_online_dpo_are_synchronous(context: Context[RewardedSpec]) -> Ite
         ```
     """
     for reward in _functions(context):
-        if isinstance(ast.parse(reward.source).body[0], ast.AsyncFunctionDef):
+        if isinstance(reward.definition, ast.AsyncFunctionDef):
             why = f"{reward.name} is async, which OnlineDPOTrainer does not await: define it without async"
             yield Found("reward_funcs", why)
 
