@@ -65,7 +65,7 @@ class Unchecked:
         object.__setattr__(self, "needs", masked(self.needs))
 
     def __str__(self) -> str:
-        return f"{self.code} needs {self.needs}"
+        return f"{self.code} {'need' if ' ' in self.code else 'needs'} {self.needs}"
 
 
 ReasonKind = Literal[
@@ -283,7 +283,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [describe(self.problems, self.subject)] if self.problems else [f"no problems in this {self.subject}"]
-        return "\n".join([*lines, *(f"  unchecked: {item}" for item in self.unchecked)])
+        return "\n".join([*lines, *(f"  unchecked: {item}" for item in in_short(self.unchecked))])
 
 
 def html_problems(problems: Sequence[Problem]) -> str:
@@ -293,9 +293,26 @@ def html_problems(problems: Sequence[Problem]) -> str:
     return html_table(("code", "severity", "field", "what is wrong", "what to type instead"), rows)
 
 
+def in_short(unchecked: Iterable[Unchecked]) -> list[Unchecked]:
+    """The same; three rules or more in a row that lack the same fact are one item, such as ``"DATA013 to DATA026"``."""
+    runs: list[list[Unchecked]] = []
+    for item in unchecked:
+        if runs and runs[-1][-1].needs == item.needs and _number(item.code) == _number(runs[-1][-1].code, 1):
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    short = [[Unchecked(f"{run[0].code} to {run[-1].code}", run[0].needs)] if len(run) > 2 else run for run in runs]
+    return [item for run in short for item in run]
+
+
+def _number(code: str, more: int = 0) -> tuple[str, int]:
+    """Area and number of a code, or of the one so many after it."""
+    return code[:-3], (int(code[-3:]) if code[-3:].isdigit() else 0) + more
+
+
 def html_unchecked(unchecked: Sequence[Unchecked]) -> str:
     """The rules that could not be checked, folded; nothing if there are none."""
     if not unchecked:
         return ""
-    table = html_table(("rule", "what is unknown"), [(item.code, item.needs) for item in unchecked])
+    table = html_table(("rule", "what is unknown"), [(item.code, item.needs) for item in in_short(unchecked)])
     return html_section(f"{plural(len(unchecked), 'rule')} not checked", table)

@@ -72,6 +72,7 @@ class CommonFields(JobFields, total=False):
     processing_class_revision: str | None
     dtype: DType | None
     attn_implementation: str | None
+    chat_template: str | None
     dataset: Required[
         Dataset
         | Mapping[str, Any]

@@ -47,6 +47,9 @@ EXAMPLES: dict[str, Example] = {
         'hft.load("copied.json")  # made on another machine, whose rows.jsonl is not here',
         'hft.load("sft.yaml")  # its dataset is on the Hub',
     ),
+    "LOAD007": Example(
+        f'hft.load("{_TRL} --lr 2e-5", strict=True)', f'hft.load("{_TRL} --learning_rate 2e-5", strict=True)'
+    ),
     "SCHED001": Example(
         f'hft.submit_sft({_RUN}, schedule="every monday")', f'hft.submit_sft({_RUN}, schedule="0 3 * * 1")'
     ),

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hfjobs_trainer.facts.account import AccountFacts
+from hfjobs_trainer.facts.account import AccountFacts, Scope
 from hfjobs_trainer.facts.dataset import DatasetFacts, LengthFacts
 from hfjobs_trainer.facts.hardware import Flavor, HardwareFacts
 from hfjobs_trainer.facts.model import ModelFacts
 from hfjobs_trainer.facts.script import ScriptFacts
 from hfjobs_trainer.facts.simulation import SimulatedPeak, SimulationFacts
+from hfjobs_trainer.facts.target import TargetFacts
+from hfjobs_trainer.facts.template import RenderedWith, RowFinding, SequenceTokens, TemplateFacts
 
 __all__ = [
+    "PRICES",
     "AccountFacts",
     "DatasetFacts",
     "Facts",
@@ -22,10 +25,20 @@ __all__ = [
     "HardwareFacts",
     "LengthFacts",
     "ModelFacts",
+    "RenderedWith",
+    "RowFinding",
+    "Scope",
     "ScriptFacts",
+    "SequenceTokens",
     "SimulatedPeak",
     "SimulationFacts",
+    "TargetFacts",
+    "TemplateFacts",
 ]
+
+
+PRICES = "the prices"
+"""What ``unanswered`` calls the flavors on offer, without which those of the snapshot are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +58,12 @@ class Facts:
         script: The script, if the spec is an ``hft.Script``.
         hardware: Flavors on offer and their prices; ``None`` means the snapshot of this package.
         account: The account of the token.
+        target: The repository that the trained model is pushed to; ``None`` if none is, or it was not looked up.
+        space: The Space of the metrics; likewise.
         simulation: Simulated training steps; ``None`` if there are none.
-        unanswered: What the Hub did not answer for (account or repository), and why, such as ``"your token (HTTP status
-            503)"``.
+        template: Rows of the training dataset, rendered with the model's chat template; ``None`` if none were.
+        unanswered: What the Hub did not answer for (account, repository or prices), and why, such as ``"your token
+            (HTTP status 503)"``.
         unasked: Why the Hub was not asked at all, such as ``"offline=True"``; empty if it was. No fact itself: facts
             are equal without it.
     """
@@ -65,6 +81,9 @@ class Facts:
     script: ScriptFacts | None = None
     hardware: HardwareFacts | None = None
     account: AccountFacts = field(default_factory=AccountFacts)
+    target: TargetFacts | None = None
+    space: TargetFacts | None = None
     simulation: SimulationFacts | None = None
+    template: TemplateFacts | None = None
     unanswered: tuple[str, ...] = ()
     unasked: str = field(default="", compare=False)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from hfjobs_trainer.contents import Content
 from hfjobs_trainer.facts.shape import Shape
+from hfjobs_trainer.facts.values import BrokenFile, ValueFacts
 
 SHARES = tuple(step / 20 for step in range(1, 21))
 """Shares of the rows to which ``LengthFacts.quantiles`` belong: 5%, 10%, up to all."""
@@ -83,6 +84,12 @@ class DatasetFacts:
         content: Of local data that travel with the job, what they are.
         conversational: Whether the prompts of the sampled rows, as TRL gets them, are messages (or else texts).
         shape: How the rows, once renamed as the spec says, become those that the method takes.
+        lacks_revision: Whether it is there, but not the revision that is asked for.
+        found_as: If no dataset has this id: ``"model"`` or ``"Space"``, whichever has.
+        granted: Of a gated dataset, whether this token may read its files.
+        values: What is wrong with the values of the rows, as TRL will get them; ``None`` where none were looked at.
+        broken: Of local data files, the first that cannot be read.
+        loading_script: Of a repository on the Hub, its Python file that ``datasets`` once ran to load it.
     """
 
     path: str | None = None
@@ -101,3 +108,9 @@ class DatasetFacts:
     content: Content | None = None
     conversational: bool | None = None
     shape: Shape | None = None
+    lacks_revision: bool = False
+    found_as: Literal["model", "Space"] | None = None
+    granted: bool | None = None
+    values: ValueFacts | None = None
+    broken: BrokenFile | None = None
+    loading_script: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from hfjobs_trainer.contents import Content
 
@@ -38,6 +39,21 @@ class ModelFacts:
         task_type: PEFT's task type, such as ``"CAUSAL_LM"``, of an adapter.
         adapts: If it is an adapter in place of a model: the model that it was trained on, empty if it does not say.
         content: Of a local folder that travels with the job, what is in it.
+        lacks_revision: Whether it is there, but not the revision that is asked for.
+        found_as: If no model has this id: ``"dataset"`` or ``"Space"``, whichever has.
+        current_id: Its id today, where the Hub has renamed it or writes it otherwise.
+        granted: Of a gated model, whether this token may read its files.
+        based_on: The model from which it was made, as its page says.
+        architectures: Classes of transformers, as in ``config.json``.
+        auto_classes: Auto classes of transformers for which the repository brings code of its own, its ``auto_map``.
+        num_labels: Scores of a classifier, if ``config.json`` names them.
+        weights: The kind of weights that it has: ``"transformers"`` (what transformers loads), ``"GGUF"``, ``"other"``
+            (files of weights by other names), ``"none"``.
+        library: The library that it is for, if its files say it is another: ``"diffusers"``,
+            ``"sentence-transformers"``.
+        has_tokenizer: Whether it has files of a tokenizer.
+        rope_type: How its positions are stretched, such as ``"yarn"``, as in ``config.json``.
+        rope_factor: By how much they are, if ``max_position_embeddings`` does not contain it already.
     """
 
     path: str | None = None
@@ -73,3 +89,16 @@ class ModelFacts:
     task_type: str | None = None
     adapts: str | None = None
     content: Content | None = None
+    lacks_revision: bool = False
+    found_as: Literal["dataset", "Space"] | None = None
+    current_id: str | None = None
+    granted: bool | None = None
+    based_on: str | None = None
+    architectures: tuple[str, ...] | None = None
+    auto_classes: tuple[str, ...] | None = None
+    num_labels: int | None = None
+    weights: Literal["transformers", "GGUF", "other", "none"] | None = None
+    library: Literal["diffusers", "sentence-transformers"] | None = None
+    has_tokenizer: bool | None = None
+    rope_type: str | None = None
+    rope_factor: float | None = None

@@ -15,9 +15,13 @@ class ScriptFacts:
         sha256: SHA-256 of the bytes that were read, hexadecimal.
         problem: Why it could not be read.
         local_files: Arguments of its command line that name a file on this machine, and the file's absolute path.
+        modules: Modules that it imports from beside it, as it imports them.
+        reads: Literal paths that it reads and that are on this machine, and the absolute path of each.
     """
 
     text: str | None = None
     sha256: str | None = None
     problem: str | None = None
     local_files: Mapping[str, str] = field(default_factory=dict[str, str])
+    modules: tuple[str, ...] = ()
+    reads: Mapping[str, str] = field(default_factory=dict[str, str])

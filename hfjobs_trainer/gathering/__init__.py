@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.answers import Answers
 from hfjobs_trainer.display import without_widget_warning
-from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts
+from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, HardwareFacts, ModelFacts, TargetFacts
 from hfjobs_trainer.facts.backends import BackendTraits, traits_of
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
+from hfjobs_trainer.gathering.inspect_rows import inspect_rows
 from hfjobs_trainer.gathering.lengths import Count, measure
 from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
+from hfjobs_trainer.gathering.rendered import rendered
+from hfjobs_trainer.gathering.rows import MAX_ROWS, MOST_ROWS, spread
 from hfjobs_trainer.gathering.sample import filled, sample
 from hfjobs_trainer.gathering.texts import Formats, prompts_are_messages
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
+from hfjobs_trainer.gathering.values import Json
+from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME, has_space
+from hfjobs_trainer.planning.names import basename, default_output_dir
 from hfjobs_trainer.specs.locations import is_local_path
 
 if TYPE_CHECKING:
@@ -45,7 +51,9 @@ def gather(
 
     Local paths are read from disk, Hub ids are looked up on the Hub, in parallel and for 8 seconds at most; transient
     failures are retried in that time. A broken file or an unreachable Hub raises nothing; ``Facts.unanswered`` lists
-    what the Hub did not answer for, and ``Facts.unasked`` says why it was not asked.
+    what the Hub did not answer for, and ``Facts.unasked`` says why it was not asked. Up to 64 rows of the training
+    dataset are rendered with the model's own tokenizer and chat template, in a process of its own and within 20
+    seconds; what was rendered once is known again from the cache of this package.
 
     Args:
         spec: What is to be trained.
@@ -71,20 +79,25 @@ def gather(
     account = remote.ask_account() if remote else None
     # where a plan is only tried out, the token may be that of another machine
     owner = AccountFacts(has_token=True if token else None if unasked else False)
+    asked_owner = remote.ask_owner() if remote else None
+    space = _space(remote, spec, asked_owner) if remote and asked_owner else None
     if isinstance(spec, Script):
         script = read_script(spec, offline=bool(unasked), token=token, endpoint=endpoint)
         return Facts(
             script=script,
             hardware=hardware() if hardware else None,
             account=account() if account else owner,
+            space=space() if space else None,
             unanswered=tuple(hub.unanswered) if hub else (),
             unasked=unasked,
         )
-    model = _model(hub, spec.model, spec.model_revision, ships)
+    target = _target(remote, spec, asked_owner) if remote and asked_owner else None
+    model = cache(_model(hub, spec.model, spec.model_revision, ships))
     tokenizer = _tokenizer(hub, *spec.tokenizer_source)
     other = _model(hub, *spec.tokenizer_source, ships) if spec.processing_class else None
     formats = spec.dataset_formats()
-    dataset = _dataset(hub, spec.dataset, formats, tokenizer, ships)
+    rows: list[Json] = []
+    dataset = cache(_dataset(hub, spec.dataset, formats, tokenizer, ships, rows))
     eval_dataset = _dataset(hub, spec.eval_dataset, formats, tokenizer, ships) if spec.eval_dataset else None
     taught = spec if isinstance(spec, TaughtSpec) else None
     teacher = _model(hub, taught.teacher_model, taught.teacher_model_revision, ships) if taught else None
@@ -100,6 +113,7 @@ def gather(
     judges = {judge: _model(hub, judge, None, ships) for judge in judging}
     lora = spec.lora
     adapter = _adapter(hub, lora.adapter, lora.adapter_revision, ships) if lora and lora.adapter else None
+    template = rendered(spec, hub, model, dataset, rows)
     return Facts(
         model=model(),
         dataset=dataset(),
@@ -113,6 +127,9 @@ def gather(
         adapter=adapter() if adapter else None,
         hardware=hardware() if hardware else None,
         account=account() if account else owner,
+        target=target() if target else None,
+        space=space() if space else None,
+        template=template(),
         unanswered=tuple(hub.unanswered) if hub else (),
         unasked=unasked,
     )
@@ -129,6 +146,34 @@ def gather_hardware(
         answers: As for ``gather``.
     """
     return None if _client_is_offline() else Hub(endpoint, token, answers=answers or Answers()).ask_hardware()()
+
+
+def _target(
+    hub: Hub, spec: TrainSpec, asked_owner: Callable[[], str | None]
+) -> Callable[[], TargetFacts | None] | None:
+    """The repository that the model is pushed to: as the spec says, else named after the output folder."""
+    repo = spec.output.hub_model_id or basename(spec.output_dir or default_output_dir(spec.model, type(spec).METHOD))
+    if not spec.output.pushes:
+        return None
+    return hub.ask_target("models", lambda: _owned(repo, spec, asked_owner), repo, spec.namespace)
+
+
+def _space(
+    hub: Hub, spec: TrainSpec | Script, asked_owner: Callable[[], str | None]
+) -> Callable[[], TargetFacts | None] | None:
+    """The Space of the metrics: as the spec says, else the owner's."""
+    if not has_space(spec.tracking.report_to):
+        return None
+    space = spec.tracking.space_id or SPACE_NAME
+    return hub.ask_target("spaces", lambda: _owned(space, spec, asked_owner), space, spec.namespace)
+
+
+def _owned(name: str, spec: TrainSpec | Script, asked_owner: Callable[[], str | None]) -> str | None:
+    """The id of a repository, in the namespace of the job if the name has none."""
+    if "/" in name:
+        return name
+    owner = spec.namespace or asked_owner()
+    return f"{owner}/{name}" if owner else None
 
 
 def _model(hub: Hub | None, model: str, revision: str | None, ships: bool) -> Callable[[], ModelFacts]:
@@ -163,15 +208,26 @@ def _tokenizer(hub: Hub | None, model: str, revision: str | None) -> Callable[[]
 
 
 def _dataset(
-    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None], ships: bool
+    hub: Hub | None,
+    dataset: Dataset,
+    formats: Formats,
+    tokenizer: Callable[[], Count | None],
+    ships: bool,
+    seen: list[Json] | None = None,
 ) -> Callable[[], DatasetFacts]:
-    answers = [_one_dataset(hub, part, formats, tokenizer, ships) for part in dataset.parts]
+    """Facts about a dataset; its sample of rows, as TRL gets them, is added to ``seen``."""
+    answers = [_one_dataset(hub, part, formats, tokenizer, ships, seen) for part in dataset.parts]
     fractions, samples = zip(*((part.fraction, part.num_samples) for part in dataset.parts), strict=True)
     return lambda: mixed([answer() for answer in answers], fractions, samples)
 
 
 def _one_dataset(
-    hub: Hub | None, dataset: Dataset, formats: Formats, tokenizer: Callable[[], Count | None], ships: bool
+    hub: Hub | None,
+    dataset: Dataset,
+    formats: Formats,
+    tokenizer: Callable[[], Count | None],
+    ships: bool,
+    seen: list[Json] | None = None,
 ) -> Callable[[], DatasetFacts]:
     asked = hub.ask_dataset(dataset) if hub and not is_local_path(dataset.id) else None
 
@@ -181,12 +237,21 @@ def _one_dataset(
         elif is_local_path(dataset.id):
             facts = read_dataset(dataset.id, dataset.split, ships=ships)
             place, first = Path(facts.path or dataset.id), _first(dataset, facts)
-            raw = filled(read_rows(place, dataset.split, first=first)) if facts.exists else []
+            raw = filled(read_rows(place, dataset.split, first=first, most=MOST_ROWS)) if facts.exists else []
         else:
             return DatasetFacts()
         sampled = sample(raw, dataset, formats)
-        lengths = measure(sampled.rows, formats, tokenizer() if sampled.rows else None)
-        return replace(facts, shape=sampled.shape, lengths=lengths, conversational=prompts_are_messages(sampled.rows))
+        if seen is not None:
+            seen.extend(sampled.rows)
+        # their lengths do not change for a few more
+        lengths = measure(spread(sampled.rows, MAX_ROWS), formats, tokenizer() if sampled.rows else None)
+        return replace(
+            facts,
+            shape=sampled.shape,
+            lengths=lengths,
+            values=inspect_rows(sampled.rows, formats),
+            conversational=prompts_are_messages(sampled.rows),
+        )
 
     return answer
 

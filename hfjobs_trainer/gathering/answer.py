@@ -29,6 +29,7 @@ class Answer(Generic[T]):
         value: The answer itself.
         refused: HTTP status with which the server refused for good.
         gated: Whether it refused because the repository is gated.
+        lacks_revision: Whether the repository is there, but not the revision that was asked for.
         failure: Why there is no answer for now, such as ``"HTTP status 503"``; ``None`` if there is one.
         again: Shortest wait before a retry, seconds; ``None`` if that would not help.
     """
@@ -36,6 +37,7 @@ class Answer(Generic[T]):
     value: T | None = None
     refused: int | None = None
     gated: bool = False
+    lacks_revision: bool = False
     failure: str | None = None
     again: float | None = None
 
@@ -59,7 +61,7 @@ def ask(call: Callable[[], T], deadline: float) -> Answer[T]:
 
 
 def _ask_once(call: Callable[[], T]) -> Answer[T]:
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RevisionNotFoundError
 
     try:
         return Answer(call())
@@ -68,7 +70,8 @@ def _ask_once(call: Callable[[], T]) -> Answer[T]:
         if is_transient_status(status) and status != _NEVER:
             wait = error.response.headers.get("Retry-After", "")
             return Answer(failure=f"HTTP status {status}", again=float(wait) if wait.isdecimal() else 0.0)
-        return Answer(refused=status, gated=isinstance(error, GatedRepoError))
+        lacks = isinstance(error, RevisionNotFoundError)
+        return Answer(refused=status, gated=isinstance(error, GatedRepoError), lacks_revision=lacks)
     except Exception as error:
         # No list of exceptions would be complete, and messages could quote what must stay private: the kind alone.
         kind = type(error).__name__

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 from hfjobs_trainer.facts import ModelFacts
-from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_text
+from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_number, as_text
 
 # Older architectures have their own names for the same numbers (transformers calls this an attribute map).
 _NAMES = {
@@ -93,6 +93,10 @@ def read_config(config: Json) -> ModelFacts:
         dtype=dtype.removeprefix("torch.") if dtype else None,
         quantization=_quantization(config) or _quantization(text),
         is_vision=bool(as_json(config.get("vision_config"))) if config else None,
+        architectures=_architectures(config),
+        auto_classes=tuple(as_json(config.get("auto_map"))) if config else None,
+        num_labels=_num_labels(config),
+        **_positions(scopes),
     )
 
 
@@ -109,6 +113,39 @@ def _layer_types(scopes: Iterable[Json], layers: int | None) -> tuple[str, ...] 
         if interval and layers:
             return tuple("linear_attention" if (layer + 1) % interval else "full_attention" for layer in range(layers))
     return None
+
+
+def _architectures(config: Json) -> tuple[str, ...] | None:
+    """The classes that it names; of a configuration that names none, none."""
+    names = (as_text(name) for name in as_list(config.get("architectures")))
+    return tuple(name for name in names if name) if config else None
+
+
+def _num_labels(config: Json) -> int | None:
+    """The scores of a classifier: transformers writes their names, unless there are two."""
+    named = len(as_json(config.get("id2label"))) or as_int(config.get("num_labels"))
+    architectures = _architectures(config) or ()
+    return named or (2 if any(name.endswith("ForSequenceClassification") for name in architectures) else None)
+
+
+# How positions are stretched beyond those that ``max_position_embeddings`` counts: by vLLM's and transformers' rules,
+# the other kinds are for a model whose ``max_position_embeddings`` has them already.
+_STRETCHED = frozenset({"linear", "dynamic", "yarn", "ntk"})
+
+
+def _positions(scopes: Iterable[Json]) -> dict[str, Any]:
+    """How positions are stretched, and by how much beyond ``max_position_embeddings``."""
+    for scope in scopes:
+        for name in ("rope_scaling", "rope_parameters"):
+            given = as_json(scope.get(name))
+            kind = as_text(given.get("rope_type")) or as_text(given.get("type"))
+            factor, most = as_number(given.get("factor")), as_int(scope.get("max_position_embeddings"))
+            if kind is None or kind == "default":
+                continue
+            original = as_int(given.get("original_max_position_embeddings"))
+            reached = factor * original / most if factor and original and most else factor
+            return {"rope_type": kind, "rope_factor": reached if kind in _STRETCHED else None}
+    return {}
 
 
 def _quantization(config: Json) -> str | None:

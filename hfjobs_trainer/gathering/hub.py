@@ -8,6 +8,7 @@ absences and failures are not kept.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,14 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hfjobs_trainer.answers import Answers, fingerprint
-from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, ModelFacts
-from hfjobs_trainer.gathering import viewer
+from hfjobs_trainer.facts import PRICES, AccountFacts, DatasetFacts, HardwareFacts, ModelFacts, TargetFacts
+from hfjobs_trainer.gathering import tokenizer_files, viewer
 from hfjobs_trainer.gathering.answer import Answer, ask
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub_answers import (
     account_facts,
     choose_config,
     dataset_facts,
+    found_target,
     hardware_facts,
     is_adapter,
     model_facts,
@@ -33,11 +35,13 @@ from hfjobs_trainer.gathering.hub_answers import (
 )
 from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
 from hfjobs_trainer.gathering.tokenizer import download
+from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json, as_json, as_text
 from hfjobs_trainer.specs.locations import is_valid_repo_id
 from hfjobs_trainer.specs.splits import split_names
 
 if TYPE_CHECKING:
+    from httpx2 import Response
     from huggingface_hub import HfApi
 
     from hfjobs_trainer.specs.groups import Dataset
@@ -61,7 +65,7 @@ class Hub:
         endpoint: Address of the Hub; ``None`` for the client's default.
         token: Token of the one who asks; ``None`` to ask anonymously.
         deadline: Time of ``time.monotonic`` after which an answer counts as missing, seconds.
-        unanswered: Filled with what the Hub did not answer for, and why: the account, and repositories.
+        unanswered: Filled with what the Hub did not answer for, and why: the account, prices, and repositories.
         answers: What was asked lately.
     """
 
@@ -84,10 +88,41 @@ class Hub:
 
         def answer() -> ModelFacts:
             page = self._noted(repo_id, info())
-            facts = model_facts(page, self._noted(repo_id, config()), tokenizer())
+            files = self._noted(repo_id, config())
+            facts = model_facts(repo_id, page, files, tokenizer())
+            if page.refused == 404 and not page.lacks_revision:
+                is_dataset, is_space = self._has_page("datasets", repo_id), self._has_page("spaces", repo_id)
+                return replace(facts, found_as="dataset" if is_dataset() else "Space" if is_space() else None)
+            if facts.gated:
+                facts = replace(facts, granted=self._is_granted("models", repo_id, files))
             return replace(facts, adapts=self._base(repo_id, revision)) if is_adapter(page) else facts
 
         return answer
+
+    def _has_page(self, kind: Literal["models", "datasets", "spaces"], repo_id: str) -> Callable[[], bool]:
+        """Request whether there is a repository of this kind."""
+        answer = self._ask(lambda token: as_json(self._get(f"/api/{kind}/{repo_id}", token)), ("page", kind, repo_id))
+        return lambda: answer().value is not None
+
+    def _is_granted(self, kind: str, repo_id: str, files: Answer[Json] | None = None) -> bool | None:
+        """Whether this token may read the files of a gated repository; ``None`` where it is not known, or is nobody's.
+
+        Args:
+            kind: ``"models"`` or ``"datasets"``.
+            repo_id: The repository.
+            files: What was answered for one of them, which may say it.
+        """
+        if not self.token:
+            return None
+        if files is None or not (files.value is not None or files.gated):
+            check = self._ask(lambda token: self._check_access(kind, repo_id, token), ("auth", kind, repo_id))()
+            return check.value or (False if check.gated else None)
+        return files.value is not None
+
+    def _check_access(self, kind: str, repo_id: str, token: Token) -> bool:
+        # as HfApi.auth_check does, which has no timeout; the status is the answer
+        self._request(f"/api/{kind}/{repo_id}/auth-check", token)
+        return True
 
     def _base(self, repo_id: str, revision: str | None) -> str:
         """The model on which an adapter was trained; empty if it does not say."""
@@ -115,6 +150,31 @@ class Hub:
             is_usable=lambda kept: kept.value is not None and kept.value.exists(),
         )
         return lambda: answer().value
+
+    def ask_tokenizer_files(self, repo_id: str, revision: str | None) -> Callable[[], TokenizerFiles | None]:
+        """Request a tokenizer with its settings; the returned function asks for the rest of them."""
+        vocabulary = self.ask_tokenizer(repo_id, revision)
+        if not is_valid_repo_id(repo_id):
+            return lambda: None
+        info = self._ask(
+            lambda token: self._api(token).model_info(repo_id, revision=revision, timeout=self._seconds()),
+            ("model", repo_id, revision),
+        )
+        configs = {name: self._ask_file(repo_id, name, revision) for name in tokenizer_files.CONFIGS}
+
+        def answer() -> TokenizerFiles | None:
+            model = info().value
+            there = {sibling.rfilename for sibling in model.siblings or ()} if model else set[str]()
+            further = {
+                name: self._ask_text(repo_id, name, revision) for name in tokenizer_files.FURTHER if name in there
+            }
+            texts = {name: json.dumps(found) for name, asked in configs.items() if (found := asked().value)}
+            texts |= {name: found for name, asked in further.items() if (found := asked().value) is not None}
+            # without one of them the tokenizer would be another
+            is_whole = bool(model) and not (there & {*tokenizer_files.CONFIGS, *further}) - texts.keys()
+            return tokenizer_files.of_answers(texts, vocabulary()) if is_whole else None
+
+        return answer
 
     def ask_dataset(self, dataset: Dataset) -> Callable[[], tuple[DatasetFacts, list[Json]]]:
         """Request a dataset; the returned function waits for the answers.
@@ -157,6 +217,11 @@ class Hub:
                 # files of its own make another configuration
                 has_configs=dataset.data_dir is None and dataset.data_files is None,
             )
+            if facts.exists is False and not facts.lacks_revision:
+                is_model, is_space = self._has_page("models", repo_id), self._has_page("spaces", repo_id)
+                facts = replace(facts, found_as="model" if is_model() else "Space" if is_space() else None)
+            if facts.gated:
+                facts = replace(facts, granted=self._is_granted("datasets", repo_id))
             return facts, viewer.read_first_rows(first)[: dataset.num_samples]
 
         return answer
@@ -164,6 +229,32 @@ class Hub:
     def ask_hardware(self) -> Callable[[], HardwareFacts | None]:
         """Request the flavors; the returned function gives ``None`` if they stay unknown."""
         answer = self._ask(lambda _: hardware_facts(self._get("/api/jobs/hardware", False)), ("hardware",))
+        return lambda: self._noted(PRICES, answer()).value
+
+    def ask_target(
+        self, kind: Literal["models", "spaces"], find: Callable[[], str | None], *about: str | None
+    ) -> Callable[[], TargetFacts | None]:
+        """Request a repository that a run would write to; the returned function gives ``None`` if it stays unknown.
+
+        That it is not there is an answer too, so it is kept as one.
+
+        Args:
+            kind: Of the repository.
+            find: Its id, which may depend on other answers; ``None`` if there is none.
+            about: What it depends on.
+        """
+        if not self.token:
+            return lambda: None
+
+        def look(token: Token) -> TargetFacts | None:
+            repo_id = find()
+            if repo_id is None or not is_valid_repo_id(repo_id):
+                return None
+            api = self._api(token)
+            read = api.model_info if kind == "models" else api.space_info
+            return found_target(repo_id, lambda: read(repo_id, timeout=self._seconds()))
+
+        answer = self._ask(look, ("target", kind, *about))
         return lambda: answer().value
 
     def ask_account(self) -> Callable[[], AccountFacts]:
@@ -171,8 +262,19 @@ class Hub:
         token = self.token
         if not token:
             return lambda: AccountFacts(has_token=False)
-        answer = self._ask(lambda _: owned_account(as_json(self._get("/api/whoami-v2", token))), ("account",))
+        answer = self._ask_owner(token)
         return lambda: account_facts(self._noted("your token", answer()))
+
+    def ask_owner(self) -> Callable[[], str | None]:
+        """Request the name of the token's owner, as ``ask_account`` does, which says what went wrong."""
+        token = self.token
+        if not token:
+            return lambda: None
+        answer = self._ask_owner(token)
+        return lambda: as_text((answer().value or {}).get("name"))
+
+    def _ask_owner(self, token: str) -> Callable[[], Answer[Json]]:
+        return self._ask(lambda _: owned_account(as_json(self._get("/api/whoami-v2", token))), ("account",))
 
     def _ask(
         self,
@@ -222,6 +324,9 @@ class Hub:
         return HfApi(endpoint=self.endpoint, token=token)
 
     def _get(self, path: str, token: Token) -> object:
+        return self._request(path, token).json()
+
+    def _request(self, path: str, token: Token) -> Response:
         # Through the client's session rather than HfApi.whoami and list_jobs_hardware, which have no timeout.
         from huggingface_hub import get_session
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # pyright: ignore[reportUnknownVariableType]
@@ -229,7 +334,7 @@ class Hub:
         url = path if "://" in path else self._api(False).endpoint.rstrip("/") + path
         response = get_session().get(url, headers=build_hf_headers(token=token), timeout=self._seconds())
         hf_raise_for_status(response)
-        return response.json()
+        return response
 
     def _view(self, path: str, token: Token, **query: str) -> Json:
         return as_json(self._get(viewer.viewer_url(self._api(False).endpoint, path, **query), token))
@@ -238,6 +343,14 @@ class Hub:
         return self._ask(
             lambda token: self._read_file(repo_id, name, revision, token), ("file", repo_id, name, revision)
         )
+
+    def _ask_text(self, repo_id: str, name: str, revision: str | None) -> Callable[[], Answer[str]]:
+        def read(token: Token) -> str:
+            from huggingface_hub import hf_hub_url
+
+            return self._request(hf_hub_url(repo_id, name, revision=revision, endpoint=self.endpoint), token).text
+
+        return self._ask(read, ("text", repo_id, name, revision))
 
     def _read_file(self, repo_id: str, name: str, revision: str | None, token: Token) -> Json:
         from huggingface_hub import hf_hub_url

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, ModelFacts
+from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, ModelFacts, Scope, TargetFacts
 from hfjobs_trainer.gathering import viewer
 from hfjobs_trainer.gathering.answer import Answer
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
 from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
+from hfjobs_trainer.gathering.model_files import read_names, weight_names
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
 from hfjobs_trainer.planning.hardware.catalogue import parse_live
 from hfjobs_trainer.specs.splits import count_rows, split_names
 
 if TYPE_CHECKING:
-    from huggingface_hub import DatasetInfo, ModelInfo
+    from huggingface_hub import DatasetInfo, ModelInfo, SpaceInfo
 
 _TEMPLATE_FILES = {"chat_template.jinja", "chat_template.json"}
 
 
-def model_facts(info: Answer[ModelInfo], config: Answer[Json], tokenizer: Answer[Json]) -> ModelFacts:
+def model_facts(repo_id: str, info: Answer[ModelInfo], config: Answer[Json], tokenizer: Answer[Json]) -> ModelFacts:
     """Facts about a model, from its page, its ``config.json`` and its ``tokenizer_config.json``."""
     if info.refused == 404:
-        return ModelFacts(exists=False)
+        return ModelFacts(exists=False, lacks_revision=info.lacks_revision)
     facts = read_config(config.value or {})
     gated = True if info.gated or config.gated else None
     if info.value is None:
@@ -42,7 +43,17 @@ def model_facts(info: Answer[ModelInfo], config: Answer[Json], tokenizer: Answer
         num_parameters=as_int(weights.total) if weights else None,
         dtype=(main_dtype(weights.parameters.items()) if weights else None) or facts.dtype,
         has_chat_template=_has_chat_template(info.value, tokenizer),
+        current_id=None if info.value.id == repo_id else info.value.id,
+        based_on=_based_on(info.value),
+        **read_names(sibling.rfilename for sibling in info.value.siblings or ()),
     )
+
+
+def _based_on(info: ModelInfo) -> str | None:
+    """The model from which it was made, where the page names one alone."""
+    named = info.card_data.get("base_model") if info.card_data else None
+    names = as_list(named) or [named]
+    return as_text(names[0]) if len(names) == 1 else None
 
 
 def is_adapter(info: Answer[ModelInfo]) -> bool:
@@ -66,7 +77,7 @@ def dataset_facts(
 ) -> DatasetFacts:
     """Facts about a dataset, from its page and from what the dataset viewer says of sizes and first rows."""
     if info.refused == 404:
-        return DatasetFacts(exists=False)
+        return DatasetFacts(exists=False, lacks_revision=info.lacks_revision)
     if info.value is None:
         return DatasetFacts(exists=info.gated or None, gated=info.gated or None)
     card, sizes = read_card(info), viewer.read_sizes(size)
@@ -92,8 +103,15 @@ def dataset_facts(
         num_rows=count_rows(split, rows),
         splits=tuple(rows) or None,
         configs=configs or None,
+        loading_script=_loading_script(info.value),
         needs_config=len(configs) > 1 and choose_config(card, sizes, config) is None,
     )
+
+
+def _loading_script(info: DatasetInfo) -> str | None:
+    """The file that ``datasets`` looks for before all others, and no longer runs (datasets 5.2: load.py)."""
+    name = f"{info.id.rpartition('/')[2]}.py"
+    return name if any(file.rfilename == name for file in info.siblings or ()) else None
 
 
 def read_card(info: Answer[DatasetInfo]) -> Json:
@@ -131,13 +149,19 @@ def choose_config(card: Json, others: Iterable[str], config: str | None) -> str 
     return marked[0] if marked else "default" if "default" in names else names[0] if len(names) == 1 else None
 
 
-def hardware_facts(listed: object) -> HardwareFacts | None:
-    """The flavors of a list of machines; one that cannot be read is left out, ``None`` if none can."""
+def hardware_facts(listed: object) -> HardwareFacts:
+    """The flavors of a list of machines; one that cannot be read is left out.
+
+    Raises:
+        KeyError: None can: the answer is broken.
+    """
     from huggingface_hub import JobHardwareInfo
 
     machines = [attempt(lambda entry=entry: JobHardwareInfo(**as_json(entry))) for entry in as_list(listed)]
     facts = parse_live(machine for machine in machines if machine)
-    return facts if facts.flavors else None
+    if not facts.flavors:
+        raise KeyError("flavors")
+    return facts
 
 
 def owned_account(account: Json) -> Json:
@@ -157,10 +181,51 @@ def account_facts(answer: Answer[Json]) -> AccountFacts:
         problem = "the Hub does not accept this token" if answer.refused == 401 else None
         return AccountFacts(has_token=True, problem=problem)
     access = as_json(as_json(answer.value.get("auth")).get("accessToken"))
-    names = (as_text(as_json(entry).get("name")) for entry in as_list(answer.value.get("orgs")))
+    orgs = {
+        name: entry for entry in map(as_json, as_list(answer.value.get("orgs"))) if (name := as_text(entry.get("name")))
+    }
+    roles = {name: role for name, org in orgs.items() if (role := as_text(org.get("roleInOrg")))}
+    owner = as_text(answer.value.get("name"))
+    accounts = orgs | ({owner: answer.value} if owner else {})
+    pays = {name: pays for name, account in accounts.items() if isinstance(pays := account.get("canPay"), bool)}
+    fine = as_json(access.get("fineGrained"))
+    reads_gated = fine.get("canReadGatedRepos")
     return AccountFacts(
         has_token=True,
-        name=as_text(answer.value.get("name")),
-        organizations=tuple(name for name in names if name),
+        name=owner,
+        organizations=tuple(orgs),
         token_role=as_text(access.get("role")),
+        roles=roles,
+        paying=pays,
+        scopes=tuple(map(_scope, as_list(fine["scoped"]))) if "scoped" in fine else None,
+        reads_gated=reads_gated if isinstance(reads_gated, bool) else None,
     )
+
+
+def _scope(entry: object) -> Scope:
+    place = as_json(as_json(entry).get("entity"))
+    granted = (as_text(name) for name in as_list(as_json(entry).get("permissions")))
+    return Scope(
+        as_text(place.get("type")) or "", as_text(place.get("name")) or "", frozenset(name for name in granted if name)
+    )
+
+
+def found_target(repo_id: str, read: Callable[[], ModelInfo | SpaceInfo]) -> TargetFacts:
+    """Facts about a repository that a run would write to, be it there or not; raises what ``read`` raises otherwise."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return target_facts(read())
+    except RepositoryNotFoundError as error:
+        # whose token is not accepted is not told either
+        if error.response.status_code != 404:
+            raise
+        return TargetFacts(repo_id, exists=False)
+
+
+def target_facts(info: ModelInfo | SpaceInfo) -> TargetFacts:
+    """Facts about a repository that a run would write to, from its page."""
+    names = [sibling.rfilename for sibling in info.siblings or ()]
+    sdk = as_text(getattr(info, "sdk", None))
+    held = weight_names(names) if sdk is None else tuple(sorted(names))
+    return TargetFacts(info.id, True, held, sdk, tuple(info.tags or ()), info.private)

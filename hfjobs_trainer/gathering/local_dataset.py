@@ -10,6 +10,7 @@ from pathlib import Path
 from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.facts import DatasetFacts
 from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.broken import find_broken
 from hfjobs_trainer.gathering.local_files import (
     dataset_files,
     is_saved,
@@ -64,10 +65,13 @@ def read_dataset(text: str, split: str, *, ships: bool = False) -> DatasetFacts:
         columns=next(iter(wanted.values()), Table()).columns,
         num_rows=count_rows(split, {name: table.num_rows for name, table in wanted.items()}),
         splits=tuple(tables),
+        broken=attempt(lambda: find_broken(_data_files(path))),
     )
 
 
-def read_rows(path: Path, split: str, columns: Iterable[str] | None = None, first: int | None = None) -> list[Json]:
+def read_rows(
+    path: Path, split: str, columns: Iterable[str] | None = None, first: int | None = None, most: int = MAX_ROWS
+) -> list[Json]:
     """A sample of the rows of the dataset at ``path``; none if they cannot be read.
 
     A slice that does not begin where its split does is sampled from the whole split.
@@ -77,23 +81,24 @@ def read_rows(path: Path, split: str, columns: Iterable[str] | None = None, firs
         split: The split that is to be read, slices included.
         columns: Columns that are wanted; ``None`` for all but images and other bytes.
         first: Only the first so many rows count.
+        most: Number of rows; all of them, if there are no more.
     """
     wanted = None if columns is None else tuple(columns)
     if attempt(lambda: (path / "state.json").exists()):
-        return attempt(lambda: sample_arrow(saved_files(path), wanted, first)) or []
+        return attempt(lambda: sample_arrow(saved_files(path), wanted, first, most)) or []
     limit = first if is_from_start(split) else None
     rows: list[Json] = []
     for name in split_names(split):
-        rows += attempt(lambda name=name: _sample(path, name, wanted, limit)) or []
-    return spread(rows, MAX_ROWS)
+        rows += attempt(lambda name=name: _sample(path, name, wanted, limit, most)) or []
+    return spread(rows, most)
 
 
-def _sample(path: Path, name: str, columns: Sequence[str] | None, first: int | None) -> list[Json]:
+def _sample(path: Path, name: str, columns: Sequence[str] | None, first: int | None, most: int) -> list[Json]:
     if path.is_file():
-        return sample_rows([path], columns, first) if name == "train" else []
+        return sample_rows([path], columns, first, most) if name == "train" else []
     if (path / "dataset_dict.json").exists():
-        return sample_arrow(saved_files(path / name), columns, first)
-    return sample_rows((_splits_of_folder(path) or {}).get(name, []), columns, first)
+        return sample_arrow(saved_files(path / name), columns, first, most)
+    return sample_rows((_splits_of_folder(path) or {}).get(name, []), columns, first, most)
 
 
 def _tables(path: Path) -> Tables | None:
@@ -103,6 +108,13 @@ def _tables(path: Path) -> Tables | None:
         return {name: lambda name=name: _read_saved(path / name) for name in names}
     splits = _splits_of_folder(path)
     return {name: lambda files=files: read_table(files) for name, files in splits.items()} if splits else None
+
+
+def _data_files(path: Path) -> list[Path]:
+    """The data files, in the order in which they are loaded: whatever split is asked for, all are."""
+    if path.is_file():
+        return [path]
+    return [file for files in (_splits_of_folder(path) or {}).values() for file in files]
 
 
 def _is_empty(path: Path) -> bool:

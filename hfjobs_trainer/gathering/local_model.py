@@ -12,7 +12,8 @@ from hfjobs_trainer.contents import Content, split_pin
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
-from hfjobs_trainer.gathering.local_files import locate, model_files, read_content, weight_files
+from hfjobs_trainer.gathering.local_files import list_files, locate, model_files, read_content, weight_files
+from hfjobs_trainer.gathering.model_files import read_names
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text, read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -44,6 +45,7 @@ def read_model(text: str, *, ships: bool = False) -> ModelFacts:
         has_chat_template=attempt(lambda: _has_chat_template(path)),
         adapts=None if adapter is None else as_text(adapter.get("base_model_name_or_path")) or "",
         content=_content(text, path, ships=ships),
+        **(read_names(names) if (names := attempt(lambda: list(list_files(path).found))) is not None else {}),
     )
 
 

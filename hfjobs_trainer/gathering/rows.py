@@ -20,43 +20,52 @@ T = TypeVar("T")
 
 MAX_ROWS = 512
 """Rows of a sample."""
+MOST_ROWS = 4096
+"""Most rows that are read where all of them are wanted: about a tenth of a second's look at each value."""
 MAX_BYTES = 4 * 1024**2
 """Most bytes of text that are read for a sample."""
 
 # A large file is looked at in so many places.
 _PLACES = 16
 # More items of a JSON list are not looked at.
-_MAX_ITEMS = 8 * MAX_ROWS
+_MAX_ITEMS = MOST_ROWS
 # Rows of a parquet file that are turned into values at once.
 _BATCH = 8
 
 
-def sample_rows(paths: Sequence[Path], columns: Iterable[str] | None = None, first: int | None = None) -> list[Json]:
-    """Up to ``MAX_ROWS`` rows of the files, spread over them where that is cheap; broken files give none.
+def sample_rows(
+    paths: Sequence[Path], columns: Iterable[str] | None = None, first: int | None = None, most: int = MAX_ROWS
+) -> list[Json]:
+    """Up to ``most`` rows of the files, spread over them where that is cheap; broken files give none.
 
     Args:
         paths: Files of one split, in order.
         columns: Columns that are wanted; of other columns nothing need be read. ``None`` for all but images and other
             bytes.
         first: Take only from the first so many rows; then from the first file alone.
+        most: Number of rows.
     """
     wanted, files = _set(columns), list(paths) if first is None else list(paths[:1])
     rows: list[Json] = []
-    for path in spread(files, MAX_ROWS):
-        share = max(1, MAX_ROWS // len(files))
+    for path in spread(files, most):
+        share = max(1, most // len(files))
         rows += attempt(lambda path=path, share=share: _read(path, wanted, first, share, len(files))) or []
     return rows
 
 
-def sample_arrow(paths: Sequence[Path], columns: Iterable[str] | None = None, first: int | None = None) -> list[Json]:
-    """Up to ``MAX_ROWS`` rows of the arrow files of a saved dataset, spread evenly; none without pyarrow."""
+def sample_arrow(
+    paths: Sequence[Path], columns: Iterable[str] | None = None, first: int | None = None, most: int = MAX_ROWS
+) -> list[Json]:
+    """Up to ``most`` rows of the arrow files of a saved dataset, spread evenly; none without pyarrow."""
     arrow = import_optional("pyarrow")
     if arrow is None:
         return []
     # only the rows that are chosen become values
     table: Any = arrow.concat_tables([map_arrow(path) for path in paths])
     table = table.select(_readable(table.schema, _set(columns)))
-    chosen = spread(range(int(table.num_rows))[:first], MAX_ROWS)
+    # of a large one, a few from everywhere rather than all up to a bound
+    most = most if int(table.nbytes) <= MAX_BYTES else min(most, MAX_ROWS)
+    chosen = spread(range(int(table.num_rows))[:first], most)
     return _few_bytes(table.slice(index, 1) for index in chosen)
 
 
@@ -81,7 +90,7 @@ def _read(path: Path, columns: frozenset[str] | None, first: int | None, count: 
         case ".parquet":
             return _read_parquet(path, columns, first, count)
         case ".arrow":
-            return spread(sample_arrow([path], columns, first), count)
+            return spread(sample_arrow([path], columns, first, count), count)
         case ".csv" | ".tsv":
             found = _read_csv(path, MAX_BYTES // files)
         case ".txt":
@@ -98,6 +107,9 @@ def _read_parquet(path: Path, columns: frozenset[str] | None, first: int | None,
     with parquet.ParquetFile(str(path), memory_map=True, pre_buffer=False) as file:
         names = _readable(file.schema_arrow, columns)
         groups = spread(range(file.num_row_groups), _PLACES) if first is None else [0]
+        total = sum(_group_bytes(file.metadata.row_group(index), names) for index in range(file.num_row_groups))
+        # of a large one, a few from everywhere rather than all up to a bound
+        count = count if total <= MAX_BYTES else min(count, MAX_ROWS)
         share = max(1, count // max(1, len(groups)))
         rows: list[Json] = []
         for group in groups if names else []:
@@ -142,8 +154,15 @@ def _read_csv(path: Path, limit: int) -> list[Json]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
+# What pandas, which reads tables for datasets, takes for a missing value (pandas 3: _libs/parsers, STR_NA_VALUES).
+_NO_VALUE = frozenset(
+    ("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA")
+) | frozenset(("NULL", "NaN", "None", "n/a", "nan", "null"))
+
+
 def _typed(cells: Sequence[str]) -> list[object]:
     """The cells of one column as ``datasets`` reads them: numbers and booleans where all are such, empty ones null."""
+    cells = ["" if cell in _NO_VALUE else cell for cell in cells]
     filled = [cell for cell in cells if cell]
     if filled and all(cell in ("True", "False", "TRUE", "FALSE", "true", "false") for cell in filled):
         return [cell.lower() == "true" if cell else None for cell in cells]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import re
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from hfjobs_trainer.facts import ScriptFacts
 from hfjobs_trainer.gathering.answer import ask
+from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.script_reads import modules_beside, paths_read
 from hfjobs_trainer.specs.script import Script
 
 LARGEST = 1_000_000
@@ -24,13 +27,13 @@ def read_script(spec: Script, *, offline: bool, token: str | None, endpoint: str
     """Read a script once; ``problem`` says what went wrong."""
     files = {item: str(Path(item).absolute()) for item in spec.script_args if _is_file(item)}
     if not spec.is_remote:
-        return _facts(_from_disk(spec.script), files)
+        return _facts(_from_disk(spec.script), files, attempt(lambda: Path(spec.script).expanduser().absolute().parent))
     if offline:
         return ScriptFacts(problem="the plan is made offline", local_files=files)
     return _facts(_download(spec.script, token, endpoint), files)
 
 
-def _facts(read: bytes | str, files: dict[str, str]) -> ScriptFacts:
+def _facts(read: bytes | str, files: dict[str, str], folder: Path | None = None) -> ScriptFacts:
     if isinstance(read, str):
         return ScriptFacts(problem=read, local_files=files)
     if len(read) > LARGEST:
@@ -39,7 +42,10 @@ def _facts(read: bytes | str, files: dict[str, str]) -> ScriptFacts:
         text = read.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
         return ScriptFacts(problem="it is not UTF-8 text", local_files=files)
-    return ScriptFacts(text, hashlib.sha256(read).hexdigest(), None, files)
+    # text that is no Python is a rule's to tell
+    tree = attempt(lambda: ast.parse(text)) or ast.Module([], [])
+    modules, reads = modules_beside(tree, folder) if folder else (), paths_read(tree, folder)
+    return ScriptFacts(text, hashlib.sha256(read).hexdigest(), None, files, modules, reads)
 
 
 def _from_disk(path: str) -> bytes | str:

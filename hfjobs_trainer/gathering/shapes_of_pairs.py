@@ -19,6 +19,8 @@ _PAIRS = (
     ("answer_chosen", "answer_rejected"),
     ("chosen_answer", "rejected_answer"),
 )
+# Characters of a text that begins all answers for some reason.
+_LEAST = 8
 _SYSTEM = ("system", "system_prompt")
 
 
@@ -113,7 +115,9 @@ def repeated_prompt(seen: Seen) -> Conversion | None:
 
 def _begins(answer: object, prompt: object) -> bool:
     if isinstance(answer, str) and isinstance(prompt, str):
-        return bool(prompt.strip()) and answer.startswith(prompt)
+        # a short one, or one that ends within a word, may begin an answer by chance
+        ends = not (prompt[-1:].isalnum() and answer[len(prompt) : len(prompt) + 1].isalnum())
+        return len(prompt.strip()) >= _LEAST and answer.startswith(prompt) and ends
     asked, said = as_list(prompt), as_list(answer)
     return is_talk(asked) and is_talk(said) and [*map(_said, said[: len(asked)])] == [*map(_said, asked)]
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import queue
-import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import hfjobs_trainer
 from hfjobs_trainer.errors import HFTError
 from hfjobs_trainer.facts import Facts, SimulatedPeak, SimulationFacts
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
+from hfjobs_trainer.gathering.children import Child
 from hfjobs_trainer.planning.memory.simulated import question_of, why_not
 from hfjobs_trainer.planning.memory.workload import Workload
 
@@ -28,8 +24,6 @@ __all__ = ["MissingLibrariesError", "Simulator", "simulate", "simulate_for"]
 # What a child may take until its first answer, which includes the import of torch, and for each answer after it,
 # seconds. Beyond it the child is killed.
 FIRST_SECONDS, NEXT_SECONDS = 300.0, 120.0
-# Variables that a child needs to find its interpreter, its libraries and its caches; no token is among them.
-_PASSED = ("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 # Plans that are simulated at most until one is found that its own simulation does not change.
 ROUNDS = 4
 _MODULE = "hfjobs_trainer.simulating"
@@ -107,7 +101,7 @@ class Simulator:
 
     def __init__(self, python: str | None = None) -> None:
         self._python = python or sys.executable
-        self._idle: list[_Child] = []
+        self._idle: list[Child] = []
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +113,10 @@ class Simulator:
     def start(self) -> None:
         """Start a process, which then imports what it needs."""
         if not self._idle:
-            self._idle.append(_Child(self._python))
+            self._idle.append(self._child())
+
+    def _child(self) -> Child:
+        return Child(_MODULE, first_seconds=FIRST_SECONDS, next_seconds=NEXT_SECONDS, python=self._python)
 
     def simulate(self, runs: Sequence[tuple[Workload, int]], *, num_workers: int = 1) -> list[SimulatedPeak]:
         """As the function of this name."""
@@ -159,7 +156,7 @@ class Simulator:
                 question = waiting.get_nowait()
             except queue.Empty:
                 return
-            child = self._idle.pop() if self._idle else _Child(self._python)
+            child = self._idle.pop() if self._idle else self._child()
             answer = child.ask(question)
             if answer is None:
                 child.stop()
@@ -196,71 +193,3 @@ def _peak(question: str, answer: dict[str, Any]) -> SimulatedPeak:
         parameters=answer["parameters"],
         seconds=answer["seconds"],
     )
-
-
-class _Child:
-    """One process of ``hfjobs_trainer.simulating``."""
-
-    def __init__(self, python: str) -> None:
-        root = str(Path(hfjobs_trainer.__file__).parents[1])  # where the package is found, installed or not
-        self._process = subprocess.Popen(
-            [python, "-m", _MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=root,
-            env=_environment(root),
-            text=True,
-            encoding="utf-8",
-        )
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._seconds = FIRST_SECONDS
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put("")
-
-    def ask(self, question: str) -> dict[str, Any] | None:
-        """The answer; ``None`` if the child died or its time was up."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(question + "\n")
-            self._process.stdin.flush()
-            line = self._lines.get(timeout=self._seconds)
-        except (OSError, queue.Empty):
-            return None
-        self._seconds = NEXT_SECONDS
-        return json.loads(line) if line else None
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                _close(stream)
-
-
-def _close(stream: Any) -> None:
-    try:
-        stream.close()
-    except OSError:
-        # what the dead child did not read
-        return
-
-
-def _environment(root: str) -> dict[str, str]:
-    """What a child sees: no tokens, no GPU, no Hub."""
-    kept = {name: os.environ[name] for name in _PASSED if name in os.environ}
-    path: Iterable[str] = (root, *filter(None, [os.environ.get("PYTHONPATH")]))
-    return kept | {
-        "PYTHONPATH": os.pathsep.join(path),
-        "CUDA_VISIBLE_DEVICES": "",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONWARNINGS": "ignore",
-        "TOKENIZERS_PARALLELISM": "false",
-    }

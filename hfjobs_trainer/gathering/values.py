@@ -25,6 +25,11 @@ def as_int(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def as_number(value: object) -> float | None:
+    """``value`` as a number if it is one, else ``None``."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 def as_text(value: object) -> str | None:
     """``value`` if it is a text that is not empty, else ``None``."""
     return value if isinstance(value, str) and value else None

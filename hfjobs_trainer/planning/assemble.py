@@ -179,7 +179,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         flavor=found.machine.flavor,
         choice=choice,
         estimate=found.estimate if found.estimate.is_known else None,
-        decisions=(*_chosen_flavor(run, choice), *decided.decisions),
+        decisions=(*_read_otherwise(spec), *_chosen_flavor(run, choice), *decided.decisions),
         problems=found.problems,
         unchecked=found.unchecked,
         prices=(facts.hardware or snapshot()).source,
@@ -211,6 +211,10 @@ def _fit_memory(found: Draft) -> Draft:
     arguments = decided.arguments | {decision.path: decision.value for decision in made}
     decided = replace(decided, arguments=arguments)
     return replace(found, decided=decided, estimate=replace(found.estimate, memory=memory))
+
+
+def _read_otherwise(spec: TrainSpec) -> tuple[Decision, ...]:
+    return tuple(Decision(note.path, note.value, note.why) for note in spec.notes)
 
 
 def _chosen_flavor(run: Run, choice: FlavorChoice | None) -> tuple[Decision, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hfjobs_trainer.facts import DatasetFacts, Facts, Flavor
 from hfjobs_trainer.facts.backends import BackendTraits
+from hfjobs_trainer.planning.arguments.attention import needs_kernels
 from hfjobs_trainer.planning.arguments.decide import Decided
 from hfjobs_trainer.planning.arguments.precision import Precision
 from hfjobs_trainer.planning.arguments.strategies import SHARDED, strategy_arguments
@@ -118,8 +119,10 @@ def compose(
         frozen=not run.trains_weights,
         model_init=_given(model_init) | ({"device_map": None} if method.device_map else {}),
         processing_class=_tokenizer_place(spec, facts, absolute=absolute),
-        processor="AutoProcessor" if run.sees else "AutoTokenizer",
         tokenizer=_loading(spec.tokenizer_source[1], spec),
+        chat_template=spec.chat_template,
+        tokenizer_class="AutoProcessor" if run.sees else "AutoTokenizer",
+        pads_left=type(spec).TRAINING.answers is not None,
         ref_model=_reference(spec, facts, precision, absolute=absolute),
         teacher=_teacher(spec, facts, precision, absolute=absolute),
         reward_model=_reward_model(spec, facts, precision, absolute=absolute),
@@ -273,7 +276,7 @@ def _reward(item: str | RewardFunction, judges: Mapping[str, str]) -> Reward:
 def _header(spec: TrainSpec, sent: Mapping[str, Any], run: Run, strategy: str, request: JobRequest) -> Header:
     tested = pins(run.method.family)
     wanted = {package for package in tested.packages if package != "peft" or run.lora is not None}
-    wanted = (wanted - TRACKERS.keys()) | (TRACKERS.keys() & {run.tracking.report_to})
+    wanted = (wanted - TRACKERS.keys()) | (TRACKERS.keys() & {*run.tracking.reporters})
     for item in getattr(spec, "reward_funcs", ()):
         if isinstance(item, str) and item in BUILTIN_REWARDS:
             wanted.update(BUILTIN_REWARDS[item].packages)
@@ -289,6 +292,8 @@ def _header(spec: TrainSpec, sent: Mapping[str, Any], run: Run, strategy: str, r
         wanted.add("deepspeed")
     if run.liger_kernel:
         wanted.add("liger-kernel")
+    if needs_kernels(spec):
+        wanted.add("kernels")
     features = {"trl": "vllm"} if run.vllm is not None else {}
     dependencies = sorted(tested.requirement(package, features.get(package, "")) for package in wanted)
     return Header(

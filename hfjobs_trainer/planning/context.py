@@ -98,7 +98,11 @@ class Context(Generic[S]):
 
     def is_told(self, *about: str) -> bool:
         """Whether a rule that comes first has told a problem of one of these fields, or of a part of it."""
-        return any(path == field or path.startswith(f"{field}.") for path in self.told for field in about)
+        return any(
+            path in (field, f"{field}_revision") or path.startswith(f"{field}.")
+            for path in self.told
+            for field in about
+        )
 
     @property
     def datasets(self) -> list[DataInput]:

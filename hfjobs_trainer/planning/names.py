@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hfjobs_trainer.contents import split_pin
+from hfjobs_trainer.specs.registry import Method
 
 # The Hub documents [A-Za-z0-9._-] up to 100 characters, but a period is refused when the job is created.
 LABEL_LENGTH = 100
@@ -36,3 +37,8 @@ def basename(path: str) -> str:
     """Last part of a repository id or path, without the digest of what is there."""
     path = split_pin(path)[0]
     return path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def default_output_dir(model: str, method: Method) -> str:
+    """The output folder of a run that names none: after the model and the method."""
+    return f"{file_name(basename(model)) or 'model'}-{method.label}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hfjobs_trainer.errors import HFTError, HubUnavailable, NotAsked, SpecError
+from hfjobs_trainer.facts import PRICES
 from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.planning.timeout import over_budget
@@ -23,8 +24,10 @@ def refusal(plan: Plan, traits: BackendTraits) -> HFTError | None:
         again = "unset it, and plan again" if plan.unasked.startswith("HF_") else "plan again without it"
         told = f"; it does not say {', '.join(missing)}" if missing else ""
         return NotAsked(f"nothing was submitted: the plan was made offline ({plan.unasked}: {again}){told}")
-    if traits.uses_account and plan.unanswered:
-        about = ", ".join(plan.unanswered)
+    # the prices of the snapshot are shown, and do
+    needed = [item for item in plan.unanswered if not item.startswith(PRICES)]
+    if traits.uses_account and needed:
+        about = ", ".join(needed)
         later = "Submit the spec again once it does; see https://status.huggingface.co"
         return HubUnavailable(f"nothing was submitted: the Hub did not answer for {about}. {later}")
     if any(problem.severity == "error" for problem in plan.problems):

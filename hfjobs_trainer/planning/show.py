@@ -13,7 +13,7 @@ from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR, hourly_usd
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.planning.shipping import BUCKET, folder_of
-from hfjobs_trainer.problems import html_problems, html_unchecked
+from hfjobs_trainer.problems import html_problems, html_unchecked, in_short
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.groups import Dataset
@@ -35,7 +35,11 @@ def show(plan: Plan) -> str:
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
     lines = [visible(line) for line in lines]
-    told = (("problems", plan.problems), ("unanswered", _unanswered(plan)), ("unchecked", plan.unchecked))
+    told = (
+        ("problems", plan.problems),
+        ("unanswered", _unanswered(plan)),
+        ("unchecked", in_short(plan.unchecked)),
+    )
     for title, items in told:
         if items:
             lines += [title, *(f"  {item}" for item in items)]

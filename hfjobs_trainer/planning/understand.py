@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
@@ -127,9 +126,7 @@ def _rows(spec: TrainSpec, facts: Facts, *, sees: bool, lifts_max_length: bool) 
         total = dataset.num_samples if count is None else min(count, dataset.num_samples)
     if total is not None and facts.dataset.shape and not dataset.mixed_with:
         total = round(total * facts.dataset.shape.rows_of_one)
-    held = 0.0
-    if total is not None and spec.eval_fraction is not None:
-        held = float(math.ceil(total * spec.eval_fraction))
+    held = 0.0 if total is None else float(min(spec.held_out(total), total))
     packed = bool(getattr(spec, "packing", False))
     max_length: int | None = getattr(spec, "max_length", None)
     return Rows(
@@ -153,7 +150,7 @@ def _most_packed(spec: TrainSpec, facts: Facts, max_length: int | None) -> int:
     return most_packed(
         model_type=facts.model.model_type,
         lengths=facts.dataset.lengths,
-        rows=None if rows is None else rows * (1 - (spec.eval_fraction or 0.0)),
+        rows=None if rows is None else max(0, rows - spec.held_out(rows)),
         max_length=max_length,
         epochs=spec.num_train_epochs,
         per_device=spec.per_device_train_batch_size,

@@ -158,7 +158,7 @@ class Page:
         model: Model id or path.
         dataset: The training dataset.
         eval_dataset: The evaluation dataset, if it is another one.
-        eval_fraction: Share of the training dataset to hold out.
+        eval_fraction: Share of the training dataset to hold out, or the number of its rows.
         eval_seed: Seed of that split, and of the order of the rows where a method needs them shuffled.
         arguments: Arguments of TRL's config, in the order in which they are written.
         precision: ``"bf16"``, ``"fp16"`` or ``"fp32"``: what mixed precision is meant.
@@ -169,8 +169,10 @@ class Page:
         frozen: Whether none of the model's own weights is trained.
         model_init: ``model_init_kwargs`` beside the dtype.
         processing_class: Place of the tokenizer, if it is not the model's own.
-        processor: Class of transformers that loads it.
         tokenizer: Arguments of its ``from_pretrained``, where the trainer is given one.
+        chat_template: Text that replaces the tokenizer's own; ``None`` to leave that.
+        tokenizer_class: Class that loads the tokenizer then, as the trainer would.
+        pads_left: Whether the trainer would have it pad and truncate on the left.
         teacher: The model to learn from, or ``None``.
         ref_model: The reference, if it is not the model as it starts.
         reward_model, value_model: The models that score answers and estimate those scores, or ``None``.
@@ -224,8 +226,10 @@ class Page:
     frozen: bool = False
     model_init: Mapping[str, Any] = field(default_factory=dict[str, Any])
     processing_class: str | None = None
-    processor: str = "AutoTokenizer"
     tokenizer: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    chat_template: str | None = None
+    tokenizer_class: str = "AutoTokenizer"
+    pads_left: bool = False
     ref_model: SideModel | None = None
     teacher: SideModel | None = None
     reward_model: SideModel | None = None

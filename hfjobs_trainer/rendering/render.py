@@ -106,12 +106,12 @@ def _heavy_imports(page: Page) -> list[str]:
         lines.append("from peft import LoraConfig")
     if page.adapter is not None:
         lines.append("from peft import PeftModel")
-    if page.processing_class is not None:
-        lines.append(f"from transformers import {page.processor}")
     if page.adapter is not None or page.merge or page.ref_model is not None:
         lines.append(f"from transformers import {page.model_class}")
     if page.quantization is not None:
         lines.append("from transformers import BitsAndBytesConfig")
+    if page.processing_class is not None or page.chat_template is not None:
+        lines.append(f"from transformers import {page.tokenizer_class}")
     if any(reward.kind == "model" for reward in page.rewards):
         lines.append("from transformers import AutoModelForSequenceClassification")
     lines += [

@@ -115,10 +115,13 @@ def _pages(method: Method) -> Iterator[Page]:
         num_gpus=1,
         tracker="trackio",
         tracking={"project": "p"},
+        chat_template="t",
     )
     mixture = replace(table, fraction=0.5, mixed_with=[replace(table, fraction=0.5), saved])
     yield page
     yield replace(page, dataset=mixture, eval_fraction=None, eval_dataset=mixture, server=Server(1, 1, 1.0))
     apart = replace(page, server=Server(1, 1, 1.0, apart=True), nodes=2, downloads={"m": None}, global_batch_size=1)
     yield replace(apart, adapter=Adapter("a", merged=True), lora=None, merge="only", precision_is_set=True)
-    yield replace(page, model_class="AutoModelForImageTextToText", lora=None, bf16_adapter=False)
+    yield replace(
+        page, model_class="AutoModelForImageTextToText", lora=None, bf16_adapter=False, tokenizer_class="AutoProcessor"
+    )

@@ -26,7 +26,8 @@ class Event:
     """One thing that a running script reported.
 
     Attributes:
-        kind: ``"start"``, ``"replaced"``, ``"log"``, ``"saved"``, ``"pushed"``, ``"warning"`` or ``"end"``.
+        kind: ``"start"``, ``"replaced"``, ``"mapped"``, ``"log"``, ``"saved"``, ``"pushed"``, ``"warning"`` or
+            ``"end"``.
         time: When, in seconds since the epoch, by the clock of the machine that runs the script.
         data: The other fields of the line.
     """

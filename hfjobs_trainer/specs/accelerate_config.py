@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.specs.notes import LEFT_OUT, Note
 
 PROFILES: Mapping[str, str] = {
     "single_gpu": "single",
@@ -21,11 +22,15 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
     "fsdp_offload_params": (False,),
     "fsdp_reshard_after_forward": ("FULL_SHARD", True),
     "fsdp_sharding_strategy": ("FULL_SHARD", 1),
-    "fsdp_state_dict_type": ("FULL_STATE_DICT",),
+    "fsdp_state_dict_type": ("FULL_STATE_DICT", "SHARDED_STATE_DICT"),
     "offload_optimizer_device": ("none",),
     "offload_param_device": ("none",),
 }
-_OPAQUE = ("deepspeed_config_file", "deepspeed_hostfile", "parallelism_config", "megatron_lm_config", "fp8_config")
+_WRITTEN = "TRL's own fsdp, fsdp_config and deepspeed can say it"
+_OTHERWISE = {
+    "parallelism_config": "a spec does not split a sequence over several GPUs: run TRL's script with it by hft.Script",
+}
+_OPAQUE = ("deepspeed_hostfile", "parallelism_config", "megatron_lm_config", "fp8_config")
 
 
 def read_accelerate_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -38,7 +43,7 @@ def read_accelerate_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], l
         "FSDP": f"fsdp{details.get('fsdp_version', 1)}",
         "DEEPSPEED": f"zero{details.get('zero_stage', 2)}",
     }.get(kind)
-    problems = list(_lost({**config, **details}))
+    problems = lost_settings({**config, **details})
     if strategy is None:
         why = f"distributed_type: {kind} has no strategy that is the same"
         problems.append(Problem("LOAD005", "accelerate_config", why))
@@ -51,9 +56,32 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
+def config_file_of(config: Mapping[str, Any]) -> Any:
+    """The file of DeepSpeed that the file names, if it names one."""
+    return _section(config, "deepspeed_config").get("deepspeed_config_file")
+
+
+def lost_settings(settings: Mapping[str, Any]) -> list[Problem]:
+    """A problem for each setting, of a file or of ``accelerate launch``, that a named strategy cannot express."""
+    return [*_lost(settings)]
+
+
+def idle_settings(settings: Mapping[str, Any]) -> list[Note]:
+    """What of the settings has no effect on what is trained, but another one than it says."""
+    details = {**settings, **_section(settings, "fsdp_config")}
+    name, kind = "fsdp_state_dict_type", "SHARDED_STATE_DICT"
+    whole = "checkpoints are saved whole, as the model is"
+    return [Note(name, LEFT_OUT, f"{name}: {kind}; {whole}", name)] if details.get(name) == kind else []
+
+
+_TRUTH = {"true": True, "false": False}
+
+
 def _lost(settings: Mapping[str, Any]) -> Iterator[Problem]:
-    for name, value in settings.items():
+    for name, given in settings.items():
+        # as an option of a command, it is text
+        text = given if isinstance(given, str) else ""
+        value: Any = _TRUTH.get(text.lower(), int(text) if text.isdecimal() else given)
         if (name in _FIXED and value not in _FIXED[name]) or (name in _OPAQUE and value):
-            own = "TRL's own fsdp, fsdp_config and deepspeed can say it"
-            why = f"{name}: {value!r:.60} cannot be expressed as a strategy; {own}"
+            why = f"{name}: {value!r:.60} cannot be expressed as a strategy; {_OTHERWISE.get(name, _WRITTEN)}"
             yield Problem("LOAD005", "accelerate_config", why)

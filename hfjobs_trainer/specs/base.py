@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.args_base import Deferred
+from hfjobs_trainer.specs.args_base import Deferred, as_whole
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
+from hfjobs_trainer.specs.notes import Note
 from hfjobs_trainer.specs.registry import Method
 from hfjobs_trainer.specs.rows import TableField, is_rows
 from hfjobs_trainer.specs.training import Training
@@ -84,6 +86,16 @@ QuantizationField = Annotated[Quantization, _shorthand(Quantization)]
 LoRAField = Annotated[LoRA, _shorthand(LoRA)]
 
 
+def _held_out(value: float) -> float:
+    """A share below 1, or a number of rows."""
+    if 1 <= value < 2 or value != int(value) > 0:
+        raise ValueError("must be a share below 1, or a number of rows from 2 on")
+    return as_whole(value)
+
+
+HeldOut = Annotated[int | float, AfterValidator(_held_out)]
+
+
 def digest_of(fields: Mapping[str, Any]) -> str:
     """SHA-256 of a spec in normal form, as ``to_dict`` has it, hexadecimal."""
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
@@ -114,10 +126,22 @@ class JobSpec(Deferred):
     namespace: str | None = Field(default=None, min_length=1, description="User or organization that runs and pays.")
     extra_dependencies: list[str] = Field(default=[], description="More packages for the script, as pip requirements.")
 
+    _notes: tuple[Note, ...] = PrivateAttr(default=())
+
     def __init__(self, **fields: Any) -> None:
         from hfjobs_trainer.specs.parse import build
 
         build(self, fields)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What ``hft.load`` read otherwise than it was written; no part of the spec's value."""
+        return self._notes
+
+    def with_notes(self, notes: Iterable[Note]) -> Self:
+        """This spec, with these notes for its plan to show."""
+        self._notes = tuple(notes)
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """What was set, in normal form and JSON types; ``hft.check`` and ``hft.load`` accept it."""
@@ -143,7 +167,8 @@ class JobSpec(Deferred):
         """
         from hfjobs_trainer.specs.parse import merged
 
-        return type(self)(**merged(self, fields))
+        kept = (note for note in self._notes if note.path.split(".")[0] not in fields)
+        return type(self)(**merged(self, fields)).with_notes(kept)
 
     def is_set(self, name: str) -> bool:
         """Whether the user set this field, even to its default value."""
@@ -189,6 +214,7 @@ class TrainSpec(JobSpec, CommonArgs):
 
     TRAINING: ClassVar[Training]
     FORMER_NAMES: ClassVar[names.Former] = {}
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {}
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
@@ -203,10 +229,15 @@ class TrainSpec(JobSpec, CommonArgs):
     attn_implementation: str | None = Field(
         default=None, description='Attention implementation; unset: transformers\' default, "sdpa".'
     )
+    chat_template: str | None = Field(
+        default=None, min_length=1, description="Jinja text of a chat template, in place of the tokenizer's own."
+    )
     dataset: DatasetField = Field(description="Training dataset: Hub id, local file or folder, rows, or hft.Dataset.")
     eval_dataset: DatasetField | None = Field(default=None, description="Evaluation dataset.")
-    eval_fraction: float | None = Field(
-        default=None, gt=0, lt=1, description="Share of the training dataset that is held out for evaluation."
+    eval_fraction: HeldOut | None = Field(
+        default=None,
+        gt=0,
+        description="Share of the training dataset that is held out for evaluation; from 2 on, the number of its rows.",
     )
     lora: LoRAField | None = Field(default=None, description="Train a LoRA adapter instead of all weights.")
     quantization: QuantizationField | None = Field(
@@ -263,6 +294,15 @@ class TrainSpec(JobSpec, CommonArgs):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """The sets of columns that the dataset may have, the most usual first; it needs one of them."""
 
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns that a dataset must not have, since the trainer uses their names itself: what it does with them.
+
+        Args:
+            columns: The columns of the dataset.
+            conversational: Whether its rows hold messages.
+        """
+        return {}
+
     @property
     def tokenizer_source(self) -> tuple[str, str | None]:
         """Where the tokenizer comes from, Hub id or local folder, and its revision."""
@@ -278,6 +318,11 @@ class TrainSpec(JobSpec, CommonArgs):
         if self.eval_on_start:
             return "eval_on_start=True"
         return "load_best_model_at_end=True" if self.load_best_model_at_end else None
+
+    def held_out(self, rows: float) -> int:
+        """How many of these rows ``eval_fraction`` holds out for evaluation."""
+        share = self.eval_fraction or 0
+        return math.ceil(rows * share) if share < 1 else int(share)
 
     @property
     def evaluates(self) -> bool:

@@ -45,6 +45,8 @@ def _one(item: Any, path: str, data: Any, of: type[BaseModel], subject: str) -> 
     kind, message = item["type"], item["msg"]
     if kind == "given_twice":
         return Problem("SPEC007", path, f"{message}: give one of them")
+    if kind == "one_of_several":
+        return Problem("SPEC003", path, message, assign(of, data, {path: item["ctx"]["first"]}))
     if kind == "missing":
         why, fix = _EXAMPLES.get(path, ("", ""))
         return Problem("SPEC002", path, f"is required{why}", fix)
@@ -61,7 +63,7 @@ def _one(item: Any, path: str, data: Any, of: type[BaseModel], subject: str) -> 
     if kind == "literal_error":
         expected = item["ctx"]["expected"]
         choices = [part.strip("' ") for part in expected.replace(" or ", ", ").split(", ")]
-        close = closest(str(value), choices, 0.5)
+        close = "no" if value is False and "no" in choices else closest(str(value), choices, 0.5)
         return Problem("SPEC003", path, f"must be {expected}", assign(of, data, {path: close}) if close else "")
     if isinstance(value, str) and item["type"] in _NUMBERS and (number := _number(value, item["type"])) is not None:
         return Problem("SPEC003", path, f"{_NUMBERS[item['type']]}, not a str", assign(of, data, {path: number}))

@@ -81,6 +81,28 @@ class ScoredSpec(TrainSpec):
     )
 
 
+COUNTED = "whose tokens the trainer counts as they are in the dataset"
+"""What becomes of ``input_ids`` where rows reach the training step as they are (transformers 5.23: trainer.py)."""
+
+
+def taken_by_rewards(spec: RewardedSpec, *more: str) -> dict[str, str]:
+    """Columns that a reward function would get twice: under these names it is handed the prompts and the answers.
+
+    Args:
+        spec: The spec; reward models get texts alone.
+        *more: Further names.
+    """
+    if not any(not isinstance(item, str) or item in BUILTIN_REWARDS for item in spec.reward_funcs):
+        return {}
+    return dict.fromkeys(("prompts", "completions", *more), "which reward functions get from the trainer")
+
+
+def taken_beside_pairs(conversational: bool) -> dict[str, str]:
+    """Columns beside which pairs are not taken for pairs (TRL 1.16: data_utils.py, "Invalid keys in the example")."""
+    others = ("completion", "label", "messages") if conversational else ()
+    return {"input_ids": COUNTED, **dict.fromkeys(others, "beside which TRL does not take conversations for pairs")}
+
+
 def teacher(spec: TaughtSpec) -> tuple[SideModel, ...]:
     """The model to learn from, as a side model."""
     revision = spec.teacher_model_revision

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
@@ -230,6 +230,9 @@ class Quantization(Group):
     compute_dtype: Literal["bfloat16", "float16", "float32"] | None = Field(
         default=None, description="dtype in which 4-bit weights are multiplied; unset: the model's."
     )
+    quant_storage: Literal["uint8", "int8", "bfloat16", "float16", "float32", "float64"] | None = Field(
+        default=None, description="dtype in which 4-bit weights are stored, packed; unset: uint8."
+    )
 
 
 class Hardware(Group):
@@ -298,7 +301,42 @@ class Tracking(Group):
     space_id: str | None = Field(default=None, description="Space of trackio's dashboard; unset: namespace/trackio.")
     bucket_id: str | None = Field(default=None, description="Bucket behind the Space; unset: trackio's default.")
     private: bool = Field(default=True, description="Create the Space as private.")
-    report_to: Reporter = Field(default="trackio", description="The tracker.")
+    report_to: Reporter = Field(
+        default="trackio", description='The tracker; of a list, "tensorboard" may stand beside another one.'
+    )
+    tensorboard: bool = Field(default=False, description="Write TensorBoard's files beside the tracker's, too.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_list(cls, fields: Any) -> Any:
+        given = dict(cast("Mapping[str, Any]", fields)) if isinstance(fields, Mapping) else {}
+        named = given.get("report_to")
+        if not isinstance(named, list | tuple):
+            return cast("Any", fields)
+        names = list(dict.fromkeys(cast("Sequence[Any]", named))) or ["none"]
+        others = [name for name in names if name != "tensorboard"]
+        if len(others) > 1:
+            return cast("Any", fields)
+        beside = {"tensorboard": True} if others and len(names) > 1 else {}
+        return {**given, "report_to": others[0] if others else "tensorboard", **beside}
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            names = [str(name) for name in cast("Sequence[Any]", value)]
+            raise PydanticCustomError(
+                "one_of_several",
+                "of {names} only one can be had, with tensorboard beside it",
+                {"names": ", ".join(names), "first": next(name for name in names if name != "tensorboard")},
+            )
+        return value
+
+    @property
+    def reporters(self) -> tuple[str, ...]:
+        """All trackers, the one that is told of the run first."""
+        beside = self.tensorboard and self.report_to not in ("tensorboard", "none")
+        return (self.report_to, "tensorboard") if beside else (self.report_to,)
 
 
 class Output(Group):

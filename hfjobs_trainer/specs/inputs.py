@@ -27,6 +27,8 @@ class Input:
         exists: Whether the Hub or the disk has it; ``None`` where unknown.
         place: Absolute path of what is on this machine.
         content: Of what is on this machine and travels with the job, what it is.
+        known: All that is known of it.
+        revision: The branch, tag or commit that is asked for.
     """
 
     path: str
@@ -35,6 +37,23 @@ class Input:
     exists: bool | None
     place: str | None
     content: Content | None
+    known: ModelFacts | DatasetFacts
+    revision: str | None
+
+    @property
+    def lacks_revision(self) -> bool:
+        """Whether it is there, but not the revision that is asked for."""
+        return self.known.lacks_revision
+
+    @property
+    def found_as(self) -> str | None:
+        """What the Hub has of this name, if it is of another kind."""
+        return self.known.found_as
+
+    @property
+    def revision_path(self) -> str:
+        """Path of its revision in the spec."""
+        return f"{self.path}.revision" if self.kind == "dataset" else f"{self.path}_revision"
 
     @property
     def is_local(self) -> bool:
@@ -69,7 +88,8 @@ class DataInput(Input):
         """What is unknown where its columns are, in words."""
         if self.dataset.map is None:
             return f"the columns of {self.id}"
-        return f"the columns that {self.dataset.map.name} makes of {self.id} (keep_columns declares them)"
+        made = f"the columns that {self.dataset.map.name} makes of {self.id}"
+        return f"{made} (hft.preview shows them, keep_columns declares them)"
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -134,7 +154,7 @@ def _parts(path: str, dataset: Dataset, facts: DatasetFacts) -> list[DataInput]:
         known = others[index] if index < len(others) else DatasetFacts()
         parts.append((f"{path}.mixed_with.{index}", part, known, known.exists))
     return [
-        DataInput(path, "dataset", part.id, exists, known.path, known.content, part, known)
+        DataInput(path, "dataset", part.id, exists, known.path, known.content, known, part.revision, part, known)
         for path, part, known, exists in parts
     ]
 
@@ -151,15 +171,22 @@ def row_maps(spec: TrainSpec) -> list[RewardFunction]:
 
 def inputs(spec: TrainSpec, facts: Facts) -> list[Input]:
     """The models, the adapter to start from, and the datasets."""
-    models: list[tuple[str, str, ModelFacts | None]] = [("model", spec.model, facts.model)]
-    models += [(side.field, side.id, known) for side, known in side_models(spec, facts) if side.id is not None]
+    models: list[tuple[str, str, str | None, ModelFacts | None]] = [
+        ("model", spec.model, spec.model_revision, facts.model)
+    ]
+    models += [
+        (side.field, side.id, side.revision, known) for side, known in side_models(spec, facts) if side.id is not None
+    ]
     if spec.processing_class is not None:
-        models.append(("processing_class", spec.processing_class, facts.processing_class))
+        revision = spec.processing_class_revision
+        models.append(("processing_class", spec.processing_class, revision, facts.processing_class))
     if spec.lora is not None and spec.lora.adapter is not None:
-        models.append(("lora.adapter", spec.lora.adapter, facts.adapter))
+        models.append(("lora.adapter", spec.lora.adapter, spec.lora.adapter_revision, facts.adapter))
     found = [
-        Input(path, "model", id, known.exists, known.path, known.content)
-        for path, id, known in ((path, id, known or ModelFacts()) for path, id, known in models)
+        Input(path, "model", id, known.exists, known.path, known.content, known, revision)
+        for path, id, revision, known in (
+            (path, id, revision, known or ModelFacts()) for path, id, revision, known in models
+        )
     ]
     return [*found, *data_inputs(spec, facts)]
 

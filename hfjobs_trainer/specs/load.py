@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -16,14 +17,17 @@ from hfjobs_trainer.contents import find_kept, split_pin
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.problems import Problem
-from hfjobs_trainer.specs import trl_cli
+from hfjobs_trainer.specs import earlier, launchers, names, openai_job, recipes, trl_cli
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.blocks import opens_block, read_block
+from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.inputs import inputs
+from hfjobs_trainer.specs.notes import DEFAULTS, LEFT_OUT, Note
 from hfjobs_trainer.specs.parse import parse
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
+from hfjobs_trainer.specs.shell_words import split_command_line
 
 CODES: dict[str, str] = {
     "LOAD001": "The file cannot be read.",
@@ -32,87 +36,175 @@ CODES: dict[str, str] = {
     "LOAD004": "The file has no training method, or another one.",
     "LOAD005": "An argument of TRL's command line that a spec does not support.",
     "LOAD006": "A local model or dataset that the spec names by its content is not on this machine.",
+    "LOAD007": "With strict=True: a word of earlier TRL, or of another tool, for which today's would be taken.",
 }
 """The problems that loading itself finds, by code."""
 
 
-def load(source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None) -> TrainSpec | Script:
-    """Read a spec from a file, or from a ``trl`` command line.
+def load(
+    source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None, strict: bool = False, **fields: Any
+) -> TrainSpec | Script:
+    """Read a spec from a file, or from the command line of a training.
 
     A ``.yaml``, ``.yml`` or ``.json`` file has the fields of a spec, or TRL's names as for ``trl --config``, or both. A
     rendered ``.py`` script carries its spec. In YAML and on a command line, text is converted to the type of its field,
-    since YAML reads ``2e-5`` as text.
+    since YAML reads ``2e-5`` as text. Words of earlier TRL, and of recipes that lean on it, are translated where they
+    mean today just what they meant; ``.notes`` of the spec lists them, and its plan shows them. A fine-tuning job of
+    OpenAI is read too, as its API returns it; its rows lie beside it, under their ids.
 
     Args:
-        source: A path, or a command line: text that begins with ``trl``, or a list of words: ``hft.load("trl sft
-            --config sft.yaml --learning_rate 1e-5")``. Its arguments take precedence over those of the file.
-        method: Training method, if the file does not have it; default: from the file's name, as in ``sft_config.yaml``.
+        source: A path, or a command line: text, or a list of words: ``hft.load("trl sft --config sft.yaml
+            --learning_rate 1e-5")``. Its arguments take precedence over those of the file. The training may be started
+            with ``accelerate launch``, ``torchrun``, ``deepspeed``, ``python``, ``uv`` or ``hf jobs uv run``.
+        method: Training method, if the file does not have it; default: from the file's name, as in ``sft_config.yaml``,
+            or from its folder's.
+        strict: Whether anything that would be a note is refused.
+        **fields: Fields of the spec, which take precedence; ``None`` leaves out what the source says under this name.
 
     Raises:
         SpecError: The source cannot be read or is not a valid spec, or local data that it names by their content are
             not on this machine; ``.problems`` has all problems.
     """
-    if isinstance(source, str) and trl_cli.is_command_line(source):
-        try:
-            words = trl_cli.split_command_line(source)
-        except ValueError as error:
-            raise _failure("LOAD003", f"the command line cannot be read: {error}") from None
-        return _load_command(words, method)
+    words = _words(source)
+    if words is not None:
+        written = _of_command(words, method)
+    else:
+        file = trl_cli.file_at(cast("str | os.PathLike[str]", source))
+        raw = _read(file)
+        if not isinstance(raw, Mapping):
+            return _spec(raw, file.name)
+        mapping = dict(cast("Mapping[str, Any]", raw))
+        is_theirs = openai_job.is_openai_job(mapping)
+        written = _of_openai(file, mapping, fields) if is_theirs else _of_file(file, mapping, method)
+    return _load(written, fields, strict=strict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a file or a command line says.
+
+    Attributes:
+        name: What to call it in a message.
+        method: Training method; ``None`` if it does not say.
+        values: What it says, by name.
+        fields: Fields of a spec that it says beside, which take precedence.
+        notes: What was taken for what already.
+        problems: What was not understood.
+        is_command: Whether its words are those of TRL's command line, whichever they are.
+    """
+
+    name: str
+    method: str | None
+    values: Mapping[str, Any]
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    notes: Sequence[Note] = ()
+    problems: Sequence[Problem] = ()
+    is_command: bool = False
+
+
+def _words(source: str | os.PathLike[str] | Sequence[str]) -> list[str] | None:
+    """The words of a command line; ``None`` if it is a path."""
     if isinstance(source, list | tuple):
-        return _load_command([str(word) for word in cast("Sequence[object]", source)], method)
-    file = trl_cli.file_at(cast("str | os.PathLike[str]", source))
-    raw = _read(file)
-    if not isinstance(raw, Mapping):
-        return _spec(raw, [], file.name)
-    values = dict(cast("Mapping[str, Any]", raw))
-    said = values.pop("method", None) or method or _method_in(file.stem)
+        return [str(word) for word in cast("Sequence[object]", source)]
+    if not isinstance(source, str) or not launchers.is_command_line(source):
+        return None
+    try:
+        return split_command_line(source)
+    except ValueError as error:
+        raise _failure("LOAD003", f"the command line cannot be read: {error}") from None
+
+
+def _of_file(file: Path, values: dict[str, Any], method: str | None) -> _Written:
+    said = values.pop("method", None) or method or _method_in(file)
+    notes: list[Note] = []
+    if said is None and (said := _method_named(str(values.get("output_dir", "")))):
+        notes.append(Note("method", said, f"output_dir: {values['output_dir']}", "output_dir"))
     if method not in (None, said):
         raise _failure("LOAD004", f"{file.name} says method: {said}, not {method}", f'method="{said}"')
-    if not trl_cli.is_config(values):
-        return _spec(_typed(values | ({"method": said} if said else {})), [], file.name)
-    if said is None:
+    if said is None and trl_cli.is_config(values):
         known = ", ".join(METHODS)
         why = f"{file.name} is written for the trl command, but for which: one of {known}?"
         raise _failure("LOAD004", why, 'method="sft"')
-    return _load_trl(said, values, file.name)
+    return _Written(file.name, said, values, notes=notes)
 
 
-def _load_command(words: list[str], method: str | None) -> TrainSpec | Script:
-    command = words[1] if words[:1] == ["trl"] and len(words) > 1 else None
-    if command is None or command not in METHODS or method not in (None, command):
-        why = (
-            f"`{' '.join(words[:2])}` is not a supported training command"
-            if command
-            else "it is not a trl command line"
-        )
-        known = ", ".join(f"trl {name}" for name in METHODS)
-        raise _failure("LOAD003", f"{why}; there are {known}")
-    flags, problems = trl_cli.read_flags(words[2:])
-    path = flags.pop("config", None)
-    config: Any = _read(trl_cli.file_at(path)) if isinstance(path, str) else None
-    if config is None:
-        config = dict[str, Any]()
+def _of_openai(file: Path, job: dict[str, Any], given: Mapping[str, Any]) -> _Written:
+    def find(id: str) -> str | None:
+        places = (file.parent / name for name in (f"{id}.jsonl", id))
+        return next((str(place if place.is_absolute() else f"./{place}") for place in places if place.is_file()), None)
+
+    method, values, notes, problems = openai_job.read_openai_job(job, given, find)
+    if method is None:
+        raise SpecError(problems, "file")
+    return _Written(file.name, method, values, notes=notes, problems=problems)
+
+
+def _of_command(words: list[str], method: str | None) -> _Written:
+    command = launchers.read_command(words)
+    if isinstance(command, Problem) or method not in (None, command.method):
+        why = command.why if isinstance(command, Problem) else f"it is a command for {command.method}, not {method}"
+        raise _failure("LOAD003", why)
+    flags, problems = trl_cli.read_flags(command.words)
+    path, notes = flags.pop("config", None), list(command.notes)
+    config: Any = _read(trl_cli.file_at(path)) if isinstance(path, str) else dict[str, Any]()
     if not isinstance(config, Mapping):
         raise _failure("LOAD002", f"{path} holds no mapping")
-    return _load_trl(command, {**cast("Mapping[str, Any]", config), **flags}, f"trl {command}", problems)
+    values: Mapping[str, Any] = cast("Mapping[str, Any]", config)
+    if flags.keys() & {"dataset_name", "dataset", "datasets"}:
+        values, more = recipes.without_dataset(values, whole=False)
+        notes += more
+    values = {**values, **command.values, **flags}
+    problems = [*command.problems, *problems]
+    return _Written(f"trl {command.method}", command.method, values, command.fields, notes, problems, True)
 
 
-def _load_trl(
-    method: str, values: Mapping[str, Any], name: str, problems: Sequence[Problem] = ()
-) -> TrainSpec | Script:
-    spec = METHODS.get(method)
+def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> TrainSpec | Script:
+    """The spec of what is written, with fields that take precedence."""
+    fields = {**written.fields, **given}
+    # YAML has keys that are no text
+    values = {str(name): value for name, value in written.values.items() if fields.get(name, ...) is not None}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    spec = METHODS.get(written.method) if isinstance(written.method, str) else None
     if spec is None:
-        return _spec({"method": method}, problems, name)
-    given = trl_cli.negated(spec, values)
-    typed = {key: _convert(trl_cli.annotation_of(spec, key), value) for key, value in given.items()}
-    fields, more = trl_cli.to_fields(spec, typed, _read)
-    return _spec(_typed({"method": method, **fields}), [*problems, *more], name)
+        method = {} if written.method is None else {"method": written.method}
+        return _spec(method if written.problems else {**values, **method, **fields}, written.name, written.problems)
+    notes = list(written.notes)
+    is_config = written.is_command or trl_cli.is_config(values)
+    if "dataset" in fields:
+        values, more = recipes.without_dataset(values, whole=True)
+        notes += more
+        if is_config and isinstance(fields["dataset"], str):
+            values["dataset_name"] = fields.pop("dataset")
+    values, translated = earlier.translate(spec, values)
+    values, taken, problems = recipes.take(spec, values)
+    if is_config or not values.keys().isdisjoint(trl_cli.MARKS):
+        named = trl_cli.negated(spec, values)
+        named = trl_cli.embedded(named, _read)
+        typed = {key: _convert(trl_cli.annotation_of(spec, key), value) for key, value in named.items()}
+        values, more = trl_cli.to_fields(spec, typed, _read, translated)
+        problems += more
+    values = _typed({**trl_cli.embedded(values, _read), "method": written.method})
+    for name in fields:
+        flat = [key for key, (group, _) in names.FOLDED.items() if group == name]
+        values = {key: value for key, value in values.items() if key not in flat}
+    problems = [problem for problem in problems if problem.path.split(".")[0] not in fields]
+    notes = [note for note in (*notes, *taken, *translated) if note.path.split(".")[0] not in fields]
+    if strict:
+        problems += [_refused(note) for note in notes]
+    loaded = _spec({**values, **fields}, written.name, [*written.problems, *problems])
+    return loaded.with_notes(notes)
 
 
-def _spec(raw: object, problems: Sequence[Problem], name: str) -> TrainSpec | Script:
+def _refused(note: Note) -> Problem:
+    sets = note.value != LEFT_OUT and "." not in note.path and note.path != DEFAULTS
+    return Problem("LOAD007", note.word, f"{note.why}", keywords({note.path: note.value}) if sets else "")
+
+
+def _spec(raw: object, name: str, problems: Sequence[Problem] = ()) -> TrainSpec | Script:
     spec, found, subject = parse(raw)
     if spec is None or problems:
-        raise SpecError([*problems, *found], f"{subject} ({name})")
+        told = {problem.path for problem in problems}
+        raise SpecError([*problems, *(each for each in found if each.path not in told)], f"{subject} ({name})")
     if isinstance(spec, TrainSpec) and (missing := [*_missing(spec)]):
         raise SpecError(missing, f"{subject} ({name})")
     return spec
@@ -131,9 +223,14 @@ def _failure(code: str, why: str, fix: str = "") -> SpecError:
     return SpecError([Problem(code, "", why, fix)], "file" if code in ("LOAD001", "LOAD002") else "spec")
 
 
-def _method_in(stem: str) -> str | None:
-    """The method in a file's name, such as ``"dpo"`` for ``"my-dpo_config"``."""
-    words = f"_{re.sub(r'[^a-z0-9]+', '_', stem.lower())}_"
+def _method_in(file: Path) -> str | None:
+    """The method in a file's name, such as ``"dpo"`` for ``"my-dpo_config"``, else a folder's name."""
+    folders = (folder for folder in reversed(file.parent.parts) if folder in METHODS)
+    return _method_named(file.stem) or next(folders, None)
+
+
+def _method_named(text: str) -> str | None:
+    words = f"_{re.sub(r'[^a-z0-9]+', '_', text.lower())}_"
     return max((name for name in METHODS if f"_{name}_" in words), key=len, default=None)
 
 
@@ -223,6 +320,8 @@ def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convert(annotation: Any, value: Any) -> Any:
+    if value is False and "no" in get_args(annotation):
+        return "no"  # which YAML reads as false
     value = trl_cli.parse_json(value) if _takes(annotation, dict, list) else value
     if isinstance(value, Mapping):
         group = _group_of(annotation)

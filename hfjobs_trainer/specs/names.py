@@ -102,19 +102,28 @@ class Today(NamedTuple):
         path: Field, or field of a group, such as ``"lora.r"``; empty if there is nothing like it any more.
         note: What to know of it, after "it is ... today" or "there is nothing like it".
         value: What to set it to, if that is not the value that was typed.
+        exact: Whether a file or a command line with the former name means just that, so that it is translated.
+        idle: Values of a former name with which it changed nothing, beside ``None``, ``False`` and what is empty.
     """
 
     path: str = ""
     note: str = ""
     value: Any = None
+    exact: bool = True
+    idle: tuple[Any, ...] = ()
 
 
 UNSAID: Final = ...
 """In place of ``Today.value``: the value cannot be told from what was typed."""
 
 
-def gone(note: str) -> Today:
-    """There is nothing like it any more."""
+def gone(note: str, *idle: Any) -> Today:
+    """There is nothing like it any more; what it did is lost, but with the values in ``idle`` it did nothing."""
+    return Today(note=note, exact=False, idle=idle)
+
+
+def idle(note: str) -> Today:
+    """There is nothing like it any more, and a run trains the same without it."""
     return Today(note=note)
 
 
@@ -143,13 +152,15 @@ COMMON_RENAMES: dict[str, str | Today] = {
     "flavor": "hardware",
     "epochs": "num_train_epochs",
     "lr": "learning_rate",
-    "batch_size": Today("per_device_train_batch_size", "or global_batch_size, over all GPUs"),
+    "batch_size": Today("per_device_train_batch_size", "or global_batch_size, over all GPUs", exact=False),
     "per_gpu_train_batch_size": "per_device_train_batch_size",
     "per_gpu_eval_batch_size": "per_device_eval_batch_size",
     "group_by_length": Today("train_sampling_strategy", value="group_by_length"),
     "include_inputs_for_metrics": Today("include_for_metrics", value=["inputs"]),
     "push_to_hub_model_id": "hub_model_id",
-    "push_to_hub_organization": Today("hub_model_id", "with the organization before the name", value=UNSAID),
+    "push_to_hub_organization": Today(
+        "hub_model_id", "with the organization before the name", value=UNSAID, exact=False
+    ),
     "push_to_hub_token": gone("HF_TOKEN is read from your environment at submit"),
     "peft_config": Today("lora", "an hft.LoRA with the same arguments"),
     "quantization_config": Today("quantization", 'such as "4bit", or an hft.Quantization', value=UNSAID),
@@ -161,54 +172,77 @@ COMMON_RENAMES: dict[str, str | Today] = {
     "lora_alpha": Today("lora.lora_alpha"),
     "space_id": Today("tracking.space_id"),
     "no_cuda": "use_cpu",
+    "gradient_checkpointing_use_reentrant": Today("gradient_checkpointing_kwargs.use_reentrant"),
+    "hub_model_revision": "hub_revision",
+    "wandb_project": Today("tracking.project"),
+    "wandb_run_group": Today("tracking.group"),
+    "sanity_check": gone("TRL dropped it"),
     "adafactor": Today("optim", value="adafactor"),
     "use_liger": gone("TRL computes its losses without materialising the logits"),
-    "overwrite_output_dir": gone("transformers dropped it"),
-    "logging_dir": gone("transformers dropped it; trackio keeps the metrics"),
-    "save_safetensors": gone("checkpoints are always safetensors"),
-    "use_mps_device": gone("the device is detected"),
-    "fp16_backend": gone("transformers dropped it"),
-    "half_precision_backend": gone("transformers dropped it"),
-    "tpu_num_cores": gone("transformers dropped it"),
-    "past_index": gone("transformers dropped it"),
-    "ray_scope": gone("transformers dropped it"),
-    "torchdynamo": "torch_compile",
-    "jit_mode_eval": gone("transformers dropped it"),
-    "use_ipex": gone("transformers dropped it"),
-    "mp_parameters": gone("transformers dropped it"),
-    "include_tokens_per_second": "include_num_input_tokens_seen",
+    "overwrite_output_dir": idle("transformers dropped it"),
+    "logging_dir": idle("transformers dropped it; trackio keeps the metrics"),
+    "save_safetensors": idle("checkpoints are always safetensors"),
+    "use_mps_device": idle("the device is detected"),
+    "fp16_backend": idle("transformers dropped it"),
+    "half_precision_backend": idle("transformers dropped it"),
+    "tpu_num_cores": idle("transformers dropped it"),
+    "past_index": idle("transformers dropped it"),
+    "ray_scope": idle("transformers dropped it"),
+    "torchdynamo": Today("torch_compile", exact=False),
+    "jit_mode_eval": idle("transformers dropped it"),
+    "use_ipex": idle("transformers dropped it"),
+    "mp_parameters": idle("transformers dropped it"),
+    "include_tokens_per_second": Today("include_num_input_tokens_seen", exact=False),
     "split_batches": Today("hardware.accelerator_config.split_batches"),
     "dispatch_batches": Today("hardware.accelerator_config.dispatch_batches"),
     "fsdp_min_num_params": Today("hardware.fsdp_config.min_num_params"),
     "fsdp_transformer_layer_cls_to_wrap": Today("hardware.fsdp_config.transformer_layer_cls_to_wrap"),
 }
 
+FormerDefaults = Mapping[str, tuple[Any, str]]
+"""Arguments whose default has changed: what it was, and the TRL since which it is another one."""
+
+FORMER_DEFAULTS: FormerDefaults = {
+    "bf16": (False, "0.19"),
+    "gradient_checkpointing": (False, "0.22"),
+    "logging_steps": (500, "0.19"),
+}
+"""Those that every method has; they, and those of the methods, were read off the configs of TRL 0.11 to 1.16."""
+
+ONLY_WITH: Mapping[str, str] = {"packing_strategy": "packing", "vllm_mode": "use_vllm"}
+"""Arguments that mean something only where another one is on."""
+
 ONE_LENGTH: dict[str, str | Today] = dict.fromkeys(
     ("max_prompt_length", "max_completion_length", "max_target_length"),
-    Today("max_length", "which covers prompt and completion"),
+    Today("max_length", "which covers prompt and completion", exact=False),
 )
-NO_LIGER: dict[str, str | Today] = {"use_liger_loss": gone("TRL computes its losses without materialising the logits")}
+NO_LIGER: dict[str, str | Today] = {"use_liger_loss": idle("TRL computes its losses without materialising the logits")}
+KEEPS_START: dict[str, str | Today] = {"truncation_mode": gone("TRL keeps the start of a row", "keep_start")}
 PAIRS: dict[str, str | Today] = {
     "reference_free": gone("TRL dropped it"),
     "generate_during_eval": gone("TRL dropped it"),
-    "label_pad_token_id": gone("TRL dropped it"),
-    "padding_value": gone("TRL dropped it"),
-    "use_logits_to_keep": gone("TRL always does it"),
+    "label_pad_token_id": gone("TRL dropped it", -100),
+    "padding_value": idle("TRL dropped it"),
+    "use_logits_to_keep": idle("TRL always does it"),
+    "use_num_logits_to_keep": idle("TRL always does it"),
     "force_use_ref_model": gone("TRL dropped it"),
-    "ref_model_init_kwargs": "model_init_kwargs",
+    "ref_model_init_kwargs": Today("model_init_kwargs", exact=False),
+    "is_encoder_decoder": gone("TRL trains decoders only"),
+    "base_model_attribute_name": idle("TRL finds it by itself"),
+    **dict.fromkeys(("model_adapter_name", "ref_adapter_name"), gone("the script creates the adapter")),
 }
 ANSWERS: dict[str, str | Today] = {
-    "max_seq_length": "max_completion_length",
-    "max_seq_len": "max_completion_length",
-    "max_prompt_length": gone("TRL no longer truncates prompts; filter the dataset instead"),
+    "max_seq_length": Today("max_completion_length", exact=False),
+    "max_seq_len": Today("max_completion_length", exact=False),
+    "max_prompt_length": idle("TRL no longer truncates prompts; filter the dataset instead"),
     "max_new_tokens": "max_completion_length",
     "response_length": "max_completion_length",
-    "max_length": "max_completion_length",
-    "vllm_device": gone('TRL dropped it; see vllm_mode="colocate"'),
-    "vllm_dtype": gone("TRL dropped it"),
+    "max_length": Today("max_completion_length", exact=False),
+    "vllm_device": idle('TRL dropped it; see vllm_mode="colocate"'),
+    "vllm_dtype": gone("TRL dropped it", "auto"),
     "vllm_max_model_len": "vllm_max_model_length",
     "vllm_guided_decoding_regex": "vllm_structured_outputs_regex",
-    "vllm_enable_prefix_caching": gone("TRL dropped it"),
+    "vllm_enable_prefix_caching": idle("TRL dropped it"),
     "vllm_init_kwargs": gone("TRL dropped it"),
     "wandb_log_unique_prompts": "log_unique_prompts",
 }
@@ -216,14 +250,14 @@ REWARDS: dict[str, str | Today] = {
     "reward_model": "reward_funcs",
     "reward_model_path": "reward_funcs",
     "reward_model_name_or_path": "reward_funcs",
-    "judge": Today("reward_funcs", "with a function that calls the judge", value=UNSAID),
+    "judge": Today("reward_funcs", "with a function that calls the judge", value=UNSAID, exact=False),
 }
 POLICY: dict[str, str | Today] = {
     "kl_coef": "beta",
     "cliprange": "epsilon",
     "num_ppo_epochs": "num_iterations",
-    "num_mini_batches": "steps_per_generation",
-    "total_episodes": "max_steps",
+    "num_mini_batches": Today("steps_per_generation", exact=False),
+    "total_episodes": Today("max_steps", exact=False),
 }
 
 

@@ -207,6 +207,9 @@ def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[st
             problems.append(_renamed(spec, fields, name, today, unknown))
         else:
             problems.append(_misspelt(spec, name, value, unknown))
+    if data.get("chat_template") is not None and data.get("chat_template_path") is not None:
+        why = "chat_template is given as well, which it would replace: give one of them"
+        problems.append(Problem("SPEC007", "chat_template_path", why, "chat_template_path=None"))
     _take_as_meant(spec, data)
     _fold_model_init(data, folded, problems)
     for name, group, key, value in folded:

@@ -22,8 +22,8 @@ _OTHERS: dict[str, Any] = {
     "llm_int8_skip_modules": None,
     "llm_int8_enable_fp32_cpu_offload": False,
     "llm_int8_has_fp16_weight": False,
-    "bnb_4bit_quant_storage": "uint8",
 }
+_STORAGE = "bnb_4bit_quant_storage"
 _KINDS = ("load_in_4bit", "load_in_8bit")
 
 
@@ -43,7 +43,7 @@ def quantization_of(config: object, path: str) -> dict[str, Any]:
     if len(bits) != 1 or given.get("quant_method", "bitsandbytes") != "bitsandbytes":
         why = "only bitsandbytes with one of load_in_4bit and load_in_8bit can be trained on"
         raise SpecError([Problem("SPEC003", path, why, 'quantization="4bit"')], "spec")
-    own = {*_KINDS, *(f"_{name}" for name in _KINDS), *(option for option, _ in _OF_FOUR_BITS.values())}
+    own = {*_KINDS, _STORAGE, *(f"_{name}" for name in _KINDS), *(option for option, _ in _OF_FOUR_BITS.values())}
     # None stands for the default
     lost = [name for name, item in given.items() if name not in own and item not in (None, _OTHERS.get(name))]
     if lost:
@@ -52,7 +52,9 @@ def quantization_of(config: object, path: str) -> dict[str, Any]:
     if bits == ["8bit"]:
         return {"bits": "8bit"}
     found = {field: given.get(option) for field, (option, _) in _OF_FOUR_BITS.items()}
+    stored = given.get(_STORAGE)
     return {
+        **({"quant_storage": stored} if stored not in (None, "uint8") else {}),
         "bits": "4bit",
         **{field: _OF_FOUR_BITS[field][1] if item is None else item for field, item in found.items()},
     }

@@ -14,6 +14,11 @@ Head = Literal["fused", "full", "none"]
 """How the logits are computed: in tiles, all at once, or not at all (a scalar score)."""
 
 
+Renders = Literal["labels", "last_answer", "pairs", "ended_pairs", "unpaired", "scores", "prompts"]
+"""How a trainer makes tokens of a row: with labels for all of it or a part; for the last answer alone; for both answers
+of a pair, and ended whatever the template does; for an answer; as what is scored; for the prompt alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Passes:
     """Passes of a sequence through the model in training.
@@ -114,6 +119,7 @@ class Training:
         refuses_streams: Whether its trainer does not take streamed datasets.
         bf16_adapter: Whether the trainer casts an adapter on quantized weights to bfloat16.
         reads_images: Whether its trainer supports images.
+        renders: How its trainer makes tokens of a row: a key of ``tokenizing.sequences.WAYS``.
         simulated_step: Key of its step in ``simulating``; ``None`` if it is not simulated.
         recipe: Key of its starting values in ``data/recipes.json``; ``None`` if no source gives any.
     """
@@ -133,6 +139,7 @@ class Training:
     refuses_streams: bool
     bf16_adapter: bool
     reads_images: bool
+    renders: Renders
     simulated_step: str | None
     recipe: str | None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,15 @@ from typing import Any, cast
 
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.accelerate_config import PROFILES, read_accelerate_config
+from hfjobs_trainer.specs.accelerate_config import (
+    PROFILES,
+    config_file_of,
+    idle_settings,
+    lost_settings,
+    read_accelerate_config,
+)
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.notes import Note
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction, capture
 
 Values = dict[str, Any]
@@ -32,7 +38,7 @@ TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("lora_r", "lora_alpha", "num_processes", "num_machines", "zero_stage", "fsdp_version"), int),
     **dict.fromkeys(("lora_target_modules", "lora_modules_to_save", "lora_target_parameters"), list[str]),
     "lora_dropout": float,
-    "test_split_size": float | None,
+    "test_split_size": int | float | None,
     "report_to": str | list[str],
 }
 
@@ -50,7 +56,6 @@ _LORA = {
 # Arguments of TRL and of `accelerate launch` that change nothing here: the trainer's own arguments decide.
 _WITHOUT_EFFECT = (
     "ignore_bias_buffers",
-    "bnb_4bit_quant_storage",
     "mixed_precision",
     "main_process_port",
     "num_cpu_threads_per_process",
@@ -59,16 +64,14 @@ _WITHOUT_EFFECT = (
     "dynamo_backend",
 )
 
+# How the names of settings of a strategy begin, as options of `accelerate launch`.
+_OF_A_STRATEGY = ("fsdp_", "offload_", "zero3_", "deepspeed_")
+
 # Examples of earlier TRL named the pipeline with the reward model.
 _PIPELINE = "sentiment-analysis:"
 
-# One of these, and the file or mapping is TRL's rather than ours.
-_MARKS = {"model_name_or_path", "dataset_name", "datasets"}
-
-
-def is_command_line(text: str) -> bool:
-    """Whether the text is a ``trl`` command line rather than the path of a file."""
-    return text.lstrip().removeprefix("$").split()[:1] == ["trl"]
+MARKS = frozenset({"model_name_or_path", "dataset_name", "datasets"})
+"""With one of these, a file or mapping is TRL's rather than ours."""
 
 
 def file_at(path: str | os.PathLike[str]) -> Path:
@@ -79,16 +82,7 @@ def file_at(path: str | os.PathLike[str]) -> Path:
 
 def is_config(raw: Mapping[str, Any]) -> bool:
     """Whether a mapping is written in TRL's names."""
-    return not _MARKS.isdisjoint(raw)
-
-
-def split_command_line(text: str) -> list[str]:
-    """The words of a command line as a shell would split them: continued lines and comments included.
-
-    Raises:
-        ValueError: A quotation is not closed.
-    """
-    return shlex.split(text.replace("\\\r\n", " ").replace("\\\n", " ").lstrip().removeprefix("$"), comments=True)
+    return not MARKS.isdisjoint(raw)
 
 
 def read_flags(words: Sequence[str]) -> tuple[Values, list[Problem]]:
@@ -123,7 +117,9 @@ def negated(spec: type[TrainSpec], values: Mapping[str, Any]) -> Values:
     return given
 
 
-def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadYAML) -> tuple[Values, list[Problem]]:
+def to_fields(
+    spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadYAML, notes: list[Note]
+) -> tuple[Values, list[Problem]]:
     """Fields of the spec that mean what TRL's names mean, and what of them it cannot say.
 
     As in TRL, ``datasets`` wins over ``dataset_name``, the arguments of LoRA count only with ``use_peft``, and an
@@ -133,6 +129,7 @@ def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadY
         spec: Class of the spec.
         values: What the command line and its file say, of the right types.
         read_yaml: Reads the file that ``accelerate_config`` names.
+        notes: What was taken for what; more are added.
     """
     rest = {name: value for name, value in values.items() if name not in _WITHOUT_EFFECT}
     problems: list[Problem] = []
@@ -144,7 +141,7 @@ def to_fields(spec: type[TrainSpec], values: Mapping[str, Any], read_yaml: ReadY
     fields |= _lora(spec, rest, problems)
     fields |= _quantization(rest, problems)
     fields |= _rewards(spec, rest, problems)
-    fields |= _hardware(rest, problems, read_yaml)
+    fields |= _hardware(rest, problems, read_yaml, notes)
     if isinstance(env := rest.get("env"), Mapping):
         rest["env"] = {str(key): str(value) for key, value in cast("Mapping[Any, Any]", env).items()}
     why = "is also given under TRL's name: give one of them"
@@ -204,6 +201,7 @@ def _quantization(rest: Values, problems: list[Problem]) -> Values:
     options = {
         "quant_type": rest.pop("bnb_4bit_quant_type", None),
         "use_double_quant": rest.pop("use_bnb_nested_quant", None),
+        "quant_storage": rest.pop("bnb_4bit_quant_storage", None),
     }
     if four and eight:
         problems.append(Problem("SPEC007", "load_in_4bit", "load_in_8bit is also given: give one of them"))
@@ -242,7 +240,7 @@ def _import_reward(dotted: str) -> RewardFunction:
         sys.path.remove(folder)
 
 
-def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Values:
+def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML, notes: list[Note]) -> Values:
     wanted: Values = {}
     profile = rest.pop("accelerate_config", None) or rest.pop("config_file", None)
     if isinstance(profile, str) and profile:
@@ -251,11 +249,12 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
             wanted["strategy"] = PROFILES[profile]
         elif file.is_file():
             config = read_yaml(file)
-            found, lost = read_accelerate_config(
-                cast("Mapping[str, Any]", config) if isinstance(config, Mapping) else {}
-            )
+            said = cast("Mapping[str, Any]", config) if isinstance(config, Mapping) else dict[str, Any]()
+            found, lost = read_accelerate_config(said)
             wanted |= found
             problems += lost
+            notes += idle_settings(said)
+            _deepspeed_file(rest, wanted, config_file_of(said), read_yaml)
         else:
             why = f"{profile} is neither a file nor one of {', '.join(PROFILES)}"
             problems.append(Problem("LOAD005", "accelerate_config", why))
@@ -266,6 +265,10 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
         wanted["strategy"] = f"zero{stage or 2}"
     if rest.pop("use_fsdp", None):
         wanted["strategy"] = f"fsdp{version or 1}"
+    _deepspeed_file(rest, wanted, rest.pop("deepspeed_config_file", None), read_yaml)
+    said = {name: rest.pop(name) for name in [*rest] if name.startswith(_OF_A_STRATEGY) and name != "fsdp_config"}
+    problems += lost_settings(said)
+    notes += idle_settings(said)
     if rest.pop("cpu", None):
         rest["use_cpu"] = True
     for theirs, ours in (("num_processes", "num_gpus"), ("num_machines", "nodes")):
@@ -288,6 +291,33 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML) -> Val
     ours = rest.pop("hardware", {})
     given = {"flavor": ours} if isinstance(ours, str) else dict(cast("Mapping[str, Any]", ours))
     return {"hardware": {**wanted, **given}}
+
+
+def _deepspeed_file(rest: Values, wanted: Values, name: Any, read_yaml: ReadYAML) -> None:
+    """A file of DeepSpeed, embedded: it is the strategy then."""
+    if isinstance(name, str) and name:
+        rest["deepspeed"] = read_yaml(file_at(name))
+        wanted.pop("strategy", None)
+
+
+def embedded(values: Mapping[str, Any], read_yaml: ReadYAML) -> Values:
+    """The same with the files that ``deepspeed``, ``fsdp_config`` and ``accelerator_config`` name in their place.
+
+    Args:
+        values: Fields of a spec; those of ``hardware`` may be in a group, or flat.
+        read_yaml: Reads a file.
+    """
+    found: Values = dict(values)
+    for name in ("deepspeed", "fsdp_config", "accelerator_config"):
+        value = found.get(name)
+        if isinstance(value, str) and value.strip()[:1] not in ("{", ""):
+            found[name] = read_yaml(file_at(value))
+        elif value == "":
+            del found[name]
+    if isinstance(group := found.get("hardware"), Mapping):
+        inner = cast("Mapping[str, Any]", group)
+        found["hardware"] = embedded({key: value for key, value in inner.items() if key != "hardware"}, read_yaml)
+    return found
 
 
 def annotation_of(spec: type[TrainSpec], name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shutil
 import threading
@@ -20,7 +21,9 @@ from huggingface_hub import HfApi
 
 import hfjobs_trainer as hft
 from examples import tiny
+from hfjobs_trainer.codegen.pages import blocks, run
 from hfjobs_trainer.facts import AccountFacts, Facts, ScriptFacts
+from hfjobs_trainer.gathering import gather
 from hfjobs_trainer.gathering.script import _raw
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.running.backends.inprocess import InProcessBackend
@@ -77,6 +80,28 @@ def server(tmp_path: Path) -> Iterator[tuple[Server, Path, str]]:
 
 def local(root: Path, **options: Any) -> hft.LocalBackend:
     return hft.LocalBackend(root / "runs", python="current", **options)
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["official_sft", "official_dpo"])
+def test_the_recipes_for_official_scripts(server: Any, name: str) -> None:
+    """Those of the guide, with the scripts of the installed TRL: no problem, and the script takes its command line."""
+    _, folder, url = server
+    page = "references/training_patterns.md"
+    text = Path(__file__).parents[2].joinpath(page).read_text(encoding="utf-8")
+    (recipe,) = [block for block in blocks(page, text) if "official_sft" in block.code]
+    found: dict[str, Any] = {"hft": hft}
+    run(recipe, found)
+    file = Path(found[name].script).name
+    (folder / file).write_bytes(files("trl.scripts").joinpath(file).read_bytes())
+    spec = found[name].replace(script=f"{url}/{file}")
+    plan = hft.Client(token="none").plan(spec, facts=gather(spec, endpoint=url, backend="local"))
+    assert [item for item in plan.problems if item.code.startswith("SCRIPT")] == []
+    here = ("--use_cpu", "--bf16", "false")
+    parser = importlib.import_module(f"trl.scripts.{file.removesuffix('.py')}").make_parser()
+    _, config, *_ = parser.parse_args_and_config(args=[*spec.script_args, *here])
+    assert (config.push_to_hub, config.report_to) == (True, ["trackio"])
 
 
 def test_an_official_script_of_trl_trains_from_its_url(

@@ -32,7 +32,7 @@ def train(
     # where wandb would look for a stored key
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
-    def run(reporter: str, **env: str) -> hft.Job:
+    def run(reporter: str | list[str], **env: str) -> hft.Job:
         spec = hft.SFT(
             model=str(tiny_model),
             dataset=str(tiny_data("messages")),
@@ -123,8 +123,10 @@ def offline_run(job: hft.Job) -> bytes:
 
 
 def test_wandb_offline_keeps_project_group_metrics_and_one_run_retries_included(train: Train) -> None:
-    job = train("wandb", WANDB_MODE="offline")
+    job = train(["tensorboard", "wandb"], WANDB_MODE="offline")
     content = offline_run(job)
+    (beside,) = (folder_of(job) / "model/runs").glob("*/events.*")
+    assert b"train/loss" in beside.read_bytes()
     assert all(text in content for text in (b"colors", b"tries", b"first", b"train/loss"))
     assert warnings_of(job) == []
     retry(job)

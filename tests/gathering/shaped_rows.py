@@ -132,8 +132,8 @@ SHAPES: dict[str, Shaped] = {
     ),
     "texts that repeat the prompt": Shaped(
         "dpo",
-        [{"prompt": "q: ", "chosen": "q: a", "rejected": "q: b"}],
-        [{"prompt": "q: ", "chosen": "a", "rejected": "b"}],
+        [{"prompt": "Question: q. ", "chosen": "Question: q. a", "rejected": "Question: q. b"}],
+        [{"prompt": "Question: q. ", "chosen": "a", "rejected": "b"}],
     ),
     "a text and messages": Shaped("dpo", [{"prompt": "q", **ANSWERS}], [{"prompt": [user("q")], **ANSWERS}]),
     "one message without a list": Shaped(
@@ -168,6 +168,8 @@ AS_THEY_ARE: dict[str, tuple[str, list[Row]]] = {
     "texts": ("sft", [{"text": "abc", "prompt_id": 1}]),
     "JSON as text": ("sft", [{"text": '{"a": 1}'}]),
     "prompt and completion": ("sft", [{"prompt": "a", "completion": "b"}]),
+    "an answer that begins like its prompt": ("sft", [{"prompt": "ab", "completion": "abc"}]),
+    "a word to be completed": ("sft", [{"prompt": "transform", "completion": "transformation"}]),
     "roles of a template's own": ("sft", [{"messages": [{"role": "context", "content": "x"}, *TALK]}]),
     "more than one question": ("sft", [{"question": "q", "instruction": "i", "answer": "a"}]),
     "a column with a meaning": ("sft", [{"question": "q", "reasoning": "since", "answer": "a"}]),

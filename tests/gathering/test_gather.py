@@ -46,6 +46,10 @@ def test_everything_the_hub_knows(hub: Hub) -> None:
         dtype="float16",
         is_vision=False,
         has_chat_template=True,
+        architectures=(),
+        auto_classes=(),
+        weights="transformers",
+        has_tokenizer=True,
     )
     assert facts.dataset == DatasetFacts(
         exists=True,
@@ -60,7 +64,14 @@ def test_everything_the_hub_knows(hub: Hub) -> None:
     assert facts.hardware is not None
     assert facts.hardware.source == "live"
     assert {"cpu-basic", "a10g-large", "h200x8"} <= {flavor.name for flavor in facts.hardware.flavors}
-    assert facts.account == AccountFacts(has_token=True, name="alice", organizations=("acme",), token_role="write")
+    assert facts.account == AccountFacts(
+        has_token=True,
+        name="alice",
+        organizations=("acme",),
+        token_role="write",
+        roles={"acme": "admin"},
+        paying={"alice": True, "acme": True},
+    )
 
 
 def test_every_model_among_the_rewards_is_looked_at(hub: Hub, tmp_path: Path) -> None:

@@ -46,6 +46,10 @@ def test_a_config(tmp_path: Path) -> None:
         dtype="bfloat16",
         is_vision=False,
         has_chat_template=False,
+        architectures=(),
+        auto_classes=(),
+        weights="none",
+        has_tokenizer=False,
     )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import hubsim
 import pytest
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.facts.backends import HUB
 from hfjobs_trainer.gathering import answer
+from hfjobs_trainer.planning.refusal import refusal
 
 FAULTS = [{"response": {"status": 503}}, {"reset": "before"}, {"response": {"status": 200, "body": "null"}}]
 
@@ -95,15 +98,18 @@ def test_a_training_run_of_which_something_is_not_known_is_not_submitted(
 
 def test_prices_and_rows_may_stay_unknown(client: hft.Client, hub: hubsim.Hub) -> None:
     hub.fail(path="jobs/hardware|/size|/first-rows", times=99, response={"status": 503})
-    plan = client.plan(sft())
-    assert plan.unanswered == ()
+    plan = client.plan(sft(hardware="t4-small", timeout="1h"))
+    # that prices are those of the snapshot is told, and keeps nobody from submitting
+    assert plan.unanswered == ("the prices (HTTP status 503)",)
     assert plan.prices.startswith("snapshot")
+    assert "unanswered\n  the prices (HTTP status 503)" in str(plan)
+    assert refusal(replace(plan, problems=()), HUB) is None
 
 
 def test_without_a_network_a_plan_lists_what_it_lacks(unreachable: hft.Client, script: hft.Script) -> None:
     plan = unreachable.plan(sft())
     assert {item.code for item in plan.unchecked} >= {"SEC004", "HUB004"}
-    assert len(plan.unanswered) == 3
+    assert len(plan.unanswered) == 4
     with pytest.raises(hft.HubUnavailable, match=r"acme/llama \(ConnectError\), acme/chat .*, your token "):
         unreachable.submit(sft())
     with pytest.raises(hft.HubUnavailable, match=r"your token \(ConnectError\)"):

@@ -103,6 +103,9 @@ def get_repo(h: Any, kind: str, name: str, *, write: bool = False, content: bool
     """A repository that the token may see; ``content``: whose files it may read; ``write``: that it may change."""
     repo = Repo(h.hub, kind, name)
     namespace = name.split("/")[0]
+    if moved := h.hub.moved.get(f"{kind}/{name}"):
+        # as the Hub does where a repository was renamed, or is written otherwise
+        raise ApiError(307, f"Temporary Redirect to {moved}", Location=h.path.replace(name, moved, 1))
     is_member = h.hub.accounts.allows(h.token, "repo.read", namespace)
     if not repo.path.is_dir() or (repo.meta["private"] and not is_member):
         if h.token is None:
@@ -199,6 +202,8 @@ def view_repo(repo: Repo, revision: str, *, blobs: bool) -> dict[str, Any]:
         "usedStorage": sum(info["size"] for info in files.values()),
         "siblings": [view_sibling(path, info, blobs=blobs) for path, info in files.items()],
     }
+    if repo.kind == "spaces":
+        out["sdk"] = card.get("sdk")
     if repo.kind == "models":
         config = json.loads(read("config.json") or "{}")
         out["modelId"] = repo.id

@@ -64,6 +64,7 @@ class Hub:
         journal: Every request so far: method, path, query, headers, body, token, user, status, fault.
         faults: What will go wrong; see ``fail``.
         cfg: The settings.
+        moved: Former names of repositories, such as ``{"models/acme/old": "acme/new"}``.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Hub:
         self.counter = 0
         self.plans: list[dict[str, Any]] = []
         self.faults: list[dict[str, Any]] = []
+        self.moved: dict[str, str] = {}
         self.journal: list[dict[str, Any]] = []
         self.networks: dict[str, dict[str, tuple[str, list[str]]]] = {}
         self.stopping = False

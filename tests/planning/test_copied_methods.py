@@ -53,7 +53,7 @@ def extend(base: type[TrainSpec], name: str) -> type[TrainSpec]:
 
 
 def write_afresh(base: type[TrainSpec], name: str) -> type[TrainSpec]:
-    names = ("TRAINING", "LOGS_FROM_REWARDS", "dataset_formats")
+    names = ("TRAINING", "LOGS_FROM_REWARDS", "dataset_formats", "taken_columns")
     declared = type("Declared", (), {key: value for key, value in vars(base).items() if key in names})
     bases = cast("tuple[type[TrainSpec], ...]", (declared, *base.__bases__))
     return create_model("Afresh", __base__=bases, method=(Literal[name], name))
@@ -167,5 +167,5 @@ def test_a_method_that_does_not_say_what_it_trains_is_refused() -> None:
 def test_a_declaration_leaves_nothing_out() -> None:
     from hfjobs_trainer.specs.training import Training
 
-    with pytest.raises(TypeError, match="missing 17 required keyword-only arguments"):
+    with pytest.raises(TypeError, match="missing 18 required keyword-only arguments"):
         Training()  # pyright: ignore[reportCallIssue]

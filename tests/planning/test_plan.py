@@ -13,6 +13,7 @@ from huggingface_hub.cli._uv_script_header import parse_uv_script_header
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen.examples import EXAMPLES
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, LengthFacts, ModelFacts
+from hfjobs_trainer.facts.values import ValueFacts
 from hfjobs_trainer.planning.plan import Decision
 
 ME = AccountFacts(has_token=True, name="me", organizations=("org",), token_role="write")
@@ -31,7 +32,9 @@ QWEN = ModelFacts(
     has_chat_template=True,
 )
 SHORT = LengthFacts("tokens", sampled=100, mean=200.0, quantiles=(200.0,) * 20)
-CHATS = DatasetFacts(exists=True, columns=("messages",), num_rows=15_806, splits=("train", "test"), lengths=SHORT)
+CHATS = DatasetFacts(
+    exists=True, columns=("messages",), num_rows=15_806, splits=("train", "test"), lengths=SHORT, values=ValueFacts(512)
+)
 KNOWN = Facts(model=QWEN, dataset=CHATS, account=ME)
 SFT: dict[str, Any] = {"method": "sft", "model": "Qwen/Qwen2.5-0.5B", "dataset": "trl-lib/Capybara"}
 
@@ -112,6 +115,10 @@ def test_a_plan_for_this_machine_as_text() -> None:
           DATA004 needs the columns of trl-lib/Capybara
           DATA010 needs the splits of trl-lib/Capybara
           DATA011 needs how many tokens the rows of trl-lib/Capybara have
+          DATA013 to DATA021 need the rows of trl-lib/Capybara
+          DATA025 needs the rows of trl-lib/Capybara
+          DATA026 needs the rows of trl-lib/Capybara
+          DATA028 needs the columns of trl-lib/Capybara
           DATA030 needs the rows of trl-lib/Capybara
           SFT004 needs the columns of trl-lib/Capybara
           TUNE009 needs the config.json of Qwen/Qwen2.5-0.5B

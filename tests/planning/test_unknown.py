@@ -11,11 +11,14 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts, ScriptFacts
+from hfjobs_trainer.facts.values import ValueFacts
 from hfjobs_trainer.specs.base import JobSpec
 from tests.planning.known_models import QWEN_05B
 
 ME = AccountFacts(has_token=True, name="me", organizations=(), token_role="write")
-CHATS = DatasetFacts(exists=True, private=False, columns=("messages",), splits=("train", "test"), num_rows=5000)
+CHATS = DatasetFacts(
+    exists=True, private=False, columns=("messages",), splits=("train", "test"), num_rows=5000, values=ValueFacts(512)
+)
 PROMPTS = replace(CHATS, columns=("prompt",))
 HIDDEN = replace(CHATS, columns=None, num_rows=None)
 KNOWN = Facts(model=replace(QWEN_05B, exists=True), dataset=CHATS, account=ME)

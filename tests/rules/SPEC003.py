@@ -13,7 +13,7 @@ EXPECTED = [
     ("eval_strategy", "must be 'no', 'steps' or 'epoch'", 'eval_strategy="steps"'),
     ("timeout", '\'1 fortnight\' is not a duration; write "90m", "1h30m", "5400" (seconds) or a timedelta', ""),
     ("dataset", "must be a valid dictionary or instance of Dataset, not an int", ""),
-    ("eval_fraction", "must be less than 1", ""),
+    ("eval_fraction", "must be a share below 1, or a number of rows from 2 on", ""),
     ("lora.r", "must be greater than or equal to 1", ""),
     ("learning_rate", "must be a valid number, not a str", "learning_rate=2e-5"),
 ]

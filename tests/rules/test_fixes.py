@@ -71,8 +71,8 @@ def wrong(problems: tuple[Problem, ...]) -> set[str]:
     return {problem.path for problem in problems if problem.severity == "error"}
 
 
-# of another model, other facts are gathered
-OTHER_FACTS = {"HUB006": Facts()}
+# of another model or repository, other facts are gathered
+OTHER_FACTS = dict.fromkeys(("HUB006", "HUB010", "HUB011", "MODEL001", "MODEL003", "MODEL009"), Facts())
 
 
 @pytest.mark.parametrize("item", [item for item in ARGUMENTS if item.code not in parse.CODES], ids=str)

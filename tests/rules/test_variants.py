@@ -265,23 +265,12 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
     ),
     (
         "TUNE005",
-        {"attn_implementation": "flash_attention_2"},
-        NOTHING,
-        [
-            (
-                "flash-attn has no wheel for this version of torch; sdpa uses the same algorithm",
-                'attn_implementation="sdpa"',
-            )
-        ],
-    ),
-    (
-        "TUNE005",
         {"attn_implementation": "kernels-community/flash-attn2", "extra_dependencies": ["kernels"]},
         NOTHING,
         [
             (
-                "kernels from the Hub need kernels>=0.18.2,<0.19, which extra_dependencies does not have",
-                'attn_implementation="sdpa"',
+                "kernels from the Hub need kernels>=0.18.2,<0.19, not kernels; the script brings it",
+                "extra_dependencies=None",
             )
         ],
     ),

@@ -18,6 +18,7 @@ from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.planning.show import show_html
 
 ROWS = '{"text": "a"}\n{"text": "b"}\n'
+MODEL_FILES = {"config.json": '{"model_type": "qwen2"}', "pytorch_model.bin": "", "tokenizer.model": ""}
 FIELDS: dict[str, Any] = {
     "model": "alice/tiny",
     "hardware": "t4-small",
@@ -31,7 +32,8 @@ FIELDS: dict[str, Any] = {
 def client(hub_env: hubsim.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> hft.Client:
     monkeypatch.setenv("HFT_HOME", str(tmp_path / "home"))
     (hub_env.root / "models/alice/tiny").mkdir(parents=True)
-    (hub_env.root / "models/alice/tiny/config.json").write_text('{"model_type": "qwen2"}')
+    for name, text in MODEL_FILES.items():
+        (hub_env.root / "models/alice/tiny" / name).write_text(text)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     Path("rows.jsonl").write_text(ROWS)
@@ -192,19 +194,21 @@ def test_equal_content_travels_once_and_several_nodes_share_it(client: hft.Clien
 
 
 def test_folders_and_rows_travel_as_well(client: hft.Client, hub: hubsim.Hub) -> None:
-    for name in ("my-model/config.json", "my-model/optimizer.pt", "data/a/train.jsonl", "data/.env", "data/b.py"):
+    files = [f"my-model/{name}" for name in (*MODEL_FILES, "optimizer.pt")]
+    for name in (*files, "data/a/train.jsonl", "data/.env", "data/b.py"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(ROWS if name.endswith("jsonl") else "{}")
     spec = sft("./data", model="./my-model", eval_dataset=[{"text": "c"}])
     submit(client, hub, spec)
     data = [path.split("/", 3)[3] for path in commits(hub)[0] if path.startswith("hfjobs-trainer/data/")]
-    assert sorted(data) == ["data/a/train.jsonl", "my-model/config.json", "rows.jsonl"]
+    assert sorted(data) == ["data/a/train.jsonl", *sorted(f"my-model/{name}" for name in MODEL_FILES), "rows.jsonl"]
 
 
 def test_a_file_that_is_added_to_a_folder_changes_it(client: hft.Client, hub: hubsim.Hub) -> None:
     for name in ("my-model", "data"):
         Path(name).mkdir()
-    Path("my-model/config.json").write_text('{"model_type": "qwen2"}')
+    for name, text in MODEL_FILES.items():
+        Path("my-model", name).write_text(text)
     Path("data/a.jsonl").write_text(ROWS)
     plan = client.plan(sft("./data", model="./my-model"))
     Path("data/notes.md").write_text("no data")

@@ -176,11 +176,11 @@ def test_a_method_that_is_none(tmp_path: Path, method: Any, fix: str) -> None:
 
 
 def test_every_problem_of_a_file_at_once(tmp_path: Path) -> None:
-    text = "method: sft\nmodel: org/model\nlearning_rat: 1e-5\nmax_seq_length: 10\nmax_steps: []\n1: x\n"
+    text = "method: dpo\nmodel: org/model\nlearning_rat: 1e-5\nreference_free: true\nmax_steps: []\n1: x\n"
     assert {(code, path) for code, path, _ in problems(write(tmp_path, "x.yaml", text))} == {
         ("SPEC002", "dataset"),
         ("SPEC004", "learning_rat"),
-        ("SPEC005", "max_seq_length"),
+        ("SPEC005", "reference_free"),
         ("SPEC003", "max_steps"),
         ("SPEC004", "1"),
     }

@@ -190,7 +190,6 @@ def test_options_of_bitsandbytes_are_folded(options: dict[str, Any], quantizatio
     [
         ({"load_in_8bit": True, "llm_int8_threshold": 1.0, "llm_int8_skip_modules": ["lm_head"]}, "SPEC006",
          ["llm_int8_threshold, llm_int8_skip_modules"]),
-        ({"load_in_4bit": True, "bnb_4bit_quant_storage": "bfloat16"}, "SPEC006", ["bnb_4bit_quant_storage"]),
         ({"load_in_4bit": True, "load_in_8bit": True}, "SPEC003", ["one of load_in_4bit and load_in_8bit"]),
         ({"quant_method": "mxfp4", "dequantize": True}, "SPEC003", ["only bitsandbytes"]),
         ("4bit", "SPEC003", ["only bitsandbytes"]),
@@ -203,9 +202,16 @@ def test_options_of_bitsandbytes_that_a_spec_lacks(options: Any, code: str, word
     assert [word for word in words if word not in problem.why] == []
 
 
-def test_report_to_takes_a_list_of_one() -> None:
+def test_report_to_takes_a_list_of_one_and_tensorboard() -> None:
     assert sft(report_to=["trackio"]) == sft(report_to="trackio")
-    assert problems_of("sft", report_to=["trackio", "wandb"])["tracking.report_to"].code == "SPEC003"
+    both = sft(report_to=["tensorboard", "wandb"])
+    assert both == sft(tracking={"report_to": "wandb", "tensorboard": True})
+    assert sft(tracking=both.tracking) == both
+    assert sft(report_to=["tensorboard"]).tracking.reporters == ("tensorboard",)
+    assert sft(report_to=[]) == sft(report_to="none")
+    problem = problems_of("sft", report_to=["trackio", "wandb"])["tracking.report_to"]
+    assert (problem.code, problem.fix) == ("SPEC003", 'tracking={"report_to": "trackio"}')
+    assert problem.why == "of trackio, wandb only one can be had, with tensorboard beside it"
 
 
 def test_a_group_of_the_wrong_type_is_one_problem() -> None:

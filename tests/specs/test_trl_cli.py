@@ -284,9 +284,9 @@ def test_machines_in_a_file_of_accelerate(tmp_path: Path) -> None:
 
 
 def test_all_problems_come_at_once_and_show_no_token() -> None:
-    command = "trl sft --model_name_or_path m/m --bogus 1 --hub_token hf_secret --max_seq_length 5 --load_in_4bit stray"
+    command = "trl sft --model_name_or_path m/m --bogus 1 --hub_token hf_secret --judge j --load_in_4bit stray"
     found = problems_of(command)
-    assert {"dataset", "bogus", "hub_token", "max_seq_length"} <= found.keys()
+    assert {"dataset", "bogus", "hub_token", "judge"} <= found.keys()
     assert "hf_secret" not in str(found)
 
 
@@ -343,7 +343,13 @@ def test_every_argument_of_trls_parser_is_known(method: str) -> None:
         *names.REFUSED,
     }
     handled |= {"model_name_or_path", "datasets", "dataset_name", "dataset_config", "dataset_train_split"}
-    handled |= {"dataset_test_split", "lora_task_type", "bnb_4bit_quant_type", "reward_model_name_or_path"}
+    handled |= {
+        "dataset_test_split",
+        "lora_task_type",
+        "bnb_4bit_quant_type",
+        "bnb_4bit_quant_storage",
+        "reward_model_name_or_path",
+    }
     unknown = {
         name for name in known - handled - spec.model_fields.keys() if names.renamed(spec.FORMER_NAMES, name) is None
     }

@@ -12,7 +12,7 @@ from hfjobs_trainer.planning.arguments.trackers import resolve_tracking, trackin
 from hfjobs_trainer.planning.arguments.vllm import decide_image, vllm_arguments
 from hfjobs_trainer.planning.hardware.machine import Machine
 from hfjobs_trainer.planning.layout import Layout, eval_batch_size, syncs_each_batch
-from hfjobs_trainer.planning.names import basename, file_name
+from hfjobs_trainer.planning.names import basename, default_output_dir
 from hfjobs_trainer.planning.plan import Decide, Decision
 from hfjobs_trainer.planning.run import Run
 
@@ -60,7 +60,7 @@ def decide_arguments(
 
     arguments = {name: value for name, value in run.given.items() if name not in _WRITTEN_APART}
     if run.output_dir is None:
-        default = f"{file_name(basename(run.model_id)) or 'model'}-{run.method.label}"
+        default = default_output_dir(run.model_id, run.method)
         arguments = {"output_dir": decide("output_dir", default, "named after the model and the method"), **arguments}
     explain_precision(run, precision, machine.flavor, decide)
     world_size, strategy = machine.world_size, layout.strategy if layout is not None else run.strategy
@@ -87,7 +87,7 @@ def decide_arguments(
     tracking = resolve_tracking(
         run.tracking, arguments["output_dir"], arguments.get("hub_model_id"), run.namespace, backend, decide
     )
-    arguments |= tracking_arguments(run.tracking.report_to, tracking)
+    arguments |= tracking_arguments(run.tracking.reporters, tracking)
     hardware = run.hardware.model_dump(mode="json", include=set(_AS_GIVEN))
     arguments |= {name: hardware[name] for name in _AS_GIVEN if hardware[name] is not None}
     arguments["disable_tqdm"] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,9 +99,10 @@ def resolve_tracking(
     return {**run, "space_id": space, **bucket, "private": given.private}
 
 
-def tracking_arguments(reporter: str, tracking: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Arguments of the trainer's config that match the script's ``track``."""
-    arguments: dict[str, Any] = {"report_to": reporter}
+def tracking_arguments(reporters: Sequence[str], tracking: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Arguments of the trainer's config that match the script's ``track``, which is of the first tracker."""
+    reporter = reporters[0]
+    arguments: dict[str, Any] = {"report_to": [*reporters] if len(reporters) > 1 else reporter}
     if tracking is None:
         return arguments
     if has_space(reporter):

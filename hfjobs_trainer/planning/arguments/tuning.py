@@ -143,4 +143,5 @@ def quantization_arguments(quantization: Quantization | None, dtype: str | None)
         "bnb_4bit_quant_type": quantization.quant_type,
         **({"bnb_4bit_use_double_quant": True} if quantization.use_double_quant else {}),
         **({"bnb_4bit_compute_dtype": compute} if compute is not None else {}),
+        **({"bnb_4bit_quant_storage": quantization.quant_storage} if quantization.quant_storage is not None else {}),
     }

@@ -11,6 +11,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change
 
 _PATH = "hardware.strategy"
+_WRITTEN = ("fsdp", "fsdp_config", "deepspeed")
 
 
 @rule("DIST001", scope="remote")
@@ -74,10 +75,17 @@ def quantized_weights_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]
         hft.SFT(model=..., dataset=..., lora=hft.LoRA(), hardware=hft.Hardware(strategy="fsdp2"))
         ```
     """
-    spec = context.spec
-    if spec.quantization is not None and spec.hardware.strategy in SHARDS_WEIGHTS:
-        why = f"{spec.hardware.strategy} would shard quantized weights apart from their scales"
-        yield Found(_PATH, why, change(spec, {_PATH: "auto"}))
+    spec, written = context.spec, context.run.spread
+    if spec.quantization is None:
+        return
+    why = "{} would shard quantized weights apart from their scales"
+    if spec.hardware.strategy in SHARDS_WEIGHTS:
+        yield Found(_PATH, why.format(spec.hardware.strategy), change(spec, {_PATH: "auto"}))
+    elif written is not None and written.strategy in SHARDS_WEIGHTS:
+        named = [name for name in _WRITTEN if getattr(spec.hardware, name) is not None]
+        again = {f"hardware.{name}": REMOVE for name in named}
+        again |= {_PATH: "auto"} if spec.hardware.strategy == "user" else {}
+        yield Found(f"hardware.{named[0]}", why.format(f"{named[0]} ({written.strategy})"), change(spec, again))
 
 
 @rule("DIST003")

@@ -175,18 +175,18 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     """The attention that is asked for comes with the pinned packages.
 
     What it does:
-        Refuses `attn_implementation` of flash-attn and of the kernels on the Hub, and `use_kernels`, unless
-        `extra_dependencies` brings the package in a version that transformers takes; and names that transformers does
-        not know.
+        Refuses names that transformers does not know; and, beside kernels of the Hub, `use_kernels` or flash
+        attention, a version of `kernels` in `extra_dependencies` that transformers does not take. Without one, the
+        script brings the pinned version by itself, and kernels of the Hub stand in for flash-attn, which has no wheel
+        for this torch.
 
     Why:
-        flash-attn has no wheel for this torch and would be compiled for an hour on the rented machine; kernels from the
-        Hub need `kernels>=0.18.2,<0.19`, while `kernels` alone is resolved to an older version. torch's own attention
-        (`"sdpa"`) is the default, uses the same algorithm, and is correct with packing and padding-free batches.
+        Kernels from the Hub need `kernels>=0.18.2,<0.19`. torch's own attention (`"sdpa"`) is the default, and is
+        correct with packing and padding-free batches.
 
     Example:
         ```python
-        hft.SFT(model=..., dataset=..., attn_implementation="flash_attention_2")
+        hft.SFT(model=..., dataset=..., attn_implementation="flash_attention2")
         ```
 
     Use instead:
@@ -197,22 +197,19 @@ def attention_can_be_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     spec = context.spec
     wanted = spec.attn_implementation or ""
     brought = {package_name(text): text for text in spec.extra_dependencies}
-    kernels = "kernels" in brought and stays_within(brought["kernels"], *KERNELS)
-    if "/" in wanted or (spec.model_init_kwargs or {}).get("use_kernels"):
+    kernels = "kernels" not in brought or stays_within(brought["kernels"], *KERNELS)
+    flash = wanted.startswith("flash_attention") and "flash-attn" not in brought and wanted in ATTENTION
+    if "/" in wanted or flash or (spec.model_init_kwargs or {}).get("use_kernels"):
         if not kernels:
             low, high = KERNELS
-            why = f"kernels from the Hub need kernels>={low},<{high}, which extra_dependencies does not have"
-            path = "attn_implementation" if "/" in wanted else "model_init_kwargs"
-            fix = {path: "sdpa"} if "/" in wanted else {f"{path}.use_kernels": REMOVE}
-            yield Found(path, why, change(spec, fix))
+            why = f"kernels from the Hub need kernels>={low},<{high}, not {brought['kernels']}; the script brings it"
+            path = "attn_implementation" if wanted else "model_init_kwargs"
+            rest = [text for name, text in brought.items() if name != "kernels"]
+            yield Found(path, why, change(spec, {"extra_dependencies": rest or REMOVE}))
     elif spec.attn_implementation is not None and wanted not in ATTENTION and not spec.trust_remote_code:
         close = difflib.get_close_matches(wanted, ATTENTION, 1, 0.5)
         why = f'transformers has no attention "{wanted}"; it has {", ".join(ATTENTION)}'
         yield Found("attn_implementation", why, keywords({"attn_implementation": close[0] if close else "sdpa"}))
-    # where the package is missing, transformers takes the kernel
-    elif wanted.startswith("flash_attention") and not kernels and not any("flash-attn" in name for name in brought):
-        why = "flash-attn has no wheel for this version of torch; sdpa uses the same algorithm"
-        yield Found("attn_implementation", why, 'attn_implementation="sdpa"')
 
 
 @rule("TUNE006")

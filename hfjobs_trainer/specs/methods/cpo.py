@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.extras import taken_beside_pairs
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Training, one_pass
 from hfjobs_trainer.specs.trl_args.cpo import CPOArgs
@@ -43,13 +45,18 @@ class CPO(CPOArgs, TrainSpec):
         refuses_streams=True,
         bf16_adapter=False,
         reads_images=False,
+        renders="ended_pairs",
         simulated_step=None,
         recipe="cpo",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {
-        "max_prompt_length": names.Today("max_length", "which covers prompt and completion")
+        **names.KEEPS_START,
+        "label_pad_token_id": names.gone("TRL dropped it", -100),
+        "padding_value": names.idle("TRL dropped it"),
+        "max_prompt_length": names.Today("max_length", "which covers prompt and completion", exact=False),
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"max_length": (None, "0.14")}
 
     method: Literal["cpo"] = "cpo"
 
@@ -60,3 +67,7 @@ class CPO(CPOArgs, TrainSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("chosen", "rejected"),)
+
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns that its trainer takes for others."""
+        return taken_beside_pairs(conversational)

@@ -40,6 +40,7 @@ class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="prompts",
         simulated_step=None,
         recipe="distillation",
     )

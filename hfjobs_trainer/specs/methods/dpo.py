@@ -48,6 +48,7 @@ class DPO(DPOArgs, ReferencedSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="pairs",
         simulated_step="preference",
         recipe="dpo",
     )
@@ -57,6 +58,11 @@ class DPO(DPOArgs, ReferencedSpec):
         **names.PAIRS,
         **names.NO_LIGER,
         "rpo_alpha": names.Today("loss_type", "with loss_weights=[1.0, rpo_alpha]", value=["sigmoid", "sft"]),
+    }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {
+        "learning_rate": (5e-5, "0.12"),
+        "max_length": (None, "0.14"),
+        "truncation_mode": ("keep_end", "0.29"),
     }
 
     method: Literal["dpo"] = "dpo"

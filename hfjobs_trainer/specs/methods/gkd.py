@@ -51,6 +51,7 @@ class GKD(GKDArgs, TaughtSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=False,
+        renders="last_answer",
         simulated_step=None,
         recipe="gkd",
     )

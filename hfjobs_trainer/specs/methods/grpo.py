@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec, group_answers, judges
+from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec, group_answers, judges, taken_by_rewards
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, Training
 from hfjobs_trainer.specs.trl_args.grpo import GRPOArgs
@@ -45,11 +45,19 @@ class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="prompts",
         simulated_step="policy_gradient",
         recipe="grpo",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = {**names.ANSWERS, **names.REWARDS, **names.POLICY, **names.NO_LIGER}
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {
+        "beta": (0.04, "0.19"),
+        "loss_type": ("bnpo", "0.22"),
+        "max_completion_length": (256, "1.16"),
+        "temperature": (0.9, "0.18"),
+        "vllm_mode": ("server", "1.0"),
+    }
 
     method: Literal["grpo"] = "grpo"
 
@@ -60,6 +68,10 @@ class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("prompt",),)
+
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns whose names the arguments of reward functions have."""
+        return taken_by_rewards(self)
 
 
 @rule("GRPO015", methods=["grpo"])

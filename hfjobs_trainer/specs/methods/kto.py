@@ -54,11 +54,13 @@ class KTO(KTOArgs, ReferencedSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="unpaired",
         simulated_step="unpaired",
         recipe="kto",
     )
 
-    FORMER_NAMES: ClassVar[names.Former] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER}
+    FORMER_NAMES: ClassVar[names.Former] = {**names.ONE_LENGTH, **names.PAIRS, **names.NO_LIGER, **names.KEEPS_START}
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"max_length": (None, "0.14")}
 
     method: Literal["kto"] = "kto"
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.extras import ReferencedSpec, RewardedSpec, judges, own_reference
+from hfjobs_trainer.specs.extras import (
+    COUNTED,
+    ReferencedSpec,
+    RewardedSpec,
+    judges,
+    own_reference,
+    taken_by_rewards,
+)
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Passes, SideModel, Training
 from hfjobs_trainer.specs.trl_args.online_dpo import OnlineDPOArgs
@@ -55,6 +63,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
         refuses_streams=False,
         bf16_adapter=False,
         reads_images=False,
+        renders="prompts",
         simulated_step=None,
         recipe="online_dpo",
     )
@@ -65,7 +74,9 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
         **names.REWARDS,
         "max_completion_length": "max_new_tokens",
         "response_length": "max_new_tokens",
+        "gpu_memory_utilization": "vllm_gpu_memory_utilization",
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"vllm_mode": ("server", "1.0")}
 
     method: Literal["online_dpo"] = "online_dpo"
 
@@ -76,3 +87,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("prompt",),)
+
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns whose names the arguments of reward functions have."""
+        return {"input_ids": COUNTED} | taken_by_rewards(self, "completion_ids", "self")

@@ -80,6 +80,7 @@ class PPO(PPOArgs, ScoredSpec):
         refuses_streams=False,
         bf16_adapter=False,
         reads_images=False,
+        renders="prompts",
         simulated_step=None,
         recipe=None,
     )
@@ -244,7 +245,7 @@ def rows_fill_a_batch(context: Context[PPO]) -> Iterator[Found]:
     spec = context.spec
     rows = need(context.facts.dataset.num_rows, f"the number of rows of {spec.dataset.id}", "dataset")
     rows = min(rows, spec.dataset.num_samples or rows)
-    rows -= int(rows * (spec.eval_fraction or 0))
+    rows -= spec.held_out(rows)
     batch = _batch(context) * context.num_gpus
     if rows < batch:
         why = f"{rows} rows do not fill a batch of {batch}"

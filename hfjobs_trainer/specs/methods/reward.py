@@ -36,11 +36,13 @@ class Reward(RewardArgs, TrainSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=False,
+        renders="scores",
         simulated_step="scores",
         recipe="reward",
     )
 
     FORMER_NAMES: ClassVar[names.Former] = names.ONE_LENGTH
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"learning_rate": (5e-5, "0.24"), "max_length": (None, "0.14")}
 
     method: Literal["reward"] = "reward"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.extras import RewardedSpec, group_answers, judges
+from hfjobs_trainer.specs.extras import RewardedSpec, group_answers, judges, taken_by_rewards
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, Training
 from hfjobs_trainer.specs.trl_args.rloo import RLOOArgs
@@ -40,6 +41,7 @@ class RLOO(RLOOArgs, RewardedSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="prompts",
         simulated_step="policy_gradient",
         recipe="rloo",
     )
@@ -51,6 +53,10 @@ class RLOO(RLOOArgs, RewardedSpec):
         "rloo_k": "num_generations",
         "normalize_reward": "normalize_advantages",
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {
+        "max_completion_length": (256, "1.16"),
+        "vllm_mode": ("server", "1.0"),
+    }
 
     method: Literal["rloo"] = "rloo"
 
@@ -61,3 +67,7 @@ class RLOO(RLOOArgs, RewardedSpec):
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("prompt",),)
+
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns whose names the arguments of reward functions have."""
+        return taken_by_rewards(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
@@ -42,6 +42,7 @@ class SFT(SFTArgs, TrainSpec):
         refuses_streams=False,
         bf16_adapter=True,
         reads_images=True,
+        renders="labels",
         simulated_step="next_token",
         recipe="sft",
     )
@@ -49,9 +50,11 @@ class SFT(SFTArgs, TrainSpec):
     FORMER_NAMES: ClassVar[names.Former] = {
         **names.ONE_LENGTH,
         "tokenizer": names.gone("it is loaded with the model; chat_template_path brings another template"),
-        "num_of_sequences": "packing",
-        "dataset_batch_size": names.gone("TRL dropped it"),
+        "num_of_sequences": names.Today("packing", exact=False),
+        "chars_per_token": names.idle("TRL counts the tokens themselves"),
+        "dataset_batch_size": names.idle("TRL dropped it"),
     }
+    FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {"packing_strategy": ("wrapped", "0.19")}
 
     method: Literal["sft"] = "sft"
 
@@ -63,8 +66,14 @@ class SFT(SFTArgs, TrainSpec):
         """Sets of columns of which the dataset must have one, the usual one first."""
         return (("messages",), (self.dataset_text_field,), ("prompt", "completion"), ("conversations",), ("input_ids",))
 
+    def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
+        """Columns of its own making, where the rows are not tokenized yet."""
+        return {} if "input_ids" in columns else dict.fromkeys(("labels", "assistant_masks"), _TOKENS)
+
 
 _ASSISTANT = "assistant_only_loss"
+# sft_trainer.py of TRL 1.16, "Building labels"
+_TOKENS = "which SFT takes for the tokens to train on"
 # Columns in which the assistant's part can be told apart.
 _TALKS = (("messages",), ("prompt", "completion"))
 

@@ -114,13 +114,18 @@ def evaluation_on_other_rows(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset="me/data", eval_fraction=0.1)
         ```
     """
-    trained, evaluated = context.spec.dataset, context.spec.eval_dataset
+    if evaluates_trained_rows(context.spec):
+        yield Found("eval_dataset", "the model is trained on these rows", _held_out(context, eval_dataset=None))
+
+
+def evaluates_trained_rows(spec: TrainSpec) -> bool:
+    """Whether, by their names alone, the evaluation set is the training set or a part of it."""
+    trained, evaluated = spec.dataset, spec.eval_dataset
     if evaluated is None or _identity(trained) != _identity(evaluated):
-        return
+        return False
     in_full = "[" not in trained.split and trained.num_samples is None
     shared = set(split_names(trained.split)) & set(split_names(evaluated.split))
-    if trained.split == evaluated.split or (in_full and shared):
-        yield Found("eval_dataset", "the model is trained on these rows", _held_out(context, eval_dataset=None))
+    return trained.split == evaluated.split or (in_full and bool(shared))
 
 
 def _identity(dataset: Dataset) -> tuple[str, str | None, str | None]:
@@ -360,7 +365,7 @@ def there_are_rows(context: Context[TrainSpec]) -> Iterator[Found]:
     rows = need(known, f"the rows of {spec.dataset.id}", "dataset")
     if spec.dataset.num_samples is not None and not spec.dataset.mixed_with:
         rows = min(rows, spec.dataset.num_samples)
-    held = math.ceil(spec.eval_fraction * rows)
+    held = spec.held_out(rows)
     if held >= rows:
         why = f"holds out {held} of {plural(rows, 'row')}, which leaves none for training"
         fix = f"eval_fraction={math.floor(100 * (rows - 1) / rows) / 100:g}" if rows > 1 else ""

@@ -215,8 +215,7 @@ def prompts_fill_a_generation_batch(context: Context[GRPO | RLOO]) -> Iterator[F
     counted = None if sliced else context.facts.dataset.num_rows
     known = need(counted or bound, f"the number of rows of {dataset.id}", "dataset")
     rows = min(known, bound or known)
-    if spec.eval_fraction is not None:
-        rows -= math.ceil(rows * spec.eval_fraction)
+    rows -= spec.held_out(rows)
     per_device, steps = _sizes(context)
     answers = spec.generation_batch_size or per_device * context.num_gpus * steps
     needed = answers // spec.num_generations

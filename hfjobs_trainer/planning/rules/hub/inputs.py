@@ -90,7 +90,8 @@ def inputs_exist_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
     """Models and datasets exist on the Hub.
 
     What it does:
-        Refuses ids that the Hub does not know, or does not show to your token.
+        Refuses ids that the Hub does not know, or does not show to your token, an id of a dataset or Space as `model`
+        and the reverse, and revisions that are not there.
 
     Why:
         A typo would cost the start of a job.
@@ -105,9 +106,16 @@ def inputs_exist_on_the_hub(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model="Qwen/Qwen2.5-0.5B", dataset="trl-lib/Capybara")
         ```
     """
-    remote = [item for item in inputs(context.spec, context.facts) if not item.is_local and is_valid_repo_id(item.id)]
+    spec = context.spec
+    remote = [item for item in inputs(spec, context.facts) if not item.is_local and is_valid_repo_id(item.id)]
     for item in remote:
-        if item.exists is False:
+        if item.lacks_revision:
+            why = f"{item.id} is on the Hub, but not its revision {item.revision}"
+            yield Found(item.revision_path, why, change(spec, {item.revision_path: REMOVE}))
+        elif item.exists is False and item.found_as:
+            path = item.id_path
+            yield Found(path, f"{item.id} is a {item.found_as} on the Hub, and no {item.kind} is there of that name")
+        elif item.exists is False:
             hidden = f"or does not show it to your token; a folder here is written ./{item.id}"
             yield Found(item.id_path, f"the Hub has no {item.kind} {item.id}, {hidden}")
     for item in remote:

@@ -1,0 +1,1 @@
+"""Rules about models, by what they are: files, class, length."""
