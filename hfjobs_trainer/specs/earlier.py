@@ -41,7 +41,7 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
 _SYNONYMS = {
     *("model_name", "model_id", "base_model", "train_dataset", "dataset_id", "gpu", "flavor", "epochs", "lr"),
     *("peft_config", "lora_config", "hub_model_revision", "wandb_project"),
-    *("wandb_run_group", "teacher", "space_id"),
+    *("wandb_run_group", "teacher", "space_id", "tokenizer_name_or_path"),
 }
 
 # Refused in Python, but without an effect in any version of TRL's scripts: name -> with any value?
@@ -123,6 +123,13 @@ def _liger(_: type[TrainSpec], found: Values, name: str, value: Any, __: names.T
     return _set(found, name, "use_liger_kernel", value, "")
 
 
+def _tokenizer(spec: type[TrainSpec], found: Values, name: str, value: Any, today: names.Today) -> list[Note]:
+    """A tokenizer, which is the model's own unless it is another's."""
+    if value == found.get("model_name_or_path", found.get("model")):
+        return [_left_out(found, name, "the tokenizer is loaded with the model")]
+    return _word(spec, found, name, value, today)
+
+
 def _policy(spec: type[TrainSpec], found: Values, name: str, value: Any, today: names.Today) -> list[Note]:
     """The model that is trained, beside which ``model_name_or_path`` only told its tokenizer."""
     found.pop("model_name_or_path", None)
@@ -134,6 +141,7 @@ _SPECIAL: Mapping[str, Callable[[type[TrainSpec], Values, str, Any, names.Today]
     "rpo_alpha": _rpo,
     "sft_model_path": _policy,
     "use_liger": _liger,
+    "tokenizer_name_or_path": _tokenizer,
 }
 
 

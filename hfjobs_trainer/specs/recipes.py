@@ -117,13 +117,6 @@ def _answer(spec: type[TrainSpec], found: Values, name: str) -> Problem | str | 
             why = f"TRL adds no system prompt: {_AS_ROWS}, as the first message, with the role system"
         case "dataset_prompt_column":
             why = f"{_AS_ROWS}, as messages: [{{role: user, content: ...}}]"
-        case "tokenizer_name_or_path":
-            if value == found.get("model_name_or_path", found.get("model")):
-                return f"{name}: the tokenizer is loaded with the model"
-            why, other = "the tokenizer is loaded with the model", "chat_template_path"
-            if other in spec.model_fields and isinstance(value, str):
-                why = f"{why}; {other} takes the template of another, and adds its tokens"
-                return Problem("SPEC005", name, why, keywords({name: None, other: value}))
         case _ if name.startswith(_REWARD_OPTIONS) and "reward_funcs" in spec.model_fields:
             return f"{name}: an option of open-r1's own rewards, which TRL does not have"
         case _:

@@ -98,7 +98,6 @@ def test_a_word_is_taken_for_what_it_means_today(
     [
         ("sft", {"warmup_ratio": 1.5}),
         ("sft", {"batch_size": 4}),
-        ("sft", {"tokenizer": "m/m"}),
         ("sft", {"max_seq_length": 2048, "max_length": 1024}),
         ("sft", {"push_to_hub_organization": "org"}),
         ("dpo", {"reference_free": True}),

@@ -25,10 +25,10 @@ EQUAL = {
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file-1.jsonl").write_text(
-        '{"messages": [{"role": "user", "content": "q"}], "answer": "a"}\n' * 40, "utf-8"
-    )
-    (tmp_path / "file-2.jsonl").write_bytes((tmp_path / "file-1.jsonl").read_bytes())
+    talk = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    for name, messages in (("1", talk), ("2", talk), ("3", talk[:1])):
+        row = json.dumps({"messages": messages, "answer": "a"})
+        (tmp_path / f"file-{name}.jsonl").write_text(f"{row}\n" * 40, "utf-8")
     return tmp_path
 
 
@@ -99,7 +99,7 @@ def test_graders_are_rewards(folder: Path) -> None:
     python = {"type": "python", "source": "import math\n\ndef grade(sample, item):\n    return math.sqrt(4.0)\n"}
     graders = {"a": EQUAL, "b": python}
     multi = {"type": "multi", "graders": graders, "calculate_output": "0.75 * a + b / 4"}
-    spec = load("reinforcement", {"batch_size": 4}, own={"grader": multi}, model=MODEL)
+    spec = load("reinforcement", {"batch_size": 4}, own={"grader": multi}, job={"training_file": "file-3"}, model=MODEL)
     assert isinstance(spec, hft.GRPO)
     assert (spec.reward_weights, spec.global_batch_size) == ([0.75, 0.25], 32)
     assert spec.dataset.columns == {"messages": "prompt"}

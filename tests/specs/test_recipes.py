@@ -167,6 +167,7 @@ def test_words_for_the_same(tmp_path: Path) -> None:
         packing_strategy="bfd",
     )
     assert load(tmp_path, {**RUN, "use_liger": True}).use_liger_kernel is True
+    assert load(tmp_path, {**RUN, "tokenizer_name_or_path": "o/o"}).processing_class == "o/o"
     assert load(tmp_path, {**RUN, "use_flash_attention_2": False, "benchmarks": []}).to_dict().keys() == {
         "method",
         "model",
@@ -194,8 +195,6 @@ def test_a_chat_template_is_text(tmp_path: Path) -> None:
     ("method", "words", "told"),
     [
         ("sft", {"system_prompt": "Be brief."}, "role system"),
-        ("sft", {"tokenizer_name_or_path": "o/o"}, "chat_template_path"),
-        ("dpo", {"tokenizer_name_or_path": "o/o"}, "loaded with the model"),
         ("sft", {"benchmarks": ["lcb"]}, "runs no benchmarks"),
         ("sft", {"callbacks": ["mine"]}, "callbacks"),
         ("grpo", {"reward_funcs": ["accuracy_reward"], "dataset_prompt_column": "problem"}, "column prompt"),
