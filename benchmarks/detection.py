@@ -154,23 +154,24 @@ CASES: tuple[Case, ...] = (
     Case("no messages", "dataset", spoil=_set("messages", lambda row: [], 9)),
     Case("one message in place of a list", "dataset", spoil=_set("messages", lambda row: row["messages"][0])),
     Case("messages without an answer", "dataset", spoil=_set("messages", lambda row: row["messages"][:1])),
-    Case("content parts on a text model", "dataset", spoil=_set(
-        "messages", lambda row: [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in row["messages"]])),
+    Case("content parts on a text model", "dataset", spoil=_set("messages", lambda row: [
+        {**m, "content": [{"type": "text", "text": m["content"]}]} for m in row["messages"]]), repaired=True),
     Case("prompt a list, completion a text", "dataset", "sft", "prompt_completion",
-         _set("prompt", lambda row: [_say("user", row["prompt"])])),
+         _set("prompt", lambda row: [_say("user", row["prompt"])]), repaired=True),
     Case("a null completion", "dataset", "sft", "prompt_completion", _set("completion", lambda row: None, 5)),
     Case("numbers in place of text", "dataset", "sft", "text", _set("text", lambda row: 7)),
     Case("a prompt of text beside messages", "dataset", "dpo", "preference_implicit_chat",
          _set("prompt", lambda row: row["chosen"][0]["content"]), repaired=True),
     Case("chosen equal to rejected", "dataset", "dpo", "preference", _set("rejected", lambda row: row["chosen"])),
     Case("a chosen message in place of a list", "dataset", "dpo", "preference_chat",
-         _set("chosen", lambda row: row["chosen"][0])),
+         _set("chosen", lambda row: row["chosen"][0]), repaired=True),
     Case("answers that repeat the prompt", "dataset", "dpo", "preference", _each(
-        lambda row: row.update(chosen=row["prompt"] + row["chosen"], rejected=row["prompt"] + row["rejected"]))),
+        lambda row: row.update(chosen=row["prompt"] + row["chosen"], rejected=row["prompt"] + row["rejected"])),
+         repaired=True),
     Case("labels as words", "dataset", "kto", "unpaired", _set("label", lambda row: "good" if row["label"] else "bad")),
     Case("one label only", "dataset", "kto", "unpaired", _set("label", lambda row: True)),
     Case("a column named completions", "dataset", "grpo", "prompt_only", _set("completions", lambda row: "x")),
-    Case("every row the same", "dataset", spoil=lambda rows: [rows[0] for _ in rows]),
+    Case("every row the same", "dataset", spoil=lambda rows: [rows[0]] * 128),
     Case("no rows", "dataset", spoil=lambda rows: []),
     Case("columns of another method", "dataset", "dpo", "messages"),
     # the tokenizer and its template
@@ -184,8 +185,7 @@ CASES: tuple[Case, ...] = (
          fields={"assistant_only_loss": True}),
     Case("rows without an assistant under assistant_only_loss", "tokenizer", fields={"assistant_only_loss": True},
          spoil=_set("messages", lambda row: row["messages"][:1], 6)),
-    Case("an EOS that ends no turn", "tokenizer",
-         model=_edit("tokenizer_config.json", lambda c: c.update(eos_token="<|endoftext|>"))),
+    Case("an EOS that ends no turn", "tokenizer", model=lambda folder: _another_end(folder)),
     Case("eos_token not in the vocabulary", "tokenizer", fields={"eos_token": "<|eot|>"}),
     Case("pad_token not in the vocabulary", "tokenizer", fields={"pad_token": "<|pad|>"}),
     Case("max_length below every prompt", "tokenizer", "dpo", "preference", fields={"max_length": 4}),
@@ -198,7 +198,8 @@ CASES: tuple[Case, ...] = (
     Case("no tokenizer", "model", model=_drop("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")),
     Case("a reward model as policy", "model",
          model=_edit("config.json", lambda c: c.update(architectures=["Qwen2ForSequenceClassification"]))),
-    Case("max_length above the positions", "model", fields={"max_length": 4096}),
+    Case("rows and max_length above the positions", "model", spoil=_answer("It is red. " * 400),
+         fields={"max_length": 4096}),
     Case("a router's loss on a dense model", "model", fields={"model_init_kwargs": {"output_router_logits": True}}),
     Case("an adapter as model", "model", model=lambda folder: _adapter(folder)),
     Case("an embedding smaller than the vocabulary", "model",
@@ -211,6 +212,12 @@ CASES: tuple[Case, ...] = (
     Case("a reward for the whole batch", "function", "grpo", "prompt_only",
          fields={"reward_funcs": reward_for_the_batch}),
 )  # fmt: skip
+
+
+def _another_end(folder: Path) -> None:
+    _edit("tokenizer_config.json", lambda c: c.update(eos_token="<|endoftext|>"))(folder)
+    for name in ("config.json", "generation_config.json"):
+        _edit(name, lambda c: c.update(eos_token_id=0))(folder)
 
 
 def _adapter(folder: Path) -> None:
