@@ -61,7 +61,7 @@ def make_repos(root: Path) -> None:
         f"models/{MODEL}/model.safetensors": len(header).to_bytes(8, "little") + header + bytes(16),
         f"datasets/{DATASET}/README.md": _CARD,
     }
-    rows = [{"messages": [{"role": "user", "content": "hello"}]}] * 10
+    rows = [{"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "?"}]}] * 10
     files[f"datasets/{DATASET}/train.jsonl"] = "\n".join(map(json.dumps, rows))
     for name, content in files.items():
         path = root / name

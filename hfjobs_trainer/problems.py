@@ -294,20 +294,30 @@ def html_problems(problems: Sequence[Problem]) -> str:
 
 
 def in_short(unchecked: Iterable[Unchecked]) -> list[Unchecked]:
-    """The same; three rules or more in a row that lack the same fact are one item, such as ``"DATA013 to DATA026"``."""
+    """The same; rules of one area that lack the same fact are one item if they are three in a row, or more.
+
+    Such as ``"DATA013 to DATA021, DATA025 and DATA026"``.
+    """
     runs: list[list[Unchecked]] = []
     for item in unchecked:
-        if runs and runs[-1][-1].needs == item.needs and _number(item.code) == _number(runs[-1][-1].code, 1):
+        if runs and runs[-1][-1].needs == item.needs and runs[-1][-1].code[:-3] == item.code[:-3]:
             runs[-1].append(item)
         else:
             runs.append([item])
-    short = [[Unchecked(f"{run[0].code} to {run[-1].code}", run[0].needs)] if len(run) > 2 else run for run in runs]
+    short = [[Unchecked(_codes([item.code for item in run]), run[0].needs)] if len(run) > 2 else run for run in runs]
     return [item for run in short for item in run]
 
 
-def _number(code: str, more: int = 0) -> tuple[str, int]:
-    """Area and number of a code, or of the one so many after it."""
-    return code[:-3], (int(code[-3:]) if code[-3:].isdigit() else 0) + more
+def _codes(codes: Sequence[str]) -> str:
+    """Codes of one area in words, three or more that follow one another as a range."""
+    runs: list[list[str]] = []
+    for code in codes:
+        if runs and code[-3:].isdigit() and code[-3:] == f"{int(runs[-1][-1][-3:]) + 1:03}":
+            runs[-1].append(code)
+        else:
+            runs.append([code])
+    words = [word for run in runs for word in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else run)]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def html_unchecked(unchecked: Sequence[Unchecked]) -> str:

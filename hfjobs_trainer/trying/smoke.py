@@ -11,7 +11,7 @@ from hfjobs_trainer.display import GAP, html_pairs, html_section, html_table, pl
 from hfjobs_trainer.errors import HFTError, SpecError, count_problems
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.problems import Problem, html_problems
-from hfjobs_trainer.specs.rewards import RewardFunction
+from hfjobs_trainer.specs.rewards import Code
 from hfjobs_trainer.trying.failures import explain, read_failure
 
 if TYPE_CHECKING:
@@ -203,9 +203,10 @@ def left_out(plan: Plan, processes: int, *, is_here: bool, smaller: Sequence[str
 
 def functions_of(plan: Plan) -> list[str]:
     """Names of the user's functions in the script."""
-    spec = cast("Any", plan.spec)
-    given = [item for name in ("reward_funcs", "tools") for item in getattr(spec, name, None) or ()]
-    return [item.name for item in given if isinstance(item, RewardFunction)]
+    given: list[Any] = []
+    for value in dict(plan.spec).values():
+        given += cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
+    return [item.name for item in given if isinstance(item, Code)]
 
 
 def checked(plan: Plan) -> tuple[Problem, ...]:

@@ -109,7 +109,8 @@ def test_a_module_of_one_method() -> None:
     tree = ast.parse(text)
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     assert [function.name for function in functions] == ["submit_sample"] * 5
-    assert 'client.submit_fields("sample", fields, backend=backend, dry_run=dry_run, schedule=schedule)' in text
+    assert 'client.submit_fields("sample", fields, **options)' in text
+    assert '{"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}' in text
     assert text == format_python(text)
 
 

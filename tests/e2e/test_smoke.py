@@ -13,6 +13,7 @@ import pytest
 import hfjobs_trainer as hft
 from examples import tiny
 from hfjobs_trainer.running.events import read_events
+from hfjobs_trainer.trying.failures import CODES
 from hfjobs_trainer.trying.run import mode_files
 from hfjobs_trainer.trying.smoke import conclude, settings_of
 from tests.e2e.methods import TRAINED, Inputs, Warm
@@ -147,9 +148,9 @@ def breaks(completions: list[Any], **_: Any) -> list[float]:
 
 
 def needs_a_package(completions: list[Any], **_: Any) -> list[float]:
-    import no_such_package  # pyright: ignore[reportMissingImports]
+    from importlib import import_module
 
-    return no_such_package.score(completions)
+    return import_module("no_such_package").score(completions)
 
 
 def one_for_all(completions: list[Any], **_: Any) -> list[float]:
@@ -234,7 +235,7 @@ def test_several_gpus_are_tried_by_two_processes_of_this_machine(inputs: Inputs)
     assert (found.processes, found.usd) == (2, 0.0)
     told = str(found)
     assert all(word in told for word in ("passed on this machine", "2 processes", "4x NVIDIA L4", "not covered"))
-    assert "<table>" in found._repr_html_()
+    assert "<table>" in found._repr_html_()  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.torch
@@ -258,3 +259,9 @@ def test_nothing_is_submitted_unless_it_goes_well(inputs: Inputs, tmp_path: Path
     with pytest.raises(hft.SpecError, match=r"breaks at .* raises ZeroDivisionError"):
         here.submit(spec, smoke_test=True)
     assert here.jobs() == []
+
+
+def test_each_code_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "references/running.md").read_text(encoding="utf-8")
+    for code, meaning in CODES.items():
+        assert f"| {code} | {meaning.removesuffix('.')} |" in page

@@ -96,6 +96,7 @@ def test_an_endless_template_takes_its_time_once(tmp_path: Path, look: Look, mon
     model = make_model(tmp_path / "good", "qwen2_5")
     look(model)  # the process is there
     endless = make_model(tmp_path / "model", HOSTILE["endless"])
+    (endless / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     spec = hft.SFT(model=str(endless), dataset=str(tmp_path / "rows.jsonl"))
     with monkeypatch.context() as patched:
         patched.setattr(template, "SECONDS", 1.0)

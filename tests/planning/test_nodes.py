@@ -111,7 +111,7 @@ def test_colocated_vllm_shares_within_a_node() -> None:
 def test_the_script_joins_the_nodes_after_it_has_downloaded() -> None:
     plan = planned("a100-large", 3)
     (main,) = [node for node in ast.parse(plan.script).body if isinstance(node, ast.If)]
-    call = ast.unparse(main.body[0])
+    call = ast.unparse(main.body[-2])
     assert call == "relaunch(gpus=0, models={MODEL: None}, join=lambda processes: join_nodes(3, processes))"
     assert decisions(plan)["ddp_timeout"] == 7200
     # no identity of a run is in it

@@ -46,7 +46,7 @@ def plan(fields: dict[str, Any], facts: Facts = KNOWN, backend: str = "hub") -> 
 def example(name: str) -> tuple[Any, Facts]:
     """An example spec, and facts by which it can run."""
     spec = EXAMPLES[name]()
-    data = replace(CHATS, columns=spec.dataset_formats()[0])
+    data = replace(CHATS, columns=spec.dataset_formats()[0], conversational=False)
     beside: dict[str, Any] = {"teacher": QWEN, "reward_model": QWEN, "value_model": QWEN, "reward_models": (QWEN,)}
     held_out = replace(data, num_rows=500)
     facts = Facts(model=QWEN, dataset=data, eval_dataset=held_out, account=replace(ME, name="username"), **beside)
@@ -96,6 +96,7 @@ def test_a_plan_as_text() -> None:
         unchecked
           LORA005 needs the names of the modules of Qwen/Qwen2.5-0.5B
           LORA006 needs the names of the modules of Qwen/Qwen2.5-0.5B
+          MODEL001, MODEL002, MODEL004, MODEL006 and MODEL011 need the files of Qwen/Qwen2.5-0.5B
           MEM001 needs the size of Qwen/Qwen2.5-0.5B
           MEM002 needs the size of Qwen/Qwen2.5-0.5B""")
 
@@ -115,11 +116,10 @@ def test_a_plan_for_this_machine_as_text() -> None:
           DATA004 needs the columns of trl-lib/Capybara
           DATA010 needs the splits of trl-lib/Capybara
           DATA011 needs how many tokens the rows of trl-lib/Capybara have
-          DATA013 to DATA021 need the rows of trl-lib/Capybara
-          DATA025 needs the rows of trl-lib/Capybara
-          DATA026 needs the rows of trl-lib/Capybara
+          DATA013 to DATA021, DATA025 and DATA026 need the rows of trl-lib/Capybara
           DATA028 needs the columns of trl-lib/Capybara
           DATA030 needs the rows of trl-lib/Capybara
+          MODEL001, MODEL002, MODEL004 and MODEL006 need the files of Qwen/Qwen2.5-0.5B
           SFT004 needs the columns of trl-lib/Capybara
           TUNE009 needs the config.json of Qwen/Qwen2.5-0.5B
           VIS001 needs the columns of trl-lib/Capybara""")

@@ -16,10 +16,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-# Logits of one row, numbers: 80 MB of them.
-LOGITS = 20_000_000
-FEWEST_TOKENS = 128
+# Logits of one row, numbers: 40 MB of them.
+LOGITS = 10_000_000
+FEWEST_TOKENS = 64
 ANSWER_TOKENS = 16
+# Of a text prompt, for each token of a row.
+CHARACTERS = 16
 # Rows that are trained on and evaluated, of those that were prepared.
 KEPT_ROWS, KEPT_FOR_EVALUATION = 16, 4
 # Optimizers that need a GPU or a package for one, by a part of their names.
@@ -231,6 +233,14 @@ def shortest(dataset: Any, count: int, most: int, smaller: dict[str, None]) -> A
             return shorter | ({PACKED: [left]} if PACKED in row else {})
 
         few = few.map(cut)
+    longest = CHARACTERS * most
+    if not tokens and any(isinstance(prompt, str) and len(prompt) > longest for prompt in list(few[measured[0]][:])):
+        smaller[f"characters before the last {longest} of a {measured[0]}"] = None
+
+        def cut_text(row: dict[str, Any]) -> dict[str, Any]:
+            return {measured[0]: row[measured[0]][-longest:]}
+
+        few = few.map(cut_text)
     return few
 
 

@@ -273,7 +273,7 @@ class Smoke:
         """Keep what an error says, and where it arose."""
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if frame.filename == getattr(self.script, "__file__", None)]
-        own = [frame for frame in own if not frame.name.startswith("main")]
+        own = [frame for frame in own if frame.name != "main"]
         path = [error]
         while (earlier := path[-1].__cause__ or path[-1].__context__) is not None and earlier not in path:
             path.append(earlier)

@@ -62,6 +62,7 @@ def test_the_script_makes_what_was_planned(
     assert ("hft.mapped" in capsys.readouterr().out) == ("map_rows" in script)
 
 
+@pytest.mark.torch
 def test_a_stream_is_converted_as_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     for name in ("ShareGPT", "weights of 0", "alpaca", "a prompt beside messages"):
@@ -115,11 +116,13 @@ def test_rows_are_replaced_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.torch
 def test_a_stream_is_replaced_in_order() -> None:
     mapped = map_rows(numbers(2500).to_iterable_dataset(), halve)
     assert [row["half"] for row in mapped][:4] == [0, 0, 1, 2]
 
 
+@pytest.mark.torch
 def test_a_whole_batch_may_be_dropped() -> None:
     def late(row: Row) -> Iterator[Row] | Row | None:
         return None if row["number"] < 1500 else {"text": row["name"], "messages": TALK}
