@@ -162,7 +162,7 @@ def settings_of(
         **preview_settings(plan, len(given) if given else rows, facts),
         "completions": given,
         "seconds": seconds - _LAST_WORDS,
-        "secrets": list(plan.request.secrets),
+        "secrets": [*plan.request.secrets, "HF_TOKEN"],
     }
 
 

@@ -144,7 +144,7 @@ def try_plan(
         done = run([python, str(root / "script.py")], folder=root / "run", env=env, mark=str(scratch), limits=limits)
         hidden = [value for name in (*secrets, "HF_TOKEN") if (value := env.get(name)) and len(value) > 3]
         return Tried(
-            _masked_in(_result(scratch / "result.json"), hidden) if hidden else _result(scratch / "result.json"),
+            _result(scratch / "result.json"),
             tuple(event for line in done.lines if (event := _json(line)) is not None),
             _masked(done.log, hidden),
             done.exit_code,
@@ -205,15 +205,3 @@ def _masked(text: str, hidden: list[str]) -> str:
     for value in hidden:
         text = text.replace(value, "***")
     return text
-
-
-def _masked_in(value: Any, hidden: list[str]) -> Any:
-    """JSON whose texts hold no secret."""
-    if isinstance(value, str):
-        return _masked(value, hidden)
-    if isinstance(value, list):
-        return [_masked_in(item, hidden) for item in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        items = cast("dict[str, Any]", value).items()
-        return {_masked(name, hidden): _masked_in(item, hidden) for name, item in items}
-    return value

@@ -149,7 +149,7 @@ class Calls:
                 told["at"] = step.tb_lineno
             step = step.tb_next
         if isinstance(error, ImportError):
-            told["module"] = error.name or ""
+            told["module"] = self.shown(error.name or "")
         return told
 
     def shown(self, text: str) -> str:
