@@ -81,6 +81,8 @@ class DatasetFacts:
         saved: Of a local folder, whether ``save_to_disk`` wrote it; otherwise it holds data files.
         content: Of local data that travel with the job, what they are.
         conversational: Whether the prompts of the sampled rows, as TRL gets them, are messages (or else texts).
+        environments: Values of the column ``environment`` in the sampled rows, as TRL gets them, each once and cut to a
+            short text; ``None`` among them stands for a row that has none.
     """
 
     path: str | None = None
@@ -98,3 +100,4 @@ class DatasetFacts:
     saved: bool | None = None
     content: Content | None = None
     conversational: bool | None = None
+    environments: tuple[str | None, ...] | None = None

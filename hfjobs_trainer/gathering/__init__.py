@@ -19,7 +19,7 @@ from hfjobs_trainer.gathering.lengths import Count, measure
 from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
-from hfjobs_trainer.gathering.texts import Formats, prompts_are_messages, text_columns
+from hfjobs_trainer.gathering.texts import Formats, environments_named, prompts_are_messages, text_columns
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
 from hfjobs_trainer.specs.locations import is_local_path
 
@@ -187,7 +187,8 @@ def _one_dataset(
             return DatasetFacts()
         named = [{renamed.get(name, name): value for name, value in row.items()} for row in rows]
         lengths = measure(named, formats, tokenizer() if named else None)
-        return replace(facts, lengths=lengths, conversational=prompts_are_messages(named))
+        acted = environments_named(named)
+        return replace(facts, lengths=lengths, conversational=prompts_are_messages(named), environments=acted)
 
     return answer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
@@ -144,6 +144,11 @@ class JobSpec(Deferred):
         from hfjobs_trainer.specs.parse import merged
 
         return type(self)(**merged(self, fields))
+
+    @classmethod
+    def missing(cls, given: Mapping[str, Any]) -> Iterable[str]:
+        """Fields that are required only because others are not given, such as the one of two that must be there."""
+        return ()
 
     def is_set(self, name: str) -> bool:
         """Whether the user set this field, even to its default value."""

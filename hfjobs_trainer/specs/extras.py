@@ -8,8 +8,9 @@ from pydantic import Field
 
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.environments import EnvironmentFactory, factories_of
 from hfjobs_trainer.specs.locations import is_local_path
-from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFuncs, ToolFuncs
+from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFuncs, RewardFunction, ToolFuncs
 from hfjobs_trainer.specs.training import Answers, SideModel
 
 
@@ -36,6 +37,16 @@ class CallingSpec(TrainSpec):
     tools: ToolFuncs = Field(
         default=[],
         description="Python functions that the model may call: annotated, and described in a docstring with Args.",
+    )
+
+
+class ActingSpec(CallingSpec):
+    """Base of the methods whose model may act in an environment of each answer's own, by calling its methods."""
+
+    environment_factory: EnvironmentFactory | None = Field(
+        default=None,
+        description="Class with `reset`, methods that the model may call and, if it scores, `get_reward`; a function "
+        "that makes an instance; or several of these by name, chosen by the dataset's column `environment`.",
     )
 
 
@@ -130,3 +141,15 @@ def group_answers(spec: Any) -> Answers:
         eval_group=spec.num_generations_eval or spec.num_generations,
         rounds=spec.num_iterations,
     )
+
+
+def own_code(spec: TrainSpec) -> list[tuple[str, Code]]:
+    """The functions and classes of the user's own that travel with a spec, each with its field, rewards first."""
+    found: list[tuple[str, Code]] = []
+    if isinstance(spec, RewardedSpec):
+        found += [("reward_funcs", item) for item in spec.reward_funcs if isinstance(item, RewardFunction)]
+    if isinstance(spec, CallingSpec):
+        found += [("tools", item) for item in spec.tools]
+    if isinstance(spec, ActingSpec):
+        found += [("environment_factory", item) for item in factories_of(spec.environment_factory)]
+    return found

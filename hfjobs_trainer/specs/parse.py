@@ -16,7 +16,7 @@ from hfjobs_trainer.facts.backends import ANYWHERE, BackendTraits
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.explain import article, closest, explain
+from hfjobs_trainer.specs.explain import article, closest, explain, required
 from hfjobs_trainer.specs.fixes import assign, group_of, keywords
 from hfjobs_trainer.specs.locations import hub_address
 from hfjobs_trainer.specs.registry import METHODS
@@ -124,6 +124,7 @@ def _none_means_something(spec: type[JobSpec], name: str) -> bool:
 
 def _fill(spec: JobSpec, fields: Mapping[str, Any]) -> list[Problem]:
     data, problems = _sort_names(type(spec), fields)
+    problems += [required(name) for name in type(spec).missing(data)]
     try:
         type(spec).__pydantic_validator__.validate_python(data, self_instance=spec)
     except ValidationError as error:

@@ -206,6 +206,12 @@ RewardFuncs = Annotated[
 ]
 """Rewards as a spec holds them; one alone is taken as a list of one."""
 
+OptionalRewardFuncs = Annotated[
+    list[Reward],
+    BeforeValidator(_as_list, json_schema_input_type=str | Callable[..., Any] | list[str | Callable[..., Any]]),
+]
+"""The same where there may be none."""
+
 ToolFuncs = Annotated[
     list[RewardFunction],
     BeforeValidator(_as_list, json_schema_input_type=Callable[..., Any] | list[Callable[..., Any]]),
