@@ -361,7 +361,8 @@ def _defaults(config: type[Any]) -> dict[str, Any]:
 
 
 def _example(spec: type[TrainSpec]) -> TrainSpec:
-    return spec(**{name: f"namespace/{name}" for name, field in spec.model_fields.items() if field.is_required()})
+    needed = [name for name, field in spec.model_fields.items() if field.is_required()]
+    return spec(**{name: f"namespace/{name}" for name in (*needed, *spec.missing({}))})
 
 
 def _summary(documented: type[Any]) -> str:
