@@ -146,7 +146,6 @@ def test_text_that_is_a_number_is_refused_with_the_number(name: str, text: str, 
         ({"lora_r": 8, "lora": {"lora_alpha": 16}}, "lora_r", 'lora={"lora_alpha": 16, "r": 8}'),
         ({"dataset_config": "main"}, "dataset_config", 'dataset=hft.Dataset(id="me/data", config="main")'),
         ({"space_id": "me/s"}, "space_id", 'tracking=hft.Tracking(space_id="me/s")'),
-        ({"ref_model": "me/ref"}, "ref_model", ""),
         ({"adafactor": True}, "adafactor", 'optim="adafactor"'),
     ],
 )

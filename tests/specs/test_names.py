@@ -46,7 +46,7 @@ def renames(method: str) -> dict[str, names.Today]:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_old_names_are_refused_with_todays(method: str) -> None:
-    spec, told = METHODS[method], {}
+    spec, told = METHODS[method], dict[str, bool]()
     for old, new in renames(method).items():
         assert old not in spec.model_fields
         assert old not in names.FOLDED
