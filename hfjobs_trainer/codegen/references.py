@@ -276,11 +276,14 @@ def schema() -> dict[str, Any]:
     for spec in METHODS.values():
         entry = made["$defs"][spec.__name__]
         entry["required"] = ["method", *entry["required"]]
-        for name, property_ in entry["properties"].items():
+        for name, property_ in list(entry["properties"].items()):
             # the saved form of a function is accepted as well
             kept = normal["$defs"][spec.__name__]["properties"][name]
             if any(f'"#/$defs/{added}"' in json.dumps(kept) for added in normal["$defs"].keys() - made["$defs"].keys()):
-                property_["anyOf"].append({key: kept[key] for key in ("type", "items")})
+                if "items" in kept:
+                    property_["anyOf"].append({key: kept[key] for key in ("type", "items")})
+                else:  # it has no other form in JSON
+                    entry["properties"][name] = kept
         for name, accepted in names.FOLDED_TYPES.items():
             owner = ".".join(names.FOLDED.get(name, ()))
             meant = {"description": f"The same as {owner}."} if owner else {}

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.environments import EnvironmentFactory, factories_of
+from hfjobs_trainer.specs.environments import Environment, EnvironmentFactory, environments_of, factories_of
 from hfjobs_trainer.specs.locations import is_local_path
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFuncs, RewardFunction, ToolFuncs
 from hfjobs_trainer.specs.training import Answers, SideModel
@@ -153,3 +153,8 @@ def own_code(spec: TrainSpec) -> list[tuple[str, Code]]:
     if isinstance(spec, ActingSpec):
         found += [("environment_factory", item) for item in factories_of(spec.environment_factory)]
     return found
+
+
+def environments_in(spec: TrainSpec) -> list[Environment]:
+    """The environments in which the model acts, as their source shows them."""
+    return environments_of(spec.environment_factory) if isinstance(spec, ActingSpec) else []

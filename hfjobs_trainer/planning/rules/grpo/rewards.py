@@ -11,8 +11,7 @@ from hfjobs_trainer.display import plural
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.columns import closest_column
-from hfjobs_trainer.specs.environments import environments_of
-from hfjobs_trainer.specs.extras import ActingSpec, RewardedSpec
+from hfjobs_trainer.specs.extras import RewardedSpec, environments_in
 from hfjobs_trainer.specs.fixes import change, keywords
 from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.locations import is_local_path
@@ -165,7 +164,7 @@ def rewards_find_their_columns(context: Context[RewardedSpec]) -> Iterator[Found
     """
     wanted: list[tuple[str, str]] = []
     passed = _PASSED if not context.spec.LOGS_FROM_REWARDS else _PASSED | _LOGGERS
-    if isinstance(context.spec, ActingSpec) and context.spec.environment_factory is not None:
+    if environments_in(context.spec):
         passed |= {"environments"}
     for item in context.spec.reward_funcs:
         if isinstance(item, RewardFunction):
@@ -265,8 +264,7 @@ def something_scores_the_answers(context: Context[RewardedSpec]) -> Iterator[Fou
     """
     if context.spec.reward_funcs:
         return
-    factory = context.spec.environment_factory if isinstance(context.spec, ActingSpec) else None
-    environments = environments_of(factory)
+    environments = environments_in(context.spec)
     if all(item.rewards is False for item in environments):
         names = ", ".join(dict.fromkeys(item.name for item in environments))
         why = f"nothing scores the answers: add a reward, or to {names} a method `def get_reward(self) -> float: ...`"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
@@ -13,16 +14,18 @@ from hfjobs_trainer.specs.environments import (
     RESET,
     Environment,
     Function,
-    environments_of,
     made_with,
     own_nodes,
     parameters_of,
     required_of,
     returned,
 )
-from hfjobs_trainer.specs.extras import ActingSpec, RewardedSpec
+from hfjobs_trainer.specs.extras import ActingSpec, environments_in
 from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.rewards import RewardFunction
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.methods.grpo import GRPO
 
 
 @rule("TOOL003", fields=["environment_factory"])
@@ -54,7 +57,7 @@ def environments_can_be_made_and_reset(context: Context[ActingSpec]) -> Iterator
         ```
     """
     several = isinstance(context.spec.environment_factory, dict)
-    for environment in environments_of(context.spec.environment_factory):
+    for environment in environments_in(context.spec):
         yield from _made(environment)
         name, path, reset = environment.name, environment.path, environment.reset
         if RESET not in environment.methods and environment.whole:
@@ -207,7 +210,7 @@ def rewards_of_environments_are_numbers(context: Context[ActingSpec]) -> Iterato
                 return float(self.paid)
         ```
     """
-    for environment in environments_of(context.spec.environment_factory):
+    for environment in environments_in(context.spec):
         method, shown = environment.methods.get(GET_REWARD), f"{environment.name}.{GET_REWARD}"
         if method is None:
             continue
@@ -226,8 +229,8 @@ def rewards_of_environments_are_numbers(context: Context[ActingSpec]) -> Iterato
             yield Found(environment.path, f"{shown} returns {wrong}: return a number")
 
 
-@rule("TOOL007", severity="warning", fields=["environment_factory"])
-def environments_start_anew(context: Context[ActingSpec]) -> Iterator[Found]:
+@rule("TOOL007", severity="warning", fields=["environment_factory", "reward_funcs"])
+def environments_start_anew(context: Context[GRPO]) -> Iterator[Found]:
     """An environment starts anew with each answer.
 
     What it does:
@@ -266,9 +269,8 @@ def environments_start_anew(context: Context[ActingSpec]) -> Iterator[Found]:
                 return -float(self.paid)
         ```
     """
-    for environment in environments_of(context.spec.environment_factory):
-        rewards = context.spec.reward_funcs if isinstance(context.spec, RewardedSpec) else []
-        scoring = [item.definition for item in rewards if isinstance(item, RewardFunction)]
+    for environment in environments_in(context.spec):
+        scoring = [item.definition for item in context.spec.reward_funcs if isinstance(item, RewardFunction)]
         for attribute, method, value in kept_state(environment, scoring):
             why = f"{environment.name}.{method} adds to {attribute}, which reset does not set again, and TRL uses"
             yield Found(
@@ -276,7 +278,7 @@ def environments_start_anew(context: Context[ActingSpec]) -> Iterator[Found]:
             )
 
 
-@rule("TOOL008", fields=["environment_factory"])
+@rule("TOOL008", fields=["environment_factory", "tools"])
 def tools_have_names_of_their_own(context: Context[ActingSpec]) -> Iterator[Found]:
     """A tool and a method of an environment have different names.
 
@@ -296,7 +298,7 @@ def tools_have_names_of_their_own(context: Context[ActingSpec]) -> Iterator[Foun
         hft.GRPO(model=..., dataset=..., environment_factory=Maze)
         ```
     """
-    for environment in environments_of(context.spec.environment_factory):
+    for environment in environments_in(context.spec):
         for tool in context.spec.tools:
             if tool.name in environment.tools:
                 why = f"{environment.name} has a method {tool.name} too, which would be called in its place"

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.environments import Function, environments_of, parameters_of
-from hfjobs_trainer.specs.extras import ActingSpec, CallingSpec
+from hfjobs_trainer.specs.environments import Function, parameters_of
+from hfjobs_trainer.specs.extras import CallingSpec, environments_in
 from hfjobs_trainer.specs.rewards import Code
 
 # How transformers 5.23 reads a docstring, and what it can say in JSON: utils/chat_template_utils.py.
@@ -53,8 +53,7 @@ def tools_are_described(context: Context[CallingSpec]) -> Iterator[Found]:  # no
     """  # noqa: D214 - the example has a docstring of its own
     for tool in context.spec.tools:
         yield from _undescribed("tools", tool.name, tool.definition, parameters_of(tool.definition, bound=False), tool)
-    acting = context.spec if isinstance(context.spec, ActingSpec) else None
-    for environment in environments_of(acting.environment_factory) if acting else []:
+    for environment in environments_in(context.spec):
         for name, method in environment.tools.items():
             shown = f"{environment.name}.{name}"
             yield from _undescribed(environment.path, shown, method, parameters_of(method), environment.made_by)
@@ -110,7 +109,7 @@ def calls_need_messages(context: Context[CallingSpec]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    acts = isinstance(spec, ActingSpec) and spec.environment_factory is not None
+    acts = any(item.may_call or item.asks for item in environments_in(spec))
     if not spec.tools and not acts:
         return
     what = "environment_factory" if acts else "tools"
