@@ -245,10 +245,12 @@ def _add_methods(kind: ast.ClassDef, classes: Mapping[str, ast.ClassDef], method
                 own[item.name] = item if decorators <= _SAME_FUNCTION else None
         elif isinstance(item, ast.Assign | ast.AnnAssign):
             targets = item.targets if isinstance(item, ast.Assign) else [item.target]
-            if item.value is not None and not isinstance(item.value, ast.Constant):
-                own |= {
-                    target.id: None for target in targets if isinstance(target, ast.Name) and _may_be_function(item)
-                }
+            for name in (target.id for target in targets if isinstance(target, ast.Name) and item.value is not None):
+                own.pop(name, None)
+                if _may_be_function(item):
+                    own[name] = None
+                else:
+                    hidden.add(name)
         elif not isinstance(item, ast.Expr | ast.Pass | ast.ClassDef):
             whole = False
     for name, method in own.items():

@@ -130,11 +130,28 @@ def judges(spec: RewardedSpec) -> tuple[SideModel, ...]:
     )
 
 
+ASSUMED_CALLS = 4
+"""Rounds of calls in a completion where nothing bounds them: an assumption, which the plan lists."""
+
+
+def turns_of(spec: Any) -> tuple[int, str]:
+    """How often a model writes in one completion, each time but the first after calls; and what was assumed."""
+    if not getattr(spec, "tools", None) and not any(item.may_call for item in environments_in(spec)):
+        return 1, ""
+    rounds: int | None = spec.max_tool_calling_iterations
+    if rounds is not None:
+        return 1 + rounds, ""
+    return 1 + ASSUMED_CALLS, f"{ASSUMED_CALLS} rounds of calls in each completion"
+
+
 def group_answers(spec: Any) -> Answers:
     """The groups of answers that GRPO and RLOO compare: TRL counts answers in their batches, and may use them again."""
+    turns, assumed = turns_of(spec)
     return Answers(
         "max_completion_length",
         spec.max_completion_length,
+        turns=turns,
+        assumed=assumed,
         share=1.0 / spec.num_iterations,
         batches=spec.steps_per_generation,
         group=spec.num_generations,

@@ -67,8 +67,7 @@ class Garden:
 
 
 def make_shop() -> Shop:
-    shop = Shop(price=5)
-    return shop
+    return Shop(price=5)
 
 
 def watered(completions: list[Any], environments: list[Any], **columns: Any) -> list[float | None]:
@@ -149,6 +148,7 @@ def test_rows_choose_among_environments(calling_model: Path, warm: Warm, tmp_pat
     assert (logged["tools/call_frequency"], logged["tools/failure_frequency"]) == (1.0, 0.0)
     rewards = [item["metrics"]["reward"] for item in run.metrics("tools/")]
     assert rewards == [1.0] * STEPS
-    assert 'environment_factory={"shop": make_shop, "cheap": Shop_partial, "garden": Garden}' in (
-        tmp_path / "script.py"
-    ).read_text()
+    assert (
+        'environment_factory={"shop": make_shop, "cheap": Shop_partial, "garden": Garden}'
+        in (tmp_path / "script.py").read_text()
+    )
