@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hfjobs_trainer.codegen import examples, exports, fields, references, rules, trl_args
+from hfjobs_trainer.codegen import call_templates, examples, exports, fields, references, rules, trl_args
 from hfjobs_trainer.errors import HFTError
 
 ROOT = Path(__file__).resolve().parents[2]
 Generator = Callable[[], dict[str, str]]
 GENERATORS: tuple[Generator, ...] = (
     trl_args.generate,
+    call_templates.generate,
     fields.generate,
     exports.generate,
     examples.generate,

@@ -148,7 +148,4 @@ def test_rows_choose_among_environments(calling_model: Path, warm: Warm, tmp_pat
     assert (logged["tools/call_frequency"], logged["tools/failure_frequency"]) == (1.0, 0.0)
     rewards = [item["metrics"]["reward"] for item in run.metrics("tools/")]
     assert rewards == [1.0] * STEPS
-    assert (
-        'environment_factory={"shop": make_shop, "cheap": Shop_partial, "garden": Garden}'
-        in (tmp_path / "script.py").read_text()
-    )
+    assert '"cheap": Shop_partial' in (tmp_path / "script.py").read_text()

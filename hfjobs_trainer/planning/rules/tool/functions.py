@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import json
 import re
 from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
@@ -123,6 +126,53 @@ def calls_need_messages(context: Context[CallingSpec]) -> Iterator[Found]:
             message = '[{"role": "user", "content": ...}]'
             why = f"the prompts of {data.id} are texts, and calls are made in messages: write each as {message}"
             yield Found(what, why)
+
+
+@rule("TOOL009", fields=["tools"])
+def calls_can_be_read(context: Context[CallingSpec]) -> Iterator[Found]:
+    """TRL can read the calls that the model writes.
+
+    What it does:
+        Refuses tools and environments with a tokenizer whose chat template is, by its text, none of those of which TRL
+        can read calls, and that does not itself say how an answer is read, by its `response_template`. A tokenizer
+        without a chat template, and one with several, are left alone.
+
+    Why:
+        TRL knows templates by their exact text. With any other it ends once the model is loaded: "Unrecognized chat
+        template, failed to add response schema".
+
+    Example:
+        ```python
+        hft.GRPO(model="HuggingFaceTB/SmolLM2-135M-Instruct", dataset=..., reward_funcs=..., tools=[look])
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model="Qwen/Qwen3-0.6B", dataset=..., reward_funcs=..., tools=[look])
+        ```
+    """
+    spec = context.spec
+    if not spec.tools and not any(item.may_call for item in environments_in(spec)):
+        return
+    field = "processing_class" if spec.processing_class is not None else "model"
+    tokenizer = context.facts.processing_class if field == "processing_class" else context.facts.model
+    place = spec.tokenizer_source[0]
+    if tokenizer is not None and (tokenizer.has_chat_template is False or tokenizer.reads_answers):
+        return
+    digest = need(tokenizer.template_digest if tokenizer else None, f"the chat template of {place}", field)
+    known = _call_templates()
+    if digest not in known:
+        families = ", ".join(sorted({name.split("_")[0] for name in known.values()}))
+        why = f"TRL cannot read calls from answers in the chat template of {place}, only in those of {families}"
+        how = "name in processing_class a tokenizer of the same tokens with one of these, or with response_template"
+        yield Found(field, f"{why}: take another model, or {how}")
+
+
+@cache
+def _call_templates() -> dict[str, str]:
+    """Digests of the chat templates of which TRL can read calls, with its names for them."""
+    text = files("hfjobs_trainer.data").joinpath("call_templates.json").read_text(encoding="utf-8")
+    return json.loads(text)["templates"]
 
 
 def _undescribed(path: str, name: str, definition: Function, parameters: list[ast.arg], code: Code) -> Iterator[Found]:
