@@ -603,6 +603,7 @@ class RLOOFields(CommonFields, total=False):
 class SFTFields(CommonFields, total=False):
     """Fields of ``SFT``."""
 
+    formatting_func: Callable[..., Any] | dict[str, Any] | None
     remove_unused_columns: bool
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
     router_aux_loss_coef: float | None

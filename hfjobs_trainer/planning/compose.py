@@ -31,7 +31,7 @@ from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
-from hfjobs_trainer.specs.extras import ActingSpec, ReferencedSpec, ScoredSpec, TaughtSpec, own_code
+from hfjobs_trainer.specs.extras import ActingSpec, FormattedSpec, ReferencedSpec, ScoredSpec, TaughtSpec, own_code
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import side_models
 from hfjobs_trainer.specs.locations import LOADERS, data_suffix, is_local_path
@@ -139,6 +139,7 @@ def compose(
         rewards=rewards,
         tools=[_reward(tool, {}) for tool in tools],
         environments=_environments(spec),
+        formatting=spec.formatting_func.name if isinstance(spec, FormattedSpec) and spec.formatting_func else None,
         code=_code(code),
         imports=sorted({line for item in code for line in item.imports}),
         num_gpus=machine.num_gpus,

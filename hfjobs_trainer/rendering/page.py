@@ -184,7 +184,8 @@ class Page:
         rewards: Rewards of an online method.
         tools: Functions that the model may call.
         environments: Name of what makes the environments in which the model acts, or such names by environment.
-        code: Sources of rewards, tools and environments, each behind that of what it leans on.
+        formatting: Name of the function that makes the text of a row, or ``None``.
+        code: Sources of rewards, tools, environments and the like, each behind that of what it leans on.
         imports: Import statements that these need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
         max_gpus: The most GPUs that are to train, 0 for all.
@@ -241,6 +242,7 @@ class Page:
     rewards: Sequence[Reward] = ()
     tools: Sequence[Reward] = ()
     environments: str | Mapping[str, str] | None = None
+    formatting: str | None = None
     code: Sequence[str] = ()
     imports: Sequence[str] = ()
     num_gpus: int = 0

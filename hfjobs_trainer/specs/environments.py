@@ -65,6 +65,17 @@ def _one(value: Any) -> Any:
     raise ValueError(f"takes a class, a function that makes an instance, or a dict of these by name, not {name}")
 
 
+_FORMS: dict[type[ast.expr], str] = {
+    ast.Tuple: "a tuple",
+    ast.Dict: "a dict",
+    ast.DictComp: "a dict",
+    ast.Set: "a set",
+    ast.SetComp: "a set",
+    ast.List: "a list",
+    ast.ListComp: "a list",
+    ast.JoinedStr: "a text",
+}
+
 Factory = CapturedClass | RewardFunction
 EnvironmentFactory = Annotated[
     CapturedClass | RewardFunction | Annotated[dict[str, CapturedClass | RewardFunction], Field(min_length=1)],
@@ -198,6 +209,18 @@ def returned(function: Function) -> list[ast.expr | None]:
 def is_none(value: ast.expr | None) -> bool:
     """Whether an expression is ``None``, or is not there."""
     return value is None or (isinstance(value, ast.Constant) and value.value is None)
+
+
+def kind_of(value: ast.expr | None) -> str:
+    """What an expression is for certain; empty where that is not told by its form."""
+    if is_none(value):
+        return "nothing"
+    if isinstance(value, ast.Constant):
+        constant = value.value
+        if isinstance(constant, bool):
+            return "a truth value"
+        return "a text" if isinstance(constant, str) else "a number" if isinstance(constant, int | float) else ""
+    return next((kind for form, kind in _FORMS.items() if isinstance(value, form)), "")
 
 
 def made_with(environment: Environment) -> list[str]:

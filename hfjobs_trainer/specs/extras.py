@@ -10,7 +10,7 @@ from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.environments import Environment, EnvironmentFactory, environments_of, factories_of
 from hfjobs_trainer.specs.locations import is_local_path
-from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFuncs, RewardFunction, ToolFuncs
+from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFuncs, RewardFunction, RowFunction, ToolFuncs
 from hfjobs_trainer.specs.training import Answers, SideModel
 
 
@@ -47,6 +47,14 @@ class ActingSpec(CallingSpec):
         default=None,
         description="Class with `reset`, methods that the model may call and, if it scores, `get_reward`; a function "
         "that makes an instance; or several of these by name, chosen by the dataset's column `environment`.",
+    )
+
+
+class FormattedSpec(TrainSpec):
+    """Base of the methods whose trainer makes the text of a row with a function."""
+
+    formatting_func: RowFunction | None = Field(
+        default=None, description="Function that is given a row and returns its text, which is trained on."
     )
 
 
@@ -167,6 +175,8 @@ def own_code(spec: TrainSpec) -> list[tuple[str, Code]]:
         found += [("reward_funcs", item) for item in spec.reward_funcs if isinstance(item, RewardFunction)]
     if isinstance(spec, CallingSpec):
         found += [("tools", item) for item in spec.tools]
+    if isinstance(spec, FormattedSpec) and spec.formatting_func is not None:
+        found.append(("formatting_func", spec.formatting_func))
     if isinstance(spec, ActingSpec):
         found += [("environment_factory", item) for item in factories_of(spec.environment_factory)]
     return found

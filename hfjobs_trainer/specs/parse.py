@@ -231,6 +231,8 @@ def _take_as_meant(spec: type[TrainSpec], data: dict[str, Any]) -> None:
         if found is not None and found.keys() <= {"id", "revision"}:
             data[name] = found["id"]
             data.update({f"{name}_revision": found["revision"]} if "revision" in found else {})
+    if data.get("reward_funcs") == [] and data.get("environment_factory") is not None:
+        del data["reward_funcs"]
     rewards = data.get("reward_funcs")
     items = cast("list[Any]", rewards if isinstance(rewards, list) else [rewards])
     pages = [hub_address(item, "model") if isinstance(item, str) else None for item in items]

@@ -198,6 +198,17 @@ def _as_list(value: Any) -> Any:
     return items
 
 
+def _as_function(value: Any) -> Any:
+    if getattr(value, "__name__", "") == "<lambda>":
+        raise ValueError("a lambda has no name that the script could use: write it as `def convert(row): return ...`")
+    return capture(value) if callable(value) else value
+
+
+RowFunction = Annotated[
+    RewardFunction, BeforeValidator(_as_function, json_schema_input_type=Callable[..., Any] | dict[str, Any])
+]
+"""A function of one row as a spec holds it."""
+
 Reward = str | RewardFunction
 RewardFuncs = Annotated[
     list[Reward],
@@ -205,12 +216,6 @@ RewardFuncs = Annotated[
     BeforeValidator(_as_list, json_schema_input_type=str | Callable[..., Any] | list[str | Callable[..., Any]]),
 ]
 """Rewards as a spec holds them; one alone is taken as a list of one."""
-
-OptionalRewardFuncs = Annotated[
-    list[Reward],
-    BeforeValidator(_as_list, json_schema_input_type=str | Callable[..., Any] | list[str | Callable[..., Any]]),
-]
-"""The same where there may be none."""
 
 ToolFuncs = Annotated[
     list[RewardFunction],

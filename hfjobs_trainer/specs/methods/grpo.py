@@ -12,7 +12,7 @@ from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.environments import environments_of
 from hfjobs_trainer.specs.extras import ActingSpec, RewardedSpec, group_answers, judges
 from hfjobs_trainer.specs.registry import method
-from hfjobs_trainer.specs.rewards import OptionalRewardFuncs
+from hfjobs_trainer.specs.rewards import RewardFuncs
 from hfjobs_trainer.specs.training import Passes, Training
 from hfjobs_trainer.specs.trl_args.grpo import GRPOArgs
 
@@ -33,7 +33,7 @@ def _passes(spec: GRPO) -> Passes:
 class GRPO(GRPOArgs, RewardedSpec, ActingSpec):
     """Group relative policy optimization with ``trl.GRPOTrainer``: the model's own completions, scored by rewards."""
 
-    reward_funcs: OptionalRewardFuncs = Field(
+    reward_funcs: RewardFuncs = Field(
         default=[],
         description="A built-in reward of TRL by name, a reward model by Hub id, a Python function, or a list of "
         "these; none where an environment has `get_reward`.",

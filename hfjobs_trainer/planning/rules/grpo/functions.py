@@ -17,7 +17,7 @@ from hfjobs_trainer.specs.requirements import package_name, package_names
 from hfjobs_trainer.specs.rewards import CapturedClass
 
 
-@rule("GRPO012", any_field=["reward_funcs", "tools"])
+@rule("GRPO012", any_field=["reward_funcs", "tools", "formatting_func"])
 def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     """Modules that a reward function imports are installed.
 
@@ -52,7 +52,7 @@ def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]
             yield Found(path, f"{why} (give the packages' names)", keywords({"extra_dependencies": packages}))
 
 
-@rule("GRPO013", any_field=["reward_funcs", "tools"])
+@rule("GRPO013", any_field=["reward_funcs", "tools", "formatting_func"])
 def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     """A reward function's name is not taken in the script.
 

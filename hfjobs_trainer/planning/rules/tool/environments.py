@@ -14,6 +14,7 @@ from hfjobs_trainer.specs.environments import (
     RESET,
     Environment,
     Function,
+    kind_of,
     made_with,
     own_nodes,
     parameters_of,
@@ -118,31 +119,11 @@ def _wrong_observation(reset: Function) -> str | None:
     """What ``reset`` returns for certain, at least once, that cannot be appended to a prompt."""
     if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own_nodes(reset)):
         return "a generator"
-    return next((wrong for value in returned(reset) if (wrong := _kind(value)) in _NO_OBSERVATION), None)
+    return next((wrong for value in returned(reset) if (wrong := kind_of(value)) in _NO_OBSERVATION), None)
 
 
-_FORMS: dict[type[ast.expr], str] = {
-    ast.Tuple: "a tuple",
-    ast.Dict: "a dict",
-    ast.DictComp: "a dict",
-    ast.Set: "a set",
-    ast.SetComp: "a set",
-    ast.List: "a list",
-    ast.ListComp: "a list",
-    ast.JoinedStr: "a text",
-}
 _NO_OBSERVATION = frozenset(["a tuple", "a dict", "a set", "a number", "a truth value"])
 _NO_REWARD = frozenset(["a tuple", "a dict", "a set", "a text", "a list"])
-
-
-def _kind(value: ast.expr | None) -> str:
-    """What an expression is for certain; empty where that is not told by its form."""
-    if isinstance(value, ast.Constant):
-        constant = value.value
-        if isinstance(constant, bool):
-            return "a truth value"
-        return "a text" if isinstance(constant, str) else "a number" if isinstance(constant, int | float) else ""
-    return next((kind for form, kind in _FORMS.items() if isinstance(value, form)), "")
 
 
 @rule("TOOL005", fields=["environment_factory"])
@@ -225,7 +206,7 @@ def rewards_of_environments_are_numbers(context: Context[ActingSpec]) -> Iterato
             yield Found(environment.path, f"{shown} returns a generator: return a number")
         elif all(value is None for value in values):
             yield Found(environment.path, f"{shown} returns nothing: return a number")
-        elif wrong := next((kind for value in values if (kind := _kind(value)) in _NO_REWARD), None):
+        elif wrong := next((kind for value in values if (kind := kind_of(value)) in _NO_REWARD), None):
             yield Found(environment.path, f"{shown} returns {wrong}: return a number")
 
 
