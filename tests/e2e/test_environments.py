@@ -149,3 +149,19 @@ def test_rows_choose_among_environments(calling_model: Path, warm: Warm, tmp_pat
     rewards = [item["metrics"]["reward"] for item in run.metrics("tools/")]
     assert rewards == [1.0] * STEPS
     assert '"cheap": Shop_partial' in (tmp_path / "script.py").read_text()
+
+
+def look(thing: str) -> str:
+    """Look up what a thing costs.
+
+    Args:
+        thing: What to look at.
+    """
+    return f"{thing}: {FIRST_PRICE}"
+
+
+def test_a_distillation_calls_functions(calling_model: Path, warm: Warm, tmp_path: Path) -> None:
+    given = fields(calling_model, tmp_path, asks(), tools=[look], teacher_model=str(calling_model))
+    del given["num_generations"]
+    logged = metrics(warm.run("distillation", given, tmp_path), "tools/")
+    assert (logged["tools/call_frequency"], logged["tools/failure_frequency"]) == (2.0, 0.0)
