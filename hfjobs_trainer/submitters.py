@@ -340,7 +340,8 @@ class GRPOFields(CommonFields, total=False):
     """Fields of ``GRPO``."""
 
     tools: Callable[..., Any] | list[Callable[..., Any]]
-    reward_funcs: Required[str | Callable[..., Any] | list[str | Callable[..., Any]]]
+    environment_factory: Callable[..., Any] | dict[str, Callable[..., Any]] | None
+    reward_funcs: str | Callable[..., Any] | list[str | Callable[..., Any]]
     remove_unused_columns: bool | None
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
     router_aux_loss_coef: float | None
@@ -604,6 +605,7 @@ class RLOOFields(CommonFields, total=False):
 class SFTFields(CommonFields, total=False):
     """Fields of ``SFT``."""
 
+    formatting_func: Callable[..., Any] | dict[str, Any] | None
     remove_unused_columns: bool
     train_sampling_strategy: Literal["random", "sequential", "group_by_length", "batch_rebalance"]
     router_aux_loss_coef: float | None

@@ -8,7 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hfjobs_trainer.codegen import architectures, examples, exports, fields, references, rules, trl_args
+from hfjobs_trainer.codegen import (
+    architectures,
+    call_templates,
+    examples,
+    exports,
+    fields,
+    references,
+    rules,
+    trl_args,
+)
 from hfjobs_trainer.errors import HFTError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,6 +25,7 @@ Generator = Callable[[], dict[str, str]]
 GENERATORS: tuple[Generator, ...] = (
     trl_args.generate,
     architectures.generate,
+    call_templates.generate,
     fields.generate,
     exports.generate,
     examples.generate,

@@ -277,11 +277,14 @@ def schema() -> dict[str, Any]:
     for spec in METHODS.values():
         entry = made["$defs"][spec.__name__]
         entry["required"] = ["method", *entry["required"]]
-        for name, property_ in entry["properties"].items():
+        for name, property_ in list(entry["properties"].items()):
             # the saved form of a function is accepted as well
             kept = normal["$defs"][spec.__name__]["properties"][name]
             if any(f'"#/$defs/{added}"' in json.dumps(kept) for added in normal["$defs"].keys() - made["$defs"].keys()):
-                property_["anyOf"].append({key: kept[key] for key in ("type", "items")})
+                if "items" in kept:
+                    property_["anyOf"].append({key: kept[key] for key in ("type", "items")})
+                else:  # it has no other form in JSON
+                    entry["properties"][name] = kept
         for name, accepted in names.FOLDED_TYPES.items():
             owner = ".".join(names.FOLDED.get(name, ()))
             meant = {"description": f"The same as {owner}."} if owner else {}
@@ -362,7 +365,8 @@ def _defaults(config: type[Any]) -> dict[str, Any]:
 
 
 def _example(spec: type[TrainSpec]) -> TrainSpec:
-    return spec(**{name: f"namespace/{name}" for name, field in spec.model_fields.items() if field.is_required()})
+    needed = [name for name, field in spec.model_fields.items() if field.is_required()]
+    return spec(**{name: f"namespace/{name}" for name in (*needed, *spec.missing({}))})
 
 
 def _summary(documented: type[Any]) -> str:

@@ -42,7 +42,7 @@ AREAS: dict[str, str] = {
     "KTO": "Kahneman-Tversky optimization",
     "ORPO": "Odds ratio and contrastive preference optimization",
     "GRPO": "Completions that the model generates, and their rewards",
-    "TOOL": "Tools",
+    "TOOL": "Tools and environments",
     "VLLM": "Generation with vLLM",
     "SIDE": "Teachers, reward models and value models",
     "GKD": "Generalized knowledge distillation",

@@ -90,6 +90,8 @@ class DatasetFacts:
         values: What is wrong with the values of the rows, as TRL will get them; ``None`` where none were looked at.
         broken: Of local data files, the first that cannot be read.
         loading_script: Of a repository on the Hub, its Python file that ``datasets`` once ran to load it.
+        environments: Values of the column ``environment`` in the sampled rows, as TRL gets them, each once and cut to a
+            short text; ``None`` among them stands for a row that has none.
     """
 
     path: str | None = None
@@ -114,3 +116,4 @@ class DatasetFacts:
     values: ValueFacts | None = None
     broken: BrokenFile | None = None
     loading_script: str | None = None
+    environments: tuple[str | None, ...] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hfjobs_trainer.contents import Content
@@ -36,6 +36,8 @@ class ModelFacts:
             ``"gptq"``; ``None`` also if they are not quantized.
         is_vision: Whether it takes images, by its ``config.json``.
         has_chat_template: Whether the tokenizer comes with a chat template.
+        template_digest: SHA-256 of the text of its chat template, hexadecimal.
+        reads_answers: Whether its ``tokenizer_config.json`` says how an answer is read, by ``response_template``.
         task_type: PEFT's task type, such as ``"CAUSAL_LM"``, of an adapter.
         adapts: If it is an adapter in place of a model: the model that it was trained on, empty if it does not say.
         content: Of a local folder that travels with the job, what is in it.
@@ -86,6 +88,8 @@ class ModelFacts:
     quantization: str | None = None
     is_vision: bool | None = None
     has_chat_template: bool | None = None
+    template_digest: str | None = field(default=None, compare=False)
+    reads_answers: bool | None = field(default=None, compare=False)
     task_type: str | None = None
     adapts: str | None = None
     content: Content | None = None

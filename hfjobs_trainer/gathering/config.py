@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -158,6 +159,16 @@ def _quantization(config: Json) -> str | None:
 def has_template(tokenizer_config: Json) -> bool:
     """Whether a ``tokenizer_config.json`` holds a chat template: one text, or several with names."""
     return bool(tokenizer_config.get("chat_template"))
+
+
+def template_digest(template: object) -> str | None:
+    """The digest of a chat template; ``None`` for none, and for several with names."""
+    return hashlib.sha256(template.encode()).hexdigest() if isinstance(template, str) and template else None
+
+
+def reads_answers(tokenizer_config: Json) -> bool:
+    """Whether a ``tokenizer_config.json`` says how an answer is read."""
+    return any(tokenizer_config.get(name) is not None for name in ("response_template", "response_schema"))
 
 
 def main_dtype(counts: Iterable[tuple[str, int]]) -> str | None:

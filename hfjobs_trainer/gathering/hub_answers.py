@@ -10,7 +10,7 @@ from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, Mode
 from hfjobs_trainer.gathering import viewer
 from hfjobs_trainer.gathering.answer import Answer
 from hfjobs_trainer.gathering.attempt import attempt
-from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
+from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config, reads_answers, template_digest
 from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
 from hfjobs_trainer.gathering.model_files import read_names, weight_names
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text
@@ -43,6 +43,8 @@ def model_facts(repo_id: str, info: Answer[ModelInfo], config: Answer[Json], tok
         num_parameters=as_int(weights.total) if weights else None,
         dtype=(main_dtype(weights.parameters.items()) if weights else None) or facts.dtype,
         has_chat_template=_has_chat_template(info.value, tokenizer),
+        template_digest=_template_digest(info.value, tokenizer),
+        reads_answers=None if tokenizer.value is None else reads_answers(tokenizer.value),
         current_id=None if info.value.id == repo_id else info.value.id,
         based_on=_based_on(info.value),
         **read_names(sibling.rfilename for sibling in info.value.siblings or ()),
@@ -70,6 +72,15 @@ def _has_chat_template(info: ModelInfo, tokenizer: Answer[Json]) -> bool | None:
     if tokenizer.value is not None:
         return has_template(tokenizer.value)
     return False if tokenizer.refused == 404 else None
+
+
+def _template_digest(info: ModelInfo, tokenizer: Answer[Json]) -> str | None:
+    summary = as_json(getattr(info, "config", None))
+    # a file of its own wins, of which the Hub may show the text
+    if {sibling.rfilename for sibling in info.siblings or ()} & _TEMPLATE_FILES:
+        return template_digest(summary.get("chat_template_jinja"))
+    written = as_json(summary.get("tokenizer_config")) if tokenizer.value is None else tokenizer.value
+    return template_digest(written.get("chat_template"))
 
 
 def dataset_facts(

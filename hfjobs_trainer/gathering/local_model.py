@@ -11,7 +11,7 @@ from pathlib import Path
 from hfjobs_trainer.contents import Content, split_pin
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.gathering.attempt import attempt
-from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config
+from hfjobs_trainer.gathering.config import has_template, main_dtype, read_config, reads_answers, template_digest
 from hfjobs_trainer.gathering.local_files import list_files, locate, model_files, read_content, weight_files
 from hfjobs_trainer.gathering.model_files import read_names
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text, read_json
@@ -43,6 +43,8 @@ def read_model(text: str, *, ships: bool = False) -> ModelFacts:
         num_parameters=sum(counts.values()) if counts else None,
         dtype=main_dtype(counts.items()) if counts else facts.dtype,
         has_chat_template=attempt(lambda: _has_chat_template(path)),
+        template_digest=attempt(lambda: _template_digest(path)),
+        reads_answers=attempt(lambda: reads_answers(read_json(path / "tokenizer_config.json"))),
         adapts=None if adapter is None else as_text(adapter.get("base_model_name_or_path")) or "",
         content=_content(text, path, ships=ships),
         **(read_names(names) if (names := attempt(lambda: list(list_files(path).found))) is not None else {}),
@@ -95,3 +97,10 @@ def _read_header(path: Path) -> Json:
 def _has_chat_template(folder: Path) -> bool:
     config = folder / "tokenizer_config.json"
     return (folder / "chat_template.jinja").exists() or (config.exists() and has_template(read_json(config)))
+
+
+def _template_digest(folder: Path) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.exists():
+        return template_digest(file.read_text(encoding="utf-8"))
+    return template_digest(read_json(folder / "tokenizer_config.json").get("chat_template"))

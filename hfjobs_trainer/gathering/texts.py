@@ -12,6 +12,9 @@ Formats = Sequence[Sequence[str]]
 
 _BESIDE = ("prompt", "tools")
 
+# Of the names of environments: how many are kept, and how many letters of each.
+_NAMES, _NAME = 32, 64
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -72,6 +75,14 @@ def prompts_are_messages(rows: Iterable[Json]) -> bool | None:
     """Whether the prompts are lists of messages, all of them, or texts, all of them; else ``None``."""
     kinds = {_is_messages(row["prompt"]) for row in rows if row.get("prompt") is not None}
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def environments_named(rows: Sequence[Json]) -> tuple[str | None, ...] | None:
+    """What the rows call their environments, a few values of a few letters; ``None`` where no row has the column."""
+    if not any("environment" in row for row in rows):
+        return None
+    named = dict.fromkeys(row.get("environment") for row in rows if not isinstance(row.get("environment"), list | dict))
+    return tuple(None if name is None else str(name)[:_NAME] for name in named)[:_NAMES]
 
 
 def _is_messages(value: object) -> bool | None:

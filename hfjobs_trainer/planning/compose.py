@@ -32,11 +32,11 @@ from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
-from hfjobs_trainer.specs.extras import ReferencedSpec, ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import ActingSpec, FormattedSpec, ReferencedSpec, ScoredSpec, TaughtSpec, own_code
 from hfjobs_trainer.specs.groups import Dataset
-from hfjobs_trainer.specs.inputs import row_maps, shape_of, side_models
+from hfjobs_trainer.specs.inputs import shape_of, side_models
 from hfjobs_trainer.specs.locations import LOADERS, data_suffix, is_local_path
-from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
+from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFunction
 
 LABEL_DIGITS = 12
 """Hexadecimal digits of the spec's digest in a job's label."""
@@ -82,8 +82,7 @@ def compose(
     }
     rewards = [_reward(item, judges) for item in getattr(spec, "reward_funcs", ())]
     tools: Sequence[RewardFunction] = getattr(spec, "tools", ())
-    functions = [item for item in (*getattr(spec, "reward_funcs", ()), *tools) if isinstance(item, RewardFunction)]
-    functions += row_maps(spec)
+    code = [item for _, item in own_code(spec)]
     arguments = dict(decided.arguments)
     # computed when the script runs, so that the global batch stays the same on any number of GPUs
     accumulates = run.batch.global_size is not None and not run.batch.accumulation_is_set
@@ -142,8 +141,10 @@ def compose(
         server=vllm_server(run.vllm, machine.server_gpus, decided.arguments.get("vllm_max_model_length")),
         rewards=rewards,
         tools=[_reward(tool, {}) for tool in tools],
-        code=_code(functions),
-        imports=sorted({line for function in functions for line in function.imports}),
+        environments=_environments(spec),
+        formatting=spec.formatting_func.name if isinstance(spec, FormattedSpec) and spec.formatting_func else None,
+        code=_code(code),
+        imports=sorted({line for item in code for line in item.imports}),
         num_gpus=machine.num_gpus,
         nodes=request.nodes,
         max_gpus=1 if run.hardware.strategy == "single" or run.use_cpu else run.hardware.num_gpus or 0,
@@ -246,8 +247,16 @@ def _data(dataset: Dataset, facts: DatasetFacts | None, *, absolute: bool) -> Da
     return Data(place, builder, arguments, **common)
 
 
-def _code(functions: Sequence[RewardFunction]) -> list[str]:
-    """What each function adds to the script: what several lean on is there once."""
+def _environments(spec: TrainSpec) -> str | dict[str, str] | None:
+    """The name of what makes the environments, or these names by the names of the environments."""
+    factory = spec.environment_factory if isinstance(spec, ActingSpec) else None
+    if isinstance(factory, dict):
+        return {name: item.name for name, item in factory.items()}
+    return factory.name if factory else None
+
+
+def _code(functions: Sequence[Code]) -> list[str]:
+    """What each function or class adds to the script: what several lean on is there once."""
     seen: set[str] = set()
     added: list[str] = []
     for function in functions:

@@ -191,8 +191,10 @@ class Page:
         server: The vLLM server that the script starts, or ``None``.
         rewards: Rewards of an online method.
         tools: Functions that the model may call.
-        code: Sources of the user's functions, each behind that of what it leans on.
-        imports: Import statements that the rewards and tools need.
+        environments: Name of what makes the environments in which the model acts, or such names by environment.
+        formatting: Name of the function that makes the text of a row, or ``None``.
+        code: Sources of rewards, tools, environments and the like, each behind that of what it leans on.
+        imports: Import statements that these need.
         num_gpus: GPUs that were planned for, 0 for none in particular.
         max_gpus: The most GPUs that are to train, 0 for all.
         nodes: Machines of the run, that of a server apart included; GPUs are those of one of them.
@@ -249,6 +251,8 @@ class Page:
     server: Server | None = None
     rewards: Sequence[Reward] = ()
     tools: Sequence[Reward] = ()
+    environments: str | Mapping[str, str] | None = None
+    formatting: str | None = None
     code: Sequence[str] = ()
     imports: Sequence[str] = ()
     num_gpus: int = 0

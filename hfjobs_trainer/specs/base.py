@@ -170,6 +170,11 @@ class JobSpec(Deferred):
         kept = (note for note in self._notes if note.path.split(".")[0] not in fields)
         return type(self)(**merged(self, fields)).with_notes(kept)
 
+    @classmethod
+    def missing(cls, given: Mapping[str, Any]) -> Iterable[str]:
+        """Fields that are required only because others are not given, such as the one of two that must be there."""
+        return ()
+
     def is_set(self, name: str) -> bool:
         """Whether the user set this field, even to its default value."""
         return name in self.model_fields_set

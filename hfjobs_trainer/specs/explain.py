@@ -48,8 +48,7 @@ def _one(item: Any, path: str, data: Any, of: type[BaseModel], subject: str) -> 
     if kind == "one_of_several":
         return Problem("SPEC003", path, message, assign(of, data, {path: item["ctx"]["first"]}))
     if kind == "missing":
-        why, fix = _EXAMPLES.get(path, ("", ""))
-        return Problem("SPEC002", path, f"is required{why}", fix)
+        return required(path)
     value = _lookup(data, path)
     if kind == "extra_forbidden":
         parent, _, leaf = path.rpartition(".")
@@ -72,6 +71,12 @@ def _one(item: Any, path: str, data: Any, of: type[BaseModel], subject: str) -> 
     message = message if own else message[:1].lower() + message[1:]
     got = f", not {article(type(value).__name__)}" if kind.endswith("_type") and value is not None else ""
     return Problem("SPEC003", path, message + got)
+
+
+def required(path: str) -> Problem:
+    """What to say of a field that is missing."""
+    why, fix = _EXAMPLES.get(path, ("", ""))
+    return Problem("SPEC002", path, f"is required{why}", fix)
 
 
 # What to say of a field that is missing, and an example of it.

@@ -8,8 +8,10 @@ from pydantic import Field
 
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.environments import Environment, EnvironmentFactory, environments_of, factories_of
+from hfjobs_trainer.specs.inputs import row_maps
 from hfjobs_trainer.specs.locations import is_local_path
-from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFuncs, ToolFuncs
+from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFuncs, RewardFunction, RowFunction, ToolFuncs
 from hfjobs_trainer.specs.training import Answers, SideModel
 
 
@@ -36,6 +38,24 @@ class CallingSpec(TrainSpec):
     tools: ToolFuncs = Field(
         default=[],
         description="Python functions that the model may call: annotated, and described in a docstring with Args.",
+    )
+
+
+class ActingSpec(CallingSpec):
+    """Base of the methods whose model may act in an environment of each answer's own, by calling its methods."""
+
+    environment_factory: EnvironmentFactory | None = Field(
+        default=None,
+        description="Class with `reset`, methods that the model may call and, if it scores, `get_reward`; a function "
+        "that makes an instance; or several of these by name, chosen by the dataset's column `environment`.",
+    )
+
+
+class FormattedSpec(TrainSpec):
+    """Base of the methods whose trainer makes the text of a row with a function."""
+
+    formatting_func: RowFunction | None = Field(
+        default=None, description="Function that is given a row and returns its text, which is trained on."
     )
 
 
@@ -141,14 +161,50 @@ def judges(spec: RewardedSpec) -> tuple[SideModel, ...]:
     )
 
 
+ASSUMED_CALLS = 4
+"""Rounds of calls in a completion where nothing bounds them: an assumption, which the plan lists."""
+
+
+def turns_of(spec: Any) -> tuple[int, str]:
+    """How often a model writes in one completion, each time but the first after calls; and what was assumed."""
+    if not getattr(spec, "tools", None) and not any(item.may_call for item in environments_in(spec)):
+        return 1, ""
+    rounds: int | None = spec.max_tool_calling_iterations
+    if rounds is not None:
+        return 1 + rounds, ""
+    return 1 + ASSUMED_CALLS, f"{ASSUMED_CALLS} rounds of calls in each completion"
+
+
 def group_answers(spec: Any) -> Answers:
     """The groups of answers that GRPO and RLOO compare: TRL counts answers in their batches, and may use them again."""
+    turns, assumed = turns_of(spec)
     return Answers(
         "max_completion_length",
         spec.max_completion_length,
+        turns=turns,
+        assumed=assumed,
         share=1.0 / spec.num_iterations,
         batches=spec.steps_per_generation,
         group=spec.num_generations,
         eval_group=spec.num_generations_eval or spec.num_generations,
         rounds=spec.num_iterations,
     )
+
+
+def own_code(spec: TrainSpec) -> list[tuple[str, Code]]:
+    """The functions and classes of the user's own that travel with a spec, each with its field, rewards first."""
+    found: list[tuple[str, Code]] = []
+    if isinstance(spec, RewardedSpec):
+        found += [("reward_funcs", item) for item in spec.reward_funcs if isinstance(item, RewardFunction)]
+    if isinstance(spec, CallingSpec):
+        found += [("tools", item) for item in spec.tools]
+    if isinstance(spec, FormattedSpec) and spec.formatting_func is not None:
+        found.append(("formatting_func", spec.formatting_func))
+    if isinstance(spec, ActingSpec):
+        found += [("environment_factory", item) for item in factories_of(spec.environment_factory)]
+    return found + [("dataset.map", item) for item in row_maps(spec)]
+
+
+def environments_in(spec: TrainSpec) -> list[Environment]:
+    """The environments in which the model acts, as their source shows them."""
+    return environments_of(spec.environment_factory) if isinstance(spec, ActingSpec) else []

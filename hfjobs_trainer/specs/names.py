@@ -78,9 +78,10 @@ TRAINER: dict[str, str] = {
     "args": "write its arguments as they are, or build the spec with from_config(args, model=..., dataset=...)",
     "callbacks": f"the script has one callback, which reports its progress, and takes no others: {_OWN}",
     "compute_loss_func": f"the loss is the trainer's own, as its arguments choose it: {_OWN}",
-    "compute_metrics": f"an evaluation logs the loss and the trainer's own metrics, and no others: {_OWN}",
+    "compute_metrics": "an evaluation logs the loss and the trainer's own metrics, such as the accuracy of tokens, and "
+    f"no others, which would need the logits that TRL is about to drop: {_OWN}",
     "data_collator": f"the trainer's own puts batches together; a row is changed by {_MAP}",
-    "formatting_func": f"a row is changed by {_MAP}, whose function returns the columns, such as {{'text': ...}}",
+    "formatting_func": f"this trainer prepares rows itself and ignores it; a row is changed by {_MAP}",
     "model_init": "the script loads the model itself: name it in model, with model_init_kwargs",
     "optimizers": "optim names the optimizer, optim_args its arguments and lr_scheduler_type the schedule",
     "optimizer_cls_and_kwargs": "optim names the optimizer, and optim_args its arguments",

@@ -16,7 +16,7 @@ from hfjobs_trainer.facts.backends import ANYWHERE, BackendTraits
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.explain import article, closest, explain
+from hfjobs_trainer.specs.explain import article, closest, explain, required
 from hfjobs_trainer.specs.fixes import assign, group_of, keywords
 from hfjobs_trainer.specs.locations import hub_address
 from hfjobs_trainer.specs.registry import METHODS
@@ -124,6 +124,7 @@ def _none_means_something(spec: type[JobSpec], name: str) -> bool:
 
 def _fill(spec: JobSpec, fields: Mapping[str, Any]) -> list[Problem]:
     data, problems = _sort_names(type(spec), fields)
+    problems += [required(name) for name in type(spec).missing(data)]
     try:
         type(spec).__pydantic_validator__.validate_python(data, self_instance=spec)
     except ValidationError as error:
@@ -233,6 +234,8 @@ def _take_as_meant(spec: type[TrainSpec], data: dict[str, Any]) -> None:
         if found is not None and found.keys() <= {"id", "revision"}:
             data[name] = found["id"]
             data.update({f"{name}_revision": found["revision"]} if "revision" in found else {})
+    if data.get("reward_funcs") == [] and data.get("environment_factory") is not None:
+        del data["reward_funcs"]
     rewards = data.get("reward_funcs")
     items = cast("list[Any]", rewards if isinstance(rewards, list) else [rewards])
     pages = [hub_address(item, "model") if isinstance(item, str) else None for item in items]

@@ -198,6 +198,17 @@ def _as_list(value: Any) -> Any:
     return items
 
 
+def _as_function(value: Any) -> Any:
+    if getattr(value, "__name__", "") == "<lambda>":
+        raise ValueError("a lambda has no name that the script could use: write it as `def convert(row): return ...`")
+    return capture(value) if callable(value) else value
+
+
+RowFunction = Annotated[
+    RewardFunction, BeforeValidator(_as_function, json_schema_input_type=Callable[..., Any] | dict[str, Any])
+]
+"""A function of one row as a spec holds it."""
+
 Reward = str | RewardFunction
 RewardFuncs = Annotated[
     list[Reward],

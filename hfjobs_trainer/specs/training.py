@@ -50,6 +50,7 @@ class Answers:
         eval_group: The same in an evaluation.
         rounds: Optimizer steps on each completion.
         total: Completions of the whole run, if the spec sets it.
+        turns: Times that the model writes in one completion, with calls of tools between them.
         keeps_logits: Whether the logits of all completions of a step are kept until the next.
         assumed: The assumption, if any; empty for none.
     """
@@ -64,6 +65,7 @@ class Answers:
     eval_group: int = 1
     rounds: int = 1
     total: int | None = None
+    turns: int = 1
     keeps_logits: bool = False
     assumed: str = ""
 

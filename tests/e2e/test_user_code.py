@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from specs.own_code import rewards as own
 
 import hfjobs_trainer as hft
 from tests.e2e.methods import STEPS, Warm
+
+GAP = "\n"
+ONLINE = {"num_generations", "max_completion_length"}
 
 
 def common(model: Path, dataset: Path) -> dict[str, Any]:
@@ -46,3 +50,25 @@ def test_grpo_logs_each_reward_under_its_own_name(
     assert {f"rewards/{name}/mean" for name in names} <= metrics.keys()
     assert metrics["rewards/weighted/mean"] == 4 * metrics["rewards/half/mean"]
     assert metrics["rewards/reward/mean"] == metrics["rewards/strict/mean"] + 7.0
+
+
+def as_question(row: dict[str, Any]) -> str:
+    return f"Q: {row['question']}{GAP}A: {row['answer']}"
+
+
+def test_sft_trains_on_the_text_that_a_function_makes(warm: Warm, tiny_model: Path, tmp_path: Path) -> None:
+    rows = [{"question": f"What is {index} + 1?", "answer": str(index + 1)} for index in range(8)]
+    seen: list[Any] = []
+    for name, data, more in (
+        ("made", rows, {"formatting_func": as_question}),
+        ("written", [{"text": as_question(row)} for row in rows], {}),
+    ):
+        (tmp_path / name).mkdir()
+        dataset = tmp_path / name / "rows.jsonl"
+        dataset.write_text("".join(json.dumps(row) + "\n" for row in data))
+        fields = common(tiny_model, dataset) | more
+        run = warm.run("sft", {key: value for key, value in fields.items() if key not in ONLINE}, tmp_path / name)
+        seen.append([item["metrics"]["loss"] for item in run.metrics("loss")])
+    assert seen[0] == seen[1]
+    assert "        formatting_func=as_question,\n" in (tmp_path / "made" / "script.py").read_text()
+    assert hft.load(str(tmp_path / "made" / "script.py")).to_dict()["formatting_func"]["name"] == "as_question"

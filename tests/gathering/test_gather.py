@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -14,6 +15,7 @@ from hubsim import Hub
 
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.gathering import answer, gather_hardware
+from hfjobs_trainer.gathering.local_model import read_model
 from hfjobs_trainer.specs.methods.grpo import GRPO
 
 
@@ -203,6 +205,32 @@ def test_where_the_card_says_nothing_the_viewer_does(hub: Hub, card: str, found:
 def test_the_chat_template(hub: Hub, files: dict[str, str], found: bool | None) -> None:
     make_model(hub, "acme/llama", **files)
     assert gathered(hub, spec()).model.has_chat_template is found
+
+
+@pytest.mark.parametrize(
+    ("files", "text", "reads"),
+    [
+        ({"tokenizer_config__json": '{"chat_template": "x"}'}, "x", False),
+        ({"tokenizer_config__json": '{"chat_template": "x", "response_template": {}}'}, "x", True),
+        ({"tokenizer_config__json": '{"chat_template": [{"name": "default", "template": "x"}]}'}, None, False),
+        ({"tokenizer_config__json": "{}"}, None, False),
+        ({"tokenizer_config__json": "{"}, None, None),
+    ],
+)
+def test_the_text_of_the_chat_template(
+    hub: Hub, files: dict[str, str], text: str | None, reads: bool | None, tmp_path: Path
+) -> None:
+    make_model(hub, "acme/llama", **files)
+    digest = hashlib.sha256(text.encode()).hexdigest() if text else None
+    model = gathered(hub, spec()).model
+    assert (model.template_digest, model.reads_answers) == (digest, reads)
+    (tmp_path / "config.json").write_text("{}")
+    for name, content in files.items():
+        (tmp_path / name.replace("__", ".")).write_text(content)
+    local = read_model(str(tmp_path))
+    assert (local.template_digest, local.reads_answers) == (digest, reads)
+    (tmp_path / "chat_template.jinja").write_text("y")
+    assert read_model(str(tmp_path)).template_digest == hashlib.sha256(b"y").hexdigest()
 
 
 def test_what_the_hub_does_not_have_does_not_exist(hub: Hub) -> None:

@@ -32,6 +32,7 @@ class Generation:
         most: Most tokens of a completion.
         vllm: Whether vLLM generates them, or transformers' ``generate``.
         steps_together: Batches generated at once; ``None``: those of one optimizer step.
+        turns: Times that the model writes in one completion, with calls of tools between them.
     """
 
     answers: float
@@ -40,6 +41,7 @@ class Generation:
     most: float
     vllm: bool = False
     steps_together: int | None = None
+    turns: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ def _lengths(run: Run, assumed: list[str]) -> tuple[RowLengths, Generation | Non
         most=most,
         vllm=run.vllm is not None,
         steps_together=answers.batches,
+        turns=answers.turns,
     )
     return RowLengths(prompts.mean + answer, prompts.spread, None), generation
 

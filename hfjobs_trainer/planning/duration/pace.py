@@ -255,6 +255,10 @@ class Pace:
             rows, gpus = rows * self.setup.num_gpus, self.setup.server_gpus
         context = prompt + answer / 2
         reading = self._compute(rows * prompt, costs.forward(prompt), costs.moved_bytes) / gpus
+        if written.turns > 1:
+            # each turn begins with reading all that is there
+            again = self._compute(rows * context, costs.forward(context), costs.moved_bytes) / gpus
+            reading += (written.turns - 1) * again
         if written.vllm:
             decoded, launch = min(rows, VLLM_SEQUENCES), VLLM_LAUNCH[self.case]
             tokens = rows * answer / decoded
@@ -262,6 +266,8 @@ class Pace:
             # all wait for the longest, which among several is usually cut off
             decoded, launch = rows, self.launch * GENERATE_LAUNCH[self.case]
             tokens = answer if rows <= 1 or self.case == FAST else written.most
+            # a turn may write as much as the whole completion, of which the rest is then cut off
+            tokens *= (1.0, (1 + written.turns) / 2, written.turns)[self.case]
         moved = costs.read_bytes + costs.cast_bytes * (not written.vllm) + decoded * context * costs.cache_bytes
         each = max(
             costs.layers * launch,

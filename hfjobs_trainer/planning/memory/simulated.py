@@ -20,7 +20,7 @@ STEPS = ("next_token", "preference", "unpaired", "scores", "policy_gradient")
 # What the model's facts say beyond the numbers of its config.json.
 _NOT_NUMBERS = frozenset(
     {"path", "exists", "private", "gated", "sha", "num_parameters", "dtype", "is_vision", "has_chat_template"}
-    | {"max_position_embeddings", "layer_types"}
+    | {"max_position_embeddings", "layer_types", "template_digest", "reads_answers"}
 )
 # How the loss of other stacks treats the logits, by the bytes per logit that it holds.
 _LOGITS = {

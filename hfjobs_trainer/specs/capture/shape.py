@@ -179,7 +179,8 @@ def _call(name: str, called: str, value: Any) -> str:
     taken = ", ".join([*(text for text in shown.values() if text), *rest])
     given = ", ".join([*(f"{key}={key}" for key, text in shown.items() if text), *rest])
     start, end = ("async def", "return await") if waits else ("def", "return")
-    said = inspect.getdoc(inner if isinstance(inner, FunctionType | MethodType) else type(inner).__call__)
+    speaker = inner if isinstance(inner, FunctionType | MethodType | type) else type(inner).__call__
+    said = inspect.getdoc(speaker) if speaker.__doc__ else None
     lines = [f'"""{_escaped(said)}"""'] if said else []
     body = indented("\n".join([*lines, f"{end} {called}({given})"]) + "\n", texts=True)
     return f"{start} {name}({taken}){_annotation(' -> ', signature.return_annotation)}:\n{body}"

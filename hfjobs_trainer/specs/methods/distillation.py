@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.extras import CallingSpec, TaughtSpec, teacher
+from hfjobs_trainer.specs.extras import CallingSpec, TaughtSpec, teacher, turns_of
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Training, one_pass
 from hfjobs_trainer.specs.trl_args.distillation import DistillationArgs
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def _answers(spec: Distillation) -> Answers:
-    return Answers("max_completion_length", spec.max_completion_length, batches=1)
+    turns, assumed = turns_of(spec)
+    return Answers("max_completion_length", spec.max_completion_length, batches=1, turns=turns, assumed=assumed)
 
 
 @method("distillation", label="Distillation", trainer="DistillationTrainer", config="DistillationConfig")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec, group_answers, judges, taken_by_rewards
+from hfjobs_trainer.specs.environments import environments_of
+from hfjobs_trainer.specs.extras import ActingSpec, RewardedSpec, group_answers, judges, taken_by_rewards
 from hfjobs_trainer.specs.registry import method
+from hfjobs_trainer.specs.rewards import RewardFuncs
 from hfjobs_trainer.specs.training import Passes, Training
 from hfjobs_trainer.specs.trl_args.grpo import GRPOArgs
 
@@ -26,8 +30,14 @@ def _passes(spec: GRPO) -> Passes:
 
 
 @method("grpo", label="GRPO", trainer="GRPOTrainer", config="GRPOConfig")
-class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
+class GRPO(GRPOArgs, RewardedSpec, ActingSpec):
     """Group relative policy optimization with ``trl.GRPOTrainer``: the model's own completions, scored by rewards."""
+
+    reward_funcs: RewardFuncs = Field(
+        default=[],
+        description="A built-in reward of TRL by name, a reward model by Hub id, a Python function, or a list of "
+        "these; none where an environment has `get_reward`.",
+    )
 
     TRAINING: ClassVar[Training] = Training(
         sequences=1,
@@ -65,9 +75,18 @@ class GRPO(GRPOArgs, RewardedSpec, CallingSpec):
 
         def __init__(self, **fields: Unpack[GRPOFields]) -> None: ...
 
+    @classmethod
+    def missing(cls, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """The rewards, where there is no environment, which may score the answers itself."""
+        return () if given.keys() & {"reward_funcs", "environment_factory"} else ("reward_funcs",)
+
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
-        return (("prompt",),)
+        factory = self.environment_factory
+        named = ("environment",) if isinstance(factory, dict) else ()
+        # what reset returns is appended to an empty prompt where rows have none
+        asked = factory is not None and all(item.asks for item in environments_of(factory))
+        return (("prompt", *named), named) if asked else (("prompt", *named),)
 
     def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
         """Columns whose names the arguments of reward functions have."""

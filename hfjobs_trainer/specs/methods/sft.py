@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.columns import mapping_for
+from hfjobs_trainer.specs.environments import kind_of, returned
+from hfjobs_trainer.specs.extras import FormattedSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.registry import method
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @method("sft", label="SFT", trainer="SFTTrainer", config="SFTConfig")
-class SFT(SFTArgs, TrainSpec):
+class SFT(SFTArgs, FormattedSpec):
     """Supervised fine-tuning with ``trl.SFTTrainer`` on texts, conversations, or prompts with completions."""
 
     TRAINING: ClassVar[Training] = Training(
@@ -64,6 +66,8 @@ class SFT(SFTArgs, TrainSpec):
 
     def dataset_formats(self) -> tuple[tuple[str, ...], ...]:
         """Sets of columns of which the dataset must have one, the usual one first."""
+        if self.formatting_func is not None:
+            return ((),)
         return (("messages",), (self.dataset_text_field,), ("prompt", "completion"), ("conversations",), ("input_ids",))
 
     def taken_columns(self, columns: Sequence[str], *, conversational: bool) -> Mapping[str, str]:
@@ -257,3 +261,55 @@ def selective_checkpointing_is_on(context: Context[SFT]) -> Iterator[Found]:
         why = "selective checkpointing cannot be re-entrant"
         path = "gradient_checkpointing_kwargs"
         yield Found(path, why, change(spec, {f"{path}.use_reentrant": REMOVE}))
+
+
+_READ_FIRST = ("input_ids", "messages", "conversations", "prompt", "image", "images")
+"""Columns that TRL reads in place of the text that a function made (TRL 1.16: trainer/sft_trainer.py)."""
+
+
+@rule("SFT007", methods=["sft"])
+def formatted_rows_are_texts(context: Context[SFT]) -> Iterator[Found]:
+    """What `formatting_func` returns is a text, and is trained on.
+
+    What it does:
+        Refuses a `formatting_func` that by its source returns a list, a dict or nothing, or that is async;
+        `completion_only_loss=True`, `assistant_only_loss=True` and another `dataset_text_field` beside it; and a
+        dataset with a column that TRL reads in place of the text: `messages`, `conversations`, `prompt`, `image`,
+        `images` or `input_ids`.
+
+    Why:
+        TRL calls it with one row and puts what it returns into the column `text`. Where there is also a prompt or a
+        conversation it trains on those, and the function has no effect; it used to be called with many rows at once,
+        and to return a list.
+
+    Example:
+        ```python
+        def convert(rows):
+            return [f"Q: {question}" for question in rows["question"]]
+        ```
+
+    Use instead:
+        ```python
+        def convert(row):
+            return f"Q: {row['question']}"
+        ```
+    """
+    spec, path = context.spec, "formatting_func"
+    function = spec.formatting_func
+    if function is None:
+        return
+    definition, name = function.definition, function.name
+    wrong = "a coroutine" if isinstance(definition, ast.AsyncFunctionDef) else ""
+    kinds = [kind_of(value) for value in returned(definition)]
+    wrong = wrong or next((kind for kind in kinds if kind not in ("", "a text")), "")
+    if wrong:
+        yield Found(path, f"{name} returns {wrong}: it is given one row, and returns its text")
+    for option in ("completion_only_loss", _ASSISTANT):
+        if getattr(spec, option):
+            yield Found(option, f"{path} makes one text of a row, in which no part is told apart", f"{option}=False")
+    if spec.dataset_text_field != "text":
+        yield Found("dataset_text_field", f"{path} makes the column text", 'dataset_text_field="text"')
+    for data in context.datasets:
+        if read := [column for column in _READ_FIRST if column in need_columns(data)]:
+            why = f"TRL trains on {' and '.join(read)} of {data.id}, not on what {name} returns"
+            yield Found(path, f"{why}: give it another name in columns=, by which {name} then reads it")

@@ -1,4 +1,4 @@
-"""Rules about Python functions that travel into the script: rewards and tools."""
+"""Rules about Python code that travels into the script: rewards, tools and environments."""
 
 from __future__ import annotations
 
@@ -11,25 +11,10 @@ from hfjobs_trainer.rendering.taken import imported_by, taken_names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.capture.names import bound_names
 from hfjobs_trainer.specs.capture.origins import INSTALLED
-from hfjobs_trainer.specs.extras import CallingSpec, RewardedSpec
+from hfjobs_trainer.specs.extras import RewardedSpec, own_code
 from hfjobs_trainer.specs.fixes import keywords
-from hfjobs_trainer.specs.inputs import row_maps
 from hfjobs_trainer.specs.requirements import package_name, package_names
-from hfjobs_trainer.specs.rewards import RewardFunction
-
-
-def _code(spec: TrainSpec) -> Iterator[tuple[str, RewardFunction]]:
-    """The rewards, tools and maps of rows that are functions, each with the field that it was given in."""
-    if isinstance(spec, RewardedSpec):
-        yield from (("reward_funcs", item) for item in spec.reward_funcs if isinstance(item, RewardFunction))
-    if isinstance(spec, CallingSpec):
-        yield from (("tools", item) for item in spec.tools)
-    yield from (("dataset.map", item) for item in row_maps(spec))
-
-
-def _named_rewards(spec: TrainSpec) -> set[str]:
-    given = spec.reward_funcs if isinstance(spec, RewardedSpec) else []
-    return {item for item in given if isinstance(item, str)}
+from hfjobs_trainer.specs.rewards import CapturedClass
 
 
 @rule("GRPO012")
@@ -56,7 +41,7 @@ def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]
         ```
     """
     extra = package_names(context.spec.extra_dependencies)
-    for path, function in _code(context.spec):
+    for path, function in own_code(context.spec):
         unknown = sorted(function.modules - sys.stdlib_module_names - INSTALLED - {""})
         # what a package calls its module cannot be told from its name, so one extra package is taken for one module
         plain = {name: package_name(name) for name in unknown}
@@ -93,18 +78,20 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     seen: set[str] = set()
     imported: dict[str, str] = {}
     owners: dict[str, tuple[str, str]] = {}
-    rewards = _named_rewards(context.spec)
-    names = {name for _, item in _code(context.spec) for name in item.bound}
+    given = context.spec.reward_funcs if isinstance(context.spec, RewardedSpec) else []
+    rewards = {item for item in given if isinstance(item, str)}
+    names = {name for _, item in own_code(context.spec) for name in item.bound}
     if not names:
         return
     taken = taken_names(type(context.spec).METHOD)
-    for path, function in _code(context.spec):
+    for path, function in own_code(context.spec):
         name = function.name
         if name in seen:
             yield Found(path, f"two functions are named {name}: rename one of them")
         elif name in taken or name in rewards:
-            new = f"{name}_row" if path == "dataset.map" else f"{name}_reward"
-            yield Found(path, f"the script defines {name} itself: rename it, to {new} for example")
+            made = "row" if path == "dataset.map" else "reward"
+            other = f"Own{name}" if isinstance(function, CapturedClass) else f"{name}_{made}"
+            yield Found(path, f"the script defines {name} itself: rename it, to {other} for example")
         seen.add(name)
         for source in function.sources:
             for part in sorted(bound_names(source)):

@@ -11,7 +11,7 @@ from hfjobs_trainer.display import plural
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.columns import closest_column
-from hfjobs_trainer.specs.extras import RewardedSpec
+from hfjobs_trainer.specs.extras import RewardedSpec, environments_in
 from hfjobs_trainer.specs.fixes import change, keywords
 from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.locations import is_local_path
@@ -164,6 +164,8 @@ def rewards_find_their_columns(context: Context[RewardedSpec]) -> Iterator[Found
     """
     wanted: list[tuple[str, str]] = []
     passed = _PASSED if not context.spec.LOGS_FROM_REWARDS else _PASSED | _LOGGERS
+    if environments_in(context.spec):
+        passed |= {"environments"}
     for item in context.spec.reward_funcs:
         if isinstance(item, RewardFunction):
             wanted += [(item.name, name) for name in _required(item) if name not in passed]
@@ -237,4 +239,33 @@ def one_weight_per_reward(context: Context[GRPO | RLOO | OnlineDPO]) -> Iterator
     if weights is not None and len(weights) != len(rewards):
         good = [*weights, *[1.0] * len(rewards)][: len(rewards)]
         why = f"gives {len(weights)} for {plural(len(rewards), 'reward')}"
-        yield Found("reward_weights", why, keywords({"reward_weights": good}))
+        yield Found("reward_weights", why, keywords({"reward_weights": good or None}))
+
+
+@rule("GRPO019", fields=["reward_funcs"])
+def something_scores_the_answers(context: Context[RewardedSpec]) -> Iterator[Found]:
+    """Something scores the answers.
+
+    What it does:
+        Refuses `hft.GRPO` without rewards whose environments, by their source, have no method `get_reward`.
+
+    Why:
+        TRL refuses it once the model is loaded: "No reward source provided".
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., environment_factory=Shop)  # a class with reset alone
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., environment_factory=Shop, reward_funcs="accuracy_reward")
+        ```
+    """
+    if context.spec.reward_funcs:
+        return
+    environments = environments_in(context.spec)
+    if all(item.rewards is False for item in environments):
+        names = ", ".join(dict.fromkeys(item.name for item in environments))
+        why = f"nothing scores the answers: add a reward, or to {names} a method `def get_reward(self) -> float: ...`"
+        yield Found("reward_funcs", why if names else "nothing scores the answers", 'reward_funcs="accuracy_reward"')
