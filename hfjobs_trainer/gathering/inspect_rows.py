@@ -26,6 +26,8 @@ LEAST_PROMPT = 5
 
 _TALKS = frozenset(("messages", "conversations"))
 _PAIR = ("chosen", "rejected")
+# The column that names the environment of a row, which is no text to train on.
+_NAMING = "environment"
 # By the value of any one of these, TRL tells conversations from texts (TRL 1.16: data_utils.is_conversational).
 _TELLING = ("prompt", "completion", *_PAIR, "messages")
 
@@ -58,12 +60,13 @@ def _format_of(columns: set[str], formats: Formats) -> tuple[str, ...] | None:
         names for names in fitting if {"prompt", "completion"} <= set(names)
     ]
     names = (first or fitting)[0]
+    names = tuple(name for name in names if name != _NAMING)
     return ("prompt", *names) if names == _PAIR and "prompt" in columns else names
 
 
 def _generates(formats: Formats) -> bool:
     """Whether the model answers prompts, so that the dataset has no answers."""
-    return any(tuple(names) == ("prompt",) for names in formats)
+    return any(tuple(names) in (("prompt",), ("prompt", _NAMING)) for names in formats)
 
 
 def _decoded(rows: Sequence[Json]) -> Iterator[Json]:

@@ -17,6 +17,11 @@ from hfjobs_trainer.specs.requirements import package_name, package_names
 from hfjobs_trainer.specs.rewards import CapturedClass
 
 
+def _named_rewards(spec: TrainSpec) -> set[str]:
+    given = spec.reward_funcs if isinstance(spec, RewardedSpec) else []
+    return {item for item in given if isinstance(item, str)}
+
+
 @rule("GRPO012")
 def reward_imports_are_installed(context: Context[TrainSpec]) -> Iterator[Found]:
     """Modules that a function of the user imports are installed.
@@ -78,8 +83,7 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
     seen: set[str] = set()
     imported: dict[str, str] = {}
     owners: dict[str, tuple[str, str]] = {}
-    given = context.spec.reward_funcs if isinstance(context.spec, RewardedSpec) else []
-    rewards = {item for item in given if isinstance(item, str)}
+    rewards = _named_rewards(context.spec)
     names = {name for _, item in own_code(context.spec) for name in item.bound}
     if not names:
         return
