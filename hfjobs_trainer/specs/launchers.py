@@ -23,6 +23,8 @@ from hfjobs_trainer.tokens import names_a_secret, token_kind
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _PYTHON = re.compile(r"(?:.*/)?python(?:\d(?:\.\d+)?)?")
 _PREFIXES = ("nohup", "sudo", "time", "exec", "env", "export", "poetry", "pdm", "pipenv")
+# Known so that they are answered as the commands they are.
+_OTHERS = ("axolotl", "llamafactory-cli", "autotrain", "swift", "tune", "srun", "sbatch", "conda", "docker", "ray")
 _BEFORE = ("cd", "set", "source", "bash", "sh", "pip")
 
 # TRL's scripts whose names are not those of methods; trl/examples/scripts.
@@ -61,7 +63,7 @@ def is_command_line(text: str) -> bool:
 
 
 def _starts(word: str) -> bool:
-    known = word in _LAUNCHERS or word in _PREFIXES or word in _BEFORE
+    known = word in _LAUNCHERS or word in _PREFIXES or word in _BEFORE or word in _OTHERS
     return known or bool(_PYTHON.fullmatch(word)) or bool(_ASSIGNMENT.fullmatch(word))
 
 
@@ -123,9 +125,8 @@ def _shell(found: Command, words: list[str]) -> Command | Problem | None:
 def _assign(found: Command, name: str, value: str) -> None:
     """A variable that stands before the command: GPUs, a secret by its name, or a variable of the job."""
     if name == _GPUS:
-        devices = [device for device in value.split(",") if device.strip() not in ("", "-1")]
-        if devices:
-            found.values.setdefault("num_processes", len(devices))
+        if devices := _devices(value):
+            found.values.setdefault("num_processes", devices)
         else:
             found.values["cpu"] = True
     elif names_a_secret(name, value) or token_kind(value):
@@ -133,6 +134,10 @@ def _assign(found: Command, name: str, value: str) -> None:
         found.fields |= {} if name == "HF_TOKEN" else {"secrets": [*found.fields.get("secrets", []), name]}
     else:
         found.fields["env"] = {**found.fields.get("env", {}), name: value}
+
+
+def _devices(listed: str) -> int:
+    return sum(device.strip() not in ("", "-1") for device in listed.split(","))
 
 
 def _launch(found: Command, words: list[str]) -> Command | Problem:
@@ -149,7 +154,9 @@ def _launch(found: Command, words: list[str]) -> Command | Problem:
         return launcher(found, rest)
     if name.endswith(".py") or "/" in name:
         return _script(found, name, rest)
-    return Problem("LOAD003", "", f"`{' '.join(words[:2])}` is not a supported training command; {_known()}")
+    starts = next((index for index, word in enumerate(rest) if word in _LAUNCHERS or _PYTHON.fullmatch(word)), None)
+    hint = _known() if starts is None else f"load what it starts, from `{' '.join(rest[starts : starts + 2])}` on"
+    return Problem("LOAD003", "", f"`{' '.join(words[:2])}` is not a supported training command; {hint}")
 
 
 def _known() -> str:
@@ -221,10 +228,12 @@ def _accelerate_launch(found: Command, words: list[str]) -> Command | Problem:
     said = {name: value for name, value in given.items() if name in _ACCELERATE_SAYS or name.startswith("fsdp_")}
     said |= {name: value for name, value in given.items() if name.startswith("offload_")}
     found.values |= {name: value for name, value in said.items() if value is not None}
+    if isinstance(gpus := given.get("gpu_ids"), str) and gpus != "all":
+        found.values.setdefault("num_processes", _devices(gpus))
     return _script(found, rest[0], rest[1:])
 
 
-_TORCHRUN_FLAGS = ("standalone", "module", "m", "no_python", "run_path")
+_TORCHRUN_FLAGS = ("standalone", "module", "m", "no_python", "run_path", "use_env")
 
 
 def _torchrun(found: Command, words: list[str]) -> Command | Problem:
@@ -250,13 +259,13 @@ def _deepspeed(found: Command, words: list[str]) -> Command | Problem:
 def _processes(found: Command, each: Any, nodes: Any) -> Command:
     """Processes of each machine, and machines."""
     machines = int(nodes) if isinstance(nodes, str) and nodes.isdecimal() else 1
+    if isinstance(nodes, str) and not nodes.isdecimal():
+        why = f"{nodes}: a job has a fixed number of machines, such as 2"
+        found.problems.append(Problem("LOAD005", "nnodes", why))
     if machines > 1:
         found.values["num_machines"] = machines
     if isinstance(each, str) and each.isdecimal():
         found.values["num_processes"] = int(each) * machines
-    elif isinstance(nodes, str) and not nodes.isdecimal():
-        why = f"{nodes}: a job has a fixed number of machines, such as 2"
-        found.problems.append(Problem("LOAD005", "nnodes", why))
     return found
 
 
