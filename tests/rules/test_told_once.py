@@ -7,11 +7,26 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.facts import DatasetFacts, Facts, ModelFacts, RenderedWith, RowFinding, TemplateFacts
+from hfjobs_trainer.facts import (
+    DatasetFacts,
+    Facts,
+    ModelFacts,
+    RenderedWith,
+    RowFinding,
+    SequenceTokens,
+    TemplateFacts,
+)
 from hfjobs_trainer.facts.values import Finding, ValueFacts
 
 
-def told(row: Finding | None, rendered: RowFinding | None, *, masks: bool = False, vision: bool = False) -> set[str]:
+def told(
+    row: Finding | None,
+    rendered: RowFinding | None,
+    *,
+    masks: bool = False,
+    vision: bool = False,
+    trains: bool = True,
+) -> set[str]:
     """Codes of the rules about rows and templates that find something."""
     values = ValueFacts(8, (row,) if row else ())
     facts = Facts(
@@ -22,14 +37,17 @@ def told(row: Finding | None, rendered: RowFinding | None, *, masks: bool = Fals
             made_with=RenderedWith("labels", assistant_only_loss=masks),
             talks=8,
             has_template=True,
+            eos_token="<end>",
+            pad_token="<pad>",
             can_mask=True,
             findings=(rendered,) if rendered else (),
+            sequences=() if trains else (SequenceTokens(0, 9, ()),),
         ),
     )
     fields: dict[str, Any] = {"assistant_only_loss": True} if masks else {}
     spec = hft.SFT(model="me/model", dataset="me/data", **fields)
     codes = {problem.code for problem in hft.check(spec, facts=facts).problems}
-    return {code for code in codes if code.startswith(("TMPL", "DATA"))}
+    return {code for code in codes if code.startswith(("TMPL", "TOK", "DATA"))}
 
 
 ROW = ("messages",)
@@ -65,4 +83,6 @@ def test_rows_without_an_answer() -> None:
     assert told(some, RowFinding("no assistant", 5, 3, "user"), masks=True) == {"TMPL005"}
     assert told(some, None, masks=True) == {"DATA019"}
     # the loss on all messages would not help
-    assert told(every, RowFinding("no assistant", 0, 8, "user"), masks=True) == {"DATA019"}
+    assert told(every, RowFinding("no assistant", 0, 8, "user"), masks=True, trains=False) == {"DATA019"}
+    assert told(None, RowFinding("no assistant", 0, 8, "user"), masks=True, trains=False) == {"TMPL005"}
+    assert told(None, None, trains=False) == {"TOK006"}
