@@ -91,7 +91,8 @@ def _word(spec: type[TrainSpec], found: Values, name: str, value: Any, today: na
     if _is_off(value) and (value is not False or not today.path or today.value is not None):
         return [_left_out(found, name, today.note or "it says nothing")]
     if not today.path:
-        does_nothing = today.exact or value in today.idle
+        # on a command line, a number is text
+        does_nothing = today.exact or value in today.idle or _number(value) in today.idle
         return [_left_out(found, name, today.note)] if does_nothing else []
     if today.path == "max_length" and not today.exact and not name.startswith("max_seq"):
         length = found.get("max_length", spec.model_fields["max_length"].default)

@@ -83,6 +83,7 @@ def refused(folder: Path, method: str, **words: Any) -> dict[str, str]:
         ("rloo", {"rloo_k": 4, "kl_coef": 0.1, "cliprange": 0.3}, {"num_generations": 4, "beta": 0.1, "epsilon": 0.3}),
         ("rloo", {"reward_clip_range": 10.0}, {"reward_clip_range": [-10.0, 10.0]}),
         ("rloo", {"token_level_kl": False, "num_sample_generations": 10, "stop_token": "eos"}, {}),
+        ("rloo", {"sft_model_path": "m/m"}, {}),
         ("rloo", {"response_length": 53}, {"max_completion_length": 53}),
     ],
 )
@@ -122,6 +123,16 @@ def test_a_word_is_taken_for_what_it_means_today(
 )
 def test_what_has_no_exact_meaning_stays_a_problem(method: str, words: dict[str, Any], tmp_path: Path) -> None:
     assert refused(tmp_path, method, **words).keys() & words.keys()
+
+
+def test_a_number_on_a_command_line_is_text() -> None:
+    run = "--model_name_or_path m/m --dataset_name a/b"
+    spec = hft.load(f"trl dpo {run} --label_pad_token_id -100")
+    assert "label_pad_token_id" in {note.word for note in spec.notes}
+    command = f"python examples/scripts/distillation.py {run} --teacher_model_name_or_path t/t --lmbda"
+    assert "lmbda" in {note.word for note in hft.load(f"{command} 1.0").notes}
+    with pytest.raises(hft.SpecError):
+        hft.load(f"{command} 0.5")
 
 
 def test_hub_tokens_are_refused_in_files_too(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class RLOO(RLOOArgs, RewardedSpec):
         **names.ANSWERS,
         **names.REWARDS,
         **names.POLICY,
+        "sft_model_path": "model",
         "rloo_k": "num_generations",
         "normalize_reward": "normalize_advantages",
         "normalize_advantage": "normalize_advantages",
