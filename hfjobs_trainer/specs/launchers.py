@@ -13,6 +13,7 @@ from typing import Any
 
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.job_options import take_job_options
 from hfjobs_trainer.specs.notes import LEFT_OUT, Note
 from hfjobs_trainer.specs.options import read_options
@@ -57,7 +58,7 @@ class Command:
 
 def is_command_line(text: str) -> bool:
     """Whether the text is a command line rather than the path of a file."""
-    words = text.replace("\\\n", " ").lstrip().removeprefix("$").split()
+    words = text.replace("\\\n", " ").lstrip().removeprefix("$").removeprefix("!").split()
     has_flags = any(word.startswith("--") for word in words[1:])
     return bool(words) and (words[0] == "trl" or has_flags or (len(words) > 1 and _starts(words[0])))
 
@@ -215,6 +216,14 @@ _ACCELERATE_SAYS = (
 )
 
 
+# Options that the trainer's own arguments overrule: those arguments, and values that are TRL's default anyway.
+_OVERRULED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "mixed_precision": ("bf16 and fp16", ("bf16", "no")),
+    "gradient_accumulation_steps": ("gradient_accumulation_steps", ()),
+    "gradient_clipping": ("max_grad_norm", ()),
+}
+
+
 def _accelerate(found: Command, words: list[str]) -> Command | Problem:
     if not words or words[0] != "launch":
         return Problem("LOAD003", "", f"`accelerate {' '.join(words[:1])}` starts no training: accelerate launch does")
@@ -228,6 +237,12 @@ def _accelerate_launch(found: Command, words: list[str]) -> Command | Problem:
     said = {name: value for name, value in given.items() if name in _ACCELERATE_SAYS or name.startswith("fsdp_")}
     said |= {name: value for name, value in given.items() if name.startswith("offload_")}
     found.values |= {name: value for name, value in said.items() if value is not None}
+    for name, (arguments, usual) in _OVERRULED.items():
+        if (value := given.get(name)) is not None and value not in usual:
+            found.notes.append(Note(name, LEFT_OUT, f"{name}: {value}; the trainer's {arguments} decide", name))
+    if (compiler := given.get("dynamo_backend")) not in (None, "no"):
+        name, why = "torch_compile_backend", "the trainer's own argument for dynamo_backend"
+        found.problems.append(Problem("LOAD005", name, why, keywords({name: str(compiler).lower()})))
     if isinstance(gpus := given.get("gpu_ids"), str) and gpus != "all":
         found.values.setdefault("num_processes", _devices(gpus))
     return _script(found, rest[0], rest[1:])

@@ -22,7 +22,7 @@ def split_command_line(text: str) -> list[str]:
     """
     joined = re.sub(r"\\[ \t]*\r?\n", " ", text)
     # the prompt of a session, which is no part of the command
-    lines = [re.sub(r"^\s*[$>]\s+", "", line) for line in joined.splitlines()]
+    lines = [re.sub(r"^\s*(?:[$>]\s+|!)", "", line) for line in joined.splitlines()]
     words: list[str] = []
     for line in filter(str.strip, _unquoted_lines(lines)):
         words += [*shlex.split(line, comments=True), ";"]

@@ -215,6 +215,22 @@ def test_trl_jobs() -> None:
     }
 
 
+def test_what_the_trainer_overrules_is_noted() -> None:
+    launch = "accelerate launch --mixed_precision {} --gradient_accumulation_steps 8 sft.py " + RUN
+    assert {note.word for note in hft.load(launch.format("fp16")).notes} == {
+        "mixed_precision",
+        "gradient_accumulation_steps",
+    }
+    assert {note.word for note in hft.load(launch.format("bf16")).notes} == {"gradient_accumulation_steps"}
+    compiled = f"accelerate launch --dynamo_backend inductor sft.py {RUN}"
+    assert "torch_compile_backend" in why_not(compiled)
+    assert set_by(compiled, torch_compile_backend="inductor")["torch_compile_backend"] == "inductor"
+
+
+def test_a_cell_of_a_notebook_starts_a_command() -> None:
+    assert set_by(f"!trl sft {RUN}") == {"method": "sft"}
+
+
 def test_variables_that_the_text_sets_have_values() -> None:
     text = 'MODEL=m/m\nARGS="--max_steps 5 --packing"\ntrl sft --model_name_or_path ${MODEL} --dataset_name a/b $ARGS'
     found = set_by(text)
