@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from hfjobs_trainer.specs import names
+from hfjobs_trainer.specs import names, trl_cli
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import group_of, keywords
 from hfjobs_trainer.specs.notes import DEFAULTS, LEFT_OUT, Note
@@ -42,10 +42,15 @@ _SYNONYMS = {
     *("model_name", "model_id", "base_model", "train_dataset", "dataset_id", "gpu", "flavor", "epochs", "lr"),
     *("peft_config", "lora_config", "hub_model_revision", "wandb_project"),
     *("wandb_run_group", "teacher", "space_id", "tokenizer_name_or_path"),
+    *("sequence_len", "cutoff_len", "num_epochs", "optimizer", "lr_scheduler", "sample_packing", "val_set_size"),
+    *("val_size", "max_samples", "use_gradient_checkpointing", "flash_attention", "overwrite_cache", "plot_loss"),
 }
 
 # Refused in Python, but without an effect in any version of TRL's scripts: name -> with any value?
 _IDLE = {"do_train": True, "disable_tqdm": True, "local_rank": True, "do_predict": False}
+
+# Refused as well, and nothing as long as they are not set.
+_UNSET = ("hub_token", "token", "parallelism_config")
 
 
 def translate(spec: type[TrainSpec], values: Mapping[str, Any]) -> Translated:
@@ -62,10 +67,13 @@ def translate(spec: type[TrainSpec], values: Mapping[str, Any]) -> Translated:
             notes += _value(found, name, value)
         elif name in _IDLE and (_IDLE[name] or _is_off(value)):
             notes.append(_left_out(found, name, names.REFUSED[name][0].removeprefix("remove it: ")))
+        elif name in _UNSET and _is_off(value):
+            notes.append(_left_out(found, name, "it says nothing"))
         elif name == "report_to" and value in ("all", ["all"]):
             notes.append(_left_out(found, name, "all that are installed, which is the one that the script brings"))
         elif name == "hub_model_id" and isinstance(value, str) and value and "/" not in value:
             notes.append(_repository(found, value))
+    notes += _model_init(found)
     is_earlier = False
     for name, value in values.items():
         if name in spec.model_fields or name in _STILL_SAID or name not in found:
@@ -83,7 +91,8 @@ def _word(spec: type[TrainSpec], found: Values, name: str, value: Any, today: na
     if _is_off(value) and (value is not False or not today.path or today.value is not None):
         return [_left_out(found, name, today.note or "it says nothing")]
     if not today.path:
-        does_nothing = today.exact or value in today.idle
+        # on a command line, a number is text
+        does_nothing = today.exact or value in today.idle or _number(value) in today.idle
         return [_left_out(found, name, today.note)] if does_nothing else []
     if today.path == "max_length" and not today.exact and not name.startswith("max_seq"):
         length = found.get("max_length", spec.model_fields["max_length"].default)
@@ -147,6 +156,9 @@ _SPECIAL: Mapping[str, Callable[[type[TrainSpec], Values, str, Any, names.Today]
 
 def _value(found: Values, name: str, value: Any) -> list[Note]:
     """A value that had another name."""
+    if name == "reward_clip_range" and (bound := _number(value)) is not None:
+        found[name] = [-bound, bound]
+        return [Note(name, found[name], f"{name}: {_written(value)}; the bound on both sides", name)]
     then = _VALUES.get(name, {})
     items = cast("list[Any]", value if isinstance(value, list) else [value])
     if not any(isinstance(item, str) and item in then for item in items):
@@ -154,6 +166,21 @@ def _value(found: Values, name: str, value: Any) -> list[Note]:
     new = [then.get(item, item) if isinstance(item, str) else item for item in items]
     found[name] = new if isinstance(value, list) else new[0]
     return [Note(name, found[name], f"it was called {_written(value)}", name)]
+
+
+def _model_init(found: Values) -> list[Note]:
+    """The precision among the arguments of ``from_pretrained``, which knows it by another name today."""
+    given, name = trl_cli.parse_json(found.get("model_init_kwargs")), "torch_dtype"
+    if not isinstance(given, Mapping) or name not in given or {"dtype", name} & {*found, *given} != {name}:
+        return []
+    rest = dict(cast("Mapping[str, Any]", given))
+    found["dtype"] = rest.pop(name)
+    if rest:
+        found["model_init_kwargs"] = rest
+    else:
+        del found["model_init_kwargs"]
+    why = f"model_init_kwargs.{name}: {_written(found['dtype'])}"
+    return [Note("dtype", found["dtype"], why, "model_init_kwargs")]
 
 
 def _repository(found: Values, name: str) -> Note:

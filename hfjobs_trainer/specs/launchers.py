@@ -13,6 +13,7 @@ from typing import Any
 
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.job_options import take_job_options
 from hfjobs_trainer.specs.notes import LEFT_OUT, Note
 from hfjobs_trainer.specs.options import read_options
@@ -23,6 +24,8 @@ from hfjobs_trainer.tokens import names_a_secret, token_kind
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _PYTHON = re.compile(r"(?:.*/)?python(?:\d(?:\.\d+)?)?")
 _PREFIXES = ("nohup", "sudo", "time", "exec", "env", "export", "poetry", "pdm", "pipenv")
+# Known so that they are answered as the commands they are.
+_OTHERS = ("axolotl", "llamafactory-cli", "autotrain", "swift", "tune", "srun", "sbatch", "conda", "docker", "ray")
 _BEFORE = ("cd", "set", "source", "bash", "sh", "pip")
 
 # TRL's scripts whose names are not those of methods; trl/examples/scripts.
@@ -55,13 +58,13 @@ class Command:
 
 def is_command_line(text: str) -> bool:
     """Whether the text is a command line rather than the path of a file."""
-    words = text.replace("\\\n", " ").lstrip().removeprefix("$").split()
+    words = text.replace("\\\n", " ").lstrip().removeprefix("$").removeprefix("!").split()
     has_flags = any(word.startswith("--") for word in words[1:])
     return bool(words) and (words[0] == "trl" or has_flags or (len(words) > 1 and _starts(words[0])))
 
 
 def _starts(word: str) -> bool:
-    known = word in _LAUNCHERS or word in _PREFIXES or word in _BEFORE
+    known = word in _LAUNCHERS or word in _PREFIXES or word in _BEFORE or word in _OTHERS
     return known or bool(_PYTHON.fullmatch(word)) or bool(_ASSIGNMENT.fullmatch(word))
 
 
@@ -123,9 +126,8 @@ def _shell(found: Command, words: list[str]) -> Command | Problem | None:
 def _assign(found: Command, name: str, value: str) -> None:
     """A variable that stands before the command: GPUs, a secret by its name, or a variable of the job."""
     if name == _GPUS:
-        devices = [device for device in value.split(",") if device.strip() not in ("", "-1")]
-        if devices:
-            found.values.setdefault("num_processes", len(devices))
+        if devices := _devices(value):
+            found.values.setdefault("num_processes", devices)
         else:
             found.values["cpu"] = True
     elif names_a_secret(name, value) or token_kind(value):
@@ -133,6 +135,10 @@ def _assign(found: Command, name: str, value: str) -> None:
         found.fields |= {} if name == "HF_TOKEN" else {"secrets": [*found.fields.get("secrets", []), name]}
     else:
         found.fields["env"] = {**found.fields.get("env", {}), name: value}
+
+
+def _devices(listed: str) -> int:
+    return sum(device.strip() not in ("", "-1") for device in listed.split(","))
 
 
 def _launch(found: Command, words: list[str]) -> Command | Problem:
@@ -149,7 +155,9 @@ def _launch(found: Command, words: list[str]) -> Command | Problem:
         return launcher(found, rest)
     if name.endswith(".py") or "/" in name:
         return _script(found, name, rest)
-    return Problem("LOAD003", "", f"`{' '.join(words[:2])}` is not a supported training command; {_known()}")
+    starts = next((index for index, word in enumerate(rest) if word in _LAUNCHERS or _PYTHON.fullmatch(word)), None)
+    hint = _known() if starts is None else f"load what it starts, from `{' '.join(rest[starts : starts + 2])}` on"
+    return Problem("LOAD003", "", f"`{' '.join(words[:2])}` is not a supported training command; {hint}")
 
 
 def _known() -> str:
@@ -208,6 +216,14 @@ _ACCELERATE_SAYS = (
 )
 
 
+# Options that the trainer's own arguments overrule: those arguments, and values that are TRL's default anyway.
+_OVERRULED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "mixed_precision": ("bf16 and fp16", ("bf16", "no")),
+    "gradient_accumulation_steps": ("gradient_accumulation_steps", ()),
+    "gradient_clipping": ("max_grad_norm", ()),
+}
+
+
 def _accelerate(found: Command, words: list[str]) -> Command | Problem:
     if not words or words[0] != "launch":
         return Problem("LOAD003", "", f"`accelerate {' '.join(words[:1])}` starts no training: accelerate launch does")
@@ -221,10 +237,18 @@ def _accelerate_launch(found: Command, words: list[str]) -> Command | Problem:
     said = {name: value for name, value in given.items() if name in _ACCELERATE_SAYS or name.startswith("fsdp_")}
     said |= {name: value for name, value in given.items() if name.startswith("offload_")}
     found.values |= {name: value for name, value in said.items() if value is not None}
+    for name, (arguments, usual) in _OVERRULED.items():
+        if (value := given.get(name)) is not None and value not in usual:
+            found.notes.append(Note(name, LEFT_OUT, f"{name}: {value}; the trainer's {arguments} decide", name))
+    if (compiler := given.get("dynamo_backend")) not in (None, "no"):
+        name, why = "torch_compile_backend", "the trainer's own argument for dynamo_backend"
+        found.problems.append(Problem("LOAD005", name, why, keywords({name: str(compiler).lower()})))
+    if isinstance(gpus := given.get("gpu_ids"), str) and gpus != "all":
+        found.values.setdefault("num_processes", _devices(gpus))
     return _script(found, rest[0], rest[1:])
 
 
-_TORCHRUN_FLAGS = ("standalone", "module", "m", "no_python", "run_path")
+_TORCHRUN_FLAGS = ("standalone", "module", "m", "no_python", "run_path", "use_env")
 
 
 def _torchrun(found: Command, words: list[str]) -> Command | Problem:
@@ -250,13 +274,13 @@ def _deepspeed(found: Command, words: list[str]) -> Command | Problem:
 def _processes(found: Command, each: Any, nodes: Any) -> Command:
     """Processes of each machine, and machines."""
     machines = int(nodes) if isinstance(nodes, str) and nodes.isdecimal() else 1
+    if isinstance(nodes, str) and not nodes.isdecimal():
+        why = f"{nodes}: a job has a fixed number of machines, such as 2"
+        found.problems.append(Problem("LOAD005", "nnodes", why))
     if machines > 1:
         found.values["num_machines"] = machines
     if isinstance(each, str) and each.isdecimal():
         found.values["num_processes"] = int(each) * machines
-    elif isinstance(nodes, str) and not nodes.isdecimal():
-        why = f"{nodes}: a job has a fixed number of machines, such as 2"
-        found.problems.append(Problem("LOAD005", "nnodes", why))
     return found
 
 

@@ -187,11 +187,12 @@ def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> Train
     for name in fields:
         flat = [key for key, (group, _) in names.FOLDED.items() if group == name]
         values = {key: value for key, value in values.items() if key not in flat}
+    problems = [*written.problems, *problems]
     problems = [problem for problem in problems if problem.path.split(".")[0] not in fields]
     notes = [note for note in (*notes, *taken, *translated) if note.path.split(".")[0] not in fields]
     if strict:
         problems += [_refused(note) for note in notes]
-    loaded = _spec({**values, **fields}, written.name, [*written.problems, *problems])
+    loaded = _spec({**values, **fields}, written.name, problems)
     return loaded.with_notes(notes)
 
 

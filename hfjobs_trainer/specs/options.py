@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
+
+# a negative number is a value
+_OPTION = re.compile(r"--|-[A-Za-z]")
 
 
 def read_options(
@@ -39,7 +43,7 @@ def read_options(
         if has_value or name in flags:
             said: Any = value if has_value else True
         elif open:
-            count = next((index for index, item in enumerate(rest) if item.startswith("--")), len(rest))
+            count = next((index for index, item in enumerate(rest) if _OPTION.match(item)), len(rest))
             taken, rest = rest[:count], rest[count:]
             said = True if not taken else taken[0] if count == 1 else taken
         else:

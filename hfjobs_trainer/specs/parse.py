@@ -6,6 +6,7 @@ folded, misspelt), then types are validated, and if anything was wrong the rules
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
@@ -256,10 +257,20 @@ def _renamed(spec: type[TrainSpec], fields: Mapping[str, Any], name: str, today:
 def _misspelt(spec: type[TrainSpec], name: str, value: Any, unknown: str) -> Problem:
     """What may be meant: a field that takes the value, or else one that is spelt almost the same."""
     close = closest(name, [*spec.model_fields, *names.FOLDED], 0.7)
-    if close and accepts(spec, close, value):
-        return Problem("SPEC004", name, f"{unknown}; {close} is", keywords({close: value}))
+    # YAML reads 2e-5 as text
+    for meant in (value, *_number_in(value)) if close else ():
+        if close and accepts(spec, close, meant):
+            return Problem("SPEC004", name, f"{unknown}; {close} is", keywords({close: meant}))
     close = closest(name, [*spec.model_fields, *names.FOLDED], _ALMOST)
     return Problem("SPEC004", name, f"{unknown}; {close} is" if close else unknown)
+
+
+def _number_in(value: Any) -> list[float]:
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return []
+    return [number] if math.isfinite(number) else []
 
 
 def accepts(spec: type[TrainSpec], name: str, value: Any) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.specs import open_r1
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.notes import LEFT_OUT, Note
@@ -28,8 +29,8 @@ _OF_TRL = (
 _REWARDS = {"accuracy": "accuracy_reward"}
 _LIKE = {"format": "think_format_reward", "tag_count": "think_format_reward"}
 _ITS_OWN = {
-    *("format", "tag_count", "reasoning_steps", "cosine", "repetition_penalty", "length", "code", "binary_code"),
-    *("ioi_code", "cf_code", "code_format", "soft_overlong_punishment"),
+    *("cosine", "repetition_penalty", "length", "code", "binary_code", "ioi_code", "cf_code", "code_format"),
+    "soft_overlong_punishment",
 }
 
 # Options of open-r1's own rewards, and where it runs code; src/open_r1/configs.py.
@@ -145,21 +146,25 @@ def _attention(found: Values, flag: Any) -> Iterator[Note]:
 def _rewards(found: Values, problems: list[Problem]) -> Iterator[Note]:
     given = found.get("reward_funcs")
     items = cast("list[Any]", given if isinstance(given, list) else [given])
-    if any(isinstance(item, str) and (item in _REWARDS or item in _LIKE) for item in items):
-        new = [_REWARDS.get(item, item) if isinstance(item, str) else item for item in items]
-        found["reward_funcs"] = new
-        if new != items:
-            yield Note("reward_funcs", new, "open-r1's accuracy is TRL's accuracy_reward", "reward_funcs")
-    named = cast("list[Any]", found["reward_funcs"]) if isinstance(found.get("reward_funcs"), list) else items
-    own = [item for item in named if isinstance(item, str) and item in _ITS_OWN]
+    known = [item for item in items if isinstance(item, str) and (item in _REWARDS or item in open_r1.FUNCTIONS)]
+    if known:
+        found["reward_funcs"] = [_taken(item) if item in known else item for item in items]
+        names = [_REWARDS.get(item) or open_r1.FUNCTIONS[item]["name"] for item in known]
+        why = f"open-r1's {', '.join(known)}: TRL's where it has it, else a function that scores the same"
+        yield Note("reward_funcs", names, why, "reward_funcs")
+    own = [item for item in items if isinstance(item, str) and item in _ITS_OWN]
     if own:
-        like = [_LIKE.get(item, item) for item in named if isinstance(item, str)]
+        like = [_REWARDS.get(item) or _LIKE.get(item, item) for item in items if isinstance(item, str)]
         usable = list(dict.fromkeys(item for item in like if item in BUILTIN_REWARDS)) or ["think_format_reward"]
-        more = {"reward_weights": None} if found.get("reward_weights") and len(usable) != len(named) else {}
+        more = {"reward_weights": None} if found.get("reward_weights") and len(usable) != len(items) else {}
         whose = f"{'a reward' if len(own) == 1 else 'rewards'} of open-r1, which TRL does not have"
         why = f"{', '.join(own)}: {whose}: give functions of yours in Python, or TRL's"
         problems.append(Problem("SPEC005", "reward_funcs", why, keywords({"reward_funcs": usable, **more})))
         found["reward_funcs"] = usable
+
+
+def _taken(reward: str) -> Any:
+    return _REWARDS.get(reward) or dict(open_r1.FUNCTIONS[reward])
 
 
 def _mixer(found: Values, problems: list[Problem]) -> Iterator[Note]:

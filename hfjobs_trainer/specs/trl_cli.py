@@ -10,7 +10,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from hfjobs_trainer.specs.accelerate_config import (
     read_accelerate_config,
 )
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.notes import Note
+from hfjobs_trainer.specs.notes import LEFT_OUT, Note
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction, capture
 
 Values = dict[str, Any]
@@ -52,6 +52,10 @@ _LORA = {
     "use_rslora": "use_rslora",
     "use_dora": "use_dora",
 }
+
+_OF_ONE_DATASET = ("dataset_name", "dataset_config", "dataset_streaming")
+_OF_MIXTURES = ("streaming", "test_split_size")
+_OF_FOUR_BITS = ("bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage")
 
 # Arguments of TRL and of `accelerate launch` that change nothing here: the trainer's own arguments decide.
 _WITHOUT_EFFECT = (
@@ -137,9 +141,9 @@ def to_fields(
     for theirs, ours in (("model_name_or_path", "model"), ("torch_dtype", "dtype")):
         if theirs in rest:
             fields[ours] = rest.pop(theirs)
-    fields |= _dataset(rest)
-    fields |= _lora(spec, rest, problems)
-    fields |= _quantization(rest, problems)
+    fields |= _dataset(rest, notes)
+    fields |= _lora(spec, rest, problems, notes)
+    fields |= _quantization(rest, problems, notes)
     fields |= _rewards(spec, rest, problems)
     fields |= _hardware(rest, problems, read_yaml, notes)
     if isinstance(env := rest.get("env"), Mapping):
@@ -149,7 +153,13 @@ def to_fields(
     return {**rest, **fields}, problems
 
 
-def _dataset(rest: Values) -> Values:
+def _idle(notes: list[Note], said: Iterable[str], why: str) -> None:
+    """Arguments that count only with another one, as in TRL."""
+    notes += [Note(name, LEFT_OUT, f"{name}: {why}", name) for name in said]
+
+
+def _dataset(rest: Values, notes: list[Note]) -> Values:
+    said = {name for name in (*_OF_ONE_DATASET, *_OF_MIXTURES) if rest.get(name)}
     parts, size, streaming = (rest.pop(name, None) for name in ("datasets", "test_split_size", "streaming"))
     id, config = rest.pop("dataset_name", None), rest.pop("dataset_config", None)
     train, test = rest.pop("dataset_train_split", None), rest.pop("dataset_test_split", None) or "test"
@@ -158,8 +168,11 @@ def _dataset(rest: Values) -> Values:
     if parts:
         common = {"streaming": True} if streaming else {}
         items = cast("list[Any]", parts if isinstance(parts, list) else [parts])
+        _idle(notes, sorted(said.difference(_OF_MIXTURES)), "datasets is given, and wins")
         dataset: Any = [{**_mixture_part(item), **common} for item in items]
         return {"dataset": dataset} | ({"eval_fraction": size} if size is not None else {})
+    of_mixtures = "it counts only with datasets; dataset_streaming and eval_fraction are those of dataset_name"
+    _idle(notes, sorted(said.intersection(_OF_MIXTURES)), of_mixtures)
     if id is None:
         return {}
     same = {"id": id, "config": config, "streaming": flag or None}
@@ -178,7 +191,7 @@ def _mixture_part(item: Any) -> Values:
     return {renamed.get(key, key): value for key, value in part.items() if value is not None}
 
 
-def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Values:
+def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem], notes: list[Note]) -> Values:
     said = [theirs for theirs in _LORA if theirs in rest]
     given = {_LORA[theirs]: rest.pop(theirs) for theirs in said}
     task, used = rest.pop("lora_task_type", None), rest.pop("use_peft", None)
@@ -189,6 +202,7 @@ def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Value
         why = f"{', '.join(said)} without use_peft: TRL would train all weights; add use_peft, or remove them"
         problems.append(Problem("LOAD005", "lora", why))
     if not used:
+        _idle(notes, said if used is not None else (), "it counts only with use_peft")
         return {}
     targets = given.get("target_modules")
     if isinstance(targets, list) and len(cast("list[str]", targets)) == 1:
@@ -196,7 +210,8 @@ def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Value
     return {"lora": {key: value for key, value in given.items() if value is not None}}
 
 
-def _quantization(rest: Values, problems: list[Problem]) -> Values:
+def _quantization(rest: Values, problems: list[Problem], notes: list[Note]) -> Values:
+    said = [name for name in _OF_FOUR_BITS if rest.get(name)]
     four, eight = rest.pop("load_in_4bit", None), rest.pop("load_in_8bit", None)
     options = {
         "quant_type": rest.pop("bnb_4bit_quant_type", None),
@@ -207,6 +222,7 @@ def _quantization(rest: Values, problems: list[Problem]) -> Values:
         problems.append(Problem("SPEC007", "load_in_4bit", "load_in_8bit is also given: give one of them"))
     if four:
         return {"quantization": {"bits": "4bit", **{key: value for key, value in options.items() if value is not None}}}
+    _idle(notes, said, "it counts only with load_in_4bit")
     return {"quantization": "8bit"} if eight else {}
 
 

@@ -172,12 +172,13 @@ def _adapter(failure: Failure) -> Problem | None:
 def _hub(failure: Failure) -> Problem | None:
     if "GatedRepoError" in failure.types:
         return Problem(
-            "HUB001", "model", f"the token has no access to a gated repository: {failure.short}", scope="remote"
+            "HUB007", "model", f"the token has no access to a gated repository: {failure.short}", scope="remote"
         )
     if "RepositoryNotFoundError" in failure.types:
         return Problem("HUB002", "", f"a repository is not there, or the token may not see it: {failure.short}")
     if failure.stage == "push" and failure.type == "PermissionError":
-        return Problem("HUB004", "output.hub_model_id", failure.message, scope="remote")
+        code = "HUB004" if "is no member of" in failure.message else "HUB009"
+        return Problem(code, "output.hub_model_id", failure.message, scope="remote")
     return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from hfjobs_trainer.planning.rules.model.loaded import trusts
 from hfjobs_trainer.trying.run import Limits, TrialError, try_plan
 
 if TYPE_CHECKING:
@@ -148,11 +149,6 @@ class PreviewTotals:
     packing: float | None
 
     @property
-    def cut_rows_share(self) -> float:
-        """Share of the rows that were cut or dropped, 0 to 1."""
-        return (self.truncated_rows + self.dropped_rows) / max(1, self.rows + self.dropped_rows)
-
-    @property
     def cut_tokens_share(self) -> float:
         """Share of the tokens that were cut off or dropped, 0 to 1."""
         return self.cut_tokens / max(1, self.tokens + self.cut_tokens)
@@ -242,14 +238,13 @@ def preview_settings(plan: Plan, rows: int, facts: Facts | None = None) -> dict[
     spec = cast("TrainSpec", plan.spec)
     method = spec.METHOD
     has_images = facts is not None and bool({"image", "images"} & {*(facts.dataset.columns or ())})
-    options: Mapping[str, Any] = getattr(spec, "model_init_kwargs", None) or {}
     return {
         "module": method.module,
         "trainer": method.trainer,
         "config": method.config,
         "rows": rows,
         "sample": max(rows, IMAGE_SAMPLE if has_images else SAMPLE),
-        "model": {"revision": spec.model_revision, "trust_remote_code": bool(options.get("trust_remote_code"))},
+        "model": {"revision": spec.model_revision, "trust_remote_code": trusts(spec)},
     }
 
 

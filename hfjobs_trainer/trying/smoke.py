@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hfjobs_trainer.display import GAP, html_pairs, html_section, html_table, plural, text, visible
 from hfjobs_trainer.errors import HFTError, SpecError, count_problems
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
+from hfjobs_trainer.planning.rules.model.loaded import trusts
 from hfjobs_trainer.problems import Problem, html_problems
 from hfjobs_trainer.specs.rewards import Code
 from hfjobs_trainer.trying.failures import explain, read_failure
@@ -133,11 +134,11 @@ def settings_of(plan: Plan, *, asks: bool) -> dict[str, Any]:
     run, spec = plan.run, cast("Any", plan.spec)
     if run is None:
         raise HFTError("a script of your own has no smoke test: what it trains is unknown")
-    trusts = bool(spec.trust_remote_code)
-    models = {"MODEL": {"revision": spec.model_revision, "trust_remote_code": trusts}}
+    trusted = trusts(spec)
+    models = {"MODEL": {"revision": spec.model_revision, "trust_remote_code": trusted}}
     for side, _ in run.side_models:
         if side.field in _CONSTANTS:
-            models[_CONSTANTS[side.field]] = {"revision": side.revision, "trust_remote_code": trusts}
+            models[_CONSTANTS[side.field]] = {"revision": side.revision, "trust_remote_code": trusted}
     models.setdefault("VALUE_MODEL", models.get("REWARD_MODEL", {}))
     adapter = {"revision": spec.lora.adapter_revision} if spec.lora is not None else {}
     return {

@@ -98,7 +98,7 @@ def test_what_only_a_job_can_see(client: hft.Client, hub_env: hubsim.Hub) -> Non
     # the token of the job may do everything in alice's namespace, and nothing in that of acme
     found = smoke_test_as_job(plan, plan_job(plan), HubBackend(token="hf_alice_useronly", endpoint=hub_env.endpoint))
     (told,) = [item for item in found.problems if item.severity == "error"]
-    assert (told.code, told.path, found.stages[-1].name) == ("HUB004", "output.hub_model_id", "push")
+    assert (told.code, told.path, found.stages[-1].name) == ("HUB009", "output.hub_model_id", "push")
     assert "may not write to acme/colors" in told.why
     assert found.where.startswith("job alice/")
     assert found.usd is not None

@@ -482,7 +482,7 @@ def test_rewards_keep_out_of_each_others_way() -> None:
     same = cell("import numpy as x\ndef same(completions, **kwargs):\n    return [x.pi]\n", "same")
     taken = cell("from math import e as one\n\ndef taken(completions, **kwargs):\n    return [1.0]\n", "taken")
     assert "import numpy as x" in hft.render(grpo(one, same, taken), facts=hft.Facts())
-    with pytest.raises(hft.SpecError, match="another reward uses x for something else"):
+    with pytest.raises(hft.SpecError, match="another function uses x for something else"):
         hft.render(grpo(one, two), facts=hft.Facts())
     with pytest.raises(hft.SpecError, match="two functions are named one"):
         hft.render(grpo(one, one), facts=hft.Facts())

@@ -46,6 +46,10 @@ def refused(folder: Path, method: str, **words: Any) -> dict[str, str]:
         ("sft", {"torch_dtype": "bfloat16"}, {"dtype": "bfloat16"}),
         ("sft", {"torch_dtype": None}, {}),
         ("sft", {"no_cuda": True}, {"use_cpu": True}),
+        ("sft", {"model_init_kwargs": {"torch_dtype": "bfloat16"}}, {"dtype": "bfloat16"}),
+        ("sft", {"hub_token": None, "parallelism_config": None, "fp16_opt_level": "O1"}, {}),
+        ("sft", {"sequence_len": 2048, "num_epochs": 1}, {"max_length": 2048, "num_train_epochs": 1}),
+        ("sft", {"val_set_size": 0.1, "sample_packing": True}, {"eval_fraction": 0.1, "packing": True}),
         ("sft", {"group_by_length": True}, {"train_sampling_strategy": "group_by_length"}),
         ("sft", {"group_by_length": False}, {}),
         ("sft", {"adafactor": False, "fp16_backend": "auto", "logging_dir": "logs"}, {}),
@@ -77,6 +81,9 @@ def refused(folder: Path, method: str, **words: Any) -> dict[str, str]:
         ("grpo", {"vllm_max_model_len": 4096}, {"vllm_max_model_length": 4096}),
         ("grpo", {"wandb_log_unique_prompts": True}, {"log_unique_prompts": True}),
         ("rloo", {"rloo_k": 4, "kl_coef": 0.1, "cliprange": 0.3}, {"num_generations": 4, "beta": 0.1, "epsilon": 0.3}),
+        ("rloo", {"reward_clip_range": 10.0}, {"reward_clip_range": [-10.0, 10.0]}),
+        ("rloo", {"token_level_kl": False, "num_sample_generations": 10, "stop_token": "eos"}, {}),
+        ("rloo", {"sft_model_path": "m/m"}, {}),
         ("rloo", {"response_length": 53}, {"max_completion_length": 53}),
     ],
 )
@@ -98,6 +105,10 @@ def test_a_word_is_taken_for_what_it_means_today(
     [
         ("sft", {"warmup_ratio": 1.5}),
         ("sft", {"batch_size": 4}),
+        ("sft", {"micro_batch_size": 2}),
+        ("sft", {"template": "llama3"}),
+        ("sft", {"adapter": "lora"}),
+        ("rloo", {"missing_eos_penalty": 1.0}),
         ("sft", {"max_seq_length": 2048, "max_length": 1024}),
         ("sft", {"push_to_hub_organization": "org"}),
         ("dpo", {"reference_free": True}),
@@ -112,6 +123,16 @@ def test_a_word_is_taken_for_what_it_means_today(
 )
 def test_what_has_no_exact_meaning_stays_a_problem(method: str, words: dict[str, Any], tmp_path: Path) -> None:
     assert refused(tmp_path, method, **words).keys() & words.keys()
+
+
+def test_a_number_on_a_command_line_is_text() -> None:
+    run = "--model_name_or_path m/m --dataset_name a/b"
+    spec = hft.load(f"trl dpo {run} --label_pad_token_id -100")
+    assert "label_pad_token_id" in {note.word for note in spec.notes}
+    command = f"python examples/scripts/distillation.py {run} --teacher_model_name_or_path t/t --lmbda"
+    assert "lmbda" in {note.word for note in hft.load(f"{command} 1.0").notes}
+    with pytest.raises(hft.SpecError):
+        hft.load(f"{command} 0.5")
 
 
 def test_hub_tokens_are_refused_in_files_too(tmp_path: Path) -> None:

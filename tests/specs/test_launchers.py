@@ -56,6 +56,8 @@ def why_not(source: Any) -> str:
         ),
         ("torchrun --standalone --nproc_per_node gpu examples/scripts/cpo.py", "cpo", {}),
         ("python3.12 -m torch.distributed.run --nproc_per_node 2 orpo.py", "orpo", {"num_gpus": 2}),
+        ("python -m torch.distributed.launch --nproc_per_node=4 --use_env sft.py", "sft", {"num_gpus": 4}),
+        ("accelerate launch --gpu_ids 0,1 sft.py", "sft", {"num_gpus": 2}),
         ("deepspeed --num_gpus 4 --master_port 1234 sft.py", "sft", {"num_gpus": 4}),
         ("deepspeed --include localhost:0,1 sft.py", "sft", {"num_gpus": 2}),
         ("python trl/scripts/dpo.py", "dpo", {}),
@@ -173,12 +175,16 @@ def test_a_sharded_state_is_noted() -> None:
         ("hf jobs ps", "hf jobs uv run"),
         ("uv pip install trl", "uv run"),
         ("srun python sft.py --x 1", "`srun python`"),
+        ("srun --gres=gpu:8 accelerate launch sft.py --x 1", "from `accelerate launch` on"),
+        ("axolotl train config.yaml", "`axolotl train` is not a supported training command"),
+        ("trl sft --model_name_or_path $MODEL", "$MODEL is a variable of your shell"),
         ("bash train.sh", "shell script"),
         ("cd trl && export A=1", "starts no training"),
         ("python", "cannot be read"),
         (["python"], "starts no script"),
         ([], "starts no training"),
         (f"torchrun --nnodes 1:4 sft.py {RUN}", "fixed number of machines"),
+        (f"torchrun --nnodes=1:4 --nproc_per_node=8 sft.py {RUN}", "fixed number of machines"),
         (f"hf jobs uv run -v hf://datasets/a/b:/data sft.py {RUN}", "mounted by themselves"),
     ],
 )
@@ -207,6 +213,36 @@ def test_trl_jobs() -> None:
         "timeout": 10800,
         "timeout_padding": 0.0,
     }
+
+
+def test_what_the_trainer_overrules_is_noted() -> None:
+    launch = "accelerate launch --mixed_precision {} --gradient_accumulation_steps 8 sft.py " + RUN
+    assert {note.word for note in hft.load(launch.format("fp16")).notes} == {
+        "mixed_precision",
+        "gradient_accumulation_steps",
+    }
+    assert {note.word for note in hft.load(launch.format("bf16")).notes} == {"gradient_accumulation_steps"}
+    compiled = f"accelerate launch --dynamo_backend inductor sft.py {RUN}"
+    assert "torch_compile_backend" in why_not(compiled)
+    assert set_by(compiled, torch_compile_backend="inductor")["torch_compile_backend"] == "inductor"
+
+
+def test_a_cell_of_a_notebook_starts_a_command() -> None:
+    assert set_by(f"!trl sft {RUN}") == {"method": "sft"}
+
+
+def test_variables_that_the_text_sets_have_values() -> None:
+    text = 'MODEL=m/m\nARGS="--max_steps 5 --packing"\ntrl sft --model_name_or_path ${MODEL} --dataset_name a/b $ARGS'
+    found = set_by(text)
+    assert (found["max_steps"], found["packing"]) == (5, True)
+    assert "hub_token" in why_not(f"trl sft {RUN} --hub_token $HF_TOKEN")
+    command = f"hf jobs uv run --secrets WANDB_API_KEY=$WANDB_API_KEY -e A=$B sft.py {RUN}"
+    assert set_by(command)["secrets"] == ["WANDB_API_KEY"]
+
+
+def test_a_short_option_ends_the_words_before_it() -> None:
+    found = set_by("trl-jobs sft --model m/m --dataset a/b --peft --flavor a100-large -d")
+    assert (found["hardware"], found["lora"]) == ({"flavor": "a100-large"}, {})
 
 
 def test_the_launcher_wins_over_the_file_and_the_arguments_over_both(tmp_path: Path) -> None:

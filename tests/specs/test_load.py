@@ -91,6 +91,13 @@ def test_a_name_is_told_as_it_was_typed(tmp_path: Path) -> None:
     assert [path for _, path, _ in problems(write(tmp_path, "x.yaml", text))] == ["hardware.flavour", "lora.alpha"]
 
 
+def test_a_misspelt_name_of_a_number(tmp_path: Path) -> None:
+    file = write(tmp_path, "sft.yaml", "model: m/m\ndataset: a/b\nlearing_rate: 1e-4\n")
+    with pytest.raises(hft.SpecError) as caught:
+        hft.load(file)
+    assert [problem.fix for problem in caught.value.problems] == ["learning_rate=0.0001"]
+
+
 def test_text_that_is_no_number_stays_a_problem(tmp_path: Path) -> None:
     file = write(tmp_path, "x.yaml", "method: sft\nmodel: a/b\ndataset: c/d\nlearning_rate: fast\nmax_steps: 1.5x\n")
     assert [(code, path) for code, path, _ in problems(file)] == [

@@ -198,7 +198,7 @@ def test_a_chat_template_is_text(tmp_path: Path) -> None:
         ("sft", {"benchmarks": ["lcb"]}, "runs no benchmarks"),
         ("sft", {"callbacks": ["mine"]}, "callbacks"),
         ("grpo", {"reward_funcs": ["accuracy_reward"], "dataset_prompt_column": "problem"}, "column prompt"),
-        ("grpo", {"reward_funcs": ["accuracy", "format", "tag_count"], "reward_weights": [1.0, 1.0, 1.0]}, "open-r1"),
+        ("grpo", {"reward_funcs": ["accuracy", "format", "length"], "reward_weights": [1.0, 1.0, 1.0]}, "open-r1"),
         ("grpo", {"reward_funcs": ["code"], "code_language": "python", "e2b_router_url": "x"}, "code: a reward of"),
     ],
 )
@@ -208,6 +208,27 @@ def test_what_cannot_be_taken_is_answered(method: str, words: dict[str, Any], to
     assert spec.model == "m/m"
     if "format" in words.get("reward_funcs", []):
         assert (spec.reward_funcs, spec.reward_weights) == (["accuracy_reward", "think_format_reward"], None)
+
+
+def test_rewards_of_open_r1_score_the_same(tmp_path: Path) -> None:
+    names = ["accuracy", "format", "tag_count", "reasoning_steps"]
+    spec = load(tmp_path, {**RUN, "reward_funcs": names, "reward_weights": [1.0, 1.0, 0.5, 1.0]}, "grpo")
+    first, *functions = spec.reward_funcs
+    assert (first, [note.path for note in spec.notes]) == ("accuracy_reward", ["reward_funcs"])
+    whole = "<think>\nFirst, add.\n- 2\n- 3\n</think>\n<answer>\n5\n</answer>"
+    answers = [[{"role": "assistant", "content": text}] for text in (whole, whole + " .", "1. Next, 5", "")]
+    scores: dict[str, list[float]] = {}
+    for function in functions:
+        scope: dict[str, Any] = {}
+        exec("\n".join([*function.imports, function.source]), scope)  # noqa: S102 - what the package itself wrote
+        scores[function.name] = scope[function.name](answers, solution=["5"] * 4)
+    assert scores == {
+        "format_reward": [1.0, 0.0, 0.0, 0.0],
+        "tag_count_reward": [1.0, 1.0, 0.0, 0.0],
+        "reasoning_steps_reward": [1.0, 1.0, 2 / 3, 0.0],
+    }
+    script = hft.plan(spec.replace(timeout="1h"), offline=True).script
+    assert all(f"            {name},\n" in script for name in ("accuracy_reward", *scores))
 
 
 def test_a_misspelt_reward_is_trls(tmp_path: Path) -> None:

@@ -255,6 +255,25 @@ def test_a_reward_by_its_dotted_path_is_captured(tmp_path: Path, monkeypatch: py
     assert "brev1ty" in problems_of(f"{command}brev1ty")["reward_funcs"]
 
 
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        ("--use_peft false --lora_r 16 --lora_alpha 32", {"lora_r", "lora_alpha"}),
+        ("--streaming", {"streaming"}),
+        ("--streaming false", set[str]()),
+        ("--test_split_size 0.1", {"test_split_size"}),
+        ("--bnb_4bit_quant_type nf4", {"bnb_4bit_quant_type"}),
+        ("--load_in_4bit --bnb_4bit_quant_type nf4", set[str]()),
+    ],
+)
+def test_what_counts_only_with_another_argument_is_noted(words: str, idle: set[str]) -> None:
+    command = f"trl sft --model_name_or_path m/m --dataset_name a/b {words}"
+    assert {note.word for note in hft.load(command).notes} == idle
+    if idle:
+        with pytest.raises(hft.SpecError):
+            hft.load(command, strict=True)
+
+
 def test_machines_and_processes() -> None:
     command = "trl sft --model_name_or_path m/m --dataset_name a/b --num_machines 2 --num_processes"
     assert hft.load(f"{command} 8").to_dict()["hardware"] == {"num_gpus": 4, "nodes": 2}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfjobs_trainer.facts import RowFinding, TemplateFacts
+from hfjobs_trainer.facts.values import ValueKind
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.rendered import rendered, rendered_with
+from hfjobs_trainer.planning.rules.data.looked_at import trained_on
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import keywords
@@ -50,7 +52,7 @@ def the_template_takes_the_rows(context: Context[TrainSpec]) -> Iterator[Found]:
         if facts.template is not None:
             need(None, _lacking(context), "dataset", "model")
         return
-    if found := known.find("raises"):
+    if (found := known.find("raises")) and not _is_explained(context):
         why = f'the chat template of {context.spec.tokenizer_source[0]} refuses conversations, saying "{found.detail}"'
         yield Found("dataset", f"{why}: {_where(found, known)}")
 
@@ -137,7 +139,7 @@ def no_message_is_left_out(context: Context[TrainSpec]) -> Iterator[Found]:
     if known is None:
         return
     template = f"the chat template of {context.spec.tokenizer_source[0]}"
-    if found := known.find("text"):
+    if (found := known.find("text")) and not _is_explained(context):
         told = f'{template} leaves out what messages of the role "{found.detail}" say, so that nothing is learned of it'
         yield Found("dataset", f"{told}: {_where(found, known)}")
     if found := known.find("call"):
@@ -200,7 +202,9 @@ def every_row_has_an_assistant(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     known = rendered(context.spec, context.facts)
     found = known.find("no assistant") if known and _masks(context) else None
-    if known and found:
+    # DATA019 tells where no row has any: then it is not the loss that is to be changed
+    has_none = any(finding.count == values.sampled > 1 for values, finding in trained_on(context, "no answer"))
+    if known and found and not has_none:
         why = f"rows have no token of the assistant's, but messages of {found.detail}: {_where(found, known)}"
         yield Found("assistant_only_loss", why, "assistant_only_loss=False")
 
@@ -236,6 +240,14 @@ def thoughts_and_tools_are_rendered(context: Context[TrainSpec]) -> Iterator[Fou
         yield Found("dataset", f"{told}: {_where(found, known)}")
     if found := known.find("tools"):
         yield Found("dataset", f"{template} does not render the column tools: {_where(found, known)}")
+
+
+def _is_explained(context: Context[TrainSpec]) -> bool:
+    """Whether rules about the rows themselves tell what a template refuses or leaves out: DATA017 and DATA018."""
+    kinds: tuple[ValueKind, ...] = (
+        ("other role", "parts") if context.facts.model.is_vision is False else ("other role",)
+    )
+    return any(trained_on(context, *kinds))
 
 
 def _masks(context: Context[TrainSpec]) -> bool:

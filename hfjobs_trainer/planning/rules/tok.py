@@ -16,6 +16,7 @@ from hfjobs_trainer.planning.rendered import (
     rendered,
     share_lost,
 )
+from hfjobs_trainer.planning.rules.model.lengths import reach
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import keywords
@@ -180,7 +181,7 @@ def rows_are_within_the_positions(context: Context[TrainSpec]) -> Iterator[Found
         ```
     """
     spec = context.spec
-    known, most = rendered(spec, context.facts), context.facts.model.max_position_embeddings
+    known, most = rendered(spec, context.facts), reach(context)
     cuts = type(spec).TRAINING.long_rows is not None
     if known is None or most is None or (cuts and field_of(spec, "max_length") is not None):
         return
@@ -219,10 +220,13 @@ def something_is_trained(context: Context[TrainSpec]) -> Iterator[Found]:
     trained = [row for row in rows if is_trained(row)]
     limit = limit_of(spec)
     if not trained:
+        # of rows without an assistant, TMPL005 or DATA019 tells
+        if known.find("no assistant"):
+            return
         yield Found("dataset", f"none of the {len(rows)} rows looked at has a token to train on")
     elif share_lost(trained, spec, limit) == 1:
         why = f"max_length={limit} leaves nothing to train on of any of the {len(trained)} rows looked at"
-        enough = enough_for(known, 0.99, context.facts.model.max_position_embeddings)
+        enough = enough_for(known, 0.99, reach(context))
         if share_lost(trained, spec, enough) < 1:
             yield Found("max_length", f"{why}; {enough} are enough for most of them", f"max_length={enough}")
         else:

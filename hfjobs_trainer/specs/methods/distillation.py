@@ -49,7 +49,7 @@ class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
     FORMER_NAMES: ClassVar[names.Former] = {
         **names.ANSWERS,
         "teacher": "teacher_model",
-        "lmbda": names.gone("the model writes every answer; to mix in those of the dataset, use hft.GKD"),
+        "lmbda": names.gone("the model writes every answer; to mix in those of the dataset, use hft.GKD", 1.0),
     }
 
     method: Literal["distillation"] = "distillation"

@@ -88,8 +88,10 @@ class PPO(PPOArgs, ScoredSpec):
     FORMER_NAMES: ClassVar[names.Former] = {
         "sft_model_path": "model",
         "reward_funcs": names.Today("reward_model", "and hft.GRPO takes functions"),
-        "max_seq_length": names.gone("TRL does not truncate prompts; filter the dataset instead"),
-        "max_seq_len": names.gone("TRL does not truncate prompts; filter the dataset instead"),
+        **dict.fromkeys(
+            ("max_seq_length", "max_seq_len", "sequence_len", "cutoff_len"),
+            names.gone("TRL does not truncate prompts; filter the dataset instead"),
+        ),
         "max_length": "response_length",
         "reward_model_name_or_path": "reward_model",
         "ref_model": names.gone("the reference is the model that the policy starts from"),

@@ -50,8 +50,15 @@ class RLOO(RLOOArgs, RewardedSpec):
         **names.ANSWERS,
         **names.REWARDS,
         **names.POLICY,
+        "sft_model_path": "model",
         "rloo_k": "num_generations",
         "normalize_reward": "normalize_advantages",
+        "normalize_advantage": "normalize_advantages",
+        "token_level_kl": names.gone("the penalty is on whole answers"),
+        "missing_eos_penalty": names.gone("mask_truncated_completions leaves out answers that do not end"),
+        "stop_token": names.gone("an answer ends with the EOS token", "eos"),
+        "num_sample_generations": names.idle("log_completions=True shows answers"),
+        "local_rollout_forward_batch_size": names.idle("TRL chooses it"),
     }
     FORMER_DEFAULTS: ClassVar[names.FormerDefaults] = {
         "max_completion_length": (256, "1.16"),

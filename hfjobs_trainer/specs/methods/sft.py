@@ -53,6 +53,7 @@ class SFT(SFTArgs, FormattedSpec):
         **names.ONE_LENGTH,
         "tokenizer": names.gone("it is loaded with the model; chat_template_path brings another template"),
         "num_of_sequences": names.Today("packing", exact=False),
+        "sample_packing": "packing",
         "chars_per_token": names.idle("TRL counts the tokens themselves"),
         "dataset_batch_size": names.idle("TRL dropped it"),
     }

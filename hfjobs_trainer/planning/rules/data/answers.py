@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from hfjobs_trainer.facts.values import Finding, ValueFacts
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.rendered import rendered
 from hfjobs_trainer.planning.rules.data.datasets import evaluates_trained_rows
 from hfjobs_trainer.planning.rules.data.looked_at import findings, named, need_rows, quoted, share, where
 from hfjobs_trainer.planning.rules.data.values import keep_answers
@@ -47,13 +48,16 @@ def rows_have_answers(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset="answered.jsonl")  # with a message of the assistant at the end
         ```
     """
+    known = rendered(context.spec, context.facts)
     for data, values, finding in findings(context, "no answer", "alone", "empty", "equal"):
         every, place = finding.count == values.sampled > 1, where(finding, values)
         column = named(finding.columns)
         match finding.kind:
             case "no answer":
                 masked = context.field("assistant_only_loss", bool)
-                if column not in TALKS or masked or every:
+                # of some rows, TMPL005 tells it as the template has it
+                told = not every and known is not None and known.find("no assistant") is not None
+                if (column not in TALKS or masked or every) and not told:
                     fix = "assistant_only_loss=False" if masked and not every else ""
                     yield Found(data.path, f"{column} has no message of the assistant: {place}", fix)
             case "alone":
@@ -136,7 +140,12 @@ def roles_are_usual(context: Context[TrainSpec]) -> Iterator[Found]:
         hft.SFT(model=..., dataset="rows.jsonl")  # {"messages": [{"role": "system", "content": ...}, ...]}
         ```
     """
+    known = rendered(context.spec, context.facts)
+    left_out, refused = (known.find("text"), known.find("raises")) if known else (None, None)
     for data, values, finding in findings(context, "unknown role"):
+        # what this template does with it is an error
+        if (left_out and left_out.detail == finding.excerpt) or (refused and refused.first == finding.row):
+            continue
         why = f'{finding.columns[0]} holds a message of role "{finding.excerpt}", which few chat templates know'
         yield Found(data.path, f"{why}: {where(finding, values)}")
 

@@ -15,6 +15,7 @@ from hfjobs_trainer.planning.rendered import (
     rendered,
     share_lost,
 )
+from hfjobs_trainer.planning.rules.model.lengths import reach
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
@@ -59,7 +60,7 @@ def most_rows_stay_whole(context: Context[TrainSpec]) -> Iterator[Found]:
         share, lost = _above(longest_of_rows(rows), limit), share_lost(by_row(rows), context.spec, limit)
         # where none is left, TOK006 tells
         if share > _TOLERATED and lost < 1:
-            longest = enough_for(rows, 0.99, context.facts.model.max_position_embeddings)
+            longest = enough_for(rows, 0.99, reach(context))
             more = f"; of {lost:.0%} nothing is left to train on" if lost and training.long_rows == "truncated" else ""
             why = f"about {share:.0%} {told}{more}"
             if (left := _above(longest_of_rows(rows), longest)) <= _TOLERATED:

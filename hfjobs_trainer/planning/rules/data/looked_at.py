@@ -33,6 +33,14 @@ def need_rows(context: Context[TrainSpec]) -> None:
             need(data.facts.values, f"the rows of {data.id}", data.path)
 
 
+def trained_on(context: Context[TrainSpec], *kinds: ValueKind) -> Iterator[tuple[ValueFacts, Finding]]:
+    """What was found of these kinds in the rows that are trained on, as far as they were looked at."""
+    for data in context.datasets:
+        if data.path.split(".")[0] == "dataset" and data.facts.values:
+            for finding in data.facts.values.of(*kinds):
+                yield data.facts.values, finding
+
+
 def where(finding: Finding, values: ValueFacts) -> str:
     """Which rows it is, in words."""
     if finding.count == 1:

@@ -112,5 +112,5 @@ def reward_names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
                     why = f"{name} needs `{line}`, and the script defines {bound} itself: import it inside {name}"
                     yield Found(path, why)
                 elif bound in names or imported.setdefault(bound, origin) != origin:
-                    other = f"another reward uses {bound} for something else"
+                    other = f"another function uses {bound} for something else"
                     yield Found(path, f"{name} needs `{line}`, and {other}: import it inside {name}")

@@ -88,8 +88,9 @@ def _of_trainer(spec: type[TrainSpec], argument: str) -> str:
         return "it is processing_class today"
     if argument in _taken(spec):
         return f"it is an argument of {spec.METHOD.config} today"
-    today = _of_config(spec, argument) if argument in spec.FORMER_NAMES or argument in _MOVED else ""
-    return f"{today}, of {spec.METHOD.config}" if today and "gone" not in today else today
+    told = _of_config(spec, argument) if argument in spec.FORMER_NAMES or argument in _MOVED else ""
+    today = names.renamed(spec.FORMER_NAMES, argument)
+    return f"{told}, of {spec.METHOD.config}" if told and today and today.path else told
 
 
 _MOVED = frozenset({"max_seq_length", "max_seq_len", "evaluation_strategy", "warmup_ratio"})
