@@ -85,6 +85,8 @@ def compose(
     functions = [item for item in (*getattr(spec, "reward_funcs", ()), *tools) if isinstance(item, RewardFunction)]
     functions += row_maps(spec)
     arguments = dict(decided.arguments)
+    if (template := arguments.get("chat_template_path")) is not None:
+        arguments["chat_template_path"] = location(template, facts.chat_template, absolute=absolute)
     # computed when the script runs, so that the global batch stays the same on any number of GPUs
     accumulates = run.batch.global_size is not None and not run.batch.accumulation_is_set
     if accumulates:

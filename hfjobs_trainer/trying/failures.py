@@ -12,7 +12,7 @@ from hfjobs_trainer.specs.fixes import keywords
 
 CODES: dict[str, str] = {
     "SMOKE001": "The script ended with an error that no rule knows; the message has its end.",
-    "SMOKE002": "A reward function, or another function of yours, raised an error.",
+    "SMOKE002": "A reward function, or another function of yours, raised an error, or returned what TRL does not take.",
     "SMOKE003": "A package is missing where the script runs.",
     "SMOKE004": "The loss, or the reward, is not a number.",
     "SMOKE005": "The smoke test took longer, or more memory, than it may.",
@@ -119,6 +119,19 @@ def _own_function(failure: Failure, own: tuple[str, str]) -> Problem:
     return Problem("SMOKE002", name, f"{name}{at} raises {failure.short}")
 
 
+def _count(failure: Failure) -> Problem | None:
+    if found := re.search(r"reward function '(\w+)' returned (\d+) rewards?, but (\d+) ", failure.message):
+        name, given, wanted = found.groups()
+        why = f"{name} returns {given} for {wanted} completions: return a list with a number for each completion"
+        return Problem("SMOKE002", name, why)
+    return None
+
+
+def _rows(failure: Failure) -> Problem | None:
+    found = re.match(r"(\w+) (?:returned a \w+, not a row|dropped all \d+ rows)", failure.message)
+    return Problem("SMOKE002", found[1], failure.message[:QUOTED]) if found else None
+
+
 def _number(failure: Failure) -> Problem | None:
     if failure.type != "FloatingPointError":
         return None
@@ -181,5 +194,14 @@ def _hub(failure: Failure) -> Problem | None:
     return None
 
 
-KNOWN: tuple[Callable[[Failure], Problem | None], ...] = (_number, _template, _tokens, _hub, _adapter, _columns)
+KNOWN: tuple[Callable[[Failure], Problem | None], ...] = (
+    _count,
+    _rows,
+    _number,
+    _template,
+    _tokens,
+    _hub,
+    _adapter,
+    _columns,
+)
 """What is known of errors, the first that knows one tells it."""

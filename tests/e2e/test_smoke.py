@@ -13,7 +13,7 @@ import pytest
 import hfjobs_trainer as hft
 from examples import tiny
 from hfjobs_trainer.running.events import read_events
-from hfjobs_trainer.trying.failures import CODES
+from hfjobs_trainer.trying.failures import CODES, Failure, explain
 from hfjobs_trainer.trying.run import mode_files
 from hfjobs_trainer.trying.smoke import conclude, settings_of
 from tests.e2e.methods import TRAINED, Inputs, Warm
@@ -181,10 +181,17 @@ def test_a_package_that_is_missing_is_what_to_add(rehearse: Rehearse) -> None:
     assert told.fix == 'extra_dependencies=["no-such-package", "no_such_package"]'
 
 
-def test_an_error_that_nobody_knows_is_told_with_its_end(rehearse: Rehearse) -> None:
+def test_a_reward_that_returns_too_few_is_told(rehearse: Rehearse) -> None:
     told = problem(rehearse("grpo", reward_funcs=one_for_all))
-    assert told.code == "SMOKE001"
-    assert "in the stage training" in told.why
+    assert (told.code, told.path) == ("SMOKE002", "one_for_all")
+    assert told.why.startswith("one_for_all returns 1 for ")
+
+
+def test_an_error_that_nobody_knows_is_told_with_its_end() -> None:
+    failure = Failure("RuntimeError", "odd", stage="training", traceback="  File ...\nRuntimeError: odd")
+    told = explain(failure)
+    assert (told.code, told.path) == ("SMOKE001", "")
+    assert told.why.startswith("the script fails in the stage training: RuntimeError: odd\n")
 
 
 def endless(completions: list[Any], **_: Any) -> list[float]:
