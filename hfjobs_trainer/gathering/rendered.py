@@ -15,14 +15,12 @@ from hfjobs_trainer.gathering.light_environment import is_possible
 from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.planning.rendered import field_of, rendered_with
-from hfjobs_trainer.specs.locations import is_local_path
+from hfjobs_trainer.specs.locations import TEMPLATES, is_local_path
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
 
 Find = Callable[[], TokenizerFiles | None]
-TEMPLATES = (".jinja", ".j2")
-"""How the name of a file ends that ``chat_template_path`` takes (TRL 1.16: trainer/sft_trainer.py)."""
 
 
 def find_template(spec: TrainSpec) -> ModelFacts | None:

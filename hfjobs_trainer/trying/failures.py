@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.fixes import keywords
+from hfjobs_trainer.specs.locations import TEMPLATES, is_local_path
 
 CODES: dict[str, str] = {
     "SMOKE001": "The script ended with an error that no rule knows; the message has its end.",
@@ -176,6 +177,18 @@ def _columns(failure: Failure) -> Problem | None:
     return None
 
 
+def _files(failure: Failure) -> Problem | None:
+    patterns = (
+        r"Repo id must be in the form .*?: '([^']+)'",
+        r"(?:^|\s)(\S+) is not a local folder and is not a valid model identifier",
+    )
+    found = next((found[1] for pattern in patterns if (found := re.search(pattern, failure.said))), None)
+    if found is None or not (is_local_path(found) or found.endswith(TEMPLATES)):
+        return None
+    path = "chat_template_path" if found.endswith(TEMPLATES) else ""
+    return Problem("DATA006", path, f"{found} does not exist where the script runs")
+
+
 def _adapter(failure: Failure) -> Problem | None:
     if "arget modules" in failure.said and "not found in the base model" in failure.said:
         return Problem("LORA002", "lora.target_modules", failure.short)
@@ -201,6 +214,7 @@ KNOWN: tuple[Callable[[Failure], Problem | None], ...] = (
     _template,
     _tokens,
     _hub,
+    _files,
     _adapter,
     _columns,
 )

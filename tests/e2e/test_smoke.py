@@ -187,6 +187,19 @@ def test_a_reward_that_returns_too_few_is_told(rehearse: Rehearse) -> None:
     assert told.why.startswith("one_for_all returns 1 for ")
 
 
+def test_a_chat_template_that_is_not_there() -> None:
+    """As the script of a job has it: a path of this machine, which no rule of the local backend looked at."""
+    from transformers import AutoTokenizer
+
+    with pytest.raises(OSError, match="/no/such") as error:
+        AutoTokenizer.from_pretrained("/no/such/chat.jinja")
+    told = explain(Failure("OSError", str(error.value), stage="trainer"))
+    assert (told.code, told.path) == ("DATA006", "chat_template_path")
+    assert told.why == "/no/such/chat.jinja does not exist where the script runs"
+    unknown = "me/model is not a local folder and is not a valid model identifier"
+    assert explain(Failure("OSError", unknown)).code == "SMOKE001"
+
+
 def test_an_error_that_nobody_knows_is_told_with_its_end() -> None:
     failure = Failure("RuntimeError", "odd", stage="training", traceback="  File ...\nRuntimeError: odd")
     told = explain(failure)
