@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +190,9 @@ def test_a_reward_that_returns_too_few_is_told(rehearse: Rehearse) -> None:
 
 def test_a_chat_template_that_is_not_there() -> None:
     """As the script of a job has it: a path of this machine, which no rule of the local backend looked at."""
-    from transformers import AutoTokenizer
-
+    transformers: Any = import_module("transformers")
     with pytest.raises(OSError, match="/no/such") as error:
-        AutoTokenizer.from_pretrained("/no/such/chat.jinja")
+        transformers.AutoTokenizer.from_pretrained("/no/such/chat.jinja")
     told = explain(Failure("OSError", str(error.value), stage="trainer"))
     assert (told.code, told.path) == ("DATA006", "chat_template_path")
     assert told.why == "/no/such/chat.jinja does not exist where the script runs"

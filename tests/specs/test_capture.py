@@ -568,6 +568,9 @@ def test_cells_of_a_notebook() -> None:
     run("PAT = re.compile('a+')  # pattern\nLIMIT = 4")
     run("def helper(c):\n    return len(PAT.findall(c)) + LIMIT\nhelper('x')")
     run("%time 1\ndef reward(completions, **kwargs):\n    return [helper(c) for c in completions]")
+    run("%%time\ndef timed(completions, **kwargs):\n    return [1.0]")
+    with pytest.raises(ValueError, match="define it in a file or a notebook cell without %%time"):
+        captured("timed")
     run("LIMIT = 5")
     helper = "def helper(c):\n    return len(PAT.findall(c)) + LIMIT\n"
     reward = "def reward(completions, **kwargs):\n    return [helper(c) for c in completions]\n"
