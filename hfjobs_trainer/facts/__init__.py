@@ -51,6 +51,7 @@ class Facts:
         eval_dataset: The evaluation dataset, if the spec names one.
         teacher: The teacher model, if the method has one.
         processing_class: The tokenizer, if the spec names another than the model's own.
+        chat_template: What ``chat_template_path`` names, if that is on this machine: its path, and whether it exists.
         ref_model: The reference model, if the spec names one.
         reward_model, value_model: The reward model and the value model, if the method has them.
         reward_models: The models in ``reward_funcs``, in order; empty if they were not looked up.
@@ -73,6 +74,7 @@ class Facts:
     eval_dataset: DatasetFacts | None = None
     teacher: ModelFacts | None = None
     processing_class: ModelFacts | None = None
+    chat_template: ModelFacts | None = None
     ref_model: ModelFacts | None = None
     reward_model: ModelFacts | None = None
     value_model: ModelFacts | None = None

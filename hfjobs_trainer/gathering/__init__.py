@@ -20,7 +20,7 @@ from hfjobs_trainer.gathering.lengths import Count, measure
 from hfjobs_trainer.gathering.local_dataset import read_dataset, read_rows
 from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
-from hfjobs_trainer.gathering.rendered import rendered
+from hfjobs_trainer.gathering.rendered import find_template, rendered
 from hfjobs_trainer.gathering.rows import MAX_ROWS, MOST_ROWS, spread
 from hfjobs_trainer.gathering.sample import filled, sample
 from hfjobs_trainer.gathering.texts import Formats, environments_named, prompts_are_messages
@@ -120,6 +120,7 @@ def gather(
         eval_dataset=eval_dataset() if eval_dataset else None,
         teacher=teacher() if teacher else None,
         processing_class=other() if other else None,
+        chat_template=find_template(spec),
         ref_model=reference() if reference else None,
         reward_model=reward() if reward else None,
         value_model=value() if value else None,

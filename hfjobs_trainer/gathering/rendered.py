@@ -15,12 +15,22 @@ from hfjobs_trainer.gathering.light_environment import is_possible
 from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.planning.rendered import field_of, rendered_with
-from hfjobs_trainer.specs.locations import is_local_path
+from hfjobs_trainer.specs.locations import TEMPLATES, is_local_path
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
 
 Find = Callable[[], TokenizerFiles | None]
+
+
+def find_template(spec: TrainSpec) -> ModelFacts | None:
+    """The file or folder of this machine that ``chat_template_path`` names; ``None`` if it names a model of the Hub."""
+    path = field_of(spec, "chat_template_path")
+    if not isinstance(path, str) or not (is_local_path(path) or path.endswith(TEMPLATES)):
+        return None
+    place = Path(path).expanduser().absolute()
+    exists = place.is_file() if path.endswith(TEMPLATES) else place.is_dir()
+    return ModelFacts(path=str(place), exists=exists)
 
 
 def rendered(
@@ -47,7 +57,7 @@ def rendered(
     if not is_possible():
         return lambda: TemplateFacts(made_with=how, why_not=template.WITHOUT_LIBRARIES) if dataset() and rows else None
     own = _files(hub, *spec.tokenizer_source)
-    is_file = path.endswith((".jinja", ".j2"))
+    is_file = path.endswith(TEMPLATES)
     cloned = _files(hub, path, None) if path and not is_file else None
     if hub is not None:
         template.start(offline=False)

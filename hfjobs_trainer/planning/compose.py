@@ -84,6 +84,8 @@ def compose(
     tools: Sequence[RewardFunction] = getattr(spec, "tools", ())
     code = [item for _, item in own_code(spec)]
     arguments = dict(decided.arguments)
+    if (template := arguments.get("chat_template_path")) is not None:
+        arguments["chat_template_path"] = location(template, facts.chat_template, absolute=absolute)
     # computed when the script runs, so that the global batch stays the same on any number of GPUs
     accumulates = run.batch.global_size is not None and not run.batch.accumulation_is_set
     if accumulates:

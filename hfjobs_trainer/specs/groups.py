@@ -82,7 +82,12 @@ def _kept(value: Any) -> Any:
 
 
 def _captured(value: Any) -> Any:
-    return capture(value) if callable(value) else value
+    if not callable(value):
+        return value
+    try:
+        return capture(value)
+    except ValueError as error:
+        raise ValueError(str(error).replace("reward(completions, **kwargs)", "to_row(row)")) from None
 
 
 RowMap = Annotated[

@@ -23,6 +23,8 @@ LOADERS: Mapping[str, str] = MappingProxyType(
 )
 """Endings of the data files that a spec takes, each with its loader in ``datasets``; the text formats also with
 ``.gz``."""
+TEMPLATES = (".jinja", ".j2")
+"""How the name of a file ends that ``chat_template_path`` takes (TRL 1.16: trainer/sft_trainer.py)."""
 _BINARY = (".parquet", ".arrow")
 
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")

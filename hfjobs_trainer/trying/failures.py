@@ -9,10 +9,11 @@ from typing import Any, cast
 
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.fixes import keywords
+from hfjobs_trainer.specs.locations import TEMPLATES, is_local_path
 
 CODES: dict[str, str] = {
     "SMOKE001": "The script ended with an error that no rule knows; the message has its end.",
-    "SMOKE002": "A reward function, or another function of yours, raised an error.",
+    "SMOKE002": "A reward function, or another function of yours, raised an error, or returned what TRL does not take.",
     "SMOKE003": "A package is missing where the script runs.",
     "SMOKE004": "The loss, or the reward, is not a number.",
     "SMOKE005": "The smoke test took longer, or more memory, than it may.",
@@ -119,6 +120,19 @@ def _own_function(failure: Failure, own: tuple[str, str]) -> Problem:
     return Problem("SMOKE002", name, f"{name}{at} raises {failure.short}")
 
 
+def _count(failure: Failure) -> Problem | None:
+    if found := re.search(r"reward function '(\w+)' returned (\d+) rewards?, but (\d+) ", failure.message):
+        name, given, wanted = found.groups()
+        why = f"{name} returns {given} for {wanted} completions: return a list with a number for each completion"
+        return Problem("SMOKE002", name, why)
+    return None
+
+
+def _rows(failure: Failure) -> Problem | None:
+    found = re.match(r"(\w+) (?:returned a \w+, not a row|dropped all \d+ rows)", failure.message)
+    return Problem("SMOKE002", found[1], failure.message[:QUOTED]) if found else None
+
+
 def _number(failure: Failure) -> Problem | None:
     if failure.type != "FloatingPointError":
         return None
@@ -163,6 +177,18 @@ def _columns(failure: Failure) -> Problem | None:
     return None
 
 
+def _files(failure: Failure) -> Problem | None:
+    patterns = (
+        r"Repo id must be in the form .*?: '([^']+)'",
+        r"(?:^|\s)(\S+) is not a local folder and is not a valid model identifier",
+    )
+    found = next((found[1] for pattern in patterns if (found := re.search(pattern, failure.said))), None)
+    if found is None or not (is_local_path(found) or found.endswith(TEMPLATES)):
+        return None
+    path = "chat_template_path" if found.endswith(TEMPLATES) else ""
+    return Problem("DATA006", path, f"{found} does not exist where the script runs")
+
+
 def _adapter(failure: Failure) -> Problem | None:
     if "arget modules" in failure.said and "not found in the base model" in failure.said:
         return Problem("LORA002", "lora.target_modules", failure.short)
@@ -182,5 +208,15 @@ def _hub(failure: Failure) -> Problem | None:
     return None
 
 
-KNOWN: tuple[Callable[[Failure], Problem | None], ...] = (_number, _template, _tokens, _hub, _adapter, _columns)
+KNOWN: tuple[Callable[[Failure], Problem | None], ...] = (
+    _count,
+    _rows,
+    _number,
+    _template,
+    _tokens,
+    _hub,
+    _files,
+    _adapter,
+    _columns,
+)
 """What is known of errors, the first that knows one tells it."""

@@ -35,6 +35,8 @@ __all__ = ["Limits", "TrialError", "Tried", "mode_files", "needs_token", "try_pl
 LONGEST_RESULT = 256 << 20
 # Of a log that an error shows, lines.
 SHOWN_LINES = 15
+# The line of a traceback that names its error.
+_ERROR = re.compile(r"[\w.]*(?:Error|Exception)\b")
 
 
 class TrialError(HFTError):
@@ -47,7 +49,7 @@ class Tried:
 
     Attributes:
         result: What the mode found; ``None`` if it came to none.
-        events: The script's events, oldest first, each with ``event`` such as ``"hft.start"``.
+        events: The script's events, oldest first, each with ``event`` such as ``"hft.start"``; a token is masked.
         log: What the script wrote, the middle left out if that is long; a token is masked.
         exit_code: Its exit status; negative for a signal.
         stopped: Which limit it met, such as ``"it ran longer than 300 s"``; empty for none.
@@ -68,7 +70,10 @@ class Tried:
     def explain(self, what: str) -> str:
         """What went wrong with ``what``, with the end of the log; such as of a preview."""
         lines = [visible(line) for line in re.split(r"[\r\n]+", self.log) if line.strip()]
-        last = next((line for line in reversed(lines) if not line.startswith(("{", " ", "["))), "")
+        plain = [line for line in lines if not line.startswith(("{", " ", "["))]
+        # the message of an error may have several lines
+        first = next((at for at in reversed(range(len(plain))) if _ERROR.match(plain[at])), len(plain) - 1)
+        last = " ".join(plain[max(0, first) :])
         died = f"it was killed by signal {-self.exit_code}" if self.exit_code < 0 else last or "it wrote nothing"
         tail = "".join(f"\n  | {line[:300]}" for line in lines[-SHOWN_LINES:])
         return f"{what} failed: {self.stopped or died[:500]}{tail}"
@@ -145,7 +150,7 @@ def try_plan(
         hidden = [value for name in (*secrets, "HF_TOKEN") if (value := env.get(name)) and len(value) > 3]
         return Tried(
             _result(scratch / "result.json"),
-            tuple(event for line in done.lines if (event := _json(line)) is not None),
+            tuple(event for line in done.lines if (event := _json(_masked(line, hidden))) is not None),
             _masked(done.log, hidden),
             done.exit_code,
             done.stopped,
@@ -203,5 +208,6 @@ def _json(text: str) -> dict[str, Any] | None:
 
 def _masked(text: str, hidden: list[str]) -> str:
     for value in hidden:
-        text = text.replace(value, "***")
+        for written in (value, json.dumps(value)[1:-1]):
+            text = text.replace(written, "***")
     return text

@@ -12,6 +12,8 @@ from hfjobs_trainer.errors import HFTError, SpecError, count_problems
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.rules.model.loaded import trusts
 from hfjobs_trainer.problems import Problem, html_problems
+from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.inputs import row_maps
 from hfjobs_trainer.specs.rewards import Code
 from hfjobs_trainer.trying.failures import explain, read_failure
 
@@ -207,7 +209,8 @@ def functions_of(plan: Plan) -> list[str]:
     given: list[Any] = []
     for value in dict(plan.spec).values():
         given += cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
-    return [item.name for item in given if isinstance(item, Code)]
+    maps = row_maps(plan.spec) if isinstance(plan.spec, TrainSpec) else []
+    return [item.name for item in (*given, *maps) if isinstance(item, Code)]
 
 
 def checked(plan: Plan) -> tuple[Problem, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import hfjobs_trainer as hft
 from examples import tiny
 from hfjobs_trainer.running.events import read_events
-from hfjobs_trainer.trying.failures import CODES
+from hfjobs_trainer.trying.failures import CODES, Failure, explain
 from hfjobs_trainer.trying.run import mode_files
 from hfjobs_trainer.trying.smoke import conclude, settings_of
 from tests.e2e.methods import TRAINED, Inputs, Warm
@@ -181,10 +182,29 @@ def test_a_package_that_is_missing_is_what_to_add(rehearse: Rehearse) -> None:
     assert told.fix == 'extra_dependencies=["no-such-package", "no_such_package"]'
 
 
-def test_an_error_that_nobody_knows_is_told_with_its_end(rehearse: Rehearse) -> None:
+def test_a_reward_that_returns_too_few_is_told(rehearse: Rehearse) -> None:
     told = problem(rehearse("grpo", reward_funcs=one_for_all))
-    assert told.code == "SMOKE001"
-    assert "in the stage training" in told.why
+    assert (told.code, told.path) == ("SMOKE002", "one_for_all")
+    assert told.why.startswith("one_for_all returns 1 for ")
+
+
+def test_a_chat_template_that_is_not_there() -> None:
+    """As the script of a job has it: a path of this machine, which no rule of the local backend looked at."""
+    transformers: Any = import_module("transformers")
+    with pytest.raises(OSError, match="/no/such") as error:
+        transformers.AutoTokenizer.from_pretrained("/no/such/chat.jinja")
+    told = explain(Failure("OSError", str(error.value), stage="trainer"))
+    assert (told.code, told.path) == ("DATA006", "chat_template_path")
+    assert told.why == "/no/such/chat.jinja does not exist where the script runs"
+    unknown = "me/model is not a local folder and is not a valid model identifier"
+    assert explain(Failure("OSError", unknown)).code == "SMOKE001"
+
+
+def test_an_error_that_nobody_knows_is_told_with_its_end() -> None:
+    failure = Failure("RuntimeError", "odd", stage="training", traceback="  File ...\nRuntimeError: odd")
+    told = explain(failure)
+    assert (told.code, told.path) == ("SMOKE001", "")
+    assert told.why.startswith("the script fails in the stage training: RuntimeError: odd\n")
 
 
 def endless(completions: list[Any], **_: Any) -> list[float]:

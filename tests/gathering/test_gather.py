@@ -321,6 +321,13 @@ def test_local_paths_are_read_from_disk(hub: Hub, tmp_path: Path) -> None:
     assert (facts.model.path, facts.model.hidden_size) == (str(tmp_path), 64)
     assert (facts.dataset.columns, facts.dataset.num_rows) == (("text",), 5)
     assert facts.eval_dataset == DatasetFacts(path=str(tmp_path / "none.csv"), exists=False)
+    (tmp_path / "chat.jinja").touch()
+    for name, exists in [("chat.jinja", True), ("none.j2", False), (".", True), ("none", False)]:
+        place = str(tmp_path / name)
+        facts = gathered(hub, spec(str(tmp_path), str(data), chat_template_path=place), offline=True)
+        assert facts.chat_template == ModelFacts(path=place.removesuffix("/."), exists=exists)
+    facts = gathered(hub, spec(str(tmp_path), str(data), chat_template_path="me/model"), offline=True)
+    assert facts.chat_template is None
 
 
 @pytest.mark.parametrize("lacking", [[], ["failed"], ["pending"]], ids=str)

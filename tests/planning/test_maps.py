@@ -48,7 +48,7 @@ def codes(spec: hft.SFT, facts: DatasetFacts = ROWS) -> tuple[set[str], set[str]
 def test_a_function_is_held_as_its_source(tmp_path: Path) -> None:
     spec = spec_of()
     assert spec.dataset.map is not None
-    assert (spec.dataset.map.name, spec.dataset.map.imports) == ("to_text", ["import re"])
+    assert (spec.dataset.map.name, spec.dataset.map.imports) == ("to_text", ["import re", "from typing import Any"])
     given: dict[str, Any] = json.loads(spec.to_json())
     again = hft.SFT(**given)
     assert (again, again.digest) == (spec, spec.digest)

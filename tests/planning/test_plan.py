@@ -202,9 +202,11 @@ def test_here_and_there_differ_in_what_they_must() -> None:
 
 def test_local_paths_become_absolute_here_only() -> None:
     facts = replace(KNOWN, model=replace(QWEN, path="/data/model"), dataset=replace(CHATS, path="/data/train.jsonl"))
+    facts = replace(facts, chat_template=ModelFacts(path="/data/chat.jinja", exists=True))
     fields = {"model": "./model", "dataset": "./train.jsonl", "report_to": "none"}
-    here = plan(fields, facts, "local")
+    here = plan({**fields, "chat_template_path": "chat.jinja"}, facts, "local")
     assert 'MODEL = "/data/model"\nDATASET = "/data/train.jsonl"\n' in here.script
+    assert 'chat_template_path="/data/chat.jinja"' in here.script
     there = plan({**fields, "hardware": "a10g-large", "timeout": "1h", "hub_model_id": "me/x"}, facts)
     assert 'MODEL = "./model"\n' in there.script
     assert {problem.code for problem in there.problems} == {"HUB001"}

@@ -120,6 +120,13 @@ def test_annotations_are_no_need(tmp_path: Path) -> None:
     assert in_a_fresh_process(script, ["typed"], tmp_path) == {"typed": here(own.typed)}
 
 
+def test_an_import_that_the_script_has_is_no_clash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from typing import Any, Callable\ndef apply(f: Callable[[str], Any], text):\n    return f(text)\n"
+    text += "def reward(completions, **kwargs):\n    return [apply(len, c) for c in completions]\n"
+    spec = grpo(module(tmp_path, "clash", text, monkeypatch).reward)
+    assert not [item for item in hft.check(spec, facts=hft.Facts()).problems if item.code == "GRPO013"]
+
+
 # -- what cannot travel
 
 
@@ -134,7 +141,7 @@ def module(folder: Path, name: str, source: str | bytes, monkeypatch: pytest.Mon
 
 
 READS = """
-import datetime, functools, json, os, pathlib, random, subprocess, time
+import dataclasses, datetime, functools, json, os, pathlib, random, subprocess, time
 from math import *
 from os import environ as E
 import numpy as np
@@ -145,6 +152,20 @@ def read():
 class Conf:
     def __init__(self):
         self.key = E.get("A_VARIABLE")
+
+    @classmethod
+    def make(cls):
+        return os.getenv("A_VARIABLE")
+
+class Disk:
+    def load(self):
+        return open("/dev/null").close()
+
+DISK = Disk()
+
+@dataclasses.dataclass
+class Late:
+    key: str = dataclasses.field(default_factory=lambda: os.environ["A_VARIABLE"])
 
 def decorate(function):
     key = os.getenv("A_VARIABLE")
@@ -167,6 +188,16 @@ def reward(completions, **kwargs):
         ("Conf()", "reads the environment"),
         ('functools.partial(E.get, "A_VARIABLE")', "reads the environment"),
         ("[key for key in E]", "reads the environment"),
+        ('os.path.expandvars("$A_VARIABLE")', 'with secrets=["NAME"]'),
+        ('getattr(os, "environ")["A_VARIABLE"]', "reads the environment"),
+        ('(lambda: os.environ["A_VARIABLE"])()', "reads the environment"),
+        ("Conf.make()", "reads the environment"),
+        ("Late()", "reads the environment"),
+        ("""eval("os.environ['A_VARIABLE']")""", "runs text as code by `eval(...)`"),
+        ("DISK.load()", "reads a file of this machine by `open(...)`"),
+        ('[*map(lambda place: open(place).close(), ["/dev/null"])]', "reads a file of this machine by `open(...)`"),
+        ("np.random.rand(2)", "has another value each time, by `np.random.rand(...)`"),
+        ("np.random.default_rng().random()", "has another value each time"),
         ('open("/dev/null").close()', "reads a file of this machine by `open(...)`"),
         ('pathlib.Path("/dev/null").read_text()', "reads a file of this machine"),
         ("pathlib.Path.cwd()", "reads a file of this machine"),
@@ -198,6 +229,9 @@ def test_an_expression_that_reads_this_machine_is_refused(
         'json.loads("{}")',
         "np.array([1.0])",
         "random.Random(0).random()",
+        "np.random.default_rng(0).random(2)",
+        "np.random.RandomState(0).rand(2)",
+        "Disk.load",
         'pathlib.Path("a") / "b"',
         "sum([1, 2])",
         'lambda: os.environ["A_VARIABLE"]',
@@ -220,6 +254,20 @@ def test_other_expressions_travel_as_they_are_written(
         ("V = 1\nV += 1", "V is assigned more than once"),
         ("V = []\nV.append(1)", "V, which is changed after its assignment (wrong.py, line 3)"),
         ("V = {}\nV['a'] = 1", "V, which is changed after its assignment"),
+        ("from collections import defaultdict\nV = defaultdict(list)\nlist(map(V.__getitem__, 'a'))", "no longer what"),
+        (
+            "import random\nV = random.Random()\nV.seed(1)",
+            "V, which is changed after its assignment (wrong.py, line 4)",
+        ),
+        (
+            "class R(dict):\n    register = dict.setdefault\nV = R()\nV.register('a', 1)",
+            "V, which is changed after its assignment (wrong.py, line 5)",
+        ),
+        (
+            "from functools import singledispatch\n@singledispatch\ndef V(x):\n    return 0\n"
+            "@V.register\ndef _(x: str):\n    return 1",
+            "V, which is told more by `V.register` (wrong.py, line 7): write it as one function",
+        ),
         ("for V in range(3):\n    pass", "V, which is set in a statement of kind `for`"),
         ("with open('/dev/null') as V:\n    pass", "V, which is set in a statement of kind `with`"),
         ("from math import *\nV = 1\ndef f():\n    return sqrt(2)\nV = f", "assigned more than once"),
@@ -270,6 +318,10 @@ def test_a_function_that_gets_attributes_later_is_refused(tmp_path: Path, monkey
     text += "def reward(completions, **kwargs):\n    return [helper(c) * helper.weight for c in completions]\n"
     with pytest.raises(ValueError, match=r"gets `helper.weight` after its definition \(attributed.py, line 3\)"):
         capture(module(tmp_path, "attributed", text, monkeypatch).reward)
+    text = "def reward(completions, **kwargs):\n    return [reward.w for c in completions]\nreward.__name__ = 'x'\n"
+    assert capture(module(tmp_path, "named", text, monkeypatch).reward).name == "reward"
+    with pytest.raises(ValueError, match=r"reward gets `reward\.w` after its definition"):
+        capture(module(tmp_path, "attributed_itself", f"{text}reward.w = 3\n", monkeypatch).reward)
 
 
 def test_a_value_that_is_no_longer_its_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,10 +394,13 @@ def test_a_bound_value_that_is_no_literal_is_refused_by_its_type(bind: Callable[
 
 def test_a_secret_that_is_written_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_API_KEY", "0123456789abc")
-    text = 'KEY = "0123456789abc"\ndef reward(completions, **kwargs):\n    return [KEY]\n'
-    with pytest.raises(ValueError, match="the value of MY_API_KEY is written out") as error:
-        capture(module(tmp_path, "leaking", text, monkeypatch).reward)
-    assert "0123456789abc" not in str(error.value)
+    for number, key in enumerate(['"0123456789abc"', 'f"Bearer 0123456789abc {1}"', "1  # not 0123456789abc"]):
+        text = f"KEY = {key}\ndef reward(completions, **kwargs):\n    return [KEY]\n"
+        with pytest.raises(ValueError, match="the value of MY_API_KEY is written out") as error:
+            capture(module(tmp_path, f"leaking{number}", text, monkeypatch).reward)
+        assert "0123456789abc" not in str(error.value)
+    with pytest.raises(ValueError, match="value of inner holds the value of the environment variable MY_API_KEY"):
+        capture(closed({"Authorization": "Bearer 0123456789abc"}))
 
 
 def test_secret_rules_read_all_that_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,6 +568,9 @@ def test_cells_of_a_notebook() -> None:
     run("PAT = re.compile('a+')  # pattern\nLIMIT = 4")
     run("def helper(c):\n    return len(PAT.findall(c)) + LIMIT\nhelper('x')")
     run("%time 1\ndef reward(completions, **kwargs):\n    return [helper(c) for c in completions]")
+    run("%%time\ndef timed(completions, **kwargs):\n    return [1.0]")
+    with pytest.raises(ValueError, match="define it in a file or a notebook cell without %%time"):
+        captured("timed")
     run("LIMIT = 5")
     helper = "def helper(c):\n    return len(PAT.findall(c)) + LIMIT\n"
     reward = "def reward(completions, **kwargs):\n    return [helper(c) for c in completions]\n"

@@ -175,6 +175,10 @@ def test_a_private_input_gets_the_token_and_own_code_its_secrets(monkeypatch: py
     # in the environment alone: in no file, and not in what was written
     assert tried.result["leaks"] == 0
     assert tried.log.startswith("*** ***")
+    monkeypatch.setenv("JUDGE", 'a "judge"')
+    event = "import json, os\nprint(json.dumps({'event': 'hft.smoke', 'error': 'no ' + os.environ['JUDGE']}))"
+    tried = try_plan(planned(event, secrets=["JUDGE"]), "preview", {}, passes_secrets=True)
+    assert tried.events == ({"event": "hft.smoke", "error": "no ***"},)
 
 
 def test_a_token_is_needed_for_what_is_private_or_gated() -> None:
@@ -191,6 +195,8 @@ def test_what_went_wrong_is_told_with_the_end_of_the_log() -> None:
     assert told.startswith("the preview failed: ValueError: no such column: <b>\n")
     assert "\x1b" not in told
     assert "Traceback" in told
+    several = try_plan(planned("raise OSError('no connection\\nto the Hub')"), "preview", {})
+    assert several.explain("the preview").startswith("the preview failed: OSError: no connection to the Hub\n")
     stopped = try_plan(planned("import time; time.sleep(60)"), "preview", {}, limits=Limits(seconds=0.5))
     assert stopped.explain("the preview").startswith("the preview failed: it ran longer than 0.5 s")
 

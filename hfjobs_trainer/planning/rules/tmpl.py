@@ -53,7 +53,8 @@ def the_template_takes_the_rows(context: Context[TrainSpec]) -> Iterator[Found]:
             need(None, _lacking(context), "dataset", "model")
         return
     if (found := known.find("raises")) and not _is_explained(context):
-        why = f'the chat template of {context.spec.tokenizer_source[0]} refuses conversations, saying "{found.detail}"'
+        named = rendered_with(context.spec).chat_template_path or context.spec.tokenizer_source[0]
+        why = f'the chat template of {named} refuses conversations, saying "{found.detail}"'
         yield Found("dataset", f"{why}: {_where(found, known)}")
 
 

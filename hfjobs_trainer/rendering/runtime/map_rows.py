@@ -1,5 +1,6 @@
 """Rows made of rows, one of each, several, or none."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,15 +16,30 @@ def map_rows(dataset: Any, function: Callable[[dict[str, Any]], Any]) -> Any:
         dataset: A dataset or a stream.
         function: Returns a row, a list of rows, or `None` to drop it.
     """
+    name = getattr(function, "__name__", "map")
     counts = {"dropped": 0, "added": 0}
     known: dict[str, None] = {}
 
-    def convert(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    def make(row: dict[str, Any], number: int) -> list[dict[str, Any]]:
+        try:
+            rows: Any = function(row)
+        except Exception as error:
+            error.add_note(f"{name} was called with row {number}: {repr(row)[:200]}")
+            raise
+        rows = rows if isinstance(rows, list) else [] if rows is None else [rows]
+        for made in rows:
+            if not isinstance(made, dict):
+                what = f"a {type(made).__name__}, not a row, a list of rows or None"
+                where = f"row {number}: {repr(row)[:200]}"
+                sys.exit(f"{name} returned {what}, for {where}")
+        return rows
+
+    def convert(
+        batch: dict[str, list[Any]], numbers: list[int]
+    ) -> dict[str, list[Any]]:
         made: list[dict[str, Any]] = []
-        for values in zip(*batch.values(), strict=True):
-            rows: Any = function(dict(zip(batch, values, strict=True)))
-            is_list = isinstance(rows, list)
-            rows = rows if is_list else [] if rows is None else [rows]
+        for number, *values in zip(numbers, *batch.values(), strict=True):
+            rows = make(dict(zip(batch, values, strict=True)), number)
             counts["dropped"] += not rows
             counts["added"] += max(0, len(rows) - 1)
             made += rows
@@ -35,11 +51,18 @@ def map_rows(dataset: Any, function: Callable[[dict[str, Any]], Any]) -> Any:
     if columns is None:
         columns = [*next(iter(dataset))]
     if not hasattr(dataset, "__len__"):
-        return dataset.map(convert, batched=True, remove_columns=columns)
+        return dataset.map(
+            convert, with_indices=True, batched=True, remove_columns=columns
+        )
     # what was counted is not in a cache
     mapped = dataset.map(
-        convert, batched=True, remove_columns=columns, load_from_cache_file=False
+        convert,
+        with_indices=True,
+        batched=True,
+        remove_columns=columns,
+        load_from_cache_file=False,
     )
-    name = getattr(function, "__name__", "map")
+    if len(dataset) and not len(mapped):
+        sys.exit(f"{name} dropped all {len(dataset)} rows.")
     report("mapped", function=name, before=len(dataset), rows=len(mapped), **counts)
     return mapped

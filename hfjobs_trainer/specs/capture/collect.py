@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections.abc
 import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,6 +174,8 @@ class Collector:
         module = leaf.module or "" if isinstance(leaf, ast.ImportFrom) else name
         absolute = absolute_name(module, getattr(leaf, "level", 0), home.scope)
         if own_file(absolute) is None:
+            if absolute == "typing" and hasattr(collections.abc, member):
+                absolute = "collections.abc"  # from where a script imports it
             self.add_import(f"from {absolute} import {member}" + ("" if member == name else f" as {name}"))
             return
         other = home_of_module(absolute)

@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,9 @@ from hfjobs_trainer.specs.capture.text import Definition, Located, Text, locate,
 _MUTATORS = re.compile(
     "add|append|appendleft|clear|discard|extend|insert|pop|popitem|remove|reverse|setdefault|sort|update"
 )
+# Of an object that keeps what it is given, such as a registry of functions.
+_FILLERS = re.compile("register|add(?!Handler|Filter)|seed")
+_COLLECTIONS = frozenset(["Counter", "OrderedDict", "deque", "dict", "list", "set"])
 IMPORTS = ast.Import | ast.ImportFrom
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _PLAIN = (IMPORTS, DEFINITIONS, ast.Assign, ast.AnnAssign, ast.Pass, ast.If, ast.Try, ast.Raise)
@@ -226,13 +229,16 @@ def refuse_attributes(name: str, home: Home, user: str) -> None:
     Raises:
         CaptureError: It does.
     """
+    it = f"{user} uses {name}, which" if name != user else name
     for item in statements_of(home):
+        where = f"{Path(item.text.filename).name}, line {item.top.lineno}"
         targets = item.top.targets if isinstance(item.top, ast.Assign) else ()
         for target in targets:
             if isinstance(target, ast.Attribute) and ast.unparse(target.value) == name and target.attr[:2] != "__":
-                where = f"{Path(item.text.filename).name}, line {item.top.lineno}"
-                what = f"{user} uses {name}, which gets `{ast.unparse(target)}` after its definition ({where})"
+                what = f"{it} gets `{ast.unparse(target)}` after its definition ({where})"
                 raise CaptureError(f"{what}: make it a constant beside it")
+        if f"{name}.register" in map(ast.unparse, _called_by(item.top)):  # functools.singledispatch
+            raise CaptureError(f"{it} is told more by `{name}.register` ({where}): write it as one function")
 
 
 def refuse_changed(name: str, value: Any, chosen: ast.stmt, found: Binding, home: Home, user: str) -> None:
@@ -243,13 +249,40 @@ def refuse_changed(name: str, value: Any, chosen: ast.stmt, found: Binding, home
             what = f"{user} uses {name}, which is changed after its assignment ({where}, line {line})"
             raise CaptureError(f"{what}: write it as one expression")
     known, expected = _literal_of(chosen)
-    if known and (type(value) is not type(expected) or value != expected):
+    differs = known and (type(value) is not type(expected) or value != expected)
+    if differs or (_is_empty(chosen) and _is_filled(value)):
         what = f"{user} uses {name}, which is no longer what {found.place} assigns"
         raise CaptureError(f"{what}: assign it anew, or write its value there")
 
 
+def _is_empty(statement: ast.stmt) -> bool:
+    """Whether a statement makes an empty collection by a call."""
+    made = getattr(statement, "value", None)
+    if not isinstance(made, ast.Call):
+        return False
+    kind = ast.unparse(made.func).rpartition(".")[2]
+    given = len(made.args) + len(made.keywords)
+    return (kind in _COLLECTIONS and not given) or (kind == "defaultdict" and given < 2)
+
+
+def _is_filled(value: Any) -> bool:
+    return isinstance(value, Sized) and len(value) > 0
+
+
+def _called_by(top: ast.stmt) -> Iterator[ast.expr]:
+    """What a statement calls for what it does to it: as a decorator, or alone."""
+    for item in (*getattr(top, "decorator_list", ()), *([top.value] if isinstance(top, ast.Expr) else ())):
+        if isinstance(item, ast.Call):
+            yield item.func
+        elif not isinstance(top, ast.Expr):
+            yield item
+
+
 def _changes(name: str, top: ast.stmt) -> int:
     """Line in which a statement changes the value of a name in place; 0 if it does not."""
+    for called in _called_by(top):
+        if isinstance(called, ast.Attribute) and ast.unparse(called.value) == name and _FILLERS.match(called.attr):
+            return top.lineno
     for node in evaluated(top):
         target: ast.AST | None = None
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _MUTATORS.fullmatch(node.func.attr):

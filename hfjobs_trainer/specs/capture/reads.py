@@ -10,14 +10,13 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from hfjobs_trainer.specs.capture.errors import CaptureError
 from hfjobs_trainer.specs.capture.names import evaluated
 from hfjobs_trainer.specs.capture.origins import is_own
 from hfjobs_trainer.specs.capture.text import Definition
-from hfjobs_trainer.specs.capture.values import SHORTEST
-from hfjobs_trainer.tokens import names_a_secret
+from hfjobs_trainer.specs.capture.values import secrets_here
 
 Find = Callable[[Any], tuple[Definition, dict[str, Any]] | None]
 """Finds the definition of a function or class of the user's own, and the names it sees."""
@@ -32,6 +31,7 @@ _PROGRAM_MODULES = frozenset(["subprocess", "pty"])
 _MODELS = frozenset(["evaluate", "spacy", "sentence_transformers", "nltk.data", "nltk.downloader"])
 _MACHINE = frozenset(["getpass", "glob", "platform", "shutil", "tempfile", "pwd", "posix", "nt", "os", "genericpath"])
 _CHANCE = frozenset(["secrets", "time", "uuid"])
+_GENERATORS = frozenset(["Random", "RandomState", "SystemRandom", "default_rng"])
 
 # What reads is told by its name where it cannot be told by its module.
 _FILES = re.compile(
@@ -74,18 +74,21 @@ def refuse_reads(name: str, nodes: list[ast.AST], scope: dict[str, Any], find: F
 
 def _reads(nodes: list[ast.AST], scope: dict[str, Any], find: Find, seen: set[int]) -> Iterator[tuple[str, str]]:
     for node in evaluated(*nodes):
-        if isinstance(node, ast.Name | ast.Attribute):
+        if isinstance(node, ast.Name | ast.Attribute | ast.Call):
             yield from _environment(node, scope)
         if not isinstance(node, ast.Call):
             continue
         value = _value(node.func, scope)
-        if (found := _called(node, value)) is not None:
+        if (found := _called(node, value, scope)) is not None:
             yield found
-        callees = [value]
+        callees = [node.func]
         if getattr(value, "__name__", None) in _CALLERS:
-            callees += [_value(item, scope) for item in (*node.args, *(word.value for word in node.keywords))]
+            callees += [*node.args, *(word.value for word in node.keywords)]
         for callee in callees:
-            yield from _inside(callee, find, seen)
+            if isinstance(callee, ast.Lambda):
+                yield from _reads([callee.body], scope, find, seen)
+            else:
+                yield from _inside(_value(callee, scope), find, seen)
     for node in nodes:
         for decorator in getattr(node, "decorator_list", ()):
             yield from _inside(_value(decorator, scope), find, seen)
@@ -105,7 +108,7 @@ def _inside(callee: Any, find: Find, seen: set[int]) -> Iterator[tuple[str, str]
     elif isinstance(definition, ast.ClassDef):
         built = {"__init__", "__new__", "__post_init__"}
         methods = [item for item in definition.body if isinstance(item, ast.FunctionDef) and item.name in built]
-        bodies = [statement for method in methods for statement in method.body]
+        bodies = [statement for method in methods for statement in method.body] + [*_factories(definition)]
         assert isinstance(callee, type)
         for base in callee.__mro__[1:]:
             yield from _inside(base, find, seen)
@@ -114,9 +117,20 @@ def _inside(callee: Any, find: Find, seen: set[int]) -> Iterator[tuple[str, str]
     yield from _reads(bodies, scope, find, seen)
 
 
-def _environment(node: ast.Name | ast.Attribute, scope: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _factories(definition: ast.ClassDef) -> Iterator[ast.AST]:
+    """What a dataclass calls for the defaults of its fields."""
+    for item in definition.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.value, ast.Call):
+            for word in item.value.keywords:
+                if word.arg == "default_factory":
+                    yield ast.Call(word.value, [], [])
+
+
+def _environment(node: ast.Name | ast.Attribute | ast.Call, scope: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if isinstance(node, ast.Call) and _value(node.func, scope) is not getattr:
+        return
     value = _value(node, scope)
-    if value is os.environ or value is getattr(os, "environb", os) or value is os.getenv:
+    if any(value is item for item in (os.environ, getattr(os, "environb", os), os.getenv, os.path.expandvars)):
         fix = 'read it inside {user}, `os.environ["{variable}"]`, with secrets=["{variable}"]'
         yield "reads the environment", fix
     elif isinstance(node, ast.Name) and node.id == "__file__":
@@ -125,8 +139,8 @@ def _environment(node: ast.Name | ast.Attribute, scope: dict[str, Any]) -> Itera
         yield "reads the command line", "write its value"
 
 
-def _called(node: ast.Call, value: Any) -> tuple[str, str] | None:
-    if value is os.getenv or (isinstance(value, FunctionType | type) and is_own(value)):
+def _called(node: ast.Call, value: Any, scope: dict[str, Any]) -> tuple[str, str] | None:
+    if value is os.getenv or value is os.path.expandvars or (isinstance(value, FunctionType | type) and is_own(value)):
         return None  # told already, or looked into
     text = ast.unparse(node.func)
     name = getattr(value, "__name__", None) if value is not _UNKNOWN else None
@@ -140,6 +154,8 @@ def _called(node: ast.Call, value: Any) -> tuple[str, str] | None:
         return f"reaches the network by `{text}(...)`", "call it inside {user}"
     if parents & _PROGRAM_MODULES or _PROGRAMS.fullmatch(text):
         return f"runs a program by `{text}(...)`", "call it inside {user}"
+    if value is builtins.eval or value is builtins.exec:
+        return f"runs text as code by `{text}(...)`", "write the code itself"
     if value is builtins.input:
         return "asks for input", "write its value"
     if value is io.open or value is os.open or _FILES.fullmatch(last) or (last == "open" and "." in text):
@@ -148,10 +164,20 @@ def _called(node: ast.Call, value: Any) -> tuple[str, str] | None:
         return f"reads a file of this machine by `{text}(...)`", "write its contents into the source"
     if parents & _MACHINE and last not in _PURE_PATHS:
         return f"reads this machine by `{text}(...)`", "call it inside {user}"
-    by_chance = getattr(value, "__self__", None) is vars(random)["_inst"] or last in _NOW
-    if by_chance or parents & _CHANCE or value is os.urandom:
+    if last in _NOW or parents & _CHANCE or value is os.urandom or _by_chance(node, value, last, scope):
         return f"has another value each time, by `{text}(...)`", "write its value, or call it inside {user}"
     return None
+
+
+def _by_chance(node: ast.Call, value: Any, name: str, scope: dict[str, Any]) -> bool:
+    """Whether it draws from a generator that every module shares, or makes one without a seed."""
+    owner = getattr(value, "__self__", None)
+    if owner is vars(random)["_inst"] or (type(owner).__name__ == "RandomState" and not isinstance(owner, type)):
+        return True
+    if name in _GENERATORS and not (node.args or node.keywords):
+        return True
+    base = _value(node.func.value, scope) if isinstance(node.func, ast.Attribute) else None
+    return name.startswith("rand") and getattr(base, "__name__", None) == "torch"
 
 
 def _loads_file(name: str, module: str, node: ast.Call) -> bool:
@@ -166,15 +192,22 @@ def _value(node: ast.expr, scope: dict[str, Any]) -> Any:
         return scope.get(node.id, getattr(builtins, node.id, _UNKNOWN))
     if isinstance(node, ast.Attribute):
         base = _value(node.value, scope)
-        if isinstance(base, ModuleType | type):
+        if isinstance(base, ModuleType):
             return vars(base).get(node.attr, _UNKNOWN)
+        kind = cast("type[Any]", base if isinstance(base, type) else type(base))
+        if kind is base or is_own(kind):
+            found: Any = next((vars(item)[node.attr] for item in kind.__mro__ if node.attr in vars(item)), _UNKNOWN)
+            return getattr(found, "__func__", found)  # of a static or a class method
     if isinstance(node, ast.Call):
-        return _value(node.func, scope)
+        value = _value(node.func, scope)
+        if value is getattr and len(node.args) > 1 and isinstance(name := node.args[1], ast.Constant):
+            return _value(ast.Attribute(node.args[0], str(name.value), ast.Load()), scope)
+        return value
     return _UNKNOWN
 
 
 def secret_in(source: str) -> str | None:
     """The environment variable that holds a secret, and whose value stands in this source."""
     constants = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
-    texts = {value for value in constants if isinstance(value, str) and len(value) >= SHORTEST}
-    return next((name for name, value in os.environ.items() if value in texts and names_a_secret(name, value)), None)
+    written = [source, *(value for value in constants if isinstance(value, str))]
+    return next((name for name, value in secrets_here() if any(value in text for text in written)), None)

@@ -26,6 +26,7 @@ from hfjobs_trainer.specs.capture.homes import (
     find_definition,
     home_of,
     home_of_module,
+    refuse_attributes,
 )
 from hfjobs_trainer.specs.capture.origins import is_own, own_file
 from hfjobs_trainer.specs.capture.reads import refuse_reads
@@ -134,6 +135,7 @@ def _plain(function: FunctionType) -> Captured:
     collector.claim(name, source, located.text.filename)
     check_source(source, name, name)
     refuse_reads(name, [located.node], home.scope, find_called, name)
+    refuse_attributes(name, home, name)
     collector.lean_on(source, home, name, frozenset({name}))
     return _finished(collector, name, source)
 

@@ -108,7 +108,8 @@ def locate(function: FunctionType) -> Located:
     code, name = function.__code__, function.__qualname__
     text = read_text(code.co_filename, function.__globals__)
     if text is None:
-        raise CaptureError(f"the source of {function.__name__} {_NOWHERE}")
+        timed = " without %%time" if code.co_filename == "<timed exec>" else ""  # IPython keeps no text of it
+        raise CaptureError(f"the source of {function.__name__} {_NOWHERE}{timed}")
     changed = CaptureError(f"{name} is no longer what {Path(code.co_filename).name} says: import or run it anew")
     if not _is_transformed(function.__globals__) and not _has(text, code):
         raise changed

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any, cast
 
 from hfjobs_trainer.specs.capture.errors import CaptureError
-from hfjobs_trainer.tokens import token_kind
+from hfjobs_trainer.tokens import names_a_secret, token_kind
 
 SHORTEST = 8
 """Fewest characters of a value that is compared with the environment: shorter ones are equal by chance."""
@@ -74,9 +74,18 @@ def refuse_secrets(value: Any, where: str) -> None:
         if len(text) < SHORTEST:
             continue
         name = next((name for name, known in os.environ.items() if known == text), None)
+        name = name or next((name for name, known in secrets_here() if known in text), None)
         if name is not None:
             read = f'{inside}, `os.environ["{name}"]`, with secrets=["{name}"]'
-            raise CaptureError(f"{where} is the value of the environment variable {name}: {read}")
+            what = "is" if os.environ[name] == text else "holds"
+            raise CaptureError(f"{where} {what} the value of the environment variable {name}: {read}")
+
+
+def secrets_here() -> Iterator[tuple[str, str]]:
+    """Environment variables of this machine that hold a secret, by their names, with their values."""
+    for name, value in os.environ.items():
+        if len(value) >= SHORTEST and names_a_secret(name, value):
+            yield name, value
 
 
 def _texts(value: Any, around: tuple[int, ...]) -> Iterator[str]:

@@ -280,7 +280,7 @@ class Smoke:
         told = "".join(traceback.format_exception(error))
         self.error = {
             "type": type(error).__name__,
-            "message": message[:LONGEST],
+            "message": "; ".join([message, *getattr(error, "__notes__", ())])[:LONGEST],
             "stage": self.open[-1][0] if self.open else "script",
             "user": [{"name": frame.name, "line": frame.line or "", "number": frame.lineno} for frame in own][-3:],
             "causes": [{"type": type(each).__name__, "message": str(each)[:LONGEST]} for each in path[1:3]],

@@ -97,6 +97,24 @@ def halve(row: Row) -> Row | list[Row] | None:
     return None if row["number"] % 2 else [half, half] if row["number"] % 100 == 0 else half
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_row_at_which_a_function_fails_is_told(streaming: bool) -> None:
+    def late(row: dict[str, Any]) -> Any:
+        return {"half": 1 // (1200 - row["number"])}
+
+    rows = numbers(2500)
+    with pytest.raises(ZeroDivisionError) as error:
+        list(map_rows(rows.to_iterable_dataset() if streaming else rows, late))
+    assert error.value.__notes__ == ["late was called with row 1200: {'number': 1200, 'name': '1200'}"]
+
+
+def test_what_is_no_row_and_what_leaves_none_end_the_run() -> None:
+    with pytest.raises(SystemExit, match=r"<lambda> returned a int, not a row, .* for row 0: \{'number': 0, "):
+        map_rows(numbers(3), lambda row: row["number"])
+    with pytest.raises(SystemExit, match="<lambda> dropped all 3 rows"):
+        map_rows(numbers(3), lambda row: None)
+
+
 def test_rows_are_replaced_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     mapped = map_rows(numbers(2500), halve)
     expected = [half for half in range(1250) for _ in range(2 if half % 50 == 0 else 1)]
@@ -131,10 +149,6 @@ def test_a_whole_batch_may_be_dropped() -> None:
         rows = list(map_rows(dataset, late))
         assert len(rows) == 1000
         assert rows[0] == {"text": "1500", "messages": TALK}
-
-
-def test_nothing_may_be_left() -> None:
-    assert len(map_rows(numbers(5), lambda row: None)) == 0
 
 
 def test_columns_may_come_and_go() -> None:

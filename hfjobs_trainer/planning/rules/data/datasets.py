@@ -137,7 +137,7 @@ def local_files_exist(context: Context[TrainSpec]) -> Iterator[Found]:
     """Local models and datasets exist.
 
     What it does:
-        On the local backend, refuses paths of models and datasets that lead nowhere.
+        On the local backend, refuses paths of models, datasets and chat templates that lead nowhere.
 
     Why:
         The script would fail once it opens them. A name that starts with `/`, `./`, `../` or `~`, or that ends like a
@@ -159,6 +159,10 @@ def local_files_exist(context: Context[TrainSpec]) -> Iterator[Found]:
     for item in local:
         if item.exists is False:
             yield missing(item)
+    template = context.facts.chat_template
+    if template is not None and template.exists is False:
+        text = context.field("chat_template_path", str)
+        yield Found("chat_template_path", f"{text} does not exist on this machine")
     for item in local:
         need(item.exists, f"whether {item.id} exists", item.path)
 
