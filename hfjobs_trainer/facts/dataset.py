@@ -89,7 +89,7 @@ class DatasetFacts:
         granted: Of a gated dataset, whether this token may read its files.
         values: What is wrong with the values of the rows, as TRL will get them; ``None`` where none were looked at.
         broken: Of local data files, the first that cannot be read.
-        loading_script: Of a repository on the Hub, its Python file that ``datasets`` once ran to load it.
+        loading_script: Of a repository or a folder, its Python file that ``datasets`` once ran to load it.
     """
 
     path: str | None = None

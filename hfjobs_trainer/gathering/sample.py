@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from hfjobs_trainer.facts.shape import Shape
+from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.forms import is_null
 from hfjobs_trainer.gathering.shapes import converted, recognize
 from hfjobs_trainer.gathering.texts import Formats, text_columns
 from hfjobs_trainer.gathering.values import Json
@@ -41,7 +45,7 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
     kept = dataset.keep_columns
     named: list[Json] = [
         {dataset.columns.get(name, name): value for name, value in row.items() if kept is None or name in kept}
-        for row in raw
+        for row in _decoded(raw)
     ]
     if not named:
         return Sampled([])
@@ -66,3 +70,26 @@ def _whole(rows: Sequence[Json], columns: Iterable[str]) -> list[Json]:
     """The rows up to the first that lacks one of ``columns``."""
     wanted = set(columns)
     return list(itertools.takewhile(lambda row: wanted <= row.keys(), rows))
+
+
+def _decoded(rows: Sequence[Json]) -> list[Json]:
+    """Rows as ``datasets`` gives them: a column of values of several types is read from JSON, its texts as well."""
+    plain = Counter[str]()
+    texts = Counter[str]()
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, str):
+                texts[name] += 1
+            elif not is_null(value):
+                plain[name] += 1
+    mixed = plain.keys() & texts.keys()
+    if not mixed:
+        return list(rows)
+    return [{name: _read(value) if name in mixed else value for name, value in row.items()} for row in rows]
+
+
+def _read(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    read = attempt(lambda: json.loads(value))
+    return value if read is None else read

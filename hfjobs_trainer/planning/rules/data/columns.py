@@ -152,11 +152,14 @@ def _meant(name: str, columns: Sequence[str] | None, originals: Mapping[str, str
 def _renamed_columns(spec: TrainSpec, data: DataInput) -> Iterator[Found]:
     mapping, path, columns = data.dataset.columns, f"{data.path}.columns", data.given_columns
     kept, told, right = data.dataset.keep_columns, list[str](), dict[str, str]()
+    read = {name for names in spec.dataset_formats() for name in names}
     for name, new in mapping.items():
         pair: tuple[str, str] | None = (name, new)
         if columns is not None and name not in columns:
             close = difflib.get_close_matches(name, columns, 1)
-            pair = (new, name) if new in columns else (close[0], new) if close else None
+            # the other way round, unless that would take away what is trained on
+            swaps = new in columns and (name in read or new not in read)
+            pair = (new, name) if swaps else (close[0], new) if close and close[0] != new else None
             told.append(f"{data.id} has no column {name}; it has {', '.join(columns)}")
         elif (
             columns is not None and new in columns and new not in mapping and new != name and (not kept or new in kept)
