@@ -90,6 +90,7 @@ class DatasetFacts:
         values: What is wrong with the values of the rows, as TRL will get them; ``None`` where none were looked at.
         broken: Of local data files, the first that cannot be read.
         loading_script: Of a repository or a folder, its Python file that ``datasets`` once ran to load it.
+        neither_text_nor_talk: Columns, as the method gets them, with a value that is neither text nor a conversation.
     """
 
     path: str | None = None
@@ -114,3 +115,4 @@ class DatasetFacts:
     values: ValueFacts | None = None
     broken: BrokenFile | None = None
     loading_script: str | None = None
+    neither_text_nor_talk: tuple[str, ...] = ()

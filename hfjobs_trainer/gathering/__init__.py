@@ -22,7 +22,7 @@ from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
 from hfjobs_trainer.gathering.rendered import rendered
 from hfjobs_trainer.gathering.rows import MAX_ROWS, MOST_ROWS, spread
-from hfjobs_trainer.gathering.sample import filled, sample
+from hfjobs_trainer.gathering.sample import filled, neither_text_nor_talk, sample
 from hfjobs_trainer.gathering.texts import Formats, prompts_are_messages
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
 from hfjobs_trainer.gathering.values import Json
@@ -251,6 +251,7 @@ def _one_dataset(
             lengths=lengths,
             values=inspect_rows(sampled.rows, formats),
             conversational=prompts_are_messages(sampled.rows),
+            neither_text_nor_talk=neither_text_nor_talk(sampled.rows),
         )
 
     return answer

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from hfjobs_trainer.facts.shape import Shape
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.forms import is_null
+from hfjobs_trainer.gathering.seen import is_talk
 from hfjobs_trainer.gathering.shapes import converted, recognize
 from hfjobs_trainer.gathering.texts import Formats, text_columns
 from hfjobs_trainer.gathering.values import Json
@@ -58,6 +59,15 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
     made = converted(rows, shape)
     several = any(step.several for step in shape.conversions) and rows
     return Sampled(made, replace(shape, rows_of_one=len(made) / len(rows)) if several else shape)
+
+
+def neither_text_nor_talk(rows: Sequence[Json]) -> tuple[str, ...]:
+    """Columns with a value that is neither text nor a conversation, nulls left out."""
+    fits = {name: True for row in rows for name in row}
+    for row in rows:
+        for name, value in row.items():
+            fits[name] = fits[name] and (isinstance(value, str) or is_null(value) or is_talk(value))
+    return tuple(name for name, fit in fits.items() if not fit)
 
 
 def filled(rows: Sequence[Json]) -> list[Json]:

@@ -104,6 +104,13 @@ def test_a_folder_that_is_a_loading_script(tmp_path: Path) -> None:
     assert (problem.code, problem.path) == ("DATA029", "dataset.id")
 
 
+def test_columns_that_are_no_text(tmp_path: Path) -> None:
+    row = {"q": "Red?", "talk": [user("Red?")], "answers": {"text": ["A rose."]}}
+    rows = [row | {"score": score} for score in (None, 1, None)]
+    facts = gather(spec(dataset=str(write_jsonl(tmp_path, rows))), offline=True).dataset
+    assert facts.neither_text_nor_talk == ("answers", "score")
+
+
 def test_pairs_without_a_prompt() -> None:
     rows = [{"chosen": "A rose.", "rejected": "Snow."}, {"chosen": "Red: a rose.", "rejected": "Red: snow."}]
     found = cast(ValueFacts, inspect_rows(rows, PAIRS))

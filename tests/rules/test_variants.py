@@ -392,6 +392,20 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         [("me/data has no column quest; it has prompt, completion", 'dataset="me/data"')],
     ),
     (
+        "DATA004",
+        {},
+        Facts(
+            dataset=DatasetFacts(exists=True, columns=("question", "answers"), neither_text_nor_talk=("answers",)),
+        ),
+        [
+            (
+                "SFT needs messages, text, prompt and completion, conversations or input_ids; me/data has question, "
+                "answers",
+                "",
+            )
+        ],
+    ),
+    (
         "DATA023",
         {"method": "kto"},
         Facts(

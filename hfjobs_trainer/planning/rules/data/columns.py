@@ -54,6 +54,10 @@ def columns_fit_the_method(context: Context[TrainSpec]) -> Iterator[Found]:
         need_columns(data)
 
 
+# Columns of texts or conversations.
+_SAID = frozenset(("text", "messages", "conversations", "prompt", "completion", "chosen", "rejected"))
+
+
 def _keep(spec: TrainSpec, data: DataInput, formats: Sequence[Sequence[str]]) -> str:
     """What to keep where the columns that are needed are there, but dropped; empty if they are not."""
     mapping, kept = data.dataset.columns, data.dataset.keep_columns or []
@@ -66,7 +70,9 @@ def _keep(spec: TrainSpec, data: DataInput, formats: Sequence[Sequence[str]]) ->
 
 
 def _rename(spec: TrainSpec, data: DataInput, columns: Sequence[str], formats: Sequence[Sequence[str]]) -> str:
-    mappings = [mapping for names in formats if (mapping := mapping_for(names, columns))]
+    found = [mapping for names in formats if (mapping := mapping_for(names, columns))]
+    odd = data.facts.neither_text_nor_talk
+    mappings = [mapping for mapping in found if not any(old in odd and new in _SAID for old, new in mapping.items())]
     if not mappings:
         return ""
     # the one that uses most of what is there
