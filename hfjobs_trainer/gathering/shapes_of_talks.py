@@ -115,7 +115,7 @@ def weights(seen: Seen) -> Conversion | Misfit | None:
     if not (seen.takes("messages") and seen.has("messages") and seen.is_chat("messages")):
         return None
     given = [message["weight"] for message in seen.messages("messages") if message.get("weight") is not None]
-    if odd := [str(weight)[:40] for weight in given if weight not in (0, 1)]:
+    if odd := [json.dumps(weight)[:40] for weight in given if weight not in (0, 1)]:
         return Misfit("weight", "messages", tuple(dict.fromkeys(odd))[:4])
     if not given:
         return None

@@ -156,9 +156,10 @@ def test_weights_that_leave_nothing_or_mean_nothing() -> None:
     none = sampled("sft", [{"messages": [user("q"), {**assistant("a"), "weight": 0}]}] * 2)
     assert none.shape is not None
     assert (none.rows, len(none.shape.conversions), none.shape.rows_of_one) == ([], 1, 0)
-    half = sampled("sft", [{"messages": [user("q"), {**assistant("a"), "weight": 0.5}]}] * 2)
-    assert half.shape is not None
-    assert half.shape.misfit == Misfit("weight", "messages", ("0.5",))
+    for weight, told in ((0.5, "0.5"), ("0", '"0"')):
+        odd = sampled("sft", [{"messages": [user("q"), {**assistant("a"), "weight": weight}]}] * 2)
+        assert odd.shape is not None
+        assert odd.shape.misfit == Misfit("weight", "messages", (told,))
 
 
 def test_text_among_messages_is_read_as_datasets_does() -> None:
