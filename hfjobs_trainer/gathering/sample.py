@@ -46,7 +46,7 @@ def sample(raw: Sequence[Json], dataset: Dataset, formats: Formats) -> Sampled:
     kept = dataset.keep_columns
     named: list[Json] = [
         {dataset.columns.get(name, name): value for name, value in row.items() if kept is None or name in kept}
-        for row in _decoded(raw)
+        for row in raw
     ]
     if not named:
         return Sampled([])
@@ -71,9 +71,9 @@ def neither_text_nor_talk(rows: Sequence[Json]) -> tuple[str, ...]:
 
 
 def filled(rows: Sequence[Json]) -> list[Json]:
-    """Rows with ``None`` for each column that only others have, as ``datasets`` fills them."""
+    """Rows as ``datasets`` gives them: ``None`` for each column that only others have, and texts of JSON read."""
     columns = dict.fromkeys(name for row in rows for name in row)
-    return [{name: row.get(name) for name in columns} for row in rows]
+    return decoded([{name: row.get(name) for name in columns} for row in rows])
 
 
 def _whole(rows: Sequence[Json], columns: Iterable[str]) -> list[Json]:
@@ -82,7 +82,7 @@ def _whole(rows: Sequence[Json], columns: Iterable[str]) -> list[Json]:
     return list(itertools.takewhile(lambda row: wanted <= row.keys(), rows))
 
 
-def _decoded(rows: Sequence[Json]) -> list[Json]:
+def decoded(rows: Sequence[Json]) -> list[Json]:
     """Rows as ``datasets`` gives them: a column of values of several types is read from JSON, its texts as well."""
     plain = Counter[str]()
     texts = Counter[str]()
