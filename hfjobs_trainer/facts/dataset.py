@@ -89,9 +89,10 @@ class DatasetFacts:
         granted: Of a gated dataset, whether this token may read its files.
         values: What is wrong with the values of the rows, as TRL will get them; ``None`` where none were looked at.
         broken: Of local data files, the first that cannot be read.
-        loading_script: Of a repository on the Hub, its Python file that ``datasets`` once ran to load it.
+        loading_script: Of a repository or a folder, its Python file that ``datasets`` once ran to load it.
         environments: Values of the column ``environment`` in the sampled rows, as TRL gets them, each once and cut to a
             short text; ``None`` among them stands for a row that has none.
+        neither_text_nor_talk: Columns, as the method gets them, with a value that is neither text nor a conversation.
     """
 
     path: str | None = None
@@ -117,3 +118,4 @@ class DatasetFacts:
     broken: BrokenFile | None = None
     loading_script: str | None = None
     environments: tuple[str | None, ...] | None = None
+    neither_text_nor_talk: tuple[str, ...] = ()

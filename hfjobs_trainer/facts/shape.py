@@ -41,7 +41,7 @@ class Misfit:
 
     Attributes:
         kind: ``"role"``: a message has a role that is not known; ``"weight"``: the method trains on every message, and
-            one must not be trained on.
+            one must not be trained on; or a weight is neither 0 nor 1.
         column: The column.
         values: What was found there, cut to a few words.
     """

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FindingKind = Literal["no template", "no end", "raises", "text", "call", "tools", "thoughts", "no assistant"]
+FindingKind = Literal[
+    "no template", "no end", "raises", "text", "call", "tools", "thoughts", "arguments", "no assistant"
+]
 """What may be found: a conversation without a chat template, a plain text without an EOS token to end it, a template
-that raises, one that leaves out a text, a tool call, the tools or the thoughts of a message, a row without a token of
-the assistant's."""
+that raises, one that leaves out a text, a tool call, the tools or the thoughts of a message, or that writes the
+arguments of a call as a text within a text, a row without a token of the assistant's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ ValueKind = Literal[
     "differing rows",
     "differing column",
     "no shared prompt",
+    "no prompt",
     # messages
     "no role",
     "no content",
@@ -59,8 +60,9 @@ ValueKind = Literal[
 - ``"tools"``, ``"template arguments"``, ``"margin"``: a value of these columns that cannot be read.
 - ``"beside"``: a text and messages in one row; ``"whole answers"``: a text beside conversations that begin with the
   prompt; ``"differing rows"``: texts in some rows, messages in others; ``"differing column"``: a column that is not
-  trained on, but by which TRL may tell texts from messages; ``"no shared prompt"``: pairs that have no beginning in
-  common.
+  trained on, but by which TRL may tell texts from messages; ``"no shared prompt"``: pairs of conversations that have no
+  beginning in common; ``"no prompt"``: pairs of texts that have none, with the name of
+  the only column that may hold it.
 - ``"no role"``, ``"no content"``: a message lacks it; ``"other role"``: a role by another name than templates know it;
   ``"unknown role"``: a name that none of them knows; ``"content"``: a content that is neither text nor parts;
   ``"parts"``: a content in parts; ``"alone"``: a conversation of one

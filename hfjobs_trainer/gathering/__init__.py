@@ -22,7 +22,7 @@ from hfjobs_trainer.gathering.local_model import read_adapter, read_model
 from hfjobs_trainer.gathering.mixture import mixed
 from hfjobs_trainer.gathering.rendered import find_template, rendered
 from hfjobs_trainer.gathering.rows import MAX_ROWS, MOST_ROWS, spread
-from hfjobs_trainer.gathering.sample import filled, sample
+from hfjobs_trainer.gathering.sample import decoded, filled, neither_text_nor_talk, sample
 from hfjobs_trainer.gathering.texts import Formats, environments_named, prompts_are_messages
 from hfjobs_trainer.gathering.tokenizer import Tokenizer, can_count, find_cached, find_tokenizer
 from hfjobs_trainer.gathering.values import Json
@@ -234,7 +234,8 @@ def _one_dataset(
 
     def answer() -> DatasetFacts:
         if asked:
-            facts, raw = asked()
+            facts, read = asked()
+            raw = decoded(read)
         elif is_local_path(dataset.id):
             facts = read_dataset(dataset.id, dataset.split, ships=ships)
             place, first = Path(facts.path or dataset.id), _first(dataset, facts)
@@ -253,6 +254,7 @@ def _one_dataset(
             values=inspect_rows(sampled.rows, formats),
             conversational=prompts_are_messages(sampled.rows),
             environments=environments_named(sampled.rows),
+            neither_text_nor_talk=neither_text_nor_talk(sampled.rows),
         )
 
     return answer

@@ -44,7 +44,7 @@ def inspect_rows(rows: Sequence[Json], formats: Formats) -> ValueFacts | None:
     if names is None:
         return None
     look = _Look(names, generates=_generates(formats), found=_Found(len(rows)))
-    for index, row in enumerate(_decoded(rows)):
+    for index, row in enumerate(rows):
         look.at(index, row)
     return look.facts()
 
@@ -67,28 +67,6 @@ def _format_of(columns: set[str], formats: Formats) -> tuple[str, ...] | None:
 def _generates(formats: Formats) -> bool:
     """Whether the model answers prompts, so that the dataset has no answers."""
     return any(tuple(names) in (("prompt",), ("prompt", _NAMING)) for names in formats)
-
-
-def _decoded(rows: Sequence[Json]) -> Iterator[Json]:
-    """Rows as ``datasets`` gives them: a column of values of several types is read from JSON, its texts as well."""
-    plain = Counter[str]()
-    texts = Counter[str]()
-    for row in rows:
-        for name, value in row.items():
-            if isinstance(value, str):
-                texts[name] += 1
-            elif not is_null(value):
-                plain[name] += 1
-    mixed = plain.keys() & texts.keys()
-    for row in rows:
-        yield {name: _read(value) if name in mixed else value for name, value in row.items()} if mixed else row
-
-
-def _read(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    read = attempt(lambda: json.loads(value))
-    return value if read is None else read
 
 
 @dataclass(slots=True)
@@ -232,7 +210,7 @@ class _Look:
         elif isinstance(value, bool | int | float) and value in (0, 1):
             self.labels[bool(value)] += 1
         else:
-            yield "label", ("label",), excerpt(value)
+            yield "label", ("label",), f'"{excerpt(value)}"' if isinstance(value, str) else excerpt(value)
 
 
 _CLEAR = frozenset(("text", "messages"))
@@ -246,6 +224,10 @@ def _of_pair(row: Json, values: Sequence[object]) -> Iterator[Wrong]:
         first, other = cast("list[object]", chosen)[0], cast("list[object]", rejected)[0]
         if first != other:
             yield "no shared prompt", _PAIR, ""
+    elif "prompt" not in row and len({str(value).strip()[:LEAST_PROMPT] for value in values}) == 2:
+        # a text of one word tells where a row is from, or of what kind
+        others = [name for name, text in row.items() if name not in _PAIR and len(str(text).split()) > 1]
+        yield "no prompt", _PAIR, others[0] if len(others) == 1 and isinstance(row[others[0]], str) else ""
 
 
 def _of_options(row: Json, names: Sequence[str]) -> Iterator[Wrong]:

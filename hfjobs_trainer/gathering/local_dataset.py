@@ -58,6 +58,9 @@ def read_dataset(text: str, split: str, *, ships: bool = False) -> DatasetFacts:
         return replace(known, columns=table.columns, num_rows=table.num_rows)
     tables = attempt(lambda: _tables(path))
     if tables is None:
+        script = f"{path.name}.py"
+        if attempt(lambda: (path / script).is_file()):
+            return replace(known, loading_script=script)
         return replace(known, num_rows=0) if attempt(lambda: _is_empty(path)) else known
     wanted = {name: attempt(tables[name]) or Table() for name in split_names(split) if name in tables}
     return replace(

@@ -55,7 +55,7 @@ def recognize(
     meant = frozenset(named)
     steps: list[Conversion] = []
     seen = Seen(list(rows), columns, formats)
-    while rows and len(steps) < _MOST:
+    while seen.rows and len(steps) < _MOST:
         found = _recognize(seen, meant)
         if isinstance(found, Misfit):
             return Shape(tuple(steps), found)

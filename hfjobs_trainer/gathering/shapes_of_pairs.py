@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from hfjobs_trainer.facts.shape import Conversion
-from hfjobs_trainer.gathering.seen import Seen, is_message, is_talk
+from hfjobs_trainer.gathering import roles
+from hfjobs_trainer.gathering.seen import Seen, is_message, is_talk, role_of
 from hfjobs_trainer.gathering.values import Json, as_json, as_list
 
 _QUESTIONS = ("question", "instruction", "query", "input", "history", "problem", "post")
+# What a question is about.
+_GIVEN = ("input", "context")
+# A conversation without its last answer.
+_TALKS = ("conversations", "conversation", "messages", "history")
 # The two answers: what the better and the worse one are called together.
 _PAIRS = (
     ("response_j", "response_k"),
@@ -44,24 +49,50 @@ def question_of_pair(seen: Seen) -> Conversion | None:
     """A question beside two answers that do not repeat it, which TRL would not look at."""
     if not (seen.pairs and seen.has("chosen", "rejected")) or seen.has("prompt"):
         return None
-    question = seen.only(_QUESTIONS)
-    if question is None or not seen.is_text(question) or not all(map(_answers_only, seen.rows)):
+    asked = [name for name in _QUESTIONS if name in seen.columns]
+    asked = [name for name in asked if name not in _GIVEN] or asked
+    if len(asked) != 1 or not seen.is_text(asked[0]) or not all(map(_answers_only, seen.rows)):
         return None
+    (question,) = asked
     if any(_starts(row, question) for row in seen.rows):
         return None
-    return Conversion(_renamed({question: "prompt"}), renames={question: "prompt"})
+    given = [name for name in _GIVEN if seen.has(name) and name != question and seen.is_text_or_null(name)]
+    if not given:
+        return Conversion(_renamed({question: "prompt"}), renames={question: "prompt"})
+    if len(given) > 1:
+        return None
+    parts = [question, *given]
+    why = f"{question} and, after an empty line, {given[0]} where there is one become prompt"
+    options = {"parts": parts}
+    return Conversion(why, drops=tuple(parts), makes=("prompt",), function="join_instruction", options=options)
+
+
+def talk_of_pair(seen: Seen) -> Conversion | None:
+    """A conversation beside two answers to what the user says last in it."""
+    if not (seen.pairs and seen.has("chosen", "rejected")) or seen.has("prompt"):
+        return None
+    talk = seen.only(_TALKS)
+    if talk is None or not seen.is_talk(talk) or not all(map(_answers_only, seen.rows)):
+        return None
+    if any(_speaker(as_list(value)[-1]) not in ("user", "tool") for value in seen.values(talk)):
+        return None
+    return Conversion(_renamed({talk: "prompt"}), renames={talk: "prompt"})
 
 
 def _answers_only(row: Json) -> bool:
     """Whether the two answers come without their prompt: texts, or messages of the assistant."""
     for name in ("chosen", "rejected"):
         value = row.get(name)
-        if is_talk(value):
-            if as_json(as_list(value)[0]).get("role") != "assistant":
+        if is_talk(value) or is_message(value):
+            if _speaker(as_list(value)[0] if is_talk(value) else value) != "assistant":
                 return False
         elif not isinstance(value, str) or "Human:" in value:
             return False
     return True
+
+
+def _speaker(message: object) -> str:
+    return roles.role_of(role_of(as_json(message)))
 
 
 def _starts(row: Json, column: str) -> bool:
@@ -104,7 +135,10 @@ def repeated_prompt(seen: Seen) -> Conversion | None:
     if not answers or not seen.has("prompt") or not (seen.fits or seen.pairs):
         return None
     if all(_begins(row.get(name), row.get("prompt")) for row in seen.rows for name in answers):
-        why = f"{' and '.join(answers)} lose the prompt with which they begin"
+        loses = (
+            "loses the prompt with which it begins" if len(answers) == 1 else "lose the prompt with which they begin"
+        )
+        why = f"{' and '.join(answers)} {loses}"
         options = {"columns": answers}
         return Conversion(why, makes=tuple(answers), function="cut_prompt", options=options)
     if not seen.pairs or not all(_repeats(row) for row in seen.rows):
@@ -167,6 +201,7 @@ def _renamed(renames: dict[str, str]) -> str:
 PAIRS = (
     named_pair,
     question_of_pair,
+    talk_of_pair,
     repeated_prompt,
     mixed_forms,
     system_of_pair,

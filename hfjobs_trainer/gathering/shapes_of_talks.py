@@ -115,7 +115,9 @@ def weights(seen: Seen) -> Conversion | Misfit | None:
     if not (seen.takes("messages") and seen.has("messages") and seen.is_chat("messages")):
         return None
     given = [message["weight"] for message in seen.messages("messages") if message.get("weight") is not None]
-    if not given or not all(weight in (0, 1) for weight in given):
+    if odd := [json.dumps(weight)[:40] for weight in given if weight not in (0, 1)]:
+        return Misfit("weight", "messages", tuple(dict.fromkeys(odd))[:4])
+    if not given:
         return None
     if 0 not in given:
         why = "all answers have weight 1, which is dropped"

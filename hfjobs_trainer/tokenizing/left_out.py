@@ -18,6 +18,8 @@ _TAGS = re.compile(r"(<think>|</think>)")
 def left_out(tokens: Tokens, way: Way, *, prompt: bool) -> Iterator[tuple[str, str]]:
     """Kind and role of each thing that is missing: a text, a call, the tools, or thoughts of what is trained.
 
+    Arguments of calls that are written as a text within a text are told of too.
+
     Args:
         tokens: The sequence, with the messages that it was made of.
         way: How it was made.
@@ -36,6 +38,8 @@ def left_out(tokens: Tokens, way: Way, *, prompt: bool) -> Iterator[tuple[str, s
         if mark in text or (kind == "thoughts" and index < tokens.trained_from):
             continue
         yield kind, str(messages[index].get("role"))
+    if re.search(r'\\"hft\\"', text):
+        yield "arguments", "assistant"
     if tools and not any(name in text for name in tools):
         yield "tools", tools[0]
 

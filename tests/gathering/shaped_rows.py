@@ -151,6 +151,16 @@ SHAPES: dict[str, Shaped] = {
         [{"system": "s", "question": "q", "chosen": "a", "rejected": "b"}],
         [{"prompt": [system("s"), user("q")], **ANSWERS}],
     ),
+    "an instruction beside answers": Shaped(
+        "dpo",
+        [{"instruction": "q", "input": given, "chosen": "a", "rejected": "b"} for given in ("", "it")],
+        [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": "q\n\nit", "chosen": "a", "rejected": "b"}],
+    ),
+    "a conversation beside answers": Shaped(
+        "dpo",
+        [{"conversations": [said("human", "q")], "chosen": said("gpt", "a"), "rejected": said("gpt", "b")}],
+        [{"prompt": [user("q")], **ANSWERS}],
+    ),
     "preference rows of OpenAI": Shaped("dpo", [OPENAI], [{"prompt": [user("q")], **ANSWERS}]),
     "a question to answer": Shaped(
         "grpo", [{"question": "q", "answer": "a"}], [{"question": "q", "answer": "a", "prompt": "q"}]
@@ -182,6 +192,10 @@ AS_THEY_ARE: dict[str, tuple[str, list[Row]]] = {
     ),
     "a conversation without an answer": ("grpo", [{"messages": [*TALK, system("s")]}]),
     "prompts": ("grpo", [{"prompt": "q", "messages": TALK}]),
+    "a whole conversation beside answers": (
+        "dpo",
+        [{"conversations": TALK, "chosen": [assistant("a")], "rejected": [assistant("b")]}],
+    ),
     "a pair without a question": ("dpo", [{"response_j": "a", "response_k": "b"}]),
     "a problem with its context and hints": ("grpo", [{"problem": "q", "input": "x", "context": "y"}]),
     "labels": ("kto", [{"prompt": "q", "completion": "a", "label": True}]),

@@ -96,6 +96,28 @@ def test_a_loading_script(hub: Hub) -> None:
     assert problem.path == "dataset.id"
 
 
+def test_a_folder_that_is_a_loading_script(tmp_path: Path) -> None:
+    folder = tmp_path / "scripted"
+    folder.mkdir()
+    (folder / "scripted.py").write_text("import datasets")
+    (problem,) = hft.check(spec(dataset=str(folder)), offline=True, backend="local").problems
+    assert (problem.code, problem.path) == ("DATA029", "dataset.id")
+
+
+def test_columns_that_are_no_text(tmp_path: Path) -> None:
+    row = {"q": "Red?", "talk": [user("Red?")], "answers": {"text": ["A rose."]}}
+    rows = [row | {"score": score} for score in (None, 1, None)]
+    facts = gather(spec(dataset=str(write_jsonl(tmp_path, rows))), offline=True).dataset
+    assert facts.neither_text_nor_talk == ("answers", "score")
+
+
+def test_pairs_without_a_prompt() -> None:
+    rows = [{"chosen": "A rose.", "rejected": "Snow."}, {"chosen": "Red: a rose.", "rejected": "Red: snow."}]
+    found = cast(ValueFacts, inspect_rows(rows, PAIRS))
+    assert [(item.kind, item.row, item.count) for item in found.findings] == [("no prompt", 0, 1)]
+    assert cast(ValueFacts, inspect_rows([{"prompt": "Red?", **rows[0]}], PAIRS)).findings == ()
+
+
 def test_rows_as_the_spec_renames_and_keeps_them(tmp_path: Path) -> None:
     rows = [{"question": None, "prompt": "old", "completion": "A rose."}]
     path = str(write_jsonl(tmp_path, rows))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from gathering.repos import make_repo
 from gathering.row_lengths import NO_MODEL, found
-from gathering.shaped_rows import AS_THEY_ARE, PAIR, SHAPES, SHARE_GPT, TALK, Row, Shaped, said, user
+from gathering.shaped_rows import AS_THEY_ARE, PAIR, SHAPES, SHARE_GPT, TALK, Row, Shaped, assistant, said, user
 from gathering.test_local_dataset import lines
 from hubsim import Hub
 
@@ -150,3 +150,18 @@ def test_each_part_of_a_mixture_has_its_shape(tmp_path: Path) -> None:
     facts = found(spec_of("sft", [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]))
     assert facts.shape is not None
     assert facts.mixed_with[0].shape is None
+
+
+def test_weights_that_leave_nothing_or_mean_nothing() -> None:
+    none = sampled("sft", [{"messages": [user("q"), {**assistant("a"), "weight": 0}]}] * 2)
+    assert none.shape is not None
+    assert (none.rows, len(none.shape.conversions), none.shape.rows_of_one) == ([], 1, 0)
+    for weight, told in ((0.5, "0.5"), ("0", '"0"')):
+        odd = sampled("sft", [{"messages": [user("q"), {**assistant("a"), "weight": weight}]}] * 2)
+        assert odd.shape is not None
+        assert odd.shape.misfit == Misfit("weight", "messages", (told,))
+
+
+def test_text_among_messages_is_read_as_datasets_does() -> None:
+    # a column of several types is one of JSON, texts included
+    assert sampled("sft", [{"messages": TALK}, {"messages": json.dumps(TALK)}]).rows == [{"messages": TALK}] * 2

@@ -175,6 +175,19 @@ def test_thoughts_that_are_dropped(tmp_path: Path, check: Check) -> None:
     assert codes(check(qwen3, [last])) == []
 
 
+def test_arguments_of_calls_as_openai_writes_them(tmp_path: Path, check: Check) -> None:
+    def row(arguments: Any) -> dict[str, Any]:
+        call = {"type": "function", "function": {"name": "add", "arguments": arguments}}
+        return {"messages": [user("1 + 2"), assistant("", tool_calls=[call]), {"role": "tool", "content": "3"}]}
+
+    qwen2, qwen3 = make_model(tmp_path / "2", "qwen2_5"), make_model(tmp_path / "3", "qwen3")
+    report = check(qwen2, [row('{"x": 1}')])
+    assert "TMPL006" in codes(report)
+    assert "with escaped quotes: row 0 of the 1 looked at" in told(report, "TMPL006")[0]
+    assert "TMPL006" not in codes(check(qwen2, [row({"x": 1})]))
+    assert "TMPL006" not in codes(check(qwen3, [row('{"x": 1}')]))
+
+
 def test_what_is_cut(tmp_path: Path, check: Check) -> None:
     model = make_model(tmp_path / "qwen", "qwen2_5")
     long = {"prompt": [user("Hello " * 60)], "completion": [assistant("Yes.")]}
@@ -191,6 +204,9 @@ def test_what_is_cut(tmp_path: Path, check: Check) -> None:
     assert codes(check(model, [pair], "reward", max_length=1024)) == []
     positions = make_model(tmp_path / "short", "qwen2_5", config={"max_position_embeddings": 256})
     assert codes(check(positions, [long], max_length=None)) == ["TOK005"]
+    # the template's own system prompt counts
+    narrow = make_model(tmp_path / "narrow", "qwen2_5", config={"max_position_embeddings": 64})
+    assert told(check(narrow, [PLAIN], max_length=1024), "MODEL011")[1] == "max_length=64"
 
 
 def test_rows_of_other_methods(tmp_path: Path, check: Check) -> None:

@@ -9,6 +9,8 @@ from rules.case import base
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
+from hfjobs_trainer.facts.shape import Misfit, Shape
+from hfjobs_trainer.facts.values import Finding, ValueFacts
 from hfjobs_trainer.gathering.mixture import mixed
 from hfjobs_trainer.planning.rules.job import OUR_LABELS
 from hfjobs_trainer.planning.rules.track import RESERVED_ENDS, RESERVED_START
@@ -383,6 +385,67 @@ SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
         ],
     ),
     ("DATA005", {"dataset": {"id": "me/data", "columns": {"a": "b", "b": "a"}}}, columns("a", "b", "text"), []),
+    (
+        "DATA005",
+        {"dataset": {"id": "me/data", "columns": {"quest": "prompt"}}},
+        columns("prompt", "completion"),
+        [("me/data has no column quest; it has prompt, completion", 'dataset="me/data"')],
+    ),
+    (
+        "DATA004",
+        {},
+        Facts(
+            dataset=DatasetFacts(exists=True, columns=("question", "answers"), neither_text_nor_talk=("answers",)),
+        ),
+        [
+            (
+                "SFT needs messages, text, prompt and completion, conversations or input_ids; me/data has question, "
+                "answers",
+                "",
+            )
+        ],
+    ),
+    (
+        "DATA023",
+        {"method": "kto"},
+        Facts(
+            dataset=DatasetFacts(
+                exists=True,
+                columns=("prompt", "completion", "label"),
+                values=ValueFacts(
+                    8, (Finding("label", ("label",), 0, 4, "-1"), Finding("one label", ("label",), 0, 4, "true"))
+                ),
+            )
+        ),
+        [],
+    ),
+    (
+        "DATA031",
+        {},
+        Facts(
+            dataset=DatasetFacts(
+                exists=True, columns=("messages",), shape=Shape(misfit=Misfit("weight", "messages", ("0.5",)))
+            )
+        ),
+        [
+            (
+                "messages of me/data has messages of weight 0.5, which TRL ignores: make them 0 or 1, or drop the "
+                "weights, with hft.Dataset(map=...)",
+                "",
+            )
+        ],
+    ),
+    (
+        "DATA031",
+        {},
+        Facts(dataset=DatasetFacts(exists=True, columns=("messages",), shape=Shape(rows_of_one=0.0))),
+        [
+            (
+                "no answer in messages of me/data has a weight other than 0: there is nothing to train on",
+                "",
+            )
+        ],
+    ),
     ("DATA010", {"dataset": {"id": "me/data", "split": "all"}}, columns("text"), []),
     (
         "GRPO014",

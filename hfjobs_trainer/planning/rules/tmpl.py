@@ -216,11 +216,13 @@ def thoughts_and_tools_are_rendered(context: Context[TrainSpec]) -> Iterator[Fou
 
     What it does:
         Warns where the chat template drops the thoughts of a turn that is trained on (what stands between `<think>`
-        and `</think>`, or in `reasoning_content`), or the tools of the column `tools`.
+        and `</think>`, or in `reasoning_content`), or the tools of the column `tools`, and where it writes the
+        arguments of tool calls, which OpenAI gives as JSON text, as a text with escaped quotes.
 
     Why:
         The model is trained to answer without the thoughts, or to call tools of which it is not told. Templates of
-        models that think often keep the thoughts of the last turn alone.
+        models that think often keep the thoughts of the last turn alone. Arguments with escaped quotes are no object
+        for what parses the calls of the trained model.
 
     Example:
         ```python
@@ -241,6 +243,10 @@ def thoughts_and_tools_are_rendered(context: Context[TrainSpec]) -> Iterator[Fou
         yield Found("dataset", f"{told}: {_where(found, known)}")
     if found := known.find("tools"):
         yield Found("dataset", f"{template} does not render the column tools: {_where(found, known)}")
+    if found := known.find("arguments"):
+        told = f"{template} writes arguments of tool calls that are JSON text with escaped quotes"
+        parsed = "parse them with json.loads in a function for hft.Dataset(map=...)"
+        yield Found("dataset", f"{told}: {_where(found, known)}; {parsed}")
 
 
 def _is_explained(context: Context[TrainSpec]) -> bool:

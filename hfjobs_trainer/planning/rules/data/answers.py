@@ -12,6 +12,7 @@ from hfjobs_trainer.planning.rules.data.looked_at import findings, named, need_r
 from hfjobs_trainer.planning.rules.data.values import keep_answers
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.fixes import change
 from hfjobs_trainer.specs.inputs import DataInput
 
 TALKS = ("messages", "conversations")
@@ -23,6 +24,8 @@ _EMPTY_ANSWERS, _EMPTY_TEXTS, _EQUAL, _REPEATED_PROMPT, _NO_END, _SEEN = 0.01, 0
 # A fifth comes again where sets overlap or were copied; a few dozen rows may be an example that is meant to repeat.
 _AGAIN, _FEWEST_ROWS = 0.2, 100
 _FEWEST_LABELS = 4
+# Texts may begin alike by chance.
+_WITHOUT_PROMPT, _FEWEST_PAIRS = 0.5, 4
 
 
 @rule("DATA019")
@@ -201,8 +204,9 @@ def both_labels_occur(context: Context[TrainSpec]) -> Iterator[Found]:
     """
     if not _takes(context, "label"):
         return
-    for data, _, finding in findings(context, "one label"):
-        if finding.count >= _FEWEST_LABELS:
+    for data, values, finding in findings(context, "one label"):
+        # of other labels, DATA022 tells
+        if finding.count >= _FEWEST_LABELS and not values.of("label"):
             yield Found(data.path, f"label is {finding.excerpt} in all {finding.count} rows looked at that have one")
 
 
@@ -276,6 +280,39 @@ def _repeating(context: Context[TrainSpec]) -> Iterator[tuple[DataInput, ValueFa
         for finding in values.of("repeated prompt") if values else ():
             if values and share(finding, values) >= _REPEATED_PROMPT and "prompt" in (data.columns or ("prompt",)):
                 yield data, values, finding
+
+
+@rule("DATA033", severity="warning")
+def pairs_have_a_prompt(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Pairs have a prompt.
+
+    What it does:
+        Warns where there is no column `prompt`, and the two texts of at least half of the pairs, in 4 or more of those
+        that were looked at, begin differently.
+
+    Why:
+        The beginning that both have in common is the prompt. Where there is none, the model learns to prefer answers
+        without having seen what was asked, which most likely is in a column that is not read.
+
+    Example:
+        ```python
+        hft.DPO(model=..., dataset="pairs.jsonl")  # {"ask": "What is red?", "chosen": "A rose.", "rejected": "Snow."}
+        ```
+
+    Use instead:
+        ```python
+        hft.DPO(model=..., dataset=hft.Dataset(id="pairs.jsonl", columns={"ask": "prompt"}))
+        ```
+    """
+    for data, values, finding in findings(context, "no prompt"):
+        if "prompt" in (data.columns or ()):
+            continue
+        if finding.count >= _FEWEST_PAIRS and share(finding, values) >= _WITHOUT_PROMPT:
+            why = f"chosen and rejected begin differently, and there is no column prompt: {where(finding, values)}"
+            renamed = {f"{data.path}.columns": data.renaming({finding.excerpt: "prompt"})}
+            yield Found(
+                data.path, why, change(context.spec, renamed) if finding.excerpt in (data.columns or ()) else ""
+            )
 
 
 @rule("DATA026", severity="warning")

@@ -54,6 +54,10 @@ def columns_fit_the_method(context: Context[TrainSpec]) -> Iterator[Found]:
         need_columns(data)
 
 
+# Columns of texts or conversations.
+_SAID = frozenset(("text", "messages", "conversations", "prompt", "completion", "chosen", "rejected"))
+
+
 def _keep(spec: TrainSpec, data: DataInput, formats: Sequence[Sequence[str]]) -> str:
     """What to keep where the columns that are needed are there, but dropped; empty if they are not."""
     mapping, kept = data.dataset.columns, data.dataset.keep_columns or []
@@ -66,7 +70,9 @@ def _keep(spec: TrainSpec, data: DataInput, formats: Sequence[Sequence[str]]) ->
 
 
 def _rename(spec: TrainSpec, data: DataInput, columns: Sequence[str], formats: Sequence[Sequence[str]]) -> str:
-    mappings = [mapping for names in formats if (mapping := mapping_for(names, columns))]
+    found = [mapping for names in formats if (mapping := mapping_for(names, columns))]
+    odd = data.facts.neither_text_nor_talk
+    mappings = [mapping for mapping in found if not any(old in odd and new in _SAID for old, new in mapping.items())]
     if not mappings:
         return ""
     # the one that uses most of what is there
@@ -152,11 +158,14 @@ def _meant(name: str, columns: Sequence[str] | None, originals: Mapping[str, str
 def _renamed_columns(spec: TrainSpec, data: DataInput) -> Iterator[Found]:
     mapping, path, columns = data.dataset.columns, f"{data.path}.columns", data.given_columns
     kept, told, right = data.dataset.keep_columns, list[str](), dict[str, str]()
+    read = {name for names in spec.dataset_formats() for name in names}
     for name, new in mapping.items():
         pair: tuple[str, str] | None = (name, new)
         if columns is not None and name not in columns:
             close = difflib.get_close_matches(name, columns, 1)
-            pair = (new, name) if new in columns else (close[0], new) if close else None
+            # the other way round, unless that would take away what is trained on
+            swaps = new in columns and (name in read or new not in read)
+            pair = (new, name) if swaps else (close[0], new) if close and close[0] != new else None
             told.append(f"{data.id} has no column {name}; it has {', '.join(columns)}")
         elif (
             columns is not None and new in columns and new not in mapping and new != name and (not kept or new in kept)

@@ -21,8 +21,8 @@ def files_can_be_read(context: Context[TrainSpec]) -> Iterator[Found]:
     What it does:
         Refuses local files that `datasets` cannot read: a line that is no JSON object, a row of a table with more
         values than it has columns, a quote that is never closed, text that is not UTF-8, a damaged parquet file, files
-        of one dataset with different columns. Refuses datasets on the Hub that are a loading script; where the Hub has
-        converted their rows, these can be used.
+        of one dataset with different columns. Refuses datasets that are a loading script; where the Hub has converted
+        their rows, these can be used.
 
     Why:
         `load_dataset` raises a `DatasetGenerationError` that names neither the file nor the line, and only on the

@@ -57,8 +57,9 @@ def weights_can_be_kept(context: Context[TrainSpec]) -> Iterator[Found]:
     """Messages that are not to be trained on are not trained on.
 
     What it does:
-        Refuses messages with `weight: 0` for methods that train on whole conversations; for SFT, each answer of
-        another weight becomes a completion of its own, and `completion_only_loss=False` is refused.
+        Refuses messages with `weight: 0` for methods that train on whole conversations, and weights that are neither 0
+        nor 1; for SFT, each answer of weight 1 becomes a completion of its own, and `completion_only_loss=False` is
+        refused, as are rows none of which has such an answer.
 
     Why:
         TRL knows no weights: the message would be trained on like every other.
@@ -80,8 +81,18 @@ def weights_can_be_kept(context: Context[TrainSpec]) -> Iterator[Found]:
         misfit = data.shape.misfit if data.shape else None
         if misfit and misfit.kind == "weight":
             label = type(context.spec).METHOD.label
+            if misfit.values:
+                why = (
+                    f"{misfit.column} of {data.id} has messages of weight {', '.join(misfit.values)}, which TRL ignores"
+                )
+                yield Found(data.path, f"{why}: make them 0 or 1, or drop the weights, with hft.Dataset(map=...)")
+                continue
             why = f"{misfit.column} of {data.id} has messages of weight 0, on which {label} would train all the same"
             yield Found(data.path, f"{why}: drop the weights with hft.Dataset(map=...), or train with hft.SFT")
+        if data.shape and data.shape.rows_of_one == 0:
+            yield Found(
+                data.path, f"no answer in messages of {data.id} has a weight other than 0: there is nothing to train on"
+            )
         splits = any(step.function == "split_by_weight" for step in data.shape.conversions) if data.shape else False
         if splits and context.field("completion_only_loss", bool) is False:
             why = f"messages of weight 0 in {data.id} would be trained on, as part of the prompt"

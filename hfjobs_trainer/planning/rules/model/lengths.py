@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.model.architectures import POSITIONS_IN_A_TABLE
+from hfjobs_trainer.planning.rendered import longest_of_rows, rendered
 from hfjobs_trainer.planning.rules.model.loaded import need_look, the_model
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
@@ -50,7 +51,10 @@ def longest_sequence(context: Context[TrainSpec], most: int) -> Longest | None:
     if limit is None or limit <= most:
         return None
     packs = bool(context.field("packing", bool))
-    if counted is not None and counted.maximum <= most and not packs:
+    # a template may add more than was counted, such as a system prompt of its own
+    known = rendered(spec, context.facts)
+    longest = max(longest_of_rows(known), default=0) if known else 0
+    if counted is not None and max(counted.maximum, longest) <= most and not packs:
         return None
     if counted is None and "max_length" not in spec.model_fields_set and not packs:
         # the default bounds rows that may all be short
