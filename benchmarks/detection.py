@@ -71,7 +71,10 @@ def _drop(*names: str) -> Callable[[Path], None]:
 
 
 def _template(text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / "chat_template.jinja").write_text(text, encoding="utf-8") and None
+    def apply(folder: Path) -> None:
+        (folder / "chat_template.jinja").write_text(text, encoding="utf-8")
+
+    return apply
 
 
 def _each(change: Callable[[Row], Any], every: int = 1) -> Callable[[list[Row]], None]:

@@ -307,9 +307,9 @@ class Hub:
         return wait
 
     def _noted(self, what: str, answer: Answer[T]) -> Answer[T]:
-        note = f"{what} ({answer.failure})"
-        if answer.failure is not None and note not in self.unanswered:
-            self.unanswered.append(note)
+        # several requests may be about one thing
+        if answer.failure is not None and not any(told.startswith(f"{what} (") for told in self.unanswered):
+            self.unanswered.append(f"{what} ({answer.failure})")
         return answer
 
     def _left(self) -> float:

@@ -150,12 +150,13 @@ def test_rows_are_streamed_renamed_and_counted(
 ) -> None:
     rows = [json.loads(line) for line in tiny_data("prompt_completion").read_text().splitlines()]
     file = tmp_path / "questions.jsonl"
-    file.write_text("".join(json.dumps({"question": r["prompt"], "answer": r["completion"]}) + "\n" for r in rows))
+    asked = [{"question": f"{index}. {row['prompt']}", "answer": row["completion"]} for index, row in enumerate(rows)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in asked))
     columns = {"question": "prompt", "answer": "completion"}
     spec = hft.SFT(
         model=str(tiny_model),
         dataset=hft.Dataset(id=str(file), streaming=True, num_samples=8, columns=columns),
-        eval_dataset=hft.Dataset(id=str(file), split="train[:4]", columns=columns),
+        eval_dataset=hft.Dataset(id=str(file), split="train[8:12]", columns=columns),
         eval_strategy="steps",
         eval_steps=2,
         per_device_train_batch_size=4,

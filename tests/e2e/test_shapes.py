@@ -68,12 +68,12 @@ def test_no_text_is_lost(inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
 def test_what_is_not_converted_really_fails(inputs: Inputs, warm: Warm, tmp_path: Path) -> None:
     """The script for rows that were not looked at does nothing to them."""
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in SHAPES["ultrafeedback"].rows * 4))
-    spec = hft.DPO(model=str(inputs.model), dataset=str(path), max_steps=1, tracking={"report_to": "none"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in SHAPES["alpaca"].rows * 4))
+    spec = hft.SFT(model=str(inputs.model), dataset=str(path), max_steps=1, tracking={"report_to": "none"})
     script = tmp_path / "train.py"
     script.write_text(hft.render(spec, facts=hft.Facts(), backend="local"))
-    with pytest.raises(AssertionError, match="TypeError"):
-        warm.run_file("dpo", script)
+    with pytest.raises(AssertionError, match="KeyError"):
+        warm.run_file("sft", script)
 
 
 def test_parts_of_a_mixture_are_converted_each(inputs: Inputs, warm: Warm, tmp_path: Path) -> None:

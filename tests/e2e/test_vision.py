@@ -82,7 +82,9 @@ def test_what_is_on_this_disk_is_known(vlm: Path, tmp_path: Path) -> None:
     assert "        max_length=None,\n" in plan.script
     assert '"pillow==12.3.0",' in plan.script
     assert '"torchvision==0.28.0",' in plan.script
-    report = hft.check(hft.SFT(**fields("sft", vlm, tmp_path / "other", packing=True)), backend="local", offline=True)
+    report = hft.check(
+        hft.SFT(**fields("sft", vlm, tmp_path / "other", packing=True, max_length=512)), backend="local", offline=True
+    )
     assert [problem.code for problem in report.problems] == ["VIS002"]
 
 

@@ -22,11 +22,12 @@ def map_rows(dataset: Any, function: Callable[[dict[str, Any]], Any]) -> Any:
 
     def make(row: dict[str, Any], number: int) -> list[dict[str, Any]]:
         try:
-            rows: Any = function(row)
+            found: list[Any] | dict[str, Any] | None = function(row)
         except Exception as error:
             error.add_note(f"{name} was called with row {number}: {repr(row)[:200]}")
             raise
-        rows = rows if isinstance(rows, list) else [] if rows is None else [rows]
+        single = [] if found is None else [found]
+        rows = found if isinstance(found, list) else single
         for made in rows:
             if not isinstance(made, dict):
                 what = f"a {type(made).__name__}, not a row, a list of rows or None"

@@ -38,7 +38,9 @@ def names_are_free(context: Context[TrainSpec]) -> Iterator[Found]:
         columns = data.columns or ()
         talks = data.facts.values.conversational if data.facts.values else None
         taken = spec.taken_columns(columns, conversational=bool(talks))
-        wrong = [name for name in columns if name in taken]
+        # where no format is there, a renaming is for DATA004 to propose
+        fits = any(set(names) <= set(columns) for names in spec.dataset_formats())
+        wrong = [name for name in columns if name in taken and fits]
         # together, so that one fix frees them all
         renamed = data.renaming({name: f"old_{name}" for name in wrong})
         for name in wrong:
