@@ -188,6 +188,7 @@ def test_a_reward_that_returns_too_few_is_told(rehearse: Rehearse) -> None:
     assert told.why.startswith("one_for_all returns 1 for ")
 
 
+@pytest.mark.torch
 def test_a_chat_template_that_is_not_there() -> None:
     """As the script of a job has it: a path of this machine, which no rule of the local backend looked at."""
     transformers: Any = import_module("transformers")

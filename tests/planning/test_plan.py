@@ -119,6 +119,7 @@ def test_a_plan_for_this_machine_as_text() -> None:
           DATA013 to DATA021, DATA025 and DATA026 need the rows of trl-lib/Capybara
           DATA028 needs the columns of trl-lib/Capybara
           DATA030 needs the rows of trl-lib/Capybara
+          DATA033 needs the rows of trl-lib/Capybara
           MODEL001, MODEL002, MODEL004 and MODEL006 need the files of Qwen/Qwen2.5-0.5B
           SFT004 needs the columns of trl-lib/Capybara
           TUNE009 needs the config.json of Qwen/Qwen2.5-0.5B

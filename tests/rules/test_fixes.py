@@ -6,6 +6,7 @@ The cases of ``tests/rules`` and the variants are all there is to it: a new rule
 from __future__ import annotations
 
 import ast
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,8 +110,13 @@ def test_a_file_has_no_other_kind_of_fix(code: str) -> None:
         assert not fix or arguments(fix)
 
 
+# What rows hold, and what a function of the user's own says, is mended there: no argument would do.
+MENDED_ELSEWHERE = re.compile(r"DATA01[3-9]|DATA0[23]\d|TMPL\d+|TOOL\d+|GRPO01[78]")
+
+
 def test_most_rules_have_a_fix_that_is_applied() -> None:
-    assert len({item.code for item in ARGUMENTS}) > 0.75 * len(codes())
+    arguable = {code for code in codes() if not MENDED_ELSEWHERE.fullmatch(code)}
+    assert len({item.code for item in ARGUMENTS} & arguable) > 0.75 * len(arguable)
 
 
 def test_nothing_else_is_lost() -> None:

@@ -97,6 +97,7 @@ def halve(row: Row) -> Row | list[Row] | None:
     return None if row["number"] % 2 else [half, half] if row["number"] % 100 == 0 else half
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("streaming", [False, True])
 def test_the_row_at_which_a_function_fails_is_told(streaming: bool) -> None:
     def late(row: dict[str, Any]) -> Any:
