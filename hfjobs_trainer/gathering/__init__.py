@@ -29,6 +29,7 @@ from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.planning.arguments.trackers import SPACE_NAME, has_space
 from hfjobs_trainer.planning.names import basename, default_output_dir
 from hfjobs_trainer.specs.locations import is_local_path
+from hfjobs_trainer.specs.splits import is_from_start
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
@@ -242,6 +243,8 @@ def _one_dataset(
             raw = filled(read_rows(place, dataset.split, first=first, most=MOST_ROWS)) if facts.exists else []
         else:
             return DatasetFacts()
+        # a slice of which other rows of its split were read
+        exact = is_from_start(dataset.split) or (not asked and facts.num_rows == len(raw))
         sampled = sample(raw, dataset, formats)
         if seen is not None:
             seen.extend(sampled.rows)
@@ -251,7 +254,7 @@ def _one_dataset(
             facts,
             shape=sampled.shape,
             lengths=lengths,
-            values=inspect_rows(sampled.rows, formats),
+            values=inspect_rows(sampled.rows, formats, compares=exact),
             conversational=prompts_are_messages(sampled.rows),
             environments=environments_named(sampled.rows),
             neither_text_nor_talk=neither_text_nor_talk(sampled.rows),

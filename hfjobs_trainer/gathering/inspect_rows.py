@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from hfjobs_trainer.facts.values import Finding, ValueFacts, ValueKind
@@ -32,12 +32,13 @@ _NAMING = "environment"
 _TELLING = ("prompt", "completion", *_PAIR, "messages")
 
 
-def inspect_rows(rows: Sequence[Json], formats: Formats) -> ValueFacts | None:
+def inspect_rows(rows: Sequence[Json], formats: Formats, *, compares: bool = True) -> ValueFacts | None:
     """What is wrong with ``rows``; ``None`` if there are none, or their columns are those of no format.
 
     Args:
         rows: Values by column, as TRL will get them.
         formats: Sets of columns that the method takes, the usual one first.
+        compares: Whether they may be compared with the rows of another dataset: each is one of those that are used.
     """
     columns = {name for row in rows for name in row}
     names = _format_of(columns, formats)
@@ -46,7 +47,7 @@ def inspect_rows(rows: Sequence[Json], formats: Formats) -> ValueFacts | None:
     look = _Look(names, generates=_generates(formats), found=_Found(len(rows)))
     for index, row in enumerate(rows):
         look.at(index, row)
-    return look.facts()
+    return look.facts() if compares else replace(look.facts(), digests=frozenset())
 
 
 def _format_of(columns: set[str], formats: Formats) -> tuple[str, ...] | None:

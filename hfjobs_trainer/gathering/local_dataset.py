@@ -24,7 +24,7 @@ from hfjobs_trainer.gathering.rows import MAX_ROWS, sample_arrow, sample_rows, s
 from hfjobs_trainer.gathering.tables import Table, read_arrow, read_table
 from hfjobs_trainer.gathering.values import Json, as_json, read_json
 from hfjobs_trainer.specs.locations import data_suffix
-from hfjobs_trainer.specs.splits import count_rows, is_from_start, split_names
+from hfjobs_trainer.specs.splits import count_rows, is_from_start, select, split_names
 
 Tables = Mapping[str, Callable[[], Table]]
 
@@ -77,7 +77,8 @@ def read_rows(
 ) -> list[Json]:
     """A sample of the rows of the dataset at ``path``; none if they cannot be read.
 
-    A slice that does not begin where its split does is sampled from the whole split.
+    A slice that does not begin where its split does is taken out of what was read of the whole split, if all of it
+    was; else it is sampled from the whole split.
 
     Args:
         path: Where it is, as ``DatasetFacts.path`` says.
@@ -90,10 +91,15 @@ def read_rows(
     if attempt(lambda: (path / "state.json").exists()):
         return attempt(lambda: sample_arrow(saved_files(path), wanted, first, most)) or []
     limit = first if is_from_start(split) else None
-    rows: list[Json] = []
-    for name in split_names(split):
-        rows += attempt(lambda name=name: _sample(path, name, wanted, limit, most)) or []
-    return spread(rows, most)
+    read = {
+        name: attempt(lambda name=name: _sample(path, name, wanted, limit, most)) or [] for name in split_names(split)
+    }
+    if not is_from_start(split):
+        tables = attempt(lambda: _tables(path)) or {}
+        sizes = {name: attempt(lambda name=name: tables[name]().num_rows) for name in read}
+        if all(len(rows) == sizes[name] for name, rows in read.items()):
+            return spread(select(split, read), most)
+    return spread([row for rows in read.values() for row in rows], most)
 
 
 def _sample(path: Path, name: str, columns: Sequence[str] | None, first: int | None, most: int) -> list[Json]:

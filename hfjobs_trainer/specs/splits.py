@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
+T = TypeVar("T")
 _PART = re.compile(
     r"(?P<name>\w+(?:\.\w+)*)(?:\[(?:(?P<start>-?[\d_]+)(?P<start_pct>%)?)?:(?:(?P<stop>-?[\d_]+)(?P<stop_pct>%)?)?\])?"
     r"(?:\(\w+\))?"
@@ -35,6 +37,15 @@ def count_rows(text: str, rows: Mapping[str, int | None]) -> int | None:
             return None
         total += len(range(size)[_bound(part, "start", size) : _bound(part, "stop", size)])
     return total if _parse(text) else None
+
+
+def select(text: str, rows: Mapping[str, Sequence[T]]) -> list[T]:
+    """The rows that ``text`` selects from whole splits, in its order."""
+    found: list[T] = []
+    for part in _parse(text) or ():
+        whole = rows.get(part["name"], ())
+        found += whole[_bound(part, "start", len(whole)) : _bound(part, "stop", len(whole))]
+    return found
 
 
 def _parse(text: str) -> list[re.Match[str]] | None:

@@ -300,3 +300,37 @@ USUAL: dict[str, tuple[str, Callable[[int], Row]]] = {
 def test_what_is_usual_is_let_pass(name: str) -> None:
     method, row = USUAL[name]
     assert shares(0, 200, {}, row, method) == []
+
+
+def test_a_slice_is_compared_by_its_own_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"Say {i}.", "completion": f"{i}."}) + "\n" for i in range(40)))
+
+    def told(trained: str, evaluated: str) -> list[str]:
+        spec = hft.SFT(
+            model="me/model",
+            dataset=hft.Dataset(id=str(path), split=trained),
+            eval_dataset=hft.Dataset(id=str(path), split=evaluated),
+            eval_strategy="epoch",
+        )
+        report = hft.check(spec, offline=True, backend="local")
+        return [problem.code for problem in report.problems if problem.code == "DATA027"]
+
+    assert (
+        told("train[:90%]", "train[90%:]") == told("train[:30]", "train[30:]") == told("train[10:]", "train[:10]") == []
+    )
+    assert told("train[:30]", "train[28:]") == told("train[10:]", "train[:12]") == ["DATA027"]
+
+
+def test_a_row_outside_the_slice_is_not_told(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"Say {i}.", "completion": None if i == 3 else f"{i}."} for i in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = {
+        split: hft.gather(
+            hft.SFT(model="me/model", dataset=hft.Dataset(id=str(path), split=split)), offline=True, backend="local"
+        ).dataset.values
+        for split in ("train[3:]", "train[4:]")
+    }
+    assert [(finding.kind, finding.row) for finding in found["train[3:]"].findings] == [("null", 0)]
+    assert found["train[4:]"].findings == ()
