@@ -16,8 +16,8 @@ from pathlib import Path
 
 from hfjobs_trainer.codegen import trl_args
 from hfjobs_trainer.errors import BackendError, HFTError
+from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 
 ROOT = Path(__file__).resolve().parents[2]
 # Enough to download TRL's wheel and to import torch on a busy machine.

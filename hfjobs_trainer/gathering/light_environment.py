@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from hfjobs_trainer.contents import cache_home
+from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.planning.pins import pins
 
@@ -91,7 +92,7 @@ def _python(folder: Path | None = None) -> Path:
 
 
 def _uv() -> str | None:
-    return shutil.which("uv") or shutil.which(str(Path(sys.executable).with_name("uv")))
+    return attempt(find_uv)
 
 
 def _make(offline: bool) -> None:
@@ -117,6 +118,7 @@ def _run(*words: str) -> None:
     assert uv is not None
     # uv needs what the user has set about package indexes, but no token of the Hub
     env = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE_"))}
+    env |= find_links()
     silent = subprocess.DEVNULL
     command = [uv, *words, "--quiet"]
     subprocess.run(command, check=True, timeout=_STEP_SECONDS, env=env, stdin=silent, stdout=silent, stderr=silent)

@@ -16,8 +16,8 @@ from packaging.utils import canonicalize_name
 from hfjobs_trainer.contents import cache_home
 from hfjobs_trainer.display import visible
 from hfjobs_trainer.errors import BackendError, HFTError
+from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.rendering.literals import toml_string
-from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 from hfjobs_trainer.specs.script_header import read_header
 
 # What uv may take to download and install the packages, seconds.

@@ -16,7 +16,7 @@ from typing import Any
 
 import hfjobs_trainer as hft
 from examples import tiny
-from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
+from hfjobs_trainer.find_uv import find_links, find_uv
 
 GROUP = "matrix"
 STEPS = 2

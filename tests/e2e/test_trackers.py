@@ -15,9 +15,9 @@ import pytest
 
 import hfjobs_trainer as hft
 from examples import tiny
+from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS, has_space
 from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 
 Train = Callable[..., hft.Job]
 

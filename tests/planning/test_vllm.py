@@ -14,8 +14,8 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts import Facts, ModelFacts
+from hfjobs_trainer.find_uv import find_uv
 from hfjobs_trainer.planning.plan import Plan
-from hfjobs_trainer.running.backends.find_uv import find_uv
 from tests.planning.known_models import QWEN_14B
 
 MODEL = ModelFacts(

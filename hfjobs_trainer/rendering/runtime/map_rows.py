@@ -26,8 +26,9 @@ def map_rows(dataset: Any, function: Callable[[dict[str, Any]], Any]) -> Any:
         except Exception as error:
             error.add_note(f"{name} was called with row {number}: {repr(row)[:200]}")
             raise
-        single = [] if found is None else [found]
-        rows = found if isinstance(found, list) else single
+        rows: list[Any] = []
+        if found is not None:
+            rows = found if isinstance(found, list) else [found]
         for made in rows:
             if not isinstance(made, dict):
                 what = f"a {type(made).__name__}, not a row, a list of rows or None"

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from hfjobs_trainer.contents import cache_home
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
+from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.running.backends import processes, supervise
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
-from hfjobs_trainer.running.backends.find_uv import find_links, find_uv
 from hfjobs_trainer.running.backends.local_folder import find_supervisor, read_record, read_status, record_of
 from hfjobs_trainer.running.events import visible_lines
 

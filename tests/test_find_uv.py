@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hfjobs_trainer.running.backends import find_uv
+from hfjobs_trainer import find_uv
 from hfjobs_trainer.running.backends.local import LocalBackend
 from hfjobs_trainer.running.job import Job
 from tests.running.places import LocalPlace, plan_of
