@@ -14,7 +14,7 @@ from hfjobs_trainer.running.backends.local import LocalBackend
 from hfjobs_trainer.running.job import Job
 from tests.running.places import LocalPlace, plan_of
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture
