@@ -215,7 +215,9 @@ def functions_of(plan: Plan) -> list[str]:
 
 def checked(plan: Plan) -> tuple[Problem, ...]:
     """Problems that the rules find in the script itself, and in where its model goes."""
-    return tuple(item for item in plan.problems if item.scope == "script" or item.path.startswith("output"))
+    # of the job's other needs, submit tells; nobody has to push what is only tried
+    tells = ("output",) if isinstance(plan.spec, TrainSpec) and plan.spec.output.pushes else ()
+    return tuple(item for item in plan.problems if item.scope == "script" or item.path.startswith(tells))
 
 
 def conclude(

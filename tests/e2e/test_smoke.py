@@ -16,7 +16,7 @@ from examples import tiny
 from hfjobs_trainer.running.events import read_events
 from hfjobs_trainer.trying.failures import CODES, Failure, explain
 from hfjobs_trainer.trying.run import mode_files
-from hfjobs_trainer.trying.smoke import conclude, settings_of
+from hfjobs_trainer.trying.smoke import checked, conclude, settings_of
 from tests.e2e.methods import TRAINED, Inputs, Warm
 
 WHOLE = {
@@ -286,3 +286,11 @@ def test_each_code_is_on_the_page() -> None:
     page = (Path(__file__).parents[2] / "references/running.md").read_text(encoding="utf-8")
     for code, meaning in CODES.items():
         assert f"| {code} | {meaning.removesuffix('.')} |" in page
+
+
+@pytest.mark.torch
+def test_nobody_has_to_push_what_is_only_tried(inputs: Inputs) -> None:
+    fields = {"method": "sft", **inputs.fields("sft")}
+    plan = hft.plan(fields, offline=True)
+    assert [item.code for item in plan.problems if item.path == "output"] == ["HUB005"]
+    assert checked(plan) == tuple(item for item in plan.problems if item.scope == "script")
