@@ -67,7 +67,8 @@ def gather(
             always read anew.
     """
     from hfjobs_trainer.gathering.script import read_script
-    from hfjobs_trainer.specs.extras import ReferencedSpec, RewardedSpec, ScoredSpec, TaughtSpec
+    from hfjobs_trainer.specs.extras import RewardedSpec, ScoredSpec, TaughtSpec
+    from hfjobs_trainer.specs.referenced import ReferencedSpec
     from hfjobs_trainer.specs.script import Script
 
     token = (token or attempt(_stored_token) or "").strip() or None

@@ -32,10 +32,12 @@ from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
-from hfjobs_trainer.specs.extras import ActingSpec, FormattedSpec, ReferencedSpec, ScoredSpec, TaughtSpec, own_code
+from hfjobs_trainer.specs.extras import ActingSpec, ScoredSpec, TaughtSpec, own_code
+from hfjobs_trainer.specs.formatted import FormattedSpec
 from hfjobs_trainer.specs.groups import Dataset
 from hfjobs_trainer.specs.inputs import shape_of, side_models
 from hfjobs_trainer.specs.locations import LOADERS, data_suffix, is_local_path
+from hfjobs_trainer.specs.referenced import ReferencedSpec
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFunction
 
 LABEL_DIGITS = 12

@@ -9,9 +9,9 @@ from pydantic import Field
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.environments import Environment, EnvironmentFactory, environments_of, factories_of
-from hfjobs_trainer.specs.inputs import row_maps
+from hfjobs_trainer.specs.formatted import FormattedSpec
 from hfjobs_trainer.specs.locations import is_local_path
-from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFuncs, RewardFunction, RowFunction, ToolFuncs
+from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFuncs, RewardFunction, ToolFuncs
 from hfjobs_trainer.specs.training import Answers, SideModel
 
 
@@ -48,25 +48,6 @@ class ActingSpec(CallingSpec):
         default=None,
         description="Class with `reset`, methods that the model may call and, if it scores, `get_reward`; a function "
         "that makes an instance; or several of these by name, chosen by the dataset's column `environment`.",
-    )
-
-
-class FormattedSpec(TrainSpec):
-    """Base of the methods whose trainer makes the text of a row with a function."""
-
-    formatting_func: RowFunction | None = Field(
-        default=None, description="Function that is given a row and returns its text, which is trained on."
-    )
-
-
-class ReferencedSpec(TrainSpec):
-    """Base of the methods that may be given another reference model than the model that is trained."""
-
-    ref_model: str | None = Field(
-        default=None, min_length=1, description="Reference, if not the model as it starts: Hub id or local folder."
-    )
-    ref_model_revision: str | None = Field(
-        default=None, min_length=1, description="Branch, tag or commit of the reference."
     )
 
 
@@ -129,30 +110,6 @@ def teacher(spec: TaughtSpec) -> tuple[SideModel, ...]:
     return (SideModel("teacher", "teacher_model", spec.teacher_model, "teacher", revision, head=True),)
 
 
-def own_reference(spec: ReferencedSpec, passes: float) -> tuple[SideModel, ...]:
-    """The reference as a side model, if the spec names one.
-
-    Args:
-        spec: The spec.
-        passes: Its forward passes of each sequence.
-    """
-    if spec.ref_model is None:
-        return ()
-    return (
-        SideModel(
-            "reference model",
-            "ref_model",
-            spec.ref_model,
-            "ref_model",
-            spec.ref_model_revision,
-            passes=passes,
-            held="model",
-            head=True,
-            is_reference=True,
-        ),
-    )
-
-
 def judges(spec: RewardedSpec) -> tuple[SideModel, ...]:
     """The reward models among the rewards, which the script loads as it loads the model."""
     return tuple(
@@ -202,6 +159,8 @@ def own_code(spec: TrainSpec) -> list[tuple[str, Code]]:
         found.append(("formatting_func", spec.formatting_func))
     if isinstance(spec, ActingSpec):
         found += [("environment_factory", item) for item in factories_of(spec.environment_factory)]
+    from hfjobs_trainer.specs.inputs import row_maps  # the facts, which no spec needs
+
     return found + [("dataset.map", item) for item in row_maps(spec)]
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.extras import ReferencedSpec, ScoredSpec, TaughtSpec
+from hfjobs_trainer.specs.extras import ScoredSpec, TaughtSpec
 from hfjobs_trainer.specs.fixes import keywords
+from hfjobs_trainer.specs.referenced import ReferencedSpec
 
 
 @rule("SIDE001", fields=["teacher_model"])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
-from hfjobs_trainer.specs.extras import ReferencedSpec, own_reference
 from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.inputs import need_columns
+from hfjobs_trainer.specs.referenced import ReferencedSpec, own_reference
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, SideModel, Training, reference_passes
 from hfjobs_trainer.specs.trl_args.kto import KTOArgs

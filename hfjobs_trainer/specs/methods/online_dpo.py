@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.extras import (
     COUNTED,
-    ReferencedSpec,
     RewardedSpec,
     judges,
-    own_reference,
     taken_by_rewards,
 )
+from hfjobs_trainer.specs.referenced import ReferencedSpec, own_reference
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Answers, Passes, SideModel, Training
 from hfjobs_trainer.specs.trl_args.online_dpo import OnlineDPOArgs

@@ -10,8 +10,8 @@ from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.columns import mapping_for
 from hfjobs_trainer.specs.environments import kind_of, returned
-from hfjobs_trainer.specs.extras import FormattedSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change
+from hfjobs_trainer.specs.formatted import FormattedSpec
 from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Training, one_pass
