@@ -53,7 +53,7 @@ class ClassReset(Good):
 
 
 class NoColumns(Good):
-    def reset(self) -> str | None:  # type: ignore[override]
+    def reset(self) -> str | None:
         return "Look."
 
 
@@ -63,7 +63,7 @@ class Gym(Good):
 
 
 class Waiting(Good):
-    async def reset(self, **row: Any) -> Any:  # type: ignore[override]
+    async def reset(self, **row: Any) -> Any:
         return "Look."
 
 
@@ -73,17 +73,17 @@ class Asking(Good):
 
 
 class Positional(Good):
-    def reset(self, prompt: Any, /, **row: Any) -> str | None:  # type: ignore[override]
+    def reset(self, prompt: Any, /, **row: Any) -> str | None:
         return "Look."
 
 
 class Exact(Good):
-    def reset(self, prompt: Any, answer: Any) -> str | None:  # type: ignore[override]
+    def reset(self, prompt: Any, answer: Any) -> str | None:
         return None
 
 
 class Judge(Good):
-    def get_reward(self, completion: Any) -> float:  # type: ignore[override]
+    def get_reward(self, completion: Any) -> float:
         return 1.0
 
 
@@ -98,7 +98,7 @@ class Pair(Good):
 
 
 class Slow(Good):
-    async def get_reward(self, scale: float = 1.0) -> float:  # type: ignore[override]
+    async def get_reward(self, scale: float = 1.0) -> float:
         return scale
 
 
@@ -116,17 +116,17 @@ class Helping(Good):
         """
         return len(things)
 
-    def _help(self, x):  # type: ignore[no-untyped-def]
+    def _help(self, x):
         return x
 
 
 class Undescribed(Good):
-    def helper(self, x):  # type: ignore[no-untyped-def]
+    def helper(self, x):
         return x
 
 
 class Unscored(Good):
-    get_reward = None  # type: ignore[assignment]
+    get_reward = None
 
 
 class Still:

@@ -86,3 +86,20 @@ def test_rows_without_an_answer() -> None:
     assert told(every, RowFinding("no assistant", 0, 8, "user"), masks=True, trains=False) == {"DATA019"}
     assert told(None, RowFinding("no assistant", 0, 8, "user"), masks=True, trains=False) == {"TMPL005"}
     assert told(None, None, trains=False) == {"TOK006"}
+
+
+@pytest.mark.parametrize(("columns", "codes"), [(("prompts",), {"DATA004"}), (("prompt", "completions"), {"DATA028"})])
+def test_a_column_is_renamed_by_one_rule(columns: tuple[str, ...], codes: set[str]) -> None:
+    """One that may be the prompt is not told of as one that is in the way."""
+    facts = Facts(dataset=DatasetFacts(exists=True, columns=columns, values=ValueFacts(8)))
+    spec = hft.GRPO(model="me/model", dataset="me/data", reward_funcs="think_format_reward")
+    found = {problem.code for problem in hft.check(spec, facts=facts, backend="local").problems}
+    assert found & {"DATA004", "DATA028"} == codes
+
+
+@pytest.mark.parametrize(("given", "codes"), [({}, {"MODEL002"}), ({"processing_class": "me/base"}, set[str]())])
+def test_a_tokenizer_may_be_anothers(given: dict[str, str], codes: set[str]) -> None:
+    facts = Facts(model=ModelFacts(exists=True, weights="transformers", has_tokenizer=False))
+    spec = hft.SFT(model="me/model", dataset="me/data", **given)
+    found = {problem.code for problem in hft.check(spec, facts=facts, backend="local").problems}
+    assert found & {"MODEL002"} == codes

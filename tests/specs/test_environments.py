@@ -57,7 +57,7 @@ class Keyed(Place):
 
 class Importing(Place):
     def get_reward(self) -> float:
-        import gymnasium  # type: ignore[import-not-found]
+        import gymnasium
 
         return float(gymnasium.version)
 
