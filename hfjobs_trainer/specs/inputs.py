@@ -101,6 +101,10 @@ class DataInput(Input):
         """How its rows, once renamed, become those that the method takes."""
         return shape_of(self.dataset, self.facts)
 
+    def need_columns(self) -> tuple[str, ...]:
+        """The columns that are left, or end the rule as unchecked."""
+        return need(self.columns, self.about_columns, self.path)
+
     def renaming(self, mapping: Mapping[str, str]) -> dict[str, str]:
         """A value of ``columns=`` that renames what ``mapping`` says as well, given the names as they are now."""
         originals = {new: old for old, new in self.dataset.columns.items()}
@@ -202,8 +206,3 @@ def _known(facts: Facts, side: SideModel) -> ModelFacts | None:
         return getattr(facts, side.fact)
     several: tuple[ModelFacts, ...] = getattr(facts, side.fact)
     return several[side.index] if side.index < len(several) else None
-
-
-def need_columns(data: DataInput) -> tuple[str, ...]:
-    """The columns that are left, or end the rule as unchecked."""
-    return need(data.columns, data.about_columns, data.path)

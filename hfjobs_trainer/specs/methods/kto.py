@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.fixes import REMOVE, change
-from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.referenced import ReferencedSpec, own_reference
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Passes, SideModel, Training, reference_passes
@@ -127,6 +126,6 @@ def streamed_rows_have_labels(context: Context[KTO]) -> Iterator[Found]:
         ```
     """
     for data in (data for data in context.datasets if not data.path.startswith("eval_dataset")):
-        if data.dataset.streaming and {"chosen", "rejected"} <= set(need_columns(data)):
+        if data.dataset.streaming and {"chosen", "rejected"} <= set(data.need_columns()):
             path, why = f"{data.path}.streaming", "streamed pairs cannot be split into single answers and shuffled"
             yield Found(path, why, change(context.spec, {path: REMOVE}))

@@ -12,7 +12,6 @@ from hfjobs_trainer.specs.columns import mapping_for
 from hfjobs_trainer.specs.environments import kind_of, returned
 from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.formatted import FormattedSpec
-from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.registry import method
 from hfjobs_trainer.specs.training import Training, one_pass
 from hfjobs_trainer.specs.trl_args.sft import SFTArgs
@@ -159,9 +158,9 @@ def assistant_loss_needs_conversations(context: Context[SFT]) -> Iterator[Found]
     if not context.spec.assistant_only_loss:
         return
     for data in context.datasets:
-        columns = set(need_columns(data))
+        columns = set(data.need_columns())
         if not columns & {"messages", "conversations"} and not {"prompt", "completion"} <= columns:
-            why = f"{data.id} has no conversations: its columns are {', '.join(need_columns(data))}"
+            why = f"{data.id} has no conversations: its columns are {', '.join(data.need_columns())}"
             mappings = (mapping_for(names, data.columns or ()) for names in _TALKS)
             mapping = next((found for found in mappings if found), None)
             renamed = {f"{data.path}.columns": data.renaming(mapping or {})}
@@ -198,7 +197,7 @@ def prompt_needs_a_completion(context: Context[SFT]) -> Iterator[Found]:
             why = f"{data.id} has a column prompt, for which TRL expects a completion"
             yield Found(data.path, why, change(context.spec, {f"{data.path}.columns": renamed}))
     for data in context.datasets:
-        need_columns(data)
+        data.need_columns()
 
 
 @rule("SFT005", methods=["sft"], severity="warning")
@@ -224,7 +223,7 @@ def completion_loss_needs_completions(context: Context[SFT]) -> Iterator[Found]:
     if not context.spec.completion_only_loss:
         return
     for data in context.datasets:
-        columns = set(need_columns(data))
+        columns = set(data.need_columns())
         if not {"prompt", "completion"} <= columns:
             talks = columns & {"messages", "conversations"}
             fix = "completion_only_loss=None" + (", assistant_only_loss=True" if talks else "")
@@ -311,6 +310,6 @@ def formatted_rows_are_texts(context: Context[SFT]) -> Iterator[Found]:
     if spec.dataset_text_field != "text":
         yield Found("dataset_text_field", f"{path} makes the column text", 'dataset_text_field="text"')
     for data in context.datasets:
-        if read := [column for column in _READ_FIRST if column in need_columns(data)]:
+        if read := [column for column in _READ_FIRST if column in data.need_columns()]:
             why = f"TRL trains on {' and '.join(read)} of {data.id}, not on what {name} returns"
             yield Found(path, f"{why}: give it another name in columns=, by which {name} then reads it")

@@ -11,7 +11,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.columns import mapping_for
 from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.groups import Dataset
-from hfjobs_trainer.specs.inputs import DataInput, data_inputs, need_columns
+from hfjobs_trainer.specs.inputs import DataInput, data_inputs
 
 
 def _in_words(formats: Iterable[Sequence[str]]) -> str:
@@ -51,7 +51,7 @@ def columns_fit_the_method(context: Context[TrainSpec]) -> Iterator[Found]:
             fix = _keep(context.spec, data, formats) or _rename(context.spec, data, columns, formats)
             yield Found(data.path, f"{why}{_hint(columns, formats)}", fix)
     for data in context.datasets:
-        need_columns(data)
+        data.need_columns()
 
 
 # Columns of texts or conversations.

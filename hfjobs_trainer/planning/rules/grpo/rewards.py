@@ -13,7 +13,6 @@ from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.columns import closest_column
 from hfjobs_trainer.specs.extras import RewardedSpec, environments_in
 from hfjobs_trainer.specs.fixes import change, keywords
-from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.locations import is_local_path
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction
 
@@ -175,8 +174,8 @@ def rewards_find_their_columns(context: Context[RewardedSpec]) -> Iterator[Found
         return
     for data in context.datasets:
         # the prompt goes to the rewards as prompts
-        columns = [name for name in need_columns(data) if name != "prompt"]
-        prompt = None if "prompt" in need_columns(data) else closest_column("prompt", columns)
+        columns = [name for name in data.need_columns() if name != "prompt"]
+        prompt = None if "prompt" in data.need_columns() else closest_column("prompt", columns)
         free = [name for name in columns if name != prompt]
         close = {name: closest_column(name, free) for _, name in wanted if name not in columns and name != "prompt"}
         mapping = {found: name for name, found in close.items() if found is not None}

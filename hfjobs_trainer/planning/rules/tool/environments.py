@@ -22,7 +22,6 @@ from hfjobs_trainer.specs.environments import (
     returned,
 )
 from hfjobs_trainer.specs.extras import ActingSpec, environments_in
-from hfjobs_trainer.specs.inputs import need_columns
 from hfjobs_trainer.specs.rewards import RewardFunction
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def _takes_the_row(
     if anything and not required:
         return
     for data in context.datasets:
-        columns = [column for column in need_columns(data) if not (several and column == "environment")]
+        columns = [column for column in data.need_columns() if not (several and column == "environment")]
         if missing := [item for item in required if item not in columns]:
             has = ", ".join(columns) or "none"
             asks = f"{name}.reset needs {', '.join(missing)}, which is no column of {data.id}"
@@ -152,7 +151,7 @@ def rows_name_an_environment(context: Context[ActingSpec]) -> Iterator[Found]:
         return
     known = ", ".join(factory)
     for data in context.datasets:
-        if "environment" not in need_columns(data):
+        if "environment" not in data.need_columns():
             continue  # of which DATA004 tells
         named = need(data.facts.environments, f"the environments that rows of {data.id} name", data.path)
         if strange := [name for name in named if name not in factory]:
