@@ -111,8 +111,8 @@ def main() -> None:
         ),
         callbacks=[progress_callback()],
     )
-    trainer.train()
-    assert_trained(trainer)
+    stop = Stop()
+    train(trainer, stop)
     push(trainer, dataset_name=DATASET)
     conclude(trainer, started)
     end_tracking()
@@ -224,6 +224,33 @@ class Machine(NamedTuple):
     world_size: int
 
 
+def train(trainer: Any, stop: Stop, **options: Any) -> None:
+    """Train; end the process where the run was stopped early.
+
+    Args:
+        trainer: The trainer.
+        stop: What may end the run early.
+        options: What `trainer.train()` takes.
+    """
+    from transformers import TrainerCallback
+
+    class Settle(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            stop.settle(state, control)
+
+    trainer.add_callback(Settle())  # the last one, after all that may ask
+    trainer.train(**options)
+    if stop.step is not None:
+        stop.leave()
+    assert_trained(trainer)
+
+
+def assert_trained(trainer: Any) -> None:
+    """End a run that trained nothing, of which the trainer only warns."""
+    if trainer.state.global_step == 0:
+        sys.exit("No optimizer step was taken: too few rows, or all were filtered out.")
+
+
 def track(project: str, config: dict[str, Any], **options: Any) -> None:
     """Have `report_to="trackio"` log to one run in a group, retries included."""
     trackio: Any = import_module("trackio")
@@ -303,10 +330,54 @@ def progress_callback() -> Any:
     return Progress()
 
 
-def assert_trained(trainer: Any) -> None:
-    """End a run that trained nothing, of which the trainer only warns."""
-    if trainer.state.global_step == 0:
-        sys.exit("No optimizer step was taken: too few rows, or all were filtered out.")
+class Stop:
+    """What asks a run to end early, and what its processes agreed on.
+
+    Attributes:
+        code: Exit code with which this process asks the run to end; 0: it does not.
+        why: The reason, for people.
+        saves: Whether a checkpoint is saved first.
+        every: The run ends at a multiple of so many steps, to be resumed exactly.
+        step: The step at which all processes ended; None while they go on.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        self.code, self.why, self.saves = 0, "", True
+        self.every = every
+        self.step: int | None = None
+
+    def ask(self, code: int, why: str, saves: bool = True) -> None:
+        """Ask for the end of the run; the first is heard, but ruin before all."""
+        if not self.code or (not saves and self.saves):
+            self.code, self.why, self.saves = code, why, saves
+
+    def settle(self, state: Any, control: Any) -> None:
+        """End the run at the end of this step if a process asks for it."""
+        wish = 2 * self.code + (not self.saves)
+        wish = agree(wish)
+        if wish and (state.global_step % self.every == 0 or wish % 2):
+            self.code, self.saves = wish // 2, not wish % 2
+            self.step = state.global_step
+            control.should_training_stop = True
+            control.should_save = self.saves
+
+    def leave(self) -> None:
+        """End this process with the code that was agreed on."""
+        report("stopped", step=self.step, code=self.code, reason=self.why)
+        sys.exit(self.code)
+
+
+def agree(wish: int) -> int:
+    """Give the greatest wish of all processes."""
+    import torch
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return wish
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    value = torch.tensor(wish, device=device)
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return int(value)
 
 
 def push(trainer: Any, **card: Any) -> None:

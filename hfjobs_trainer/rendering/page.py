@@ -204,6 +204,10 @@ class Page:
         pushes: Whether the model is pushed.
         dataset_name: Hub id of the dataset for the model card, or ``None``.
         resume_from_checkpoint: Checkpoint folder to continue from, or ``None``.
+        checkpoints: Where checkpoints are kept beyond the machine's disk: ``"bucket"``, ``"hub"``, ``"disk"`` for
+            nowhere else; ``None``: the run cannot be resumed.
+        resume_every: Steps between two at which a checkpoint resumes exactly.
+        keeps_reference: Whether the reference changes during training, and must be saved with a checkpoint.
     """
 
     method: str
@@ -264,6 +268,9 @@ class Page:
     pushes: bool = False
     dataset_name: str | None = None
     resume_from_checkpoint: str | None = None
+    checkpoints: str | None = None
+    resume_every: int = 1
+    keeps_reference: bool = False
 
     @property
     def lineage(self) -> tuple[str, ...]:

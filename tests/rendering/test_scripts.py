@@ -275,7 +275,7 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
     "from a checkpoint": (
         {**SFT, "resume_from_checkpoint": "./out/checkpoint-5"},
         "local",
-        ['    trainer.train(resume_from_checkpoint="./out/checkpoint-5")\n'],
+        ['    train(trainer, stop, resume_from_checkpoint="./out/checkpoint-5")\n'],
         ["    trainer.train()\n"],
     ),
     "fsdp": (
