@@ -276,3 +276,9 @@ class Page:
     def lineage(self) -> tuple[str, ...]:
         """Names of the templates that it may be written with, its own first."""
         return (self.method, *self.extends)
+
+    @property
+    def saves_adapter(self) -> bool:
+        """Whether an adapter is what the run leaves, not a whole model."""
+        is_adapter = self.lora is not None or (self.adapter is not None and not self.adapter.merged)
+        return is_adapter and not self.merge

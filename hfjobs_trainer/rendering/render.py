@@ -40,7 +40,8 @@ def render_script(page: Page) -> str:
     """
     parts = fill_page(page)
     nodes = "relaunch_nodes" if page.nodes > 1 else "relaunch_several" if page.downloads else "relaunch"
-    return lay_out(page.header, *parts, page.imports, _choices(page.lineage, page.tracker, nodes))
+    saved = "reload_adapter" if page.saves_adapter else "reload_model"
+    return lay_out(page.header, *parts, page.imports, _choices(page.lineage, page.tracker, nodes, saved))
 
 
 def fill_page(page: Page) -> tuple[str, str, str]:
@@ -71,11 +72,11 @@ def render_wrapper(page: Wrapper) -> str:
         raise RenderError(f"header of {page.origin}: {error}") from error
 
 
-def _choices(lineage: Sequence[str], tracker: str, relaunch: str) -> list[str]:
+def _choices(lineage: Sequence[str], tracker: str, *others: str) -> list[str]:
     """Blocks that are this script's own, of those that do the same in another way."""
     known = block_names()
     evaluates = next((name for method in lineage if (name := f"evaluate_{method}") in known), "")
-    return [name for name in (evaluates, f"track_{tracker}", relaunch) if name in known]
+    return [name for name in (evaluates, f"track_{tracker}", *others) if name in known]
 
 
 def _fill(*names: str, **values: Any) -> tuple[str, str, str]:
