@@ -214,21 +214,31 @@ class Machine(NamedTuple):
 
 
 def train(trainer: Any, stop: Stop, **options: Any) -> None:
-    """Train; end the process where the run was stopped early.
+    """Train, from the newest checkpoint; end the process where the run was stopped.
 
     Args:
         trainer: The trainer.
         stop: What may end the run early.
-        options: What `trainer.train()` takes.
+        options: What `trainer.train()` takes, where this run has no checkpoint.
     """
     from transformers import TrainerCallback
 
     class Settle(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            trainer.model.train()  # or GKD's first answers are without dropout
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             stop.settle(state, control)
 
     trainer.add_callback(Settle())  # the last one, after all that may ask
-    trainer.train(**options)
+    if stop.keeper and (path := stop.keeper.resume()):
+        options["resume_from_checkpoint"] = path
+    try:
+        trainer.train(**options)
+    except BaseException:
+        if stop.keeper:
+            stop.keeper.finish()  # what was saved before outlives it
+        raise
     if stop.step is not None:
         stop.leave()
     assert_trained(trainer)
@@ -331,12 +341,16 @@ class Stop:
         saves: Whether a checkpoint is saved first.
         every: The run ends at a multiple of so many steps, to be resumed exactly.
         step: The step at which all processes ended; None while they go on.
+        suspect: Whether the last step's loss or gradient was not finite.
+        keeper: What keeps the checkpoints, if they are kept.
     """
 
     def __init__(self, every: int = 1) -> None:
         self.code, self.why, self.saves = 0, "", True
         self.every = every
         self.step: int | None = None
+        self.suspect = False
+        self.keeper: Any = None
 
     def ask(self, code: int, why: str, saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""
@@ -355,6 +369,8 @@ class Stop:
 
     def leave(self) -> None:
         """End this process with the code that was agreed on."""
+        if self.keeper:
+            self.keeper.finish()
         report("stopped", step=self.step, code=self.code, reason=self.why)
         sys.exit(self.code)
 

@@ -18,12 +18,16 @@ class Stop:
         saves: Whether a checkpoint is saved first.
         every: The run ends at a multiple of so many steps, to be resumed exactly.
         step: The step at which all processes ended; None while they go on.
+        suspect: Whether the last step's loss or gradient was not finite.
+        keeper: What keeps the checkpoints, if they are kept.
     """
 
     def __init__(self, every: int = 1) -> None:
         self.code, self.why, self.saves = 0, "", True
         self.every = every
         self.step: int | None = None
+        self.suspect = False
+        self.keeper: Any = None
 
     def ask(self, code: int, why: str, saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""
@@ -42,6 +46,8 @@ class Stop:
 
     def leave(self) -> None:
         """End this process with the code that was agreed on."""
+        if self.keeper:
+            self.keeper.finish()
         report("stopped", step=self.step, code=self.code, reason=self.why)
         sys.exit(self.code)
 
