@@ -17,6 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
+from hfjobs_trainer.rendering.runtime.mount import (
+    await_flush,
+    flush_seconds,
+    run_folder,
+    run_id,
+)
 from hfjobs_trainer.rendering.runtime.stopping import Stop
 
 COPY_SECONDS = 3600.0  # the longest wait for a copy when all else is done
@@ -26,16 +32,13 @@ class Checkpoints:
     """The checkpoints of a run, kept by the first process of each machine.
 
     Attributes:
-        seconds_to_save, seconds_to_copy: What the last of each took; None before.
         kept: Step of the newest that is whole: on the mount, if there is one.
     """
 
     def __init__(self, trainer: Any, stop: Stop) -> None:
         self.trainer, self.stop, self.args = trainer, stop, trainer.args
         stop.keeper, self.folder = self, Path(self.args.output_dir)
-        self.seconds_to_save: float | None = None
-        self.seconds_to_copy: float | None = None
-        self.newest, self.kept = dict[str, Any](), None
+        self.newest, self.kept, self.to_save = dict[str, Any](), None, 0.0
         # The trainer would delete a checkpoint before the next is whole.
         self.limit, self.args.save_total_limit = self.args.save_total_limit, None
         self.save_only, trainer._save_checkpoint = trainer._save_checkpoint, self.save
@@ -45,7 +48,7 @@ class Checkpoints:
         """Say how far this run is, and what a resumed one must share with it."""
         args, state, size = self.args, self.trainer.state, self.args.world_size
         batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
-        nodes = size // int(os.environ.get("LOCAL_WORLD_SIZE", size))
+        nodes = size // int(os.environ.get("LOCAL_WORLD_SIZE") or size)
         told = {"run": run_id(), "step": state.global_step, "nodes": nodes}
         told |= {"world_size": size, "global_batch": batch * size}
         tokens = getattr(self.trainer, "_total_train_tokens", 0)
@@ -57,7 +60,7 @@ class Checkpoints:
         started = time.time()
         self.save_only(*given, **named)
         self.trainer.accelerator.wait_for_everyone()  # others may still write
-        self.seconds_to_save = time.time() - started
+        self.to_save = time.time() - started
         if self.args.local_process_index == 0 and not self.stop.suspect:
             self.newest = self.describe()
             self.copies.append(self.pool.apply_async(self.keep, (self.newest,)))
@@ -74,10 +77,11 @@ class Checkpoints:
             if self.limit:
                 rotate(self.folder, step, max(1, self.limit - bool(told["best"])), 1)
             if place := self.copy(folder, told):
-                took = self.seconds_to_copy = time.time() - started
-                done = {"bytes": sum(size for size, _ in files.values())}
-                report("kept", step=step, place=place, seconds=round(took, 1), **done)
-            self.kept = step
+                took = round(time.time() - started, 1)
+                size = sum(size for size, _ in files.values())
+                report("kept", step=step, place=place, seconds=took, bytes=size)
+            took = self.to_save + time.time() - started
+            self.kept, self.stop.seconds_to_keep = step, took + flush_seconds()
         except Exception as error:  # noqa: BLE001 - the next one may be kept
             report("warning", message=f"Checkpoint {step} was not kept: {error!r:.300}")
 
@@ -133,8 +137,9 @@ class Checkpoints:
         told = read_manifest(path)
         require_same_batch(told, self.describe(), self.trainer)
         self.trainer._total_train_tokens, self.kept = told["tokens"], step
-        if (best := told["best"]) and self.args.load_best_model_at_end:
-            if any(flaws := self.gather([self.restore(best)])):
+        if best := self.args.load_best_model_at_end and told["best"]:
+            flaws = self.gather([self.restore(best)])
+            if any(flaws):
                 why = f"The best checkpoint, of step {best}, is {max(flaws)}"
                 report("warning", message=f"{why}: the last model is taken instead.")
         if step >= told["max_steps"]:  # amid an epoch, it would take one step more
@@ -148,7 +153,7 @@ class Checkpoints:
 
     def finish(self, seconds: float = COPY_SECONDS) -> int | None:
         """Wait until nothing is written, not longer than so; give the step kept."""
-        until = time.time() + seconds
+        until = time.time() + min(seconds, COPY_SECONDS)
         for copy in self.copies:
             copy.wait(max(0.0, until - time.time()))
         await_flush(until)
@@ -253,48 +258,3 @@ def list_steps(folder: Path | None) -> list[int]:
     """List the steps of the checkpoints in a folder, whole or not."""
     names = [path.name[11:] for path in folder.glob("checkpoint-*")] if folder else []
     return [int(name) for name in names if name.isdecimal()]
-
-
-def run_id() -> str:
-    """Give what a run shares with those that resume it; nothing if started by hand."""
-    return os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
-
-
-def run_folder() -> Path | None:
-    """Give this run's folder in the mounted bucket, if one is mounted."""
-    mount = os.environ.get("HFT_CHECKPOINTS")
-    return (
-        Path(mount, run_id()) if run_id() and mount and Path(mount).is_dir() else None
-    )
-
-
-def await_flush(until: float = float("inf")) -> None:
-    """Wait until a mount, which sends files a while after, has sent the last one."""
-    seconds, folder = float(os.environ.get("HFT_FLUSH_SECONDS", "35")), run_folder()
-    if folder and folder.is_dir():
-        last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-        until = min(until, last + seconds, time.time() + seconds)
-        time.sleep(max(0.0, until - time.time()))
-
-
-def mark_stopped(code: int, step: int | None, message: str) -> None:
-    """Have a retry of this job end at once with the same code."""
-    if job := os.environ.get("JOB_ID"):
-        folder = run_folder() or Path()
-        folder.mkdir(parents=True, exist_ok=True)
-        told = {"job": job, "code": code, "step": step, "message": message}
-        (folder / "stopped.json").write_text(json.dumps(told), "utf-8")
-        await_flush()
-
-
-def was_stopped() -> dict[str, Any] | None:
-    """Give what `mark_stopped` was told when this job ran before."""
-    marker = (run_folder() or Path()) / "stopped.json"
-    try:
-        told = json.loads(marker.read_bytes())
-    except (OSError, ValueError):
-        return None
-    if told["job"] == os.environ.get("JOB_ID"):
-        return told
-    marker.unlink()  # of a job that this one goes on with
-    return None
