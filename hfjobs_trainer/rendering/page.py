@@ -60,7 +60,7 @@ class Reward:
         kind: ``"builtin"`` (a function of ``trl.rewards``), ``"factory"`` (one that must be called first), ``"model"``
             (a model id) or ``"function"`` (the user's own).
         name: Name of the function, or id of the model.
-        arguments: Arguments of a factory.
+        arguments: Arguments of a factory, or with which a model is loaded.
     """
 
     kind: str
