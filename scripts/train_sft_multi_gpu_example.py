@@ -29,10 +29,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Mapping
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
@@ -97,11 +99,11 @@ def main() -> None:
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         ),
-        callbacks=[progress_callback()],
+        callbacks=[progress_callback(started)],
     )
     stop = Stop()
     train(trainer, stop)
-    push(trainer, dataset_name=DATASET)
+    push(trainer)
     conclude(trainer, started)
     end_tracking()
     finish()
@@ -330,12 +332,20 @@ def accumulation_steps(global_batch_size: int, per_device_batch_size: int) -> in
     return global_batch_size // batch
 
 
-def progress_callback() -> Any:
-    """Make the trainer callback that reports metrics and checkpoints."""
+def progress_callback(started: float) -> Any:
+    """Make the trainer callback that reports what a run `started` then has done."""
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
+        began = started
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            for entry in state.log_history[-1:]:  # what a resumed run took until then
+                self.began = started - entry.get("seconds", 0)
+
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            for entry in state.log_history[-1:]:
+                entry["seconds"] = round(time.time() - self.began, 1)
             metrics = {k: v for k, v in kwargs["logs"].items() if k != "epoch"}
             done = {"step": state.global_step, "max_steps": state.max_steps}
             report("log", **done, epoch=state.epoch, metrics=metrics)
@@ -397,14 +407,80 @@ def agree(wish: int) -> int:
     return int(value)
 
 
-def push(trainer: Any, **card: Any) -> None:
-    """Save the model and upload it; `card` is what its card says beside the usual."""
+def push(trainer: Any) -> None:
+    """Save the model and upload it, with what its card says."""
     # All processes save, since each may hold a part; one uploads, and may try again.
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         repo, branch = trainer.hub_model_id, trainer.args.hub_revision
-        trainer.create_model_card(model_name=repo.split("/")[-1], **card)
-        commit_folder(trainer, Path(trainer.args.output_dir).absolute(), repo, branch)
+        folder = Path(trainer.args.output_dir).absolute()
+        write_card(trainer, folder, repo)
+        commit_folder(trainer, folder, repo, branch)
+
+
+def write_card(trainer: Any, folder: Path, repo: str) -> None:
+    """Write a model's card, `hft_spec.json` and `loss.svg` into its folder."""
+    args, history, source = trainer.args, trainer.state.log_history, Path(__file__)
+    block = source.read_text("utf-8").rpartition("\n# /// hfjobs-trainer\n")[2]
+    plan = tomllib.loads("\n".join(line[2:] for line in block.split("\n")[:-2]))
+    shown = plan | plan.get("published", {})
+    spec = {"digest": shown["digest"], "spec": json.loads(shown["spec"])}
+    hours = history[-1]["seconds"] / 3600 if history else 0.0
+    library = "peft" if (folder / "adapter_config.json").exists() else "transformers"
+    known = {"repo": repo, library: repo, "hours": f"{hours:.2f}"}
+    known["script"] = hashlib.sha256(source.read_bytes()).hexdigest()
+    known["spec"] = json.dumps(spec, indent=2).replace("\n", "\n    ")
+    if "JOB_ID" in os.environ:
+        known["job"], price = os.environ["JOB_ID"], plan.get("usd_per_hour", 0)
+        known["usd"] = f"{hours * price:.2f}"
+    _, before, after = compare_evaluations(args, trainer.state)
+    was = {key: f"{value:.4g} -> " for key, value in before.items()}
+    rows = (f"| {key} | {was.get(key, '')}{after[key]:.4g} |" for key in after)
+    known["evaluation"] = "\n".join(rows)
+    # A line about something that is not known here, such as a job, is left out.
+    keys = re.compile(r"%\((\w+)")
+    lines = [each for each in plan["card"] if {*keys.findall(each)} <= {*known}]
+    trainer.create_model_card(repo.split("/")[-1], tags=["hfjobs-trainer"])
+    text = Path(args.output_dir, "README.md").read_text("utf-8")
+    for old, new in plan.get("replaces", {}).items():
+        text = re.sub(old, new, text)
+    card: Any = import_module("huggingface_hub").ModelCard(text)
+    vars(card.data).update(plan["metadata"], library_name=library, licence=None)
+    text = card.text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
+    top, heading, rest = text.partition("## Training procedure")
+    card.text = top + "\n".join(lines) % known + "\n\n" + heading + rest
+    card.save(folder / "README.md")
+    (folder / "hft_spec.json").write_text(json.dumps(spec, indent=2), "utf-8")
+    (folder / "loss.svg").write_text(draw_loss(history), "utf-8")
+
+
+def compare_evaluations(args: Any, state: Any) -> tuple[int, Any, Any]:
+    """Give the step of the last evaluation, or of the best model, and what was found.
+
+    That is first what was found of the untouched model, then what was found then.
+    """
+    found: dict[int, dict[str, float]] = {0: {}}
+    for entry in state.log_history:
+        for key in (key for key in entry if key.startswith("eval_")):
+            if not key.endswith(("_runtime", "_per_second")):
+                found.setdefault(entry["step"], {})[key] = entry[key]
+    best = state.best_global_step if args.load_best_model_at_end else None
+    step = best if best in found else max(found)
+    return step, found[0], found[step]
+
+
+def draw_loss(history: list[dict[str, Any]]) -> str:
+    """Draw the loss of training over the steps, as SVG."""
+    some = [each for each in history if each.get("loss", 1e30) < 1e30]
+    curve = [(each["step"], each["loss"]) for each in some] or [(0, 0.0)]
+    low, high, end = min(y for _, y in curve), max(y for _, y in curve), curve[-1][0]
+    across, down = 600 / (end or 1), 280 / (high - low or 1)
+    points = " ".join(f"{across * x:.1f},{down * (high - y):.1f}" for x, y in curve)
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-20 -25 640 320">'
+        f'<polyline fill="none" stroke="#2563eb" points="{points}"/>'
+        f'<text y="-8">loss: {high:.4g} to {low:.4g}, {end} steps</text></svg>\n'
+    )
 
 
 def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
@@ -437,7 +513,7 @@ def conclude(trainer: Any, started: float) -> None:
     """Report the end of a run that began at `started`, and its last metrics."""
     state, folder = trainer.state, Path(trainer.args.output_dir).absolute()
     last = {key: value for entry in state.log_history for key, value in entry.items()}
-    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch")}
+    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch", "seconds")}
     done = {"step": state.global_step, "seconds": round(time.time() - started, 1)}
     report("end", **done, metrics=metrics, output_dir=str(folder))
 
@@ -488,4 +564,21 @@ if __name__ == "__main__":
 #   "output": {"hub_model_id": "username/qwen-3b-capybara"}, "learning_rate": 0.0002
 # }
 # '''
+# card = [
+#     "## How it was made",
+#     "![Loss by step](loss.svg)",
+#     "",
+#     "| | |",
+#     "| --- | --- |",
+#     "| model | [Qwen/Qwen2.5-3B](https://huggingface.co/Qwen/Qwen2.5-3B) |",
+#     "| dataset | [trl-lib/Capybara](https://huggingface.co/datasets/trl-lib/Capybara) |",
+#     "| spec, script | [hft_spec.json](hft_spec.json), `hfjobs_trainer.load(\"%(repo)s\")`; SHA-256 %(script)s |",
+#     "| loaded by | `AutoPeftModelForCausalLM.from_pretrained(\"%(peft)s\")` |",
+#     "| hours | %(hours)s on a10g-largex2 |",
+#     "| cost | about %(usd)s US dollars at 3.00 an hour |",
+#     "",
+#     "    %(spec)s",
+# ]
+# metadata = { "datasets" = ["trl-lib/Capybara"] }
+# usd_per_hour = 3.0
 # ///

@@ -9,6 +9,7 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.backends import HUB, BackendTraits, traits_of
 from hfjobs_trainer.planning.arguments.decide import Decided, decide_arguments
+from hfjobs_trainer.planning.arguments.evaluation import decide_first_evaluation, with_evaluations
 from hfjobs_trainer.planning.arguments.precision import Precision, settle_precision
 from hfjobs_trainer.planning.arguments.shapes import decide_shapes
 from hfjobs_trainer.planning.arguments.vllm import vllm_request
@@ -102,7 +103,9 @@ def draft(
     duration = expected.duration if expected else None
     timeout, timed = decide_timeout(spec, duration, machine.usd_per_hour)
     estimate = Estimate(machine, planned, None, duration, choice.shortage if choice else None)
-    decided = _with(decided, *revisions, *timed, *decide_shapes(spec, facts))
+    before = decide_first_evaluation(run, duration)
+    decided = _with(decided, *before, *revisions, *timed, *decide_shapes(spec, facts))
+    decided = replace(decided, arguments=with_evaluations(decided.arguments, before))
     found = Draft(run, choice, machine, precision, layout, decided, estimate, timeout, revisions)
     found = _checked(_fit_memory(found), spec, facts, traits)
     if not (seeks and traits.rents):

@@ -23,6 +23,7 @@ from hfjobs_trainer.planning.arguments.tuning import (
 )
 from hfjobs_trainer.planning.arguments.vision import PACKAGES as VISION_PACKAGES
 from hfjobs_trainer.planning.arguments.vllm import vllm_server
+from hfjobs_trainer.planning.card import card_of
 from hfjobs_trainer.planning.hardware.machine import Machine
 from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
 from hfjobs_trainer.planning.names import slug
@@ -159,8 +160,9 @@ def compose(
         tracks_files=tracks_files(run.tracking.report_to),
         tracking=decided.tracking,
         pushes=run.output.pushes,
-        dataset_name=spec.dataset.id if not is_local_path(spec.dataset.id) and not spec.dataset.mixed_with else None,
         resume_from_checkpoint=spec.resume_from_checkpoint,
+        card=card_of(spec, sent, facts, run, machine, request),
+        compares=bool(arguments.get("eval_on_start")),
     )
 
 

@@ -1,4 +1,4 @@
-"""The commits that a run reads: each branch or tag is resolved once, so that a resume and a re-run see the same bytes."""
+"""The commits that a run reads: branches and tags are resolved once, so that a re-run sees the same bytes."""
 
 from __future__ import annotations
 

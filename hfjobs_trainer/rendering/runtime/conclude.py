@@ -18,6 +18,6 @@ def conclude(trainer: Any, started: float) -> None:
     """Report the end of a run that began at `started`, and its last metrics."""
     state, folder = trainer.state, Path(trainer.args.output_dir).absolute()
     last = {key: value for entry in state.log_history for key, value in entry.items()}
-    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch")}
+    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch", "seconds")}
     done = {"step": state.global_step, "seconds": round(time.time() - started, 1)}
     report("end", **done, metrics=metrics, output_dir=str(folder))

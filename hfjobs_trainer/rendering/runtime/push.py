@@ -5,22 +5,24 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hfjobs_trainer.rendering.runtime.card import write_card
 from hfjobs_trainer.rendering.runtime.events import report
 
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 
 
-def push(trainer: Any, **card: Any) -> None:
-    """Save the model and upload it; `card` is what its card says beside the usual."""
+def push(trainer: Any) -> None:
+    """Save the model and upload it, with what its card says."""
     # All processes save, since each may hold a part; one uploads, and may try again.
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         repo, branch = trainer.hub_model_id, trainer.args.hub_revision
-        trainer.create_model_card(model_name=repo.split("/")[-1], **card)
-        commit_folder(trainer, Path(trainer.args.output_dir).absolute(), repo, branch)
+        folder = Path(trainer.args.output_dir).absolute()
+        write_card(trainer, folder, repo)
+        commit_folder(trainer, folder, repo, branch)
 
 
-def upload(trainer: Any, folder: Path | None, suffix: str = "", **card: Any) -> None:
+def upload(trainer: Any, folder: Path | None, suffix: str = "") -> None:
     """Upload a model with its adapter merged in.
 
     Args:
@@ -28,16 +30,12 @@ def upload(trainer: Any, folder: Path | None, suffix: str = "", **card: Any) -> 
         folder: Where the model is; only the main process needs to know.
         suffix: What is added to the name of the trainer's repository; with none, the
             merged model takes the adapter's place.
-        card: What `trainer.create_model_card()` takes, such as `dataset_name`.
     """
     if folder is None or not trainer.is_world_process_zero():
         return
-    args, repo = trainer.args, trainer.hub_model_id + suffix
-    trainer.create_model_card(model_name=repo.split("/")[-1], **card)
-    text = Path(args.output_dir, "README.md").read_text("utf-8")
-    text = text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
-    (folder / "README.md").write_text(text, "utf-8")
-    commit_folder(trainer, folder, repo, None if suffix else args.hub_revision)
+    repo, branch = trainer.hub_model_id + suffix, trainer.args.hub_revision
+    write_card(trainer, folder, repo)
+    commit_folder(trainer, folder, repo, None if suffix else branch)
 
 
 def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:

@@ -67,7 +67,9 @@ def main() -> None:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
+    import hfjobs_trainer as hft
     from examples import tiny
+    from hfjobs_trainer.rendering.runtime import card
     from hfjobs_trainer.rendering.runtime import push as block
 
     args = SFTConfig(
@@ -83,6 +85,10 @@ def main() -> None:
     trainer = SFTTrainer(model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages", 8)))
     trainer.train()
     block.PUSH_PAUSES = (0.0, 0.0, 0.0)
+    card.__file__ = str(Path(folder).with_name("script.py"))
+    spec = {"method": "sft", "model": "me/base", "dataset": "me/colours"}
+    plan = hft.plan({**spec, "output": {"hub_model_id": "me/model"}}, offline=True)
+    Path(card.__file__).write_text(plan.script, "utf-8")
 
     merged = Path(folder, "merged")
     trainer.save_model(str(merged))
@@ -92,9 +98,9 @@ def main() -> None:
         raised = None
         try:
             if beside:
-                block.upload(trainer, merged, suffix="-merged", dataset_name="me/colours")
+                block.upload(trainer, merged, suffix="-merged")
             else:
-                block.push(trainer, dataset_name="me/colours")
+                block.push(trainer)
         except Exception as error:
             raised = type(error).__name__
         told = {"case": case, "raised": raised, "requests": MoodyHub.requests, "committed": MoodyHub.committed}
