@@ -7,6 +7,7 @@ literal, unless it is ``Markup``, which only this module makes, of text that is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from textwrap import indent
@@ -15,21 +16,15 @@ from typing import TYPE_CHECKING, Any
 from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.errors import RenderError
 from hfjobs_trainer.rendering import literals
+from hfjobs_trainer.rendering.card import fill_card
 from hfjobs_trainer.rendering.layout import lay_out
 from hfjobs_trainer.rendering.page import Page, Reward
 from hfjobs_trainer.rendering.paste import block_names, import_lines
+from hfjobs_trainer.rendering.places import template_folder
 from hfjobs_trainer.rendering.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-_PACKAGE = Path(__file__).parent.parent
-
-
-def template_folder() -> Path:
-    """Folder of the templates: inside an installed package, beside it in the repository."""
-    installed = _PACKAGE / "_templates"
-    return installed if installed.is_dir() else _PACKAGE.parent / "templates"
 
 
 def render_script(page: Page) -> str:
@@ -41,7 +36,8 @@ def render_script(page: Page) -> str:
     parts = fill_page(page)
     nodes = "relaunch_nodes" if page.nodes > 1 else "relaunch_several" if page.downloads else "relaunch"
     saved = "reload_adapter" if page.saves_adapter else "reload_model"
-    return lay_out(page.header, *parts, page.imports, _choices(page.lineage, page.tracker, nodes, saved))
+    header = page.header if page.card is None else replace(page.header, card=fill_card(page.card, page.header.digest))
+    return lay_out(header, *parts, page.imports, _choices(page.lineage, page.tracker, nodes, saved))
 
 
 def fill_page(page: Page) -> tuple[str, str, str]:

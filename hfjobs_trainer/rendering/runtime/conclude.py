@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
+from hfjobs_trainer.rendering.runtime.relaunch import finish
 
 
 def assert_trained(trainer: Any) -> None:
@@ -22,9 +23,10 @@ def conclude(trainer: Any, started: float) -> None:
     state, folder = trainer.state, Path(trainer.args.output_dir).absolute()
     kept = vars(trainer)  # what became of the model
     last = {key: value for entry in state.log_history for key, value in entry.items()}
-    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch")}
+    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch", "seconds")}
     done = {"step": state.global_step, "seconds": round(time.time() - started, 1)}
     places = {"output_dir": str(folder), "model": str(kept.get("merged", folder))}
     report("end", **done, metrics=metrics, **places)
     if lost := kept.get("lost"):
-        sys.exit("\n".join(lost))
+        print("\n".join(lost), file=sys.stderr, flush=True)
+        finish(1)

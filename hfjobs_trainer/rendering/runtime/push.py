@@ -10,24 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.audit import audit, model_files
-from hfjobs_trainer.rendering.runtime.checkpoints import await_flush, run_folder
+from hfjobs_trainer.rendering.runtime.card import write_card
 from hfjobs_trainer.rendering.runtime.events import report
+from hfjobs_trainer.rendering.runtime.mount import await_flush, run_folder
 
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
 
 
-def push(trainer: Any, **card: Any) -> None:
-    """Save the model and upload it; `card` is what its card says beside the usual."""
+def push(trainer: Any) -> None:
+    """Save the model and upload it, with what its card says."""
     # All processes save, since each may hold a part; one uploads, and may try again.
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
-        name = trainer.hub_model_id.split("/")[-1]
-        trainer.create_model_card(model_name=name, **card)
         deliver(trainer, Path(trainer.args.output_dir).absolute())
 
 
-def upload(trainer: Any, folder: Path | None, suffix: str = "", **card: Any) -> None:
+def upload(trainer: Any, folder: Path | None, suffix: str = "") -> None:
     """Upload a model with its adapter merged in.
 
     Args:
@@ -35,16 +34,9 @@ def upload(trainer: Any, folder: Path | None, suffix: str = "", **card: Any) -> 
         folder: Where the model is; only the main process needs to know.
         suffix: What is added to the name of the trainer's repository; with none, the
             merged model takes the adapter's place.
-        card: What `trainer.create_model_card()` takes, such as `dataset_name`.
     """
-    if folder is None or not trainer.is_world_process_zero():
-        return
-    args, repo = trainer.args, trainer.hub_model_id + suffix
-    trainer.create_model_card(model_name=repo.split("/")[-1], **card)
-    text = Path(args.output_dir, "README.md").read_text("utf-8")
-    text = text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
-    (folder / "README.md").write_text(text, "utf-8")
-    deliver(trainer, folder, suffix)
+    if folder is not None and trainer.is_world_process_zero():
+        deliver(trainer, folder, suffix)
 
 
 def deliver(trainer: Any, folder: Path, suffix: str = "") -> None:
@@ -52,6 +44,7 @@ def deliver(trainer: Any, folder: Path, suffix: str = "") -> None:
     args, repo = trainer.args, trainer.hub_model_id + suffix
     branch = None if suffix else args.hub_revision
     try:
+        write_card(trainer, folder, repo)
         commit_folder(trainer, folder, repo, branch)
     except Exception as error:  # noqa: BLE001 - whatever it is, the model is not lost
         place, sync, local = str(folder), "", f"'{folder}' . --exclude '*/*'"

@@ -40,9 +40,11 @@ def main() -> None:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
+    import hfjobs_trainer as hft
     from examples import tiny
-    from hfjobs_trainer.rendering.runtime import conclude as end
+    from hfjobs_trainer.rendering.runtime import card
     from hfjobs_trainer.rendering.runtime import push as block
+    from hfjobs_trainer.rendering.runtime.conclude import conclude
 
     args = SFTConfig(
         str(place / "out"), bf16=False, use_cpu=True, push_to_hub=True, hub_strategy="end", hub_model_id="alice/model"
@@ -52,6 +54,9 @@ def main() -> None:
     trainer.save_model(str(place / "out/merged"), _internal_call=True)
     (place / "out/checkpoint-1").mkdir()
     (place / "out/checkpoint-1/optimizer.pt").write_bytes(b"state")
+    spec = {"method": "sft", "model": "me/base", "dataset": "me/colours", "output": {"hub_model_id": "alice/model"}}
+    card.__file__ = str(place / "script.py")  # which the card tells of
+    Path(card.__file__).write_text(hft.plan(spec, offline=True).script, "utf-8")
     block.PUSH_PAUSES, block.PUSH_SECONDS = (0.0, 0.0, 0.0), 1.0
 
     def push(
@@ -71,14 +76,10 @@ def main() -> None:
         if bucket:
             mount.mkdir(parents=True)
         trainer.lost, args.hub_revision = [], branch
-        ended: Any = None
-        try:
-            block.push(trainer, dataset_name="me/colours")
-            if beside:
-                block.upload(trainer, place / "out/merged", suffix="-merged", dataset_name="me/colours")
-            end.conclude(trainer, 0.0)
-        except SystemExit as stop:
-            ended = stop.code
+        block.push(trainer)
+        if beside:
+            block.upload(trainer, place / "out/merged", suffix="-merged")
+        ended = "\n".join(trainer.lost)
         told = {
             "case": case,
             "ended": ended,
@@ -143,6 +144,7 @@ def main() -> None:
     push("hangs once", {"path": COMMIT, "hang": "before"})
     push("hangs", {"path": COMMIT, "hang": "before", "times": 9})
     hubsim.stop(hub, server)
+    conclude(trainer, 0.0)
 
 
 if __name__ == "__main__":
