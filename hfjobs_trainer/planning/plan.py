@@ -144,6 +144,8 @@ class Plan:
         traits: The traits of the backend; ``None`` for those of the backend of this name.
         kept: What protects the work of the run; ``None`` for an ``hft.Script``.
         readers: Who can read the local data that travel with the job; empty if there are none.
+        revisions: The commits that branches and tags of models and datasets were resolved to, by field:
+            ``"model_revision"``, ``"dataset.revision"``.
     """
 
     spec: TrainSpec | Script
@@ -162,6 +164,7 @@ class Plan:
     traits: BackendTraits | None = field(default=None, repr=False, compare=False)
     kept: Keeping | None = None
     readers: str = ""
+    revisions: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
 
     @property
     def script(self) -> str:

@@ -33,6 +33,7 @@ class DurationEstimate:
         assumed: The assumptions about this run.
         basis: The constants of the estimate, with their sources.
         saves: When it saves, and what is at risk in between; ``None`` if it has no steps.
+        one_evaluation: Expected seconds of one evaluation; 0 without.
     """
 
     steps: int
@@ -44,6 +45,7 @@ class DurationEstimate:
     assumed: tuple[str, ...]
     basis: tuple[str, ...] = ()
     saves: Saves | None = None
+    one_evaluation: float = 0.0
 
     @property
     def assumptions(self) -> list[str]:
@@ -92,6 +94,7 @@ def estimate_duration(amounts: Amounts, setup: Setup) -> DurationEstimate:
         assumed=(*amounts.assumed, *_assumed(amounts, setup)),
         basis=_basis(amounts, setup),
         saves=_saves(paces, working, every),
+        one_evaluation=expected.one_evaluation(),
     )
 
 

@@ -37,6 +37,7 @@ class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
         recomputes=True,
         resumes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows=None,
         refuses_streams=False,

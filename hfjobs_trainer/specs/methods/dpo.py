@@ -44,6 +44,7 @@ class DPO(DPOArgs, ReferencedSpec):
         recomputes=True,
         resumes=True,
         evaluates_loss=True,
+        evaluates_at_start=True,
         packs=False,
         long_rows="truncated",
         refuses_streams=False,

@@ -47,6 +47,7 @@ class GKD(GKDArgs, TaughtSpec):
         recomputes=True,
         resumes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows="truncated",
         refuses_streams=False,

@@ -51,6 +51,7 @@ class GRPO(GRPOArgs, RewardedSpec, ActingSpec):
         recomputes=True,
         resumes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows=None,
         refuses_streams=False,

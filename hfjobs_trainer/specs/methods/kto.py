@@ -49,6 +49,7 @@ class KTO(KTOArgs, ReferencedSpec):
         recomputes=True,
         resumes=True,
         evaluates_loss=True,
+        evaluates_at_start=True,
         packs=False,
         long_rows="truncated",
         refuses_streams=False,

@@ -58,6 +58,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
         recomputes=True,
         resumes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows=None,
         refuses_streams=False,

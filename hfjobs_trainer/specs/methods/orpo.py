@@ -41,6 +41,7 @@ class ORPO(ORPOArgs, TrainSpec):
         recomputes=True,
         resumes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows="truncated",
         refuses_streams=True,

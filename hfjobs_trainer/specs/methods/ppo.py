@@ -76,6 +76,7 @@ class PPO(PPOArgs, ScoredSpec):
         recomputes=False,
         resumes=False,
         evaluates_loss=False,
+        evaluates_at_start=False,
         packs=False,
         long_rows=None,
         refuses_streams=False,

@@ -32,6 +32,7 @@ class Reward(RewardArgs, TrainSpec):
         recomputes=True,
         resumes=True,
         evaluates_loss=True,
+        evaluates_at_start=True,
         packs=False,
         long_rows="dropped",
         refuses_streams=False,

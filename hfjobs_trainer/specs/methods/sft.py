@@ -39,6 +39,7 @@ class SFT(SFTArgs, FormattedSpec):
         recomputes=True,
         resumes=True,
         evaluates_loss=True,
+        evaluates_at_start=True,
         packs=True,
         long_rows="truncated",
         refuses_streams=False,
