@@ -15,7 +15,7 @@ from hfjobs_trainer.planning.arguments.shapes import decide_shapes
 from hfjobs_trainer.planning.arguments.vllm import vllm_request
 from hfjobs_trainer.planning.check import check
 from hfjobs_trainer.planning.choose import choose
-from hfjobs_trainer.planning.compose import compose, request_of
+from hfjobs_trainer.planning.compose import compose
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
 from hfjobs_trainer.planning.hardware.catalogue import snapshot
@@ -28,6 +28,7 @@ from hfjobs_trainer.planning.names import basename
 from hfjobs_trainer.planning.plan import Decision, Plan
 from hfjobs_trainer.planning.prefer import why_chosen
 from hfjobs_trainer.planning.remedies import remedy, vllm_instead
+from hfjobs_trainer.planning.request import request_of
 from hfjobs_trainer.planning.revisions import pinned, resolve_revisions
 from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.planning.saving import Keeping, keep, with_checkpoints, with_saves

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
-from hfjobs_trainer.facts import DatasetFacts, Facts, Flavor
-from hfjobs_trainer.facts.backends import BackendTraits
+from hfjobs_trainer.facts import DatasetFacts, Facts
 from hfjobs_trainer.planning.arguments.attention import needs_kernels
 from hfjobs_trainer.planning.arguments.decide import Decided
 from hfjobs_trainer.planning.arguments.precision import Precision
 from hfjobs_trainer.planning.arguments.strategies import SHARDED, strategy_arguments
-from hfjobs_trainer.planning.arguments.trackers import TRACKERS, tracking_secrets, tracks_files
+from hfjobs_trainer.planning.arguments.trackers import TRACKERS, tracks_files
 from hfjobs_trainer.planning.arguments.tuning import (
     MERGE_DTYPE,
     adapter_to_load,
@@ -26,15 +25,15 @@ from hfjobs_trainer.planning.arguments.vllm import vllm_server
 from hfjobs_trainer.planning.card import card_of
 from hfjobs_trainer.planning.hardware.machine import Machine
 from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
-from hfjobs_trainer.planning.names import slug
 from hfjobs_trainer.planning.pins import pins
-from hfjobs_trainer.planning.plan import JobRequest, Volume
+from hfjobs_trainer.planning.plan import JobRequest
+from hfjobs_trainer.planning.request import job_table
 from hfjobs_trainer.planning.revisions import commit_of
 from hfjobs_trainer.planning.run import Run
 from hfjobs_trainer.planning.saving import Keeping
 from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
-from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
+from hfjobs_trainer.specs.base import TrainSpec, digest_of
 from hfjobs_trainer.specs.extras import ActingSpec, ScoredSpec, TaughtSpec, own_code
 from hfjobs_trainer.specs.formatted import FormattedSpec
 from hfjobs_trainer.specs.groups import Dataset
@@ -42,9 +41,6 @@ from hfjobs_trainer.specs.inputs import shape_of, side_models
 from hfjobs_trainer.specs.locations import LOADERS, data_suffix, is_local_path
 from hfjobs_trainer.specs.referenced import ReferencedSpec
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, Code, RewardFunction
-
-LABEL_DIGITS = 12
-"""Hexadecimal digits of the spec's digest in a job's label."""
 
 # Class of transformers that loads a model, by PEFT's task type.
 _MODEL_CLASSES = {"CAUSAL_LM": "AutoModelForCausalLM", "SEQ_CLS": "AutoModelForSequenceClassification"}
@@ -335,77 +331,4 @@ def _header(spec: TrainSpec, sent: Mapping[str, Any], run: Run, strategy: str, r
         job=job_table(request),
         spec=json.dumps(sent),
         digest=digest_of(sent),
-    )
-
-
-def job_table(request: JobRequest) -> Mapping[str, Any]:
-    """The ``[tool.hf-jobs]`` table: what ``submit`` passes, for ``hf jobs uv run``."""
-    table: dict[str, Any] = {
-        "image": request.image,
-        "flavor": request.flavor,
-        "timeout": f"{request.timeout_seconds}s" if request.timeout_seconds else None,
-        "name": request.name,
-        "namespace": request.namespace,
-        "env": dict(request.env) or None,
-        "secrets": list(request.secrets) or None,
-        "labels": dict(request.labels) or None,
-        "volumes": [_volume_text(volume) for volume in request.volumes if "/" in volume.source] or None,
-    }
-    return {key: value for key, value in table.items() if value is not None}
-
-
-def _volume_text(volume: Volume) -> str:
-    """A volume as ``hf jobs uv run`` takes it."""
-    revision, path = f"@{volume.revision}" if volume.revision else "", f"/{volume.path}" if volume.path else ""
-    mode = "" if volume.read_only is None else ":ro" if volume.read_only else ":rw"
-    return f"hf://{volume.type}s/{volume.source}{revision}{path}:{volume.mount_path}{mode}"
-
-
-def request_of(
-    spec: JobSpec,
-    *,
-    subject: str,
-    flavor: Flavor | None,
-    timeout_seconds: int | None,
-    namespace: str | None,
-    needs_token: bool,
-    backend: BackendTraits,
-    digest: str | None = None,
-) -> JobRequest:
-    """The job that a backend is asked to run, without its script.
-
-    Args:
-        spec: The spec.
-        subject: The model or script, for the job's name.
-        flavor: The chosen flavor.
-        timeout_seconds: The job's timeout, seconds; ``None`` for no limit.
-        namespace: User or organization that runs and pays.
-        needs_token: Whether the script needs HF_TOKEN.
-        backend: Where it will run.
-        digest: Digest of the spec as the script carries it, if that differs from the spec's own.
-    """
-    secrets = [*spec.secrets, *tracking_secrets(spec.tracking.report_to, spec.env, backend)]
-    if needs_token and "HF_TOKEN" not in secrets:
-        secrets.append("HF_TOKEN")
-    env = {"PYTHONUNBUFFERED": "1", **dict(backend.env)}
-    method = type(spec).METHOD.name
-    labels = {"sdk": "hfjobs-trainer", "method": method, "spec": (digest or spec.digest)[:LABEL_DIGITS]}
-    if spec.tracking.group:
-        labels["group"] = slug(spec.tracking.group)
-    said, hardware = (spec.tracking.name or subject).lower(), spec.hardware
-    return JobRequest(
-        script="",
-        name=slug(said if said.startswith(method) else f"{method}-{said}", 60),
-        flavor=flavor.name if flavor else None,
-        timeout_seconds=timeout_seconds,
-        env=env | spec.env,
-        secrets=tuple(dict.fromkeys(secrets)),
-        labels=labels | spec.labels,
-        namespace=namespace,
-        image=spec.image,
-        nodes=hardware.nodes,
-        attempts=hardware.attempts if backend.rents else 1,
-        ssh=hardware.ssh and backend.rents,
-        expose=tuple(dict.fromkeys(hardware.expose)) if backend.rents else (),
-        resource_group_id=hardware.resource_group_id if backend.rents else None,
     )

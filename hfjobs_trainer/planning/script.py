@@ -10,13 +10,13 @@ from hfjobs_trainer.facts import Facts, Flavor, ScriptFacts
 from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.planning.arguments.trackers import resolve_tracking, tracks_files
 from hfjobs_trainer.planning.check import check
-from hfjobs_trainer.planning.compose import job_table, request_of
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.estimate import FlavorChoice
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
 from hfjobs_trainer.planning.hardware.machine import Machine, hourly_usd
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Plan
+from hfjobs_trainer.planning.request import job_table, request_of
 from hfjobs_trainer.planning.timeout import decide_timeout
 from hfjobs_trainer.problems import Problem, Unchecked
 from hfjobs_trainer.rendering.page import Header
