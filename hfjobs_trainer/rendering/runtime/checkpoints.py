@@ -122,8 +122,8 @@ class Checkpoints:
     def restore(self, step: int) -> str:
         """Have a checkpoint whole on this disk; say why it is not, else nothing."""
         folder, every = self.folder / f"checkpoint-{step}", self.stop.every
-        flaw = find_flaw(folder, every) if self.is_first else ""
         try:
+            flaw = find_flaw(folder, every) if self.is_first else ""
             if flaw and self.fetch(folder):
                 flaw = find_flaw(folder, every)
         except Exception as error:  # noqa: BLE001 - there may be an older one
