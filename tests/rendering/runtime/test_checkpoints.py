@@ -236,7 +236,9 @@ def test_a_save_is_made_whole_and_copied(tmp_path: Path, mount: Path, capsys: py
     assert steps(tmp_path / "out") == [6]
 
 
-def test_the_newest_wins_where_copies_are_slow(tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_wins_where_copies_are_slow(
+    tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     trainer, go, begun = Trainer(tmp_path / "out"), Event(), Event()
     keep = Checkpoints(trainer, Stop())
     copy: Callable[..., Any] = checkpoints.copy_files
