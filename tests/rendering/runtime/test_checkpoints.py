@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -57,6 +57,21 @@ def mount(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     place.mkdir()
     monkeypatch.setenv("HFT_CHECKPOINTS", str(place))
     return place / "mine"
+
+
+@pytest.fixture
+def keeper() -> Iterator[Callable[..., Checkpoints]]:
+    """Makes keepers, and ends their threads."""
+    made: list[Checkpoints] = []
+
+    def make(trainer: Trainer, stop: Stop | None = None) -> Checkpoints:
+        made.append(Checkpoints(trainer, stop or Stop()))
+        return made[-1]
+
+    yield make
+    for keep in made:
+        keep.pool.close()
+        keep.pool.join()
 
 
 def fill(folder: Path, text: str = "") -> None:
@@ -206,9 +221,11 @@ def test_what_an_abandoned_future_left_does_not_push_out_the_present(tmp_path: P
     assert steps(tmp_path) == [4, 6, 8]
 
 
-def test_a_save_is_made_whole_and_copied(tmp_path: Path, mount: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_save_is_made_whole_and_copied(
+    keeper: Callable[..., Checkpoints], tmp_path: Path, mount: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trainer, stop = Trainer(tmp_path / "out", limit=1), Stop()
-    keep = Checkpoints(trainer, stop)
+    keep = keeper(trainer, stop)
     assert stop.keeper is keep
     assert trainer.args.save_total_limit is None
     for step in (2, 4, 6):
@@ -237,10 +254,14 @@ def test_a_save_is_made_whole_and_copied(tmp_path: Path, mount: Path, capsys: py
 
 
 def test_the_newest_wins_where_copies_are_slow(
-    tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    keeper: Callable[..., Checkpoints],
+    tmp_path: Path,
+    mount: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     trainer, go, begun = Trainer(tmp_path / "out"), Event(), Event()
-    keep = Checkpoints(trainer, Stop())
+    keep = keeper(trainer)
     copy: Callable[..., Any] = checkpoints.copy_files
 
     def wait(*places: Path) -> None:
@@ -260,10 +281,10 @@ def test_the_newest_wins_where_copies_are_slow(
 
 
 def test_a_copy_that_fails_is_a_warning_and_the_next_one_is_kept(
-    tmp_path: Path, mount: Path, capsys: pytest.CaptureFixture[str]
+    keeper: Callable[..., Checkpoints], tmp_path: Path, mount: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer = Trainer(tmp_path / "out")
-    keep = Checkpoints(trainer, Stop())
+    keep = keeper(trainer)
     mount.write_text("in the way")
     trainer.save(2)
     assert keep.finish(60) is None
@@ -277,10 +298,14 @@ def test_a_copy_that_fails_is_a_warning_and_the_next_one_is_kept(
 
 
 def test_what_the_mount_garbles_is_not_kept(
-    tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    keeper: Callable[..., Checkpoints],
+    tmp_path: Path,
+    mount: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     trainer = Trainer(tmp_path / "out")
-    keep = Checkpoints(trainer, Stop())
+    keep = keeper(trainer)
     trainer.save(2)
     keep.finish(60)
     copy: Callable[..., Any] = shutil.copyfile
@@ -298,9 +323,9 @@ def test_what_the_mount_garbles_is_not_kept(
     assert not find_flaw(mount / "checkpoint-2", 1)
 
 
-def test_a_suspect_step_makes_no_checkpoint(tmp_path: Path) -> None:
+def test_a_suspect_step_makes_no_checkpoint(keeper: Callable[..., Checkpoints], tmp_path: Path) -> None:
     trainer, stop = Trainer(tmp_path / "out"), Stop()
-    keep = Checkpoints(trainer, stop)
+    keep = keeper(trainer, stop)
     stop.suspect = True
     trainer.save(2)
     assert keep.finish(60) is None
