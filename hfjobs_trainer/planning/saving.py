@@ -92,7 +92,7 @@ def _place(run: Run, seconds: int | None, backend: BackendTraits) -> tuple[Place
     if seconds is not None and seconds <= LONG_SECONDS:
         return "disk", f"a run of {LONG_SECONDS // 60} minutes at most has little to lose"
     until = "until the model is pushed" if run.output.pushes else "until you delete it"
-    return "bucket", f"private, and kept {until}"
+    return "bucket", f"private, kept {until}"
 
 
 def with_saves(decided: Decided, run: Run, kept: Keeping, *, rents: bool) -> Decided:
@@ -109,7 +109,7 @@ def with_saves(decided: Decided, run: Run, kept: Keeping, *, rents: bool) -> Dec
         made.append(Decision("output.checkpoints", kept.place, kept.why))
     every, saves = kept.resume_every, kept.saves
     if run.saving.is_open and rents and saves is not None and saves.chosen:
-        made.append(Decision("save_steps", saves.every, f"{saves.apart}: {saves}"))
+        made.append(Decision("save_steps", saves.every, f"{saves.cost}, if machines fail daily (assumed)"))
     elif run.saving.is_open and USUAL_STEPS % every:
         steps = -(-USUAL_STEPS // every) * every
         made.append(Decision("save_steps", steps, f"a multiple of {every}: in between, completions wait to be used"))

@@ -219,15 +219,12 @@ def _protection(plan: Plan) -> list[str]:
     """Where checkpoints go, how often they are written, and what is lost if the machine fails."""
     kept = plan.kept or NOTHING
     bucket = f"{plan.request.namespace}/{BUCKET}" if plan.request.namespace else BUCKET
-    places = {"bucket": f"bucket {bucket} (private)", "hub": "the model's repository", "disk": "the machine's disk"}
+    places = {"bucket": f"bucket {bucket}", "hub": "the model's repository", "disk": "the machine's disk"}
     if kept.place is None:
         return [f"none that the run could go on from: {kept.why}"]
     if kept.saves is None:
         return [places[kept.place]]
-    lines = [f"{places[kept.place]}, every {kept.saves.every:,} steps, {kept.saves.apart}", f"{kept.saves}"]
-    if kept.saves.chosen:
-        lines.append("assumed: a machine fails once a day")
-    return lines
+    return [f"{places[kept.place]}, every {kept.saves.every:,} steps: {kept.saves.risk}"]
 
 
 def _destination(plan: Plan, spec: TrainSpec) -> list[str]:

@@ -5,7 +5,7 @@ GOOD = {"timeout": "3h"}
 EXPECTED = [
     (
         "resume_from_checkpoint",
-        "a job starts on an empty machine, which has no checkpoint",
+        "a job starts on an empty machine; to go on with another job, use its resume()",
         "resume_from_checkpoint=None",
     )
 ]

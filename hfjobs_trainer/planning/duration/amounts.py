@@ -127,6 +127,8 @@ def amounts_of(run: Run, precision: Precision, *, packing: bool = False) -> Amou
         assumed.append("no image tokens: only text is counted")
     dtype = "float32" if precision.dtype == "auto" else precision.dtype
     trained = arithmetic.gradient_bytes
+    # a reference that follows the model is saved beside it
+    followed = arithmetic.parameters * BYTES[dtype] if run.syncs_reference else 0.0
     saved = arithmetic.parameters * BYTES[dtype] if arithmetic.tuning == "full" else trained
     return Amounts(
         arithmetic=arithmetic,
@@ -148,7 +150,7 @@ def amounts_of(run: Run, precision: Precision, *, packing: bool = False) -> Amou
         eval_first=evaluation.first,
         eval_batch_size=run.batch.eval_per_device,
         save_every=run.saving.every,
-        save_bytes=saved + (arithmetic.state_bytes if run.saving.resumable else 0.0),
+        save_bytes=saved + (arithmetic.state_bytes if run.saving.resumable else 0.0) + followed,
         download_bytes=_download_bytes(run.model, arithmetic),
         push_bytes=(arithmetic.parameters * 2 if run.merges else saved) if run.output.pushes else 0.0,
         prepared_rows=0.0 if rows.streamed else (rows.total or 0.0),

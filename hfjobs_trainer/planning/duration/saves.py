@@ -40,21 +40,18 @@ class Saves:
     chosen: bool = False
 
     @property
-    def apart(self) -> str:
-        """The time between two as text."""
-        return f"about {format_seconds(self.between.expected)} apart"
+    def cost(self) -> str:
+        """How far two are apart, and what one costs, as text."""
+        save = self.seconds.expected
+        each = f"{save:.1f} s" if save < 10 else format_seconds(save)
+        return f"{format_seconds(self.between.expected)} apart, {each} each"
 
-    def __str__(self) -> str:
+    @property
+    def risk(self) -> str:
+        """What is at risk between two as text: dollars, or time where that costs nothing."""
         lost = self.between + self.seconds + self.copying
-        risk, most = f"${self.usd.expected:,.2f}", f"${self.usd.high:,.2f}"
-        if not self.usd.high:
-            risk, most = format_seconds(lost.expected), format_seconds(lost.high)
-        costs = f"a save costs {_brief(self.seconds.expected)}"
-        return f"{costs}, and about {risk} of work is at risk between two, at most {most}"
-
-
-def _brief(seconds: float) -> str:
-    return "less than a second" if seconds < 0.95 else format_seconds(seconds)
+        most = f"${self.usd.high:,.2f}" if self.usd.high else format_seconds(lost.high)
+        return f"at most {most} of work at risk"
 
 
 def choose_every(steps: int, work: float, save: float, copy: float, multiple: int) -> int:

@@ -201,8 +201,8 @@ def fresh_machine_has_no_checkpoint(context: Context[TrainSpec]) -> Iterator[Fou
         Refuses `resume_from_checkpoint` on Hugging Face Jobs.
 
     Why:
-        It is a path on the machine that trains, and a job's machine starts empty: the trainer would end with "Can't
-        find a valid checkpoint".
+        It is a path on the machine that trains, and a job's machine starts empty: the trainer would find nothing there.
+        A run on Jobs that was stopped goes on with `job.resume()`.
 
     Example:
         ```python
@@ -211,11 +211,11 @@ def fresh_machine_has_no_checkpoint(context: Context[TrainSpec]) -> Iterator[Fou
 
     Use instead:
         ```python
-        hft.submit_sft(model=..., dataset=..., resume_from_checkpoint="out/checkpoint-500", backend="local")
+        hft.Job.from_id("me/687f911eaea852de79c4a50a").resume()
         ```
     """
     if context.spec.resume_from_checkpoint is not None:
-        why = "a job starts on an empty machine, which has no checkpoint"
+        why = "a job starts on an empty machine; to go on with another job, use its resume()"
         yield Found("resume_from_checkpoint", why, "resume_from_checkpoint=None")
 
 
@@ -230,22 +230,19 @@ def attempts_begin_anew(context: Context[TrainSpec]) -> Iterator[Found]:
     """A further attempt begins the training anew.
 
     What it does:
-        Warns of `attempts` above 1 where the run's checkpoints stay on the machine's disk: with a timeout of 15 minutes
-        at most, unless `output.checkpoints` says where to keep them.
+        Warns of `attempts` above 1 where checkpoints stay on the machine's disk: with a timeout of 15 minutes at most.
 
     Why:
-        Jobs starts the script of a failed job again, and the script begins anew: the machine's disk is not known to
-        outlive a failure. With checkpoints in a bucket or on the Hub it goes on at the last one.
+        The disk is not known to outlive a failure. From a bucket or the Hub the script goes on at the last checkpoint.
 
     Example:
         ```python
-        hft.SFT(model=..., dataset=..., timeout="10m", hardware=hft.Hardware(flavor="a10g-large", attempts=3))
+        hft.SFT(model=..., dataset=..., timeout="10m", hardware=hft.Hardware(attempts=3))
         ```
 
     Use instead:
         ```python
-        hft.SFT(model=..., dataset=..., timeout="10m", hardware=hft.Hardware(flavor="a10g-large", attempts=3),
-                output=hft.Output(checkpoints="bucket"))
+        hft.SFT(..., timeout="10m", hardware=hft.Hardware(attempts=3), output=hft.Output(checkpoints="bucket"))
         ```
     """
     hardware = context.spec.hardware

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change
+
+if TYPE_CHECKING:
+    from hfjobs_trainer.specs.methods.grpo import GRPO
+    from hfjobs_trainer.specs.methods.rloo import RLOO
 
 
 @rule("RESUME001")
@@ -167,3 +172,62 @@ def checkpoints_leave_no_answers_waiting(context: Context[TrainSpec]) -> Iterato
     aligned = math.lcm(every, int(steps))
     why = f"at step {steps} completions wait to be used: the run goes on only from a checkpoint every {aligned:,} steps"
     yield Found("save_steps", why, f"save_steps={-(-int(steps) // multiple) * multiple}")
+
+
+@rule("RESUME006", stage="run", severity="warning", fields=["steps_per_generation", "num_iterations"])
+def epochs_end_with_no_answers_waiting(context: Context[GRPO | RLOO]) -> Iterator[Found]:
+    """No completion waits to be used where an epoch ends.
+
+    What it does:
+        Warns of a run of several epochs in which `steps_per_generation * num_iterations` is neither a multiple nor a
+        divisor of `gradient_accumulation_steps`.
+
+    Why:
+        The last step of an epoch is then a short one, and from there on completions wait at other steps than before: a
+        run that goes on from a checkpoint of a later epoch does not train what it would have trained.
+
+    Example:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., steps_per_generation=6, gradient_accumulation_steps=4)
+        ```
+
+    Use instead:
+        ```python
+        hft.GRPO(model=..., dataset=..., reward_funcs=..., steps_per_generation=12, gradient_accumulation_steps=4)
+        ```
+    """
+    spec = context.spec
+    if spec.steps_per_generation is None or context.kept.place is None or context.run.epochs <= 1:
+        return
+    steps = context.argument("gradient_accumulation_steps", spec.gradient_accumulation_steps)
+    waiting = spec.steps_per_generation * spec.num_iterations
+    if max(waiting, steps) % min(waiting, steps):
+        why = f"{waiting} batches are used of each generation, and {steps} in a step: resumed, later epochs differ"
+        together = math.lcm(spec.steps_per_generation, steps)
+        yield Found("steps_per_generation", why, f"steps_per_generation={together}")
+
+
+@rule("RESUME007", severity="warning")
+def the_script_saves_when_it_is_stopped(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The script itself saves when it is stopped.
+
+    What it does:
+        Warns of `enable_jit_checkpoint`.
+
+    Why:
+        It has no effect: at SIGTERM the script saves after the step, on all processes at the same one, where that of
+        transformers may save amid a step.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., enable_jit_checkpoint=True)
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=...)
+        ```
+    """
+    if context.spec.enable_jit_checkpoint:
+        why = "has no effect, since the script saves at SIGTERM by itself"
+        yield Found("enable_jit_checkpoint", why, "enable_jit_checkpoint=False")
