@@ -109,7 +109,7 @@ def with_saves(decided: Decided, run: Run, kept: Keeping, *, rents: bool) -> Dec
         made.append(Decision("output.checkpoints", kept.place, kept.why))
     every, saves = kept.resume_every, kept.saves
     if run.saving.is_open and rents and saves is not None and saves.chosen:
-        made.append(Decision("save_steps", saves.every, f"{saves.cost}, if machines fail daily (assumed)"))
+        made.append(Decision("save_steps", saves.every, f"{saves.cost}, if machines fail daily"))
     elif run.saving.is_open and USUAL_STEPS % every:
         steps = -(-USUAL_STEPS // every) * every
         made.append(Decision("save_steps", steps, f"a multiple of {every}: in between, completions wait to be used"))

@@ -93,7 +93,7 @@ def test_the_plan_says_what_is_at_risk() -> None:
     assert saves is not None
     assert decision.value == saves.every
     assert f"save_steps={saves.every}," in made.script
-    assert decision.why.endswith(" apart, 15 s each, if machines fail daily (assumed)")
+    assert decision.why.endswith(" apart, 15 s each, if machines fail daily")
     shown = str(made)
     risk = f"at most ${saves.usd.high:.2f} of work at risk"
     assert f"bucket me/hft-checkpoints, every {saves.every:,} steps: {risk}" in shown
