@@ -27,7 +27,7 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         os.chdir(folder)
 
-    from datasets import Dataset
+    import datasets
     from transformers import TrainerCallback
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
@@ -45,6 +45,7 @@ def main() -> None:
         "use_cpu": True,
         "bf16": False,
     }
+    Dataset: Any = datasets.Dataset
     trainer: Any
     if os.environ["METHOD"] == "dpo":
         synced = {

@@ -80,8 +80,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(method: str, runs: Runs) -> No
 
 
 def test_machines_agree_on_what_is_whole_on_each(runs: Runs) -> None:
-    nodes = {"METHOD": "sft", "PLAYS_NODES": "1"}
-    killed = runs.start("nodes", -signal.SIGKILL, processes=2, KILL="1", **nodes)
+    killed = runs.start("nodes", -signal.SIGKILL, 2, KILL="1", METHOD="sft", PLAYS_NODES="1")
     kept = runs.mount / "nodes"
     assert sorted(path.name for path in (kept / "checkpoint-4").glob("hft_manifest*")) == [
         "hft_manifest-0.json",
@@ -91,7 +90,7 @@ def test_machines_agree_on_what_is_whole_on_each(runs: Runs) -> None:
     os.truncate(kept / "checkpoint-4/rng_state_1.pth", 9)  # a mount that lost its last writes
     shutil.rmtree(runs.folder / "nodes/node-0")  # a machine that was replaced
 
-    resumed = runs.start("nodes", processes=2, **nodes)
+    resumed = runs.start("nodes", 0, 2, METHOD="sft", PLAYS_NODES="1")
     (event,) = named(resumed, "resumed")
     assert event["step"] == 2
     assert event["skipped"] == ["checkpoint-4: damaged, rng_state_1.pth"]
@@ -101,6 +100,6 @@ def test_machines_agree_on_what_is_whole_on_each(runs: Runs) -> None:
         assert (runs.folder / f"nodes/node-{node}/out/checkpoint-2/rng_state_{1 - node}.pth").is_file()
 
     # on one process, half of each step would be missing
-    alone = runs.start("nodes", status=1, METHOD="sft")
+    alone = runs.start("nodes", 1, METHOD="sft")
     assert not named(alone, "resumed")
     assert "global_batch_size=4" in (runs.folder / "nodes/err-0.txt").read_text()
