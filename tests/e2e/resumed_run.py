@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         os.chdir(folder)
 
-    import datasets
     from transformers import TrainerCallback
-    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    datasets, trl = import_module("datasets"), import_module("trl")
 
     common: dict[str, Any] = {
         "output_dir": "out",
@@ -45,7 +46,6 @@ def main() -> None:
         "use_cpu": True,
         "bf16": False,
     }
-    Dataset: Any = datasets.Dataset
     trainer: Any
     if os.environ["METHOD"] == "dpo":
         synced = {
@@ -54,11 +54,11 @@ def main() -> None:
             "ref_model_mixup_alpha": 0.5,
             "disable_dropout": False,
         }
-        rows = Dataset.from_list(tiny.dataset_rows("preference_chat"))
-        trainer = DPOTrainer(os.environ["MODEL"], args=DPOConfig(**common, **synced), train_dataset=rows)
+        rows = datasets.Dataset.from_list(tiny.dataset_rows("preference_chat"))
+        trainer = trl.DPOTrainer(os.environ["MODEL"], args=trl.DPOConfig(**common, **synced), train_dataset=rows)
     else:
-        rows = Dataset.from_list(tiny.dataset_rows("messages"))
-        trainer = SFTTrainer(os.environ["MODEL"], args=SFTConfig(**common), train_dataset=rows)
+        rows = datasets.Dataset.from_list(tiny.dataset_rows("messages"))
+        trainer = trl.SFTTrainer(os.environ["MODEL"], args=trl.SFTConfig(**common), train_dataset=rows)
 
     class Kill(TrainerCallback):
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
