@@ -119,8 +119,11 @@ MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
 SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
 SIGNAL = 143
-# Exit codes: in time before the deadline, without use, by SIGTERM.
+# Exit codes: in time before the deadline, since it was of no use, by SIGTERM. And a
+# wish for that of RUIN where the model is good, but the run would cost too much.
 DEADLINE = 76
+RUIN = 77
+OVER = 78
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 
 
@@ -458,7 +461,8 @@ class Stop:
 
     def settle(self, state: Any, control: Any) -> None:
         """End the run at the end of this step if a process asks for it."""
-        if Path(os.environ.get("HFT_EXIT_FILE", "/"), "..", "stop").exists():
+        file = os.environ.get("HFT_EXIT_FILE")
+        if file and Path(file).with_name("stop").exists():
             self.ask(SIGNAL, "")
         wish = agree(self.code + 1000 * (not self.saves))
         code, saves, done = wish % 1000, wish < 1000, state.global_step
@@ -474,26 +478,25 @@ class Stop:
         kept = self.keeper and self.keeper.finish(seconds_left() - 15)
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        how = {
-            DEADLINE: ("deadline", "at the deadline "),
-            SIGNAL: ("signal", "by SIGTERM "),
-        }
-        reason, said = how.get(self.code, ("over" if self.saves else "ruin", ""))
+        reason = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over"}.get(self.code)
+        said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
+        why = self.why and f": {self.why}"
+        code = RUIN if self.code == OVER else self.code
         report(
             "stopped",
             step=self.step,
-            code=self.code,
-            reason=reason,
-            message=f"stopped {said}at step {self.step}{self.why and ': '}{self.why}",
+            code=code,
+            reason=reason or "signal",
+            message=f"stopped {said}at step {self.step}{why}",
             checkpoint=kept,
-            resumable=self.saves and kept is not None,
+            resumable=self.code != RUIN and kept is not None,
             reserve_seconds=round(self.reserve, 1),
             used_seconds=round(time.time() - self.asked, 1),
             left_seconds=round(seconds_left(), 1),
         )
         if self.last:
             within(10, self.last)
-        finish(self.code)
+        finish(code)
 
 
 def agree(wish: int) -> int:
@@ -520,8 +523,9 @@ def push_partial(trainer: Any) -> None:
 def within(seconds: float, do: Any, *arguments: Any) -> None:
     """Do what may hang or fail, for so many seconds at most; either is a warning."""
     try:
-        run = ThreadPool(1).apply_async(copy_context().run, (do, *arguments))
-        run.get(min(max(seconds, 0), 1e6))
+        with ThreadPool(1) as pool:
+            run = pool.apply_async(copy_context().run, (do, *arguments))
+            run.get(min(max(seconds, 0), 1e6))
     except Exception as error:  # noqa: BLE001 - what was saved before counts
         report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
 

@@ -11,9 +11,11 @@ from hfjobs_trainer.rendering.runtime.clock import seconds_left, within
 from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.relaunch import finish
 
-# Exit codes: in time before the deadline, without use, by SIGTERM.
+# Exit codes: in time before the deadline, since it was of no use, by SIGTERM. And a
+# wish for that of RUIN where the model is good, but the run would cost too much.
 DEADLINE = 76
 RUIN = 77
+OVER = 78
 SIGNAL = 143
 
 
@@ -71,26 +73,25 @@ class Stop:
         kept = self.keeper and self.keeper.finish(seconds_left() - 15)
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        how = {
-            DEADLINE: ("deadline", "at the deadline "),
-            SIGNAL: ("signal", "by SIGTERM "),
-        }
-        reason, said = how.get(self.code, ("over" if self.saves else "ruin", ""))
+        reason = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over"}.get(self.code)
+        said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
+        why = self.why and f": {self.why}"
+        code = RUIN if self.code == OVER else self.code
         report(
             "stopped",
             step=self.step,
-            code=self.code,
-            reason=reason,
-            message=f"stopped {said}at step {self.step}{self.why and ': '}{self.why}",
+            code=code,
+            reason=reason or "signal",
+            message=f"stopped {said}at step {self.step}{why}",
             checkpoint=kept,
-            resumable=self.saves and kept is not None,
+            resumable=self.code != RUIN and kept is not None,
             reserve_seconds=round(self.reserve, 1),
             used_seconds=round(time.time() - self.asked, 1),
             left_seconds=round(seconds_left(), 1),
         )
         if self.last:
             within(10, self.last)
-        finish(self.code)
+        finish(code)
 
 
 def agree(wish: int) -> int:
