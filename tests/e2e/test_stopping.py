@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.methods import Inputs, Warm, render_to
 
 # More than a few seconds allow.
-ENDLESS = {"eval_strategy": "no", "eval_fraction": None, "max_steps": 100_000, "save_steps": 100_000}
+ENDLESS: dict[str, Any] = {"eval_strategy": "no", "eval_fraction": None, "max_steps": 100_000, "save_steps": 100_000}
 # Has two seconds left at the end of its second step, of which one is kept: a 20th of its timeout.
 TIMED = """\
 import os, runpy, time
@@ -117,7 +117,7 @@ def test_a_signal_saves_a_checkpoint_first(script: Path, warm: Warm) -> None:
 
 def test_all_processes_end_on_one_step(warm: Warm, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(ASKS)
-    cases = [
+    cases: list[tuple[list[Any], int, int]] = [
         ([[3, 1, 76, True]], 1, 9),
         ([[3, 1, 76, True]], 4, 9),  # only there does it resume exactly
         ([[3, 1, 76, True], [3, 0, 77, False]], 4, 9),  # what is ruined ends at once, unsaved

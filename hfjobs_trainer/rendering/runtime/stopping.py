@@ -97,8 +97,8 @@ class Stop:
 def agree(wish: int) -> int:
     """Give the greatest wish of all processes."""
     import torch
-    import torch.distributed as dist
 
+    dist: Any = torch.distributed
     if not (dist.is_available() and dist.is_initialized()):
         return wish
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
