@@ -9,6 +9,7 @@ from typing import Any
 
 from hfjobs_trainer.rendering.runtime.clock import seconds_left, within
 from hfjobs_trainer.rendering.runtime.events import report
+from hfjobs_trainer.rendering.runtime.mount import mark_stopped
 from hfjobs_trainer.rendering.runtime.relaunch import finish
 
 # Exit codes: in time before the deadline, since it was of no use, by SIGTERM. And a
@@ -73,25 +74,27 @@ class Stop:
         kept = self.keeper and self.keeper.finish(seconds_left() - 15)
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        reason = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over"}.get(self.code)
+        reasons = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over", SIGNAL: "signal"}
         said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
         why = self.why and f": {self.why}"
-        code = RUIN if self.code == OVER else self.code
+        told = {
+            "step": self.step,
+            "code": RUIN if self.code == OVER else self.code,
+            "reason": reasons[self.code],
+            "message": f"stopped {said}at step {self.step}{why}",
+            "checkpoint": kept,
+            "resumable": self.code != RUIN and kept is not None,
+        }
+        spent = {"reserve": self.reserve, "used": time.time() - self.asked}
+        spent["left"] = seconds_left()
         report(
-            "stopped",
-            step=self.step,
-            code=code,
-            reason=reason or "signal",
-            message=f"stopped {said}at step {self.step}{why}",
-            checkpoint=kept,
-            resumable=self.code != RUIN and kept is not None,
-            reserve_seconds=round(self.reserve, 1),
-            used_seconds=round(time.time() - self.asked, 1),
-            left_seconds=round(seconds_left(), 1),
+            "stopped", **told, **{f"{k}_seconds": round(v, 1) for k, v in spent.items()}
         )
+        if told["code"] == RUIN:
+            mark_stopped(told)
         if self.last:
             within(10, self.last)
-        finish(code)
+        finish(told["code"])
 
 
 def agree(wish: int) -> int:
