@@ -316,7 +316,8 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
             longest = max(laps[1:][-1000:] or laps)  # without the start
             ahead = 1 + -(state.global_step + 1) % stop.every
             # Adam's two moments are saved and copied too.
-            stop.reserve = spare + (stop.seconds_to_keep or 6 * guess)
+            keep = stop.seconds_to_keep or 6 * guess + flush_seconds()
+            stop.reserve = spare + keep
             if seconds_left() < ahead * longest + stop.reserve:
                 stop.ask(DEADLINE, "")
             stop.settle(state, control)
@@ -533,6 +534,7 @@ def push_partial(trainer: Any) -> None:
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
+        write_card(trainer, folder, repo)
         within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
 
 
