@@ -142,6 +142,8 @@ class Plan:
         run: The run that the spec and the facts describe; ``None`` for an ``hft.Script``.
         traits: The traits of the backend; ``None`` for those of the backend of this name.
         readers: Who can read the local data that travel with the job; empty if there are none.
+        revisions: The commits that branches and tags of models and datasets were resolved to, by field:
+            ``"model_revision"``, ``"dataset.revision"``.
     """
 
     spec: TrainSpec | Script
@@ -159,6 +161,7 @@ class Plan:
     run: Run | None = field(default=None, repr=False, compare=False)
     traits: BackendTraits | None = field(default=None, repr=False, compare=False)
     readers: str = ""
+    revisions: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
 
     @property
     def script(self) -> str:

@@ -100,6 +100,7 @@ class Evaluation:
         rows: Rows of one; 0 without, ``None`` if unknown.
         every: Optimizer steps between two; below 1 a share of the run; ``None``: once per epoch.
         first: Whether there is one before training.
+        chooses_first: Whether that is left to the planner.
     """
 
     in_memory: bool
@@ -107,6 +108,7 @@ class Evaluation:
     rows: float | None
     every: float | None
     first: bool
+    chooses_first: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,9 @@ def _evaluation(spec: TrainSpec, facts: Facts, rows: Rows, answers: Answers | No
         rows=size * answers.eval_group if size and answers else size,
         every=None if spec.eval_strategy == "epoch" else float(spec.eval_steps or spec.logging_steps),
         first=bool(spec.eval_on_start),
+        chooses_first=spec.eval_strategy != "no"
+        and not spec.is_set("eval_on_start")
+        and type(spec).TRAINING.evaluates_at_start,
     )
 
 

@@ -31,6 +31,7 @@ class DurationEstimate:
         usd: Cost, US dollars; each started minute is billed.
         assumed: The assumptions about this run.
         basis: The constants of the estimate, with their sources.
+        one_evaluation: Expected seconds of one evaluation; 0 without.
     """
 
     steps: int
@@ -41,6 +42,7 @@ class DurationEstimate:
     usd: Range
     assumed: tuple[str, ...]
     basis: tuple[str, ...] = ()
+    one_evaluation: float = 0.0
 
     @property
     def assumptions(self) -> list[str]:
@@ -86,6 +88,7 @@ def estimate_duration(amounts: Amounts, setup: Setup) -> DurationEstimate:
         usd=Range(*(billed_usd(seconds, rate) for seconds in totals)),
         assumed=(*amounts.assumed, *_assumed(amounts, setup)),
         basis=_basis(amounts, setup),
+        one_evaluation=expected.one_evaluation(),
     )
 
 

@@ -277,11 +277,14 @@ class Pace:
         return reading + tokens * each
 
     def evaluation(self) -> float:
-        """Seconds of all evaluations: a forward pass of the held-out rows; generation, if training generates."""
+        """Seconds of all evaluations."""
+        return (self._times(self.amounts.eval_every) + self.amounts.eval_first) * self.one_evaluation()
+
+    def one_evaluation(self) -> float:
+        """Seconds of one: a forward pass of the held-out rows; generation, if training generates."""
         amounts, setup = self.amounts, self.setup
         if not amounts.eval_rows:
             return 0.0
-        times = self._times(amounts.eval_every) + amounts.eval_first
         batches = math.ceil(amounts.eval_rows * self.fraction / (amounts.eval_batch_size * setup.num_gpus))
         costs, tokens = amounts.arithmetic, amounts.eval_batch_size * amounts.sequences * self.width
         passes = 1.0 + amounts.passes.frozen
@@ -294,7 +297,7 @@ class Pace:
         each += self._fetch(each) / 2
         if amounts.generation is not None:
             each += self._answers(amounts.generation, amounts.eval_batch_size * max(1.0, amounts.generation.answers))
-        return times * batches * each
+        return batches * each
 
     def _times(self, every: float | None) -> float:
         """How often something happens that is due every so many steps, at a share of the run, or once per epoch."""

@@ -40,6 +40,7 @@ class CPO(CPOArgs, TrainSpec):
         least_per_device=1,
         recomputes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows="truncated",
         refuses_streams=True,

@@ -36,6 +36,7 @@ class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
         least_per_device=1,
         recomputes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows=None,
         refuses_streams=False,

@@ -43,6 +43,7 @@ class DPO(DPOArgs, ReferencedSpec):
         least_per_device=1,
         recomputes=True,
         evaluates_loss=True,
+        evaluates_at_start=True,
         packs=False,
         long_rows="truncated",
         refuses_streams=False,

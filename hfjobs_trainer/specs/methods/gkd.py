@@ -46,6 +46,7 @@ class GKD(GKDArgs, TaughtSpec):
         least_per_device=1,
         recomputes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows="truncated",
         refuses_streams=False,

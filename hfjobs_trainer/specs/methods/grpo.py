@@ -50,6 +50,7 @@ class GRPO(GRPOArgs, RewardedSpec, ActingSpec):
         least_per_device=1,
         recomputes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows=None,
         refuses_streams=False,

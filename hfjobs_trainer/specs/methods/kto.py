@@ -48,6 +48,7 @@ class KTO(KTOArgs, ReferencedSpec):
         least_per_device=2,
         recomputes=True,
         evaluates_loss=True,
+        evaluates_at_start=True,
         packs=False,
         long_rows="truncated",
         refuses_streams=False,

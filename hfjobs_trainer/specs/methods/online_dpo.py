@@ -57,6 +57,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
         least_per_device=1,
         recomputes=True,
         evaluates_loss=False,
+        evaluates_at_start=True,
         packs=False,
         long_rows=None,
         refuses_streams=False,

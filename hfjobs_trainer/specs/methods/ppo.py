@@ -75,6 +75,7 @@ class PPO(PPOArgs, ScoredSpec):
         least_per_device=1,
         recomputes=False,
         evaluates_loss=False,
+        evaluates_at_start=False,
         packs=False,
         long_rows=None,
         refuses_streams=False,

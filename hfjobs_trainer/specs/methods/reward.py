@@ -31,6 +31,7 @@ class Reward(RewardArgs, TrainSpec):
         least_per_device=1,
         recomputes=True,
         evaluates_loss=True,
+        evaluates_at_start=True,
         packs=False,
         long_rows="dropped",
         refuses_streams=False,

@@ -38,6 +38,7 @@ class SFT(SFTArgs, FormattedSpec):
         least_per_device=1,
         recomputes=True,
         evaluates_loss=True,
+        evaluates_at_start=True,
         packs=True,
         long_rows="truncated",
         refuses_streams=False,

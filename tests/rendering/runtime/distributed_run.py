@@ -39,14 +39,14 @@ def main() -> None:
         **settle_precision(machine, "bf16"),
     )
     trainer = SFTTrainer(
-        model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages")), callbacks=[progress_callback()]
+        model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages")), callbacks=[progress_callback(0.0)]
     )
     trainer.train()
     trainer.save_model()
     (Path(folder) / f"rank-{os.environ.get('RANK', 'alone')}").touch()
     conclude(trainer, started)
     end_tracking()
-    finish()
+    finish(76)
 
 
 if __name__ == "__main__":
