@@ -67,7 +67,7 @@ def main() -> None:
                 trainer.accelerator.wait_for_everyone()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    trainer.add_callback(progress_callback())
+    trainer.add_callback(progress_callback(started))
     trainer.add_callback(Kill())
     if os.environ["METHOD"] == "dpo":
         keep_reference(trainer)
