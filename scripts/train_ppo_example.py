@@ -153,9 +153,11 @@ def main() -> None:
 SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
 SIGNAL = 143
-# Exit codes: in time before the deadline, without use, by SIGTERM.
+# Exit codes: in time before the deadline, since it was of no use, by SIGTERM. And a
+# wish for that of RUIN where the model is good, but the run would cost too much.
 DEADLINE = 76
 RUIN = 77
+OVER = 78
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
 
@@ -343,7 +345,8 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
             longest = max(laps[1:][-1000:] or laps)  # without the start
             ahead = 1 + -(state.global_step + 1) % stop.every
             # Adam's two moments are saved and copied too.
-            stop.reserve = spare + (stop.seconds_to_keep or 6 * guess)
+            keep = stop.seconds_to_keep or 6 * guess + flush_seconds()
+            stop.reserve = spare + keep
             if seconds_left() < ahead * longest + stop.reserve:
                 stop.ask(DEADLINE, "")
             stop.settle(state, control)
@@ -616,33 +619,34 @@ class Stop:
         kept = self.keeper and self.keeper.finish(seconds_left() - 15)
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        how = {
-            DEADLINE: ("deadline", "at the deadline "),
-            SIGNAL: ("signal", "by SIGTERM "),
+        reasons = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over", SIGNAL: "signal"}
+        said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
+        why = self.why and f": {self.why}"
+        told = {
+            "step": self.step,
+            "code": RUIN if self.code == OVER else self.code,
+            "reason": reasons[self.code],
+            "message": f"stopped {said}at step {self.step}{why}",
+            "checkpoint": kept,
+            "resumable": self.code != RUIN and kept is not None,
         }
-        reason, said = how.get(self.code, ("over" if self.saves else "ruin", ""))
-        message = f"stopped {said}at step {self.step}{self.why and ': '}{self.why}"
-        told = {"step": self.step, "code": self.code, "reason": reason}
-        told |= {"message": message, "checkpoint": kept}
-        told |= {"resumable": self.saves and kept is not None}
-        spent = {
-            "reserve_seconds": round(self.reserve, 1),
-            "used_seconds": round(time.time() - self.asked, 1),
-            "left_seconds": round(seconds_left(), 1),
-        }
-        report("stopped", **told, **spent)
-        if self.code == RUIN:
+        spent = {"reserve": self.reserve, "used": time.time() - self.asked}
+        spent["left"] = seconds_left()
+        report(
+            "stopped", **told, **{f"{k}_seconds": round(v, 1) for k, v in spent.items()}
+        )
+        if told["code"] == RUIN:
             mark_stopped(told)
         if self.last:
             within(10, self.last)
-        finish(self.code)
+        finish(told["code"])
 
 
 def agree(wish: int) -> int:
     """Give the greatest wish of all processes."""
     import torch
-    import torch.distributed as dist
 
+    dist: Any = torch.distributed
     if not (dist.is_available() and dist.is_initialized()):
         return wish
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -670,14 +674,16 @@ def push_partial(trainer: Any) -> None:
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
+        write_card(trainer, folder, repo)
         within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
 
 
 def within(seconds: float, do: Any, *arguments: Any) -> None:
     """Do what may hang or fail, for so many seconds at most; either is a warning."""
     try:
-        run = ThreadPool(1).apply_async(copy_context().run, (do, *arguments))
-        run.get(min(max(seconds, 0), 1e6))
+        with ThreadPool(1) as pool:
+            run = pool.apply_async(copy_context().run, (do, *arguments))
+            run.get(min(max(seconds, 0), 1e6))
     except Exception as error:  # noqa: BLE001 - what was saved before counts
         report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
 

@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 import time
-from contextlib import suppress
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -25,64 +24,55 @@ from hfjobs_trainer.rendering.runtime.mount import (
 )
 from hfjobs_trainer.rendering.runtime.stopping import Stop
 
-COPY_SECONDS = 3600.0  # the longest wait for a copy when all else is done
-
 
 class Checkpoints:
-    """The checkpoints of a run, kept by the first process of each machine.
-
-    Attributes:
-        kept: Step of the newest that is whole: on the mount, if there is one.
-    """
+    """The checkpoints of a run, which the first process of each machine keeps."""
 
     def __init__(self, trainer: Any, stop: Stop) -> None:
-        self.trainer, self.stop, self.args = trainer, stop, trainer.args
-        stop.keeper, self.folder = self, Path(self.args.output_dir)
-        self.newest, self.kept, self.to_save = dict[str, Any](), None, 0.0
+        args, self.trainer, self.stop, stop.keeper = trainer.args, trainer, stop, self
+        self.args, self.folder, self.kept = args, Path(args.output_dir), None
         # The trainer would delete a checkpoint before the next is whole.
-        self.limit, self.args.save_total_limit = self.args.save_total_limit, None
+        self.limit, args.save_total_limit = args.save_total_limit, None
         self.save_only, trainer._save_checkpoint = trainer._save_checkpoint, self.save
-        self.pool, self.copies = ThreadPool(1), list[Any]()
-        self.is_first = self.args.local_process_index == 0
+        self.pool, self.newest, self.last = ThreadPool(1), dict[str, Any](), None
+        self.is_first = args.local_process_index == 0
 
     def describe(self) -> dict[str, Any]:
         """Say how far this run is, and what a resumed one must share with it."""
         args, state, size = self.args, self.trainer.state, self.args.world_size
         batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
-        nodes = size // int(os.environ.get("LOCAL_WORLD_SIZE") or size)
-        told = {"run": run_id(), "step": state.global_step, "nodes": nodes}
-        told |= {"world_size": size, "global_batch": batch * size}
+        told = {"run": run_id(), "world_size": size, "global_batch": batch * size}
+        told["nodes"] = size // int(os.environ.get("LOCAL_WORLD_SIZE") or size)
+        told |= {"step": state.global_step, "max_steps": state.max_steps}
         tokens = getattr(self.trainer, "_total_train_tokens", 0)
-        told |= {"max_steps": state.max_steps, "tokens": tokens}
-        return told | {"best": state.best_global_step}
+        return told | {"best": state.best_global_step, "tokens": tokens}
 
     def save(self, *given: Any, **named: Any) -> None:
         """Save as the trainer does; make it whole while training goes on."""
         started = time.time()
         self.save_only(*given, **named)
         self.trainer.accelerator.wait_for_everyone()  # others may still write
-        self.to_save = time.time() - started
         if self.is_first and not self.stop.suspect:
-            self.newest = self.describe()
-            self.copies.append(self.pool.apply_async(self.keep, (self.newest,)))
+            self.newest, took = self.describe(), time.time() - started
+            self.last = self.pool.apply_async(self.keep, (self.newest, took))
 
-    def keep(self, told: dict[str, Any]) -> None:
+    def keep(self, told: dict[str, Any], took: float) -> None:
         """Make a checkpoint whole, copy it, and remove those that it replaces."""
         started, step = time.time(), told["step"]
         if step not in (self.newest["step"], self.newest["best"]):
             return  # a newer one was saved while another was copied
         folder = self.folder / f"checkpoint-{step}"
         try:
-            told["files"] = files = list_files(folder)
+            told["files"] = list_files(folder)
             write_manifest(folder, told, self.args.process_index)
             if self.limit:
                 rotate(self.folder, step, max(1, self.limit - bool(told["best"])), 1)
             if place := self.copy(folder, told):
-                took = round(time.time() - started, 1)
-                size = sum(size for size, _ in files.values())
-                report("kept", step=step, place=place, seconds=took, bytes=size)
-            took = self.to_save + time.time() - started
-            self.kept, self.stop.seconds_to_keep = step, took + flush_seconds()
+                seconds = round(time.time() - started, 1)
+                size = sum(size for size, _ in told["files"].values())
+                report("kept", step=step, place=place, seconds=seconds, bytes=size)
+            took += time.time() - started + flush_seconds()
+            self.kept, self.stop.seconds_to_keep = step, took
         except Exception as error:  # noqa: BLE001 - the next one may be kept
             report("warning", message=f"Checkpoint {step} was not kept: {error!r:.300}")
 
@@ -91,29 +81,37 @@ class Checkpoints:
         if (away := run_folder()) is None:
             return ""
         copy_files(folder, away / folder.name)
-        if damage := find_damage(away / folder.name, told["files"]):
-            raise OSError(f"{damage} on the mount is not what was written")
+        seen = list_files(away / folder.name)
+        for name, content in told["files"].items():
+            if seen.get(name) != content:
+                raise OSError(f"{name} on the mount is not what was written")
         rotate(away, told["step"], 2, told["nodes"])  # two: a mount writes late
         return str(away / folder.name)
 
     def resume(self) -> str | None:
         """Put the newest whole checkpoint of this run on this disk; give its path."""
-        asks = run_id() and self.is_first  # not by hand
-        steps = self.gather(self.find_steps() if asks else [])
-        skipped: list[str] = []
+        gather, skipped = import_module("accelerate.utils").gather_object, list[str]()
+        steps = gather(self.find_steps() if self.is_first and run_id() else [])
         for step in sorted(set(steps), reverse=True):
             # All processes take the one that is whole on each machine.
-            flaws = self.gather([self.restore(step)])
-            if not any(flaws):
-                return self.go_on(step, skipped)
+            if not any(flaws := gather([self.restore(step)])):
+                break
             skipped.append(f"checkpoint-{step}: {max(flaws)}")
-        if skipped:
-            report("warning", message=f"Training begins anew: {'; '.join(skipped)}")
-        return None
-
-    def gather(self, told: list[Any]) -> list[Any]:
-        """Give what all processes tell."""
-        return import_module("accelerate.utils").gather_object(told)
+        else:
+            if skipped:
+                report("warning", message=f"Training begins anew: {'; '.join(skipped)}")
+            return None
+        path = self.folder / f"checkpoint-{step}"
+        told, self.kept = read_manifest(path), step
+        require_same_batch(told, self.describe(), self.trainer)
+        self.trainer._total_train_tokens = told["tokens"]
+        if (best := told["best"]) and any(flaws := gather([self.restore(best)])):
+            why = f"The best checkpoint, of step {best}, is {max(flaws)}"
+            report("warning", message=f"{why}: it is not loaded at the end.")
+        if step >= told["max_steps"]:  # amid an epoch, it would take one step more
+            self.trainer._run_epoch = self.end
+        report("resumed", step=step, path=str(path), skipped=skipped)
+        return str(path)
 
     def find_steps(self) -> list[int]:
         """List the steps of which there may be a checkpoint."""
@@ -124,71 +122,46 @@ class Checkpoints:
         folder, every = self.folder / f"checkpoint-{step}", self.stop.every
         try:
             flaw = find_flaw(folder, every) if self.is_first else ""
-            if flaw and self.fetch(folder):
-                flaw = find_flaw(folder, every)
+            return find_flaw(folder, every) if flaw and self.fetch(folder) else flaw
         except Exception as error:  # noqa: BLE001 - there may be an older one
-            flaw = f"{error!r:.200}"
-        return flaw
+            return f"{error!r:.200}"
 
     def fetch(self, folder: Path) -> bool:
         """Copy a checkpoint from the mount, if it seems whole there."""
-        away = run_folder()
-        if away is None or not read_manifest(away / folder.name):
+        if (away := run_folder()) is None or not read_manifest(away / folder.name):
             return False
         copy_files(away / folder.name, folder)
         return True
-
-    def go_on(self, step: int, skipped: list[str]) -> str:
-        """Set what a trainer does not read from its checkpoint, and report it."""
-        path = self.folder / f"checkpoint-{step}"
-        told = read_manifest(path)
-        require_same_batch(told, self.describe(), self.trainer)
-        self.trainer._total_train_tokens, self.kept = told["tokens"], step
-        if best := self.args.load_best_model_at_end and told["best"]:
-            flaws = self.gather([self.restore(best)])
-            if any(flaws):
-                why = f"The best checkpoint, of step {best}, is {max(flaws)}"
-                report("warning", message=f"{why}: the last model is taken instead.")
-        if step >= told["max_steps"]:  # amid an epoch, it would take one step more
-            self.trainer._run_epoch = self.end
-        report("resumed", step=step, path=str(path), skipped=skipped)
-        return str(path)
 
     def end(self, **_: Any) -> None:
         """Take the place of an epoch where none is left to train."""
         self.trainer.control.should_training_stop = True
 
-    def finish(self, seconds: float = COPY_SECONDS) -> int | None:
-        """Wait until nothing is written, not longer than so; give the step kept."""
-        until = time.time() + min(seconds, COPY_SECONDS)
-        for copy in self.copies:
-            copy.wait(max(0.0, until - time.time()))
+    def finish(self, seconds: float = 3600.0) -> int | None:
+        """Wait until all is written, not longer than so; give the step that is kept."""
+        until = time.time() + min(seconds, 3600.0)
+        if self.last:
+            self.last.wait(max(0.0, until - time.time()))
         await_flush(until)
         return self.kept
 
     def forget(self) -> None:
         """Remove what was kept away from here, since the model itself is safe."""
         self.finish()
-        if self.args.process_index == 0:
-            self.clear()
-
-    def clear(self) -> None:
-        """Remove the run's folder on the mount."""
-        if away := run_folder():
+        if (away := run_folder()) and self.args.process_index == 0:
             shutil.rmtree(away, ignore_errors=True)
 
 
 def require_same_batch(then: dict[str, Any], now: dict[str, Any], trainer: Any) -> None:
     """End a run that would go on with other steps than those it began with."""
-    was, size = then["world_size"], now["world_size"]
+    was, size, batch = then["world_size"], now["world_size"], then["global_batch"]
     sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
-    if then["global_batch"] != now["global_batch"] or (sharded and was != size):
-        batch = "" if sharded else f", or set global_batch_size={then['global_batch']}"
+    if batch != now["global_batch"] or (sharded and was != size):
         sys.exit(
-            f"Checkpoint {then['step']} is of {was} process(es) that took"
-            f" {then['global_batch']} sequences per step; here {size} would take"
-            f" {now['global_batch']}, which is another training. Resume on as many"
-            f" GPUs, with HFT_NUM_PROCESSES={was} if there are more{batch}."
+            f"Checkpoint {then['step']} is of {was} process(es) and {batch} sequences"
+            f" per step; {size} and {now['global_batch']} are another training. Resume"
+            f" on as many GPUs, with HFT_NUM_PROCESSES={was} if there are more"
+            f"{'' if sharded else f', or set global_batch_size={batch}'}."
         )
     if was != size:
         why = f"{size} process(es) go on where {was} stopped, with the same batches:"
@@ -204,14 +177,9 @@ def find_flaw(folder: Path, every: int) -> str:
         return "of another run"
     if told["step"] % every and told["step"] < told["max_steps"]:
         return f"not after a multiple of {every} steps"
-    damage = find_damage(folder, told["files"])
-    return f"damaged, {damage}" if damage else ""
-
-
-def find_damage(folder: Path, files: dict[str, Any]) -> str:
-    """Name a file that is not what it should be; nothing if all are."""
-    seen = list_files(folder)
-    return next((name for name in files if seen.get(name) != files[name]), "")
+    seen, files = list_files(folder), told["files"]
+    damaged = [name for name in files if seen.get(name) != files[name]]
+    return f"damaged, {damaged[0]}" if damaged else ""
 
 
 def list_files(folder: Path) -> dict[str, Any]:
@@ -235,14 +203,15 @@ def write_manifest(folder: Path, told: dict[str, Any], rank: int) -> None:
 
 def read_manifest(folder: Path, nodes: int | None = None) -> dict[str, Any]:
     """Give what a checkpoint consists of; nothing if it is not whole on all `nodes`."""
-    parts: list[dict[str, Any]] = []
-    for path in folder.glob("hft_manifest*.json"):
-        with suppress(ValueError):
-            parts.append(json.loads(path.read_bytes()))
-    if not parts or len(parts) < (nodes or parts[0]["nodes"]):
+    try:
+        found = [json.loads(p.read_bytes()) for p in folder.glob("hft_manifest*.json")]
+    except ValueError:
         return {}
-    files = {name: told for part in parts for name, told in part["files"].items()}
-    return parts[0] | {"files": files}
+    if not found or len(found) < (nodes or found[0]["nodes"]):
+        return {}
+    return found[0] | {
+        "files": {k: v for each in found for k, v in each["files"].items()}
+    }
 
 
 def copy_files(source: Path, target: Path) -> None:
@@ -256,13 +225,11 @@ def copy_files(source: Path, target: Path) -> None:
 
 def rotate(folder: Path, step: int, count: int, nodes: int) -> None:
     """Remove what is older than the `count` newest whole ones, but not their best."""
-    told = {
-        n: read_manifest(folder / f"checkpoint-{n}", nodes) for n in list_steps(folder)
-    }
-    kept = sorted(n for n in told if told[n] and n <= step)[-count:]
-    best = [told[n]["best"] for n in kept]
-    for old in told:
-        if kept and old < kept[0] and old not in best:
+    steps = [each for each in list_steps(folder) if each <= step]
+    told = {each: read_manifest(folder / f"checkpoint-{each}", nodes) for each in steps}
+    kept = sorted(each for each in told if told[each])[-count:]
+    for old in set(steps) - {told[each]["best"] for each in kept}:
+        if kept and old < kept[0]:
             shutil.rmtree(folder / f"checkpoint-{old}", ignore_errors=True)
 
 

@@ -77,11 +77,13 @@ class HubCheckpoints(Checkpoints):
         shutil.rmtree(place)
         return True
 
-    def clear(self) -> None:
-        """Remove the checkpoint from the repository."""
-        _, api, where = self.hub()
-        try:
-            api.delete_folder(LAST, **where, commit_message="Training has ended")
-        except Exception as error:  # noqa: BLE001 - it is of no use, and of no harm
-            why = f"{LAST} stays in {where['repo_id']}: {error!r:.300}"
-            report("warning", message=why)
+    def forget(self) -> None:
+        """Remove the checkpoint from the repository, where the model itself is now."""
+        self.finish()
+        if self.args.process_index == 0:
+            _, api, where = self.hub()
+            try:
+                api.delete_folder(LAST, **where, commit_message="Training has ended")
+            except Exception as error:  # noqa: BLE001 - of no use, and of no harm
+                why = f"{LAST} stays in {where['repo_id']}: {error!r:.300}"
+                report("warning", message=why)

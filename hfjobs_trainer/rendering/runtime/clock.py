@@ -32,7 +32,8 @@ def seconds_left() -> float:
 def within(seconds: float, do: Any, *arguments: Any) -> None:
     """Do what may hang or fail, for so many seconds at most; either is a warning."""
     try:
-        run = ThreadPool(1).apply_async(copy_context().run, (do, *arguments))
-        run.get(min(max(seconds, 0), 1e6))
+        with ThreadPool(1) as pool:
+            run = pool.apply_async(copy_context().run, (do, *arguments))
+            run.get(min(max(seconds, 0), 1e6))
     except Exception as error:  # noqa: BLE001 - what was saved before counts
         report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")

@@ -5,7 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hfjobs_trainer.rendering.runtime.card import write_card
 from hfjobs_trainer.rendering.runtime.clock import seconds_left, within
+from hfjobs_trainer.rendering.runtime.mount import flush_seconds
 from hfjobs_trainer.rendering.runtime.push import commit_folder
 from hfjobs_trainer.rendering.runtime.stopping import DEADLINE, Stop
 
@@ -34,7 +36,8 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
             longest = max(laps[1:][-1000:] or laps)  # without the start
             ahead = 1 + -(state.global_step + 1) % stop.every
             # Adam's two moments are saved and copied too.
-            stop.reserve = spare + (stop.seconds_to_keep or 6 * guess)
+            keep = stop.seconds_to_keep or 6 * guess + flush_seconds()
+            stop.reserve = spare + keep
             if seconds_left() < ahead * longest + stop.reserve:
                 stop.ask(DEADLINE, "")
             stop.settle(state, control)
@@ -51,4 +54,5 @@ def push_partial(trainer: Any) -> None:
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
+        write_card(trainer, folder, repo)
         within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")

@@ -12,9 +12,11 @@ from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.mount import mark_stopped
 from hfjobs_trainer.rendering.runtime.relaunch import finish
 
-# Exit codes: in time before the deadline, without use, by SIGTERM.
+# Exit codes: in time before the deadline, since it was of no use, by SIGTERM. And a
+# wish for that of RUIN where the model is good, but the run would cost too much.
 DEADLINE = 76
 RUIN = 77
+OVER = 78
 SIGNAL = 143
 
 
@@ -72,33 +74,34 @@ class Stop:
         kept = self.keeper and self.keeper.finish(seconds_left() - 15)
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        how = {
-            DEADLINE: ("deadline", "at the deadline "),
-            SIGNAL: ("signal", "by SIGTERM "),
+        reasons = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over", SIGNAL: "signal"}
+        said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
+        why = self.why and f": {self.why}"
+        told = {
+            "step": self.step,
+            "code": RUIN if self.code == OVER else self.code,
+            "reason": reasons[self.code],
+            "message": f"stopped {said}at step {self.step}{why}",
+            "checkpoint": kept,
+            "resumable": self.code != RUIN and kept is not None,
         }
-        reason, said = how.get(self.code, ("over" if self.saves else "ruin", ""))
-        message = f"stopped {said}at step {self.step}{self.why and ': '}{self.why}"
-        told = {"step": self.step, "code": self.code, "reason": reason}
-        told |= {"message": message, "checkpoint": kept}
-        told |= {"resumable": self.saves and kept is not None}
-        spent = {
-            "reserve_seconds": round(self.reserve, 1),
-            "used_seconds": round(time.time() - self.asked, 1),
-            "left_seconds": round(seconds_left(), 1),
-        }
-        report("stopped", **told, **spent)
-        if self.code == RUIN:
+        spent = {"reserve": self.reserve, "used": time.time() - self.asked}
+        spent["left"] = seconds_left()
+        report(
+            "stopped", **told, **{f"{k}_seconds": round(v, 1) for k, v in spent.items()}
+        )
+        if told["code"] == RUIN:
             mark_stopped(told)
         if self.last:
             within(10, self.last)
-        finish(self.code)
+        finish(told["code"])
 
 
 def agree(wish: int) -> int:
     """Give the greatest wish of all processes."""
     import torch
-    import torch.distributed as dist
 
+    dist: Any = torch.distributed
     if not (dist.is_available() and dist.is_initialized()):
         return wish
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"

@@ -46,7 +46,7 @@ def main() -> None:
     (Path(folder) / f"rank-{os.environ.get('RANK', 'alone')}").touch()
     conclude(trainer, started)
     end_tracking()
-    finish()
+    finish(76)
 
 
 if __name__ == "__main__":

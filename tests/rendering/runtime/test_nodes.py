@@ -33,19 +33,32 @@ while os.getppid() == parent:
 """
 
 
-def node(
-    rank: int, port: int, *command: str, planned: int = 2, processes: int = 4, seconds: float = 20.0, run: str = "one"
-) -> subprocess.Popen[str]:
-    environment = {
+# Joins, and keeps a process until the others are done.
+SERVES = """\
+import subprocess, sys
+from hfjobs_trainer.rendering.runtime.nodes import join_nodes
+nodes = join_nodes(2, 0)
+server = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+sys.exit(nodes.watch(server, server.stdin.close, serves=True))
+"""
+
+
+def environment(rank: int, port: int, seconds: float = 20.0, run: str = "one") -> dict[str, str]:
+    return {
         "HFT_NODE_RANK": str(rank),
         "HFT_MAIN_NODE": f"127.0.0.1:{port}",
         "HFT_JOIN_SECONDS": str(seconds),
         "HFT_RUN_ID": run,
         "PYTHONPATH": str(ROOT),
     }
+
+
+def node(
+    rank: int, port: int, *command: str, planned: int = 2, processes: int = 4, seconds: float = 20.0, run: str = "one"
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", NODE, str(planned), str(processes), *command],
-        env={**os.environ, **environment},
+        env={**os.environ, **environment(rank, port, seconds, run)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -144,6 +157,29 @@ def test_a_node_that_is_told_to_stop_ends_its_processes() -> None:
     wait_for(second, "started")
     first.terminate()
     assert [code for code, _ in ended(first, second)] == [143, ENDED_WITH_ANOTHER]
+
+
+def test_nodes_that_agreed_on_a_code_all_end_with_it() -> None:
+    """None is killed because another one was sooner done with its last checkpoint."""
+    port = free_port()
+    leaves = "import os, time; time.sleep({seconds}); print('76\\n' * 4, file=open(os.environ['HFT_EXIT_FILE'], 'a'))"
+    nodes = [node(rank, port, "-c", leaves.format(seconds=0.6 * rank), planned=3) for rank in range(3)]
+    results = ended(*nodes)
+    assert [code for code, _ in results] == [76, 76, 76]
+    assert not [output for _, output in results if "ends too" in output]
+
+
+def test_a_node_that_serves_ends_with_the_code_of_those_that_train() -> None:
+    port = free_port()
+    first = node(0, port, "-c", "import os; print(76, file=open(os.environ['HFT_EXIT_FILE'], 'a'))")
+    last = subprocess.Popen(
+        [sys.executable, "-c", SERVES],
+        env={**os.environ, **environment(1, port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert [code for code, _ in ended(first, last)] == [76, 76]
 
 
 def test_strangers_are_turned_away_and_unequal_nodes_do_not_start() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,9 @@ def test_two_processes_train_one_model_and_both_end(tiny_model: Path, tmp_path: 
         timeout=300,
     )
 
-    assert done.returncode == 0, done.stderr[-4000:]
+    # the code with which both ended, of which torchrun would have made a 1
+    assert done.returncode == 76, done.stderr[-4000:]
+    assert "ChildFailedError" not in done.stderr
     assert (tmp_path / "out/rank-0").exists()
     assert (tmp_path / "out/rank-1").exists()
     assert (tmp_path / "out/model.safetensors").exists()
@@ -70,35 +74,42 @@ def test_two_processes_train_one_model_and_both_end(tiny_model: Path, tmp_path: 
 
 
 @pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Four GPUs, and the commands that would take this process's place on them."""
-    commands: list[list[str]] = []
+def launched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
+    """Four GPUs, and an interpreter that only writes down what it is to run, an argument on a line."""
+    python, told = tmp_path / "python", tmp_path / "told"
+    python.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {told}\n")
+    python.chmod(0o755)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    monkeypatch.setattr("os.execv", lambda _, command: commands.append(command))
+    monkeypatch.setattr("sys.executable", str(python))
     monkeypatch.setattr("sys.argv", ["train.py", "--flag"])
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "HFT_NUM_PROCESSES", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    return commands
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield lambda: told.read_text().splitlines() if told.exists() else []
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize(("gpus", "told", "processes"), [(0, None, 4), (8, None, 4), (2, None, 2), (1, "3", 3)])
 def test_processes_are_the_visible_gpus_within_the_plan(
-    launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, gpus: int, told: str | None, processes: int
+    launched: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, gpus: int, told: str | None, processes: int
 ) -> None:
     if told:
         monkeypatch.setenv("HFT_NUM_PROCESSES", told)
 
-    relaunch(gpus)
+    with pytest.raises(SystemExit) as end:
+        relaunch(gpus)
 
-    assert f"--num_processes={processes}" in launched[0]
-    assert launched[0][-2:] == ["train.py", "--flag"]
+    assert end.value.code == 0
+    assert f"--num_processes={processes}" in launched()
+    assert launched()[-2:] == ["train.py", "--flag"]
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize(("visible", "first"), [(None, "0"), ("2,3", "2"), ("GPU-8f6a,GPU-77c1", "GPU-8f6a")])
 def test_a_single_process_sees_a_single_gpu(
-    launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, visible: str | None, first: str
+    launched: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, visible: str | None, first: str
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that it is put back after the test
     if visible is None:
@@ -108,22 +119,25 @@ def test_a_single_process_sees_a_single_gpu(
 
     relaunch(gpus=1)
 
-    assert launched == []
+    assert launched() == []
     assert os.environ["CUDA_VISIBLE_DEVICES"] == first
 
 
 @pytest.mark.torch
-def test_a_worker_is_not_relaunched(launched: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_is_not_relaunched(launched: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
 
     relaunch(gpus=4)
 
-    assert launched == []
+    assert launched() == []
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_models_are_fetched_before_the_processes_start(
-    launched: list[list[str]], monkeypatch: pytest.MonkeyPatch, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+    launched: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_model: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What cannot be had stops nothing: the processes say it better."""
     asked: list[tuple[str, str | None]] = []
@@ -134,19 +148,103 @@ def test_models_are_fetched_before_the_processes_start(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
 
-    relaunch_several.relaunch(gpus=0, models={"me/model": "v1", str(tiny_model): None})
+    with pytest.raises(SystemExit):
+        relaunch_several.relaunch(gpus=0, models={"me/model": "v1", str(tiny_model): None})
 
     assert asked == [("me/model", "v1")]
-    assert len(launched) == 1
+    assert "--num_processes=4" in launched()
     assert "me/model was not downloaded ahead: OSError('no network')" in capsys.readouterr().out
 
 
 @pytest.mark.torch
-def test_a_single_process_fetches_for_itself(launched: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_process_fetches_for_itself(
+    launched: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HFT_NUM_PROCESSES", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("huggingface_hub.snapshot_download", None)
 
     relaunch_several.relaunch(gpus=0, models={"me/model": None})
 
-    assert launched == []
+    assert launched() == []
+
+
+# Starts two processes as a launcher does, and ends with 1 unless both end with 0, or if it is told to end.
+LAUNCHER = """
+import os, signal, subprocess, sys
+def end(*_):
+    for each in started: each.terminate()
+    sys.exit(1)
+started = [subprocess.Popen([sys.executable, "-c", sys.argv[1], str(rank)]) for rank in range(2)]
+signal.signal(signal.SIGTERM, end)
+print("launched", flush=True)
+sys.exit(any([each.wait() for each in started]))
+"""
+# Trains until it is told to stop, and leaves the code.
+TRAINS = """
+import os, pathlib, sys, time
+codes = pathlib.Path(os.environ["HFT_EXIT_FILE"])
+codes.touch()
+print("trains", flush=True)
+while not codes.with_name("stop").exists(): time.sleep(0.01)
+time.sleep(0.2)
+with codes.open("a") as file: print(143, file=file)
+"""
+RUNS = """
+import sys
+from hfjobs_trainer.rendering.runtime.relaunch import run_processes
+sys.exit(run_processes([sys.executable, "-c", *sys.argv[1:]], 2))
+"""
+
+
+def run_two(work: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", RUNS, LAUNCHER, work],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], text: str, times: int) -> None:
+    assert process.stdout is not None
+    while times and (line := process.stdout.readline()):
+        times -= text in line
+    assert not times
+
+
+LEAVES = 'import os, sys; print({code}, file=open(os.environ["HFT_EXIT_FILE"], "a"))'
+
+
+@pytest.mark.parametrize(
+    ("work", "code"),
+    [
+        (LEAVES.format(code=76), 76),
+        ("", 0),
+        # one alone says that it failed, as after a push that the first process does
+        (f"import sys\nif sys.argv[1] == '0': {LEAVES.format(code=3)}", 3),
+        # the other one did not get there
+        (f"import sys\nif sys.argv[1] == '0': sys.exit(9)\n{LEAVES.format(code=76)}", 1),
+    ],
+    ids=["both", "well", "one and well", "one alone"],
+)
+def test_the_code_is_that_of_the_processes_if_they_agree(work: str, code: int) -> None:
+    with run_two(work) as process:
+        assert process.wait(30) == code
+
+
+def test_processes_that_train_are_asked_to_end_and_leave_their_code() -> None:
+    """uv passes on a signal that a group got as a whole, so that it comes twice."""
+    with run_two(TRAINS) as process:
+        wait_for(process, "trains", 2)
+        for _ in range(2):
+            process.terminate()
+        assert process.wait(30) == 143
+
+
+def test_processes_that_do_not_train_are_ended_with_their_launcher() -> None:
+    with run_two("import time; time.sleep(60)") as process:
+        wait_for(process, "launched", 1)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 1
