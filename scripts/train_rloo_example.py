@@ -332,6 +332,9 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
             if seconds_left() < ahead * longest + stop.reserve:
                 stop.ask(DEADLINE, "")
             stop.settle(state, control)
+            if stop.step is not None:  # the trainer's own push may hang
+                trainer._push_from_checkpoint = lambda *_: None
+                trainer._finish_current_push = lambda *_: None
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if stop.step is not None and state.epoch % 1:  # it ends here alone
@@ -636,7 +639,7 @@ class Stop:
         reasons = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over", SIGNAL: "signal"}
         said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
         why = self.why and f": {self.why}"
-        told = {
+        told: dict[str, Any] = {
             "step": self.step,
             "code": RUIN if self.code == OVER else self.code,
             "reason": reasons[self.code],

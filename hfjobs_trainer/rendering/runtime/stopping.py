@@ -77,7 +77,7 @@ class Stop:
         reasons = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over", SIGNAL: "signal"}
         said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
         why = self.why and f": {self.why}"
-        told = {
+        told: dict[str, Any] = {
             "step": self.step,
             "code": RUIN if self.code == OVER else self.code,
             "reason": reasons[self.code],
