@@ -12,6 +12,7 @@ from hfjobs_trainer.planning.arguments.decide import Decided, decide_arguments
 from hfjobs_trainer.planning.arguments.precision import Precision, settle_precision
 from hfjobs_trainer.planning.arguments.shapes import decide_shapes
 from hfjobs_trainer.planning.arguments.vllm import vllm_request
+from hfjobs_trainer.planning.canary import planned_pace
 from hfjobs_trainer.planning.check import check
 from hfjobs_trainer.planning.choose import choose
 from hfjobs_trainer.planning.compose import compose, request_of
@@ -170,6 +171,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         decided,
         strategy,
         request,
+        planned_pace(found.estimate, run),
         absolute=traits.absolute_paths,
     )
     return Plan(

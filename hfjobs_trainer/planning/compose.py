@@ -61,6 +61,7 @@ def compose(
     decided: Decided,
     strategy: str,
     request: JobRequest,
+    pace: Mapping[str, Any],
     *,
     absolute: bool,
 ) -> Page:
@@ -76,6 +77,7 @@ def compose(
         decided: The arguments.
         strategy: How the model is distributed over the GPUs.
         request: The job that the backend is asked to run.
+        pace: What the script compares its first steps with.
         absolute: Whether local paths become absolute, since the script runs in a folder of its own.
     """
     method = run.method
@@ -158,6 +160,7 @@ def compose(
         pushes=run.output.pushes,
         dataset_name=spec.dataset.id if not is_local_path(spec.dataset.id) and not spec.dataset.mixed_with else None,
         resume_from_checkpoint=spec.resume_from_checkpoint,
+        pace=pace,
     )
 
 

@@ -208,6 +208,7 @@ class Page:
             nowhere else; ``None``: the run cannot be resumed.
         resume_every: Steps between two at which a checkpoint resumes exactly.
         keeps_reference: Whether the reference changes during training, and must be saved with a checkpoint.
+        pace: What was planned, as arguments of the script's ``check_pace``.
     """
 
     method: str
@@ -271,6 +272,7 @@ class Page:
     checkpoints: str | None = None
     resume_every: int = 1
     keeps_reference: bool = False
+    pace: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def lineage(self) -> tuple[str, ...]:

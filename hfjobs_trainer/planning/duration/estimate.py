@@ -7,7 +7,7 @@ few measurements or none, and ``DurationEstimate.assumed`` says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hfjobs_trainer.display import html_pairs
@@ -25,6 +25,7 @@ class DurationEstimate:
         steps: Expected optimizer steps.
         tokens: Training tokens, without padding.
         tokens_per_second: Training throughput of all GPUs together.
+        seconds_per_step: Seconds of an optimizer step, writing its completions included.
         seconds: The whole run, from the start of the machine.
         parts: Seconds of each part: ``"start"``, ``"data"``, ``"training"``, ``"generation"``, ``"evaluation"``,
             ``"checkpoints"``, ``"push"``; only those that the run has.
@@ -36,6 +37,7 @@ class DurationEstimate:
     steps: int
     tokens: Range
     tokens_per_second: Range
+    seconds_per_step: Range
     seconds: Range
     parts: Mapping[str, Range]
     usd: Range
@@ -81,12 +83,21 @@ def estimate_duration(amounts: Amounts, setup: Setup) -> DurationEstimate:
         steps=expected.steps,
         tokens=Range(low.tokens, expected.tokens, high.tokens),
         tokens_per_second=Range(min(speeds), speeds[EXPECTED], max(speeds)),
+        seconds_per_step=_per_step(paces, (least, likely, most)),
         seconds=Range(*totals),
         parts=parts,
         usd=Range(*(billed_usd(seconds, rate) for seconds in totals)),
         assumed=(*amounts.assumed, *_assumed(amounts, setup)),
         basis=_basis(amounts, setup),
     )
+
+
+def _per_step(paces: Sequence[Pace], parts: Sequence[Mapping[str, float]]) -> Range:
+    pairs = zip(paces, parts, strict=True)
+    low, expected, high = (
+        (each["training"] + each.get("generation", 0.0)) / max(1, pace.steps) for pace, each in pairs
+    )
+    return Range(min(low, expected, high), expected, max(low, expected, high))
 
 
 def expected_seconds(amounts: Amounts, setup: Setup) -> tuple[float, float]:

@@ -6,7 +6,8 @@ from typing import Any
 from hfjobs_trainer.rendering.runtime.events import report
 
 # Exit codes of a run that stopped to be resumed later, and of one that was of no use.
-DEADLINE, RUIN = 76, 77
+DEADLINE = 76
+RUIN = 77
 
 
 class Stop:
@@ -18,12 +19,14 @@ class Stop:
         saves: Whether a checkpoint is saved first.
         every: The run ends at a multiple of so many steps, to be resumed exactly.
         step: The step at which all processes ended; None while they go on.
+        suspect: Whether the last step's loss or gradient was not finite.
     """
 
     def __init__(self, every: int = 1) -> None:
         self.code, self.why, self.saves = 0, "", True
         self.every = every
         self.step: int | None = None
+        self.suspect = False
 
     def ask(self, code: int, why: str, saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""

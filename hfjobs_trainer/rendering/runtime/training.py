@@ -3,6 +3,7 @@
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.conclude import assert_trained
+from hfjobs_trainer.rendering.runtime.ruin import refuse_broken_weights
 from hfjobs_trainer.rendering.runtime.stopping import Stop
 
 
@@ -22,6 +23,7 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
 
     trainer.add_callback(Settle())  # the last one, after all that may ask
     trainer.train(**options)
+    refuse_broken_weights(trainer, stop)
     if stop.step is not None:
         stop.leave()
     assert_trained(trainer)
