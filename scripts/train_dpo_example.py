@@ -28,14 +28,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from contextvars import copy_context
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, NamedTuple
 
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
@@ -98,7 +104,9 @@ def main() -> None:
         ),
         callbacks=[progress_callback()],
     )
-    stop = Stop()
+    stop = Stop(partial=push_partial, last=end_tracking)
+    watch_for_ruin(trainer, stop)
+    check_pace(trainer, stop, flavor="a10g-large", usd_per_hour=1.5)
     train(trainer, stop)
     push(trainer, dataset_name=DATASET)
     conclude(trainer, started)
@@ -110,7 +118,20 @@ def main() -> None:
 # What follows is the same in every script that needs it, and need not be read.
 # --------------------------------------------------------------------------------------
 
+SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
+# Steps in a row after which numbers that are not finite end a run, and after which
+# what may be chance does: no gradient, or steps that fp16 skips to find its scale.
+BROKEN = 5
+OFTEN = 20
+SIGNAL = 143
+# Exit codes: in time before the deadline, without use, by SIGTERM.
+DEADLINE = 76
+IDLE_SECONDS = 900.0
+# Steps that do not count, since they compile and warm up, and the last that counts.
+WARM_UP = 5
+MEASURED = 20
+RUIN = 77
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 
 
@@ -118,11 +139,12 @@ def relaunch(gpus: int) -> None:
     """Start this script again, once for each of `gpus` GPUs, or of all if it is 0."""
     if (processes := count_processes(gpus)) > 1:
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        os.execv(sys.executable, launch_command(**where))
+        sys.exit(run_processes(launch_command(**where), processes))
 
 
 def count_processes(gpus: int) -> int:
     """Count the processes that are to train here; 0 if this is one of them."""
+    seconds_left()  # the launcher's processes are sessions of their own
     if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
         return 0
     from torch import cuda
@@ -133,6 +155,40 @@ def count_processes(gpus: int) -> int:
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = first
     return max(1, processes)
+
+
+def run_processes(command: list[str], processes: int, watch: Any = None) -> int:
+    """Run a command that starts processes of this script, and give their exit code.
+
+    A launcher would make a 1 of it: they leave it in HFT_EXIT_FILE, which is there from
+    when they train. SIGTERM then makes a file beside it, which they look for.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "codes")
+        env = {**os.environ, "HFT_EXIT_FILE": str(path)}
+        # In a group of its own, so that a signal reaches it once, from here.
+        process = subprocess.Popen(command, env=env, process_group=0)
+
+        def end(number: int, _: Any) -> None:
+            if number == signal.SIGTERM and path.exists():
+                path.with_name("stop").touch()
+            else:
+                process.send_signal(number)
+
+        def agreed(code: int) -> int:
+            codes = (
+                [int(each) for each in path.read_text().split()]
+                if path.exists()
+                else []
+            )
+            return (
+                max(codes) if codes and (not code or len(codes) == processes) else code
+            )
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        code = watch(process, agreed) if watch else agreed(process.wait())
+    return 128 - code if code < 0 else code
 
 
 def launch_command(**options: Any) -> list[str]:
@@ -219,17 +275,66 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
         stop: What may end the run early.
         options: What `trainer.train()` takes.
     """
+    trainer.add_callback(deadline_callback(trainer, stop))
+    # Not transformers' own checkpoint at SIGTERM, which may fall amid a step: between
+    # gradients and update, from where no run goes on as if nothing had happened.
+    if file := os.environ.get("HFT_EXIT_FILE"):
+        Path(file).touch()
+    elif "RANK" not in os.environ:
+        signal.signal(signal.SIGTERM, stop.heed)
+    trainer.train(**options)
+    refuse_broken_weights(trainer, stop)
+    if stop.step is not None:
+        stop.leave(trainer)
+    stop.code = SIGNAL  # from now on, the first one ends it at once
+    assert_trained(trainer)
+
+
+def deadline_callback(trainer: Any, stop: Stop) -> Any:
+    """Make the callback, the last of all, that ends a run while it can be saved."""
     from transformers import TrainerCallback
 
-    class Settle(TrainerCallback):
+    weights = [each for each in trainer.model.parameters() if each.requires_grad]
+    guess = sum(each.numel() * each.element_size() for each in weights) / SLOWEST
+    spare = min(60, 0.05 * float(os.environ.get("HFT_TIMEOUT") or 0))
+    spare += trainer.args.push_to_hub * (30 + guess)
+    laps = list[float]()
+
+    class Clock(TrainerCallback):
+        mark = time.time()
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.mark, since = time.time(), self.mark
+            laps.append(self.mark - since)  # with the evaluation and save before
+            longest = max(laps[1:][-1000:] or laps)  # without the start
+            ahead = 1 + -(state.global_step + 1) % stop.every
+            # Adam's two moments are saved and copied too.
+            stop.reserve = spare + (stop.seconds_to_keep or 6 * guess)
+            if seconds_left() < ahead * longest + stop.reserve:
+                stop.ask(DEADLINE, "")
             stop.settle(state, control)
 
-    trainer.add_callback(Settle())  # the last one, after all that may ask
-    trainer.train(**options)
-    if stop.step is not None:
-        stop.leave()
-    assert_trained(trainer)
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if stop.step is not None and state.epoch % 1:  # it ends here alone
+                control.should_evaluate = control.should_save = False
+
+    return Clock()
+
+
+def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
+    """End a run as ruined if its weights are not finite, so that none are kept."""
+    if stop.step is not None and not stop.saves:
+        return  # it is ruined
+    broken = False
+    for weight in trainer.model.parameters():
+        part: Any = getattr(weight, "ds_tensor", weight).detach()  # ZeRO-3 keeps that
+        part = part.to_local() if hasattr(part, "to_local") else part
+        if weight.requires_grad and part.numel():
+            broken |= not all(math.isfinite(float(each)) for each in part.aminmax())
+    if agree(int(broken)):
+        stop.suspect, stop.step = True, trainer.state.global_step
+        why = "its last steps broke them, and the last good checkpoint is kept"
+        Signs(stop).see("the weights are not finite", True, stop.step, why, end=1)
 
 
 def assert_trained(trainer: Any) -> None:
@@ -304,41 +409,249 @@ def progress_callback() -> Any:
     return Progress()
 
 
+def push_partial(trainer: Any) -> None:
+    """Push the model as far as it was trained, to a branch of its repository."""
+    trainer.save_model(_internal_call=True)
+    if trainer.is_world_process_zero():
+        folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
+        within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
+
+
+def end_tracking() -> None:
+    """Send what is left."""
+    trackio: Any = sys.modules.get("trackio")
+    if trackio and trackio.context_vars.current_run.get():
+        trackio.finish()
+
+
+def watch_for_ruin(trainer: Any, stop: Stop) -> None:
+    """Look at the true loss and gradient norm of each step: the log has no NaN."""
+    from transformers import TrainerCallback
+
+    signs, losses, norms = Signs(stop), list[Any](), list[Any]()
+    hint, tell = "no token is trained, or all has been learned", BROKEN
+    if hasattr(trainer, "reward_funcs"):
+        hint, tell = "all answers to a prompt get the same reward", OFTEN
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            loss, norm, step = float(sum(losses)), float(norms.pop()), state.global_step
+            losses.clear()
+            broken = not math.isfinite(loss)
+            skips = trainer.accelerator.optimizer_step_was_skipped and not broken
+            broken |= not (math.isfinite(norm) or skips)
+            # 2: not finite in some process; 0: nothing to learn in any of them
+            found = agree(2 if broken else int(loss != 0 or norm != 0))
+            stop.suspect = found == 2
+            what = "the loss or the gradient norm is not finite"
+            why = "learning_rate is too high, or a row is bad"
+            signs.see(what, stop.suspect, step, why, end=BROKEN)
+            signs.see("fp16 overflows", skips, step, "use bf16 or fp32", OFTEN, OFTEN)
+            what = "the loss and the gradient norm are 0"
+            if signs.see(what, not found, step, hint, tell, OFTEN):
+                control.should_save = True  # such weights are as good as ever
+            if stop.suspect:  # and no good checkpoint makes room for these
+                control.should_save = False
+
+    trainer.training_step = noting(trainer.training_step, losses)
+    trainer._get_grad_norm = noting(trainer._get_grad_norm, norms)
+    trainer.add_callback(Watch())
+
+
+class Signs:
+    """For how many steps in a row each sign of ruin is there, and which were told."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop, self.rows, self.told = stop, dict[str, int](), set[str]()
+
+    def see(
+        self, what: str, there: Any, step: int, means: str, tell: int = 1, end: int = 0
+    ) -> bool:
+        """Tell a sign that is there for `tell` steps, and end the run after `end`.
+
+        Returns:
+            Whether the run will end with the next step if the sign stays.
+        """
+        row = self.rows[what] = self.rows.get(what, 0) + 1 if there else 0
+        if row >= tell and what not in self.told:
+            self.told.add(what)
+            told = {"step": step, "what": what, "meaning": means}
+            report("ruin" if end else "warning", **told, message=f"{what}: {means}")
+        if end and row >= end:
+            often = f", for {row} steps in a row" if row > 1 else ""
+            self.stop.ask(RUIN, f"{what}{often}: {means}", saves=False)
+        return row == end - 1
+
+
+def noting(function: Callable[..., Any], notes: list[Any]) -> Callable[..., Any]:
+    """Wrap a function so that what it returns is kept; 1 for None."""
+
+    def call(*given: Any, **named: Any) -> Any:
+        value = function(*given, **named)
+        notes.append(1 if value is None else value)
+        return value
+
+    return call
+
+
+def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
+    """Hold the first steps against the plan and the time left; tell of a standstill.
+
+    Args:
+        trainer: The trainer.
+        stop: What may end the run early.
+        flavor: The machine that `plan` is for; on another, only the time left counts.
+        plan: Bounds of `seconds_per_step`, `tokens_per_second`, `memory_gib`; `rest`,
+            the seconds beside steps; `usd_per_hour`; `max_usd`; `stop_if_over`.
+    """
+    from torch import cuda
+    from transformers import TrainerCallback
+
+    known = plan if os.environ.get("ACCELERATOR") == flavor else {}
+    timeout, over = float(os.environ.get("HFT_TIMEOUT") or "inf"), Event()
+
+    class Pace(TrainerCallback):
+        done = steps = seconds = tokens = sign = 0.0
+        mark: tuple[float, float] | None = None
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.sign = time.time()
+            Thread(target=self.watch, args=(state,), daemon=True).start()
+
+        def watch(self, state: Any) -> None:
+            while not over.wait(IDLE_SECONDS / 60):
+                if (sign := self.sign) and time.time() - sign > IDLE_SECONDS:
+                    self.sign = 0.0  # told once
+                    at = time.strftime("%H:%M:%S", time.gmtime(sign))
+                    idle = f"No step for {IDLE_SECONDS / 60:g} minutes, all paid for"
+                    last = f"step {state.global_step} was done, seen alive at {at} UTC"
+                    report("warning", message=f"{idle}: {last}")
+
+        def on_prediction_step(self, *_: Any, **__: Any) -> None:
+            self.sign = time.time()
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.mark = None  # the step that follows takes longer
+
+        on_evaluate = on_save
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            over.set()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.sign, seen = time.time(), getattr(trainer, "_total_train_tokens", 0)
+            self.done += 1
+            if self.mark and self.done > WARM_UP:
+                self.steps += 1
+                self.seconds += self.sign - self.mark[0]
+                self.tokens += seen - self.mark[1]
+            self.mark = self.sign, seen
+            if self.done == MEASURED and self.steps:
+                self.judge(state.global_step, state.max_steps)
+
+        def judge(self, step: int, most: int) -> None:
+            pace, left, told = self.seconds / self.steps, seconds_left(), list[str]()
+            found = {"seconds_per_step": pace}
+            if self.tokens:
+                found["tokens_per_second"] = self.tokens / self.seconds
+            if cuda.is_available():
+                found["memory_gib"] = cuda.max_memory_allocated() / 2**30
+            for name, value in found.items():
+                low, high = known.get(name, (value, value))
+                if not low <= value <= high:
+                    told.append(f"{name} {value:.3g}, planned {low:.3g} to {high:.3g}")
+            ahead = (most - step) * pace + known.get("rest", 0)
+            needs = timeout - left + ahead
+            usd = needs / 3600 * known.get("usd_per_hour", 0)
+            over_time, over_cap = ahead > left, usd > known.get("max_usd", float("inf"))
+            if over_time:
+                told.append(f"it takes {needs:.0f} s, its timeout is {timeout:.0f} s")
+            if over_cap:
+                told.append(f"it costs ${usd:.2f}, max_usd is {known['max_usd']:g}")
+            text = "; ".join(told) or "as planned"
+            if known or over_time:
+                all = found | {"planned": known, "seconds": needs, "usd": usd}
+                report("pace", step=step, **all, timeout=timeout, message=text)
+            if plan.get("stop_if_over") and (over_time or over_cap):
+                stop.ask(RUIN, text)
+
+    trainer.add_callback(Pace())
+
+
 class Stop:
     """What asks a run to end early, and what its processes agreed on.
 
-    Attributes:
-        code: Exit code with which this process asks the run to end; 0: it does not.
-        why: The reason, for people.
-        saves: Whether a checkpoint is saved first.
-        every: The run ends at a multiple of so many steps, to be resumed exactly.
-        step: The step at which all processes ended; None while they go on.
+    Args:
+        every: It ends at a multiple of so many steps, to be resumed exactly.
+        partial: Pushes the model as far as it was trained.
+        last: What is done before this process ends.
     """
 
-    def __init__(self, every: int = 1) -> None:
+    def __init__(
+        self,
+        every: int = 1,
+        partial: Any = None,
+        last: Callable[[], None] | None = None,
+    ) -> None:
+        self.every, self.partial, self.last = every, partial, last
         self.code, self.why, self.saves = 0, "", True
-        self.every = every
-        self.step: int | None = None
+        self.asked = self.reserve = 0.0
+        self.step: int | None = None  # that on which all agreed
+        self.suspect = False  # whether the model may be no good
+        self.keeper: Any = None  # copies checkpoints to a safer place
+        self.seconds_to_keep = 0.0  # to save and copy one, as last measured
 
     def ask(self, code: int, why: str, saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""
         if not self.code or (not saves and self.saves):
             self.code, self.why, self.saves = code, why, saves
+            self.asked = time.time()
+
+    def heed(self, *_: Any) -> None:
+        """Take SIGTERM as a wish; a second one, but uv's copy of it, ends at once."""
+        if self.code == SIGNAL and time.time() > self.asked + 1:
+            sys.exit(SIGNAL)
+        self.ask(SIGNAL, "")
 
     def settle(self, state: Any, control: Any) -> None:
         """End the run at the end of this step if a process asks for it."""
-        wish = 2 * self.code + (not self.saves)
-        wish = agree(wish)
-        if wish and (state.global_step % self.every == 0 or wish % 2):
-            self.code, self.saves = wish // 2, not wish % 2
-            self.step = state.global_step
+        file = os.environ.get("HFT_EXIT_FILE")
+        if file and Path(file).with_name("stop").exists():
+            self.ask(SIGNAL, "")
+        wish = agree(self.code + 1000 * (not self.saves))
+        code, saves, done = wish % 1000, wish < 1000, state.global_step
+        if saves and code != SIGNAL and done >= state.max_steps:
+            return  # it is at its end
+        if code and (not saves or done % self.every == 0):
+            self.code, self.saves, self.step = code, saves, done
             control.should_training_stop = True
-            control.should_save = self.saves
+            control.should_save = saves
 
-    def leave(self) -> None:
-        """End this process with the code that was agreed on."""
-        report("stopped", step=self.step, code=self.code, reason=self.why)
-        sys.exit(self.code)
+    def leave(self, trainer: Any) -> None:
+        """Keep what there is, tell it, and end with the code that was agreed on."""
+        kept = self.keeper and self.keeper.finish(seconds_left() - 15)
+        if self.partial and self.code == DEADLINE and not self.suspect:
+            self.partial(trainer)
+        how = {
+            DEADLINE: ("deadline", "at the deadline "),
+            SIGNAL: ("signal", "by SIGTERM "),
+        }
+        reason, said = how.get(self.code, ("over" if self.saves else "ruin", ""))
+        report(
+            "stopped",
+            step=self.step,
+            code=self.code,
+            reason=reason,
+            message=f"stopped {said}at step {self.step}{self.why and ': '}{self.why}",
+            checkpoint=kept,
+            resumable=self.saves and kept is not None,
+            reserve_seconds=round(self.reserve, 1),
+            used_seconds=round(time.time() - self.asked, 1),
+            left_seconds=round(seconds_left(), 1),
+        )
+        if self.last:
+            within(10, self.last)
+        finish(self.code)
 
 
 def agree(wish: int) -> int:
@@ -352,6 +665,34 @@ def agree(wish: int) -> int:
     value = torch.tensor(wish, device=device)
     dist.all_reduce(value, dist.ReduceOp.MAX)
     return int(value)
+
+
+def within(seconds: float, do: Any, *arguments: Any) -> None:
+    """Do what may hang or fail, for so many seconds at most; either is a warning."""
+    try:
+        run = ThreadPool(1).apply_async(copy_context().run, (do, *arguments))
+        run.get(min(max(seconds, 0), 1e6))
+    except Exception as error:  # noqa: BLE001 - what was saved before counts
+        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+
+
+def seconds_left() -> float:
+    """Give the seconds until this machine is taken away; infinity without a timeout.
+
+    It counts from the container's start, that of its session: installing counts too.
+    """
+    timeout, age = float(os.environ.get("HFT_TIMEOUT") or "inf"), 0.0
+    if timeout < float("inf") and "HFT_DEADLINE" not in os.environ:
+        try:
+            stat = Path(f"/proc/{os.getsid(0) or 1}/stat").read_text("utf-8")
+            # Field 22, behind a name in parentheses: clock ticks since boot.
+            start = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+            age = time.clock_gettime(time.CLOCK_BOOTTIME) - start
+        except (OSError, AttributeError):
+            pass  # no Linux: it counts from now
+        age = age if 0 <= age < timeout else 0  # an older session is a terminal's
+        os.environ["HFT_DEADLINE"] = str(time.time() + timeout - age)
+    return float(os.environ.get("HFT_DEADLINE", "inf")) - time.time()
 
 
 def push(trainer: Any, **card: Any) -> None:
@@ -410,21 +751,20 @@ def report(event: str, **fields: Any) -> None:
     print(json.dumps(line) + "\n", end="", flush=True)
 
 
-def end_tracking() -> None:
-    """Send what is left."""
-    trackio: Any = sys.modules.get("trackio")
-    if trackio and trackio.context_vars.current_run.get():
-        trackio.finish()
-
-
-def finish() -> None:
-    """End this process of a run that has several."""
+def finish(code: int = 0) -> None:
+    """End this process, if it is one of several or did not end well."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-        sys.stdout.flush()
-        os._exit(0)  # the interpreter's own exit can hang after a distributed run
+    elif not code:
+        return
+    if code and (path := os.environ.get("HFT_EXIT_FILE")):
+        with Path(path).open("a") as file:
+            print(code, file=file)
+        code = 0
+    sys.stdout.flush()
+    os._exit(code)  # the interpreter's own exit can hang after a distributed run
 
 
 if __name__ == "__main__":

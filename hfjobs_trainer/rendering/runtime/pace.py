@@ -5,6 +5,7 @@ import time
 from threading import Event, Thread
 from typing import Any
 
+from hfjobs_trainer.rendering.runtime.clock import seconds_left
 from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.stopping import RUIN, Stop
 
@@ -70,7 +71,7 @@ def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
                 self.judge(state.global_step, state.max_steps)
 
         def judge(self, step: int, most: int) -> None:
-            pace, left, told = self.seconds / self.steps, stop.left(), list[str]()
+            pace, left, told = self.seconds / self.steps, seconds_left(), list[str]()
             found = {"seconds_per_step": pace}
             if self.tokens:
                 found["tokens_per_second"] = self.tokens / self.seconds

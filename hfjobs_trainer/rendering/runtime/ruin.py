@@ -33,8 +33,8 @@ class Signs:
             told = {"step": step, "what": what, "meaning": means}
             report("ruin" if end else "warning", **told, message=f"{what}: {means}")
         if end and row >= end:
-            why = f"{what}, for {row} step(s) in a row: {means}"
-            self.stop.ask(RUIN, why, saves=False)
+            often = f", for {row} steps in a row" if row > 1 else ""
+            self.stop.ask(RUIN, f"{what}{often}: {means}", saves=False)
         return row == end - 1
 
 
@@ -85,6 +85,8 @@ def noting(function: Callable[..., Any], notes: list[Any]) -> Callable[..., Any]
 
 def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
     """End a run as ruined if its weights are not finite, so that none are kept."""
+    if stop.step is not None and not stop.saves:
+        return  # it is ruined
     broken = False
     for weight in trainer.model.parameters():
         part: Any = getattr(weight, "ds_tensor", weight).detach()  # ZeRO-3 keeps that
