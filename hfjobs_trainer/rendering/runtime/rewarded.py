@@ -38,9 +38,10 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
             yield
         except Exception as error:
             step, what = trainer.state.global_step + 1, f"the reward {name} failed"
-            rows = {key: describe(value) for key, value in given.items()}
-            kind, means = type(error).__name__, "see the traceback below"
-            report("ruin", step=step, what=what, meaning=means, error=kind, given=rows)
+            why = f"it raised {type(error).__name__}"
+            shapes = {key: describe(value) for key, value in given.items()}
+            told = {"step": step, "what": what, "meaning": why, "given": shapes}
+            report("ruin", **told, message=f"{what}: {why}")
             raise
 
     def wrap(number: int, function: Callable[..., Any]) -> Callable[..., Any]:

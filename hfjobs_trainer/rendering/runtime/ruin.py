@@ -51,17 +51,17 @@ def watch_for_ruin(trainer: Any, stop: Stop) -> None:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             loss, norm, step = float(sum(losses)), float(norms.pop()), state.global_step
             losses.clear()
-            broken = not math.isfinite(loss)
-            skips = trainer.accelerator.optimizer_step_was_skipped and not broken
-            broken |= not (math.isfinite(norm) or skips)
+            skips = trainer.accelerator.optimizer_step_was_skipped  # in fp16 alone
+            fine = math.isfinite(loss) and (math.isfinite(norm) or skips)
+            fine &= not control.should_save or has_finite_weights(trainer)
             # 2: not finite in some process; 0: nothing to learn in any of them
-            found = agree(2 if broken else int(loss != 0 or norm != 0))
+            found = agree(int(loss != 0 or norm != 0) if fine else 2)
             stop.suspect = found == 2
-            what = "the loss or the gradient norm is not finite"
+            what = "loss, gradients or weights are not finite"
             why = "learning_rate is too high, or a row is bad"
             signs.see(what, stop.suspect, step, why, end=BROKEN)
             signs.see("fp16 overflows", skips, step, "use bf16 or fp32", OFTEN, OFTEN)
-            what = "the loss and the gradient norm are 0"
+            what = "loss and gradients are 0"
             if signs.see(what, not found, step, hint, tell, OFTEN):
                 control.should_save = True  # such weights are as good as ever
             if stop.suspect:  # and no good checkpoint makes room for these
@@ -83,17 +83,20 @@ def noting(function: Callable[..., Any], notes: list[Any]) -> Callable[..., Any]
     return call
 
 
-def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
-    """End a run as ruined if its weights are not finite, so that none are kept."""
-    if stop.step is not None and not stop.saves:
-        return  # it is ruined
-    broken = False
+def has_finite_weights(trainer: Any) -> bool:
+    """Tell whether the trained weights, as far as this process has them, are finite."""
     for weight in trainer.model.parameters():
         part: Any = getattr(weight, "ds_tensor", weight).detach()  # ZeRO-3 keeps that
         part = part.to_local() if hasattr(part, "to_local") else part
-        if weight.requires_grad and part.numel():
-            broken |= not all(math.isfinite(float(each)) for each in part.aminmax())
-    if agree(int(broken)):
+        ends = part.aminmax() if weight.requires_grad and part.numel() else ()
+        if not all(math.isfinite(float(end)) for end in ends):
+            return False
+    return True
+
+
+def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
+    """End a run as ruined if its weights are not finite, so that none are kept."""
+    if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
         stop.suspect, stop.step = True, trainer.state.global_step
-        why = "its last steps broke them, and the last good checkpoint is kept"
+        why = "the last step broke them; the last good checkpoint is kept"
         Signs(stop).see("the weights are not finite", True, stop.step, why, end=1)
