@@ -281,12 +281,12 @@ class Machine(NamedTuple):
 
 
 def train(trainer: Any, stop: Stop, **options: Any) -> None:
-    """Train; end the process where the run was stopped early.
+    """Train, from the newest checkpoint; end the process where the run was stopped.
 
     Args:
         trainer: The trainer.
         stop: What may end the run early.
-        options: What `trainer.train()` takes.
+        options: What `trainer.train()` takes, where this run has no checkpoint.
     """
     trainer.add_callback(deadline_callback(trainer, stop))
     # Not transformers' own checkpoint at SIGTERM, which may fall amid a step: between
@@ -295,7 +295,14 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
         Path(file).touch()
     elif "RANK" not in os.environ:
         signal.signal(signal.SIGTERM, stop.heed)
-    trainer.train(**options)
+    if stop.keeper and (path := stop.keeper.resume()):
+        options["resume_from_checkpoint"] = path
+    try:
+        trainer.train(**options)
+    except Exception:
+        if stop.keeper:
+            stop.keeper.finish()  # what was saved before outlives it
+        raise
     refuse_broken_weights(trainer, stop)
     if stop.step is not None:
         stop.leave(trainer)
@@ -315,6 +322,9 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
 
     class Clock(TrainerCallback):
         mark = time.time()
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            trainer.model.train()  # or GKD's first answers are without dropout
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.mark, since = time.time(), self.mark
@@ -336,17 +346,9 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
 
 def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
     """End a run as ruined if its weights are not finite, so that none are kept."""
-    if stop.step is not None and not stop.saves:
-        return  # it is ruined
-    broken = False
-    for weight in trainer.model.parameters():
-        part: Any = getattr(weight, "ds_tensor", weight).detach()  # ZeRO-3 keeps that
-        part = part.to_local() if hasattr(part, "to_local") else part
-        if weight.requires_grad and part.numel():
-            broken |= not all(math.isfinite(float(each)) for each in part.aminmax())
-    if agree(int(broken)):
+    if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
         stop.suspect, stop.step = True, trainer.state.global_step
-        why = "its last steps broke them, and the last good checkpoint is kept"
+        why = "the last step broke them; the last good checkpoint is kept"
         Signs(stop).see("the weights are not finite", True, stop.step, why, end=1)
 
 
@@ -463,17 +465,17 @@ def watch_for_ruin(trainer: Any, stop: Stop) -> None:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             loss, norm, step = float(sum(losses)), float(norms.pop()), state.global_step
             losses.clear()
-            broken = not math.isfinite(loss)
-            skips = trainer.accelerator.optimizer_step_was_skipped and not broken
-            broken |= not (math.isfinite(norm) or skips)
+            skips = trainer.accelerator.optimizer_step_was_skipped  # in fp16 alone
+            fine = math.isfinite(loss) and (math.isfinite(norm) or skips)
+            fine &= not control.should_save or has_finite_weights(trainer)
             # 2: not finite in some process; 0: nothing to learn in any of them
-            found = agree(2 if broken else int(loss != 0 or norm != 0))
+            found = agree(int(loss != 0 or norm != 0) if fine else 2)
             stop.suspect = found == 2
-            what = "the loss or the gradient norm is not finite"
+            what = "loss, gradients or weights are not finite"
             why = "learning_rate is too high, or a row is bad"
             signs.see(what, stop.suspect, step, why, end=BROKEN)
             signs.see("fp16 overflows", skips, step, "use bf16 or fp32", OFTEN, OFTEN)
-            what = "the loss and the gradient norm are 0"
+            what = "loss and gradients are 0"
             if signs.see(what, not found, step, hint, tell, OFTEN):
                 control.should_save = True  # such weights are as good as ever
             if stop.suspect:  # and no good checkpoint makes room for these
@@ -507,6 +509,17 @@ class Signs:
             often = f", for {row} steps in a row" if row > 1 else ""
             self.stop.ask(RUIN, f"{what}{often}: {means}", saves=False)
         return row == end - 1
+
+
+def has_finite_weights(trainer: Any) -> bool:
+    """Tell whether the trained weights, as far as this process has them, are finite."""
+    for weight in trainer.model.parameters():
+        part: Any = getattr(weight, "ds_tensor", weight).detach()  # ZeRO-3 keeps that
+        part = part.to_local() if hasattr(part, "to_local") else part
+        ends = part.aminmax() if weight.requires_grad and part.numel() else ()
+        if not all(math.isfinite(float(end)) for end in ends):
+            return False
+    return True
 
 
 def noting(function: Callable[..., Any], notes: list[Any]) -> Callable[..., Any]:
@@ -663,18 +676,18 @@ class Stop:
             SIGNAL: ("signal", "by SIGTERM "),
         }
         reason, said = how.get(self.code, ("over" if self.saves else "ruin", ""))
-        report(
-            "stopped",
-            step=self.step,
-            code=self.code,
-            reason=reason,
-            message=f"stopped {said}at step {self.step}{self.why and ': '}{self.why}",
-            checkpoint=kept,
-            resumable=self.saves and kept is not None,
-            reserve_seconds=round(self.reserve, 1),
-            used_seconds=round(time.time() - self.asked, 1),
-            left_seconds=round(seconds_left(), 1),
-        )
+        message = f"stopped {said}at step {self.step}{self.why and ': '}{self.why}"
+        told = {"step": self.step, "code": self.code, "reason": reason}
+        told |= {"message": message, "checkpoint": kept}
+        told |= {"resumable": self.saves and kept is not None}
+        spent = {
+            "reserve_seconds": round(self.reserve, 1),
+            "used_seconds": round(time.time() - self.asked, 1),
+            "left_seconds": round(seconds_left(), 1),
+        }
+        report("stopped", **told, **spent)
+        if self.code == RUIN:
+            mark_stopped(told)
         if self.last:
             within(10, self.last)
         finish(self.code)
@@ -691,6 +704,46 @@ def agree(wish: int) -> int:
     value = torch.tensor(wish, device=device)
     dist.all_reduce(value, dist.ReduceOp.MAX)
     return int(value)
+
+
+def mark_stopped(told: dict[str, Any]) -> None:
+    """Have a retry of this job end at once, with the same event and exit code."""
+    if (marker := stop_marker()) and os.environ.get("LOCAL_RANK", "0") == "0":
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(json.dumps(told), "utf-8")
+        await_flush()
+
+
+def stop_marker() -> Path | None:
+    """Give the place of what a job tells its retries; none by hand."""
+    job = os.environ.get("JOB_ID")
+    return (run_folder() or Path()) / f"stopped-{job}.json" if job else None
+
+
+def await_flush(until: float = float("inf")) -> None:
+    """Wait until the mount has sent what was written last."""
+    if (folder := run_folder()) and folder.is_dir():
+        last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        until = min(until, min(last, time.time()) + flush_seconds())
+        time.sleep(max(0.0, until - time.time()))
+
+
+def flush_seconds() -> float:
+    """Give how long after it was written a mount may send a file."""
+    return float(os.environ.get("HFT_FLUSH_SECONDS", "35")) if run_folder() else 0.0
+
+
+def run_folder() -> Path | None:
+    """Give this run's folder in the mounted bucket, if one is mounted."""
+    mount = os.environ.get("HFT_CHECKPOINTS")
+    return (
+        Path(mount, run_id()) if run_id() and mount and Path(mount).is_dir() else None
+    )
+
+
+def run_id() -> str:
+    """Give what a run shares with those that resume it; nothing if started by hand."""
+    return os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
 
 
 def within(seconds: float, do: Any, *arguments: Any) -> None:

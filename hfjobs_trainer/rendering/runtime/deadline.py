@@ -25,6 +25,9 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
     class Clock(TrainerCallback):
         mark = time.time()
 
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            trainer.model.train()  # or GKD's first answers are without dropout
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.mark, since = time.time(), self.mark
             laps.append(self.mark - since)  # with the evaluation and save before

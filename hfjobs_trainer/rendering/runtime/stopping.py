@@ -9,6 +9,7 @@ from typing import Any
 
 from hfjobs_trainer.rendering.runtime.clock import seconds_left, within
 from hfjobs_trainer.rendering.runtime.events import report
+from hfjobs_trainer.rendering.runtime.mount import mark_stopped
 from hfjobs_trainer.rendering.runtime.relaunch import finish
 
 # Exit codes: in time before the deadline, without use, by SIGTERM.
@@ -76,18 +77,18 @@ class Stop:
             SIGNAL: ("signal", "by SIGTERM "),
         }
         reason, said = how.get(self.code, ("over" if self.saves else "ruin", ""))
-        report(
-            "stopped",
-            step=self.step,
-            code=self.code,
-            reason=reason,
-            message=f"stopped {said}at step {self.step}{self.why and ': '}{self.why}",
-            checkpoint=kept,
-            resumable=self.saves and kept is not None,
-            reserve_seconds=round(self.reserve, 1),
-            used_seconds=round(time.time() - self.asked, 1),
-            left_seconds=round(seconds_left(), 1),
-        )
+        message = f"stopped {said}at step {self.step}{self.why and ': '}{self.why}"
+        told = {"step": self.step, "code": self.code, "reason": reason}
+        told |= {"message": message, "checkpoint": kept}
+        told |= {"resumable": self.saves and kept is not None}
+        spent = {
+            "reserve_seconds": round(self.reserve, 1),
+            "used_seconds": round(time.time() - self.asked, 1),
+            "left_seconds": round(seconds_left(), 1),
+        }
+        report("stopped", **told, **spent)
+        if self.code == RUIN:
+            mark_stopped(told)
         if self.last:
             within(10, self.last)
         finish(self.code)

@@ -12,12 +12,12 @@ from hfjobs_trainer.rendering.runtime.stopping import SIGNAL, Stop
 
 
 def train(trainer: Any, stop: Stop, **options: Any) -> None:
-    """Train; end the process where the run was stopped early.
+    """Train, from the newest checkpoint; end the process where the run was stopped.
 
     Args:
         trainer: The trainer.
         stop: What may end the run early.
-        options: What `trainer.train()` takes.
+        options: What `trainer.train()` takes, where this run has no checkpoint.
     """
     trainer.add_callback(deadline_callback(trainer, stop))
     # Not transformers' own checkpoint at SIGTERM, which may fall amid a step: between
@@ -26,7 +26,14 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
         Path(file).touch()
     elif "RANK" not in os.environ:
         signal.signal(signal.SIGTERM, stop.heed)
-    trainer.train(**options)
+    if stop.keeper and (path := stop.keeper.resume()):
+        options["resume_from_checkpoint"] = path
+    try:
+        trainer.train(**options)
+    except Exception:
+        if stop.keeper:
+            stop.keeper.finish()  # what was saved before outlives it
+        raise
     refuse_broken_weights(trainer, stop)
     if stop.step is not None:
         stop.leave(trainer)
