@@ -18,7 +18,7 @@ def planned_pace(estimate: Estimate, run: Run) -> dict[str, Any]:
     """
     hardware = run.hardware
     found: dict[str, Any] = {}
-    if getattr(hardware, "stop_if_over", False):
+    if hardware.stop_if_over:
         found["stop_if_over"] = True
     machine, duration, memory = estimate.machine, estimate.duration, estimate.memory
     if machine.flavor is None or not machine.is_rented:
