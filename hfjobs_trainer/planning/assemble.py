@@ -176,10 +176,10 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         decided,
         strategy,
         request,
-        planned_pace(found.estimate, run),
         found.kept,
         absolute=traits.absolute_paths,
     )
+    page = replace(page, pace=planned_pace(found.estimate, run))
     return Plan(
         spec=spec,
         backend=traits.name,

@@ -62,7 +62,6 @@ def compose(
     decided: Decided,
     strategy: str,
     request: JobRequest,
-    pace: Mapping[str, Any],
     kept: Keeping,
     *,
     absolute: bool,
@@ -79,7 +78,6 @@ def compose(
         decided: The arguments.
         strategy: How the model is distributed over the GPUs.
         request: The job that the backend is asked to run.
-        pace: What the script compares its first steps with.
         kept: What protects its work.
         absolute: Whether local paths become absolute, since the script runs in a folder of its own.
     """
@@ -163,7 +161,6 @@ def compose(
         pushes=run.output.pushes,
         dataset_name=spec.dataset.id if not is_local_path(spec.dataset.id) and not spec.dataset.mixed_with else None,
         resume_from_checkpoint=spec.resume_from_checkpoint,
-        pace=pace,
         checkpoints=kept.place,
         resume_every=kept.resume_every,
         keeps_reference=run.syncs_reference,

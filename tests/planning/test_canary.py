@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import hfjobs_trainer as hft
-from tests.planning.known_models import LLAMA_8B, QWEN_05B
-from tests.planning.test_machine import facts, sft
+from hfjobs_trainer.facts import DatasetFacts
+from tests.planning.known_models import QWEN_05B
+from tests.planning.test_machine import LENGTHS, facts, sft
 
 
 def pace_in(script: str) -> dict[str, Any]:
@@ -37,14 +38,17 @@ def test_the_numbers_are_those_of_the_estimate() -> None:
     assert pace["tokens_per_second"] == pytest.approx((speed.low, speed.high), rel=0.01)
     low, high = pace["memory_gib"]
     assert low == 0 < estimate.memory.allocated_gib < high < estimate.memory.allocated_gib * 1.3 + 1
-    assert pace["rest"] == pytest.approx(duration.parts["checkpoints"].expected, abs=1)
+    rest = duration.parts["checkpoints"].expected + duration.parts["push"].expected
+    assert pace["rest"] == pytest.approx(rest, abs=1)
     assert (pace["usd_per_hour"], pace["max_usd"]) == (1.5, 20)
     assert "stop_if_over" not in pace
 
 
 def test_writing_answers_is_part_of_a_step() -> None:
-    spec = hft.GRPO(model="me/model", dataset="me/data", reward_funcs="accuracy_reward", hardware="a100-large")
-    made = hft.plan(spec, facts=facts(LLAMA_8B))
+    prompts = DatasetFacts(exists=True, columns=("prompt",), num_rows=1000, lengths=LENGTHS)
+    fields: dict[str, Any] = {"reward_funcs": "think_format_reward", "max_steps": 50, "hardware": "a100-large"}
+    spec = hft.GRPO(model="me/model", dataset="me/data", output={"hub_model_id": "me/out"}, **fields)
+    made = hft.plan(spec, facts=facts(QWEN_05B, prompts))
     estimate, pace = made.estimate, pace_in(made.script)
     assert estimate is not None
     assert estimate.duration is not None
@@ -61,3 +65,9 @@ def test_on_a_machine_of_ones_own_nothing_was_planned() -> None:
 
 def test_what_is_unknown_is_left_out() -> None:
     assert pace_in(hft.render(sft(hardware="l4x1"), offline=True)) == {"flavor": "l4x1", "usd_per_hour": 0.8}
+
+
+def test_whether_it_stops_travels_wherever_it_runs() -> None:
+    spec = sft(hardware={"flavor": "l4x1", "stop_if_over": True})
+    assert pace_in(hft.render(spec, offline=True))["stop_if_over"] is True
+    assert pace_in(hft.render(spec, facts=facts(), backend="local")) == {"stop_if_over": True}
