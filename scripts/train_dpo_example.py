@@ -348,9 +348,10 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
 def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
     """End a run as ruined if its weights are not finite, so that none are kept."""
     if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
-        stop.suspect, stop.step = True, trainer.state.global_step
+        step: int = trainer.state.global_step
         why = "the last step broke them; the last good checkpoint is kept"
-        Signs(stop).see("the weights are not finite", True, stop.step, why, end=1)
+        Signs(stop).see("the weights are not finite", True, step, why, end=1)
+        stop.suspect, stop.step = True, step
 
 
 def assert_trained(trainer: Any) -> None:
@@ -483,11 +484,7 @@ class Signs:
     def see(
         self, what: str, there: Any, step: int, means: str, tell: int = 1, end: int = 0
     ) -> bool:
-        """Tell a sign that is there for `tell` steps, and end the run after `end`.
-
-        Returns:
-            Whether the run will end with the next step if the sign stays.
-        """
+        """Tell a sign after `tell` steps, end after `end` steps; True: one is left."""
         row = self.rows[what] = self.rows.get(what, 0) + 1 if there else 0
         if row >= tell and what not in self.told:
             self.told.add(what)
@@ -548,22 +545,22 @@ def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
         def watch(self, state: Any) -> None:
             while not over.wait(IDLE_SECONDS / 60):
                 if (sign := self.sign) and time.time() - sign > IDLE_SECONDS:
-                    self.sign = 0.0  # told once
-                    at = time.strftime("%H:%M:%S", time.gmtime(sign))
-                    idle = f"No step for {IDLE_SECONDS / 60:g} minutes, all paid for"
-                    last = f"step {state.global_step} was done, seen alive at {at} UTC"
-                    report("warning", message=f"{idle}: {last}")
+                    self.sign = 0.0  # it is told once
+                    said = f"No step for {IDLE_SECONDS / 60:g} minutes: the last was"
+                    at = time.strftime("%H:%M:%S UTC", time.gmtime(sign))
+                    said += f" step {state.global_step}, the last sign of life at {at}"
+                    report("warning", step=state.global_step, message=said)
 
         def on_prediction_step(self, *_: Any, **__: Any) -> None:
             self.sign = time.time()
 
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            over.set()
+
+        def on_save(self, *_: Any, **__: Any) -> None:
             self.mark = None  # the step that follows takes longer
 
         on_evaluate = on_save
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            over.set()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.sign, seen = time.time(), getattr(trainer, "_total_train_tokens", 0)
@@ -577,29 +574,31 @@ def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
                 self.judge(state.global_step, state.max_steps)
 
         def judge(self, step: int, most: int) -> None:
-            pace, left, told = self.seconds / self.steps, seconds_left(), list[str]()
-            found = {"seconds_per_step": pace}
+            found = {"seconds_per_step": self.seconds / self.steps}
             if self.tokens:
                 found["tokens_per_second"] = self.tokens / self.seconds
             if cuda.is_available():
                 found["memory_gib"] = cuda.max_memory_allocated() / 2**30
+            told: list[str] = []
             for name, value in found.items():
                 low, high = known.get(name, (value, value))
                 if not low <= value <= high:
                     told.append(f"{name} {value:.3g}, planned {low:.3g} to {high:.3g}")
-            ahead = (most - step) * pace + known.get("rest", 0)
+            left = seconds_left()
+            ahead = (most - step) * found["seconds_per_step"] + known.get("rest", 0)
             needs = timeout - left + ahead
             usd = needs / 3600 * known.get("usd_per_hour", 0)
-            over_time, over_cap = ahead > left, usd > known.get("max_usd", float("inf"))
-            if over_time:
+            late, dear = ahead > left, usd > known.get("max_usd", float("inf"))
+            if late:
                 told.append(f"it takes {needs:.0f} s, its timeout is {timeout:.0f} s")
-            if over_cap:
+            if dear:
                 told.append(f"it costs ${usd:.2f}, max_usd is {known['max_usd']:g}")
             text = "; ".join(told) or "as planned"
-            if known or over_time:
-                all = found | {"planned": known, "seconds": needs, "usd": usd}
-                report("pace", step=step, **all, timeout=timeout, message=text)
-            if plan.get("stop_if_over") and (over_time or over_cap):
+            if known or late:
+                numbers = {"seconds": needs, "timeout": timeout, "usd": usd}
+                numbers |= {**found, "planned": known}
+                report("pace", step=step, max_steps=most, **numbers, message=text)
+            if plan.get("stop_if_over") and (late or dear):
                 stop.ask(RUIN, text)
 
     trainer.add_callback(Pace())

@@ -42,22 +42,22 @@ def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
         def watch(self, state: Any) -> None:
             while not over.wait(IDLE_SECONDS / 60):
                 if (sign := self.sign) and time.time() - sign > IDLE_SECONDS:
-                    self.sign = 0.0  # told once
-                    at = time.strftime("%H:%M:%S", time.gmtime(sign))
-                    idle = f"No step for {IDLE_SECONDS / 60:g} minutes, all paid for"
-                    last = f"step {state.global_step} was done, seen alive at {at} UTC"
-                    report("warning", message=f"{idle}: {last}")
+                    self.sign = 0.0  # it is told once
+                    said = f"No step for {IDLE_SECONDS / 60:g} minutes: the last was"
+                    at = time.strftime("%H:%M:%S UTC", time.gmtime(sign))
+                    said += f" step {state.global_step}, the last sign of life at {at}"
+                    report("warning", step=state.global_step, message=said)
 
         def on_prediction_step(self, *_: Any, **__: Any) -> None:
             self.sign = time.time()
 
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            over.set()
+
+        def on_save(self, *_: Any, **__: Any) -> None:
             self.mark = None  # the step that follows takes longer
 
         on_evaluate = on_save
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            over.set()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.sign, seen = time.time(), getattr(trainer, "_total_train_tokens", 0)
@@ -71,29 +71,31 @@ def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
                 self.judge(state.global_step, state.max_steps)
 
         def judge(self, step: int, most: int) -> None:
-            pace, left, told = self.seconds / self.steps, seconds_left(), list[str]()
-            found = {"seconds_per_step": pace}
+            found = {"seconds_per_step": self.seconds / self.steps}
             if self.tokens:
                 found["tokens_per_second"] = self.tokens / self.seconds
             if cuda.is_available():
                 found["memory_gib"] = cuda.max_memory_allocated() / 2**30
+            told: list[str] = []
             for name, value in found.items():
                 low, high = known.get(name, (value, value))
                 if not low <= value <= high:
                     told.append(f"{name} {value:.3g}, planned {low:.3g} to {high:.3g}")
-            ahead = (most - step) * pace + known.get("rest", 0)
+            left = seconds_left()
+            ahead = (most - step) * found["seconds_per_step"] + known.get("rest", 0)
             needs = timeout - left + ahead
             usd = needs / 3600 * known.get("usd_per_hour", 0)
-            over_time, over_cap = ahead > left, usd > known.get("max_usd", float("inf"))
-            if over_time:
+            late, dear = ahead > left, usd > known.get("max_usd", float("inf"))
+            if late:
                 told.append(f"it takes {needs:.0f} s, its timeout is {timeout:.0f} s")
-            if over_cap:
+            if dear:
                 told.append(f"it costs ${usd:.2f}, max_usd is {known['max_usd']:g}")
             text = "; ".join(told) or "as planned"
-            if known or over_time:
-                all = found | {"planned": known, "seconds": needs, "usd": usd}
-                report("pace", step=step, **all, timeout=timeout, message=text)
-            if plan.get("stop_if_over") and (over_time or over_cap):
+            if known or late:
+                numbers = {"seconds": needs, "timeout": timeout, "usd": usd}
+                numbers |= {**found, "planned": known}
+                report("pace", step=step, max_steps=most, **numbers, message=text)
+            if plan.get("stop_if_over") and (late or dear):
                 stop.ask(RUIN, text)
 
     trainer.add_callback(Pace())

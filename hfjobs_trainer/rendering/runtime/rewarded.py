@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial, wraps
+from importlib import import_module
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
@@ -20,8 +21,8 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
     """Look at what each reward function returns; None is "not applicable", no fault."""
     from torch.nn import Module
     from transformers import TrainerCallback
-    from trl.trainer.utils import is_async_callable
 
+    is_async: Any = import_module("trl.trainer.utils").is_async_callable
     signs, names = Signs(stop), trainer.reward_func_names
     returned: list[tuple[int, list[float | None]]] = []
     last: dict[int, float] = {}
@@ -33,7 +34,7 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
         return values
 
     @contextmanager
-    def telling(name: str, given: dict[str, Any]) -> Iterator[None]:
+    def telling(name: str, given: dict[str, Any]) -> Generator[None]:
         try:
             yield
         except Exception as error:
@@ -53,7 +54,7 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
             with telling(names[number], given):
                 return keep(number, function(**given))
 
-        return wraps(function)(call_async if is_async_callable(function) else call)
+        return wraps(function)(call_async if is_async(function) else call)
 
     def score(_model: Any, _given: Any, output: Any, number: int) -> None:
         keep(number, output.logits[:, 0].tolist())
@@ -107,10 +108,11 @@ def watch_answers(trainer: Any, stop: Stop) -> None:
             # on a GPU, nothing else can be computed from then on
             if not re.search("probability tensor|device-side assert", str(error)):
                 raise
-            stop.suspect, stop.step = True, trainer.state.global_step
-            what, why = "no answer can be drawn", "its logits are not finite:"
-            why += f" learning_rate is too high ({error!s:.80})"
-            signs.see(what, True, stop.step + 1, why, end=1)
+            step: int = trainer.state.global_step
+            why = "its logits are not finite, learning_rate is too high"
+            why = f"{why} ({error!s:.80})"
+            signs.see("no answer can be drawn", True, step + 1, why, end=1)
+            stop.suspect, stop.step = True, step
             stop.leave(trainer)
 
     trainer.training_step = training_step
@@ -118,12 +120,11 @@ def watch_answers(trainer: Any, stop: Stop) -> None:
 
 def describe(value: Any) -> str:
     """Tell the kind and length of an argument and of its first row, no content."""
-    if not isinstance(value, list | tuple | str | dict):
-        return type(value).__name__
-    text = f"{type(value).__name__}[{len(value)}]"
-    return (
-        f"{text} of {describe(value[0])}" if value and isinstance(value, list) else text
-    )
+    kind = type(value).__name__
+    if kind not in ("list", "tuple", "str", "dict"):
+        return kind
+    first = f" of {describe(value[0])}" if kind == "list" and value else ""
+    return f"{kind}[{len(value)}]{first}"
 
 
 def last_metric(trainer: Any, name: str) -> float | None:

@@ -22,11 +22,7 @@ class Signs:
     def see(
         self, what: str, there: Any, step: int, means: str, tell: int = 1, end: int = 0
     ) -> bool:
-        """Tell a sign that is there for `tell` steps, and end the run after `end`.
-
-        Returns:
-            Whether the run will end with the next step if the sign stays.
-        """
+        """Tell a sign after `tell` steps, end after `end` steps; True: one is left."""
         row = self.rows[what] = self.rows.get(what, 0) + 1 if there else 0
         if row >= tell and what not in self.told:
             self.told.add(what)
@@ -97,6 +93,7 @@ def has_finite_weights(trainer: Any) -> bool:
 def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
     """End a run as ruined if its weights are not finite, so that none are kept."""
     if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
-        stop.suspect, stop.step = True, trainer.state.global_step
+        step: int = trainer.state.global_step
         why = "the last step broke them; the last good checkpoint is kept"
-        Signs(stop).see("the weights are not finite", True, stop.step, why, end=1)
+        Signs(stop).see("the weights are not finite", True, step, why, end=1)
+        stop.suspect, stop.step = True, step

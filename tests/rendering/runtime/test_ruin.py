@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Callable
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,6 +56,18 @@ def test_arguments_are_told_without_their_content() -> None:
     assert describe(["secret", "x"]) == "list[2] of str[6]"
     assert describe(7) == "int"
     assert describe([]) == "list[0]"
+
+
+def gives(*values: Any) -> Callable[..., list[Any]]:
+    def give(completions: list[str], **_: Any) -> list[Any]:
+        assert len(completions) == len(values)
+        return [*values]
+
+    return give
+
+
+def gives_nothing(**_: Any) -> None:
+    return None
 
 
 class Rewarded:
@@ -116,7 +130,7 @@ def test_what_a_function_returns_is_what_the_trainer_gets(capsys: pytest.Capture
 
 @pytest.mark.torch
 def test_an_async_function_stays_one() -> None:
-    from trl.trainer.utils import is_async_callable
+    utils: Any = import_module("trl.trainer.utils")
 
     async def slow(completions: list[str], **_: Any) -> list[float]:
         await asyncio.sleep(0)
@@ -124,7 +138,7 @@ def test_an_async_function_stays_one() -> None:
 
     trainer = Rewarded(slow=slow)
     (function,) = trainer.reward_funcs
-    assert is_async_callable(function)
+    assert utils.is_async_callable(function)
     assert asyncio.run(function(completions=["a", "b"])) == [1.0, 1.0]
 
 
@@ -151,7 +165,7 @@ def test_a_model_scores_as_before_and_its_scores_count(capsys: pytest.CaptureFix
 @pytest.mark.torch
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_ends_the_run_after_it_was_saved(value: float, capsys: pytest.CaptureFixture[str]) -> None:
-    trainer = Rewarded(good=lambda completions, **_: [0.0, 1.0], bad=lambda completions, **_: [1.0, value])
+    trainer = Rewarded(good=gives(0.0, 1.0), bad=gives(1.0, value))
     trainer.step(times=BROKEN - 1)
     assert trainer.control.should_save
     assert trainer.stop.code == 0
@@ -165,12 +179,12 @@ def test_what_is_not_finite_ends_the_run_after_it_was_saved(value: float, capsys
 def test_answers_that_no_function_scores_are_a_fault_and_rewards_that_never_vary_a_warning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    none = Rewarded(one=lambda completions, **_: [None, None], other=lambda completions, **_: [None, None])
+    none = Rewarded(one=gives(None, None), other=gives(None, None))
     none.step(times=BROKEN)
     (event,) = told(capsys)
     assert (event["step"], event["what"], none.stop.code) == (1, "no answer got a reward", RUIN)
 
-    equal = Rewarded(one=lambda completions, **_: [1.0, None], other=lambda completions, **_: [0.0, 0.0])
+    equal = Rewarded(one=gives(1.0, None), other=gives(0.0, 0.0))
     equal.step(times=OFTEN - 1)
     assert told(capsys) == []
     equal.step(times=OFTEN)
@@ -181,7 +195,7 @@ def test_answers_that_no_function_scores_are_a_fault_and_rewards_that_never_vary
 
 @pytest.mark.torch
 def test_trl_knows_better_whether_the_answers_to_a_prompt_differ(capsys: pytest.CaptureFixture[str]) -> None:
-    trainer: Any = Rewarded(by_prompt=lambda completions, **_: [0.0, 1.0])
+    trainer: Any = Rewarded(by_prompt=gives(0.0, 1.0))
     trainer._metrics = {"train": {"frac_reward_zero_std": [0.5, 1.0], "entropy": [3.0, 1e-6]}}
     assert last_metric(trainer, "entropy") == 1e-6
     trainer.step(times=OFTEN)
@@ -206,7 +220,7 @@ def test_a_function_that_raises_is_named_and_raises(capsys: pytest.CaptureFixtur
     assert event["given"] == {"completions": "list[2] of str[1]", "answer": "list[2] of str[1]"}
     assert "secret" not in json.dumps(event)
     with pytest.raises(TypeError):
-        Rewarded(nothing=lambda completions, **_: None).step()
+        Rewarded(nothing=gives_nothing).step()
     assert told(capsys)[0]["what"] == "the reward nothing failed"
 
 
