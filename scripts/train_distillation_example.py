@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import runpy
@@ -43,6 +44,7 @@ from contextvars import copy_context
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, NamedTuple
 
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
@@ -102,6 +104,9 @@ def main() -> None:
         callbacks=[progress_callback(started)],
     )
     stop = Stop(partial=push_partial, last=end_tracking)
+    watch_for_ruin(trainer, stop)
+    watch_answers(trainer, stop)
+    check_pace(trainer, stop, flavor="a10g-large", usd_per_hour=1.5)
     keep = Checkpoints(trainer, stop)
     train(trainer, stop)
     push(trainer)
@@ -118,6 +123,14 @@ def main() -> None:
 
 SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
+# Steps in a row after which numbers that are not finite end a run, and after which
+# what may be chance does: no gradient, or steps that fp16 skips to find its scale.
+BROKEN = 5
+OFTEN = 20
+IDLE_SECONDS = 900.0
+# Steps that do not count, since they compile and warm up, and the last that counts.
+WARM_UP = 5
+MEASURED = 20
 SIGNAL = 143
 # Exit codes: in time before the deadline, since it was of no use, by SIGTERM. And a
 # wish for that of RUIN where the model is good, but the run would cost too much.
@@ -292,6 +305,7 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
         if stop.keeper:
             stop.keeper.finish()  # what was saved before outlives it
         raise
+    refuse_broken_weights(trainer, stop)
     if stop.step is not None:
         stop.leave(trainer)
     stop.code = SIGNAL  # from now on, the first one ends it at once
@@ -334,6 +348,15 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
                 control.should_evaluate = control.should_save = False
 
     return Clock()
+
+
+def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
+    """End a run as ruined if its weights are not finite, so that none are kept."""
+    if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
+        step: int = trainer.state.global_step
+        why = "the last step broke them; the last good checkpoint is kept"
+        Signs(stop).see("the weights are not finite", True, step, why, end=1)
+        stop.suspect, stop.step = True, step
 
 
 def assert_trained(trainer: Any) -> None:
@@ -430,6 +453,190 @@ def end_tracking() -> None:
     trackio: Any = sys.modules.get("trackio")
     if trackio and trackio.context_vars.current_run.get():
         trackio.finish()
+
+
+def watch_for_ruin(trainer: Any, stop: Stop) -> None:
+    """Look at the true loss and gradient norm of each step: the log has no NaN."""
+    from transformers import TrainerCallback
+
+    signs, losses, norms = Signs(stop), list[Any](), list[Any]()
+    hint, tell = "no token is trained, or all has been learned", BROKEN
+    if hasattr(trainer, "reward_funcs"):
+        hint, tell = "all answers to a prompt get the same reward", OFTEN
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            loss, norm, step = float(sum(losses)), float(norms.pop()), state.global_step
+            losses.clear()
+            skips = trainer.accelerator.optimizer_step_was_skipped  # in fp16 alone
+            fine = math.isfinite(loss) and (math.isfinite(norm) or skips)
+            fine &= not control.should_save or has_finite_weights(trainer)
+            # 2: not finite in some process; 0: nothing to learn in any of them
+            found = agree(int(loss != 0 or norm != 0) if fine else 2)
+            stop.suspect = found == 2
+            what = "loss, gradients or weights are not finite"
+            why = "learning_rate is too high, or a row is bad"
+            signs.see(what, stop.suspect, step, why, end=BROKEN)
+            signs.see("fp16 overflows", skips, step, "use bf16 or fp32", OFTEN, OFTEN)
+            what = "loss and gradients are 0"
+            if signs.see(what, not found, step, hint, tell, OFTEN):
+                control.should_save = True  # such weights are as good as ever
+            if stop.suspect:  # and no good checkpoint makes room for these
+                control.should_save = False
+
+    trainer.training_step = noting(trainer.training_step, losses)
+    trainer._get_grad_norm = noting(trainer._get_grad_norm, norms)
+    trainer.add_callback(Watch())
+
+
+def has_finite_weights(trainer: Any) -> bool:
+    """Tell whether the trained weights, as far as this process has them, are finite."""
+    for weight in trainer.model.parameters():
+        part: Any = getattr(weight, "ds_tensor", weight).detach()  # ZeRO-3 keeps that
+        part = part.to_local() if hasattr(part, "to_local") else part
+        ends = part.aminmax() if weight.requires_grad and part.numel() else ()
+        if not all(math.isfinite(float(end)) for end in ends):
+            return False
+    return True
+
+
+def noting(function: Callable[..., Any], notes: list[Any]) -> Callable[..., Any]:
+    """Wrap a function so that what it returns is kept; 1 for None."""
+
+    def call(*given: Any, **named: Any) -> Any:
+        value = function(*given, **named)
+        notes.append(1 if value is None else value)
+        return value
+
+    return call
+
+
+def watch_answers(trainer: Any, stop: Stop) -> None:
+    """Tell a model that cannot write any more, its logits not being finite."""
+    take_step, signs = trainer.training_step, Signs(stop)
+
+    def training_step(*given: Any, **named: Any) -> Any:
+        try:
+            return take_step(*given, **named)
+        except RuntimeError as error:
+            # on a GPU, nothing else can be computed from then on
+            if not re.search("probability tensor|device-side assert", str(error)):
+                raise
+            step: int = trainer.state.global_step
+            why = "its logits are not finite, learning_rate is too high"
+            why = f"{why} ({error!s:.80})"
+            signs.see("no answer can be drawn", True, step + 1, why, end=1)
+            stop.suspect, stop.step = True, step
+            stop.leave(trainer)
+
+    trainer.training_step = training_step
+
+
+class Signs:
+    """For how many steps in a row each sign of ruin is there, and which were told."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop, self.rows, self.told = stop, dict[str, int](), set[str]()
+
+    def see(
+        self, what: str, there: Any, step: int, means: str, tell: int = 1, end: int = 0
+    ) -> bool:
+        """Tell a sign after `tell` steps, end after `end` steps; True: one is left."""
+        row = self.rows[what] = self.rows.get(what, 0) + 1 if there else 0
+        if row >= tell and what not in self.told:
+            self.told.add(what)
+            told = {"step": step, "what": what, "meaning": means}
+            report("ruin" if end else "warning", **told, message=f"{what}: {means}")
+        if end and row >= end:
+            often = f", for {row} steps in a row" if row > 1 else ""
+            self.stop.ask(RUIN, f"{what}{often}: {means}", saves=False)
+        return row == end - 1
+
+
+def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
+    """Hold the first steps against the plan and the time left; tell of a standstill.
+
+    Args:
+        trainer: The trainer.
+        stop: What may end the run early.
+        flavor: The machine that `plan` is for; on another, only the time left counts.
+        plan: Bounds of `seconds_per_step`, `tokens_per_second`, `memory_gib`; `rest`,
+            the seconds beside steps; `usd_per_hour`; `max_usd`; `stop_if_over`.
+    """
+    from torch import cuda
+    from transformers import TrainerCallback
+
+    known = plan if os.environ.get("ACCELERATOR") == flavor else {}
+    timeout, over = float(os.environ.get("HFT_TIMEOUT") or "inf"), Event()
+
+    class Pace(TrainerCallback):
+        done = steps = seconds = tokens = sign = 0.0
+        mark: tuple[float, float] | None = None
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.sign = time.time()
+            Thread(target=self.watch, args=(state,), daemon=True).start()
+
+        def watch(self, state: Any) -> None:
+            while not over.wait(IDLE_SECONDS / 60):
+                if (sign := self.sign) and time.time() - sign > IDLE_SECONDS:
+                    self.sign = 0.0  # it is told once
+                    said = f"No step for {IDLE_SECONDS / 60:g} minutes: the last was"
+                    at = time.strftime("%H:%M:%S UTC", time.gmtime(sign))
+                    said += f" step {state.global_step}, the last sign of life at {at}"
+                    report("warning", step=state.global_step, message=said)
+
+        def on_prediction_step(self, *_: Any, **__: Any) -> None:
+            self.sign = time.time()
+
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            over.set()
+
+        def on_save(self, *_: Any, **__: Any) -> None:
+            self.mark = None  # the step that follows takes longer
+
+        on_evaluate = on_save
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.sign, seen = time.time(), getattr(trainer, "_total_train_tokens", 0)
+            self.done += 1
+            if self.mark and self.done > WARM_UP:
+                self.steps += 1
+                self.seconds += self.sign - self.mark[0]
+                self.tokens += seen - self.mark[1]
+            self.mark = self.sign, seen
+            if self.done == MEASURED and self.steps:
+                self.judge(state.global_step, state.max_steps)
+
+        def judge(self, step: int, most: int) -> None:
+            found = {"seconds_per_step": self.seconds / self.steps}
+            if self.tokens:
+                found["tokens_per_second"] = self.tokens / self.seconds
+            if cuda.is_available():
+                found["memory_gib"] = cuda.max_memory_allocated() / 2**30
+            told: list[str] = []
+            for name, value in found.items():
+                low, high = known.get(name, (value, value))
+                if not low <= value <= high:
+                    told.append(f"{name} {value:.3g}, planned {low:.3g} to {high:.3g}")
+            left = seconds_left()
+            ahead = (most - step) * found["seconds_per_step"] + known.get("rest", 0)
+            needs = timeout - left + ahead
+            usd = needs / 3600 * known.get("usd_per_hour", 0)
+            late, dear = ahead > left, usd > known.get("max_usd", float("inf"))
+            if late:
+                told.append(f"it takes {needs:.0f} s, its timeout is {timeout:.0f} s")
+            if dear:
+                told.append(f"it costs ${usd:.2f}, max_usd is {known['max_usd']:g}")
+            text = "; ".join(told) or "as planned"
+            if known or late:
+                numbers = {"seconds": needs, "timeout": timeout, "usd": usd}
+                numbers |= {**found, "planned": known}
+                report("pace", step=step, max_steps=most, **numbers, message=text)
+            if plan.get("stop_if_over") and (late or dear):
+                stop.ask(RUIN, text)
+
+    trainer.add_callback(Pace())
 
 
 class Checkpoints:

@@ -13,6 +13,7 @@ from hfjobs_trainer.planning.arguments.evaluation import decide_first_evaluation
 from hfjobs_trainer.planning.arguments.precision import Precision, settle_precision
 from hfjobs_trainer.planning.arguments.shapes import decide_shapes
 from hfjobs_trainer.planning.arguments.vllm import vllm_request
+from hfjobs_trainer.planning.canary import planned_pace
 from hfjobs_trainer.planning.check import check
 from hfjobs_trainer.planning.choose import choose
 from hfjobs_trainer.planning.compose import compose
@@ -188,6 +189,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         found.kept,
         absolute=traits.absolute_paths,
     )
+    page = replace(page, pace=planned_pace(found.estimate, run))
     return Plan(
         spec=spec,
         backend=traits.name,

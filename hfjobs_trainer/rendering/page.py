@@ -259,6 +259,7 @@ class Page:
         keeps_reference: Whether the reference changes during training, and must be saved with a checkpoint.
         card: What the model's card says, where it is pushed; else ``None``.
         compares: Whether the model is evaluated before training and after.
+        pace: What was planned, as arguments of the script's ``check_pace``.
     """
 
     method: str
@@ -323,6 +324,7 @@ class Page:
     keeps_reference: bool = False
     card: Card | None = None
     compares: bool = False
+    pace: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def lineage(self) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
         {**SFT, **TWO},
         "hub",
         ["planned=2)", "relaunch(gpus=0, models={MODEL: None})\n", "def download("],
-        ["join"],
+        ["join="],
     ),
     "one of two GPUs": (
         {**SFT, "hardware": {"flavor": "a10g-largex2", "strategy": "single"}},

@@ -26,6 +26,7 @@ class DurationEstimate:
         steps: Expected optimizer steps.
         tokens: Training tokens, without padding.
         tokens_per_second: Training throughput of all GPUs together.
+        seconds_per_step: Seconds of an optimizer step, writing its completions included.
         seconds: The whole run, from the start of the machine.
         parts: Seconds of each part: ``"start"``, ``"data"``, ``"training"``, ``"generation"``, ``"evaluation"``,
             ``"checkpoints"``, ``"push"``; only those that the run has.
@@ -39,6 +40,7 @@ class DurationEstimate:
     steps: int
     tokens: Range
     tokens_per_second: Range
+    seconds_per_step: Range
     seconds: Range
     parts: Mapping[str, Range]
     usd: Range
@@ -88,6 +90,7 @@ def estimate_duration(amounts: Amounts, setup: Setup) -> DurationEstimate:
         steps=expected.steps,
         tokens=Range(low.tokens, expected.tokens, high.tokens),
         tokens_per_second=Range(min(speeds), speeds[EXPECTED], max(speeds)),
+        seconds_per_step=_per_step(paces, (least, likely, most)),
         seconds=Range(*totals),
         parts=parts,
         usd=Range(*(billed_usd(seconds, rate) for seconds in totals)),
@@ -96,6 +99,14 @@ def estimate_duration(amounts: Amounts, setup: Setup) -> DurationEstimate:
         saves=_saves(paces, working, every),
         one_evaluation=expected.one_evaluation(),
     )
+
+
+def _per_step(paces: Sequence[Pace], parts: Sequence[Mapping[str, float]]) -> Range:
+    pairs = zip(paces, parts, strict=True)
+    low, expected, high = (
+        (each["training"] + each.get("generation", 0.0)) / max(1, pace.steps) for pace, each in pairs
+    )
+    return Range(min(low, expected, high), expected, max(low, expected, high))
 
 
 def expected_seconds(amounts: Amounts, setup: Setup) -> tuple[float, float]:

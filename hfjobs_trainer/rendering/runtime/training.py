@@ -7,6 +7,7 @@ from typing import Any
 
 from hfjobs_trainer.rendering.runtime.conclude import assert_trained
 from hfjobs_trainer.rendering.runtime.deadline import deadline_callback
+from hfjobs_trainer.rendering.runtime.ruin import refuse_broken_weights
 from hfjobs_trainer.rendering.runtime.stopping import SIGNAL, Stop
 
 
@@ -33,6 +34,7 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
         if stop.keeper:
             stop.keeper.finish()  # what was saved before outlives it
         raise
+    refuse_broken_weights(trainer, stop)
     if stop.step is not None:
         stop.leave(trainer)
     stop.code = SIGNAL  # from now on, the first one ends it at once

@@ -57,6 +57,11 @@ NAMES = [
     Private("_generate", "evaluate_online_dpo", ONLINE_DPO, "OnlineDPOTrainer"),
     Private("_generate_vllm", "evaluate_online_dpo", ONLINE_DPO, "OnlineDPOTrainer"),
     Private("_calculate_rewards_from_functions", "evaluate_online_dpo", ONLINE_DPO, "OnlineDPOTrainer"),
+    Private("_get_grad_norm", "ruin", "transformers.trainer", "Trainer"),
+    Private("_metrics", "rewarded", "trl.trainer.grpo_trainer", "GRPOTrainer"),
+    Private("_metrics", "rewarded", "trl.trainer.rloo_trainer", "RLOOTrainer"),
+    Private("_total_train_tokens", "pace", "trl.trainer.sft_trainer", "SFTTrainer"),
+    Private("_total_train_tokens", "pace", "trl.trainer.dpo_trainer", "DPOTrainer"),
     Private("_exit", "relaunch", "os"),
     # Without an underscore, and documented nowhere.
     Private("INTEGRATION_TO_CALLBACK", "track_trackio", INTEGRATIONS),

@@ -1,0 +1,99 @@
+"""Signs that a run is of no use: each is told at once, and ends the run if it stays."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from hfjobs_trainer.rendering.runtime.events import report
+from hfjobs_trainer.rendering.runtime.stopping import RUIN, Stop, agree
+
+# Steps in a row after which numbers that are not finite end a run, and after which
+# what may be chance does: no gradient, or steps that fp16 skips to find its scale.
+BROKEN = 5
+OFTEN = 20
+
+
+class Signs:
+    """For how many steps in a row each sign of ruin is there, and which were told."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop, self.rows, self.told = stop, dict[str, int](), set[str]()
+
+    def see(
+        self, what: str, there: Any, step: int, means: str, tell: int = 1, end: int = 0
+    ) -> bool:
+        """Tell a sign after `tell` steps, end after `end` steps; True: one is left."""
+        row = self.rows[what] = self.rows.get(what, 0) + 1 if there else 0
+        if row >= tell and what not in self.told:
+            self.told.add(what)
+            told = {"step": step, "what": what, "meaning": means}
+            report("ruin" if end else "warning", **told, message=f"{what}: {means}")
+        if end and row >= end:
+            often = f", for {row} steps in a row" if row > 1 else ""
+            self.stop.ask(RUIN, f"{what}{often}: {means}", saves=False)
+        return row == end - 1
+
+
+def watch_for_ruin(trainer: Any, stop: Stop) -> None:
+    """Look at the true loss and gradient norm of each step: the log has no NaN."""
+    from transformers import TrainerCallback
+
+    signs, losses, norms = Signs(stop), list[Any](), list[Any]()
+    hint, tell = "no token is trained, or all has been learned", BROKEN
+    if hasattr(trainer, "reward_funcs"):
+        hint, tell = "all answers to a prompt get the same reward", OFTEN
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            loss, norm, step = float(sum(losses)), float(norms.pop()), state.global_step
+            losses.clear()
+            skips = trainer.accelerator.optimizer_step_was_skipped  # in fp16 alone
+            fine = math.isfinite(loss) and (math.isfinite(norm) or skips)
+            fine &= not control.should_save or has_finite_weights(trainer)
+            # 2: not finite in some process; 0: nothing to learn in any of them
+            found = agree(int(loss != 0 or norm != 0) if fine else 2)
+            stop.suspect = found == 2
+            what = "loss, gradients or weights are not finite"
+            why = "learning_rate is too high, or a row is bad"
+            signs.see(what, stop.suspect, step, why, end=BROKEN)
+            signs.see("fp16 overflows", skips, step, "use bf16 or fp32", OFTEN, OFTEN)
+            what = "loss and gradients are 0"
+            if signs.see(what, not found, step, hint, tell, OFTEN):
+                control.should_save = True  # such weights are as good as ever
+            if stop.suspect:  # and no good checkpoint makes room for these
+                control.should_save = False
+
+    trainer.training_step = noting(trainer.training_step, losses)
+    trainer._get_grad_norm = noting(trainer._get_grad_norm, norms)
+    trainer.add_callback(Watch())
+
+
+def noting(function: Callable[..., Any], notes: list[Any]) -> Callable[..., Any]:
+    """Wrap a function so that what it returns is kept; 1 for None."""
+
+    def call(*given: Any, **named: Any) -> Any:
+        value = function(*given, **named)
+        notes.append(1 if value is None else value)
+        return value
+
+    return call
+
+
+def has_finite_weights(trainer: Any) -> bool:
+    """Tell whether the trained weights, as far as this process has them, are finite."""
+    for weight in trainer.model.parameters():
+        part: Any = getattr(weight, "ds_tensor", weight).detach()  # ZeRO-3 keeps that
+        part = part.to_local() if hasattr(part, "to_local") else part
+        ends = part.aminmax() if weight.requires_grad and part.numel() else ()
+        if not all(math.isfinite(float(end)) for end in ends):
+            return False
+    return True
+
+
+def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
+    """End a run as ruined if its weights are not finite, so that none are kept."""
+    if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
+        step: int = trainer.state.global_step
+        why = "the last step broke them; the last good checkpoint is kept"
+        Signs(stop).see("the weights are not finite", True, step, why, end=1)
+        stop.suspect, stop.step = True, step
