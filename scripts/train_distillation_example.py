@@ -1213,23 +1213,19 @@ def reload(trainer: Any, folder: Path | None = None) -> None:
 
 
 def compare_ends(trainer: Any, folder: Path, base: Any) -> None:
-    """Warn where a saved model formats or ends texts otherwise than in training.
-
-    Its tokenizer is in `folder`; `base` has its generation config, or has none.
-    """
-    from transformers import GenerationConfig
-
+    """Warn where the saved model begins or ends texts otherwise than in training."""
     trained = trainer.processing_class
     saved = type(trained).from_pretrained(folder)
     eos, own = [getattr(x, "tokenizer", x).eos_token_id for x in (trained, saved)]
     if (own, saved.chat_template) != (eos, trained.chat_template):
-        told = "The saved tokenizer has another end of text or chat template"
-        report("warning", message=f"{told} than in training: its answers may differ.")
-    with suppress(OSError):
-        ends = GenerationConfig.from_pretrained(base).eos_token_id
+        told = "The saved tokenizer has another chat template or end of text"
+        report("warning", message=f"{told} than in training: answers will differ.")
+    with suppress(OSError):  # many a model has no such file
+        config = import_module("transformers").GenerationConfig.from_pretrained(base)
+        ends = config.eos_token_id
         if ends is not None and eos not in (ends if isinstance(ends, list) else [ends]):
             told = (
-                f"generate() stops at token {ends}; in training, texts ended with {eos}"
+                f"generate() stops at token {ends}, texts ended with {eos} in training"
             )
             report("warning", message=f"{told}: pass it eos_token_id={eos}.")
 
@@ -1274,18 +1270,14 @@ def load_saved(trainer: Any, folder: Path) -> Any:
 
 
 def conclude(trainer: Any, started: float) -> None:
-    """Report the end of a run that began at `started`, and its last metrics.
-
-    A run whose model was not pushed, or cannot be loaded, ends here, with a failure.
-    """
+    """Report the end of a run that began at `started`; of a lost model, a failure."""
     state, folder = trainer.state, Path(trainer.args.output_dir).absolute()
-    kept = vars(trainer)  # what became of the model
     last = {key: value for entry in state.log_history for key, value in entry.items()}
     metrics = {k: v for k, v in last.items() if k not in ("step", "epoch", "seconds")}
     done = {"step": state.global_step, "seconds": round(time.time() - started, 1)}
-    places = {"output_dir": str(folder), "model": str(kept.get("merged", folder))}
-    report("end", **done, metrics=metrics, **places)
-    if lost := kept.get("lost"):
+    done["model"] = str(getattr(trainer, "merged", folder))
+    report("end", **done, metrics=metrics, output_dir=str(folder))
+    if lost := getattr(trainer, "lost", None):
         print("\n".join(lost), file=sys.stderr, flush=True)
         finish(1)
 

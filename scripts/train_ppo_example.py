@@ -1068,18 +1068,14 @@ def run_id() -> str:
 
 
 def conclude(trainer: Any, started: float) -> None:
-    """Report the end of a run that began at `started`, and its last metrics.
-
-    A run whose model was not pushed, or cannot be loaded, ends here, with a failure.
-    """
+    """Report the end of a run that began at `started`; of a lost model, a failure."""
     state, folder = trainer.state, Path(trainer.args.output_dir).absolute()
-    kept = vars(trainer)  # what became of the model
     last = {key: value for entry in state.log_history for key, value in entry.items()}
     metrics = {k: v for k, v in last.items() if k not in ("step", "epoch", "seconds")}
     done = {"step": state.global_step, "seconds": round(time.time() - started, 1)}
-    places = {"output_dir": str(folder), "model": str(kept.get("merged", folder))}
-    report("end", **done, metrics=metrics, **places)
-    if lost := kept.get("lost"):
+    done["model"] = str(getattr(trainer, "merged", folder))
+    report("end", **done, metrics=metrics, output_dir=str(folder))
+    if lost := getattr(trainer, "lost", None):
         print("\n".join(lost), file=sys.stderr, flush=True)
         finish(1)
 

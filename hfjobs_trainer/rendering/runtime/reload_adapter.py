@@ -17,13 +17,13 @@ def reload(trainer: Any) -> None:
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         report("reloaded", loaded=False, why="it is spread over several processes")
         return
-    device, read = (
-        trainer.args.device.type,
-        import_module("peft").get_peft_model_state_dict,
+    weights: Any = import_module("peft").get_peft_model_state_dict
+    device = trainer.args.device.type
+    model.load_adapter(
+        folder, "saved", torch_device=device, autocast_adapter_dtype=False
     )
-    model.load_adapter(folder, "saved", False, device, autocast_adapter_dtype=False)
-    trained, saved = [read(model, adapter_name=name) for name in ("default", "saved")]
-    other = [name for name in trained if not trained[name].equal(saved.get(name))]
+    trained, saved = [weights(model, adapter_name=n) for n in ("default", "saved")]
+    other = [name for name in trained if not trained[name].equal(saved[name])]
     report("reloaded", loaded=not other)
     if other:
         told = f"The saved adapter is not the one that was trained: {other[:5]}"

@@ -41,6 +41,7 @@ class Smoke:
         self.smaller: dict[str, None] = {}
         self.error: dict[str, Any] | None = None
         self.is_reported = False
+        self.trainer: Any = None
         self.twins: dict[str, str] = {}
         sys.path.insert(0, str(folder))
         self.tools: Any = import_module("twin")
@@ -54,7 +55,7 @@ class Smoke:
         original, self.finish = script.main, script.finish
         script.main = lambda: self.run(original)
         # it may end the process, so that it comes last
-        script.finish = nothing
+        script.finish = self.end
         for name in ("serve_on_last_node", "set_aside", "serve_model", "require_gpus", "download"):
             if hasattr(script, name):
                 setattr(script, name, nothing)
@@ -81,6 +82,12 @@ class Smoke:
             sys.stdout.flush()
             os._exit(1)
         self.finish()
+
+    def end(self, code: int = 0) -> None:
+        """Stand for what ends the process: where that is a failure, say which."""
+        if code:
+            told = getattr(self.trainer, "lost", ())
+            raise RuntimeError("\n".join(told) or f"the script ended with exit code {code}")
 
     @contextmanager
     def stage(self, name: str) -> Generator[None]:
@@ -113,6 +120,8 @@ class Smoke:
             script.merge_adapter = self.timed("merge", script.merge_adapter)
         if hasattr(script, "push"):
             script.push = self.timed("save", script.push)
+        if hasattr(script, "reload"):
+            script.reload = self.timed("save", script.reload)
         if hasattr(script, "commit_folder"):
             script.commit_folder = self.pretend_to_push
         if hasattr(script, "find_data"):
@@ -224,6 +233,7 @@ class Smoke:
                     options["args"].report_to = []
                 original(trainer, *arguments, **options)
                 self.cpu.shorten_rows(vars(trainer), self.script.MODEL, self.smaller)
+            self.trainer = trainer
             trainer.train = functools.partial(self.train, trainer, trainer.train)
 
         trainer_class.__init__ = make
@@ -263,18 +273,21 @@ class Smoke:
     def pretend_to_push(self, trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
         """Look at what would be uploaded, and, where there is a token, whether it could be."""
         with self.stage("push"):
-            from huggingface_hub.utils import filter_repo_objects
-
-            names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-            ignored = ["_*", "checkpoint-*", "merged/*", "ref/*"]
-            sent = sorted(filter_repo_objects(names, ignore_patterns=ignored))
-            if "README.md" not in sent or not any(name.endswith((".safetensors", ".bin")) for name in sent):
-                raise RuntimeError(f"the folder that would be pushed to {repo} has no model card or no weights: {sent}")
-            if self.settings["asks"]:
-                self.cpu.ask_for_repo(repo)
+            try:
+                sent = self.script.model_files(folder)
+                if "README.md" not in sent or not any(name.endswith((".safetensors", ".bin")) for name in sent):
+                    raise RuntimeError(f"{folder}, to be pushed to {repo}, has no model card or no weights: {sent}")
+                if self.settings["asks"]:
+                    self.cpu.ask_for_repo(repo)
+            except Exception as error:
+                # the script would go on, since a model that cannot be pushed is kept elsewhere
+                self.fail(error, str(error))
+                sys.exit(1)
 
     def fail(self, error: BaseException, message: str) -> None:
-        """Keep what an error says, and where it arose."""
+        """Keep what an error says, and where it arose; of several, the first."""
+        if self.error is not None:
+            return
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if frame.filename == getattr(self.script, "__file__", None)]
         own = [frame for frame in own if frame.name != "main"]

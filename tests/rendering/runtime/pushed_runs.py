@@ -144,7 +144,65 @@ def main() -> None:
     push("hangs once", {"path": COMMIT, "hang": "before"})
     push("hangs", {"path": COMMIT, "hang": "before", "times": 9})
     hubsim.stop(hub, server)
+    trainer.lost = []
+    reload(trainer, place)
+    trainer.lost = ["The model was not pushed: so it ends."]
     conclude(trainer, 0.0)
+
+
+def reload(trainer: Any, place: Path) -> None:
+    """Load a saved model, and a saved adapter, each as it was saved and after something was done to it."""
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file, save_file
+
+    from hfjobs_trainer.rendering.runtime import reload_adapter, reload_model
+
+    folder = Path(trainer.args.output_dir)
+    spoiled = place / "spoiled"
+
+    def tell(case: str) -> None:
+        print(json.dumps({"case": case, "ended": "\n".join(trainer.lost)}), flush=True)
+        trainer.lost = []
+
+    def change(name: str, change: Callable[[Any], Any]) -> None:
+        path = spoiled / name
+        if path.suffix == ".safetensors":
+            save_file(change(load_file(path)), path, {"format": "pt"})
+        else:
+            path.write_text(change(path.read_text("utf-8")), "utf-8")
+
+    def load(case: str, name: str = "config.json", spoil: Callable[[Any], Any] = lambda content: content) -> None:
+        shutil.rmtree(spoiled, ignore_errors=True)
+        shutil.copytree(folder, spoiled)
+        change(name, spoil)
+        reload_model.reload(trainer, spoiled)
+        tell(case)
+
+    weights = "model.safetensors"
+    load("as saved")
+    load("another template", "chat_template.jinja", lambda text: text + "!")
+    load("another end", "generation_config.json", lambda text: text.replace('"eos_token_id": 2', '"eos_token_id": 3'))
+    load("lacks weights", weights, lambda saved: dict(list(saved.items())[1:]))
+    load("other weights", weights, lambda saved: {name: value.roll(1) for name, value in saved.items()})
+    load("not a number", weights, lambda saved: {name: value / 0 for name, value in saved.items()})
+    load("no config", spoil=lambda _: "")
+    (folder / weights).rename(place / weights)
+    reload_model.reload(trainer)
+    tell("no weights")
+    (place / weights).rename(folder / weights)
+    trainer.is_fsdp_enabled = True
+    load("spread")
+    trainer.is_fsdp_enabled = False
+
+    trainer.model = get_peft_model(trainer.model, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    trainer.model.save_pretrained(folder)
+    reload_adapter.reload(trainer)
+    tell("adapter as saved")
+    trainer.model.delete_adapter("saved")
+    saved = load_file(folder / "adapter_model.safetensors")
+    save_file(dict(list(saved.items())[1:]), folder / "adapter_model.safetensors")
+    reload_adapter.reload(trainer)
+    tell("adapter lacks weights")
 
 
 if __name__ == "__main__":

@@ -181,3 +181,39 @@ def test_a_merged_model_goes_to_a_repository_of_its_own(cases: dict[str, Case], 
 
     assert [event["repo"] for event in pushed] == ["alice/model", "alice/model-merged"]
     assert 'model="alice/model-merged"' in (folder / "out/merged/README.md").read_text()
+
+
+# Whether it was loaded, what was reported, and what the run ends with.
+@pytest.mark.parametrize(
+    ("case", "kinds", "loaded", "why"),
+    [
+        ("as saved", ["reloaded"], True, ""),
+        ("another template", ["warning", "reloaded"], True, ""),
+        ("another end", ["warning", "reloaded"], True, ""),
+        ("lacks weights", ["reloaded"], False, "weights, such as"),
+        ("other weights", ["reloaded"], False, "away from the trained one's"),
+        ("not a number", ["reloaded"], False, "nan% away from the trained one's"),
+        ("no config", ["reloaded"], False, "config.json"),
+        ("no weights", ["reloaded"], False, "has no weights"),
+        ("spread", ["reloaded"], False, ""),
+        ("adapter as saved", ["reloaded"], True, ""),
+        ("adapter lacks weights", ["reloaded"], False, "not the one that was trained"),
+    ],
+)
+def test_the_saved_model_is_loaded_once(
+    cases: dict[str, Case], case: str, kinds: list[str], loaded: bool, why: str
+) -> None:
+    found = cases[case]
+
+    assert found.kinds == kinds
+    assert found.of("reloaded")[0]["loaded"] is loaded
+    assert why in found.told["ended"]
+    assert bool(why) is bool(found.told["ended"])
+
+
+def test_a_saved_model_that_ends_texts_otherwise_is_told(cases: dict[str, Case]) -> None:
+    (template,), (end,) = cases["another template"].of("warning"), cases["another end"].of("warning")
+
+    assert "another chat template" in template["message"]
+    assert "generate() stops at token 3" in end["message"]
+    assert "pass it eos_token_id=2" in end["message"]
