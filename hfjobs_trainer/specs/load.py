@@ -292,8 +292,8 @@ def _parse_text(file: Path, text: str) -> Any:
 
 def _unwrapped(raw: Any) -> Any:
     """The spec of what lies beside a model's weights; anything else as it is."""
-    fields = cast("Mapping[str, Any]", raw) if isinstance(raw, Mapping) else dict[str, Any]()
-    return fields["spec"] if fields.keys() == {"digest", "spec"} else raw
+    fields: dict[str, Any] = dict(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else {}
+    return fields["spec"] if fields.keys() == {"digest", "spec"} else cast("object", raw)
 
 
 def _spec_of_script(text: str) -> str:

@@ -85,7 +85,7 @@ def main() -> None:
     trainer = SFTTrainer(model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages", 8)))
     trainer.train()
     block.PUSH_PAUSES = (0.0, 0.0, 0.0)
-    card.__file__ = str(Path(folder).with_name("script.py"))
+    card.__file__ = str(Path(folder).with_name("private.py"))
     spec = {"method": "sft", "model": "me/base", "dataset": "me/colours"}
     plan = hft.plan({**spec, "output": {"hub_model_id": "me/model"}}, offline=True)
     Path(card.__file__).write_text(plan.script, "utf-8")
@@ -110,6 +110,12 @@ def main() -> None:
     push("refused", ("commit", 403))
     push("exhausted", *[("commit", 409)] * 4)
     push("merged", ("create", 503), beside=True)
+
+    public = {**spec, "env": {"A": "mine"}, "output": {"hub_model_id": "me/model", "private": False}}
+    card.__file__ = str(Path(folder).with_name("public.py"))
+    Path(card.__file__).write_text(hft.plan(public, offline=True).script, "utf-8")
+    os.environ["JOB_ID"] = "6a00000000000000000000a1"
+    card.write_card(trainer, Path(folder), "me/model")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from huggingface_hub import ModelCard
+
+import hfjobs_trainer as hft
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("pushed_runs.py")
@@ -82,6 +88,43 @@ def test_a_merged_model_goes_to_a_repository_of_its_own(cases: dict[str, Case], 
     assert events[-1]["repo"] == "me/model-merged"
     assert {"README.md", "model.safetensors", "tokenizer.json"} <= set(outcome["committed"])
     assert 'model="me/model-merged"' in (folder / "merged/README.md").read_text()
+    assert {"hft_spec.json", "loss.svg"} <= set(outcome["committed"])
+
+
+def test_a_card_says_how_the_model_was_made(cases: dict[str, Case], folder: Path) -> None:
+    assert cases
+    card = ModelCard((folder / "merged/README.md").read_text())
+
+    digest = hashlib.sha256(folder.with_name("private.py").read_bytes()).hexdigest()
+    assert f"SHA-256 {digest} |" in card.text
+    assert '`AutoModelForCausalLM.from_pretrained("me/model-merged")`' in card.text
+    # what only a job has is not made up
+    assert not re.search(r"dollars|/jobs/|%\(", card.text)
+    assert card.data.to_dict()["library_name"] == "transformers"
+    assert {"trl", "sft", "hfjobs-trainer"} <= set(card.data.tags or ())
+    assert hft.load(folder / "merged").to_dict() == {
+        "method": "sft",
+        "model": "me/base",
+        "dataset": {"id": "me/colours"},
+        "output": {"hub_model_id": "me/model"},
+    }
+
+
+def test_the_curve_is_a_picture(cases: dict[str, Case], folder: Path) -> None:
+    assert cases
+    picture = ElementTree.fromstring((folder / "merged/loss.svg").read_text())
+
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    (line,) = picture.iter("{http://www.w3.org/2000/svg}polyline")
+    assert re.fullmatch(r"-?[\d.]+,-?[\d.]+( -?[\d.]+,-?[\d.]+)*", line.attrib["points"])
+
+
+def test_a_public_card_says_nothing_of_the_job(cases: dict[str, Case], folder: Path) -> None:
+    assert cases
+    texts = (folder / "README.md").read_text() + (folder / "hft_spec.json").read_text()
+
+    assert not re.search(r"dollars|6a0000|mine|/jobs/", texts)
+    assert hft.load(folder).to_dict().keys() == {"method", "model", "dataset", "output"}
 
 
 def test_the_trained_model_is_pushed_without_the_merged_one(cases: dict[str, Case]) -> None:
