@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from huggingface_hub import ModelCard
@@ -101,7 +101,7 @@ def test_a_card_says_how_the_model_was_made(cases: dict[str, Case], folder: Path
     # what only a job has is not made up
     assert not re.search(r"dollars|/jobs/|%\(", card.text)
     assert card.data.to_dict()["library_name"] == "transformers"
-    assert {"trl", "sft", "hfjobs-trainer"} <= set(card.data.tags or ())
+    assert {"trl", "sft", "hfjobs-trainer"} <= {*card.data.to_dict()["tags"]}
     assert hft.load(folder / "merged").to_dict() == {
         "method": "sft",
         "model": "me/base",
@@ -112,7 +112,7 @@ def test_a_card_says_how_the_model_was_made(cases: dict[str, Case], folder: Path
 
 def test_the_curve_is_a_picture(cases: dict[str, Case], folder: Path) -> None:
     assert cases
-    picture = ElementTree.fromstring((folder / "merged/loss.svg").read_text())
+    picture = ET.fromstring((folder / "merged/loss.svg").read_text())
 
     assert picture.tag == "{http://www.w3.org/2000/svg}svg"
     (line,) = picture.iter("{http://www.w3.org/2000/svg}polyline")
