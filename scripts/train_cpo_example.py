@@ -378,7 +378,8 @@ def write_card(trainer: Any, folder: Path, repo: str) -> None:
     """Write a model's card, `hft_spec.json` and `loss.svg` into its folder."""
     args, history, source = trainer.args, trainer.state.log_history, Path(__file__)
     block = source.read_text("utf-8").rpartition("\n# /// hfjobs-trainer\n")[2]
-    plan = tomllib.loads("\n".join(line[2:] for line in block.split("\n")[:-2]))
+    lines = block.partition("\n# ///")[0].split("\n")
+    plan = tomllib.loads("\n".join(line[2:] for line in lines))
     shown = plan | plan.get("published", {})
     spec = {"digest": shown["digest"], "spec": json.loads(shown["spec"])}
     hours = history[-1].get("seconds", 0) / 3600 if history else 0
