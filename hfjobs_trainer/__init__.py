@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         gather,
         hardware_table,
         jobs,
+        load,
         pick_flavor,
         plan,
         preview,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.scheduled import ScheduledJob
     from hfjobs_trainer.specs.base import JobSpec
     from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
-    from hfjobs_trainer.specs.load import load
     from hfjobs_trainer.specs.methods.cpo import CPO
     from hfjobs_trainer.specs.methods.distillation import Distillation
     from hfjobs_trainer.specs.methods.dpo import DPO
@@ -97,6 +97,7 @@ _EXPORTS: dict[str, str] = {
     "gather": "client",
     "hardware_table": "client",
     "jobs": "client",
+    "load": "client",
     "pick_flavor": "client",
     "plan": "client",
     "preview": "client",
@@ -132,7 +133,6 @@ _EXPORTS: dict[str, str] = {
     "Output": "specs.groups",
     "Quantization": "specs.groups",
     "Tracking": "specs.groups",
-    "load": "specs.load",
     "CPO": "specs.methods.cpo",
     "Distillation": "specs.methods.distillation",
     "DPO": "specs.methods.dpo",

@@ -221,6 +221,7 @@ default = Client()
 """The client behind the functions of the package."""
 
 gather = default.gather
+load = default.load
 check = default.check
 plan = default.plan
 recommend = default.recommend

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,53 @@ class Planner(Account):
         if fresh:
             self._answers.clear()
         return self._gather(parse_spec(spec), offline, self._traits(backend))
+
+    def load(
+        self,
+        source: str | os.PathLike[str] | Sequence[str],
+        *,
+        method: str | None = None,
+        strict: bool = False,
+        **fields: Any,
+    ) -> TrainSpec | Script:
+        """Read a spec from a file, the command line of a training, or beside a model on the Hub.
+
+        A ``.yaml``, ``.yml`` or ``.json`` file has the fields of a spec, or TRL's names as for ``trl --config``, or
+        both. A rendered ``.py`` script carries its spec. In YAML and on a command line, text is converted to the type
+        of its field, since YAML reads ``2e-5`` as text. Words of earlier TRL, and of recipes that lean on it, are
+        translated where they mean today just what they meant; ``.notes`` of the spec lists them, and its plan shows
+        them. A fine-tuning job of OpenAI is read too, as its API returns it; its rows lie beside it, under their ids.
+        Beside what was trained lies the spec, ``hft_spec.json``: of a model on the Hub, ``"me/my-model"``, or in a
+        folder. That of a public model is without what concerns its owner alone, such as ``env`` and ``tracking``.
+
+        Args:
+            source: A path, the id or address of a model on the Hub, or a command line: text, or a list of words:
+                ``hft.load("trl sft --config sft.yaml --learning_rate 1e-5")``. Its arguments take precedence over those
+                of the file. The training may be started with ``accelerate launch``, ``torchrun``, ``deepspeed``,
+                ``python``, ``uv`` or ``hf jobs uv run``.
+            method: Training method, if the file does not have it; default: from the file's name, as in
+                ``sft_config.yaml``, or from its folder's.
+            strict: Whether anything that would be a note is refused.
+            **fields: Fields of the spec, which take precedence; ``None`` leaves out what the source says under this
+                name.
+
+        Raises:
+            SpecError: The source cannot be read or is not a valid spec, or local data that it names by their content
+                are not on this machine; ``.problems`` has all problems.
+            BackendError: There is no such model, or no spec beside it.
+            AuthError: The token may not read it.
+            HubUnavailable: The Hub did not answer.
+        """
+        from hfjobs_trainer.specs.load import load, load_stored, repository_in
+
+        found = repository_in(source)
+        if found is None:
+            return load(source, method=method, strict=strict, **fields)
+        from hfjobs_trainer.gathering.stored_spec import fetch_spec
+
+        token, endpoint, _ = self._account()
+        text = fetch_spec(*found, token=token, endpoint=endpoint)
+        return load_stored(found[0], text, strict=strict, **fields)
 
     def check(
         self,

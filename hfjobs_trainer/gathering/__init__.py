@@ -71,8 +71,8 @@ def gather(
     from hfjobs_trainer.specs.referenced import ReferencedSpec
     from hfjobs_trainer.specs.script import Script
 
-    token = (token or attempt(_stored_token) or "").strip() or None
-    unasked = "offline=True" if offline else "HF_HUB_OFFLINE is set" if _client_is_offline() else ""
+    token = (token or attempt(stored_token) or "").strip() or None
+    unasked = "offline=True" if offline else "HF_HUB_OFFLINE is set" if client_is_offline() else ""
     hub = None if unasked else Hub(endpoint, token, answers=answers or Answers())
     remote = hub if traits_of(backend).uses_account else None
     # All requests start before the first answer is awaited, and the disk is read meanwhile.
@@ -148,7 +148,7 @@ def gather_hardware(
         endpoint: Address of the Hub; by default ``HF_ENDPOINT``, else https://huggingface.co.
         answers: As for ``gather``.
     """
-    return None if _client_is_offline() else Hub(endpoint, token, answers=answers or Answers()).ask_hardware()()
+    return None if client_is_offline() else Hub(endpoint, token, answers=answers or Answers()).ask_hardware()()
 
 
 def _target(
@@ -271,13 +271,15 @@ def _first(dataset: Dataset, facts: DatasetFacts) -> int | None:
     return min(bounds, default=None)
 
 
-def _stored_token() -> str | None:
+def stored_token() -> str | None:
+    """The token that ``hf auth login`` stored or ``HF_TOKEN`` holds."""
     from huggingface_hub import get_token
 
     return get_token()
 
 
-def _client_is_offline() -> bool:
+def client_is_offline() -> bool:
+    """Whether the Hub is not to be asked, by ``HF_HUB_OFFLINE``."""
     with without_widget_warning():  # the client's bars, which threads would import otherwise
         import huggingface_hub.utils.tqdm as _  # noqa: F401
         from huggingface_hub import is_offline_mode

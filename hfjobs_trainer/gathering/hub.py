@@ -91,7 +91,7 @@ class Hub:
             files = self._noted(repo_id, config())
             facts = model_facts(repo_id, page, files, tokenizer())
             if page.refused == 404 and not page.lacks_revision:
-                is_dataset, is_space = self._has_page("datasets", repo_id), self._has_page("spaces", repo_id)
+                is_dataset, is_space = self.has_page("datasets", repo_id), self.has_page("spaces", repo_id)
                 return replace(facts, found_as="dataset" if is_dataset() else "Space" if is_space() else None)
             if facts.gated:
                 facts = replace(facts, granted=self._is_granted("models", repo_id, files))
@@ -99,7 +99,7 @@ class Hub:
 
         return answer
 
-    def _has_page(self, kind: Literal["models", "datasets", "spaces"], repo_id: str) -> Callable[[], bool]:
+    def has_page(self, kind: Literal["models", "datasets", "spaces"], repo_id: str) -> Callable[[], bool]:
         """Request whether there is a repository of this kind."""
         answer = self._ask(lambda token: as_json(self._get(f"/api/{kind}/{repo_id}", token)), ("page", kind, repo_id))
         return lambda: answer().value is not None
@@ -166,7 +166,7 @@ class Hub:
             model = info().value
             there = {sibling.rfilename for sibling in model.siblings or ()} if model else set[str]()
             further = {
-                name: self._ask_text(repo_id, name, revision) for name in tokenizer_files.FURTHER if name in there
+                name: self.ask_text(repo_id, name, revision) for name in tokenizer_files.FURTHER if name in there
             }
             texts = {name: json.dumps(found) for name, asked in configs.items() if (found := asked().value)}
             texts |= {name: found for name, asked in further.items() if (found := asked().value) is not None}
@@ -218,7 +218,7 @@ class Hub:
                 has_configs=dataset.data_dir is None and dataset.data_files is None,
             )
             if facts.exists is False and not facts.lacks_revision:
-                is_model, is_space = self._has_page("models", repo_id), self._has_page("spaces", repo_id)
+                is_model, is_space = self.has_page("models", repo_id), self.has_page("spaces", repo_id)
                 facts = replace(facts, found_as="model" if is_model() else "Space" if is_space() else None)
             if facts.gated:
                 facts = replace(facts, granted=self._is_granted("datasets", repo_id))
@@ -344,7 +344,9 @@ class Hub:
             lambda token: self._read_file(repo_id, name, revision, token), ("file", repo_id, name, revision)
         )
 
-    def _ask_text(self, repo_id: str, name: str, revision: str | None) -> Callable[[], Answer[str]]:
+    def ask_text(self, repo_id: str, name: str, revision: str | None) -> Callable[[], Answer[str]]:
+        """Request a small file of a model's repository."""
+
         def read(token: Token) -> str:
             from huggingface_hub import hf_hub_url
 

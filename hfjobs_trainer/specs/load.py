@@ -23,6 +23,7 @@ from hfjobs_trainer.specs.blocks import opens_block, read_block
 from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.inputs import inputs
+from hfjobs_trainer.specs.locations import hub_address, is_valid_repo_id
 from hfjobs_trainer.specs.notes import DEFAULTS, LEFT_OUT, Note
 from hfjobs_trainer.specs.parse import parse
 from hfjobs_trainer.specs.registry import METHODS
@@ -40,26 +41,16 @@ CODES: dict[str, str] = {
 }
 """The problems that loading itself finds, by code."""
 
+_FILES = frozenset({".yaml", ".yml", ".json", ".py"})
+
+STORED = "hft_spec.json"
+"""The file beside a model's weights that holds the spec, with its digest."""
+
 
 def load(
     source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None, strict: bool = False, **fields: Any
 ) -> TrainSpec | Script:
-    """Read a spec from a file, or from the command line of a training.
-
-    A ``.yaml``, ``.yml`` or ``.json`` file has the fields of a spec, or TRL's names as for ``trl --config``, or both. A
-    rendered ``.py`` script carries its spec. In YAML and on a command line, text is converted to the type of its field,
-    since YAML reads ``2e-5`` as text. Words of earlier TRL, and of recipes that lean on it, are translated where they
-    mean today just what they meant; ``.notes`` of the spec lists them, and its plan shows them. A fine-tuning job of
-    OpenAI is read too, as its API returns it; its rows lie beside it, under their ids.
-
-    Args:
-        source: A path, or a command line: text, or a list of words: ``hft.load("trl sft --config sft.yaml
-            --learning_rate 1e-5")``. Its arguments take precedence over those of the file. The training may be started
-            with ``accelerate launch``, ``torchrun``, ``deepspeed``, ``python``, ``uv`` or ``hf jobs uv run``.
-        method: Training method, if the file does not have it; default: from the file's name, as in ``sft_config.yaml``,
-            or from its folder's.
-        strict: Whether anything that would be a note is refused.
-        **fields: Fields of the spec, which take precedence; ``None`` leaves out what the source says under this name.
+    """Read a spec from a file, or from the command line of a training; ``Client.load`` documents it.
 
     Raises:
         SpecError: The source cannot be read or is not a valid spec, or local data that it names by their content are
@@ -70,6 +61,7 @@ def load(
         written = _of_command(words, method)
     else:
         file = trl_cli.file_at(cast("str | os.PathLike[str]", source))
+        file = file / STORED if (file / STORED).is_file() else file
         raw = _read(file)
         if not isinstance(raw, Mapping):
             return _spec(raw, file.name)
@@ -77,6 +69,36 @@ def load(
         is_theirs = openai_job.is_openai_job(mapping)
         written = _of_openai(file, mapping, fields) if is_theirs else _of_file(file, mapping, method)
     return _load(written, fields, strict=strict)
+
+
+def repository_in(source: object) -> tuple[str, str | None] | None:
+    """The model on the Hub that a source names, by id or address, and the revision; ``None`` if it is none.
+
+    A file or folder of this name comes first.
+    """
+    if not isinstance(source, str):
+        return None
+    if found := hub_address(source, "model"):
+        return found["id"], found.get("revision")
+    is_id = source.count("/") == 1 and is_valid_repo_id(source) and Path(source).suffix not in _FILES
+    return (source, None) if is_id and not Path(source).exists() else None
+
+
+def load_stored(name: str, text: str, *, strict: bool = False, **fields: Any) -> TrainSpec | Script:
+    """The spec that a model's ``hft_spec.json`` holds.
+
+    Args:
+        name: What to call it in a message.
+        text: Its text.
+        strict: As for ``load``.
+        **fields: As for ``load``.
+
+    Raises:
+        SpecError: As for ``load``.
+    """
+    raw = _parse_text(Path(name, STORED), text)
+    values = dict(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else {}
+    return _load(_Written(name, values.pop("method", None), values), fields, strict=strict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +272,7 @@ def _parse_text(file: Path, text: str) -> Any:
         if file.suffix == ".py":
             return json.loads(_spec_of_script(text))
         if file.suffix == ".json":
-            return json.loads(text)
+            return _unwrapped(json.loads(text))
         if file.suffix in {".yaml", ".yml"}:
             import yaml
 
@@ -262,10 +284,16 @@ def _parse_text(file: Path, text: str) -> Any:
                 raise ValueError(f"{where}{getattr(error, 'problem', None) or 'it is no YAML'}") from None
     except (ValueError, RecursionError) as error:
         raise SpecError([Problem("LOAD002", "", f"{file.name}: {error}", "")], "file") from None
-    known = ".yaml, .yml, .json, or .py of a rendered script"
+    known = '.yaml, .yml, .json, or .py of a rendered script; a model on the Hub is "namespace/name"'
     raise SpecError(
         [Problem("LOAD002", "", f"{file.name} is not a spec file: the name must end in {known}", "")], "file"
     )
+
+
+def _unwrapped(raw: Any) -> Any:
+    """The spec of what lies beside a model's weights; anything else as it is."""
+    fields: dict[str, Any] = dict(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else {}
+    return fields["spec"] if fields.keys() == {"digest", "spec"} else cast("object", raw)
 
 
 def _spec_of_script(text: str) -> str:

@@ -64,8 +64,24 @@ def test_a_submitted_run_trains_reports_and_leaves_its_model_on_the_hub(
     assert info.private
     pushed = {file.rfilename for file in info.siblings or ()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "README.md"} <= pushed
+    assert {"hft_spec.json", "loss.svg"} <= pushed
     card = ModelCard((hub_env.root / "models/alice/tiny-sft/README.md").read_text(encoding="utf-8"))
     assert card.data.to_dict()["datasets"] == ["alice/chats"]
+
+    # the card says what was read, what it cost, and what it changed; the spec lies beside the model
+    commits = plan.revisions
+    assert set(commits) == {"model_revision", "dataset.revision"}
+    assert all(plan.script.count(f'"{commit}"') for commit in commits.values())
+    assert f"alice/tiny/tree/{commits['model_revision']}" in card.text
+    assert f"alice/chats/tree/{commits['dataset.revision']}" in card.text
+    assert f"https://huggingface.co/jobs/{job.id}" in card.text
+    assert "US dollars at 0.80 an hour" in card.text
+    evaluated = [event for event in job.events() if event.kind == "evaluated"]
+    assert [event.data["when"] for event in evaluated] == ["before", "after"]
+    before, after = (event.data["metrics"]["eval_loss"] for event in evaluated)
+    assert f"| eval_loss | {before:.4g} -> {after:.4g} |" in card.text
+    assert client.load("alice/tiny-sft") == spec
+    assert client.load("https://huggingface.co/alice/tiny-sft") == spec
 
     # what was sent is what the plan said, in the header too, and nothing of it is secret
     (sent,) = [json.loads(entry["body"]) for entry in hub_env.requests("/api/jobs/alice$", "POST")]

@@ -198,7 +198,7 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
             [
                 f'    dataset = load_dataset("{builder}", data_files=DATASET, split="train")\n',
             ],
-            ["load_from_disk", "dataset_name=DATASET"],
+            ["load_from_disk", '"datasets" = ['],
         )
         for name, builder in {
             "jsonl": "json",
@@ -305,7 +305,7 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
             '        hub_model_id="me/model",\n',
             "        hub_private_repo=True,\n",
             '        hub_strategy="end",\n',
-            "    push(trainer, dataset_name=DATASET)\n",
+            "    push(trainer)\n",
             "def push(trainer: Any",
         ],
         ["trainer.save_model()\n    conclude"],

@@ -16,10 +16,11 @@ def write_card(trainer: Any, folder: Path, repo: str) -> None:
     """Write a model's card, `hft_spec.json` and `loss.svg` into its folder."""
     args, history, source = trainer.args, trainer.state.log_history, Path(__file__)
     block = source.read_text("utf-8").rpartition("\n# /// hfjobs-trainer\n")[2]
-    plan = tomllib.loads("\n".join(line[2:] for line in block.split("\n")[:-2]))
+    lines = block.partition("\n# ///")[0].split("\n")
+    plan = tomllib.loads("\n".join(line[2:] for line in lines))
     shown = plan | plan.get("published", {})
     spec = {"digest": shown["digest"], "spec": json.loads(shown["spec"])}
-    hours = history[-1]["seconds"] / 3600 if history else 0.0
+    hours = history[-1].get("seconds", 0) / 3600 if history else 0
     library = "peft" if (folder / "adapter_config.json").exists() else "transformers"
     known = {"repo": repo, library: repo, "hours": f"{hours:.2f}"}
     known["script"] = hashlib.sha256(source.read_bytes()).hexdigest()
@@ -39,7 +40,7 @@ def write_card(trainer: Any, folder: Path, repo: str) -> None:
     for old, new in plan.get("replaces", {}).items():
         text = re.sub(old, new, text)
     card: Any = import_module("huggingface_hub").ModelCard(text)
-    vars(card.data).update(plan["metadata"], library_name=library, licence=None)
+    card.data.__dict__.update(plan["metadata"], library_name=library, licence=None)
     text = card.text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
     top, heading, rest = text.partition("## Training procedure")
     card.text = top + "\n".join(lines) % known + "\n\n" + heading + rest

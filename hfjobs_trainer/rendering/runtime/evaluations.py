@@ -23,21 +23,21 @@ def evaluation_callback() -> Any:
 
         def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step == 0:
-                _, metrics, _ = compare_evaluations(args, state)
-                report("evaluated", when="before", step=0, metrics=metrics)
+                before = compare_evaluations(args, state)[1]
+                report("evaluated", when="before", step=0, metrics=before)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            step, _, metrics = compare_evaluations(args, state)
+            step, _, after = compare_evaluations(args, state)
             if step:
-                report("evaluated", when="after", step=step, metrics=metrics)
+                report("evaluated", when="after", step=step, metrics=after)
 
     return Evaluations()
 
 
 def compare_evaluations(args: Any, state: Any) -> tuple[int, Any, Any]:
-    """Give the step of the last evaluation, or of the best model, and what was found.
+    """Give the step of the last evaluation, what was found before training, and then.
 
-    That is first what was found of the untouched model, then what was found then.
+    Where the best model was loaded at the end, it is that model's step.
     """
     found: dict[int, dict[str, float]] = {0: {}}
     for entry in state.log_history:
