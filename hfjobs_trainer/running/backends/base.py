@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.plan import Plan
 
+RUN_LABEL, RESUMES_LABEL = "run", "resumes"
+"""Labels by which the jobs of one run are found: its ``HFT_RUN_ID``, and the job that this one resumes."""
+
 Stage = Literal["SCHEDULING", "RUNNING", "COMPLETED", "ERROR", "CANCELED", "DELETED"]
 TERMINAL: frozenset[str] = frozenset({"COMPLETED", "ERROR", "CANCELED", "DELETED"})
 
@@ -26,6 +29,7 @@ class JobStatus:
         message: The backend's explanation, such as ``"Job timeout"``.
         created_at, started_at, finished_at: Aware UTC times; ``None`` before they happen.
         members: The status of each node, by rank, if the run has several; empty otherwise.
+        resumable: Whether the job has ended before its end, and ``job.resume()`` continues a checkpoint of it.
     """
 
     stage: Stage
@@ -34,6 +38,7 @@ class JobStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     members: tuple[JobStatus, ...] = ()
+    resumable: bool = False
 
     @property
     def is_terminal(self) -> bool:
@@ -81,6 +86,7 @@ class JobRecord:
         folder: The run folder of a local job; ``None`` elsewhere.
         members: Ids of the jobs of each node, by rank, if the run has several; the first is ``id``.
         exposes: Whether it has ports that the proxy leads to, which cost extra.
+        directory: Working directory of a local job that resumes another, that of the first; ``None``: ``folder``.
     """
 
     id: str
@@ -91,6 +97,7 @@ class JobRecord:
     folder: str | None = None
     members: tuple[str, ...] = ()
     exposes: bool = False
+    directory: str | None = None
 
 
 class Backend(Protocol):
@@ -219,5 +226,11 @@ class Resumes(Protocol):
             job_id: A job that has ended.
             timeout_seconds: Timeout of the new job; ``None``: as for the first one.
             flavor: Flavor of the new job; ``None``: as for the first one.
+
+        Returns:
+            The record of the new job; its label ``"resumes"`` is the last part of ``job_id``.
+
+        Raises:
+            BackendError: It has not ended, or another job of the same run goes on, or its checkpoints are gone.
         """
         ...
