@@ -13,7 +13,7 @@ from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import JobStatus
 from hfjobs_trainer.running.events import Event
 
-ENDED_WITH_ANOTHER, DEADLINE, RUIN = 75, 76, 77
+ENDED_WITH_ANOTHER, DEADLINE, RUIN, SIGNAL = 75, 76, 77, 143
 """Exit codes of a script that ended itself: ``rendering/runtime/stopping.py`` and ``nodes.py`` say so."""
 MANIFEST = "hft_manifest*.json"
 """What a whole checkpoint on this machine has; with several nodes, one for each."""
@@ -96,7 +96,7 @@ def explain(status: JobStatus, ending: Ending, *, continues: bool = False) -> Jo
     """
     stopped = ending.stopped
     code = exit_code(status)
-    if stopped is not None and (code is None or code in (ENDED_WITH_ANOTHER, DEADLINE, RUIN)):
+    if stopped is not None and (code is None or code in (ENDED_WITH_ANOTHER, DEADLINE, RUIN, SIGNAL)):
         return _explain_stop(status, stopped, ending, continues=continues)
     resumable = continues or bool(ending.kept or ending.resumed)
     message = status.message

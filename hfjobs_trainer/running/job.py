@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.display import html_link, html_pairs
 from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, JobNotFound, QuotaError
 from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobRecord, JobStatus, Resumes, Stage
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
+from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
 from hfjobs_trainer.running.ending import Ending, explain, read_ending, refuse_resume
 from hfjobs_trainer.running.events import Event, read_events
 from hfjobs_trainer.running.result import JobResult, read_result, tell_rescue
@@ -38,7 +38,7 @@ class Job:
         record: The backend's record of the accepted run.
         backend: The backend that runs it.
         resuming: When it is resumed by itself while ``wait``, ``watch`` or ``result`` is up; ``None``: never.
-        earlier: The jobs that it resumes, oldest first; ``None`` if they are to be looked up when they are needed.
+        earlier: Records of the jobs that it resumes, oldest first; ``None``: they are looked up when they are needed.
     """
 
     def __init__(
@@ -46,12 +46,14 @@ class Job:
         record: JobRecord,
         backend: Backend,
         resuming: Resuming | None = None,
-        earlier: Sequence[Job] | None = None,
+        earlier: Sequence[JobRecord] | None = None,
     ) -> None:
         self._record = record
         self._backend = backend
         self._resuming = resuming
         self._earlier = earlier
+        self._ends: dict[str, JobStatus] = {}
+        """How the earlier jobs ended, by their ids."""
         self._end: JobStatus | None = None
         self._stated: JobStatus | None = None
         self._ending: Ending | None = None
@@ -112,17 +114,17 @@ class Job:
     @property
     def resumes(self) -> tuple[str, ...]:
         """Ids of the jobs of the same run before this one, which it resumes, oldest first."""
-        return tuple(job.id for job in self._before())
+        return tuple(record.id for record in self._before())
 
-    def _before(self) -> Sequence[Job]:
+    def _before(self) -> Sequence[JobRecord]:
         if self._earlier is None:
-            found: list[Job] = []
+            found: list[JobRecord] = []
             place, _, _ = self.id.rpartition("/")
             record = self._record
             with contextlib.suppress(JobNotFound):
                 while name := record.labels.get(RESUMES_LABEL):
                     record = self._backend.inspect(f"{place}/{name}")
-                    found.insert(0, Job(record, self._backend, earlier=()))
+                    found.insert(0, record)
             self._earlier = found
         return self._earlier
 
@@ -242,7 +244,7 @@ class Job:
             return False, f"job {self.id} is not resumed by itself: its log cannot be read" if unread else ""
         done, ended = len(self._before()), self.id
         try:
-            price = self._usd_per_hour() if policy.max_usd is not None else None
+            price = usd_per_hour(self._backend, self._record) if policy.max_usd is not None else None
             why = policy.refusal(
                 stated,
                 self._ending,
@@ -252,11 +254,12 @@ class Job:
             )
             if why:
                 return False, f"job {ended} is not resumed by itself: {why}"
-            new = self.resume()
+            earlier, record = (*self._before(), self._record), self._resume(None, None)
         except BackendError as error:
             warnings.warn(f"job {ended} was not resumed: {error}", RuntimeWarning, stacklevel=3)
             return False, ""
-        self._record, self._earlier = new._record, new._earlier
+        self._ends[ended] = status
+        self._record, self._earlier = record, earlier
         self._end = self._stated = self._ending = None
         return True, f"job {ended}: {status.message}; resumed as job {self.id} ({done + 1} of {policy.most})"
 
@@ -281,6 +284,10 @@ class Job:
                 the run goes on; or the backend refuses it. The message says what to do instead.
             ValueError: ``timeout`` is no duration.
         """
+        record = self._resume(timeout, flavor)
+        return Job(record, self._backend, earlier=(*self._before(), self._record))
+
+    def _resume(self, timeout: int | float | str | timedelta | None, flavor: str | None) -> JobRecord:
         from hfjobs_trainer.running.resuming import padded
 
         backend = self._backend
@@ -290,14 +297,7 @@ class Job:
         status = self.status()
         has_begun = status.is_terminal and not status.succeeded and status.started_at is not None
         refuse_resume(self.id, status, self._read_end() if has_begun else Ending(), labels=self._record.labels)
-        record = backend.resume(self.id, timeout_seconds=seconds, flavor=flavor)
-        return Job(record, backend, earlier=(*self._before(), self._as_it_is()))
-
-    def _as_it_is(self) -> Job:
-        """This job, though this object may come to stand for another."""
-        kept = Job(self._record, self._backend, earlier=self._earlier)
-        kept._end, kept._stated, kept._ending = self._end, self._stated, self._ending
-        return kept
+        return backend.resume(self.id, timeout_seconds=seconds, flavor=flavor)
 
     def wait_for_end(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> JobStatus:
         """``wait`` for the job's end; return its final status."""
@@ -347,27 +347,21 @@ class Job:
         self._backend.cancel(self.id)
 
     def cost(self) -> float | None:
-        """Cost of the run so far in US dollars, for all nodes, and for the jobs that this one resumes.
+        """Cost of the run so far in US dollars: of this job and those that it resumes, for all nodes.
 
-        ``None`` if the price is unknown. The price is today's, and each started minute of a running node counts as a
-        whole one (huggingface/hub-docs: docs/hub/jobs-pricing.md says that jobs are billed by the minute while they
-        start or run).
+        ``None`` if the price is unknown. The price is today's, and each started minute counts as a whole one.
         """
         total = 0.0
-        for job in (*self._before(), self):
-            price = job._usd_per_hour()
-            if price is None:
+        for record in (*self._before(), self._record):
+            if record is self._record:
+                status = self.status()
+            else:
+                status = self._ends[record.id] = self._ends.get(record.id) or self._backend.status(record.id)
+            usd = usd_so_far(self._backend, record, status)
+            if usd is None:
                 return None
-            status = self.status() if job is self else job._now()
-            total += price * sum(map(_minutes, status.members or (status,))) / 60
+            total += usd
         return total
-
-    def _usd_per_hour(self) -> float | None:
-        """Price of one machine."""
-        from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR
-
-        price = self._backend.usd_per_hour(self._record.flavor)
-        return None if price is None else price + (PROXY_USD_PER_HOUR if self._record.exposes else 0.0)
 
     def result(self, timeout: float | None = None) -> JobResult:
         """The result of the run: model, metrics, files. Waits for its end.
@@ -384,10 +378,3 @@ class Job:
         self._raise_unless_well(self._now())
         events = self.events(follow=True)  # waits outages out, and reads the whole log
         return read_result(events, self._record, keeps_files=traits_at(self._backend).keeps_files)
-
-
-def _minutes(status: JobStatus) -> int:
-    if status.started_at is None:
-        return 0
-    seconds = ((status.finished_at or datetime.now(UTC)) - status.started_at).total_seconds()
-    return math.ceil(max(0.0, seconds) / 60)

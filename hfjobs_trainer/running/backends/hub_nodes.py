@@ -31,7 +31,7 @@ MAIN_ALIAS = "main"
 """Name of the first node within the network group; the script looks for it."""
 ENDED_WITH_ANOTHER = "exit code: 75"
 """How a node's message begins that ended because another one did: ``rendering/runtime/nodes.py`` says so."""
-ENDED_TOGETHER = re.compile("exit code: 7[67]")
+ENDED_TOGETHER = re.compile(r"exit code: 7[67]\b")
 """The same of one that ended at a step on which all agreed: the others are about to end too, once all is saved."""
 
 YOUTH = timedelta(minutes=1)

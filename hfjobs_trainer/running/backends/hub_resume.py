@@ -159,8 +159,8 @@ class _Again(Submission):
         super().__init__(*given)
         self._old = old
 
-    def _common(self) -> dict[str, Any]:
-        return super()._common() | {"command": [*(self._old.command or []), *(self._old.arguments or [])]}
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"command": [*(self._old.command or []), *(self._old.arguments or [])]}
 
     def _volumes(self) -> list[Volume]:
         return list(self._old.volumes or [])

@@ -171,7 +171,7 @@ class _Schedule(Creation["ScheduledJobInfo"]):
 
     def _run(self, api: HfApi) -> ScheduledJobInfo:
         # a run that takes longer than the schedule is not joined by a second one
-        return api.create_scheduled_job(**self._common(), schedule=self._request.schedule or "", concurrency=False)
+        return api.create_scheduled_job(**self.arguments(), schedule=self._request.schedule or "", concurrency=False)
 
     def _compare(self, job: ScheduledJobInfo) -> dict[str, tuple[object, object]]:
         spec = job.job_spec
