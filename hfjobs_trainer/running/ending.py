@@ -115,7 +115,7 @@ def _explain_stop(status: JobStatus, stopped: Event, ending: Ending, *, continue
     resumable = reason != "ruin" and (said if isinstance(said, bool) else has_checkpoint)
     at = "" if stopped.step is None else f" at step {stopped.step}"
     if reason in ("ruin", "over"):
-        what = f"stopped{at}" + (f": {told}" if told else "")
+        what = told if told.startswith("stopped") else f"stopped{at}" + (f": {told}" if told else "")
     elif reason == "signal":
         ended = {"CANCELED": "canceled"}.get(status.stage, "stopped by a signal")
         what = f"{'stopped at the timeout' if _is_timeout(status) else ended}{at}"
@@ -171,7 +171,7 @@ def refuse_resume(job_id: str, status: JobStatus, ending: Ending, *, labels: Map
         why = f"it ended well, so nothing is left to do; to train anew, {again}"
     elif ending.stopped is not None and ending.stopped.data.get("reason") == "ruin":
         told = ending.stopped.data.get("message")
-        why = f"it was stopped by ruin{f' ({told})' if told else ''}, and would be again: change the spec, and {again}"
+        why = f"resuming would repeat what stopped it{f' ({told})' if told else ''}: change the spec, and {again}"
     elif status.started_at is None:
         why = f"it ended before it began, so nothing was saved: {again}"
     elif (method := labels.get("method")) and not _can_resume(method):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 import warnings
 from collections import deque
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.display import html_link, html_pairs
 from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, JobNotFound, QuotaError
-from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobRecord, JobStatus, Resumes, Stage
+from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobRecord, JobStatus, Resumes, Stage, Verifies
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
 from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
 from hfjobs_trainer.running.ending import Ending, explain, read_ending, refuse_resume
@@ -57,7 +58,9 @@ class Job:
         self._end: JobStatus | None = None
         self._stated: JobStatus | None = None
         self._ending: Ending | None = None
+        self._events: tuple[Event, ...] = ()
         self._tail: tuple[str, ...] = ()
+        self._is_verified = False
 
     @classmethod
     def from_id(cls, job_id: str, *, backend: Backend | BackendName | None = None, token: str | None = None) -> Job:
@@ -151,7 +154,7 @@ class Job:
         return explain(stated, ending, continues=RESUMES_LABEL in self._record.labels)
 
     def _read_end(self) -> Ending:
-        """What the log of the ended job says of its end; read once, and its last lines kept."""
+        """What the log of the ended job says of its end; read once, its events and its last lines kept."""
         if self._ending is None:
             events: list[Event] = []
             tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -160,9 +163,24 @@ class Job:
                 events += found
                 if not found and line.strip():
                     tail.append(line)
-            self._tail = tuple(tail)
+            self._events, self._tail = tuple(events), tuple(tail)
             self._ending = read_ending(events, is_here=traits_at(self._backend).is_here)
         return self._ending
+
+    def _verified(self, status: JobStatus) -> JobStatus:
+        """The status of a job that has ended, once what it pushed was looked at from outside."""
+        if self._is_verified or not (status.succeeded and isinstance(self._backend, Verifies)):
+            return status
+        try:
+            self._read_end()
+            wrong = self._backend.verify(self._events)
+        except BackendError as error:
+            warnings.warn(f"what job {self.id} pushed was not checked: {error}", RuntimeWarning, stacklevel=4)
+            return status
+        self._is_verified = True
+        if wrong is not None:
+            status = self._end = dataclasses.replace(status, stage="ERROR", message=wrong)
+        return status
 
     @property
     def stage(self) -> Stage:
@@ -261,6 +279,7 @@ class Job:
         self._ends[ended] = status
         self._record, self._earlier = record, earlier
         self._end = self._stated = self._ending = None
+        self._is_verified = False
         return True, f"job {ended}: {status.message}; resumed as job {self.id} ({done + 1} of {policy.most})"
 
     def resume(self, timeout: int | float | str | timedelta | None = None, flavor: str | None = None) -> Job:
@@ -313,7 +332,7 @@ class Job:
                     raise
             else:
                 if status.is_terminal:
-                    return status
+                    return self._verified(status)
                 stage, failures = status.stage, 0
             left = pause if deadline is None else deadline - time.monotonic()
             if left <= 0:

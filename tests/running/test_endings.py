@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hfjobs_trainer.errors import BackendError, JobFailed
+from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed
 from hfjobs_trainer.running.backends.base import JobStatus, Stage
 from hfjobs_trainer.running.backends.inprocess import InProcessBackend
 from hfjobs_trainer.running.ending import may_pass, read_ending
-from hfjobs_trainer.running.events import read_events
+from hfjobs_trainer.running.events import Event, read_events
 from hfjobs_trainer.running.job import Job
 from hfjobs_trainer.running.resuming import Resuming
 from tests.running.places import InProcessPlace, event_line, plan_of
@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[Stage, str | None, Sequence[str], dict[str, str], str]]
         exit_with(77),
         [START, KEPT, stopped(77, "ruin")],
         {},
-        r"stopped by ruin \(why\), and would be again: change the spec",
+        r"resuming would repeat what stopped it \(why\): change the spec",
     ),
     "never saved": ("ERROR", exit_with(1), [START, STEP], {}, "it saved no checkpoint in 7 steps: submit it again"),
     "never kept": (
@@ -277,6 +277,43 @@ def test_the_result_names_what_is_left():
     assert result.checkpoints == "hf://buckets/inprocess/hft-checkpoints/r/checkpoint-5"
     audited = event_line("audited", repo="me/m", commit="c0", files={})
     assert place.start([*log, audited]).result().checkpoints is None
+
+
+class Distrustful(InProcessBackend):
+    """A backend that looks for what was pushed, and says what it finds."""
+
+    def __init__(self, *found: str | BackendError | None) -> None:
+        super().__init__()
+        self.found = list(found)
+
+    def verify(self, events: Iterable[Event]) -> str | None:
+        assert [event.kind for event in events] == ["start", "end"]
+        found = self.found.pop(0)
+        if isinstance(found, BackendError):
+            raise found
+        return found
+
+
+def ended_well(*found: str | BackendError | None) -> Job:
+    backend = Distrustful(*found)
+    job = Job(backend.submit(plan_of("")), backend)
+    backend.finish(job.id, logs=[START, event_line("end", step=9)])
+    return job
+
+
+def test_a_model_that_is_not_where_it_was_pushed_is_no_success():
+    job = ended_well("me/m at c0 lacks model.safetensors")
+    status = job.wait().status()
+    assert (status.stage, status.message) == ("ERROR", "me/m at c0 lacks model.safetensors")
+    with pytest.raises(JobFailed, match=r"me/m at c0 lacks model\.safetensors"):
+        job.result()
+
+
+def test_a_model_that_could_not_be_looked_at_is_believed_and_looked_at_again():
+    job = ended_well(HubUnavailable("the Hub is away"), None)
+    with pytest.warns(RuntimeWarning, match="what job .* pushed was not checked: the Hub is away"):
+        assert job.wait().succeeded
+    assert job.wait().result().steps == 9  # looked at once more, and then no more
 
 
 def test_a_failure_says_where_the_model_is():

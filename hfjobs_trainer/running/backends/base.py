@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -12,6 +12,7 @@ from hfjobs_trainer.display import html_pairs
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.running.events import Event
 
 RUN_LABEL, RESUMES_LABEL = "run", "resumes"
 """Labels by which the jobs of one run are found: its ``HFT_RUN_ID``, and the job that this one resumes."""
@@ -233,4 +234,13 @@ class Resumes(Protocol):
         Raises:
             BackendError: It has not ended, or another job of the same run goes on, or its checkpoints are gone.
         """
+        ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A backend that can look from outside whether what a run says of its end is so; others are believed."""
+
+    def verify(self, events: Iterable[Event]) -> str | None:
+        """What is wrong with what a run that ended well has left, by its events; ``None`` if nothing is."""
         ...
