@@ -17,7 +17,7 @@
 # flavor = "a10g-large"
 # timeout = "13500s"
 # name = "cpo-qwen-simpo"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "13500", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "cpo", "spec" = "626208815065" }
 # ///

@@ -18,7 +18,7 @@
 # flavor = "a10g-large"
 # timeout = "13500s"
 # name = "dpo-beta-0-1"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "13500", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "dpo", "spec" = "c721e264f90f", "group" = "beta" }
 # ///

@@ -17,7 +17,7 @@
 # flavor = "a10g-large"
 # timeout = "18000s"
 # name = "gkd-qwen-gkd"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "18000", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "gkd", "spec" = "3dddaf70264a" }
 # ///

@@ -18,7 +18,7 @@
 # flavor = "a10g-large"
 # timeout = "13500s"
 # name = "kto-qwen-kto"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "13500", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "kto", "spec" = "47dda34a2637" }
 # ///

@@ -17,7 +17,7 @@
 # flavor = "a10g-large"
 # timeout = "54000s"
 # name = "online_dpo-qwen-online"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "54000", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "online_dpo", "spec" = "5dcf9f26f15c" }
 # ///

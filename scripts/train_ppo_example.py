@@ -18,7 +18,7 @@
 # flavor = "a100-large"
 # timeout = "27000s"
 # name = "ppo-qwen-ppo"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "27000", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "ppo", "spec" = "e9c531f5f680" }
 # ///

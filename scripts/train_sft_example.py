@@ -17,7 +17,7 @@
 # flavor = "a10g-large"
 # timeout = "13500s"
 # name = "sft-qwen-sft"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "13500", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "sft", "spec" = "93d24e0f4fb8" }
 # ///

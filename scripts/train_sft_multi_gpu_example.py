@@ -18,7 +18,7 @@
 # flavor = "a10g-largex2"
 # timeout = "18000s"
 # name = "sft-qwen-3b-lora"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "18000", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "sft", "spec" = "b8b9b1b7d3a7" }
 # ///

@@ -28,6 +28,7 @@ from hfjobs_trainer.planning.plan import Decision, Plan
 from hfjobs_trainer.planning.prefer import why_chosen
 from hfjobs_trainer.planning.remedies import remedy, vllm_instead
 from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.planning.saving import Keeping, keep, with_checkpoints, with_saves
 from hfjobs_trainer.planning.shipping import local_data, portable, readers, shipped_inputs, with_data
 from hfjobs_trainer.planning.timeout import decide_timeout
 from hfjobs_trainer.planning.understand import understand
@@ -49,6 +50,7 @@ class Draft:
         decided: The arguments, and all decisions.
         estimate: What the run needs and costs.
         timeout_seconds: The job's timeout, seconds; ``None`` for no limit.
+        kept: What protects its work.
         with_vllm: If writing answers takes long, and vLLM could write them: what the run needs and costs with it.
         problems: All problems.
         unchecked: Rules that could not be checked, each with the fact that was missing.
@@ -62,6 +64,7 @@ class Draft:
     decided: Decided
     estimate: Estimate
     timeout_seconds: int | None
+    kept: Keeping
     with_vllm: Estimate | None = None
     problems: tuple[Problem, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
@@ -96,10 +99,10 @@ def draft(
     expected = choice and (choice.cheapest or choice.estimate)
     duration = expected.duration if expected else None
     timeout, timed = decide_timeout(spec, duration, machine.usd_per_hour)
+    kept = keep(run, layout, machine.world_size, timeout, duration.saves if duration else None, traits)
+    decided = _with(with_saves(decided, run, kept, rents=traits.rents), *timed, *decide_shapes(spec, facts))
     estimate = Estimate(machine, planned, None, duration, choice.shortage if choice else None)
-    found = Draft(
-        run, choice, machine, precision, layout, _with(decided, *timed, *decide_shapes(spec, facts)), estimate, timeout
-    )
+    found = Draft(run, choice, machine, precision, layout, decided, estimate, timeout, kept)
     found = _checked(_fit_memory(found), spec, facts, traits)
     if not (seeks and traits.rents):
         return found
@@ -124,6 +127,7 @@ def _checked(found: Draft, spec: TrainSpec, facts: Facts, traits: BackendTraits)
         estimate=found.estimate,
         with_vllm=found.with_vllm,
         timeout_seconds=found.timeout_seconds,
+        kept=found.kept,
     )
     problems, unchecked = check(context)
     return replace(found, problems=problems, unchecked=unchecked)
@@ -159,6 +163,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         digest=digest_of(sent),
     )
     request = with_data(vllm_request(run, request, spec.env), local_data(shipped))
+    request = with_checkpoints(request, found.kept)
     strategy = found.layout.strategy if found.layout is not None else run.strategy
     page = compose(
         spec,
@@ -170,6 +175,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         decided,
         strategy,
         request,
+        found.kept,
         absolute=traits.absolute_paths,
     )
     return Plan(
@@ -187,6 +193,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         unasked=facts.unasked,
         run=run,
         traits=traits,
+        kept=found.kept,
         readers=readers(request.namespace, facts.account) if shipped else "",
     )
 

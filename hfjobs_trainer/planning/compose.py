@@ -29,6 +29,7 @@ from hfjobs_trainer.planning.names import slug
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import JobRequest, Volume
 from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.planning.saving import Keeping
 from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
@@ -61,6 +62,7 @@ def compose(
     decided: Decided,
     strategy: str,
     request: JobRequest,
+    kept: Keeping,
     *,
     absolute: bool,
 ) -> Page:
@@ -76,6 +78,7 @@ def compose(
         decided: The arguments.
         strategy: How the model is distributed over the GPUs.
         request: The job that the backend is asked to run.
+        kept: What protects its work.
         absolute: Whether local paths become absolute, since the script runs in a folder of its own.
     """
     method = run.method
@@ -158,6 +161,9 @@ def compose(
         pushes=run.output.pushes,
         dataset_name=spec.dataset.id if not is_local_path(spec.dataset.id) and not spec.dataset.mixed_with else None,
         resume_from_checkpoint=spec.resume_from_checkpoint,
+        checkpoints=kept.place,
+        resume_every=kept.resume_every,
+        keeps_reference=run.syncs_reference,
     )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
     from hfjobs_trainer.planning.prefer import Alternative
     from hfjobs_trainer.planning.run import Run
+    from hfjobs_trainer.planning.saving import Keeping
     from hfjobs_trainer.problems import Problem, Unchecked
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
@@ -141,6 +142,7 @@ class Plan:
             ``NotAsked``; empty if it was.
         run: The run that the spec and the facts describe; ``None`` for an ``hft.Script``.
         traits: The traits of the backend; ``None`` for those of the backend of this name.
+        kept: What protects the work of the run; ``None`` for an ``hft.Script``.
         readers: Who can read the local data that travel with the job; empty if there are none.
     """
 
@@ -158,6 +160,7 @@ class Plan:
     unasked: str = ""
     run: Run | None = field(default=None, repr=False, compare=False)
     traits: BackendTraits | None = field(default=None, repr=False, compare=False)
+    kept: Keeping | None = None
     readers: str = ""
 
     @property

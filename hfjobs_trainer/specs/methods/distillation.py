@@ -35,6 +35,7 @@ class Distillation(DistillationArgs, TaughtSpec, CallingSpec):
         free_batch=False,
         least_per_device=1,
         recomputes=True,
+        resumes=True,
         evaluates_loss=False,
         packs=False,
         long_rows=None,

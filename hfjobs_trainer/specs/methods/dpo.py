@@ -42,6 +42,7 @@ class DPO(DPOArgs, ReferencedSpec):
         free_batch=True,
         least_per_device=1,
         recomputes=True,
+        resumes=True,
         evaluates_loss=True,
         packs=False,
         long_rows="truncated",

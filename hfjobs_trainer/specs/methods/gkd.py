@@ -45,6 +45,7 @@ class GKD(GKDArgs, TaughtSpec):
         free_batch=False,
         least_per_device=1,
         recomputes=True,
+        resumes=True,
         evaluates_loss=False,
         packs=False,
         long_rows="truncated",

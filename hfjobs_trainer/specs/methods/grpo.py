@@ -49,6 +49,7 @@ class GRPO(GRPOArgs, RewardedSpec, ActingSpec):
         free_batch=True,
         least_per_device=1,
         recomputes=True,
+        resumes=True,
         evaluates_loss=False,
         packs=False,
         long_rows=None,

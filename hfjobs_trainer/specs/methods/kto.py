@@ -47,6 +47,7 @@ class KTO(KTOArgs, ReferencedSpec):
         free_batch=True,
         least_per_device=2,
         recomputes=True,
+        resumes=True,
         evaluates_loss=True,
         packs=False,
         long_rows="truncated",

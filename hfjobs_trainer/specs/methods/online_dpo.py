@@ -56,6 +56,7 @@ class OnlineDPO(OnlineDPOArgs, RewardedSpec, ReferencedSpec):
         free_batch=False,
         least_per_device=1,
         recomputes=True,
+        resumes=True,
         evaluates_loss=False,
         packs=False,
         long_rows=None,

@@ -39,6 +39,7 @@ class ORPO(ORPOArgs, TrainSpec):
         free_batch=True,
         least_per_device=1,
         recomputes=True,
+        resumes=True,
         evaluates_loss=False,
         packs=False,
         long_rows="truncated",

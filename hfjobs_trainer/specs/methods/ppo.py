@@ -74,6 +74,7 @@ class PPO(PPOArgs, ScoredSpec):
         free_batch=False,
         least_per_device=1,
         recomputes=False,
+        resumes=False,
         evaluates_loss=False,
         packs=False,
         long_rows=None,

@@ -30,6 +30,7 @@ class Reward(RewardArgs, TrainSpec):
         free_batch=True,
         least_per_device=1,
         recomputes=True,
+        resumes=True,
         evaluates_loss=True,
         packs=False,
         long_rows="dropped",

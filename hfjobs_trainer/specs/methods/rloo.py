@@ -35,6 +35,7 @@ class RLOO(RLOOArgs, RewardedSpec):
         free_batch=True,
         least_per_device=1,
         recomputes=True,
+        resumes=True,
         evaluates_loss=False,
         packs=False,
         long_rows=None,

@@ -37,6 +37,7 @@ class SFT(SFTArgs, FormattedSpec):
         free_batch=True,
         least_per_device=1,
         recomputes=True,
+        resumes=True,
         evaluates_loss=True,
         packs=True,
         long_rows="truncated",
