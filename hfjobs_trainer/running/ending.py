@@ -190,5 +190,4 @@ def refuse_resume(job_id: str, status: JobStatus, ending: Ending, *, labels: Map
 def _can_resume(method: str) -> bool:
     from hfjobs_trainer.specs.registry import METHODS
 
-    training: object = getattr(METHODS[method], "TRAINING", None) if method in METHODS else None
-    return bool(getattr(training, "resumes", True))
+    return method not in METHODS or METHODS[method].TRAINING.resumes

@@ -128,6 +128,13 @@ REFUSED: dict[str, tuple[Stage, str | None, Sequence[str], dict[str, str], str]]
         {},
         "none of the checkpoints that it saved in 7 steps outlived its machine",
     ),
+    "PPO": (
+        "ERROR",
+        "Job timeout",
+        [START, STEP],
+        {"method": "ppo"},
+        "the trainer of PPO has a loop of its own, which cannot go on from a checkpoint: submit it again",
+    ),
     "before the first step": ("CANCELED", None, [START], {}, "it saved no checkpoint before its first step"),
 }
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.errors import BackendError
+from hfjobs_trainer.planning.saving import BUCKET, MOUNT
 from hfjobs_trainer.running.backends.hub_connection import Connection
 from hfjobs_trainer.running.backends.hub_failures import Asked
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import JobRequest
 
-BUCKET, MOUNT = "hft-checkpoints", "/hft/checkpoints"
-"""Name of the bucket, one for each user or organization, and where a job sees it."""
 EXISTS = (401, 403, 409)
 """What the Hub may answer to its creation although it is there: a token may use a bucket that it may not create."""
 _PRIVATE = Answers()
