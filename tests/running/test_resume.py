@@ -298,3 +298,19 @@ def test_submit_resumes_by_itself(hub: hubsim.Hub, backend: HubBackend) -> None:
     assert job.watch().succeeded
     assert len(job.resumes) == 1
     assert len(hub.jobs) == 2
+
+
+@pytest.mark.parametrize(("age", "stage"), [(60, "ERROR"), (100_000, "COMPLETED")])
+def test_a_model_that_is_not_on_the_hub_is_no_success(
+    hub: hubsim.Hub, backend: HubBackend, age: int, stage: str
+) -> None:
+    audited = event_line("audited", time.time() - age, repo="alice/m", commit="0" * 40, files={"model.safetensors": ""})
+    hub.script(logs=[audited], runSecs=0.1)
+    job = start(backend).wait(30)
+    assert job.stage == job.status().stage == stage
+    looks = hub.requests("/api/models/alice/m")
+    assert len(looks) == (stage == "ERROR")
+    if looks:
+        with pytest.raises(hft.JobFailed, match="the run pushed its model to alice/m at commit 000000000000, but this"):
+            job.result()
+        assert len(hub.requests("/api/models/alice/m")) == 1

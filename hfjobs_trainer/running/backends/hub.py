@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.answers import Answers, fingerprint
@@ -41,7 +42,7 @@ from hfjobs_trainer.running.backends.hub_resume import Resumption, check_flavor,
 from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
 from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store
 from hfjobs_trainer.running.backends.hub_submission import Submission
-from hfjobs_trainer.running.events import visible_lines
+from hfjobs_trainer.running.events import Event, visible_lines
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 _OWNERS = Answers()
 """Owners of tokens, by endpoint and token."""
+VERIFIED_SECONDS = 86400.0
+"""How long after its end a run's models are expected to be as it pushed them, seconds."""
 _JOB_ID = re.compile(r"(?:([A-Za-z0-9][\w.-]*)/)?([A-Za-z0-9]+)")
 
 
@@ -250,6 +253,17 @@ class HubBackend:
             lines = iter(connection.get(asked, log_reader(namespace, name), connection.patience.submission))
         for line in lines:
             yield from visible_lines(line)
+
+    def verify(self, events: Iterable[Event]) -> str | None:
+        """What of the models that a run says it pushed is not on the Hub; asked of a run of the last day only.
+
+        Later, its owner may have deleted or replaced them.
+        """
+        from hfjobs_trainer.running.audit import verify_push
+
+        told = list(events)
+        is_new = time.time() - max((event.time for event in told), default=0.0) < VERIFIED_SECONDS
+        return verify_push(told, self._connection) if is_new else None
 
     def cancel(self, job_id: str) -> None:
         """Stop the job, with all its nodes; do nothing if it has ended already.
