@@ -123,7 +123,9 @@ def _explain_stop(status: JobStatus, stopped: Event, ending: Ending, *, continue
         what = f"stopped at the deadline{at}"
     if resumable:
         is_late = reason in ("deadline", "over") or _is_timeout(status)
-        what += f", resumable: {'job.resume(timeout=...)' if is_late else 'job.resume()'}"
+        behind = stopped.data.get("checkpoint")  # the last step may have come too late to be kept
+        since = "" if behind in (None, stopped.step) else f" from step {behind}"
+        what += f", resumable{since}: {'job.resume(timeout=...)' if is_late else 'job.resume()'}"
     elif reason != "ruin":
         what += ", not resumable: no checkpoint was kept"
     return dataclasses.replace(status, message=what, resumable=resumable)
@@ -152,6 +154,23 @@ def may_pass(status: JobStatus, ending: Ending) -> bool:
     if code == DEADLINE:
         return True
     return code > _KILLED and "OOMKilled" not in (status.message or "")
+
+
+def advise(status: JobStatus, ending: Ending) -> list[str]:
+    """What can be done about a run that did not end well, beside what its status says, a line each."""
+    told: list[str] = []
+    if ending.rescued is not None:
+        told.append(f"the model is in {tell_rescue(ending.rescued)}")
+    if status.resumable and "job.resume(" not in (status.message or ""):
+        known = ending.kept or ending.resumed
+        step = "" if known is None or known.step is None else f" of step {known.step}"
+        told.append(f"the checkpoint{step} was kept: job.resume() goes on from it, with the same script")
+    return told
+
+
+def tell_rescue(event: Event) -> str:
+    """Where a model is that could not be pushed, and what pushes it."""
+    return f"{event.data.get('place')}; to push it: {event.data.get('command')}"
 
 
 def refuse_resume(job_id: str, status: JobStatus, ending: Ending, *, labels: Mapping[str, str]) -> None:

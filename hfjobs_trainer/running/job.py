@@ -16,9 +16,9 @@ from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, JobNo
 from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobRecord, JobStatus, Resumes, Stage, Verifies
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
 from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
-from hfjobs_trainer.running.ending import Ending, explain, read_ending, refuse_resume
+from hfjobs_trainer.running.ending import Ending, advise, explain, read_ending, refuse_resume
 from hfjobs_trainer.running.events import Event, read_events
-from hfjobs_trainer.running.result import JobResult, read_result, tell_rescue
+from hfjobs_trainer.running.result import JobResult, read_result
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendName
@@ -357,9 +357,7 @@ class Job:
             return
         with contextlib.suppress(BackendError):  # the failure itself is known
             self._read_end()
-        rescued = None if self._ending is None else self._ending.rescued
-        advice = () if rescued is None else (f"the model is in {tell_rescue(rescued)}",)
-        raise JobFailed(self.id, status, self._tail, advice)
+        raise JobFailed(self.id, status, self._tail, advise(status, self._ending or Ending()))
 
     def cancel(self) -> None:
         """Stop the job; do nothing if it has ended already."""

@@ -10,7 +10,7 @@ from hfjobs_trainer.display import html_link, html_pairs, html_section, html_tab
 from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.running.backends.base import JobRecord
 from hfjobs_trainer.running.backends.hub_checkpoints import address_of
-from hfjobs_trainer.running.ending import place_of
+from hfjobs_trainer.running.ending import place_of, tell_rescue
 from hfjobs_trainer.running.events import Event
 
 Metrics = dict[str, "float | None"]
@@ -101,8 +101,3 @@ def read_result(events: Iterable[Event], record: JobRecord, *, keeps_files: bool
         rescued=None if rescued is None else tell_rescue(rescued),
         evaluation=evaluation,
     )
-
-
-def tell_rescue(event: Event) -> str:
-    """Where a model is that could not be pushed, and what pushes it."""
-    return f"{event.data.get('place')}; to push it: {event.data.get('command')}"

@@ -42,6 +42,13 @@ ENDINGS: dict[str, tuple[Stage, str | None, Sequence[str], str | None, bool]] = 
         "stopped at the deadline at step 6, resumable: job.resume(timeout=...)",
         True,
     ),
+    "deadline, the last step was not kept": (
+        "ERROR",
+        exit_with(76),
+        [START, KEPT, stopped(76, "deadline", checkpoint=5)],
+        "stopped at the deadline at step 6, resumable from step 5: job.resume(timeout=...)",
+        True,
+    ),
     "deadline before a checkpoint": (
         "ERROR",
         exit_with(76),
@@ -109,6 +116,7 @@ def test_the_status_says_how_it_ended_and_whether_it_can_go_on(name: str):
     with pytest.raises(JobFailed) as caught:
         job.raise_for_status()
     assert (told or stage) in str(caught.value)
+    assert resumable == ("job.resume(" in str(caught.value))
 
 
 REFUSED: dict[str, tuple[Stage, str | None, Sequence[str], dict[str, str], str]] = {

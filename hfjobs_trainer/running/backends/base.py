@@ -67,6 +67,7 @@ class JobStatus:
     def _repr_html_(self) -> str:
         rows = {"stage": self.stage, "message": self.message or ""}
         rows |= {name: "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC" for name, at in self._times().items()}
+        rows |= {"resumable": "yes" if self.resumable else ""}
         rows |= {f"node {rank}": str(status) for rank, status in enumerate(self.members)}
         return html_pairs({name: value for name, value in rows.items() if value})
 
