@@ -10,7 +10,7 @@ HFTError
 │  └─ HubUnavailable          no answer, or a server error, after all retries
 │     └─ NotAsked             the plan was made offline: nobody asked
 ├─ BudgetExceeded             the run is expected to cost more than it may: .estimate, .cap
-└─ JobFailed                  the run ended without success: .status, .log_tail
+└─ JobFailed                  the run ended without success: .status, .log_tail, .advice
 """
 
 from __future__ import annotations
@@ -152,19 +152,22 @@ class JobFailed(HFTError):
         job_id: Id of the job, as ``Job.from_id`` takes it.
         status: Its last status.
         log_tail: The last lines of its log, oldest first.
+        advice: What can be done now, such as where its model is, a line each.
     """
 
-    def __init__(self, job_id: str, status: JobStatus, log_tail: Sequence[str] = ()) -> None:
-        self.job_id, self.status, self.log_tail = job_id, status, tuple(log_tail)
+    def __init__(
+        self, job_id: str, status: JobStatus, log_tail: Sequence[str] = (), advice: Sequence[str] = ()
+    ) -> None:
+        self.job_id, self.status, self.log_tail, self.advice = job_id, status, tuple(log_tail), tuple(advice)
         told = f"job {job_id} ended in {status.stage}" + (f": {status.message}" if status.message else "")
-        lines = [told]
+        lines = [told, *self.advice]
         if self.log_tail:  # and at last in one line, which is all that some logs show of an error
             lines += [f"  | {line}" for line in self.log_tail]
             lines.append(f"{told}; hft.Job.from_id({job_id!r}).logs() ends with: {self.log_tail[-1]}")
         super().__init__("\n".join(lines))
 
-    def __reduce__(self) -> tuple[type[JobFailed], tuple[str, JobStatus, tuple[str, ...]]]:
-        return type(self), (self.job_id, self.status, self.log_tail)
+    def __reduce__(self) -> tuple[type[JobFailed], tuple[str, JobStatus, tuple[str, ...], tuple[str, ...]]]:
+        return type(self), (self.job_id, self.status, self.log_tail, self.advice)
 
 
 def _users_frames(error: BaseException) -> list[tuple[str, str]]:

@@ -644,6 +644,7 @@ def submit_cpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[CPOFields],
 ) -> Plan: ...
 @overload
@@ -653,6 +654,7 @@ def submit_cpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[CPOFields],
 ) -> Job: ...
 @overload
@@ -662,6 +664,7 @@ def submit_cpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[CPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -671,6 +674,7 @@ def submit_cpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[CPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_cpo(
@@ -679,6 +683,7 @@ def submit_cpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[CPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit CPO training. On Hugging Face Jobs this costs money.
@@ -689,6 +694,7 @@ def submit_cpo(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.CPO``.
 
     Raises:
@@ -697,7 +703,13 @@ def submit_cpo(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("cpo", fields, **options)
 
 
@@ -708,6 +720,7 @@ def submit_distillation(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[DistillationFields],
 ) -> Plan: ...
 @overload
@@ -717,6 +730,7 @@ def submit_distillation(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[DistillationFields],
 ) -> Job: ...
 @overload
@@ -726,6 +740,7 @@ def submit_distillation(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[DistillationFields],
 ) -> ScheduledJob: ...
 @overload
@@ -735,6 +750,7 @@ def submit_distillation(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[DistillationFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_distillation(
@@ -743,6 +759,7 @@ def submit_distillation(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[DistillationFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit Distillation training. On Hugging Face Jobs this costs money.
@@ -753,6 +770,7 @@ def submit_distillation(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.Distillation``.
 
     Raises:
@@ -761,7 +779,13 @@ def submit_distillation(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("distillation", fields, **options)
 
 
@@ -772,6 +796,7 @@ def submit_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[DPOFields],
 ) -> Plan: ...
 @overload
@@ -781,6 +806,7 @@ def submit_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[DPOFields],
 ) -> Job: ...
 @overload
@@ -790,6 +816,7 @@ def submit_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[DPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -799,6 +826,7 @@ def submit_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[DPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_dpo(
@@ -807,6 +835,7 @@ def submit_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[DPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit DPO training. On Hugging Face Jobs this costs money.
@@ -817,6 +846,7 @@ def submit_dpo(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.DPO``.
 
     Raises:
@@ -825,7 +855,13 @@ def submit_dpo(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("dpo", fields, **options)
 
 
@@ -836,6 +872,7 @@ def submit_gkd(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[GKDFields],
 ) -> Plan: ...
 @overload
@@ -845,6 +882,7 @@ def submit_gkd(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[GKDFields],
 ) -> Job: ...
 @overload
@@ -854,6 +892,7 @@ def submit_gkd(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[GKDFields],
 ) -> ScheduledJob: ...
 @overload
@@ -863,6 +902,7 @@ def submit_gkd(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[GKDFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_gkd(
@@ -871,6 +911,7 @@ def submit_gkd(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[GKDFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit GKD training. On Hugging Face Jobs this costs money.
@@ -881,6 +922,7 @@ def submit_gkd(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.GKD``.
 
     Raises:
@@ -889,7 +931,13 @@ def submit_gkd(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("gkd", fields, **options)
 
 
@@ -900,6 +948,7 @@ def submit_grpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[GRPOFields],
 ) -> Plan: ...
 @overload
@@ -909,6 +958,7 @@ def submit_grpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[GRPOFields],
 ) -> Job: ...
 @overload
@@ -918,6 +968,7 @@ def submit_grpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[GRPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -927,6 +978,7 @@ def submit_grpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[GRPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_grpo(
@@ -935,6 +987,7 @@ def submit_grpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[GRPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit GRPO training. On Hugging Face Jobs this costs money.
@@ -945,6 +998,7 @@ def submit_grpo(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.GRPO``.
 
     Raises:
@@ -953,7 +1007,13 @@ def submit_grpo(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("grpo", fields, **options)
 
 
@@ -964,6 +1024,7 @@ def submit_kto(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[KTOFields],
 ) -> Plan: ...
 @overload
@@ -973,6 +1034,7 @@ def submit_kto(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[KTOFields],
 ) -> Job: ...
 @overload
@@ -982,6 +1044,7 @@ def submit_kto(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[KTOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -991,6 +1054,7 @@ def submit_kto(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[KTOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_kto(
@@ -999,6 +1063,7 @@ def submit_kto(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[KTOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit KTO training. On Hugging Face Jobs this costs money.
@@ -1009,6 +1074,7 @@ def submit_kto(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.KTO``.
 
     Raises:
@@ -1017,7 +1083,13 @@ def submit_kto(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("kto", fields, **options)
 
 
@@ -1028,6 +1100,7 @@ def submit_online_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[OnlineDPOFields],
 ) -> Plan: ...
 @overload
@@ -1037,6 +1110,7 @@ def submit_online_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[OnlineDPOFields],
 ) -> Job: ...
 @overload
@@ -1046,6 +1120,7 @@ def submit_online_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[OnlineDPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1055,6 +1130,7 @@ def submit_online_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[OnlineDPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_online_dpo(
@@ -1063,6 +1139,7 @@ def submit_online_dpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[OnlineDPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit OnlineDPO training. On Hugging Face Jobs this costs money.
@@ -1073,6 +1150,7 @@ def submit_online_dpo(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.OnlineDPO``.
 
     Raises:
@@ -1081,7 +1159,13 @@ def submit_online_dpo(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("online_dpo", fields, **options)
 
 
@@ -1092,6 +1176,7 @@ def submit_orpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[ORPOFields],
 ) -> Plan: ...
 @overload
@@ -1101,6 +1186,7 @@ def submit_orpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[ORPOFields],
 ) -> Job: ...
 @overload
@@ -1110,6 +1196,7 @@ def submit_orpo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[ORPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1119,6 +1206,7 @@ def submit_orpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[ORPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_orpo(
@@ -1127,6 +1215,7 @@ def submit_orpo(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[ORPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit ORPO training. On Hugging Face Jobs this costs money.
@@ -1137,6 +1226,7 @@ def submit_orpo(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.ORPO``.
 
     Raises:
@@ -1145,7 +1235,13 @@ def submit_orpo(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("orpo", fields, **options)
 
 
@@ -1156,6 +1252,7 @@ def submit_ppo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[PPOFields],
 ) -> Plan: ...
 @overload
@@ -1165,6 +1262,7 @@ def submit_ppo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[PPOFields],
 ) -> Job: ...
 @overload
@@ -1174,6 +1272,7 @@ def submit_ppo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[PPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1183,6 +1282,7 @@ def submit_ppo(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[PPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_ppo(
@@ -1191,6 +1291,7 @@ def submit_ppo(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[PPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit PPO training. On Hugging Face Jobs this costs money.
@@ -1201,6 +1302,7 @@ def submit_ppo(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.PPO``.
 
     Raises:
@@ -1209,7 +1311,13 @@ def submit_ppo(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("ppo", fields, **options)
 
 
@@ -1220,6 +1328,7 @@ def submit_reward(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[RewardFields],
 ) -> Plan: ...
 @overload
@@ -1229,6 +1338,7 @@ def submit_reward(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[RewardFields],
 ) -> Job: ...
 @overload
@@ -1238,6 +1348,7 @@ def submit_reward(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[RewardFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1247,6 +1358,7 @@ def submit_reward(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[RewardFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_reward(
@@ -1255,6 +1367,7 @@ def submit_reward(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[RewardFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit Reward training. On Hugging Face Jobs this costs money.
@@ -1265,6 +1378,7 @@ def submit_reward(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.Reward``.
 
     Raises:
@@ -1273,7 +1387,13 @@ def submit_reward(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("reward", fields, **options)
 
 
@@ -1284,6 +1404,7 @@ def submit_rloo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[RLOOFields],
 ) -> Plan: ...
 @overload
@@ -1293,6 +1414,7 @@ def submit_rloo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[RLOOFields],
 ) -> Job: ...
 @overload
@@ -1302,6 +1424,7 @@ def submit_rloo(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[RLOOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1311,6 +1434,7 @@ def submit_rloo(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[RLOOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_rloo(
@@ -1319,6 +1443,7 @@ def submit_rloo(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[RLOOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit RLOO training. On Hugging Face Jobs this costs money.
@@ -1329,6 +1454,7 @@ def submit_rloo(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.RLOO``.
 
     Raises:
@@ -1337,7 +1463,13 @@ def submit_rloo(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("rloo", fields, **options)
 
 
@@ -1348,6 +1480,7 @@ def submit_sft(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[SFTFields],
 ) -> Plan: ...
 @overload
@@ -1357,6 +1490,7 @@ def submit_sft(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[SFTFields],
 ) -> Job: ...
 @overload
@@ -1366,6 +1500,7 @@ def submit_sft(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[SFTFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1375,6 +1510,7 @@ def submit_sft(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[SFTFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_sft(
@@ -1383,6 +1519,7 @@ def submit_sft(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[SFTFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit SFT training. On Hugging Face Jobs this costs money.
@@ -1393,6 +1530,7 @@ def submit_sft(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.SFT``.
 
     Raises:
@@ -1401,7 +1539,13 @@ def submit_sft(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("sft", fields, **options)
 
 
@@ -1412,6 +1556,7 @@ def submit_script(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[ScriptFields],
 ) -> Plan: ...
 @overload
@@ -1421,6 +1566,7 @@ def submit_script(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[ScriptFields],
 ) -> Job: ...
 @overload
@@ -1430,6 +1576,7 @@ def submit_script(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[ScriptFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1439,6 +1586,7 @@ def submit_script(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[ScriptFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_script(
@@ -1447,6 +1595,7 @@ def submit_script(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[ScriptFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit a run of an existing script. On Hugging Face Jobs this costs money.
@@ -1457,6 +1606,7 @@ def submit_script(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.Script``.
 
     Raises:
@@ -1465,5 +1615,11 @@ def submit_script(
     """
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}
+    options: dict[str, Any] = {
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }
     return client.submit_fields("script", fields, **options)

@@ -9,7 +9,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.facts.backends import HUB, INPROCESS, LOCAL, TRAITS, BackendName, BackendTraits, traits_of
-from hfjobs_trainer.running.backends.base import JobRecord, Resumes
+from hfjobs_trainer.running.backends.base import Resumes
 from hfjobs_trainer.running.backends.registry import BACKENDS, open_backend, traits_at
 
 
@@ -79,14 +79,26 @@ def test_a_plan_goes_by_the_traits_of_a_backend_of_ones_own() -> None:
     assert str(plan) == str(here).replace("this machine", "the cluster", 1)
 
 
-def test_a_backend_resumes_runs_only_if_it_says_how() -> None:
-    class Resuming(hft.InProcessBackend):
-        def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:
-            return self.inspect(job_id)
+class Unable:
+    """One that resumes nothing."""
 
-    assert isinstance(Resuming(), Resumes)
-    for backend in (hft.HubBackend(), hft.LocalBackend(), hft.InProcessBackend(), Plain()):
-        assert not isinstance(backend, Resumes)
+    def __init__(self) -> None:
+        self.within = hft.InProcessBackend()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "resume":
+            raise AttributeError(name)
+        return getattr(self.within, name)
+
+
+def test_a_backend_resumes_runs_only_if_it_says_how() -> None:
+    for backend in (hft.HubBackend(), hft.LocalBackend(), hft.InProcessBackend()):
+        assert isinstance(backend, Resumes)
+    unable = Unable()
+    assert not isinstance(unable, Resumes)
+    job = hft.Job(unable.submit(hft.plan(hft.Script("print(1)"), facts=hft.Facts())), cast("Any", unable))
+    with pytest.raises(hft.BackendError, match="the backend 'inprocess' resumes no runs: submit it again"):
+        job.resume()
 
 
 @pytest.mark.parametrize("name", ["lokal", "HUB", ""])

@@ -49,6 +49,7 @@ class Client(Rehearsal):
         smoke_test: bool | BackendName = False,
         dry_run: Literal[True],
         schedule: str | None = None,
+        max_resumes: int = 0,
     ) -> Plan: ...
     @overload
     def submit(
@@ -59,6 +60,7 @@ class Client(Rehearsal):
         smoke_test: bool | BackendName = False,
         dry_run: Literal[False] = False,
         schedule: None = None,
+        max_resumes: int = 0,
     ) -> Job: ...
     @overload
     def submit(
@@ -69,6 +71,7 @@ class Client(Rehearsal):
         smoke_test: bool | BackendName = False,
         dry_run: Literal[False] = False,
         schedule: str,
+        max_resumes: Literal[0] = 0,
     ) -> ScheduledJob: ...
     @overload
     def submit(
@@ -79,6 +82,7 @@ class Client(Rehearsal):
         smoke_test: bool | BackendName = False,
         dry_run: bool,
         schedule: str | None = None,
+        max_resumes: int = 0,
     ) -> Job | ScheduledJob | Plan: ...
     def submit(
         self,
@@ -88,6 +92,7 @@ class Client(Rehearsal):
         smoke_test: bool | BackendName = False,
         dry_run: bool = False,
         schedule: str | None = None,
+        max_resumes: int = 0,
     ) -> Job | ScheduledJob | Plan:
         """Submit a run, exactly as planned. On Hugging Face Jobs this costs money.
 
@@ -101,6 +106,10 @@ class Client(Rehearsal):
                 ``"@monthly"``, ``"@yearly"``, or a cron line of five fields such as ``"0 3 * * 1"``. Each run begins
                 the training anew and costs what the plan says: ``max_usd`` is for each. The secrets are sent once, with
                 their values of now. Default: the schedule of the plan, else once and now.
+            max_resumes: How often the run is resumed by itself, while ``wait``, ``watch`` or ``result`` of the job is
+                up: after it was stopped at its deadline, or lost its machine, and a checkpoint was kept; never after
+                ruin, a cancellation or an error of the script. All of its jobs together stay within ``max_usd``. The
+                ``Job`` then stands for the newest one.
 
         Returns:
             The job; with ``schedule``, the scheduled job; with ``dry_run``, the plan.
@@ -112,7 +121,7 @@ class Client(Rehearsal):
             AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
             HubUnavailable: The Hub did not answer, or not for a fact that must be known before money is spent.
             NotAsked: The plan was made offline, so the Hub was not asked for such a fact: plan again online.
-            ValueError: There is no backend of this name.
+            ValueError: There is no backend of this name, or ``max_resumes`` is negative, or given with a schedule.
         """
         from hfjobs_trainer.planning.plan import Plan
         from hfjobs_trainer.planning.refusal import refusal
@@ -120,6 +129,7 @@ class Client(Rehearsal):
         from hfjobs_trainer.running.backends.base import Scheduling
         from hfjobs_trainer.running.backends.registry import traits_at
         from hfjobs_trainer.running.job import Job
+        from hfjobs_trainer.running.resuming import resuming_of
         from hfjobs_trainer.running.scheduled import ScheduledJob, schedules_of
 
         chosen = backend if backend is not None else self.backend
@@ -135,6 +145,7 @@ class Client(Rehearsal):
             schedule = what.request.schedule
         if schedule is not None:
             plan = on_schedule(plan, schedule, is_possible=isinstance(running, Scheduling))
+        resuming = resuming_of(plan, max_resumes)
         if dry_run:
             return plan
         if (error := refusal(plan, traits)) is not None:
@@ -148,7 +159,7 @@ class Client(Rehearsal):
             return ScheduledJob(schedules_of(running).submit(plan), running)
         env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
         record = running.submit(replace(plan, request=replace(plan.request, env=env)))
-        return Job(record, running)
+        return Job(record, running, resuming)
 
     def jobs(
         self, *, group: str | None = None, method: str | None = None, labels: Mapping[str, str] | None = None

@@ -42,6 +42,7 @@ def submit_{method}(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[True],
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[{fields}],
 ) -> Plan: ...
 @overload
@@ -51,6 +52,7 @@ def submit_{method}(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: None = None,
+    max_resumes: int = 0,
     **fields: Unpack[{fields}],
 ) -> Job: ...
 @overload
@@ -60,6 +62,7 @@ def submit_{method}(
     smoke_test: bool | BackendName = False,
     dry_run: Literal[False] = False,
     schedule: str,
+    max_resumes: Literal[0] = 0,
     **fields: Unpack[{fields}],
 ) -> ScheduledJob: ...
 @overload
@@ -69,6 +72,7 @@ def submit_{method}(
     smoke_test: bool | BackendName = False,
     dry_run: bool,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[{fields}],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_{method}(
@@ -77,6 +81,7 @@ def submit_{method}(
     smoke_test: bool | BackendName = False,
     dry_run: bool = False,
     schedule: str | None = None,
+    max_resumes: int = 0,
     **fields: Unpack[{fields}],
 ) -> Job | ScheduledJob | Plan:
     \"\"\"{summary}
@@ -87,6 +92,7 @@ def submit_{method}(
             ``"hub"`` as a job of about a cent.
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
+        max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
         **fields: Fields of ``hft.{spec}``.
 
     Raises:
@@ -95,7 +101,13 @@ def submit_{method}(
     \"\"\"
     from hfjobs_trainer import client
 
-    options: dict[str, Any] = {{"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}}
+    options: dict[str, Any] = {{
+        "backend": backend,
+        "dry_run": dry_run,
+        "schedule": schedule,
+        "smoke_test": smoke_test,
+        "max_resumes": max_resumes,
+    }}
     return client.submit_fields("{method}", fields, **options)
 """
 

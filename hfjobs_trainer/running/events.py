@@ -26,8 +26,9 @@ class Event:
     """One thing that a running script reported.
 
     Attributes:
-        kind: ``"start"``, ``"replaced"``, ``"mapped"``, ``"log"``, ``"saved"``, ``"pushed"``, ``"warning"`` or
-            ``"end"``.
+        kind: ``"start"``, ``"resumed"``, ``"replaced"``, ``"mapped"``, ``"log"``, ``"pace"``, ``"evaluated"``,
+            ``"saved"``, ``"kept"`` (a checkpoint outlives the machine), ``"warning"``, ``"ruin"``, ``"stopped"``,
+            ``"pushed"``, ``"audited"``, ``"rescued"`` (a model that could not be pushed) or ``"end"``.
         time: When, in seconds since the epoch, by the clock of the machine that runs the script.
         data: The other fields of the line.
     """

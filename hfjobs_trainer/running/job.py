@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import dataclasses
 import time
+import warnings
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from hfjobs_trainer.display import html_link, html_pairs, html_section, html_table, plural
-from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
-from hfjobs_trainer.planning.duration.ranges import format_seconds
-from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus, Stage
+from hfjobs_trainer.display import html_link, html_pairs
+from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, JobNotFound, QuotaError
+from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobRecord, JobStatus, Resumes, Stage, Verifies
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
-from hfjobs_trainer.running.events import Event, parse_event, read_events
+from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
+from hfjobs_trainer.running.ending import Ending, advise, explain, read_ending, refuse_resume
+from hfjobs_trainer.running.events import Event, read_events
+from hfjobs_trainer.running.result import JobResult, read_result
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendName
+    from hfjobs_trainer.running.resuming import Resuming
 
 # Lines of the log that come with a failure.
 TAIL_LINES = 20
@@ -30,55 +32,35 @@ FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH = 0.2, 5.0, 1.3
 TOLERATED_FAILURES = 30
 
 
-@dataclass(frozen=True, slots=True)
-class JobResult:
-    """The result of a successful run.
-
-    Attributes:
-        model: Hub repository if the model was pushed, else its folder on this machine; ``None`` if neither is known.
-        url: Page of the model; ``None`` if it was not pushed.
-        metrics: The last value of each metric, of training and of evaluation; ``None`` stands for NaN and infinity.
-        steps: Optimizer steps done.
-        seconds: How long the script ran.
-        folder: The run folder; ``None`` unless the run was on this machine.
-        log: The log file; ``None`` unless the run was on this machine.
-        trackio: Where trackio keeps the run's metrics; ``None`` if not on this machine.
-    """
-
-    model: str | None = None
-    url: str | None = None
-    metrics: dict[str, float | None] = field(default_factory=dict[str, "float | None"])
-    steps: int | None = None
-    seconds: float | None = None
-    folder: Path | None = None
-    log: Path | None = None
-    trackio: Path | None = None
-
-    def __repr__(self) -> str:
-        return f"JobResult(model={self.model!r}, steps={self.steps}, {plural(len(self.metrics), 'metric')})"
-
-    def _repr_html_(self) -> str:
-        took = None if self.seconds is None else format_seconds(self.seconds)
-        places = {"folder": self.folder, "log": self.log, "trackio": self.trackio}
-        rows = {"model": self.model, "steps": self.steps, "time": took, **places}
-        metrics = [(name, "-" if value is None else f"{value:.6g}") for name, value in self.metrics.items()]
-        link = f"<p>{html_link(self.url, self.url)}</p>" if self.url else ""
-        table = html_section(plural(len(metrics), "metric"), html_table(("metric", "last value"), metrics))
-        return html_pairs({name: str(value) for name, value in rows.items() if value is not None}) + link + table
-
-
 class Job:
     """A run that a backend has accepted.
 
     Args:
         record: The backend's record of the accepted run.
         backend: The backend that runs it.
+        resuming: When it is resumed by itself while ``wait``, ``watch`` or ``result`` is up; ``None``: never.
+        earlier: Records of the jobs that it resumes, oldest first; ``None``: they are looked up when they are needed.
     """
 
-    def __init__(self, record: JobRecord, backend: Backend) -> None:
+    def __init__(
+        self,
+        record: JobRecord,
+        backend: Backend,
+        resuming: Resuming | None = None,
+        earlier: Sequence[JobRecord] | None = None,
+    ) -> None:
         self._record = record
         self._backend = backend
+        self._resuming = resuming
+        self._earlier = earlier
+        self._ends: dict[str, JobStatus] = {}
+        """How the earlier jobs ended, by their ids."""
         self._end: JobStatus | None = None
+        self._stated: JobStatus | None = None
+        self._ending: Ending | None = None
+        self._events: tuple[Event, ...] = ()
+        self._tail: tuple[str, ...] = ()
+        self._is_verified = False
 
     @classmethod
     def from_id(cls, job_id: str, *, backend: Backend | BackendName | None = None, token: str | None = None) -> Job:
@@ -132,10 +114,72 @@ class Job:
         """Labels, flavor, folder and time of submission."""
         return self._record
 
+    @property
+    def resumes(self) -> tuple[str, ...]:
+        """Ids of the jobs of the same run before this one, which it resumes, oldest first."""
+        return tuple(record.id for record in self._before())
+
+    def _before(self) -> Sequence[JobRecord]:
+        if self._earlier is None:
+            found: list[JobRecord] = []
+            place, _, _ = self.id.rpartition("/")
+            record = self._record
+            with contextlib.suppress(JobNotFound):
+                while name := record.labels.get(RESUMES_LABEL):
+                    record = self._backend.inspect(f"{place}/{name}")
+                    found.insert(0, record)
+            self._earlier = found
+        return self._earlier
+
     def status(self) -> JobStatus:
-        """The current status of the job."""
-        status = self._backend.status(self.id)
-        self._end = status if status.is_terminal else None
+        """The current status of the job.
+
+        Of one that did not end well, what its log says is told too, such as ``"stopped at the deadline at step 40,
+        resumable: job.resume(timeout=...)"``, with ``resumable=True``; the log is read once.
+        """
+        stated = self._backend.status(self.id)
+        if not stated.is_terminal:
+            self._end = None
+        elif self._end is None or stated != self._stated:
+            self._stated, self._end = stated, self._explained(stated)
+        return self._end or stated
+
+    def _explained(self, stated: JobStatus) -> JobStatus:
+        if stated.succeeded or stated.started_at is None:
+            return stated
+        try:
+            ending = self._read_end()
+        except BackendError:
+            return stated
+        return explain(stated, ending, continues=RESUMES_LABEL in self._record.labels)
+
+    def _read_end(self) -> Ending:
+        """What the log of the ended job says of its end; read once, its events and its last lines kept."""
+        if self._ending is None:
+            events: list[Event] = []
+            tail: deque[str] = deque(maxlen=TAIL_LINES)
+            for line in self.logs():
+                found = [*read_events([line])]
+                events += found
+                if not found and line.strip():
+                    tail.append(line)
+            self._events, self._tail = tuple(events), tuple(tail)
+            self._ending = read_ending(events, is_here=traits_at(self._backend).is_here)
+        return self._ending
+
+    def _verified(self, status: JobStatus) -> JobStatus:
+        """The status of a job that has ended, once what it pushed was looked at from outside."""
+        if self._is_verified or not (status.succeeded and isinstance(self._backend, Verifies)):
+            return status
+        try:
+            self._read_end()
+            wrong = self._backend.verify(self._events)
+        except BackendError as error:
+            warnings.warn(f"what job {self.id} pushed was not checked: {error}", RuntimeWarning, stacklevel=4)
+            return status
+        self._is_verified = True
+        if wrong is not None:
+            status = self._end = dataclasses.replace(status, stage="ERROR", message=wrong)
         return status
 
     @property
@@ -183,7 +227,8 @@ class Job:
     def wait(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> Job:
         """Wait until the job has ended, well or not: ``job.wait().raise_for_status()``, ``job.wait().succeeded``.
 
-        Outages of the Hub are waited out: up to 30 checks in a row may fail, each after retries of its own.
+        Outages of the Hub are waited out: up to 30 checks in a row may fail, each after retries of its own. With
+        ``max_resumes``, a job that can go on is resumed, and waited for in turn.
 
         Args:
             timeout: Longest wait in seconds; ``None``: no limit.
@@ -196,8 +241,82 @@ class Job:
             TimeoutError: The job has not ended in time; it keeps running. A check under way is finished first.
             HubUnavailable: The Hub stayed unreachable; the job keeps running.
         """
-        self.wait_for_end(timeout, poll)
-        return self
+        left, began = timeout, time.monotonic()
+        while True:
+            self.wait_for_end(left, poll)
+            if not self.go_on()[0]:
+                return self
+            left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
+
+    def go_on(self) -> tuple[bool, str]:
+        """Resume the ended job if ``max_resumes`` says so; this object then stands for the new one.
+
+        Returns:
+            Whether it was resumed; and a line about that, empty if there is nothing to say.
+        """
+        policy, status, stated = self._resuming, self._end, self._stated
+        if policy is None or status is None or stated is None or status.succeeded:
+            return False, ""
+        if self._ending is None or not status.resumable:
+            unread = self._ending is None and status.started_at is not None
+            return False, f"job {self.id} is not resumed by itself: its log cannot be read" if unread else ""
+        done, ended = len(self._before()), self.id
+        try:
+            price = usd_per_hour(self._backend, self._record) if policy.max_usd is not None else None
+            why = policy.refusal(
+                stated,
+                self._ending,
+                done=done,
+                spent=None if policy.max_usd is None else self.cost(),
+                usd_per_hour=None if price is None else price * max(1, len(self._record.members)),
+            )
+            if why:
+                return False, f"job {ended} is not resumed by itself: {why}"
+            earlier, record = (*self._before(), self._record), self._resume(None, None)
+        except BackendError as error:
+            warnings.warn(f"job {ended} was not resumed: {error}", RuntimeWarning, stacklevel=3)
+            return False, ""
+        self._ends[ended] = status
+        self._record, self._earlier = record, earlier
+        self._end = self._stated = self._ending = None
+        self._is_verified = False
+        return True, f"job {ended}: {status.message}; resumed as job {self.id} ({done + 1} of {policy.most})"
+
+    def resume(self, timeout: int | float | str | timedelta | None = None, flavor: str | None = None) -> Job:
+        """Go on with a run that ended before its end, from its last whole checkpoint. On Jobs this costs money.
+
+        It is a job of its own, with its own id, log and events, which begin after the checkpoint; steps, metrics and
+        checkpoints are those of the run. Its script is the same, and the values of its secrets are read anew. So it
+        can be resumed from another process as well: ``hft.Job.from_id(...).resume()``.
+
+        Args:
+            timeout: How long the rest is expected to take, as in a spec; what is sent is that plus 25%. Default: the
+                timeout of this job.
+            flavor: Flavor of the new job; default: that of this one. The script says whether it can go on exactly on
+                another number of GPUs, and ends if it cannot. Not on this machine.
+
+        Returns:
+            The new job.
+
+        Raises:
+            BackendError: The job goes on, ended well, was stopped by ruin, or has no whole checkpoint; another job of
+                the run goes on; or the backend refuses it. The message says what to do instead.
+            ValueError: ``timeout`` is no duration.
+        """
+        record = self._resume(timeout, flavor)
+        return Job(record, self._backend, earlier=(*self._before(), self._record))
+
+    def _resume(self, timeout: int | float | str | timedelta | None, flavor: str | None) -> JobRecord:
+        from hfjobs_trainer.running.resuming import padded
+
+        backend = self._backend
+        if not isinstance(backend, Resumes):
+            raise BackendError(f"the backend {backend.name!r} resumes no runs: submit it again")
+        seconds = None if timeout is None else padded(timeout)
+        status = self.status()
+        has_begun = status.is_terminal and not status.succeeded and status.started_at is not None
+        refuse_resume(self.id, status, self._read_end() if has_begun else Ending(), labels=self._record.labels)
+        return backend.resume(self.id, timeout_seconds=seconds, flavor=flavor)
 
     def wait_for_end(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> JobStatus:
         """``wait`` for the job's end; return its final status."""
@@ -213,7 +332,7 @@ class Job:
                     raise
             else:
                 if status.is_terminal:
-                    return status
+                    return self._verified(status)
                 stage, failures = status.stage, 0
             left = pause if deadline is None else deadline - time.monotonic()
             if left <= 0:
@@ -236,28 +355,30 @@ class Job:
     def _raise_unless_well(self, status: JobStatus) -> None:
         if not status.is_terminal or status.succeeded:
             return
-        tail: deque[str] = deque(maxlen=TAIL_LINES)
         with contextlib.suppress(BackendError):  # the failure itself is known
-            tail.extend(line for line in self.logs() if line.strip() and parse_event(line) is None)
-        raise JobFailed(self.id, status, tail)
+            self._read_end()
+        raise JobFailed(self.id, status, self._tail, advise(status, self._ending or Ending()))
 
     def cancel(self) -> None:
         """Stop the job; do nothing if it has ended already."""
         self._backend.cancel(self.id)
 
     def cost(self) -> float | None:
-        """Cost of the job so far in US dollars, for all nodes; ``None`` if the price is unknown.
+        """Cost of the run so far in US dollars: of this job and those that it resumes, for all nodes.
 
-        The price is today's, and each started minute of a running node counts as a whole one (huggingface/hub-docs:
-        docs/hub/jobs-pricing.md says that jobs are billed by the minute while they start or run).
+        ``None`` if the price is unknown. The price is today's, and each started minute counts as a whole one.
         """
-        from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR
-
-        price = self._backend.usd_per_hour(self._record.flavor)
-        status = self.status()
-        if price is not None and self._record.exposes:
-            price += PROXY_USD_PER_HOUR
-        return None if price is None else price * sum(map(_minutes, status.members or (status,))) / 60
+        total = 0.0
+        for record in (*self._before(), self._record):
+            if record is self._record:
+                status = self.status()
+            else:
+                status = self._ends[record.id] = self._ends.get(record.id) or self._backend.status(record.id)
+            usd = usd_so_far(self._backend, record, status)
+            if usd is None:
+                return None
+            total += usd
+        return total
 
     def result(self, timeout: float | None = None) -> JobResult:
         """The result of the run: model, metrics, files. Waits for its end.
@@ -270,31 +391,7 @@ class Job:
             TimeoutError: The job has not ended in time; it keeps running.
             HubUnavailable: As for ``wait``, or the log could not be read 30 times in a row.
         """
-        self._raise_unless_well(self.wait_for_end(timeout))
-        folder = Path(self._record.folder) if self._record.folder else None
-        metrics: dict[str, float | None] = {}
-        last: dict[str, Event] = {}
-        for event in self.events(follow=True):  # waits outages out, and reads the whole log
-            metrics |= event.metrics
-            last[event.kind] = event
-        nothing = Event("", 0.0)
-        end, pushed = last.get("end", nothing), last.get("pushed", nothing)
-        path = end.data.get("output_dir") if traits_at(self._backend).keeps_files else None
-        trackio = folder / "trackio" if folder else None
-        return JobResult(
-            model=pushed.data.get("repo") or path,
-            url=pushed.data.get("url"),
-            metrics=metrics,
-            steps=end.step,
-            seconds=end.data.get("seconds"),
-            folder=folder,
-            log=folder / "log.txt" if folder else None,
-            trackio=trackio if trackio and trackio.is_dir() else None,
-        )
-
-
-def _minutes(status: JobStatus) -> int:
-    if status.started_at is None:
-        return 0
-    seconds = ((status.finished_at or datetime.now(UTC)) - status.started_at).total_seconds()
-    return math.ceil(max(0.0, seconds) / 60)
+        self.wait(timeout)
+        self._raise_unless_well(self._now())
+        events = self.events(follow=True)  # waits outages out, and reads the whole log
+        return read_result(events, self._record, keeps_files=traits_at(self._backend).keeps_files)

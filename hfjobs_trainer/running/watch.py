@@ -22,18 +22,28 @@ WAITING_FORMAT = "{desc}"
 def watch(job: Job) -> JobStatus:
     """Show a progress bar until the job has ended, then one line that says how.
 
+    With ``max_resumes``, each job that resumes it has a bar of its own.
+
     Returns:
         The final status.
     """
+    while True:
+        status = _watch_one(job)
+        told = describe(job, status)
+        goes_on, line = job.go_on()
+        print("\n".join(filter(None, [line if goes_on else told, "" if goes_on else line])))
+        if not goes_on:
+            return status
+
+
+def _watch_one(job: Job) -> JobStatus:
     with contextlib.closing(Progress(job.id)) as progress:
         with contextlib.suppress(HubUnavailable, QuotaError):  # the log is followed through an outage
             progress.say(job.status().stage)
         for event in job.events(follow=True):
             progress.show(event)
         # The log may be over a little before the job is.
-        status = job.wait_for_end()
-    print(describe(job, status))
-    return status
+        return job.wait_for_end()
 
 
 class Progress:
@@ -63,6 +73,10 @@ class Progress:
             self.say(f"loading on {event.data.get('gpu') or event.data.get('device')}")
         elif event.kind == "warning":
             self.bar.write(f"warning: {event.data.get('message')}")
+        elif event.kind == "resumed":
+            self.bar.write(f"goes on after step {event.step}")
+        elif event.kind == "ruin":
+            self.bar.write(f"step {event.step}: {event.data.get('what')}: {event.data.get('meaning')}")
         elif event.kind == "log" and event.step is not None and event.max_steps:
             self._advance(event, event.step, event.max_steps)
 

@@ -110,7 +110,7 @@ def test_a_module_of_one_method() -> None:
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     assert [function.name for function in functions] == ["submit_sample"] * 5
     assert 'client.submit_fields("sample", fields, **options)' in text
-    assert '{"backend": backend, "dry_run": dry_run, "schedule": schedule, "smoke_test": smoke_test}' in text
+    assert '"max_resumes": max_resumes,' in text
     assert text == format_python(text)
 
 

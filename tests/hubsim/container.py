@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hubsim.late_mount import LateMount
 from hubsim.schema import HARDWARE
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ def prepare(job: Job) -> tuple[list[str], dict[str, str], Mounts] | None:
             job.emit(f"Volume source not found: {volume['type']} {volume['source']}/{volume.get('path', '')}")
             return None
         read_only = volume["type"] != "bucket" or volume.get("readOnly", False)
+        if not read_only and job.hub.late_writes:
+            folder = job.dir / f"mount-{job.attempt}-{len(job.mounts)}"
+            job.mounts.append(LateMount(source, folder, job.hub.late_writes))
+            source = folder
         mounts[volume["mountPath"].rstrip("/") or "/"] = (source, read_only)
     argv = _command(job, [*(job.spec.get("command") or []), *(job.spec.get("arguments") or [])])
     if argv is None:

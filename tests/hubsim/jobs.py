@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hubsim import container
+from hubsim.late_mount import LateMount
 from hubsim.times import iso
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Job:
         self.process: subprocess.Popen[bytes] | None = None
         self.exit_code: int | None = None
         self.execution: dict[str, Any] = {}
+        self.attempt = 1
+        self.mounts: list[LateMount] = []
         self.dir = hub.state_dir / "jobs" / job_id
         self.thread = threading.Thread(target=self._live, daemon=True, name=job_id)
 
@@ -195,6 +199,18 @@ class Job:
         return (codes[min(attempt - 1, len(codes) - 1)] if isinstance(codes, list) else codes), None
 
     def _execute(self, deadline: float, attempt: int) -> tuple[int, str | None]:
+        if attempt > 1:  # another machine: only the volumes are as they were
+            for name in ("home", "tmp", "work"):
+                shutil.rmtree(self.dir / name)
+        self.attempt = attempt
+        try:
+            return self._execute_once(deadline)
+        finally:
+            for mount in self.mounts:
+                mount.close()
+            self.mounts.clear()
+
+    def _execute_once(self, deadline: float) -> tuple[int, str | None]:
         prepared = container.prepare(self)
         if prepared is None:
             return 127, None

@@ -45,6 +45,7 @@ SETTINGS: dict[str, Any] = {
     "jobEnv": {},
     "viewerPartial": False,
     "viewerPrivate": False,
+    "lateWriteSecs": 0.0,
 }
 FAULT_KEYS = {"method", "path", "times", "skip", "delay", "response", "reset", "hang", "sse", "body_has", "rewrite"}
 
@@ -114,6 +115,15 @@ class Hub:
         return path.read_text()
 
     # -- what tests ask and arrange
+
+    @property
+    def late_writes(self) -> float:
+        """How late what a job writes to a bucket volume arrives there, seconds; what is later than its end is lost."""
+        return self.cfg["lateWriteSecs"]
+
+    @late_writes.setter
+    def late_writes(self, seconds: float) -> None:
+        self.cfg["lateWriteSecs"] = seconds
 
     def requests(self, path: str = "", method: str | None = None) -> list[dict[str, Any]]:
         """Journal entries whose path matches the regular expression, oldest first."""

@@ -198,12 +198,54 @@ def test_ends_of_a_job(api: HfApi) -> None:
     ]
 
 
-def test_a_failed_attempt_is_tried_again(hub: hubsim.Hub, api: HfApi) -> None:
-    code = "import os, sys; p = os.environ['HOME'] + '/n'; old = os.path.exists(p); open(p, 'w'); sys.exit(not old)"
-    job = run(api, code, attempts=3)
+ATTEMPT = """
+import os, pathlib, sys
+bucket, home = pathlib.Path(sys.argv[1]), pathlib.Path.home()
+print(sorted(path.name for folder in (home, pathlib.Path()) for path in folder.iterdir()), flush=True)
+for folder in (home, pathlib.Path(), bucket):
+    (folder / os.environ["JOB_ID"]).touch()
+(bucket / str(len(list(bucket.iterdir())))).touch()
+sys.exit(len(list(bucket.iterdir())) < 3)
+"""
+
+
+def test_a_failed_attempt_is_tried_again_on_another_disk(hub: hubsim.Hub, api: HfApi) -> None:
+    api.create_bucket("alice/kept", private=True)
+    command = ["python", "-c", ATTEMPT, "/kept"]
+    volumes = [Volume(type="bucket", source="alice/kept", mount_path="/kept")]
+    job = api.run_job(image="python:3.12", command=command, attempts=3, volumes=volumes, namespace="alice")
     assert wait(api, job).status.stage == "COMPLETED"
     stages = [stage for _, stage in hub.jobs[job.id].transitions]
     assert stages == ["SCHEDULING", "RUNNING", "SCHEDULING", "RUNNING", "COMPLETED"]
+    assert logs(api, job) == ["[]", "[]"]
+    assert (hub.bucket_dir("alice/kept") / job.id).exists()
+
+
+LATE = """
+import pathlib, sys, time
+bucket = pathlib.Path(sys.argv[1])
+print(sorted(path.name for path in bucket.iterdir()), flush=True)
+(bucket / "old").unlink()
+(bucket / "folder").mkdir()
+(bucket / "folder" / "early").write_text("early")
+(bucket / "changed").write_text("half")
+time.sleep(0.9)
+(bucket / "changed").write_text("whole")
+(bucket / "late").write_text("late")
+"""
+
+
+def test_what_is_written_late_to_a_bucket_is_lost(hub: hubsim.Hub, api: HfApi) -> None:
+    hub.late_writes = 0.3
+    api.create_bucket("alice/kept", private=True)
+    folder = hub.bucket_dir("alice/kept")
+    (folder / "old").write_text("old")
+    volumes = [Volume(type="bucket", source="alice/kept", mount_path="/kept")]
+    job = api.run_job(image="x", command=["python", "-c", LATE, "/kept"], volumes=volumes, namespace="alice")
+    assert wait(api, job).status.stage == "COMPLETED"
+    assert logs(api, job) == ["['old']"]
+    found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert found == {"folder/early": "early", "changed": "half"}
 
 
 def test_scripted_jobs_labels_and_pages(hub: hubsim.Hub, api: HfApi) -> None:

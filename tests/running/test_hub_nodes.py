@@ -67,10 +67,10 @@ def test_every_node_is_a_job_of_one_network_group(hub: hubsim.Hub, backend: HubB
     assert [body["environment"] for body in sent] == [
         {"HFT_RUN_ID": "same", "HFT_NODE_RANK": str(rank), "HFT_NODE_GROUP": f"alice/{group}"} for rank in range(3)
     ]
-    labels = {"sdk": "hfjobs-trainer", "method": "sft", "name": "sft-pair", "node-group": group, "nodes": "3"}
+    labels = {"sdk": "hfjobs-trainer", "method": "sft", "name": "sft-pair", "run": "same", "node-group": group}
     for rank, body in enumerate(sent):
         assert body["labels"].pop("submit-id")
-        assert body["labels"] == {**labels, "node-rank": str(rank)}
+        assert body["labels"] == {**labels, "nodes": "3", "node-rank": str(rank)}
         assert (body["flavor"], body["timeoutSeconds"]) == ("a10g-largex2", 600)
     assert job.record.members == tuple(f"alice/{name}" for name in hub.jobs)
     assert job.id == job.record.members[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -12,6 +12,10 @@ from hfjobs_trainer.display import html_pairs
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.plan import Plan
+    from hfjobs_trainer.running.events import Event
+
+RUN_LABEL, RESUMES_LABEL = "run", "resumes"
+"""Labels by which the jobs of one run are found: its ``HFT_RUN_ID``, and the job that this one resumes."""
 
 Stage = Literal["SCHEDULING", "RUNNING", "COMPLETED", "ERROR", "CANCELED", "DELETED"]
 TERMINAL: frozenset[str] = frozenset({"COMPLETED", "ERROR", "CANCELED", "DELETED"})
@@ -26,6 +30,7 @@ class JobStatus:
         message: The backend's explanation, such as ``"Job timeout"``.
         created_at, started_at, finished_at: Aware UTC times; ``None`` before they happen.
         members: The status of each node, by rank, if the run has several; empty otherwise.
+        resumable: Whether the job has ended before its end, and ``job.resume()`` continues a checkpoint of it.
     """
 
     stage: Stage
@@ -34,6 +39,7 @@ class JobStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     members: tuple[JobStatus, ...] = ()
+    resumable: bool = False
 
     @property
     def is_terminal(self) -> bool:
@@ -61,6 +67,7 @@ class JobStatus:
     def _repr_html_(self) -> str:
         rows = {"stage": self.stage, "message": self.message or ""}
         rows |= {name: "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC" for name, at in self._times().items()}
+        rows |= {"resumable": "yes" if self.resumable else ""}
         rows |= {f"node {rank}": str(status) for rank, status in enumerate(self.members)}
         return html_pairs({name: value for name, value in rows.items() if value})
 
@@ -81,6 +88,7 @@ class JobRecord:
         folder: The run folder of a local job; ``None`` elsewhere.
         members: Ids of the jobs of each node, by rank, if the run has several; the first is ``id``.
         exposes: Whether it has ports that the proxy leads to, which cost extra.
+        directory: Working directory of a local job that resumes another, that of the first; ``None``: ``folder``.
     """
 
     id: str
@@ -91,6 +99,7 @@ class JobRecord:
     folder: str | None = None
     members: tuple[str, ...] = ()
     exposes: bool = False
+    directory: str | None = None
 
 
 class Backend(Protocol):
@@ -219,5 +228,20 @@ class Resumes(Protocol):
             job_id: A job that has ended.
             timeout_seconds: Timeout of the new job; ``None``: as for the first one.
             flavor: Flavor of the new job; ``None``: as for the first one.
+
+        Returns:
+            The record of the new job; its label ``"resumes"`` is the last part of ``job_id``.
+
+        Raises:
+            BackendError: It has not ended, or another job of the same run goes on, or its checkpoints are gone.
         """
+        ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A backend that can look from outside whether what a run says of its end is so; others are believed."""
+
+    def verify(self, events: Iterable[Event]) -> str | None:
+        """What is wrong with what a run that ended well has left, by its events; ``None`` if nothing is."""
         ...

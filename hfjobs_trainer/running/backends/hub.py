@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.answers import Answers, fingerprint
@@ -13,6 +14,7 @@ from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
+from hfjobs_trainer.running.backends.hub_checkpoints import with_bucket
 from hfjobs_trainer.running.backends.hub_connection import (
     Connection,
     Patience,
@@ -27,27 +29,31 @@ from hfjobs_trainer.running.backends.hub_nodes import (
     GROUP_LABEL,
     NodeGroup,
     blamed,
+    breaks_others,
     find_group,
     fold_statuses,
     group_of,
-    has_failed,
     label_line,
     merge_logs,
     record_of,
     submit_nodes,
 )
+from hfjobs_trainer.running.backends.hub_resume import Resumption, check_flavor, with_run
 from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
 from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store
 from hfjobs_trainer.running.backends.hub_submission import Submission
-from hfjobs_trainer.running.events import visible_lines
+from hfjobs_trainer.running.events import Event, visible_lines
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
 
+    from hfjobs_trainer.facts import HardwareFacts
     from hfjobs_trainer.planning.plan import JobRequest, Plan
 
 _OWNERS = Answers()
 """Owners of tokens, by endpoint and token."""
+VERIFIED_SECONDS = 86400.0
+"""How long after its end a run's models are expected to be as it pushed them, seconds."""
 _JOB_ID = re.compile(r"(?:([A-Za-z0-9][\w.-]*)/)?([A-Za-z0-9]+)")
 
 
@@ -107,8 +113,8 @@ class HubBackend:
             HubUnavailable: No answer after retries. The message says whether a job may exist nevertheless.
             BackendError: The Hub refuses the job, or created a different one, which is then canceled.
         """
-        request = plan.request
-        namespace, secrets = self._prepare(request)
+        request, namespace, secrets = self._prepare(plan.request)
+        request = with_run(request)
         with without_progress_bars(), without_request_bodies():
             store(self._connection, namespace, [request.script], request.data, request.files)
             if request.nodes > 1:
@@ -122,8 +128,29 @@ class HubBackend:
         """Scheduled jobs."""
         return self._schedules
 
-    def _prepare(self, request: JobRequest) -> tuple[str, dict[str, Secret]]:
-        """The namespace and the values of the secrets, once it is clear that the request can be made."""
+    def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:
+        """Create a job, or one per node, like one that has ended and as the same run, so that it goes on with it.
+
+        It is created once and only once, as a job is; of two at once, the later one is canceled.
+
+        Raises:
+            BackendError: It has not ended, another job of the run goes on or has ended well, the Hub has no such
+                flavor, or as for ``submit``.
+        """
+        namespace, name = self._split(job_id)
+        job = self._look(namespace, name)
+        group = self._learn(namespace, job)
+        if flavor is not None:
+            check_flavor(flavor, self._offered())
+        old = [job] if group is None else [self._look(namespace, member) for member in group.members.values()]
+        resumption = Resumption(self._connection, namespace, old, timeout_seconds, flavor)
+        resumption.refuse_rivals()
+        secrets = self._read_secrets(resumption.request)
+        with without_request_bodies():
+            return self._keep(namespace, resumption.create(secrets, self._duplicates))
+
+    def _prepare(self, request: JobRequest) -> tuple[JobRequest, str, dict[str, Secret]]:
+        """The request as it is made, the namespace and the values of the secrets, once it is clear that it can be."""
         if request.flavor is None:
             raise BackendError('cannot submit without a flavor: set one, such as hardware="a10g-small"')
         if not request.timeout_seconds:
@@ -132,7 +159,8 @@ class HubBackend:
             raise BackendError(f"a volume is mounted at {MOUNT}, where the script will be: choose another mount_path")
         self._connection.read_token()
         secrets = self._read_secrets(request)
-        return request.namespace or self._home(), secrets
+        namespace = request.namespace or self._home()
+        return with_bucket(self._connection, request, namespace), namespace, secrets
 
     def _read_secrets(self, request: JobRequest) -> dict[str, Secret]:
         values = {name: Secret(os.environ.get(name, "")) for name in request.secrets}
@@ -174,7 +202,7 @@ class HubBackend:
             rank: _status(job if member == name else self._look(namespace, member))
             for rank, member in group.members.items()
         }
-        if any(map(has_failed, statuses.values())):
+        if any(map(breaks_others, statuses.values())):
             for rank, status in statuses.items():
                 if not status.is_terminal:
                     # they end by themselves too, but for those that still queue
@@ -226,6 +254,17 @@ class HubBackend:
         for line in lines:
             yield from visible_lines(line)
 
+    def verify(self, events: Iterable[Event]) -> str | None:
+        """What of the models that a run says it pushed is not on the Hub; asked of a run of the last day only.
+
+        Later, its owner may have deleted or replaced them.
+        """
+        from hfjobs_trainer.running.audit import verify_push
+
+        told = list(events)
+        is_new = time.time() - max((event.time for event in told), default=0.0) < VERIFIED_SECONDS
+        return verify_push(told, self._connection) if is_new else None
+
     def cancel(self, job_id: str) -> None:
         """Stop the job, with all its nodes; do nothing if it has ended already.
 
@@ -263,12 +302,14 @@ class HubBackend:
         """Price of a machine, US dollars per hour: the Hub's, or the dated snapshot's if it does not answer."""
         if flavor is None:
             return None
-        asked = Asked("read the prices", "job.read")
-        offered = snapshot()
-        with contextlib.suppress(BackendError):
-            offered = parse_live(self._connection.get(asked, lambda api: [*api.list_jobs_hardware()]))
-        found = find_flavor(flavor, offered)
+        found = find_flavor(flavor, self._offered())
         return None if found is None else found.usd_per_hour
+
+    def _offered(self) -> HardwareFacts:
+        asked = Asked("read the prices", "job.read")
+        with contextlib.suppress(BackendError):
+            return parse_live(self._connection.get(asked, lambda api: [*api.list_jobs_hardware()]))
+        return snapshot()
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
         """Jobs of the namespace with all of these labels, newest first; a run of several nodes is one job."""

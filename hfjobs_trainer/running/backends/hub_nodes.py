@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import queue
+import re
 import threading
 import time
 import uuid
@@ -30,6 +31,8 @@ MAIN_ALIAS = "main"
 """Name of the first node within the network group; the script looks for it."""
 ENDED_WITH_ANOTHER = "exit code: 75"
 """How a node's message begins that ended because another one did: ``rendering/runtime/nodes.py`` says so."""
+ENDED_TOGETHER = re.compile(r"exit code: 7[67]\b")
+"""The same of one that ended at a step on which all agreed: the others are about to end too, once all is saved."""
 
 YOUTH = timedelta(minutes=1)
 """How old a job is at most whose fellows may not be listed yet; those of an older one that are not are gone."""
@@ -61,8 +64,17 @@ def submit_nodes(
     namespace: str,
     secrets: dict[str, Secret],
     duplicates: Duplicates[JobInfo],
+    kind: Callable[..., Submission] = Submission,
 ) -> list[JobInfo]:
     """Create one job per node, all of them or none; the script is in the bucket.
+
+    Args:
+        connection: The Hub.
+        request: What each of them runs.
+        namespace: User or organization that runs and pays.
+        secrets: Values of the secrets by name.
+        duplicates: Told of second jobs that may yet show up.
+        kind: Makes the creation of one job, from what ``Submission`` takes.
 
     Returns:
         The jobs by rank.
@@ -79,7 +91,7 @@ def submit_nodes(
             labels = {GROUP_LABEL: group, RANK_LABEL: str(rank), NODES_LABEL: str(request.nodes)}
             member = dataclasses.replace(request, env={**request.env, **env}, labels={**request.labels, **labels})
             network = (group, None if rank else MAIN_ALIAS)
-            submission = Submission(connection, member, namespace, secrets, duplicates, network)
+            submission = kind(connection, member, namespace, secrets, duplicates, network)
             jobs.append(submission.create())
     except BaseException as error:
         is_certain = submission is None or not submission.may_exist
@@ -166,6 +178,11 @@ def _by_rank(jobs: Sequence[JobInfo]) -> dict[int, str]:
 def has_failed(status: JobStatus) -> bool:
     """Whether a node has ended otherwise than well."""
     return status.is_terminal and not status.succeeded
+
+
+def breaks_others(status: JobStatus) -> bool:
+    """Whether the other nodes cannot go on without one that has ended so."""
+    return has_failed(status) and ENDED_TOGETHER.search(status.message or "") is None
 
 
 def fold_statuses(statuses: Mapping[int, JobStatus], size: int) -> JobStatus:

@@ -35,7 +35,7 @@ class HubSchedules:
 
     Args:
         connection: The Hub.
-        prepare: Gives the namespace and the values of the secrets of a request.
+        prepare: Gives a request as it is made, its namespace and the values of its secrets.
         split: Gives the namespace and the name in an id.
         home: Gives the namespace of the backend.
     """
@@ -43,7 +43,7 @@ class HubSchedules:
     def __init__(
         self,
         connection: Connection,
-        prepare: Callable[[JobRequest], tuple[str, dict[str, Secret]]],
+        prepare: Callable[[JobRequest], tuple[JobRequest, str, dict[str, Secret]]],
         split: Callable[[str], tuple[str, str]],
         home: Callable[[], str],
     ) -> None:
@@ -61,11 +61,11 @@ class HubSchedules:
         Raises:
             AuthError, QuotaError, HubUnavailable, BackendError: As for a job.
         """
-        namespace, secrets = self._prepare(plan.request)
+        request, namespace, secrets = self._prepare(plan.request)
         with without_progress_bars(), without_request_bodies():
-            store(self._connection, namespace, [plan.request.script], plan.request.data)
+            store(self._connection, namespace, [request.script], request.data)
             return self._record(
-                namespace, _Schedule(self._connection, plan.request, namespace, secrets, self._duplicates).create()
+                namespace, _Schedule(self._connection, request, namespace, secrets, self._duplicates).create()
             )
 
     def inspect(self, job_id: str) -> ScheduleRecord:
@@ -171,7 +171,7 @@ class _Schedule(Creation["ScheduledJobInfo"]):
 
     def _run(self, api: HfApi) -> ScheduledJobInfo:
         # a run that takes longer than the schedule is not joined by a second one
-        return api.create_scheduled_job(**self._common(), schedule=self._request.schedule or "", concurrency=False)
+        return api.create_scheduled_job(**self.arguments(), schedule=self._request.schedule or "", concurrency=False)
 
     def _compare(self, job: ScheduledJobInfo) -> dict[str, tuple[object, object]]:
         spec = job.job_spec

@@ -116,7 +116,7 @@ class Creation(ABC, Generic[T]):
     def _compare(self, job: T) -> dict[str, tuple[object, object]]:
         """What the job is, and what was asked for, by what it is called."""
 
-    def _common(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """The arguments of the client's call: those of ``run_uv_job`` for a script that it has uploaded."""
         request = self._request
         return {
@@ -276,7 +276,9 @@ class Submission(Creation["JobInfo"]):
 
     def _run(self, api: HfApi) -> JobInfo:
         aliases = [self._alias] if self._alias else None
-        return api.run_job(**self._common(), ssh=self._request.ssh, network_group=self._group, network_aliases=aliases)
+        return api.run_job(
+            **self.arguments(), ssh=self._request.ssh, network_group=self._group, network_aliases=aliases
+        )
 
     def _compare(self, job: JobInfo) -> dict[str, tuple[object, object]]:
         found = self._compare_common(job, job.labels or {})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import INPROCESS, BackendTraits
-from hfjobs_trainer.running.backends.base import TERMINAL, JobRecord, JobStatus, Stage
+from hfjobs_trainer.running.backends.base import RESUMES_LABEL, TERMINAL, JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.events import visible_lines
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ PREFIX = "inprocess/"
 class _Entry:
     record: JobRecord
     status: JobStatus
+    plan: Plan
     log: list[str] = field(default_factory=list[str])
 
 
@@ -60,8 +61,28 @@ class InProcessBackend:
             self.plans.append(plan)
             job_id, now = f"{PREFIX}{plan.request.name}-{len(self.plans)}", datetime.now(UTC)
             record = JobRecord(job_id, labels=dict(plan.request.labels), flavor=plan.request.flavor, created_at=now)
-            self._jobs[job_id] = _Entry(record, JobStatus("RUNNING", created_at=now, started_at=now))
+            self._jobs[job_id] = _Entry(record, JobStatus("RUNNING", created_at=now, started_at=now), plan)
             return record
+
+    def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:
+        """Record the plan of an ended job again, with these changes; the new job is RUNNING from now on.
+
+        Raises:
+            BackendError: It has not ended, or a job that resumes it goes on.
+        """
+        with self._changed:
+            plan, name = self._entry(job_id).plan, job_id.removeprefix(PREFIX)
+            for other in (job_id, *(record.id for record in self.list({RESUMES_LABEL: name}))):
+                if not self._entry(other).status.is_terminal:
+                    raise BackendError(f"job {job_id} cannot be resumed: job {other} goes on")
+            old = plan.request
+            request = dataclasses.replace(
+                old,
+                labels={**old.labels, RESUMES_LABEL: name},
+                flavor=flavor or old.flavor,
+                timeout_seconds=timeout_seconds or old.timeout_seconds,
+            )
+            return self.submit(dataclasses.replace(plan, request=request))
 
     def write(self, job_id: str, *lines: str) -> None:
         """Add lines to the job's log, as its script would."""

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -21,8 +21,15 @@ from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.running.backends import processes, supervise
-from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
-from hfjobs_trainer.running.backends.local_folder import find_supervisor, read_record, read_status, record_of
+from hfjobs_trainer.running.backends.base import RESUMES_LABEL, RUN_LABEL, JobRecord, JobStatus
+from hfjobs_trainer.running.backends.local_folder import (
+    find_supervisor,
+    read_record,
+    read_request,
+    read_status,
+    record_of,
+    script_process,
+)
 from hfjobs_trainer.running.events import visible_lines
 
 if TYPE_CHECKING:
@@ -42,6 +49,7 @@ class LocalBackend:
     The folder holds ``script.py``, ``log.txt`` (stdout and stderr, interleaved), ``events.jsonl``, ``record.json``
     (labels, command, environment of the request, names of the secrets), ``status.json`` and, if the script tracks its
     metrics locally, ``trackio/``. It is the script's working directory, so that a relative ``output_dir`` lands there.
+    A run that is resumed stays in the folder of its first job.
 
     Args:
         root: Folder of the run folders; default: ``$HFT_HOME/runs``, else ``hfjobs_trainer/runs`` in the user's cache.
@@ -92,12 +100,70 @@ class LocalBackend:
                 started. No folder is left behind.
         """
         request = plan.request
-        check_secrets(request)
+        check_secrets(request.secrets)
         command = self._command()
+
+        def describe(folder: Path) -> dict[str, Any]:
+            return self._describe(folder, request, command)
+
+        return self._launch(request.name, request.script, describe)
+
+    def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:
+        """Start the script of a job again, in the working directory of the run, with a run folder of its own.
+
+        Raises:
+            BackendError: It has not ended, another job of the run goes on or has ended well, ``flavor`` is given, or
+                as for ``submit``.
+        """
+        if flavor is not None:
+            raise BackendError(f"flavor={flavor!r}: a run on this machine has no flavor; leave it out")
+        old = self._folder(job_id)
+        record = read_request(old)
+        home = Path(record.get("cwd") or old)
+        if not (home / "script.py").is_file():
+            raise BackendError(f"job {job_id} cannot be resumed: the folder of its run, {home}, is gone")
+        check_secrets(record["secrets"])
+        with exclusive(home / "resuming"):
+            self._refuse_rivals(job_id, home)
+            seconds = record["timeout_seconds"] if timeout_seconds is None else timeout_seconds
+            timeout = {"HFT_TIMEOUT": str(seconds)} if "HFT_TIMEOUT" in record["env"] or timeout_seconds else {}
+            run = {RUN_LABEL: record["env"]["HFT_RUN_ID"], RESUMES_LABEL: old.name}
+
+            def describe(folder: Path) -> dict[str, Any]:
+                return record | {
+                    "id": PREFIX + folder.name,
+                    "labels": record["labels"] | run,
+                    "created_at": supervise.now(),
+                    "env": record["env"] | timeout,
+                    "timeout_seconds": seconds,
+                    "cwd": str(home),
+                }
+
+            return self._launch(record["name"], (home / "script.py").read_text("utf-8"), describe)
+
+    def _refuse_rivals(self, job_id: str, home: Path) -> None:
+        """Raise ``BackendError`` if a job of the run goes on, or has ended well."""
+        for folder in {home, *(path.parent for path in self.root.glob("*/record.json"))}:
+            with contextlib.suppress(BackendError):
+                if folder != home and read_record(folder).directory != str(home):
+                    continue
+            rival = PREFIX + folder.name
+            if not (status := self.status(rival)).is_terminal:
+                why = f'job {rival} of the run is {status.stage}: hft.Job.from_id("{rival}") finds it'
+            elif status.succeeded:
+                why = f"the run ended well as job {rival}: nothing is left to do"
+            elif (pid := script_process(folder)) is not None:
+                why = f"its script still runs, as process {pid}: end that first, with `kill {pid}`"
+            else:
+                continue
+            raise BackendError(f"job {job_id} cannot be resumed: {why}")
+
+    def _launch(self, name: str, script: str, describe: Callable[[Path], dict[str, Any]]) -> JobRecord:
+        """Start a script as a new job, whose record ``describe`` gives for its folder."""
         folder = None
         try:
-            folder = self._make_folder(request.name)
-            return self._start(folder, request, command)
+            folder = self._make_folder(name)
+            return self._start(folder, script, describe(folder))
         except (BackendError, OSError) as error:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -165,9 +231,8 @@ class LocalBackend:
                 folder.mkdir()
                 return folder
 
-    def _start(self, folder: Path, request: JobRequest, command: list[str]) -> JobRecord:
-        import fcntl
-
+    def _describe(self, folder: Path, request: JobRequest, command: list[str]) -> dict[str, Any]:
+        """What ``record.json`` holds of a new run."""
         env = {
             "PYTHONUNBUFFERED": "1",
             "TRACKIO_DIR": str(folder / "trackio"),
@@ -176,7 +241,7 @@ class LocalBackend:
         }
         if self.python == "uv":
             env = find_links() | env
-        record: dict[str, Any] = {
+        return {
             "id": PREFIX + folder.name,
             "name": request.name,
             "labels": dict(request.labels),
@@ -188,7 +253,11 @@ class LocalBackend:
             "timeout_seconds": request.timeout_seconds,
             "grace_seconds": self.grace_seconds,
         }
-        (folder / "script.py").write_text(request.script, "utf-8")
+
+    def _start(self, folder: Path, script: str, record: dict[str, Any]) -> JobRecord:
+        import fcntl
+
+        (folder / "script.py").write_text(script, "utf-8")
         (folder / "log.txt").touch()
         # Held by the supervisor as long as it lives: whether it does needs no process id, which another may get.
         with (folder / "lock").open("w") as lock:
@@ -241,9 +310,19 @@ def default_root() -> Path:
     return cache_home() / "runs"
 
 
-def check_secrets(request: JobRequest) -> None:
+@contextlib.contextmanager
+def exclusive(path: Path) -> Generator[None]:
+    """Hold a lock that no other process has meanwhile; it is given up if this one dies."""
+    import fcntl
+
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def check_secrets(names: Sequence[str]) -> None:
     """Raise ``BackendError`` for secrets that the environment lacks; a token may also come from ``hf auth login``."""
-    missing = [name for name in request.secrets if name != "HF_TOKEN" and not os.environ.get(name)]
+    missing = [name for name in names if name != "HF_TOKEN" and not os.environ.get(name)]
     if missing:
         raise BackendError(
             f"not set in the environment: {', '.join(missing)}. Type `export {missing[0]}=...` first, or remove it from"

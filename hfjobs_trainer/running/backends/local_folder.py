@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +23,26 @@ def read_record(folder: Path) -> JobRecord:
 def record_of(folder: Path, record: dict[str, Any]) -> JobRecord:
     """What a ``record.json`` says of the job whose folder this is."""
     created = datetime.fromisoformat(record["created_at"])
-    return JobRecord(record["id"], labels=record["labels"], created_at=created, folder=str(folder))
+    return JobRecord(
+        record["id"], labels=record["labels"], created_at=created, folder=str(folder), directory=record.get("cwd")
+    )
+
+
+def read_request(folder: Path) -> dict[str, Any]:
+    """All that ``record.json`` holds; raise ``BackendError`` if it is damaged."""
+    with _damage_told(folder):
+        return _read_json(folder / "record.json")
+
+
+def script_process(folder: Path) -> int | None:
+    """Process id of the run's script if that is running, though its supervisor may be dead; ``None`` if it is not."""
+    with _damage_told(folder):
+        try:
+            pid = int(_read_json(folder / "status.json")["pid"])
+            os.killpg(pid, 0)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return None
+        return pid
 
 
 def read_status(folder: Path) -> JobStatus:

@@ -104,7 +104,7 @@ class Run:
     """A script that is running, and the files about it.
 
     Args:
-        folder: The run folder; the script's working directory.
+        folder: The run folder; the script's working directory, unless the record has another.
         record: What ``record.json`` holds.
         signals: Where a request to stop arrives.
 
@@ -123,7 +123,7 @@ class Run:
         self.started_at, self.started = now(), time.monotonic()
         self.process = subprocess.Popen(
             record["command"],
-            cwd=folder,
+            cwd=record.get("cwd") or folder,
             env={**os.environ, **record["env"]},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
