@@ -30,10 +30,13 @@ import hashlib
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -127,10 +130,11 @@ def main() -> None:
         callbacks=[progress_callback()],
     )
     reveal_policy(trainer)
+    heed_stop(trainer)
     if not len(trainer.dataloader):  # it would wait for a full batch for ever
         sys.exit(f"The {len(dataset)} rows of the dataset do not make one batch.")
     prepare_evaluation(trainer)
-    stop = Stop()
+    stop = Stop(partial=push_partial, last=end_tracking)
     train(trainer, stop)
     push(trainer, dataset_name=DATASET)
     conclude(trainer, started)
@@ -142,7 +146,12 @@ def main() -> None:
 # What follows is the same in every script that needs it, and need not be read.
 # --------------------------------------------------------------------------------------
 
+SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
+SIGNAL = 143
+# Exit codes: in time before the deadline, without use, by SIGTERM.
+DEADLINE = 76
+RUIN = 77
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 
 
@@ -150,11 +159,12 @@ def relaunch(gpus: int) -> None:
     """Start this script again, once for each of `gpus` GPUs, or of all if it is 0."""
     if (processes := count_processes(gpus)) > 1:
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        os.execv(sys.executable, launch_command(**where))
+        sys.exit(run_processes(launch_command(**where), processes))
 
 
 def count_processes(gpus: int) -> int:
     """Count the processes that are to train here; 0 if this is one of them."""
+    seconds_left()  # the launcher's processes are sessions of their own
     if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
         return 0
     from torch import cuda
@@ -165,6 +175,40 @@ def count_processes(gpus: int) -> int:
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = first
     return max(1, processes)
+
+
+def run_processes(command: list[str], processes: int, watch: Any = None) -> int:
+    """Run a command that starts processes of this script, and give their exit code.
+
+    A launcher would make a 1 of it: they leave it in HFT_EXIT_FILE, which is there from
+    when they train. SIGTERM then makes a file beside it, which they look for.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "codes")
+        env = {**os.environ, "HFT_EXIT_FILE": str(path)}
+        # In a group of its own, so that a signal reaches it once, from here.
+        process = subprocess.Popen(command, env=env, process_group=0)
+
+        def end(number: int, _: Any) -> None:
+            if number == signal.SIGTERM and path.exists():
+                path.with_name("stop").touch()
+            else:
+                process.send_signal(number)
+
+        def agreed(code: int) -> int:
+            codes = (
+                [int(each) for each in path.read_text().split()]
+                if path.exists()
+                else []
+            )
+            return (
+                max(codes) if codes and (not code or len(codes) == processes) else code
+            )
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        code = watch(process, agreed) if watch else agreed(process.wait())
+    return 128 - code if code < 0 else code
 
 
 def launch_command(**options: Any) -> list[str]:
@@ -244,24 +288,66 @@ class Machine(NamedTuple):
 
 
 def train(trainer: Any, stop: Stop, **options: Any) -> None:
-    """Train; end the process where the run was stopped early.
+    """Train, from the newest checkpoint; end the process where the run was stopped.
 
     Args:
         trainer: The trainer.
         stop: What may end the run early.
-        options: What `trainer.train()` takes.
+        options: What `trainer.train()` takes, where this run has no checkpoint.
     """
+    trainer.add_callback(deadline_callback(trainer, stop))
+    # Not transformers' own checkpoint at SIGTERM, which may fall amid a step: between
+    # gradients and update, from where no run goes on as if nothing had happened.
+    if file := os.environ.get("HFT_EXIT_FILE"):
+        Path(file).touch()
+    elif "RANK" not in os.environ:
+        signal.signal(signal.SIGTERM, stop.heed)
+    if stop.keeper and (path := stop.keeper.resume()):
+        options["resume_from_checkpoint"] = path
+    try:
+        trainer.train(**options)
+    except Exception:
+        if stop.keeper:
+            stop.keeper.finish()  # what was saved before outlives it
+        raise
+    if stop.step is not None:
+        stop.leave(trainer)
+    stop.code = SIGNAL  # from now on, the first one ends it at once
+    assert_trained(trainer)
+
+
+def deadline_callback(trainer: Any, stop: Stop) -> Any:
+    """Make the callback, the last of all, that ends a run while it can be saved."""
     from transformers import TrainerCallback
 
-    class Settle(TrainerCallback):
+    weights = [each for each in trainer.model.parameters() if each.requires_grad]
+    guess = sum(each.numel() * each.element_size() for each in weights) / SLOWEST
+    spare = min(60, 0.05 * float(os.environ.get("HFT_TIMEOUT") or 0))
+    spare += trainer.args.push_to_hub * (30 + guess)
+    laps = list[float]()
+
+    class Clock(TrainerCallback):
+        mark = time.time()
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            trainer.model.train()  # or GKD's first answers are without dropout
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.mark, since = time.time(), self.mark
+            laps.append(self.mark - since)  # with the evaluation and save before
+            longest = max(laps[1:][-1000:] or laps)  # without the start
+            ahead = 1 + -(state.global_step + 1) % stop.every
+            # Adam's two moments are saved and copied too.
+            stop.reserve = spare + (stop.seconds_to_keep or 6 * guess)
+            if seconds_left() < ahead * longest + stop.reserve:
+                stop.ask(DEADLINE, "")
             stop.settle(state, control)
 
-    trainer.add_callback(Settle())  # the last one, after all that may ask
-    trainer.train(**options)
-    if stop.step is not None:
-        stop.leave()
-    assert_trained(trainer)
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if stop.step is not None and state.epoch % 1:  # it ends here alone
+                control.should_evaluate = control.should_save = False
+
+    return Clock()
 
 
 def assert_trained(trainer: Any) -> None:
@@ -367,6 +453,27 @@ def reveal_policy(trainer: Any) -> None:
         wrapped.__dict__.update(config=inner.config, policy=inner.policy)
 
 
+def heed_stop(trainer: Any) -> None:
+    """Let the trainer end when it is asked to, which its own loop never looks for."""
+    on_step_end, train = trainer.callback_handler.on_step_end, trainer.train
+    ended = StopIteration("asked to")
+
+    def look(args: Any, state: Any, control: Any) -> Any:
+        control = on_step_end(args, state, control)
+        if control.should_training_stop and state.global_step < state.max_steps:
+            raise ended
+        return control
+
+    def run(**options: Any) -> None:
+        try:
+            train(**options)
+        except StopIteration as error:
+            if error is not ended:
+                raise
+
+    trainer.callback_handler.on_step_end, trainer.train = look, run
+
+
 def prepare_evaluation(trainer: Any) -> None:
     """Give the trainer the evaluation that it lacks, and have it called."""
     from transformers import TrainerCallback
@@ -445,38 +552,77 @@ def score_answers(trainer: Any, batch: dict[str, Any]) -> Any:
 class Stop:
     """What asks a run to end early, and what its processes agreed on.
 
-    Attributes:
-        code: Exit code with which this process asks the run to end; 0: it does not.
-        why: The reason, for people.
-        saves: Whether a checkpoint is saved first.
-        every: The run ends at a multiple of so many steps, to be resumed exactly.
-        step: The step at which all processes ended; None while they go on.
+    Args:
+        every: It ends at a multiple of so many steps, to be resumed exactly.
+        partial: Pushes the model as far as it was trained.
+        last: What is done before this process ends.
     """
 
-    def __init__(self, every: int = 1) -> None:
+    def __init__(
+        self,
+        every: int = 1,
+        partial: Any = None,
+        last: Callable[[], None] | None = None,
+    ) -> None:
+        self.every, self.partial, self.last = every, partial, last
         self.code, self.why, self.saves = 0, "", True
-        self.every = every
-        self.step: int | None = None
+        self.asked = self.reserve = 0.0
+        self.step: int | None = None  # that on which all agreed
+        self.suspect = False  # whether the model may be no good
+        self.keeper: Any = None  # copies checkpoints to a safer place
+        self.seconds_to_keep = 0.0  # to save and copy one, as last measured
 
     def ask(self, code: int, why: str, saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""
         if not self.code or (not saves and self.saves):
             self.code, self.why, self.saves = code, why, saves
+            self.asked = time.time()
+
+    def heed(self, *_: Any) -> None:
+        """Take SIGTERM as a wish; a second one, but uv's copy of it, ends at once."""
+        if self.code == SIGNAL and time.time() > self.asked + 1:
+            sys.exit(SIGNAL)
+        self.ask(SIGNAL, "")
 
     def settle(self, state: Any, control: Any) -> None:
         """End the run at the end of this step if a process asks for it."""
-        wish = 2 * self.code + (not self.saves)
-        wish = agree(wish)
-        if wish and (state.global_step % self.every == 0 or wish % 2):
-            self.code, self.saves = wish // 2, not wish % 2
-            self.step = state.global_step
+        file = os.environ.get("HFT_EXIT_FILE")
+        if file and Path(file).with_name("stop").exists():
+            self.ask(SIGNAL, "")
+        wish = agree(self.code + 1000 * (not self.saves))
+        code, saves, done = wish % 1000, wish < 1000, state.global_step
+        if saves and code != SIGNAL and done >= state.max_steps:
+            return  # it is at its end
+        if code and (not saves or done % self.every == 0):
+            self.code, self.saves, self.step = code, saves, done
             control.should_training_stop = True
-            control.should_save = self.saves
+            control.should_save = saves
 
-    def leave(self) -> None:
-        """End this process with the code that was agreed on."""
-        report("stopped", step=self.step, code=self.code, reason=self.why)
-        sys.exit(self.code)
+    def leave(self, trainer: Any) -> None:
+        """Keep what there is, tell it, and end with the code that was agreed on."""
+        kept = self.keeper and self.keeper.finish(seconds_left() - 15)
+        if self.partial and self.code == DEADLINE and not self.suspect:
+            self.partial(trainer)
+        how = {
+            DEADLINE: ("deadline", "at the deadline "),
+            SIGNAL: ("signal", "by SIGTERM "),
+        }
+        reason, said = how.get(self.code, ("over" if self.saves else "ruin", ""))
+        message = f"stopped {said}at step {self.step}{self.why and ': '}{self.why}"
+        told = {"step": self.step, "code": self.code, "reason": reason}
+        told |= {"message": message, "checkpoint": kept}
+        told |= {"resumable": self.saves and kept is not None}
+        spent = {
+            "reserve_seconds": round(self.reserve, 1),
+            "used_seconds": round(time.time() - self.asked, 1),
+            "left_seconds": round(seconds_left(), 1),
+        }
+        report("stopped", **told, **spent)
+        if self.code == RUIN:
+            mark_stopped(told)
+        if self.last:
+            within(10, self.last)
+        finish(self.code)
 
 
 def agree(wish: int) -> int:
@@ -490,6 +636,89 @@ def agree(wish: int) -> int:
     value = torch.tensor(wish, device=device)
     dist.all_reduce(value, dist.ReduceOp.MAX)
     return int(value)
+
+
+def mark_stopped(told: dict[str, Any]) -> None:
+    """Have a retry of this job end at once, with the same event and exit code."""
+    if (marker := stop_marker()) and os.environ.get("LOCAL_RANK", "0") == "0":
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(json.dumps(told), "utf-8")
+        await_flush()
+
+
+def stop_marker() -> Path | None:
+    """Give the place of what a job tells its retries; none by hand."""
+    job = os.environ.get("JOB_ID")
+    return (run_folder() or Path()) / f"stopped-{job}.json" if job else None
+
+
+def await_flush(until: float = float("inf")) -> None:
+    """Wait until the mount has sent what was written last."""
+    if (folder := run_folder()) and folder.is_dir():
+        last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        until = min(until, min(last, time.time()) + flush_seconds())
+        time.sleep(max(0.0, until - time.time()))
+
+
+def flush_seconds() -> float:
+    """Give how long after it was written a mount may send a file."""
+    return float(os.environ.get("HFT_FLUSH_SECONDS", "35")) if run_folder() else 0.0
+
+
+def run_folder() -> Path | None:
+    """Give this run's folder in the mounted bucket, if one is mounted."""
+    mount = os.environ.get("HFT_CHECKPOINTS")
+    return (
+        Path(mount, run_id()) if run_id() and mount and Path(mount).is_dir() else None
+    )
+
+
+def run_id() -> str:
+    """Give what a run shares with those that resume it; nothing if started by hand."""
+    return os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
+
+
+def push_partial(trainer: Any) -> None:
+    """Push the model as far as it was trained, to a branch of its repository."""
+    trainer.save_model(_internal_call=True)
+    if trainer.is_world_process_zero():
+        folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
+        within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
+
+
+def within(seconds: float, do: Any, *arguments: Any) -> None:
+    """Do what may hang or fail, for so many seconds at most; either is a warning."""
+    try:
+        run = ThreadPool(1).apply_async(copy_context().run, (do, *arguments))
+        run.get(min(max(seconds, 0), 1e6))
+    except Exception as error:  # noqa: BLE001 - what was saved before counts
+        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+
+
+def seconds_left() -> float:
+    """Give the seconds until this machine is taken away; infinity without a timeout.
+
+    It counts from the container's start, that of its session: installing counts too.
+    """
+    timeout, age = float(os.environ.get("HFT_TIMEOUT") or "inf"), 0.0
+    if timeout < float("inf") and "HFT_DEADLINE" not in os.environ:
+        try:
+            stat = Path(f"/proc/{os.getsid(0) or 1}/stat").read_text("utf-8")
+            # Field 22, behind a name in parentheses: clock ticks since boot.
+            start = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+            age = time.clock_gettime(time.CLOCK_BOOTTIME) - start
+        except (OSError, AttributeError):
+            pass  # no Linux: it counts from now
+        age = age if 0 <= age < timeout else 0  # an older session is a terminal's
+        os.environ["HFT_DEADLINE"] = str(time.time() + timeout - age)
+    return float(os.environ.get("HFT_DEADLINE", "inf")) - time.time()
+
+
+def end_tracking() -> None:
+    """Send what is left."""
+    trackio: Any = sys.modules.get("trackio")
+    if trackio and trackio.context_vars.current_run.get():
+        trackio.finish()
 
 
 def push(trainer: Any, **card: Any) -> None:
@@ -548,21 +777,20 @@ def report(event: str, **fields: Any) -> None:
     print(json.dumps(line) + "\n", end="", flush=True)
 
 
-def end_tracking() -> None:
-    """Send what is left."""
-    trackio: Any = sys.modules.get("trackio")
-    if trackio and trackio.context_vars.current_run.get():
-        trackio.finish()
-
-
-def finish() -> None:
-    """End this process of a run that has several."""
+def finish(code: int = 0) -> None:
+    """End this process, if it is one of several or did not end well."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-        sys.stdout.flush()
-        os._exit(0)  # the interpreter's own exit can hang after a distributed run
+    elif not code:
+        return
+    if code and (path := os.environ.get("HFT_EXIT_FILE")):
+        with Path(path).open("a") as file:
+            print(code, file=file)
+        code = 0
+    sys.stdout.flush()
+    os._exit(code)  # the interpreter's own exit can hang after a distributed run
 
 
 if __name__ == "__main__":

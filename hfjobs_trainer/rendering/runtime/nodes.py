@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
+from hfjobs_trainer.rendering.runtime.relaunch import run_processes
 
 # Jobs queue for their machines one by one; HFT_JOIN_SECONDS says otherwise.
 JOIN_SECONDS = 1800.0
@@ -72,6 +73,7 @@ class Nodes:
         trains: How many of them train.
         lines: Connections to the others by rank; all but the first have one to it.
         arguments: What accelerate's launcher is told about them.
+        ended: The exit code of others that are done.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Nodes:
         self.trains = trains
         self.lines = lines
         self.arguments = arguments
+        self.ended = 0
 
     def run(self, command: list[str]) -> int:
         """Run a command here, and end with the first node that fails.
@@ -88,16 +91,28 @@ class Nodes:
         Returns:
             The exit code.
         """
-        process = subprocess.Popen(command)
-        return self.watch(process, process.terminate)
 
-    def watch(self, process: Any, end: Callable[[], None], serves: bool = False) -> int:
+        def watch(process: Any, agreed: Callable[[int], int]) -> int:
+            return self.watch(process, process.terminate, agreed=agreed)
+
+        processes = self.arguments["num_processes"] // self.trains
+        return run_processes(command, processes, watch)
+
+    def watch(
+        self,
+        process: Any,
+        end: Callable[[], None],
+        serves: bool = False,
+        agreed: Callable[[int], int] | None = None,
+    ) -> int:
         """Wait for a process, and end it when another node fails.
 
         Args:
             process: The process.
             end: What ends it.
             serves: Whether it is for the first node, and ends once that is done.
+            agreed: Makes of its code the one on which the processes of all nodes
+                agreed, if they did.
 
         Returns:
             The exit code.
@@ -106,7 +121,8 @@ class Nodes:
         def stop(*_: object) -> None:
             end()
 
-        signal.signal(signal.SIGTERM, stop)
+        if serves:  # for others, run_processes has seen to it
+            signal.signal(signal.SIGTERM, stop)
         why = None
         served = False
         while (code := process.poll()) is None and why is None and not served:
@@ -120,15 +136,18 @@ class Nodes:
                 process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-            code = ENDED_WITH_ANOTHER if why else 0
+            code, failed = (ENDED_WITH_ANOTHER, True) if why else (self.ended, False)
         elif serves:
-            code = code or 1  # the others still need it
+            code, failed = code or 1, True  # the others still need it
+        else:
+            raw, code = code or 0, agreed(code or 0) if agreed else code or 0
+            failed = code == raw != 0  # else all of them have agreed to end
         for line in self.lines.values():
-            if code:
+            if failed:
                 line.send(stop=why or f"node {self.rank} failed")
             else:
-                line.send(done=True)
-        return 128 - code if code and code < 0 else code or 0
+                line.send(done=code)
+        return 128 - code if code < 0 else code
 
     def listen(self, seconds: float) -> str | None:
         """Wait for news, and tell why to stop if another node failed."""
@@ -141,6 +160,7 @@ class Nodes:
                 return f"node {rank} is gone"
             if "stop" in said:
                 return str(said["stop"])
+            self.ended = max(self.ended, int(said.get("done", 0)))
             del self.lines[rank]
         return None
 

@@ -1,19 +1,26 @@
 """One process per GPU, and a clean end for each of them."""
 
 import os
+import signal
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
+
+from hfjobs_trainer.rendering.runtime.clock import seconds_left
 
 
 def relaunch(gpus: int) -> None:
     """Start this script again, once for each of `gpus` GPUs, or of all if it is 0."""
     if (processes := count_processes(gpus)) > 1:
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        os.execv(sys.executable, launch_command(**where))
+        sys.exit(run_processes(launch_command(**where), processes))
 
 
 def count_processes(gpus: int) -> int:
     """Count the processes that are to train here; 0 if this is one of them."""
+    seconds_left()  # the launcher's processes are sessions of their own
     if {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys():
         return 0
     from torch import cuda
@@ -34,11 +41,51 @@ def launch_command(**options: Any) -> list[str]:
     return [*launch, *(f"--{key}={value}" for key, value in options.items()), *sys.argv]
 
 
-def finish() -> None:
-    """End this process of a run that has several."""
+def run_processes(command: list[str], processes: int, watch: Any = None) -> int:
+    """Run a command that starts processes of this script, and give their exit code.
+
+    A launcher would make a 1 of it: they leave it in HFT_EXIT_FILE, which is there from
+    when they train. SIGTERM then makes a file beside it, which they look for.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "codes")
+        env = {**os.environ, "HFT_EXIT_FILE": str(path)}
+        # In a group of its own, so that a signal reaches it once, from here.
+        process = subprocess.Popen(command, env=env, process_group=0)
+
+        def end(number: int, _: Any) -> None:
+            if number == signal.SIGTERM and path.exists():
+                path.with_name("stop").touch()
+            else:
+                process.send_signal(number)
+
+        def agreed(code: int) -> int:
+            codes = (
+                [int(each) for each in path.read_text().split()]
+                if path.exists()
+                else []
+            )
+            return (
+                max(codes) if codes and (not code or len(codes) == processes) else code
+            )
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        code = watch(process, agreed) if watch else agreed(process.wait())
+    return 128 - code if code < 0 else code
+
+
+def finish(code: int = 0) -> None:
+    """End this process, if it is one of several or did not end well."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-        sys.stdout.flush()
-        os._exit(0)  # the interpreter's own exit can hang after a distributed run
+    elif not code:
+        return
+    if code and (path := os.environ.get("HFT_EXIT_FILE")):
+        with Path(path).open("a") as file:
+            print(code, file=file)
+        code = 0
+    sys.stdout.flush()
+    os._exit(code)  # the interpreter's own exit can hang after a distributed run

@@ -5,7 +5,11 @@ import sys
 from collections.abc import Callable, Mapping
 
 from hfjobs_trainer.rendering.runtime.nodes import Nodes
-from hfjobs_trainer.rendering.runtime.relaunch import count_processes, launch_command
+from hfjobs_trainer.rendering.runtime.relaunch import (
+    count_processes,
+    launch_command,
+    run_processes,
+)
 from hfjobs_trainer.rendering.runtime.relaunch_several import download
 
 
@@ -26,9 +30,11 @@ def relaunch(
     download(models)
     if nodes := join(processes):
         if nodes.trains > 1 or processes > 1:
-            sys.exit(nodes.run(launch_command(**nodes.arguments)))
-        os.environ["WORLD_SIZE"] = "1"  # it is the one that trains
-        sys.exit(nodes.run([sys.executable, *sys.argv]))
+            command = launch_command(**nodes.arguments)
+        else:
+            os.environ["WORLD_SIZE"] = "1"  # it is the one that trains
+            command = [sys.executable, *sys.argv]
+        sys.exit(nodes.run(command))
     if processes > 1:
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        os.execv(sys.executable, launch_command(**where))
+        sys.exit(run_processes(launch_command(**where), processes))

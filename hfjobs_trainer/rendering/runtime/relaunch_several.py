@@ -1,12 +1,15 @@
 """One process per GPU, where several were planned: the models are downloaded once."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hfjobs_trainer.rendering.runtime.relaunch import count_processes, launch_command
+from hfjobs_trainer.rendering.runtime.relaunch import (
+    count_processes,
+    launch_command,
+    run_processes,
+)
 
 # What transformers reads of a model's repository.
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
@@ -23,7 +26,7 @@ def relaunch(gpus: int, models: Mapping[str, str | None]) -> None:
     if (processes := count_processes(gpus)) > 1:
         download(models)
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        os.execv(sys.executable, launch_command(**where))
+        sys.exit(run_processes(launch_command(**where), processes))
 
 
 def download(models: Mapping[str, str | None]) -> None:

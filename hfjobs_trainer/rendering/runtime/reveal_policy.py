@@ -15,3 +15,24 @@ def reveal_policy(trainer: Any) -> None:
     if inner is not wrapped:
         # Not as attributes, by which torch would count the weights twice.
         wrapped.__dict__.update(config=inner.config, policy=inner.policy)
+
+
+def heed_stop(trainer: Any) -> None:
+    """Let the trainer end when it is asked to, which its own loop never looks for."""
+    on_step_end, train = trainer.callback_handler.on_step_end, trainer.train
+    ended = StopIteration("asked to")
+
+    def look(args: Any, state: Any, control: Any) -> Any:
+        control = on_step_end(args, state, control)
+        if control.should_training_stop and state.global_step < state.max_steps:
+            raise ended
+        return control
+
+    def run(**options: Any) -> None:
+        try:
+            train(**options)
+        except StopIteration as error:
+            if error is not ended:
+                raise
+
+    trainer.callback_handler.on_step_end, trainer.train = look, run

@@ -1,27 +1,39 @@
 """Training, to its end or to an early one."""
 
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.conclude import assert_trained
-from hfjobs_trainer.rendering.runtime.stopping import Stop
+from hfjobs_trainer.rendering.runtime.deadline import deadline_callback
+from hfjobs_trainer.rendering.runtime.stopping import SIGNAL, Stop
 
 
 def train(trainer: Any, stop: Stop, **options: Any) -> None:
-    """Train; end the process where the run was stopped early.
+    """Train, from the newest checkpoint; end the process where the run was stopped.
 
     Args:
         trainer: The trainer.
         stop: What may end the run early.
-        options: What `trainer.train()` takes.
+        options: What `trainer.train()` takes, where this run has no checkpoint.
     """
-    from transformers import TrainerCallback
-
-    class Settle(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            stop.settle(state, control)
-
-    trainer.add_callback(Settle())  # the last one, after all that may ask
-    trainer.train(**options)
+    trainer.add_callback(deadline_callback(trainer, stop))
+    # Not transformers' own checkpoint at SIGTERM, which may fall amid a step: between
+    # gradients and update, from where no run goes on as if nothing had happened.
+    if file := os.environ.get("HFT_EXIT_FILE"):
+        Path(file).touch()
+    elif "RANK" not in os.environ:
+        signal.signal(signal.SIGTERM, stop.heed)
+    if stop.keeper and (path := stop.keeper.resume()):
+        options["resume_from_checkpoint"] = path
+    try:
+        trainer.train(**options)
+    except Exception:
+        if stop.keeper:
+            stop.keeper.finish()  # what was saved before outlives it
+        raise
     if stop.step is not None:
-        stop.leave()
+        stop.leave(trainer)
+    stop.code = SIGNAL  # from now on, the first one ends it at once
     assert_trained(trainer)

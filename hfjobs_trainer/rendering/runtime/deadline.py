@@ -1,0 +1,54 @@
+"""A run that ends before its deadline, and keeps what there is."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from hfjobs_trainer.rendering.runtime.clock import seconds_left, within
+from hfjobs_trainer.rendering.runtime.push import commit_folder
+from hfjobs_trainer.rendering.runtime.stopping import DEADLINE, Stop
+
+SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
+
+
+def deadline_callback(trainer: Any, stop: Stop) -> Any:
+    """Make the callback, the last of all, that ends a run while it can be saved."""
+    from transformers import TrainerCallback
+
+    weights = [each for each in trainer.model.parameters() if each.requires_grad]
+    guess = sum(each.numel() * each.element_size() for each in weights) / SLOWEST
+    spare = min(60, 0.05 * float(os.environ.get("HFT_TIMEOUT") or 0))
+    spare += trainer.args.push_to_hub * (30 + guess)
+    laps = list[float]()
+
+    class Clock(TrainerCallback):
+        mark = time.time()
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            trainer.model.train()  # or GKD's first answers are without dropout
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.mark, since = time.time(), self.mark
+            laps.append(self.mark - since)  # with the evaluation and save before
+            longest = max(laps[1:][-1000:] or laps)  # without the start
+            ahead = 1 + -(state.global_step + 1) % stop.every
+            # Adam's two moments are saved and copied too.
+            stop.reserve = spare + (stop.seconds_to_keep or 6 * guess)
+            if seconds_left() < ahead * longest + stop.reserve:
+                stop.ask(DEADLINE, "")
+            stop.settle(state, control)
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if stop.step is not None and state.epoch % 1:  # it ends here alone
+                control.should_evaluate = control.should_save = False
+
+    return Clock()
+
+
+def push_partial(trainer: Any) -> None:
+    """Push the model as far as it was trained, to a branch of its repository."""
+    trainer.save_model(_internal_call=True)
+    if trainer.is_world_process_zero():
+        folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
+        within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")

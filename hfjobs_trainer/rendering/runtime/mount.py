@@ -1,0 +1,59 @@
+"""A run's folder in the mounted bucket, where it keeps what outlives its machine."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hfjobs_trainer.rendering.runtime.events import report
+
+
+def run_id() -> str:
+    """Give what a run shares with those that resume it; nothing if started by hand."""
+    return os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
+
+
+def run_folder() -> Path | None:
+    """Give this run's folder in the mounted bucket, if one is mounted."""
+    mount = os.environ.get("HFT_CHECKPOINTS")
+    return (
+        Path(mount, run_id()) if run_id() and mount and Path(mount).is_dir() else None
+    )
+
+
+def flush_seconds() -> float:
+    """Give how long after it was written a mount may send a file."""
+    return float(os.environ.get("HFT_FLUSH_SECONDS", "35")) if run_folder() else 0.0
+
+
+def await_flush(until: float = float("inf")) -> None:
+    """Wait until the mount has sent what was written last."""
+    if (folder := run_folder()) and folder.is_dir():
+        last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        until = min(until, min(last, time.time()) + flush_seconds())
+        time.sleep(max(0.0, until - time.time()))
+
+
+def mark_stopped(told: dict[str, Any]) -> None:
+    """Have a retry of this job end at once, with the same event and exit code."""
+    if (marker := stop_marker()) and os.environ.get("LOCAL_RANK", "0") == "0":
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(json.dumps(told), "utf-8")
+        await_flush()
+
+
+def stop_again() -> None:
+    """End a retry of a job that was stopped for good."""
+    marker = stop_marker()
+    if marker and marker.is_file():
+        told = json.loads(marker.read_bytes())
+        report("stopped", **told)
+        sys.exit(told["code"])
+
+
+def stop_marker() -> Path | None:
+    """Give the place of what a job tells its retries; none by hand."""
+    job = os.environ.get("JOB_ID")
+    return (run_folder() or Path()) / f"stopped-{job}.json" if job else None
