@@ -85,7 +85,12 @@ def judge(
     """Kill one case at each point whose name has one of the words."""
     train, resume = workers.own.pair
     trial = Trial(case, inputs, train, folder / place / case.name.replace(" ", "-"), place, resume)
-    found = [trial.kill(point) for point in points_of(case, place) if any(word in point.name for word in words)]
+    found: list[Verdict] = []
+    for point in points_of(case, place):
+        if any(word in point.name for word in words):
+            found.append(trial.kill(point))
+            if not found[-1].is_equal:
+                print(f"{case.name} ({place}), {point.name}: {'; '.join(found[-1].differences)}", flush=True)
     equal = sum(verdict.is_equal for verdict in found)
     print(f"{case.name} ({place}): {equal} of {len(found)} equal", flush=True)
     return found
@@ -105,9 +110,6 @@ def print_table(found: Sequence[Verdict]) -> None:
     saves = [seconds for verdict in found for seconds in verdict.copies]
     if saves:
         print(f"\na copy to the mount, read back: {statistics.median(saves):.2f} s (median of {len(saves)})")
-    for verdict in found:
-        if not verdict.is_equal:
-            print(f"- {verdict.case}, {verdict.point}: {'; '.join(verdict.differences)}")
 
 
 if __name__ == "__main__":

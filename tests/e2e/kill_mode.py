@@ -25,7 +25,7 @@ from typing import Any
 
 WRITING = os.O_WRONLY | os.O_RDWR
 # Steps of a real run take longer than a copy: how long one waits here for it, seconds.
-PATIENCE = 3.0
+PATIENCE = 1.0
 # Files of a folder that are gone when its removal is half done.
 HALF_REMOVED = 3
 
