@@ -18,7 +18,7 @@
 # flavor = "a10g-large"
 # timeout = "13500s"
 # name = "kto-qwen-kto"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "13500", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "kto", "spec" = "47dda34a2637" }
 # ///
@@ -29,13 +29,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
@@ -113,13 +117,16 @@ def main() -> None:
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         ),
-        callbacks=[progress_callback()],
+        callbacks=[progress_callback(started)],
     )
     stop = Stop(partial=push_partial, last=end_tracking)
+    keep = Checkpoints(trainer, stop)
     train(trainer, stop)
-    push(trainer, dataset_name=DATASET)
-    conclude(trainer, started)
+    push(trainer)
+    reload(trainer)
     end_tracking()
+    conclude(trainer, started)
+    keep.forget()
     finish()
 
 
@@ -133,7 +140,18 @@ SIGNAL = 143
 # Exit codes: in time before the deadline, without use, by SIGTERM.
 DEADLINE = 76
 RUIN = 77
+COPY_SECONDS = 3600.0  # the longest wait for a copy when all else is done
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
+PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
+
+
+def stop_again() -> None:
+    """End a retry of a job that was stopped for good."""
+    marker = stop_marker()
+    if marker and marker.is_file():
+        told = json.loads(marker.read_bytes())
+        report("stopped", **told)
+        sys.exit(told["code"])
 
 
 def relaunch(gpus: int) -> None:
@@ -399,12 +417,20 @@ def accumulation_steps(global_batch_size: int, per_device_batch_size: int) -> in
     return global_batch_size // batch
 
 
-def progress_callback() -> Any:
-    """Make the trainer callback that reports metrics and checkpoints."""
+def progress_callback(started: float) -> Any:
+    """Make the trainer callback that reports what a run `started` then has done."""
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
+        began = started
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            for entry in state.log_history[-1:]:  # what a resumed run took until then
+                self.began = started - entry.get("seconds", 0)
+
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            for entry in state.log_history[-1:]:
+                entry["seconds"] = round(time.time() - self.began, 1)
             metrics = {k: v for k, v in kwargs["logs"].items() if k != "epoch"}
             done = {"step": state.global_step, "max_steps": state.max_steps}
             report("log", **done, epoch=state.epoch, metrics=metrics)
@@ -414,6 +440,159 @@ def progress_callback() -> Any:
             report("saved", step=state.global_step, path=str(path))
 
     return Progress()
+
+
+def push_partial(trainer: Any) -> None:
+    """Push the model as far as it was trained, to a branch of its repository."""
+    trainer.save_model(_internal_call=True)
+    if trainer.is_world_process_zero():
+        folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
+        within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
+
+
+def end_tracking() -> None:
+    """Send what is left."""
+    trackio: Any = sys.modules.get("trackio")
+    if trackio and trackio.context_vars.current_run.get():
+        trackio.finish()
+
+
+class Checkpoints:
+    """The checkpoints of a run, kept by the first process of each machine.
+
+    Attributes:
+        kept: Step of the newest that is whole: on the mount, if there is one.
+    """
+
+    def __init__(self, trainer: Any, stop: Stop) -> None:
+        self.trainer, self.stop, self.args = trainer, stop, trainer.args
+        stop.keeper, self.folder = self, Path(self.args.output_dir)
+        self.newest, self.kept, self.to_save = dict[str, Any](), None, 0.0
+        # The trainer would delete a checkpoint before the next is whole.
+        self.limit, self.args.save_total_limit = self.args.save_total_limit, None
+        self.save_only, trainer._save_checkpoint = trainer._save_checkpoint, self.save
+        self.pool, self.copies = ThreadPool(1), list[Any]()
+
+    def describe(self) -> dict[str, Any]:
+        """Say how far this run is, and what a resumed one must share with it."""
+        args, state, size = self.args, self.trainer.state, self.args.world_size
+        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        nodes = size // int(os.environ.get("LOCAL_WORLD_SIZE") or size)
+        told = {"run": run_id(), "step": state.global_step, "nodes": nodes}
+        told |= {"world_size": size, "global_batch": batch * size}
+        tokens = getattr(self.trainer, "_total_train_tokens", 0)
+        told |= {"max_steps": state.max_steps, "tokens": tokens}
+        return told | {"best": state.best_global_step}
+
+    def save(self, *given: Any, **named: Any) -> None:
+        """Save as the trainer does; make it whole while training goes on."""
+        started = time.time()
+        self.save_only(*given, **named)
+        self.trainer.accelerator.wait_for_everyone()  # others may still write
+        self.to_save = time.time() - started
+        if self.args.local_process_index == 0 and not self.stop.suspect:
+            self.newest = self.describe()
+            self.copies.append(self.pool.apply_async(self.keep, (self.newest,)))
+
+    def keep(self, told: dict[str, Any]) -> None:
+        """Make a checkpoint whole, copy it, and remove those that it replaces."""
+        started, step = time.time(), told["step"]
+        if step not in (self.newest["step"], self.newest["best"]):
+            return  # a newer one was saved while another was copied
+        folder = self.folder / f"checkpoint-{step}"
+        try:
+            told["files"] = files = list_files(folder)
+            write_manifest(folder, told, self.args.process_index)
+            if self.limit:
+                rotate(self.folder, step, max(1, self.limit - bool(told["best"])), 1)
+            if place := self.copy(folder, told):
+                took = round(time.time() - started, 1)
+                size = sum(size for size, _ in files.values())
+                report("kept", step=step, place=place, seconds=took, bytes=size)
+            took = self.to_save + time.time() - started
+            self.kept, self.stop.seconds_to_keep = step, took + flush_seconds()
+        except Exception as error:  # noqa: BLE001 - the next one may be kept
+            report("warning", message=f"Checkpoint {step} was not kept: {error!r:.300}")
+
+    def copy(self, folder: Path, told: dict[str, Any]) -> str:
+        """Copy a checkpoint to the mount, if there is one, and read it back."""
+        if (away := run_folder()) is None:
+            return ""
+        copy_files(folder, away / folder.name)
+        if damage := find_damage(away / folder.name, told["files"]):
+            raise OSError(f"{damage} on the mount is not what was written")
+        rotate(away, told["step"], 2, told["nodes"])  # two: a mount writes late
+        return str(away / folder.name)
+
+    def resume(self) -> str | None:
+        """Put the newest whole checkpoint of this run on this disk; give its path."""
+        steps = self.gather(self.find_steps() if run_id() else [])  # none by hand
+        skipped: list[str] = []
+        for step in sorted(set(steps), reverse=True):
+            # All processes take the one that is whole on each machine.
+            flaws = self.gather([self.restore(step)])
+            if not any(flaws):
+                return self.go_on(step, skipped)
+            skipped.append(f"checkpoint-{step}: {max(flaws)}")
+        if skipped:
+            report("warning", message=f"Training begins anew: {'; '.join(skipped)}")
+        return None
+
+    def gather(self, told: list[Any]) -> list[Any]:
+        """Give what all processes tell."""
+        return import_module("accelerate.utils").gather_object(told)
+
+    def find_steps(self) -> list[int]:
+        """List the steps of which there may be a checkpoint."""
+        return [*list_steps(self.folder), *list_steps(run_folder())]
+
+    def restore(self, step: int) -> str:
+        """Have a checkpoint whole on this disk; say why it is not, else nothing."""
+        folder, away = self.folder / f"checkpoint-{step}", run_folder()
+        if self.args.local_process_index != 0:
+            return ""
+        flaw = find_flaw(folder, self.stop.every)
+        try:
+            if flaw and away and read_manifest(away / folder.name):
+                copy_files(away / folder.name, folder)
+                flaw = find_flaw(folder, self.stop.every)
+        except OSError as error:
+            flaw = f"{error!r:.200}"
+        return flaw
+
+    def go_on(self, step: int, skipped: list[str]) -> str:
+        """Set what a trainer does not read from its checkpoint, and report it."""
+        path = self.folder / f"checkpoint-{step}"
+        told = read_manifest(path)
+        require_same_batch(told, self.describe(), self.trainer)
+        self.trainer._total_train_tokens, self.kept = told["tokens"], step
+        if best := self.args.load_best_model_at_end and told["best"]:
+            flaws = self.gather([self.restore(best)])
+            if any(flaws):
+                why = f"The best checkpoint, of step {best}, is {max(flaws)}"
+                report("warning", message=f"{why}: the last model is taken instead.")
+        if step >= told["max_steps"]:  # amid an epoch, it would take one step more
+            self.trainer._run_epoch = self.end
+        report("resumed", step=step, path=str(path), skipped=skipped)
+        return str(path)
+
+    def end(self, **_: Any) -> None:
+        """Take the place of an epoch where none is left to train."""
+        self.trainer.control.should_training_stop = True
+
+    def finish(self, seconds: float = COPY_SECONDS) -> int | None:
+        """Wait until nothing is written, not longer than so; give the step kept."""
+        until = time.time() + min(seconds, COPY_SECONDS)
+        for copy in self.copies:
+            copy.wait(max(0.0, until - time.time()))
+        await_flush(until)
+        return self.kept
+
+    def forget(self) -> None:
+        """Remove what lies on the mount, since the model itself is safe."""
+        self.finish()
+        if (away := run_folder()) and self.args.process_index == 0:
+            shutil.rmtree(away, ignore_errors=True)
 
 
 class Stop:
@@ -505,6 +684,25 @@ def agree(wish: int) -> int:
     return int(value)
 
 
+def seconds_left() -> float:
+    """Give the seconds until this machine is taken away; infinity without a timeout.
+
+    It counts from the container's start, that of its session: installing counts too.
+    """
+    timeout, age = float(os.environ.get("HFT_TIMEOUT") or "inf"), 0.0
+    if timeout < float("inf") and "HFT_DEADLINE" not in os.environ:
+        try:
+            stat = Path(f"/proc/{os.getsid(0) or 1}/stat").read_text("utf-8")
+            # Field 22, behind a name in parentheses: clock ticks since boot.
+            start = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+            age = time.clock_gettime(time.CLOCK_BOOTTIME) - start
+        except (OSError, AttributeError):
+            pass  # no Linux: it counts from now
+        age = age if 0 <= age < timeout else 0  # an older session is a terminal's
+        os.environ["HFT_DEADLINE"] = str(time.time() + timeout - age)
+    return float(os.environ.get("HFT_DEADLINE", "inf")) - time.time()
+
+
 def mark_stopped(told: dict[str, Any]) -> None:
     """Have a retry of this job end at once, with the same event and exit code."""
     if (marker := stop_marker()) and os.environ.get("LOCAL_RANK", "0") == "0":
@@ -517,6 +715,272 @@ def stop_marker() -> Path | None:
     """Give the place of what a job tells its retries; none by hand."""
     job = os.environ.get("JOB_ID")
     return (run_folder() or Path()) / f"stopped-{job}.json" if job else None
+
+
+def within(seconds: float, do: Any, *arguments: Any) -> None:
+    """Do what may hang or fail, for so many seconds at most; either is a warning."""
+    try:
+        run = ThreadPool(1).apply_async(copy_context().run, (do, *arguments))
+        run.get(min(max(seconds, 0), 1e6))
+    except Exception as error:  # noqa: BLE001 - what was saved before counts
+        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+
+
+def write_manifest(folder: Path, told: dict[str, Any], rank: int) -> None:
+    """Declare a checkpoint whole; of several machines, each for its own files."""
+    node = f"-{rank * told['nodes'] // told['world_size']}" if told["nodes"] > 1 else ""
+    part = folder / f"hft_manifest{node}.part"
+    part.write_text(json.dumps(told), "utf-8")
+    part.replace(part.with_suffix(".json"))
+
+
+def rotate(folder: Path, step: int, count: int, nodes: int) -> None:
+    """Remove what is older than the `count` newest whole ones, but not their best."""
+    told = {
+        n: read_manifest(folder / f"checkpoint-{n}", nodes) for n in list_steps(folder)
+    }
+    kept = sorted(n for n in told if told[n] and n <= step)[-count:]
+    best = [told[n]["best"] for n in kept]
+    for old in told:
+        if kept and old < kept[0] and old not in best:
+            shutil.rmtree(folder / f"checkpoint-{old}", ignore_errors=True)
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy a checkpoint, its manifest last."""
+    files = [path for path in source.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name.startswith("hft_manifest")):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+def list_steps(folder: Path | None) -> list[int]:
+    """List the steps of the checkpoints in a folder, whole or not."""
+    names = [path.name[11:] for path in folder.glob("checkpoint-*")] if folder else []
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def find_flaw(folder: Path, every: int) -> str:
+    """Say why this run, exact every so many steps, cannot go on from a checkpoint."""
+    if not (told := read_manifest(folder)):
+        return "not whole"
+    if told["run"] != run_id():
+        return "of another run"
+    if told["step"] % every and told["step"] < told["max_steps"]:
+        return f"not after a multiple of {every} steps"
+    damage = find_damage(folder, told["files"])
+    return f"damaged, {damage}" if damage else ""
+
+
+def find_damage(folder: Path, files: dict[str, Any]) -> str:
+    """Name a file that is not what it should be; nothing if all are."""
+    seen = list_files(folder)
+    return next((name for name in files if seen.get(name) != files[name]), "")
+
+
+def list_files(folder: Path) -> dict[str, Any]:
+    """Give size and digest of each file of a checkpoint."""
+    files: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("hft_manifest"):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            files[path.relative_to(folder).as_posix()] = [path.stat().st_size, digest]
+    return files
+
+
+def read_manifest(folder: Path, nodes: int | None = None) -> dict[str, Any]:
+    """Give what a checkpoint consists of; nothing if it is not whole on all `nodes`."""
+    parts: list[dict[str, Any]] = []
+    for path in folder.glob("hft_manifest*.json"):
+        with suppress(ValueError):
+            parts.append(json.loads(path.read_bytes()))
+    if not parts or len(parts) < (nodes or parts[0]["nodes"]):
+        return {}
+    files = {name: told for part in parts for name, told in part["files"].items()}
+    return parts[0] | {"files": files}
+
+
+def require_same_batch(then: dict[str, Any], now: dict[str, Any], trainer: Any) -> None:
+    """End a run that would go on with other steps than those it began with."""
+    was, size = then["world_size"], now["world_size"]
+    sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+    if then["global_batch"] != now["global_batch"] or (sharded and was != size):
+        batch = "" if sharded else f", or set global_batch_size={then['global_batch']}"
+        sys.exit(
+            f"Checkpoint {then['step']} is of {was} process(es) that took"
+            f" {then['global_batch']} sequences per step; here {size} would take"
+            f" {now['global_batch']}, which is another training. Resume on as many"
+            f" GPUs, with HFT_NUM_PROCESSES={was} if there are more{batch}."
+        )
+    if was != size:
+        why = f"{size} process(es) go on where {was} stopped, with the same batches:"
+        what = "order within a step, dropout and sampling may differ."
+        report("warning", message=f"{why} {what}")
+
+
+def push(trainer: Any) -> None:
+    """Save the model and upload it, with what its card says."""
+    # All processes save, since each may hold a part; one uploads, and may try again.
+    trainer.save_model(_internal_call=True)
+    if trainer.is_world_process_zero():
+        deliver(trainer, Path(trainer.args.output_dir).absolute())
+
+
+def deliver(trainer: Any, folder: Path, suffix: str = "") -> None:
+    """Push a saved model; if that cannot be, keep it where it outlasts the machine."""
+    args, repo = trainer.args, trainer.hub_model_id + suffix
+    branch = None if suffix else args.hub_revision
+    try:
+        write_card(trainer, folder, repo)
+        commit_folder(trainer, folder, repo, branch)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the model is not lost
+        place, sync, local = str(folder), "", f"'{folder}' . --exclude '*/*'"
+        with suppress(OSError):
+            if away := run_folder():
+                for name in model_files(folder):
+                    copy = away / f"model{suffix}" / name
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(folder / name, copy)
+                await_flush()
+                bucket = os.environ.get("HFT_BUCKET")
+                place = f"hf://buckets/{bucket}/{away.name}/model{suffix}"
+                sync, local = f"hf buckets sync {place} model && ", "model ."
+        command = f"{sync}hf upload {repo} {local}"
+        command += " --private" if args.hub_private_repo else ""
+        command += f" --revision {branch}" if branch else ""
+        report("rescued", place=place, command=command, why=f"{error!r:.300}")
+        told = f"The model was not pushed, it is in {place}. To push it: {command}"
+        trainer.lost = [*getattr(trainer, "lost", ()), told]
+
+
+def write_card(trainer: Any, folder: Path, repo: str) -> None:
+    """Write a model's card, `hft_spec.json` and `loss.svg` into its folder."""
+    args, history, source = trainer.args, trainer.state.log_history, Path(__file__)
+    block = source.read_text("utf-8").rpartition("\n# /// hfjobs-trainer\n")[2]
+    plan = tomllib.loads("\n".join(line[2:] for line in block.split("\n")[:-2]))
+    shown = plan | plan.get("published", {})
+    spec = {"digest": shown["digest"], "spec": json.loads(shown["spec"])}
+    hours = history[-1]["seconds"] / 3600 if history else 0.0
+    library = "peft" if (folder / "adapter_config.json").exists() else "transformers"
+    known = {"repo": repo, library: repo, "hours": f"{hours:.2f}"}
+    known["script"] = hashlib.sha256(source.read_bytes()).hexdigest()
+    known["spec"] = json.dumps(spec, indent=2).replace("\n", "\n    ")
+    if "JOB_ID" in os.environ:
+        known["job"], price = os.environ["JOB_ID"], plan.get("usd_per_hour", 0)
+        known["usd"] = f"{hours * price:.2f}"
+    _, before, after = compare_evaluations(args, trainer.state)
+    was = {key: f"{value:.4g} -> " for key, value in before.items()}
+    rows = (f"| {key} | {was.get(key, '')}{after[key]:.4g} |" for key in after)
+    known["evaluation"] = "\n".join(rows)
+    # A line about something that is not known here, such as a job, is left out.
+    keys = re.compile(r"%\((\w+)")
+    lines = [each for each in plan["card"] if {*keys.findall(each)} <= {*known}]
+    trainer.create_model_card(repo.split("/")[-1], tags=["hfjobs-trainer"])
+    text = Path(args.output_dir, "README.md").read_text("utf-8")
+    for old, new in plan.get("replaces", {}).items():
+        text = re.sub(old, new, text)
+    card: Any = import_module("huggingface_hub").ModelCard(text)
+    vars(card.data).update(plan["metadata"], library_name=library, licence=None)
+    text = card.text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
+    top, heading, rest = text.partition("## Training procedure")
+    card.text = top + "\n".join(lines) % known + "\n\n" + heading + rest
+    card.save(folder / "README.md")
+    (folder / "hft_spec.json").write_text(json.dumps(spec, indent=2), "utf-8")
+    (folder / "loss.svg").write_text(draw_loss(history), "utf-8")
+
+
+def compare_evaluations(args: Any, state: Any) -> tuple[int, Any, Any]:
+    """Give the step of the last evaluation, or of the best model, and what was found.
+
+    That is first what was found of the untouched model, then what was found then.
+    """
+    found: dict[int, dict[str, float]] = {0: {}}
+    for entry in state.log_history:
+        for key in (key for key in entry if key.startswith("eval_")):
+            if not key.endswith(("_runtime", "_per_second")):
+                found.setdefault(entry["step"], {})[key] = entry[key]
+    best = state.best_global_step if args.load_best_model_at_end else None
+    step = best if best in found else max(found)
+    return step, found[0], found[step]
+
+
+def draw_loss(history: list[dict[str, Any]]) -> str:
+    """Draw the loss of training over the steps, as SVG."""
+    some = [each for each in history if each.get("loss", 1e30) < 1e30]
+    curve = [(each["step"], each["loss"]) for each in some] or [(0, 0.0)]
+    low, high, end = min(y for _, y in curve), max(y for _, y in curve), curve[-1][0]
+    across, down = 600 / (end or 1), 280 / (high - low or 1)
+    points = " ".join(f"{across * x:.1f},{down * (high - y):.1f}" for x, y in curve)
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-20 -25 640 320">'
+        f'<polyline fill="none" stroke="#2563eb" points="{points}"/>'
+        f'<text y="-8">loss: {high:.4g} to {low:.4g}, {end} steps</text></svg>\n'
+    )
+
+
+def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
+    """Upload a saved model and audit it, again after each failure that may pass."""
+    api: Any = import_module("huggingface_hub").HfApi(token=trainer.args.hub_token)
+    names, failures = model_files(folder), list[Any]()
+    what: dict[str, Any] = {"folder_path": folder, "allow_patterns": names}
+    size = sum(Path(folder, name).stat().st_size for name in names)
+
+    def send() -> tuple[Any, dict[str, str]]:
+        api.create_repo(repo, private=trainer.args.hub_private_repo, exist_ok=True)
+        if branch and not branch.startswith("refs/"):
+            api.create_branch(repo, branch=branch, exist_ok=True)
+        where = {"repo_id": repo, "revision": branch}
+        commit = api.upload_folder(**what, **where, commit_message="End of training")
+        return commit, audit(api, repo, commit.oid, folder)
+
+    for pause in (*PUSH_PAUSES, None):
+        try:
+            with ThreadPool(1) as pool:  # this client may wait for an answer for ever
+                commit, files = pool.apply_async(send).get(PUSH_SECONDS + size / 4e6)
+        except Exception as error:
+            if pause is None or not may_pass(error, failures):
+                raise
+            report("warning", message=f"Push again in {pause:g} s: {error!r:.300}")
+            time.sleep(pause)
+        else:
+            place = {"repo": repo, "commit": commit.oid, "branch": branch}
+            report("pushed", **place, url=str(commit.repo_url))
+            report("audited", **place, files=files)
+            return
+
+
+def audit(api: Any, repo: str, commit: str, folder: Path) -> dict[str, str]:
+    """Give the digests of a model's files, which a commit has too, or LookupError."""
+    digests: Any = import_module("huggingface_hub.utils.sha")
+    names, same = model_files(folder), dict[str, str]()
+    for file in api.get_paths_info(repo, names, revision=commit):
+        there = file.lfs.sha256 if file.lfs else file.blob_id
+        with Path(folder, file.path).open("rb") as data:
+            large = file.lfs and digests.sha_fileobj(data).hex()
+            if there == (large or digests.git_hash(data.read())):
+                same[file.path] = there
+    if lacking := [name for name in names if name not in same]:
+        raise LookupError(f"{repo} at {commit} lacks these as saved: {lacking}")
+    return same
+
+
+def may_pass(error: Exception, failures: list[Any]) -> bool:
+    """Tell whether another try may succeed, after the `failures` of those before."""
+    response = getattr(error, "response", None)
+    kind = getattr(response, "status_code", type(error).__name__)
+    failures.append(kind)
+    if kind in (404, "LookupError", "TimeoutError"):  # once only
+        return failures.count(kind) == 1
+    return not isinstance(kind, int) or kind >= 500 or kind in (408, 409, 412, 425, 429)
+
+
+def model_files(folder: Path) -> list[str]:
+    """Name the files of a saved model, without what else lies in its folder."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    others = ("_", ".", "checkpoint-", "merged/", "ref/")
+    return sorted(n for path in paths if not (n := path.as_posix()).startswith(others))
 
 
 def await_flush(until: float = float("inf")) -> None:
@@ -545,92 +1009,65 @@ def run_id() -> str:
     return os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
 
 
-def push_partial(trainer: Any) -> None:
-    """Push the model as far as it was trained, to a branch of its repository."""
-    trainer.save_model(_internal_call=True)
-    if trainer.is_world_process_zero():
-        folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
-        within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
+def reload(trainer: Any) -> None:
+    """Load the saved adapter beside the trained one, which it must equal."""
+    folder, model = Path(trainer.args.output_dir).absolute(), trainer.model
+    if not trainer.is_world_process_zero():
+        return
+    compare_ends(trainer, folder, model.active_peft_config.base_model_name_or_path)
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        report("reloaded", loaded=False, why="it is spread over several processes")
+        return
+    device, read = (
+        trainer.args.device.type,
+        import_module("peft").get_peft_model_state_dict,
+    )
+    model.load_adapter(folder, "saved", False, device, autocast_adapter_dtype=False)
+    trained, saved = [read(model, adapter_name=name) for name in ("default", "saved")]
+    other = [name for name in trained if not trained[name].equal(saved.get(name))]
+    report("reloaded", loaded=not other)
+    if other:
+        told = f"The saved adapter is not the one that was trained: {other[:5]}"
+        trainer.lost = [*getattr(trainer, "lost", ()), told]
 
 
-def within(seconds: float, do: Any, *arguments: Any) -> None:
-    """Do what may hang or fail, for so many seconds at most; either is a warning."""
-    try:
-        run = ThreadPool(1).apply_async(copy_context().run, (do, *arguments))
-        run.get(min(max(seconds, 0), 1e6))
-    except Exception as error:  # noqa: BLE001 - what was saved before counts
-        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+def compare_ends(trainer: Any, folder: Path, base: Any) -> None:
+    """Warn where a saved model formats or ends texts otherwise than in training.
 
-
-def seconds_left() -> float:
-    """Give the seconds until this machine is taken away; infinity without a timeout.
-
-    It counts from the container's start, that of its session: installing counts too.
+    Its tokenizer is in `folder`; `base` has its generation config, or has none.
     """
-    timeout, age = float(os.environ.get("HFT_TIMEOUT") or "inf"), 0.0
-    if timeout < float("inf") and "HFT_DEADLINE" not in os.environ:
-        try:
-            stat = Path(f"/proc/{os.getsid(0) or 1}/stat").read_text("utf-8")
-            # Field 22, behind a name in parentheses: clock ticks since boot.
-            start = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-            age = time.clock_gettime(time.CLOCK_BOOTTIME) - start
-        except (OSError, AttributeError):
-            pass  # no Linux: it counts from now
-        age = age if 0 <= age < timeout else 0  # an older session is a terminal's
-        os.environ["HFT_DEADLINE"] = str(time.time() + timeout - age)
-    return float(os.environ.get("HFT_DEADLINE", "inf")) - time.time()
+    from transformers import GenerationConfig
 
-
-def end_tracking() -> None:
-    """Send what is left."""
-    trackio: Any = sys.modules.get("trackio")
-    if trackio and trackio.context_vars.current_run.get():
-        trackio.finish()
-
-
-def push(trainer: Any, **card: Any) -> None:
-    """Save the model and upload it; `card` is what its card says beside the usual."""
-    # All processes save, since each may hold a part; one uploads, and may try again.
-    trainer.save_model(_internal_call=True)
-    if trainer.is_world_process_zero():
-        repo, branch = trainer.hub_model_id, trainer.args.hub_revision
-        trainer.create_model_card(model_name=repo.split("/")[-1], **card)
-        commit_folder(trainer, Path(trainer.args.output_dir).absolute(), repo, branch)
-
-
-def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
-    """Upload a saved model, again after each failure that may pass."""
-    api: Any = import_module("huggingface_hub").HfApi(token=trainer.args.hub_token)
-    what: dict[str, Any] = {"repo_id": repo, "folder_path": folder, "revision": branch}
-    what["ignore_patterns"] = ["_*", "checkpoint-*", "merged/*", "ref/*"]
-    for pause in (*PUSH_PAUSES, None):
-        try:
-            api.create_repo(repo, private=trainer.args.hub_private_repo, exist_ok=True)
-            commit = api.upload_folder(**what, commit_message="End of training")
-            report("pushed", repo=repo, url=str(commit.repo_url))
-            return
-        except Exception as error:
-            if pause is None or not may_pass(error):
-                lost = f"The model was not pushed; it is in {folder}: {error!r:.300}"
-                report("warning", message=lost)
-                raise
-            report("warning", message=f"Push again in {pause:g} s: {error!r:.300}")
-            time.sleep(pause)
-
-
-def may_pass(error: Exception) -> bool:
-    """Tell whether the Hub may answer differently in a minute."""
-    status = getattr(getattr(error, "response", None), "status_code", 500)
-    return status >= 500 or status in (408, 409, 412, 425, 429)
+    trained = trainer.processing_class
+    saved = type(trained).from_pretrained(folder)
+    eos, own = [getattr(x, "tokenizer", x).eos_token_id for x in (trained, saved)]
+    if (own, saved.chat_template) != (eos, trained.chat_template):
+        told = "The saved tokenizer has another end of text or chat template"
+        report("warning", message=f"{told} than in training: its answers may differ.")
+    with suppress(OSError):
+        ends = GenerationConfig.from_pretrained(base).eos_token_id
+        if ends is not None and eos not in (ends if isinstance(ends, list) else [ends]):
+            told = (
+                f"generate() stops at token {ends}; in training, texts ended with {eos}"
+            )
+            report("warning", message=f"{told}: pass it eos_token_id={eos}.")
 
 
 def conclude(trainer: Any, started: float) -> None:
-    """Report the end of a run that began at `started`, and its last metrics."""
+    """Report the end of a run that began at `started`, and its last metrics.
+
+    A run whose model was not pushed, or cannot be loaded, ends here, with a failure.
+    """
     state, folder = trainer.state, Path(trainer.args.output_dir).absolute()
+    kept = vars(trainer)  # what became of the model
     last = {key: value for entry in state.log_history for key, value in entry.items()}
-    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch")}
+    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch", "seconds")}
     done = {"step": state.global_step, "seconds": round(time.time() - started, 1)}
-    report("end", **done, metrics=metrics, output_dir=str(folder))
+    places = {"output_dir": str(folder), "model": str(kept.get("merged", folder))}
+    report("end", **done, metrics=metrics, **places)
+    if lost := kept.get("lost"):
+        print("\n".join(lost), file=sys.stderr, flush=True)
+        finish(1)
 
 
 def report(event: str, **fields: Any) -> None:
@@ -663,6 +1100,7 @@ def finish(code: int = 0) -> None:
 if __name__ == "__main__":
     if "HFT_MODE_FILE" in os.environ:  # this is tried, not run: see hft.preview
         runpy.run_path(os.environ["HFT_MODE_FILE"])
+    stop_again()
     relaunch(gpus=0)
     main()
 
@@ -679,4 +1117,24 @@ if __name__ == "__main__":
 #   "output": {"hub_model_id": "username/qwen-kto"}, "learning_rate": 5e-06
 # }
 # '''
+# card = [
+#     "## How it was made",
+#     "![Loss by step](loss.svg)",
+#     "",
+#     "| | |",
+#     "| --- | --- |",
+#     "| model | [Qwen/Qwen2.5-0.5B-Instruct](https://huggingface.co/Qwen/Qwen2.5-0.5B-Instruct) |",
+#     "| dataset | [trl-lib/kto-mix-14k](https://huggingface.co/datasets/trl-lib/kto-mix-14k) |",
+#     "| evaluation dataset | [trl-lib/kto-mix-14k](https://huggingface.co/datasets/trl-lib/kto-mix-14k) |",
+#     "| spec, script | [hft_spec.json](hft_spec.json), `hfjobs_trainer.load(\"%(repo)s\")`; SHA-256 %(script)s |",
+#     "| loaded by | `AutoPeftModelForCausalLM.from_pretrained(\"%(peft)s\")` |",
+#     "| hours | %(hours)s on a10g-large |",
+#     "| cost | about %(usd)s US dollars at 1.50 an hour |",
+#     "| evaluation | before -> after |",
+#     "%(evaluation)s",
+#     "",
+#     "    %(spec)s",
+# ]
+# metadata = { "datasets" = ["trl-lib/kto-mix-14k"] }
+# usd_per_hour = 1.5
 # ///

@@ -18,7 +18,7 @@
 # flavor = "a100-large"
 # timeout = "27000s"
 # name = "ppo-qwen-ppo"
-# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto" }
+# env = { "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "HFT_TIMEOUT" = "27000", "HFT_CHECKPOINTS" = "/hft/checkpoints" }
 # secrets = ["HF_TOKEN"]
 # labels = { "sdk" = "hfjobs-trainer", "method" = "ppo", "spec" = "e9c531f5f680" }
 # ///
@@ -29,13 +29,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
@@ -127,7 +131,7 @@ def main() -> None:
         args=args,
         train_dataset=split["train"],
         eval_dataset=split["test"],
-        callbacks=[progress_callback()],
+        callbacks=[progress_callback(started)],
     )
     reveal_policy(trainer)
     heed_stop(trainer)
@@ -136,9 +140,9 @@ def main() -> None:
     prepare_evaluation(trainer)
     stop = Stop(partial=push_partial, last=end_tracking)
     train(trainer, stop)
-    push(trainer, dataset_name=DATASET)
-    conclude(trainer, started)
+    push(trainer)
     end_tracking()
+    conclude(trainer, started)
     finish()
 
 
@@ -153,6 +157,7 @@ SIGNAL = 143
 DEADLINE = 76
 RUIN = 77
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
+PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
 
 
 def relaunch(gpus: int) -> None:
@@ -422,12 +427,20 @@ def track(project: str, config: dict[str, Any], **options: Any) -> None:
     integrations.INTEGRATION_TO_CALLBACK["trackio"] = Tracking
 
 
-def progress_callback() -> Any:
-    """Make the trainer callback that reports metrics and checkpoints."""
+def progress_callback(started: float) -> Any:
+    """Make the trainer callback that reports what a run `started` then has done."""
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
+        began = started
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            for entry in state.log_history[-1:]:  # what a resumed run took until then
+                self.began = started - entry.get("seconds", 0)
+
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            for entry in state.log_history[-1:]:
+                entry["seconds"] = round(time.time() - self.began, 1)
             metrics = {k: v for k, v in kwargs["logs"].items() if k != "epoch"}
             done = {"step": state.global_step, "max_steps": state.max_steps}
             report("log", **done, epoch=state.epoch, metrics=metrics)
@@ -652,32 +665,6 @@ def stop_marker() -> Path | None:
     return (run_folder() or Path()) / f"stopped-{job}.json" if job else None
 
 
-def await_flush(until: float = float("inf")) -> None:
-    """Wait until the mount has sent what was written last."""
-    if (folder := run_folder()) and folder.is_dir():
-        last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-        until = min(until, min(last, time.time()) + flush_seconds())
-        time.sleep(max(0.0, until - time.time()))
-
-
-def flush_seconds() -> float:
-    """Give how long after it was written a mount may send a file."""
-    return float(os.environ.get("HFT_FLUSH_SECONDS", "35")) if run_folder() else 0.0
-
-
-def run_folder() -> Path | None:
-    """Give this run's folder in the mounted bucket, if one is mounted."""
-    mount = os.environ.get("HFT_CHECKPOINTS")
-    return (
-        Path(mount, run_id()) if run_id() and mount and Path(mount).is_dir() else None
-    )
-
-
-def run_id() -> str:
-    """Give what a run shares with those that resume it; nothing if started by hand."""
-    return os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
-
-
 def push_partial(trainer: Any) -> None:
     """Push the model as far as it was trained, to a branch of its repository."""
     trainer.save_model(_internal_call=True)
@@ -721,49 +708,210 @@ def end_tracking() -> None:
         trackio.finish()
 
 
-def push(trainer: Any, **card: Any) -> None:
-    """Save the model and upload it; `card` is what its card says beside the usual."""
+def push(trainer: Any) -> None:
+    """Save the model and upload it, with what its card says."""
     # All processes save, since each may hold a part; one uploads, and may try again.
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
-        repo, branch = trainer.hub_model_id, trainer.args.hub_revision
-        trainer.create_model_card(model_name=repo.split("/")[-1], **card)
-        commit_folder(trainer, Path(trainer.args.output_dir).absolute(), repo, branch)
+        deliver(trainer, Path(trainer.args.output_dir).absolute())
+
+
+def deliver(trainer: Any, folder: Path, suffix: str = "") -> None:
+    """Push a saved model; if that cannot be, keep it where it outlasts the machine."""
+    args, repo = trainer.args, trainer.hub_model_id + suffix
+    branch = None if suffix else args.hub_revision
+    try:
+        write_card(trainer, folder, repo)
+        commit_folder(trainer, folder, repo, branch)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the model is not lost
+        place, sync, local = str(folder), "", f"'{folder}' . --exclude '*/*'"
+        with suppress(OSError):
+            if away := run_folder():
+                for name in model_files(folder):
+                    copy = away / f"model{suffix}" / name
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(folder / name, copy)
+                await_flush()
+                bucket = os.environ.get("HFT_BUCKET")
+                place = f"hf://buckets/{bucket}/{away.name}/model{suffix}"
+                sync, local = f"hf buckets sync {place} model && ", "model ."
+        command = f"{sync}hf upload {repo} {local}"
+        command += " --private" if args.hub_private_repo else ""
+        command += f" --revision {branch}" if branch else ""
+        report("rescued", place=place, command=command, why=f"{error!r:.300}")
+        told = f"The model was not pushed, it is in {place}. To push it: {command}"
+        trainer.lost = [*getattr(trainer, "lost", ()), told]
+
+
+def write_card(trainer: Any, folder: Path, repo: str) -> None:
+    """Write a model's card, `hft_spec.json` and `loss.svg` into its folder."""
+    args, history, source = trainer.args, trainer.state.log_history, Path(__file__)
+    block = source.read_text("utf-8").rpartition("\n# /// hfjobs-trainer\n")[2]
+    plan = tomllib.loads("\n".join(line[2:] for line in block.split("\n")[:-2]))
+    shown = plan | plan.get("published", {})
+    spec = {"digest": shown["digest"], "spec": json.loads(shown["spec"])}
+    hours = history[-1]["seconds"] / 3600 if history else 0.0
+    library = "peft" if (folder / "adapter_config.json").exists() else "transformers"
+    known = {"repo": repo, library: repo, "hours": f"{hours:.2f}"}
+    known["script"] = hashlib.sha256(source.read_bytes()).hexdigest()
+    known["spec"] = json.dumps(spec, indent=2).replace("\n", "\n    ")
+    if "JOB_ID" in os.environ:
+        known["job"], price = os.environ["JOB_ID"], plan.get("usd_per_hour", 0)
+        known["usd"] = f"{hours * price:.2f}"
+    _, before, after = compare_evaluations(args, trainer.state)
+    was = {key: f"{value:.4g} -> " for key, value in before.items()}
+    rows = (f"| {key} | {was.get(key, '')}{after[key]:.4g} |" for key in after)
+    known["evaluation"] = "\n".join(rows)
+    # A line about something that is not known here, such as a job, is left out.
+    keys = re.compile(r"%\((\w+)")
+    lines = [each for each in plan["card"] if {*keys.findall(each)} <= {*known}]
+    trainer.create_model_card(repo.split("/")[-1], tags=["hfjobs-trainer"])
+    text = Path(args.output_dir, "README.md").read_text("utf-8")
+    for old, new in plan.get("replaces", {}).items():
+        text = re.sub(old, new, text)
+    card: Any = import_module("huggingface_hub").ModelCard(text)
+    vars(card.data).update(plan["metadata"], library_name=library, licence=None)
+    text = card.text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
+    top, heading, rest = text.partition("## Training procedure")
+    card.text = top + "\n".join(lines) % known + "\n\n" + heading + rest
+    card.save(folder / "README.md")
+    (folder / "hft_spec.json").write_text(json.dumps(spec, indent=2), "utf-8")
+    (folder / "loss.svg").write_text(draw_loss(history), "utf-8")
+
+
+def compare_evaluations(args: Any, state: Any) -> tuple[int, Any, Any]:
+    """Give the step of the last evaluation, or of the best model, and what was found.
+
+    That is first what was found of the untouched model, then what was found then.
+    """
+    found: dict[int, dict[str, float]] = {0: {}}
+    for entry in state.log_history:
+        for key in (key for key in entry if key.startswith("eval_")):
+            if not key.endswith(("_runtime", "_per_second")):
+                found.setdefault(entry["step"], {})[key] = entry[key]
+    best = state.best_global_step if args.load_best_model_at_end else None
+    step = best if best in found else max(found)
+    return step, found[0], found[step]
+
+
+def draw_loss(history: list[dict[str, Any]]) -> str:
+    """Draw the loss of training over the steps, as SVG."""
+    some = [each for each in history if each.get("loss", 1e30) < 1e30]
+    curve = [(each["step"], each["loss"]) for each in some] or [(0, 0.0)]
+    low, high, end = min(y for _, y in curve), max(y for _, y in curve), curve[-1][0]
+    across, down = 600 / (end or 1), 280 / (high - low or 1)
+    points = " ".join(f"{across * x:.1f},{down * (high - y):.1f}" for x, y in curve)
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-20 -25 640 320">'
+        f'<polyline fill="none" stroke="#2563eb" points="{points}"/>'
+        f'<text y="-8">loss: {high:.4g} to {low:.4g}, {end} steps</text></svg>\n'
+    )
 
 
 def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> None:
-    """Upload a saved model, again after each failure that may pass."""
+    """Upload a saved model and audit it, again after each failure that may pass."""
     api: Any = import_module("huggingface_hub").HfApi(token=trainer.args.hub_token)
-    what: dict[str, Any] = {"repo_id": repo, "folder_path": folder, "revision": branch}
-    what["ignore_patterns"] = ["_*", "checkpoint-*", "merged/*", "ref/*"]
+    names, failures = model_files(folder), list[Any]()
+    what: dict[str, Any] = {"folder_path": folder, "allow_patterns": names}
+    size = sum(Path(folder, name).stat().st_size for name in names)
+
+    def send() -> tuple[Any, dict[str, str]]:
+        api.create_repo(repo, private=trainer.args.hub_private_repo, exist_ok=True)
+        if branch and not branch.startswith("refs/"):
+            api.create_branch(repo, branch=branch, exist_ok=True)
+        where = {"repo_id": repo, "revision": branch}
+        commit = api.upload_folder(**what, **where, commit_message="End of training")
+        return commit, audit(api, repo, commit.oid, folder)
+
     for pause in (*PUSH_PAUSES, None):
         try:
-            api.create_repo(repo, private=trainer.args.hub_private_repo, exist_ok=True)
-            commit = api.upload_folder(**what, commit_message="End of training")
-            report("pushed", repo=repo, url=str(commit.repo_url))
-            return
+            with ThreadPool(1) as pool:  # this client may wait for an answer for ever
+                commit, files = pool.apply_async(send).get(PUSH_SECONDS + size / 4e6)
         except Exception as error:
-            if pause is None or not may_pass(error):
-                lost = f"The model was not pushed; it is in {folder}: {error!r:.300}"
-                report("warning", message=lost)
+            if pause is None or not may_pass(error, failures):
                 raise
             report("warning", message=f"Push again in {pause:g} s: {error!r:.300}")
             time.sleep(pause)
+        else:
+            place = {"repo": repo, "commit": commit.oid, "branch": branch}
+            report("pushed", **place, url=str(commit.repo_url))
+            report("audited", **place, files=files)
+            return
 
 
-def may_pass(error: Exception) -> bool:
-    """Tell whether the Hub may answer differently in a minute."""
-    status = getattr(getattr(error, "response", None), "status_code", 500)
-    return status >= 500 or status in (408, 409, 412, 425, 429)
+def audit(api: Any, repo: str, commit: str, folder: Path) -> dict[str, str]:
+    """Give the digests of a model's files, which a commit has too, or LookupError."""
+    digests: Any = import_module("huggingface_hub.utils.sha")
+    names, same = model_files(folder), dict[str, str]()
+    for file in api.get_paths_info(repo, names, revision=commit):
+        there = file.lfs.sha256 if file.lfs else file.blob_id
+        with Path(folder, file.path).open("rb") as data:
+            large = file.lfs and digests.sha_fileobj(data).hex()
+            if there == (large or digests.git_hash(data.read())):
+                same[file.path] = there
+    if lacking := [name for name in names if name not in same]:
+        raise LookupError(f"{repo} at {commit} lacks these as saved: {lacking}")
+    return same
+
+
+def may_pass(error: Exception, failures: list[Any]) -> bool:
+    """Tell whether another try may succeed, after the `failures` of those before."""
+    response = getattr(error, "response", None)
+    kind = getattr(response, "status_code", type(error).__name__)
+    failures.append(kind)
+    if kind in (404, "LookupError", "TimeoutError"):  # once only
+        return failures.count(kind) == 1
+    return not isinstance(kind, int) or kind >= 500 or kind in (408, 409, 412, 425, 429)
+
+
+def model_files(folder: Path) -> list[str]:
+    """Name the files of a saved model, without what else lies in its folder."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    others = ("_", ".", "checkpoint-", "merged/", "ref/")
+    return sorted(n for path in paths if not (n := path.as_posix()).startswith(others))
+
+
+def await_flush(until: float = float("inf")) -> None:
+    """Wait until the mount has sent what was written last."""
+    if (folder := run_folder()) and folder.is_dir():
+        last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        until = min(until, min(last, time.time()) + flush_seconds())
+        time.sleep(max(0.0, until - time.time()))
+
+
+def flush_seconds() -> float:
+    """Give how long after it was written a mount may send a file."""
+    return float(os.environ.get("HFT_FLUSH_SECONDS", "35")) if run_folder() else 0.0
+
+
+def run_folder() -> Path | None:
+    """Give this run's folder in the mounted bucket, if one is mounted."""
+    mount = os.environ.get("HFT_CHECKPOINTS")
+    return (
+        Path(mount, run_id()) if run_id() and mount and Path(mount).is_dir() else None
+    )
+
+
+def run_id() -> str:
+    """Give what a run shares with those that resume it; nothing if started by hand."""
+    return os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
 
 
 def conclude(trainer: Any, started: float) -> None:
-    """Report the end of a run that began at `started`, and its last metrics."""
+    """Report the end of a run that began at `started`, and its last metrics.
+
+    A run whose model was not pushed, or cannot be loaded, ends here, with a failure.
+    """
     state, folder = trainer.state, Path(trainer.args.output_dir).absolute()
+    kept = vars(trainer)  # what became of the model
     last = {key: value for entry in state.log_history for key, value in entry.items()}
-    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch")}
+    metrics = {k: v for k, v in last.items() if k not in ("step", "epoch", "seconds")}
     done = {"step": state.global_step, "seconds": round(time.time() - started, 1)}
-    report("end", **done, metrics=metrics, output_dir=str(folder))
+    places = {"output_dir": str(folder), "model": str(kept.get("merged", folder))}
+    report("end", **done, metrics=metrics, **places)
+    if lost := kept.get("lost"):
+        print("\n".join(lost), file=sys.stderr, flush=True)
+        finish(1)
 
 
 def report(event: str, **fields: Any) -> None:
@@ -815,4 +963,24 @@ if __name__ == "__main__":
 #   "stop_token": "eos", "missing_eos_penalty": 1.0
 # }
 # '''
+# card = [
+#     "## How it was made",
+#     "![Loss by step](loss.svg)",
+#     "",
+#     "| | |",
+#     "| --- | --- |",
+#     "| model | [Qwen/Qwen2.5-0.5B-Instruct](https://huggingface.co/Qwen/Qwen2.5-0.5B-Instruct) |",
+#     "| reward model | [username/qwen-reward](https://huggingface.co/username/qwen-reward) |",
+#     "| dataset | [trl-lib/ultrafeedback-prompt](https://huggingface.co/datasets/trl-lib/ultrafeedback-prompt) |",
+#     "| spec, script | [hft_spec.json](hft_spec.json), `hfjobs_trainer.load(\"%(repo)s\")`; SHA-256 %(script)s |",
+#     "| loaded by | `AutoModelForCausalLM.from_pretrained(\"%(transformers)s\")` |",
+#     "| hours | %(hours)s on a100-large |",
+#     "| cost | about %(usd)s US dollars at 2.50 an hour |",
+#     "| evaluation | before -> after |",
+#     "%(evaluation)s",
+#     "",
+#     "    %(spec)s",
+# ]
+# metadata = { "datasets" = ["trl-lib/ultrafeedback-prompt"] }
+# usd_per_hour = 2.5
 # ///

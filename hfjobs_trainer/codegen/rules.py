@@ -31,6 +31,7 @@ AREAS: dict[str, str] = {
     "BATCH": "Batches",
     "PREC": "Precision",
     "TRAIN": "Training",
+    "RESUME": "Going on from a checkpoint",
     "RECIPE": "Starting values",
     "LORA": "Adapters",
     "TUNE": "Adapters, quantized weights and merged models",

@@ -56,6 +56,7 @@ class ModelFacts:
         has_tokenizer: Whether it has files of a tokenizer.
         rope_type: How its positions are stretched, such as ``"yarn"``, as in ``config.json``.
         rope_factor: By how much they are, if ``max_position_embeddings`` does not contain it already.
+        license: Its license, as its page names it, such as ``"apache-2.0"``.
     """
 
     path: str | None = None
@@ -106,3 +107,4 @@ class ModelFacts:
     has_tokenizer: bool | None = None
     rope_type: str | None = None
     rope_factor: float | None = None
+    license: str | None = field(default=None, compare=False)

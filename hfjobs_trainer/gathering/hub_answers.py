@@ -47,6 +47,7 @@ def model_facts(repo_id: str, info: Answer[ModelInfo], config: Answer[Json], tok
         reads_answers=None if tokenizer.value is None else reads_answers(tokenizer.value),
         current_id=None if info.value.id == repo_id else info.value.id,
         based_on=_based_on(info.value),
+        license=as_text(info.value.card_data.get("license")) if info.value.card_data else None,
         **read_names(sibling.rfilename for sibling in info.value.siblings or ()),
     )
 

@@ -9,6 +9,7 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.backends import HUB, BackendTraits, traits_of
 from hfjobs_trainer.planning.arguments.decide import Decided, decide_arguments
+from hfjobs_trainer.planning.arguments.evaluation import decide_first_evaluation, with_evaluations
 from hfjobs_trainer.planning.arguments.precision import Precision, settle_precision
 from hfjobs_trainer.planning.arguments.shapes import decide_shapes
 from hfjobs_trainer.planning.arguments.vllm import vllm_request
@@ -27,7 +28,9 @@ from hfjobs_trainer.planning.names import basename
 from hfjobs_trainer.planning.plan import Decision, Plan
 from hfjobs_trainer.planning.prefer import why_chosen
 from hfjobs_trainer.planning.remedies import remedy, vllm_instead
+from hfjobs_trainer.planning.revisions import pinned, resolve_revisions
 from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.planning.saving import Keeping, keep, with_checkpoints, with_saves
 from hfjobs_trainer.planning.shipping import local_data, portable, readers, shipped_inputs, with_data
 from hfjobs_trainer.planning.timeout import decide_timeout
 from hfjobs_trainer.planning.understand import understand
@@ -49,6 +52,8 @@ class Draft:
         decided: The arguments, and all decisions.
         estimate: What the run needs and costs.
         timeout_seconds: The job's timeout, seconds; ``None`` for no limit.
+        kept: What protects its work.
+        revisions: The commits of its models and datasets.
         with_vllm: If writing answers takes long, and vLLM could write them: what the run needs and costs with it.
         problems: All problems.
         unchecked: Rules that could not be checked, each with the fact that was missing.
@@ -62,6 +67,8 @@ class Draft:
     decided: Decided
     estimate: Estimate
     timeout_seconds: int | None
+    kept: Keeping
+    revisions: tuple[Decision, ...] = ()
     with_vllm: Estimate | None = None
     problems: tuple[Problem, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
@@ -85,7 +92,9 @@ def draft(
         trials: Runs of the sweep to which this one belongs.
         seeks: Whether what would make the run fit, if it does not, is sought by planning it with changes.
     """
-    traits, run, hardware = traits_of(backend), understand(spec, facts), facts.hardware or snapshot()
+    revisions = tuple(resolve_revisions(spec, facts))
+    traits, hardware = traits_of(backend), facts.hardware or snapshot()
+    run = understand(pinned(spec, revisions), facts)
     choice = choose(run, hardware, trials=trials) if traits.rents else None
     machine = machine_of(run, choice.flavor if choice else None)
     precision = settle_precision(run, machine.flavor)
@@ -96,10 +105,13 @@ def draft(
     expected = choice and (choice.cheapest or choice.estimate)
     duration = expected.duration if expected else None
     timeout, timed = decide_timeout(spec, duration, machine.usd_per_hour)
+    kept = keep(run, layout, machine.world_size, timeout, duration.saves if duration else None, traits)
     estimate = Estimate(machine, planned, None, duration, choice.shortage if choice else None)
-    found = Draft(
-        run, choice, machine, precision, layout, _with(decided, *timed, *decide_shapes(spec, facts)), estimate, timeout
-    )
+    before = decide_first_evaluation(run, duration)
+    decided = with_saves(decided, run, kept, rents=traits.rents)
+    decided = _with(decided, *before, *revisions, *timed, *decide_shapes(spec, facts))
+    decided = replace(decided, arguments=with_evaluations(decided.arguments, before))
+    found = Draft(run, choice, machine, precision, layout, decided, estimate, timeout, kept, revisions)
     found = _checked(_fit_memory(found), spec, facts, traits)
     if not (seeks and traits.rents):
         return found
@@ -124,6 +136,7 @@ def _checked(found: Draft, spec: TrainSpec, facts: Facts, traits: BackendTraits)
         estimate=found.estimate,
         with_vllm=found.with_vllm,
         timeout_seconds=found.timeout_seconds,
+        kept=found.kept,
     )
     problems, unchecked = check(context)
     return replace(found, problems=problems, unchecked=unchecked)
@@ -159,9 +172,10 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         digest=digest_of(sent),
     )
     request = with_data(vllm_request(run, request, spec.env), local_data(shipped))
+    request = with_checkpoints(request, found.kept)
     strategy = found.layout.strategy if found.layout is not None else run.strategy
     page = compose(
-        spec,
+        pinned(spec, found.revisions),
         sent,
         facts,
         run,
@@ -170,6 +184,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         decided,
         strategy,
         request,
+        found.kept,
         absolute=traits.absolute_paths,
     )
     return Plan(
@@ -187,7 +202,9 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         unasked=facts.unasked,
         run=run,
         traits=traits,
+        kept=found.kept,
         readers=readers(request.namespace, facts.account) if shipped else "",
+        revisions={decision.path: decision.value for decision in found.revisions},
     )
 
 

@@ -18,7 +18,7 @@ from hfjobs_trainer.planning.duration.pace import USUAL_VCPU, Setup
 from hfjobs_trainer.planning.estimate import HOUR, Estimate, FlavorChoice
 from hfjobs_trainer.planning.hardware.catalogue import by_price, find_flavor
 from hfjobs_trainer.planning.hardware.machine import Machine, machine_of
-from hfjobs_trainer.planning.layout import Layout, layouts
+from hfjobs_trainer.planning.layout import Layout, layouts, resume_every
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate
 from hfjobs_trainer.planning.memory.simulated import memory_on
 from hfjobs_trainer.planning.memory.storage import CHECKPOINTS_KEPT, lacks_storage
@@ -154,6 +154,8 @@ class Search:
             usd_per_hour=machine.usd_per_hour or 0.0,
             server_gpus=machine.server_gpus,
             vllm_tensor_parallel_size=layout.vllm_tensor_parallel_size,
+            chooses_saves=machine.is_rented and self.run.saving.is_open,
+            save_multiple=resume_every(self.run, layout, layout.num_gpus * machine.nodes),
         )
 
     def _lacking(self, found: Estimate, limit: int | None) -> Reason | None:
@@ -171,7 +173,8 @@ class Search:
         if saving.every == 0:
             return 0
         if duration is not None:
-            every, steps = saving.every, duration.steps
+            chosen = duration.saves is not None and duration.saves.chosen
+            every, steps = duration.saves.every if duration.saves and chosen else saving.every, duration.steps
             epochs = self.run.epochs
             made = epochs if every is None else 1 / every if every < 1 else steps // max(1.0, every) + 1
         if limit is None or limit <= 0:

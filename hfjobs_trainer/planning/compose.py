@@ -23,12 +23,15 @@ from hfjobs_trainer.planning.arguments.tuning import (
 )
 from hfjobs_trainer.planning.arguments.vision import PACKAGES as VISION_PACKAGES
 from hfjobs_trainer.planning.arguments.vllm import vllm_server
+from hfjobs_trainer.planning.card import card_of
 from hfjobs_trainer.planning.hardware.machine import Machine
 from hfjobs_trainer.planning.model.optimizers import is_bitsandbytes
 from hfjobs_trainer.planning.names import slug
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.planning.plan import JobRequest, Volume
+from hfjobs_trainer.planning.revisions import commit_of
 from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.planning.saving import Keeping
 from hfjobs_trainer.planning.shipping import location
 from hfjobs_trainer.rendering.page import Data, Header, Page, Reward, SideModel
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec, digest_of
@@ -61,6 +64,7 @@ def compose(
     decided: Decided,
     strategy: str,
     request: JobRequest,
+    kept: Keeping,
     *,
     absolute: bool,
 ) -> Page:
@@ -76,11 +80,14 @@ def compose(
         decided: The arguments.
         strategy: How the model is distributed over the GPUs.
         request: The job that the backend is asked to run.
+        kept: What protects its work.
         absolute: Whether local paths become absolute, since the script runs in a folder of its own.
     """
     method = run.method
     judges = {
-        side.id: location(side.id, known, absolute=absolute) for side, known in side_models(spec, facts) if side.id
+        side.id: (location(side.id, known, absolute=absolute), commit_of(known))
+        for side, known in side_models(spec, facts)
+        if side.id
     }
     rewards = [_reward(item, judges) for item in getattr(spec, "reward_funcs", ())]
     tools: Sequence[RewardFunction] = getattr(spec, "tools", ())
@@ -131,7 +138,7 @@ def compose(
         reward_model=_reward_model(spec, facts, precision, absolute=absolute),
         value_model=_value_model(spec, facts, absolute=absolute),
         global_batch_size=run.batch.global_size if accumulates else None,
-        lora=lora_arguments(run.lora, method.lora_task),
+        lora=_new_adapter(spec, run),
         adapter=adapter_to_load(run.lora, facts.adapter, absolute=absolute),
         quantization=quantization_arguments(run.quantization, run.dtype),
         bf16_adapter=run.bf16_adapter,
@@ -156,8 +163,12 @@ def compose(
         tracks_files=tracks_files(run.tracking.report_to),
         tracking=decided.tracking,
         pushes=run.output.pushes,
-        dataset_name=spec.dataset.id if not is_local_path(spec.dataset.id) and not spec.dataset.mixed_with else None,
         resume_from_checkpoint=spec.resume_from_checkpoint,
+        checkpoints=kept.place,
+        resume_every=kept.resume_every,
+        keeps_reference=run.syncs_reference,
+        card=card_of(spec, sent, facts, run, machine, request),
+        compares=bool(arguments.get("eval_on_start")),
     )
 
 
@@ -176,10 +187,16 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
 
+def _new_adapter(spec: TrainSpec, run: Run) -> dict[str, Any] | None:
+    arguments = lora_arguments(run.lora, run.method.lora_task)
+    # of the model under it, which whoever loads the adapter then gets
+    return arguments and arguments | _given({"revision": spec.model_revision})
+
+
 def _downloads(spec: TrainSpec, run: Run) -> dict[str, str | None]:
     """Every Hub model that the script loads, with its revision."""
     models = {spec.model: spec.model_revision}
-    models |= {side.id: side.revision for side, _ in run.side_models if side.id is not None}
+    models |= {side.id: side.revision or commit_of(known) for side, known in run.side_models if side.id is not None}
     return {model: revision for model, revision in models.items() if not is_local_path(model)}
 
 
@@ -277,12 +294,13 @@ def _code(functions: Sequence[Code]) -> list[str]:
     return added
 
 
-def _reward(item: str | RewardFunction, judges: Mapping[str, str]) -> Reward:
+def _reward(item: str | RewardFunction, judges: Mapping[str, tuple[str, str | None]]) -> Reward:
     if isinstance(item, RewardFunction):
         return Reward("function", item.name)
     builtin = BUILTIN_REWARDS.get(item)
     if builtin is None:
-        return Reward("model", judges.get(item, item))
+        place, sha = judges.get(item, (item, None))
+        return Reward("model", place, _given({"revision": sha}))
     return Reward("factory", item, builtin.arguments) if builtin.arguments else Reward("builtin", item)
 
 

@@ -14,6 +14,7 @@ from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
 from hfjobs_trainer.planning.hardware.machine import NO_MACHINE, Machine
 from hfjobs_trainer.planning.memory.estimate import MemoryEstimate
 from hfjobs_trainer.planning.run import Run
+from hfjobs_trainer.planning.saving import NOTHING, Keeping
 from hfjobs_trainer.problems import MissingFact, Unknown
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.inputs import DataInput, data_inputs
@@ -39,6 +40,7 @@ class Context(Generic[S]):
         estimate: What the run needs and costs.
         with_vllm: If writing answers takes long, and vLLM could write them: what the run needs and costs with it.
         timeout_seconds: The job's timeout in seconds, padding and caps included; ``None`` for no limit.
+        kept: What protects the work of the run.
         told: Paths of the problems that the rules that come first have found.
     """
 
@@ -53,6 +55,7 @@ class Context(Generic[S]):
     estimate: Estimate = UNKNOWN
     with_vllm: Estimate | None = None
     timeout_seconds: int | None = None
+    kept: Keeping = NOTHING
     told: frozenset[str] = frozenset()
 
     @property

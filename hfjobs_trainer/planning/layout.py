@@ -5,6 +5,7 @@ Every layout has the sequences per optimizer step that the spec asks for; packed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -131,3 +132,33 @@ def syncs_each_batch(run: Run, layout: Layout) -> bool:
     """
     accumulates = layout.gradient_accumulation_steps > 1 and layout.strategy in ("fsdp1", "fsdp2")
     return accumulates and run.hardware.accelerator_config is None
+
+
+def resume_every(run: Run, layout: Layout, world: int) -> int:
+    """The fewest optimizer steps after which no completion waits to be used, so that a resumed run is the same.
+
+    Completions are written for several batches, and used for several steps; those that wait are in no checkpoint
+    (TRL 1.16: ``_prepare_inputs`` of grpo_trainer.py and rloo_trainer.py). Where the batches of a step are counted
+    when the script starts, it holds for any count.
+
+    Args:
+        run: The run.
+        layout: Its layout.
+        world: GPUs that train, over all machines.
+    """
+    answers, batch = run.answers, run.batch
+    if answers is None:
+        return 1
+    per_device, steps = layout.per_device_train_batch_size, layout.gradient_accumulation_steps
+    counted = batch.global_size is not None and not batch.accumulation_is_set
+    if batch.generation_size is None and answers.batches is None:
+        # those of one step
+        return answers.rounds
+    if batch.generation_size is not None and counted and batch.global_size:
+        waiting, steps = batch.generation_size * answers.rounds, batch.global_size
+    elif batch.generation_size is not None:
+        waiting = max(1, batch.generation_size // (per_device * max(1, world))) * answers.rounds
+    else:
+        waiting = (answers.batches or 1) * answers.rounds
+        steps = 1 if counted else steps
+    return waiting // math.gcd(waiting, steps)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
     from hfjobs_trainer.planning.prefer import Alternative
     from hfjobs_trainer.planning.run import Run
+    from hfjobs_trainer.planning.saving import Keeping
     from hfjobs_trainer.problems import Problem, Unchecked
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
@@ -141,7 +142,10 @@ class Plan:
             ``NotAsked``; empty if it was.
         run: The run that the spec and the facts describe; ``None`` for an ``hft.Script``.
         traits: The traits of the backend; ``None`` for those of the backend of this name.
+        kept: What protects the work of the run; ``None`` for an ``hft.Script``.
         readers: Who can read the local data that travel with the job; empty if there are none.
+        revisions: The commits that branches and tags of models and datasets were resolved to, by field:
+            ``"model_revision"``, ``"dataset.revision"``.
     """
 
     spec: TrainSpec | Script
@@ -158,7 +162,9 @@ class Plan:
     unasked: str = ""
     run: Run | None = field(default=None, repr=False, compare=False)
     traits: BackendTraits | None = field(default=None, repr=False, compare=False)
+    kept: Keeping | None = None
     readers: str = ""
+    revisions: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
 
     @property
     def script(self) -> str:

@@ -100,6 +100,7 @@ class Evaluation:
         rows: Rows of one; 0 without, ``None`` if unknown.
         every: Optimizer steps between two; below 1 a share of the run; ``None``: once per epoch.
         first: Whether there is one before training.
+        chooses_first: Whether that is left to the planner.
     """
 
     in_memory: bool
@@ -107,6 +108,7 @@ class Evaluation:
     rows: float | None
     every: float | None
     first: bool
+    chooses_first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Saving:
         limit_is_set: Whether the user set it.
         keeps_best: Whether the best is kept as well as the newest.
         resumable: Whether a checkpoint has the optimizer states as well.
+        is_open: Whether the planner may choose when checkpoints are written.
     """
 
     every: float | None
@@ -126,6 +129,7 @@ class Saving:
     limit_is_set: bool
     keeps_best: bool
     resumable: bool
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,7 @@ class Run:
         epochs: Epochs.
         max_steps: Optimizer steps, if the spec sets them; takes precedence over ``epochs``.
         evaluation, saving: Evaluations and checkpoints.
+        syncs_reference: Whether the reference follows the model during training.
         timeout_is_set: Whether the user set ``ddp_timeout``.
         lifts_max_length: Whether ``max_length`` is lifted because truncation may remove tokens of an image.
         output_dir: Output folder of the model; ``None`` if left open.
@@ -264,6 +269,7 @@ class Run:
     max_steps: int | None
     evaluation: Evaluation
     saving: Saving
+    syncs_reference: bool
     timeout_is_set: bool
     lifts_max_length: bool
     output_dir: str | None

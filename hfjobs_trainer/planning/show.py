@@ -12,7 +12,9 @@ from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR, hourly_usd
 from hfjobs_trainer.planning.plan import Plan
-from hfjobs_trainer.planning.shipping import BUCKET, folder_of
+from hfjobs_trainer.planning.saving import BUCKET, NOTHING
+from hfjobs_trainer.planning.shipping import BUCKET as DATA_BUCKET
+from hfjobs_trainer.planning.shipping import folder_of
 from hfjobs_trainer.problems import html_problems, html_unchecked, in_short
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
@@ -81,7 +83,7 @@ def _facts(plan: Plan) -> dict[str, list[str]]:
     if others := [alternative.text for alternative in plan.alternatives]:
         facts["or"] = others
     if isinstance(spec, TrainSpec):
-        facts |= {"memory": _memory(plan), "model goes to": _destination(plan, spec)}
+        facts |= {"memory": _memory(plan), "checkpoints": _protection(plan), "model goes to": _destination(plan, spec)}
     facts["metrics go to"] = _tracking(plan)
     if sent := _data_sent(plan):
         facts["local data"] = sent
@@ -121,7 +123,7 @@ def _data_sent(plan: Plan) -> list[str]:
     lines: list[str] = []
     for item in request.data:
         content, folder = item.content, folder_of(item.content.digest)
-        source = next((volume.source for volume in request.volumes if volume.path == folder), BUCKET)
+        source = next((volume.source for volume in request.volumes if volume.path == folder), DATA_BUCKET)
         files = f" in {plural(len(content.parts), 'file')}" if content.is_folder else ""
         what = f"{', '.join(item.fields)}: {content.name}, {_bytes(content.size)}{files}"
         target = f"{source}/{folder}"[: DIGITS - len(content.digest)]
@@ -182,8 +184,10 @@ def _asked_of_jobs(plan: Plan) -> list[tuple[str, str]]:
         capped = f", max_usd={cap:g} is for each" if cap is not None else ""
         found.append(("schedule", f"{request.schedule} (UTC), until it is deleted; each run is paid for{capped}"))
     if request.attempts > 1:
+        goes_on = plan.kept is not None and plan.kept.is_durable
+        then = "goes on at the last checkpoint" if goes_on else "begins anew"
         most = f"up to {request.attempts} times the money"
-        found.append(("attempts", f"{request.attempts}: after a failure the training begins anew, {most}"))
+        found.append(("attempts", f"{request.attempts}: after a failure the training {then}, {most}"))
     if request.ssh:
         found.append(("SSH", "ssh JOB@ssh.hf.jobs with a key of the account; a session does not keep the job running"))
     if request.expose:
@@ -209,6 +213,21 @@ def _memory(plan: Plan) -> list[str]:
     if memory.gpu_fraction:
         peak += f", of which vLLM takes {memory.gpu_fraction:.0%}"
     return [peak, *([f"assumed: {', '.join(memory.assumed)}"] if memory.assumed else [])]
+
+
+def _protection(plan: Plan) -> list[str]:
+    """Where checkpoints go, how often they are written, and what is lost if the machine fails."""
+    kept = plan.kept or NOTHING
+    bucket = f"{plan.request.namespace}/{BUCKET}" if plan.request.namespace else BUCKET
+    places = {"bucket": f"bucket {bucket} (private)", "hub": "the model's repository", "disk": "the machine's disk"}
+    if kept.place is None:
+        return [f"none that the run could go on from: {kept.why}"]
+    if kept.saves is None:
+        return [places[kept.place]]
+    lines = [f"{places[kept.place]}, every {kept.saves.every:,} steps, {kept.saves.apart}", f"{kept.saves}"]
+    if kept.saves.chosen:
+        lines.append("assumed: a machine fails once a day")
+    return lines
 
 
 def _destination(plan: Plan, spec: TrainSpec) -> list[str]:

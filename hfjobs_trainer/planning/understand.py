@@ -87,6 +87,7 @@ def understand(spec: TrainSpec, facts: Facts) -> Run:
         max_steps=spec.max_steps if spec.max_steps > 0 else None,
         evaluation=_evaluation(spec, facts, rows, answers),
         saving=_saving(spec),
+        syncs_reference=bool(getattr(spec, "sync_ref_model", False)),
         timeout_is_set=spec.is_set("ddp_timeout"),
         lifts_max_length=lifts,
         output_dir=spec.output_dir,
@@ -172,6 +173,9 @@ def _evaluation(spec: TrainSpec, facts: Facts, rows: Rows, answers: Answers | No
         rows=size * answers.eval_group if size and answers else size,
         every=None if spec.eval_strategy == "epoch" else float(spec.eval_steps or spec.logging_steps),
         first=bool(spec.eval_on_start),
+        chooses_first=spec.eval_strategy != "no"
+        and not spec.is_set("eval_on_start")
+        and type(spec).TRAINING.evaluates_at_start,
     )
 
 
@@ -191,6 +195,10 @@ def _saving(spec: TrainSpec) -> Saving:
         limit_is_set=spec.is_set("save_total_limit"),
         keeps_best=spec.load_best_model_at_end,
         resumable=not spec.save_only_model,
+        is_open=type(spec).TRAINING.resumes
+        and spec.output.checkpoints is not None
+        and not (spec.save_only_model or spec.load_best_model_at_end)
+        and not any(spec.is_set(name) for name in ("save_steps", "save_strategy")),
     )
 
 

@@ -60,7 +60,7 @@ class Reward:
         kind: ``"builtin"`` (a function of ``trl.rewards``), ``"factory"`` (one that must be called first), ``"model"``
             (a model id) or ``"function"`` (the user's own).
         name: Name of the function, or id of the model.
-        arguments: Arguments of a factory.
+        arguments: Arguments of a factory, or with which a model is loaded.
     """
 
     kind: str
@@ -120,6 +120,54 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A model or a dataset of a run, as the card names it.
+
+    Attributes:
+        role: Such as ``"model"`` or ``"evaluation dataset"``.
+        name: Hub id, or what a local one is called.
+        address: Its page on the Hub, at the commit that is read; ``None`` for a local one.
+        version: That commit, shortened, or the SHA-256 of a local one; ``None`` where unknown.
+    """
+
+    role: str
+    name: str
+    address: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the model's card says beside what TRL writes, as far as it is known before the run.
+
+    Attributes:
+        sources: The models and datasets of the run.
+        metadata: Metadata of the card, such as ``datasets`` and ``license``.
+        loaded_by: Class that loads the model, or an adapter, by library: ``"transformers"`` and ``"peft"``.
+        load_options: What its ``from_pretrained`` takes.
+        evaluates: Whether the run evaluates.
+        flavor: The rented machine; ``None`` for none, or where that is not told.
+        nodes: How many machines.
+        usd_per_hour: Their price together; ``None`` likewise.
+        jobs: Address of the job, without its id; ``None`` likewise.
+        published: Digest and JSON text of the spec as the public may read it; empty where the repository is private.
+        replaces: Regular expressions for what TRL's card should say otherwise, each with that.
+    """
+
+    sources: Sequence[Source]
+    metadata: Mapping[str, Any]
+    loaded_by: Mapping[str, str] = field(default_factory=dict[str, str])
+    load_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    evaluates: bool = False
+    flavor: str | None = None
+    nodes: int = 1
+    usd_per_hour: float | None = None
+    jobs: str | None = None
+    published: Mapping[str, str] = field(default_factory=dict[str, str])
+    replaces: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """The PEP 723 block.
 
@@ -132,6 +180,7 @@ class Header:
         spec: The spec as JSON text.
         digest: The spec's digest.
         uv: More of the ``[tool.uv]`` table.
+        card: What the script's card is made of, for the block of the spec: text, numbers, mappings.
     """
 
     requires_python: str
@@ -142,6 +191,7 @@ class Header:
     spec: str
     digest: str
     uv: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    card: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +252,13 @@ class Page:
         tracks_files: Whether the tracker only writes files: it is told neither of the run nor of its end.
         tracking: Arguments of the script's ``track``, or ``None``.
         pushes: Whether the model is pushed.
-        dataset_name: Hub id of the dataset for the model card, or ``None``.
         resume_from_checkpoint: Checkpoint folder to continue from, or ``None``.
         checkpoints: Where checkpoints are kept beyond the machine's disk: ``"bucket"``, ``"hub"``, ``"disk"`` for
             nowhere else; ``None``: the run cannot be resumed.
         resume_every: Steps between two at which a checkpoint resumes exactly.
         keeps_reference: Whether the reference changes during training, and must be saved with a checkpoint.
+        card: What the model's card says, where it is pushed; else ``None``.
+        compares: Whether the model is evaluated before training and after.
     """
 
     method: str
@@ -266,13 +317,20 @@ class Page:
     tracks_files: bool = False
     tracking: Mapping[str, Any] | None = None
     pushes: bool = False
-    dataset_name: str | None = None
     resume_from_checkpoint: str | None = None
     checkpoints: str | None = None
     resume_every: int = 1
     keeps_reference: bool = False
+    card: Card | None = None
+    compares: bool = False
 
     @property
     def lineage(self) -> tuple[str, ...]:
         """Names of the templates that it may be written with, its own first."""
         return (self.method, *self.extends)
+
+    @property
+    def saves_adapter(self) -> bool:
+        """Whether an adapter is what the run leaves, not a whole model."""
+        is_adapter = self.lora is not None or (self.adapter is not None and not self.adapter.merged)
+        return is_adapter and not self.merge

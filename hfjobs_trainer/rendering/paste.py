@@ -16,7 +16,7 @@ from hfjobs_trainer.specs.capture.names import free_names
 _PACKAGE = "hfjobs_trainer.rendering.runtime"
 
 # Of the blocks whose names begin so, a script has one at most; each does the same in another way.
-ALTERNATIVES = ("relaunch_", "track_", "evaluate_")
+ALTERNATIVES = ("relaunch_", "track_", "evaluate_", "reload_")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ literal, unless it is ``Markup``, which only this module makes, of text that is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from textwrap import indent
@@ -15,21 +16,15 @@ from typing import TYPE_CHECKING, Any
 from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.errors import RenderError
 from hfjobs_trainer.rendering import literals
+from hfjobs_trainer.rendering.card import fill_card
 from hfjobs_trainer.rendering.layout import lay_out
 from hfjobs_trainer.rendering.page import Page, Reward
 from hfjobs_trainer.rendering.paste import block_names, import_lines
+from hfjobs_trainer.rendering.places import template_folder
 from hfjobs_trainer.rendering.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-_PACKAGE = Path(__file__).parent.parent
-
-
-def template_folder() -> Path:
-    """Folder of the templates: inside an installed package, beside it in the repository."""
-    installed = _PACKAGE / "_templates"
-    return installed if installed.is_dir() else _PACKAGE.parent / "templates"
 
 
 def render_script(page: Page) -> str:
@@ -40,7 +35,9 @@ def render_script(page: Page) -> str:
     """
     parts = fill_page(page)
     nodes = "relaunch_nodes" if page.nodes > 1 else "relaunch_several" if page.downloads else "relaunch"
-    return lay_out(page.header, *parts, page.imports, _choices(page.lineage, page.tracker, nodes))
+    saved = "reload_adapter" if page.saves_adapter else "reload_model"
+    header = page.header if page.card is None else replace(page.header, card=fill_card(page.card, page.header.digest))
+    return lay_out(header, *parts, page.imports, _choices(page.lineage, page.tracker, nodes, saved))
 
 
 def fill_page(page: Page) -> tuple[str, str, str]:
@@ -71,11 +68,11 @@ def render_wrapper(page: Wrapper) -> str:
         raise RenderError(f"header of {page.origin}: {error}") from error
 
 
-def _choices(lineage: Sequence[str], tracker: str, relaunch: str) -> list[str]:
+def _choices(lineage: Sequence[str], tracker: str, *others: str) -> list[str]:
     """Blocks that are this script's own, of those that do the same in another way."""
     known = block_names()
     evaluates = next((name for method in lineage if (name := f"evaluate_{method}") in known), "")
-    return [name for name in (evaluates, f"track_{tracker}", relaunch) if name in known]
+    return [name for name in (evaluates, f"track_{tracker}", *others) if name in known]
 
 
 def _fill(*names: str, **values: Any) -> tuple[str, str, str]:

@@ -52,7 +52,8 @@ def taken_names(method: Method) -> Taken:
         defined |= names_at_top([program])
         read |= {*names_read(body), *names_read(start)}
     known = defined | names_at_top(imports)
-    imports |= {standard_import(name) for name in read - known if not hasattr(builtins, name)}
+    given = {*dir(builtins), "__file__"}
+    imports |= {standard_import(name) for name in read - known - given}
     origins = {origin for line in imports for _, origin in imported_by(line)}
     return Taken(frozenset(known | read), frozenset(main), frozenset(origins))
 

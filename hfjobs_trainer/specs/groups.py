@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Strategy = Literal["auto", "single", "ddp", "fsdp1", "fsdp2", "zero1", "zero2", "zero3", "user"]
 Prefer = Literal["balanced", "cheapest", "fastest"]
 HubStrategy = Literal["end", "every_save", "checkpoint", "all_checkpoints"]
+Checkpoints = Literal["auto", "bucket", "hub"]
 Reporter = Literal["trackio", "wandb", "tensorboard", "mlflow", "none"]
 Ports = Annotated[list[int], BeforeValidator(as_list, json_schema_input_type=int | list[int])]
 
@@ -278,7 +279,13 @@ class Hardware(Group):
     attempts: int = Field(
         default=1,
         ge=1,
-        description="Most attempts of a job that fails; each begins the training anew, and is paid for.",
+        description="Most attempts of a job that fails; each goes on at the last checkpoint that was kept, and is paid "
+        "for.",
+    )
+    stop_if_over: bool = Field(
+        default=False,
+        description="End the run, with a checkpoint, as soon as its pace shows that it will not be done within its "
+        "timeout or max_usd; otherwise it says so and goes on.",
     )
     ssh: bool = Field(default=False, description="Let the job be entered by SSH, with a key of the account.")
     expose: Ports = Field(
@@ -351,12 +358,34 @@ class Output(Group):
     hub_model_id: str | None = Field(default=None, description='Repository, "namespace/name".')
     private: bool = Field(default=True, description="Create the repository as private.")
     hub_strategy: HubStrategy | None = Field(
-        default=None, description="When to push; unset: TRL's default, every save."
+        default=None,
+        description='When to push; unset: TRL\'s default, every save. "checkpoint" is kept as checkpoints="hub".',
+    )
+    checkpoints: Checkpoints | None = Field(
+        default="auto",
+        description='Where checkpoints are kept beyond the machine. "bucket": in the private bucket hft-checkpoints of '
+        'the namespace; "hub": in the model\'s repository; "auto": in the bucket where a job may take more than 15 '
+        "minutes; None: nowhere, so that the run cannot be resumed.",
     )
     merge_adapter: bool | Literal["both"] = Field(
         default=False,
         description='Save and push the merged model instead of the adapter; "both": both of them.',
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold(cls, fields: Any) -> Any:
+        given = dict(cast("Mapping[str, Any]", fields)) if isinstance(fields, Mapping) else {}
+        if given.get("hub_strategy") != "checkpoint":
+            return cast("Any", fields)
+        del given["hub_strategy"]
+        if (place := given.setdefault("checkpoints", "hub")) != "hub":
+            raise PydanticCustomError(
+                "given_twice",
+                'hub_strategy="checkpoint" is checkpoints="hub", and {given} is given as well',
+                {"given": "checkpoints=None" if place is None else f'checkpoints="{place}"'},
+            )
+        return given
 
     @property
     def pushes(self) -> bool:

@@ -115,7 +115,9 @@ class Training:
         free_batch: Whether the batch size per device only decides how many rows are computed at once.
         least_per_device: Smallest batch size per device that the loss supports.
         recomputes: Whether the trainer supports ``gradient_checkpointing``.
+        resumes: Whether its trainer can go on from a checkpoint.
         evaluates_loss: Whether its evaluation is a forward pass for the loss alone.
+        evaluates_at_start: Whether its trainer supports ``eval_on_start``.
         packs: Whether its trainer packs rows into one sequence.
         long_rows: What becomes of rows above ``max_length``; ``None`` if it does not limit the dataset's rows.
         refuses_streams: Whether its trainer does not take streamed datasets.
@@ -135,7 +137,9 @@ class Training:
     free_batch: bool
     least_per_device: int
     recomputes: bool
+    resumes: bool
     evaluates_loss: bool
+    evaluates_at_start: bool
     packs: bool
     long_rows: Literal["truncated", "dropped"] | None
     refuses_streams: bool

@@ -237,6 +237,7 @@ def preview_settings(plan: Plan, rows: int, facts: Facts | None = None) -> dict[
     """What the mode is told."""
     spec = cast("TrainSpec", plan.spec)
     method = spec.METHOD
+    commit = plan.revisions.get("model_revision", spec.model_revision)
     has_images = facts is not None and bool({"image", "images"} & {*(facts.dataset.columns or ())})
     return {
         "module": method.module,
@@ -244,7 +245,7 @@ def preview_settings(plan: Plan, rows: int, facts: Facts | None = None) -> dict[
         "config": method.config,
         "rows": rows,
         "sample": max(rows, IMAGE_SAMPLE if has_images else SAMPLE),
-        "model": {"revision": spec.model_revision, "trust_remote_code": trusts(spec)},
+        "model": {"revision": commit, "trust_remote_code": trusts(spec)},
     }
 
 

@@ -137,12 +137,14 @@ def settings_of(plan: Plan, *, asks: bool) -> dict[str, Any]:
     if run is None:
         raise HFTError("a script of your own has no smoke test: what it trains is unknown")
     trusted = trusts(spec)
-    models = {"MODEL": {"revision": spec.model_revision, "trust_remote_code": trusted}}
+    commit = plan.revisions.get("model_revision", spec.model_revision)
+    models = {"MODEL": {"revision": commit, "trust_remote_code": trusted}}
     for side, _ in run.side_models:
         if side.field in _CONSTANTS:
             models[_CONSTANTS[side.field]] = {"revision": side.revision, "trust_remote_code": trusted}
     models.setdefault("VALUE_MODEL", models.get("REWARD_MODEL", {}))
-    adapter = {"revision": spec.lora.adapter_revision} if spec.lora is not None else {}
+    commit = plan.revisions.get("lora.adapter_revision", spec.lora.adapter_revision) if spec.lora is not None else None
+    adapter = {"revision": commit} if spec.lora is not None else {}
     return {
         "module": run.method.module,
         "trainer": run.method.trainer,

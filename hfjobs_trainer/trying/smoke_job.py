@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
 from hfjobs_trainer.planning.plan import Decision, Plan
+from hfjobs_trainer.planning.saving import without_checkpoints
 from hfjobs_trainer.running.backends.hub_scripts import MOUNT
 from hfjobs_trainer.running.events import read_events
 from hfjobs_trainer.running.job import Job
@@ -39,7 +40,7 @@ def plan_job(plan: Plan, facts: Facts | None = None, *, seconds: int = JOB_SECON
     """
     hardware = facts.hardware if facts is not None and facts.hardware is not None else snapshot()
     flavor = find_flavor(FLAVOR, hardware) or find_flavor(FLAVOR, snapshot())
-    request = plan.request
+    request = without_checkpoints(plan.request)
     files = {name: content.decode() for name, content in mode_files().items()}
     files["smoke.json"] = json.dumps(settings_of(plan, asks=True), sort_keys=True)
     env = {**request.env, "HFT_MODE_FILE": f"{MOUNT}/smoke.py", "HFT_NUM_PROCESSES": str(processes_of(plan))}

@@ -65,7 +65,7 @@ def test_a_submitted_run_trains_reports_and_leaves_its_model_on_the_hub(
     pushed = {file.rfilename for file in info.siblings or ()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "README.md"} <= pushed
     card = ModelCard((hub_env.root / "models/alice/tiny-sft/README.md").read_text(encoding="utf-8"))
-    assert card.data.to_dict()["datasets"] == "alice/chats"
+    assert card.data.to_dict()["datasets"] == ["alice/chats"]
 
     # what was sent is what the plan said, in the header too, and nothing of it is secret
     (sent,) = [json.loads(entry["body"]) for entry in hub_env.requests("/api/jobs/alice$", "POST")]

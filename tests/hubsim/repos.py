@@ -21,7 +21,7 @@ from hubsim.state import LARGE_FILE_BYTES, LARGE_FILE_SUFFIXES, Hub
 
 VERBS = {
     *("revision", "tree", "paths-info", "refs", "preupload", "commit", "commits", "auth-check"),
-    *("safetensors-metadata", "resolve"),
+    *("safetensors-metadata", "resolve", "branch"),
 }
 CREATED = "2026-01-01T00:00:00.000Z"
 SETTINGS_FILE = ".hubsim.json"
@@ -37,6 +37,7 @@ class Repo:
         self.hub = hub
         self.kind = kind
         self.id = name
+        self.branch = "main"
         self.path = hub.root / kind / name
         self.meta_path = hub.state_dir / "repos" / kind / f"{name}.json"
         self.meta: dict[str, Any] = {"private": False, "gated": False, "allow": [], "commits": []}
@@ -52,6 +53,20 @@ class Repo:
         self.meta_path.parent.mkdir(parents=True, exist_ok=True)
         self.meta_path.write_text(json.dumps(self.meta))
 
+    def on(self, branch: str) -> Repo:
+        """This repository, with the folder of a branch: beside the live one, which is the main branch."""
+        if branch == "main":
+            return self
+        other = Repo(self.hub, self.kind, self.id)
+        other.branch = branch
+        other.path = self.hub.state_dir / "branches" / self.kind / self.id / branch
+        return other
+
+    def branches(self) -> list[str]:
+        """Names of the branches beside the main one."""
+        folder = self.on("*").path.parent
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
     def scan(self) -> dict[str, dict[str, Any]]:
         files = {}
         for file in sorted(self.path.rglob("*")):
@@ -65,7 +80,7 @@ class Repo:
         with self.hub.lock:
             files = self.scan()
             listing = "".join(f"{info['oid']} {path}\n" for path, info in files.items())
-            history = len(self.meta["commits"])
+            history = sum(commit.get("branch", "main") == self.branch for commit in self.meta["commits"])
             sha = hashlib.sha1(f"{self.kind}/{self.id}\n{listing}{history}".encode()).hexdigest()
             snapshot = self.snapshot(sha)
             if not snapshot.exists():
@@ -94,6 +109,8 @@ class Repo:
         """Commit hash and files of a revision."""
         head = self.head()
         sha = head if revision in ("main", "refs/heads/main") else revision
+        if revision in self.branches():
+            sha = self.on(revision).head()
         if not re.fullmatch("[0-9a-f]{40}", sha) or not self.snapshot(sha).exists():
             raise ApiError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return sha, json.loads(self.snapshot(sha).read_text())
@@ -256,6 +273,7 @@ def delete_repo(h: Any) -> None:
     namespace = body.get("organization") or (h.token or {}).get("user")
     repo = get_repo(h, body.get("type", "model") + "s", f"{namespace}/{body['name']}", write=True)
     shutil.rmtree(repo.path)
+    shutil.rmtree(repo.on("*").path.parent, ignore_errors=True)
     repo.meta_path.unlink(missing_ok=True)
     h.send(200, {})
 
@@ -307,8 +325,23 @@ def check_auth(h: Any, repo: Repo, args: list[str]) -> None:
 
 
 def list_refs(h: Any, repo: Repo, args: list[str]) -> None:
-    main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo.head()}
-    h.send(200, {"branches": [main], "tags": [], "converts": []})
+    branches = [
+        {"name": name, "ref": f"refs/heads/{name}", "targetCommit": repo.on(name).head()}
+        for name in ("main", *repo.branches())
+    ]
+    h.send(200, {"branches": branches, "tags": [], "converts": []})
+
+
+def create_branch(h: Any, repo: Repo, args: list[str]) -> None:
+    (name,) = args
+    if name in ("main", *repo.branches()):
+        raise ApiError(409, f"Reference already exists: refs/heads/{name}")
+    _, files = repo.resolve(h.json_body().get("startingPoint", "main"))
+    folder = repo.on(name).path
+    folder.mkdir(parents=True)
+    for path, info in files.items():
+        h.hub.write_live(folder / path, repo.blob(info).read_bytes())
+    h.send(200, {})
 
 
 def list_commits(h: Any, repo: Repo, args: list[str]) -> None:
@@ -388,8 +421,9 @@ def make_commit(h: Any, repo: Repo, args: list[str]) -> None:
         sha, _ = repo.resolve(revision)
         if header.get("parentCommit") and header["parentCommit"] != sha:
             raise ApiError(412, "A commit has happened since. Please refresh and try again.")
-        if revision != "main" or dict(h.query).get("create_pr") == "1":
-            raise ApiError(400, "hubsim commits to main only")
+        if revision not in ("main", *repo.branches()) or dict(h.query).get("create_pr") == "1":
+            raise ApiError(400, "hubsim commits to branches only")
+        repo = repo.on(revision)
         writes, deletes = read_operations(hub, operations)
         for path in [*writes, *deletes]:
             if not (repo.path / path).resolve().is_relative_to(repo.path.resolve()):
@@ -401,7 +435,7 @@ def make_commit(h: Any, repo: Repo, args: list[str]) -> None:
                 (repo.path / path).unlink(missing_ok=True)
         for path, data in writes.items():
             hub.write_live(repo.path / path, data)
-        repo.meta["commits"].append({"title": header["summary"]})
+        repo.meta["commits"].append({"title": header["summary"], "branch": repo.branch})
         oid = repo.head()
         repo.meta["commits"][-1]["id"] = oid
         repo.save()
@@ -434,6 +468,7 @@ REPO_ROUTES = {
     ("GET", "auth-check"): check_auth,
     ("GET", "refs"): list_refs,
     ("GET", "commits"): list_commits,
+    ("POST", "branch"): create_branch,
     ("GET", "tree"): list_tree,
     ("POST", "paths-info"): list_paths,
     ("GET", "safetensors-metadata"): get_safetensors,

@@ -424,6 +424,17 @@ def test_pushing_and_pinned_revisions(hub: hubsim.Hub, api: HfApi, tmp_path: Pat
     assert Path(api.hf_hub_download(name, "w.safetensors", cache_dir=tmp_path / "cache")).read_bytes() == weights
     reader = as_user(hub, "hf_alice_read")
     assert status_of(lambda: reader.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=name)) == 403
+    assert (
+        status_of(lambda: api.upload_file(path_or_fileobj=b"v3", path_in_repo="notes.md", repo_id=name, revision="b"))
+        == 404
+    )
+    api.create_branch(name, branch="b")
+    assert status_of(lambda: api.create_branch(name, branch="b")) == 409
+    third = api.upload_file(path_or_fileobj=b"v3", path_in_repo="notes.md", repo_id=name, revision="b")
+    found = {branch.name: branch.target_commit for branch in api.list_repo_refs(name).branches}
+    assert found == {"main": second.oid, "b": third.oid}
+    assert set(api.list_repo_files(name, revision="b")) == set(api.list_repo_files(name))
+    assert (hub.root / "models/alice/out/notes.md").read_text() == "v2"
     api.delete_repo(name)
     assert not api.repo_exists(name)
 

@@ -167,5 +167,5 @@ def test_a_method_that_does_not_say_what_it_trains_is_refused() -> None:
 def test_a_declaration_leaves_nothing_out() -> None:
     from hfjobs_trainer.specs.training import Training
 
-    with pytest.raises(TypeError, match="missing 18 required keyword-only arguments"):
+    with pytest.raises(TypeError, match="missing 20 required keyword-only arguments"):
         Training()  # pyright: ignore[reportCallIssue]

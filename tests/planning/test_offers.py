@@ -27,7 +27,7 @@ def test_a_plan_shows_each_with_what_it_costs() -> None:
     # 3 h and 25% at $2.51, twice
     assert "timeout 3h45m: at most $18.82 in 2 attempts" in shown
     for line in (
-        "  attempts       2: after a failure the training begins anew, up to 2 times the money",
+        "  attempts       2: after a failure the training goes on at the last checkpoint, up to 2 times the money",
         "  SSH            ssh JOB@ssh.hf.jobs with a key of the account; a session does not keep the job running",
         "  ports          8000, 9000, at https://JOB--PORT.hf.jobs with a token that may read the job: $0.01/h",
         f"  resource group {GROUP}, whose spending limit applies",

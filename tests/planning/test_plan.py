@@ -75,6 +75,7 @@ def test_a_plan_as_text() -> None:
           where          a10g-largex2 on Hugging Face Jobs: 2 x NVIDIA A10G, $3.00/h (snapshot 2026-08-22), paid by me
           time           timeout 3h45m: at most $11.25
           memory         unknown: the model's size is not known
+          checkpoints    bucket me/hft-checkpoints (private)
           model goes to  me/Qwen2.5-0.5B-SFT (private)
           metrics go to  trackio project Qwen2-5-0-5B-SFT, group first tries, Space me/trackio
           secrets        HF_TOKEN (read when you submit)
@@ -92,6 +93,7 @@ def test_a_plan_as_text() -> None:
           output.private              = True  (nothing is published unless you say so)
           tracking.project            = Qwen2-5-0-5B-SFT  (named after the model)
           tracking.space_id           = me/trackio  (your dashboard, kept after the machine is gone)
+          output.checkpoints          = bucket  (private, and kept until the model is pushed)
           timeout                     = 13500 s  (your 10800 s plus 25% of padding)
         unchecked
           LORA005 needs the names of the modules of Qwen/Qwen2.5-0.5B
@@ -108,6 +110,7 @@ def test_a_plan_for_this_machine_as_text() -> None:
           where          this machine
           time           no timeout
           memory         unknown: the model's size is not known
+          checkpoints    the machine's disk
           model goes to  the machine's disk only
           metrics go to  the log only
         chosen for you
@@ -284,7 +287,8 @@ def test_what_the_user_set_is_not_decided() -> None:
         "gradient_accumulation_steps": 2,
         "gradient_checkpointing": True,
         "optim": "adamw_torch_fused",
-        "output": {"hub_model_id": "me/x", "private": False},
+        "output": {"hub_model_id": "me/x", "private": False, "checkpoints": "bucket"},
+        "save_steps": 500,
         "tracking": {"project": "p", "space_id": "me/s"},
     }
     assert plan(fields).decisions == ()

@@ -12,8 +12,8 @@ EXPECTED = [
         "hardware.max_usd",
         (
             "the run is expected to cost $4.00 on h200x8 (5 min (89 s to 20 min)), above max_usd=0.5; a100-large "
-            "takes about $1.04, 25 min (8 min to 1 h)"
+            "takes about $0.92, 21 min (8 min to 46 min)"
         ),
-        'hardware=hft.Hardware(flavor="a100-large", max_usd=1.1)',
+        'hardware=hft.Hardware(flavor="a100-large", max_usd=0.97)',
     )
 ]

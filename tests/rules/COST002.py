@@ -10,7 +10,7 @@ UNCHECKED = "the size of the model and the rows of the dataset (or max_steps)"
 EXPECTED = [
     (
         "hardware.max_hours",
-        "the run is expected to take 1 h 28 min (45 min to 5 h 31 min) on l4x1, above max_hours=0.5",
+        "the run is expected to take 1 h 25 min (44 min to 5 h 19 min) on l4x1, above max_hours=0.5",
         'hardware=hft.Hardware(flavor="auto", max_hours=0.5)',
     )
 ]

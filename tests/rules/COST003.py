@@ -9,7 +9,7 @@ GOOD = {"hardware": "l4x1"}
 EXPECTED = [
     (
         "timeout",
-        "the run is expected to take 1 h 28 min (45 min to 5 h 31 min), and the job is ended after 25m",
-        'timeout="5h31m"',
+        "the run is expected to take 1 h 25 min (44 min to 5 h 19 min), and the job is ended after 25m",
+        'timeout="5h19m"',
     )
 ]

@@ -10,8 +10,8 @@ UNCHECKED = "the size of the model and the rows of the dataset (or max_steps)"
 EXPECTED = [
     (
         "use_vllm",
-        "generation with transformers is expected to take 99% of 10 d 2 h ($1,207.92) on h200; "
-        "with vLLM the run takes 12 h 42 min ($63.50) on h200",
+        "generation with transformers is expected to take 99% of 10 d 3 h ($1,215.75) on h200; "
+        "with vLLM the run takes 12 h 19 min ($61.58) on h200",
         "use_vllm=True",
     ),
 ]

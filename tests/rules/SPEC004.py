@@ -17,7 +17,8 @@ EXPECTED = [
     ),
     (
         "output.hub_id",
-        "not a field of output; its fields are push_to_hub, hub_model_id, private, hub_strategy, merge_adapter",
+        "not a field of output; its fields are push_to_hub, hub_model_id, private, hub_strategy, checkpoints, "
+        "merge_adapter",
         'output={"hub_model_id": "me/model"}',
     ),
 ]

@@ -779,7 +779,7 @@ def test_an_epoch_that_takes_a_day_is_one_checkpoint() -> None:
 
 def test_more_often_than_after_each_step_is_none_saved() -> None:
     known = Facts(model=LLAMA_70B, dataset=DatasetFacts(num_rows=200_000))
-    fields = {"hardware": "t4-small", "global_batch_size": 16_384, "num_train_epochs": 1}
+    fields = {"hardware": "t4-small", "global_batch_size": 16_384, "num_train_epochs": 1, "save_strategy": "steps"}
     ((_, fix),) = said("TRAIN008", fields, known)
     assert fix == "save_steps=1"
     assert said("TRAIN008", {**fields, "save_steps": 1}, known) == []

@@ -189,7 +189,20 @@ def test_grpo_needs_a_reward() -> None:
 
 def test_every_literal_of_the_hub_strategy_is_taken() -> None:
     for strategy in get_args(names.HubStrategy):
-        assert sft(hub_strategy=strategy).output.hub_strategy == strategy
+        output = sft(hub_strategy=strategy).output
+        # one of them is another field's
+        kept = (None, "hub") if strategy == "checkpoint" else (strategy, "auto")
+        assert (output.hub_strategy, output.checkpoints) == kept
+
+
+@pytest.mark.parametrize("place", ["auto", "bucket", None])
+def test_checkpoints_are_kept_in_one_place(place: str | None) -> None:
+    same = hft.Output(hub_model_id="me/x", checkpoints="hub")
+    assert sft(hub_strategy="checkpoint", output=same) == sft(output=same)
+    assert sft(output={"hub_model_id": "me/x", "hub_strategy": "checkpoint"}).digest == sft(output=same).digest
+    assert sft(output=same).replace(hub_strategy="end").output.checkpoints == "hub"
+    problems = problems_of("sft", hub_strategy="checkpoint", output={"checkpoints": place})
+    assert problems["output"].code == "SPEC007"
 
 
 def test_methods_are_specs() -> None:

@@ -151,6 +151,9 @@ def _push(run: Run, output_dir: str, decide: Decide) -> dict[str, Any]:
         decide("output.private", True, "nothing is published unless you say so")
     if output.hub_strategy is not None:
         arguments["hub_strategy"] = output.hub_strategy
+    elif output.checkpoints == "hub":
+        why = "checkpoints are kept in the repository as the run goes on, and the model is pushed at its end"
+        arguments["hub_strategy"] = decide("output.hub_strategy", "end", why)
     elif run.merges == "only":
         why = "only the merged model is pushed, never an adapter next to it"
         arguments["hub_strategy"] = decide("output.hub_strategy", "end", why)

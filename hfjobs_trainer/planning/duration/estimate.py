@@ -7,13 +7,14 @@ few measurements or none, and ``DurationEstimate.assumed`` says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hfjobs_trainer.display import html_pairs
 from hfjobs_trainer.planning.duration.amounts import Amounts
 from hfjobs_trainer.planning.duration.pace import EXPECTED, FAST, SLOW, Pace, Setup
 from hfjobs_trainer.planning.duration.ranges import Range
+from hfjobs_trainer.planning.duration.saves import SHORT, Saves, choose_every
 from hfjobs_trainer.planning.hardware.gpus import Tuning
 
 
@@ -31,6 +32,8 @@ class DurationEstimate:
         usd: Cost, US dollars; each started minute is billed.
         assumed: The assumptions about this run.
         basis: The constants of the estimate, with their sources.
+        saves: When it saves, and what is at risk in between; ``None`` if it has no steps.
+        one_evaluation: Expected seconds of one evaluation; 0 without.
     """
 
     steps: int
@@ -41,6 +44,8 @@ class DurationEstimate:
     usd: Range
     assumed: tuple[str, ...]
     basis: tuple[str, ...] = ()
+    saves: Saves | None = None
+    one_evaluation: float = 0.0
 
     @property
     def assumptions(self) -> list[str]:
@@ -71,7 +76,9 @@ def estimate_duration(amounts: Amounts, setup: Setup) -> DurationEstimate:
     """
     rate = setup.usd_per_hour
     low, expected, high = paces = [Pace(amounts, setup, case) for case in (FAST, EXPECTED, SLOW)]
-    least, likely, most = (_seconds(pace) for pace in paces)
+    working = [_work(pace) for pace in paces]
+    every = _save_every(expected, working[EXPECTED], sum(working[SLOW].values()))
+    least, likely, most = (_seconds(pace, work, every) for pace, work in zip(paces, working, strict=True))
     parts = {name: Range(least[name], likely[name], most[name]) for name in likely}
     totals = [sum(each.values()) for each in (least, likely, most)]
     training = parts["training"]
@@ -86,27 +93,57 @@ def estimate_duration(amounts: Amounts, setup: Setup) -> DurationEstimate:
         usd=Range(*(billed_usd(seconds, rate) for seconds in totals)),
         assumed=(*amounts.assumed, *_assumed(amounts, setup)),
         basis=_basis(amounts, setup),
+        saves=_saves(paces, working, every),
+        one_evaluation=expected.one_evaluation(),
     )
 
 
 def expected_seconds(amounts: Amounts, setup: Setup) -> tuple[float, float]:
     """Only the expected US dollars and seconds of ``estimate_duration``, at a third of its cost."""
-    seconds = sum(_seconds(Pace(amounts, setup, EXPECTED)).values())
+    pace = Pace(amounts, setup, EXPECTED)
+    work = _work(pace)
+    seconds = sum(_seconds(pace, work, _save_every(pace, work)).values())
     return billed_usd(seconds, setup.usd_per_hour), seconds
 
 
-def _seconds(pace: Pace) -> dict[str, float]:
-    """Seconds of each part that the run has."""
-    amounts = pace.amounts
-    found = {"start": pace.start(), "data": pace.data(), "training": pace.training()}
+def _work(pace: Pace) -> dict[str, float]:
+    """Seconds of each part of the training loop that the run has, but for saving."""
+    amounts, found = pace.amounts, {"training": pace.training()}
     if amounts.generation is not None:
         found["generation"] = pace.generation()
     if amounts.eval_rows:
         found["evaluation"] = pace.evaluation()
-    found["checkpoints"] = pace.checkpoints()
-    if amounts.push_bytes:
+    return found
+
+
+def _seconds(pace: Pace, work: Mapping[str, float], save_every: float | None) -> dict[str, float]:
+    """Seconds of each part that the run has."""
+    found = {"start": pace.start(), "data": pace.data(), **work, "checkpoints": pace.checkpoints(save_every)}
+    if pace.amounts.push_bytes:
         found["push"] = pace.push()
     return found
+
+
+def _save_every(pace: Pace, work: Mapping[str, float], slow: float = math.inf) -> float | None:
+    """Steps between two saves: as the planner chooses if it may and the run is long, else as the amounts say."""
+    amounts, setup = pace.amounts, pace.setup
+    if not setup.chooses_saves or slow < SHORT or not pace.steps:
+        return amounts.save_every
+    return choose_every(pace.steps, sum(work.values()), pace.save(), pace.copy(), setup.save_multiple)
+
+
+def _saves(paces: Sequence[Pace], working: Sequence[Mapping[str, float]], every: float | None) -> Saves | None:
+    """When a run saves, in the expected case; ``None`` if it has no steps."""
+    expected = paces[EXPECTED]
+    if not expected.steps:
+        return None
+    interval = min(expected.interval(every), expected.steps)
+    between = Range(
+        *(interval * sum(work.values()) / max(1, pace.steps) for pace, work in zip(paces, working, strict=True))
+    )
+    seconds, copying = (Range(*(cost(pace) for pace in paces)) for cost in (Pace.save, Pace.copy))
+    usd = (between + seconds + copying) * (expected.setup.usd_per_hour / 3600)
+    return Saves(math.ceil(interval), seconds, copying, between, usd, every != expected.amounts.save_every)
 
 
 def billed_usd(seconds: float, usd_per_hour: float) -> float:

@@ -91,6 +91,8 @@ class Setup:
         usd_per_hour: Price of all machines, a vLLM server's included, US dollars per hour.
         server_gpus: GPUs of the run's own vLLM server; 0 if the training GPUs generate the completions.
         vllm_tensor_parallel_size: GPUs that share one copy of the model in a vLLM next to training.
+        chooses_saves: Whether checkpoints are written as the planner sees fit, not as ``Amounts.save_every`` says.
+        save_multiple: Then, they are written at multiples of so many steps.
     """
 
     gpu: Gpu
@@ -104,6 +106,8 @@ class Setup:
     usd_per_hour: float = 0.0
     server_gpus: int = 0
     vllm_tensor_parallel_size: int = 1
+    chooses_saves: bool = False
+    save_multiple: int = 1
 
 
 class Pace:
@@ -277,11 +281,14 @@ class Pace:
         return reading + tokens * each
 
     def evaluation(self) -> float:
-        """Seconds of all evaluations: a forward pass of the held-out rows; generation, if training generates."""
+        """Seconds of all evaluations."""
+        return (self._times(self.amounts.eval_every) + self.amounts.eval_first) * self.one_evaluation()
+
+    def one_evaluation(self) -> float:
+        """Seconds of one: a forward pass of the held-out rows; generation, if training generates."""
         amounts, setup = self.amounts, self.setup
         if not amounts.eval_rows:
             return 0.0
-        times = self._times(amounts.eval_every) + amounts.eval_first
         batches = math.ceil(amounts.eval_rows * self.fraction / (amounts.eval_batch_size * setup.num_gpus))
         costs, tokens = amounts.arithmetic, amounts.eval_batch_size * amounts.sequences * self.width
         passes = 1.0 + amounts.passes.frozen
@@ -294,19 +301,33 @@ class Pace:
         each += self._fetch(each) / 2
         if amounts.generation is not None:
             each += self._answers(amounts.generation, amounts.eval_batch_size * max(1.0, amounts.generation.answers))
-        return times * batches * each
+        return batches * each
 
     def _times(self, every: float | None) -> float:
         """How often something happens that is due every so many steps, at a share of the run, or once per epoch."""
         if every is None:
             return math.ceil(self.epochs)
-        if every <= 0:
-            return 0
-        return self.steps // (every if every >= 1 else max(1, math.ceil(self.steps * every)))
+        return self.steps // self.interval(every) if every > 0 else 0
 
-    def checkpoints(self) -> float:
-        """Seconds to write checkpoints, the last one included."""
-        return (self._times(self.amounts.save_every) + 1) * self.amounts.save_bytes / WRITE[self.case]
+    def interval(self, every: float | None) -> float:
+        """Optimizer steps from one time to the next of what is due so; all of them if it is due at the end only."""
+        if every is None:
+            return self.steps / max(1, math.ceil(self.epochs))
+        if every <= 0:
+            return self.steps
+        return every if every >= 1 else max(1, math.ceil(self.steps * every))
+
+    def checkpoints(self, every: float | None) -> float:
+        """Seconds to write checkpoints every so many steps, as ``Amounts.save_every``; the last one included."""
+        return (self._times(every) + 1) * self.save()
+
+    def save(self) -> float:
+        """Seconds to write one checkpoint to the disk."""
+        return self.amounts.save_bytes / WRITE[self.case]
+
+    def copy(self) -> float:
+        """Seconds to copy one checkpoint out of the machine."""
+        return self.amounts.save_bytes / UPLOAD[self.case]
 
     def push(self) -> float:
         """Seconds of the final push, for which the run waits."""

@@ -14,6 +14,7 @@ from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.durations import format_duration
 from hfjobs_trainer.specs.fixes import REMOVE, change
+from hfjobs_trainer.specs.groups import Hardware
 from hfjobs_trainer.tokens import masked, name_of_secret, names_a_secret
 
 MIN_SECONDS = 300
@@ -224,32 +225,34 @@ def _without(spec: JobSpec, *names: str, **others: Any) -> str:
     return change(spec, removed | {f"hardware.{name}": value for name, value in others.items()})
 
 
-@rule("JOB006", scope="remote", severity="warning")
+@rule("JOB006", stage="run", scope="remote", severity="warning")
 def attempts_begin_anew(context: Context[TrainSpec]) -> Iterator[Found]:
     """A further attempt begins the training anew.
 
     What it does:
-        Warns of `attempts` above 1.
+        Warns of `attempts` above 1 where the run's checkpoints stay on the machine's disk: with a timeout of 15 minutes
+        at most, unless `output.checkpoints` says where to keep them.
 
     Why:
-        Jobs starts the script of a failed job again, and the script begins anew: checkpoints are on the machine's disk,
-        which is not known to outlive a failure. That helps where the failure was not the script's own, such as a
-        download that broke off; an error of the script, or a lack of memory, comes again and is paid for again.
+        Jobs starts the script of a failed job again, and the script begins anew: the machine's disk is not known to
+        outlive a failure. With checkpoints in a bucket or on the Hub it goes on at the last one.
 
     Example:
         ```python
-        hft.Hardware(flavor="a10g-large", attempts=3)
+        hft.SFT(model=..., dataset=..., timeout="10m", hardware=hft.Hardware(flavor="a10g-large", attempts=3))
         ```
 
     Use instead:
         ```python
-        hft.Hardware(flavor="a10g-large")
+        hft.SFT(model=..., dataset=..., timeout="10m", hardware=hft.Hardware(flavor="a10g-large", attempts=3),
+                output=hft.Output(checkpoints="bucket"))
         ```
     """
     hardware = context.spec.hardware
-    if hardware.attempts > 1 and hardware.nodes == 1:
+    if hardware.attempts > 1 and hardware.nodes == 1 and context.kept.place == "disk":
         why = f"a failed attempt is not continued but begun anew, so the run may cost {hardware.attempts} times as much"
-        yield Found("hardware.attempts", why, _without(context.spec, "attempts"))
+        fix = {"output.checkpoints": "bucket"} if context.backend.ships_data else {"hardware.attempts": REMOVE}
+        yield Found("hardware.attempts", why, change(context.spec, fix))
 
 
 @rule("JOB007", scope="remote")
@@ -343,10 +346,10 @@ def only_jobs_offer_these(context: Context[JobSpec]) -> Iterator[Found]:
     """What only Jobs offer is of no use on this machine.
 
     What it does:
-        Warns of `attempts`, `ssh`, `expose` and `resource_group_id` on the local backend, which ignores them.
+        Warns of `attempts`, `stop_if_over`, `ssh`, `expose` and `resource_group_id` on the local backend.
 
     Why:
-        The run is a process of this machine: nothing starts it again, its ports are this machine's, and nobody pays.
+        The run is a process of this machine: nothing starts it again, nobody pays, and its pace was not estimated.
 
     Example:
         ```python
@@ -359,8 +362,9 @@ def only_jobs_offer_these(context: Context[JobSpec]) -> Iterator[Found]:
         ```
     """
     hardware = context.spec.hardware
-    idle: dict[str, object] = {"attempts": 1, "ssh": False, "expose": [], "resource_group_id": None}
-    given = [name for name, value in idle.items() if getattr(hardware, name) != value]
+    idle = Hardware.model_construct()
+    names = ("attempts", "stop_if_over", "ssh", "expose", "resource_group_id")
+    given = [name for name in names if getattr(hardware, name) != getattr(idle, name)]
     if given and context.backend.is_here:
         path = f"hardware.{given[0]}" if len(given) == 1 else "hardware"
         why = f"{' and '.join(given)}: only Jobs offer that, so it is ignored here"

@@ -317,7 +317,7 @@ def a_long_run_writes_checkpoints(context: Context[TrainSpec]) -> Iterator[Found
     if duration is None or not duration.steps or spec.save_strategy == "best":
         return
     steps, hours = duration.steps, duration.seconds.expected / 3600
-    first = float(spec.save_steps) if spec.save_strategy == "steps" else math.inf
+    first = float(context.argument("save_steps", spec.save_steps)) if spec.save_strategy == "steps" else math.inf
     if first < 1:
         first *= steps
     if spec.save_strategy == "epoch":

@@ -18,12 +18,20 @@ def report(event: str, **fields: Any) -> None:
     print(json.dumps(line) + "\n", end="", flush=True)
 
 
-def progress_callback() -> Any:
-    """Make the trainer callback that reports metrics and checkpoints."""
+def progress_callback(started: float) -> Any:
+    """Make the trainer callback that reports what a run `started` then has done."""
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
+        began = started
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            for entry in state.log_history[-1:]:  # what a resumed run took until then
+                self.began = started - entry.get("seconds", 0)
+
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            for entry in state.log_history[-1:]:
+                entry["seconds"] = round(time.time() - self.began, 1)
             metrics = {k: v for k, v in kwargs["logs"].items() if k != "epoch"}
             done = {"step": state.global_step, "max_steps": state.max_steps}
             report("log", **done, epoch=state.epoch, metrics=metrics)

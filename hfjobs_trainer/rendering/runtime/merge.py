@@ -43,8 +43,9 @@ def merge_adapter(
         name, first_options = first
         base = adapters.from_pretrained(base, name, **first_options).merge_and_unload()
     folder = Path(trainer.args.output_dir).absolute()
+    trainer.merged = folder / "merged"
     merged = adapters.from_pretrained(base, folder).merge_and_unload(safe_merge=True)
-    merged.save_pretrained(folder / "merged")
-    trainer.processing_class.save_pretrained(folder / "merged")
-    report("saved", step=trainer.state.global_step, path=str(folder / "merged"))
-    return folder / "merged"
+    merged.save_pretrained(trainer.merged)
+    trainer.processing_class.save_pretrained(trainer.merged)
+    report("saved", step=trainer.state.global_step, path=str(trainer.merged))
+    return trainer.merged

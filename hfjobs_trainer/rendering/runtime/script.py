@@ -27,7 +27,7 @@ def run_script(name: str, source: str, arguments: list[str], started: float) -> 
         arguments: Arguments of its command line.
         started: When this script started, as `time.time()` gave it.
     """
-    ended = watch_trainers() if is_installed("transformers", "torch") else []
+    ended = watch_trainers(started) if is_installed("transformers", "torch") else []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_text(source, "utf-8")
@@ -45,8 +45,11 @@ def run_script(name: str, source: str, arguments: list[str], started: float) -> 
     report("end", seconds=seconds, metrics={}, output_dir=str(Path.cwd()))
 
 
-def watch_trainers() -> list[Any]:
+def watch_trainers(started: float) -> list[Any]:
     """Have every trainer of transformers report its progress.
+
+    Args:
+        started: When this script started, as `time.time()` gave it.
 
     Returns:
         A list to which each trainer adds its state and arguments when it has trained.
@@ -60,5 +63,5 @@ def watch_trainers() -> list[Any]:
             ended.append(SimpleNamespace(args=args, state=state))
 
     callbacks: Any = trainer.DEFAULT_CALLBACKS
-    callbacks += [progress_callback(), Ending()]
+    callbacks += [progress_callback(started), Ending()]
     return ended

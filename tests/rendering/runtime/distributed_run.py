@@ -39,7 +39,7 @@ def main() -> None:
         **settle_precision(machine, "bf16"),
     )
     trainer = SFTTrainer(
-        model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages")), callbacks=[progress_callback()]
+        model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages")), callbacks=[progress_callback(0.0)]
     )
     trainer.train()
     trainer.save_model()

@@ -1,109 +1,150 @@
-"""Pushes of one trained model, for the tests to read about: to a Hub that fails as it is told, then works."""
+"""Pushes of one model that was saved, for the tests to read about: each to a Hub that goes wrong in one way.
+
+Nothing is trained. Each case is a line of JSON; the events that its push reported come before it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
+import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hubsim
+from hubsim.repos import Repo
 
-class MoodyHub(BaseHTTPRequestHandler):
-    """Takes repositories and commits, after the failures that ``moods`` holds for them."""
+COMMIT = "/commit/"
 
-    moods: list[tuple[str, int]] = []  # noqa: RUF012
-    requests: list[str] = []  # noqa: RUF012
-    committed: list[str] = []  # noqa: RUF012
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        action = next(word for word in ("create", "validate", "preupload", "commit") if word in self.path)
-        MoodyHub.requests.append(action)
-        if MoodyHub.moods and MoodyHub.moods[0][0] == action:
-            self.answer(MoodyHub.moods.pop(0)[1], {"error": "not now"})
-        elif action == "create":
-            self.answer(200, {"url": f"{os.environ['HF_ENDPOINT']}/me/model", "id": "me/model", "name": "me/model"})
-        elif action == "validate":  # the model card's metadata
-            self.answer(200, {"errors": [], "warnings": []})
-        elif action == "preupload":
-            files = [
-                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
-                for file in json.loads(body)["files"]
-            ]
-            self.answer(200, {"files": files})
-        else:
-            lines = [json.loads(line) for line in body.splitlines()]
-            MoodyHub.committed = [line["value"]["path"] for line in lines if line["key"] == "file"]
-            self.answer(
-                200,
-                {"success": True, "commitOid": "0" * 40, "commitUrl": f"{os.environ['HF_ENDPOINT']}/me/model/commit/0"},
-            )
-
-    def do_GET(self) -> None:
-        self.answer(404, {"error": "not found"})
-
-    def answer(self, status: int, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+def files_of(folder: Path) -> dict[str, str]:
+    """The files in a folder, each with its digest."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def main() -> None:
-    model, folder = sys.argv[1:]
-    hub = ThreadingHTTPServer(("127.0.0.1", 0), MoodyHub)
-    threading.Thread(target=hub.serve_forever, daemon=True).start()
-    os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{hub.server_port}"
-    os.environ["HF_TOKEN"] = "hf_notatoken"
+    model, place = sys.argv[1], Path(sys.argv[2])
+    hub, server = hubsim.start(place / "hub", python=sys.executable)
+    os.environ |= {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_alice_write", "HF_HOME": str(place / "home")}
+    os.environ |= {"HFT_RUN_ID": "run-1", "HFT_FLUSH_SECONDS": "0", "HFT_BUCKET": "alice/hft-checkpoints"}
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where hf is
 
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
+    import hfjobs_trainer as hft
     from examples import tiny
+    from hfjobs_trainer.rendering.runtime import card
     from hfjobs_trainer.rendering.runtime import push as block
+    from hfjobs_trainer.rendering.runtime.conclude import conclude
 
     args = SFTConfig(
-        folder,
-        max_steps=1,
-        save_steps=1,
-        bf16=False,
-        use_cpu=True,
-        push_to_hub=True,
-        hub_strategy="end",
-        hub_model_id="me/model",
+        str(place / "out"), bf16=False, use_cpu=True, push_to_hub=True, hub_strategy="end", hub_model_id="alice/model"
     )
-    trainer = SFTTrainer(model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages", 8)))
-    trainer.train()
-    block.PUSH_PAUSES = (0.0, 0.0, 0.0)
+    args.hub_private_repo = True
+    trainer: Any = SFTTrainer(model, args, train_dataset=Dataset.from_list(tiny.dataset_rows("messages", 8)))
+    trainer.save_model(str(place / "out/merged"), _internal_call=True)
+    (place / "out/checkpoint-1").mkdir()
+    (place / "out/checkpoint-1/optimizer.pt").write_bytes(b"state")
+    spec = {"method": "sft", "model": "me/base", "dataset": "me/colours", "output": {"hub_model_id": "alice/model"}}
+    card.__file__ = str(place / "script.py")  # which the card tells of
+    Path(card.__file__).write_text(hft.plan(spec, offline=True).script, "utf-8")
+    block.PUSH_PAUSES, block.PUSH_SECONDS = (0.0, 0.0, 0.0), 1.0
 
-    merged = Path(folder, "merged")
-    trainer.save_model(str(merged))
+    def push(
+        case: str,
+        *faults: dict[str, Any],
+        branch: str | None = None,
+        beside: bool = False,
+        bucket: bool = True,
+        runs_command: bool = False,
+    ) -> None:
+        hub.journal.clear()
+        hub.faults.clear()
+        for fault in faults:
+            hub.fail(**fault)
+        mount = hub.root / "buckets/alice/hft-checkpoints"
+        os.environ["HFT_CHECKPOINTS"] = str(mount if bucket else place / "nowhere")
+        if bucket:
+            mount.mkdir(parents=True)
+        trainer.lost, args.hub_revision = [], branch
+        block.push(trainer)
+        if beside:
+            block.upload(trainer, place / "out/merged", suffix="-merged")
+        ended = "\n".join(trainer.lost)
+        told = {
+            "case": case,
+            "ended": ended,
+            "tries": len(hub.requests("/repos/create", "POST")),
+            "kept": files_of(mount),
+            "saved": files_of(place / "out"),
+        }
+        if runs_command:
+            command = ended.partition("To push it: ")[2]
+            folder = place / case
+            folder.mkdir()
+            done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
+            told["command"] = [command, done.returncode, done.stderr]
+        print(json.dumps({**told, "there": files_of(hub.root / "models/alice/model")}), flush=True)
+        for folder in (hub.root / "models/alice", hub.root / "buckets", hub.state_dir / "repos"):
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def push(case: str, *moods: tuple[str, int], beside: bool = False) -> None:
-        MoodyHub.moods, MoodyHub.requests, MoodyHub.committed = list(moods), [], []
-        raised = None
-        try:
-            if beside:
-                block.upload(trainer, merged, suffix="-merged", dataset_name="me/colours")
-            else:
-                block.push(trainer, dataset_name="me/colours")
-        except Exception as error:
-            raised = type(error).__name__
-        told = {"case": case, "raised": raised, "requests": MoodyHub.requests, "committed": MoodyHub.committed}
-        print(json.dumps(told), flush=True)
+    def refuse(status: int, path: str = COMMIT, times: int = 1) -> dict[str, Any]:
+        return {"path": path, "method": "POST", "times": times, "response": {"status": status}}
 
-    push("recovers", ("create", 500), ("create", 503), ("commit", 409))
-    push("refused", ("commit", 403))
-    push("exhausted", *[("commit", 409)] * 4)
-    push("merged", ("create", 503), beside=True)
+    def vanish(status: int, body: Any) -> Any:
+        """Answer, and lose the repository."""
+        shutil.rmtree(hub.root / "models/alice/model")
+        return status, body
+
+    def lose(name: str) -> Callable[[int, Any], Any]:
+        """Commit all but one file."""
+
+        def rewrite(status: int, body: Any) -> Any:
+            (hub.root / "models/alice/model" / name).unlink()
+            return status, {**body, "commitOid": Repo(hub, "models", "alice/model").head()}
+
+        return rewrite
+
+    def damage(name: str) -> Callable[[int, Any], Any]:
+        """Commit other bytes in one file."""
+
+        def rewrite(status: int, body: Any) -> Any:
+            path = hub.root / "models/alice/model" / name
+            hub.write_live(path, path.read_bytes()[:-1] + b"!")
+            return status, {**body, "commitOid": Repo(hub, "models", "alice/model").head()}
+
+        return rewrite
+
+    push("well")
+    push("to a branch", branch="partial")
+    push("500, then ok", refuse(500, "/create"), refuse(409))
+    push("503 for ever", refuse(503, "/create", times=9))
+    push("401", refuse(401))
+    push("403", refuse(403), runs_command=True)
+    push("403, no bucket", refuse(403), bucket=False, runs_command=True)
+    push("404 once", refuse(404))
+    push("404 again", refuse(404, times=9))
+    push("vanishes once", {"path": "/preupload/", "rewrite": vanish})
+    push("lacks a file once", {"path": COMMIT, "rewrite": lose("tokenizer.json")})
+    push("lacks a file", {"path": COMMIT, "rewrite": lose("tokenizer.json"), "times": 9})
+    push("other bytes once", {"path": COMMIT, "rewrite": damage("model.safetensors")})
+    push("other bytes", {"path": COMMIT, "rewrite": damage("config.json"), "times": 9})
+    push("both", beside=True)
+    push("both, 403 for the merged", refuse(403, "model-merged/commit/"), beside=True)
+    push("both, 403", refuse(403, times=9), beside=True)
+    push("hangs once", {"path": COMMIT, "hang": "before"})
+    push("hangs", {"path": COMMIT, "hang": "before", "times": 9})
+    hubsim.stop(hub, server)
+    conclude(trainer, 0.0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A push outlasts a Hub that fails for a while, and says where the model is when it cannot."""
+"""A push outlasts a Hub that fails for a while, and a model that cannot be pushed is not lost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,78 +14,170 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("pushed_runs.py")
+PLACE = "hf://buckets/alice/hft-checkpoints/run-1"
 
-Case = tuple[list[dict[str, Any]], dict[str, Any]]
+
+@dataclass(frozen=True)
+class Case:
+    """One push: what it reported, and what came of it."""
+
+    events: list[dict[str, Any]]
+    told: dict[str, Any]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["event"].removeprefix("hft.") for event in self.events]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"] == f"hft.{kind}"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("push") / "out"
+    return tmp_path_factory.mktemp("push")
 
 
 @pytest.fixture(scope="module")
 def cases(tiny_model: Path, folder: Path) -> dict[str, Case]:
-    """What each push reported, and what came of it."""
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "HF_HUB_OFFLINE")}
+    environment |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [sys.executable, SCRIPT, tiny_model, folder],
-        env={**environment, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_DISABLE_TELEMETRY": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
+        [sys.executable, SCRIPT, tiny_model, folder], env=environment, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    told: dict[str, Case] = {}
+    # the last of these pushes failed, and what ends a run knows it
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-4000:]
+    assert done.stderr.splitlines()[-1].startswith("The model was not pushed"), done.stderr[-4000:]
+    found: dict[str, Case] = {}
     events: list[dict[str, Any]] = []
     for line in done.stdout.splitlines():
         if line.startswith('{"case"'):
-            told[json.loads(line)["case"]] = (events, json.loads(line))
+            found[json.loads(line)["case"]] = Case(events, json.loads(line))
             events = []
         elif line.startswith('{"event"'):
             events.append(json.loads(line))
-    return told
+    return found
 
 
-def test_a_push_is_tried_again_until_the_hub_takes_it(cases: dict[str, Case]) -> None:
-    events, outcome = cases["recovers"]
-
-    assert outcome["raised"] is None
-    assert [event["event"] for event in events] == ["hft.warning"] * 3 + ["hft.pushed"]
-    assert events[-1]["repo"] == "me/model"
-    assert events[-1]["url"].endswith("/me/model")
-    assert {"README.md", "model.safetensors", "tokenizer.json"} <= set(outcome["committed"])
-    assert not any(path.startswith("checkpoint-") for path in outcome["committed"])
+WELL = ["pushed", "audited"]
+RESCUED = ["rescued"]
 
 
-def test_a_refusal_is_final_and_tells_where_the_model_is(cases: dict[str, Case], folder: Path) -> None:
-    events, outcome = cases["refused"]
+# What was reported, and how often it was tried.
+@pytest.mark.parametrize(
+    ("case", "kinds", "tries"),
+    [
+        ("well", WELL, 1),
+        ("to a branch", WELL, 1),
+        ("500, then ok", ["warning", "warning", *WELL], 3),
+        ("503 for ever", [*["warning"] * 3, *RESCUED], 4),
+        ("401", RESCUED, 1),
+        ("403", RESCUED, 1),
+        ("403, no bucket", RESCUED, 1),
+        ("404 once", ["warning", *WELL], 2),
+        ("404 again", ["warning", *RESCUED], 2),
+        ("vanishes once", ["warning", *WELL], 2),
+        ("lacks a file once", ["warning", *WELL], 2),
+        ("lacks a file", ["warning", *RESCUED], 2),
+        ("other bytes once", ["warning", *WELL], 2),
+        ("other bytes", ["warning", *RESCUED], 2),
+        ("both", ["pushed", "audited", *WELL], 2),
+        ("both, 403 for the merged", ["pushed", "audited", *RESCUED], 2),
+        ("both, 403", ["rescued", *RESCUED], 2),
+        ("hangs once", ["warning", *WELL], 2),
+        ("hangs", ["warning", *RESCUED], 2),
+    ],
+)
+def test_what_comes_of_a_push(cases: dict[str, Case], case: str, kinds: list[str], tries: int) -> None:
+    found = cases[case]
 
-    assert outcome["raised"] == "HfHubHTTPError"
-    assert outcome["requests"].count("commit") == 1
-    (warning,) = events
-    assert str(folder) in warning["message"]
-    assert (folder / "model.safetensors").exists()
+    assert (found.kinds, found.told["tries"]) == (kinds, tries)
+    # a model that is not on the Hub as it was saved makes the run a failure, which says where it is
+    assert (not found.told["ended"]) is ("rescued" not in kinds)
+    for rescued in found.of("rescued"):
+        assert rescued["place"] in found.told["ended"]
+        assert rescued["command"] in found.told["ended"]
+        assert rescued["why"]
 
 
-def test_tries_are_bounded(cases: dict[str, Case]) -> None:
-    events, outcome = cases["exhausted"]
+AS_SAVED = {
+    "README.md",
+    "hft_spec.json",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+}
 
-    assert outcome["raised"] == "HfHubHTTPError"
-    assert outcome["requests"].count("commit") == len(events) == 4
-    assert "not pushed" in events[-1]["message"]
+
+@pytest.mark.parametrize("case", ["well", "vanishes once", "lacks a file once", "other bytes once"])
+def test_a_pushed_model_is_there_as_it_was_saved(cases: dict[str, Case], case: str) -> None:
+    told = cases[case].told
+    (pushed,), (audited,) = cases[case].of("pushed"), cases[case].of("audited")
+
+    there = {name: digest for name, digest in told["there"].items() if name != ".gitattributes"}
+    assert set(there) == set(audited["files"]) > AS_SAVED
+    assert there.items() <= told["saved"].items()
+    assert audited["files"]["model.safetensors"] == there["model.safetensors"]
+    assert pushed["url"].endswith("/alice/model")
+    assert pushed["commit"] == audited["commit"]
+    assert (pushed["repo"], pushed["branch"]) == ("alice/model", None)
+
+
+def test_what_else_lies_in_the_folder_is_not_pushed(cases: dict[str, Case]) -> None:
+    told = cases["well"].told
+
+    assert {"checkpoint-1/optimizer.pt", "merged/model.safetensors"} <= set(told["saved"])
+    assert not [name for name in told["there"] if "/" in name]
+
+
+def test_a_branch_is_made_for_what_is_pushed_to_it(cases: dict[str, Case]) -> None:
+    found = cases["to a branch"]
+
+    assert found.of("pushed")[0]["branch"] == found.of("audited")[0]["branch"] == "partial"
+    assert set(found.told["there"]) == {".gitattributes"}  # that is the main branch
+
+
+@pytest.mark.parametrize("case", ["503 for ever", "401", "403", "404 again", "lacks a file", "other bytes", "hangs"])
+def test_a_model_that_cannot_be_pushed_is_in_the_bucket(cases: dict[str, Case], case: str) -> None:
+    kept, saved = cases[case].told["kept"], cases[case].told["saved"]
+
+    assert cases[case].of("rescued")[0]["place"] == f"{PLACE}/model"
+    model = {name.removeprefix("run-1/model/"): digest for name, digest in kept.items() if "merged" not in name}
+    assert set(model) > AS_SAVED
+    assert model.items() <= saved.items()
+    assert "checkpoint-1/optimizer.pt" not in model
+
+
+def test_so_is_a_merged_one(cases: dict[str, Case]) -> None:
+    found = cases["both, 403"]
+    places = [event["place"] for event in found.of("rescued")]
+
+    assert places == [f"{PLACE}/model", f"{PLACE}/model-merged"]
+    assert "run-1/model-merged/model.safetensors" in found.told["kept"]
+    assert len(found.told["ended"].splitlines()) == 2
+
+
+@pytest.mark.parametrize("case", ["403", "403, no bucket"])
+def test_the_command_that_it_names_pushes_it(cases: dict[str, Case], case: str) -> None:
+    told = cases[case].told
+    (rescued,) = cases[case].of("rescued")
+
+    assert told["command"][:2] == [rescued["command"], 0], told["command"][2]
+    there = {name: digest for name, digest in told["there"].items() if name != ".gitattributes"}
+    assert set(there) > AS_SAVED
+    assert there.items() <= told["saved"].items()
+    assert not [name for name in there if "/" in name]
+
+
+def test_without_a_bucket_it_is_on_the_disk(cases: dict[str, Case], folder: Path) -> None:
+    (rescued,) = cases["403, no bucket"].of("rescued")
+
+    assert rescued["place"] == str(folder / "out")
+    assert not cases["403, no bucket"].told["kept"]
 
 
 def test_a_merged_model_goes_to_a_repository_of_its_own(cases: dict[str, Case], folder: Path) -> None:
-    events, outcome = cases["merged"]
+    pushed = cases["both"].of("pushed")
 
-    assert outcome["raised"] is None
-    assert [event["event"] for event in events] == ["hft.warning", "hft.pushed"]
-    assert events[-1]["repo"] == "me/model-merged"
-    assert {"README.md", "model.safetensors", "tokenizer.json"} <= set(outcome["committed"])
-    assert 'model="me/model-merged"' in (folder / "merged/README.md").read_text()
-
-
-def test_the_trained_model_is_pushed_without_the_merged_one(cases: dict[str, Case]) -> None:
-    _, outcome = cases["recovers"]
-
-    assert not any(path.startswith("merged/") for path in outcome["committed"])
+    assert [event["repo"] for event in pushed] == ["alice/model", "alice/model-merged"]
+    assert 'model="alice/model-merged"' in (folder / "out/merged/README.md").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.saving import BUCKET
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.fixes import change
@@ -135,6 +136,39 @@ def token_may_write_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
         usable = account.name is not None and account.may("repo.write", account.name, ("model", own))
         fix = change(spec, {"output.hub_model_id": own}) if usable else ""
         yield Found("output.hub_model_id", f"your role in {namespace} is to read, so nothing can be pushed there", fix)
+
+
+@rule("HUB013", stage="run", scope="remote")
+def token_may_write_checkpoints(context: Context[TrainSpec]) -> Iterator[Found]:
+    """The token may write to the bucket of the checkpoints.
+
+    What it does:
+        Refuses a fine-grained token without the permission `repo.write` for the namespace in which the job would run,
+        where its checkpoints would go to the bucket `hft-checkpoints` there.
+
+    Why:
+        The bucket is created, and mounted in the job, by whoever submits; the job itself needs no token for it.
+
+    Example:
+        ```python
+        hft.submit_sft(model=..., dataset=..., namespace="team")  # with a token that may only start jobs there
+        ```
+
+    Use instead:
+        ```sh
+        hf auth login  # with a token that has "Write access to contents" for the organization
+        ```
+    """
+    account = context.facts.account
+    namespace = context.spec.namespace or account.name
+    if not context.kept.mounts or namespace is None or not _is_known(context, namespace):
+        return
+    bucket = f"{namespace}/{BUCKET}"
+    # a token that may not even start jobs there is HUB008's
+    starts = account.may("job.write", namespace) is not False
+    if starts and account.may("repo.write", namespace, ("bucket", bucket)) is False:
+        why = f'your token may not create {bucket}, which is to hold the checkpoints: {_SETTINGS} gives it "repo.write"'
+        yield Found("output.checkpoints", why, _LOGIN)
 
 
 @rule("HUB010", scope="remote", severity="warning")

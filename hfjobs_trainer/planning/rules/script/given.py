@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hfjobs_trainer.facts import ScriptFacts
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
-from hfjobs_trainer.specs.fixes import change
+from hfjobs_trainer.specs.fixes import REMOVE, change
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.specs.script_header import read_header
 
@@ -219,3 +219,33 @@ def script_is_told_to_report(context: Context[Script]) -> Iterator[Found]:
     if reporter != "none" and not says and any(parser in text for parser in _PARSERS):
         why = f"the script would not report to {reporter}"
         yield Found("script_args", why, change(spec, {"script_args": [*spec.script_args, "--report_to", reporter]}))
+
+
+@rule("SCRIPT011", methods=["script"], scope="remote", severity="warning")
+def a_script_keeps_its_own_time(context: Context[Script]) -> Iterator[Found]:
+    """A script that exists keeps its own time and its own checkpoints.
+
+    What it does:
+        Warns of `stop_if_over` and of `attempts` above 1 for a script.
+
+    Why:
+        How fast it should be is not known, and it is run as it is: whether it saves before its deadline, and goes on
+        when Jobs start it again, is up to it. The checkpoints of one that does not begin anew have to be on the Hub.
+
+    Example:
+        ```python
+        hft.Script("train.py", hardware=hft.Hardware(flavor="a10g-large", stop_if_over=True))
+        ```
+
+    Use instead:
+        ```python
+        hft.Script("train.py", hardware="a10g-large")
+        ```
+    """
+    spec = context.spec
+    if spec.hardware.stop_if_over:
+        why = "what a script should take is not known, so it is not stopped"
+        yield Found("hardware.stop_if_over", why, change(spec, {"hardware.stop_if_over": REMOVE}))
+    if spec.hardware.attempts > 1:
+        why = f"whether each of {spec.hardware.attempts} attempts begins anew is up to the script"
+        yield Found("hardware.attempts", why, change(spec, {"hardware.attempts": REMOVE}))

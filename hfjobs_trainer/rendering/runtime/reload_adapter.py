@@ -1,0 +1,30 @@
+"""The saved adapter, loaded beside the trained one."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hfjobs_trainer.rendering.runtime.events import report
+from hfjobs_trainer.rendering.runtime.reload import compare_ends
+
+
+def reload(trainer: Any) -> None:
+    """Load the saved adapter beside the trained one, which it must equal."""
+    folder, model = Path(trainer.args.output_dir).absolute(), trainer.model
+    if not trainer.is_world_process_zero():
+        return
+    compare_ends(trainer, folder, model.active_peft_config.base_model_name_or_path)
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        report("reloaded", loaded=False, why="it is spread over several processes")
+        return
+    device, read = (
+        trainer.args.device.type,
+        import_module("peft").get_peft_model_state_dict,
+    )
+    model.load_adapter(folder, "saved", False, device, autocast_adapter_dtype=False)
+    trained, saved = [read(model, adapter_name=name) for name in ("default", "saved")]
+    other = [name for name in trained if not trained[name].equal(saved.get(name))]
+    report("reloaded", loaded=not other)
+    if other:
+        told = f"The saved adapter is not the one that was trained: {other[:5]}"
+        trainer.lost = [*getattr(trainer, "lost", ()), told]
