@@ -43,6 +43,7 @@ class Checkpoints:
         self.limit, self.args.save_total_limit = self.args.save_total_limit, None
         self.save_only, trainer._save_checkpoint = trainer._save_checkpoint, self.save
         self.pool, self.copies = ThreadPool(1), list[Any]()
+        self.is_first = self.args.local_process_index == 0
 
     def describe(self) -> dict[str, Any]:
         """Say how far this run is, and what a resumed one must share with it."""
@@ -61,7 +62,7 @@ class Checkpoints:
         self.save_only(*given, **named)
         self.trainer.accelerator.wait_for_everyone()  # others may still write
         self.to_save = time.time() - started
-        if self.args.local_process_index == 0 and not self.stop.suspect:
+        if self.is_first and not self.stop.suspect:
             self.newest = self.describe()
             self.copies.append(self.pool.apply_async(self.keep, (self.newest,)))
 
@@ -97,7 +98,8 @@ class Checkpoints:
 
     def resume(self) -> str | None:
         """Put the newest whole checkpoint of this run on this disk; give its path."""
-        steps = self.gather(self.find_steps() if run_id() else [])  # none by hand
+        asks = run_id() and self.is_first  # not by hand
+        steps = self.gather(self.find_steps() if asks else [])
         skipped: list[str] = []
         for step in sorted(set(steps), reverse=True):
             # All processes take the one that is whole on each machine.
@@ -119,17 +121,22 @@ class Checkpoints:
 
     def restore(self, step: int) -> str:
         """Have a checkpoint whole on this disk; say why it is not, else nothing."""
-        folder, away = self.folder / f"checkpoint-{step}", run_folder()
-        if self.args.local_process_index != 0:
-            return ""
-        flaw = find_flaw(folder, self.stop.every)
+        folder, every = self.folder / f"checkpoint-{step}", self.stop.every
         try:
-            if flaw and away and read_manifest(away / folder.name):
-                copy_files(away / folder.name, folder)
-                flaw = find_flaw(folder, self.stop.every)
-        except OSError as error:
+            flaw = find_flaw(folder, every) if self.is_first else ""
+            if flaw and self.fetch(folder):
+                flaw = find_flaw(folder, every)
+        except Exception as error:  # noqa: BLE001 - there may be an older one
             flaw = f"{error!r:.200}"
         return flaw
+
+    def fetch(self, folder: Path) -> bool:
+        """Copy a checkpoint from the mount, if it seems whole there."""
+        away = run_folder()
+        if away is None or not read_manifest(away / folder.name):
+            return False
+        copy_files(away / folder.name, folder)
+        return True
 
     def go_on(self, step: int, skipped: list[str]) -> str:
         """Set what a trainer does not read from its checkpoint, and report it."""
@@ -160,9 +167,14 @@ class Checkpoints:
         return self.kept
 
     def forget(self) -> None:
-        """Remove what lies on the mount, since the model itself is safe."""
+        """Remove what was kept away from here, since the model itself is safe."""
         self.finish()
-        if (away := run_folder()) and self.args.process_index == 0:
+        if self.args.process_index == 0:
+            self.clear()
+
+    def clear(self) -> None:
+        """Remove the run's folder on the mount."""
+        if away := run_folder():
             shutil.rmtree(away, ignore_errors=True)
 
 

@@ -57,6 +57,9 @@ class Smoke:
         for name in ("serve_on_last_node", "set_aside", "serve_model", "require_gpus", "download"):
             if hasattr(script, name):
                 setattr(script, name, nothing)
+        for name in ("Checkpoints", "HubCheckpoints"):  # the trainer's own are tried
+            for method in ("__init__", "finish", "forget") if hasattr(script, name) else ():
+                setattr(getattr(script, name), method, nothing)
         if hasattr(script, "join_nodes"):
             script.join_nodes = nothing
         if hasattr(script, "await_server"):

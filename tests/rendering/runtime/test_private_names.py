@@ -41,6 +41,12 @@ class Private:
 ONLINE_DPO = "trl.experimental.online_dpo.online_dpo_trainer"
 NAMES = [
     Private("_internal_call", "push", "transformers.trainer", "Trainer.save_model", parameter=True),
+    Private("_save_checkpoint", "checkpoints", "transformers.trainer", "Trainer"),
+    Private("_run_epoch", "checkpoints", "transformers.trainer", "Trainer"),
+    Private("_total_train_tokens", "checkpoints", "trl.trainer.sft_trainer", "SFTTrainer.__init__"),
+    Private("_save_checkpoint", "reference", "transformers.trainer", "Trainer"),
+    Private("_load_optimizer_and_scheduler", "reference", "transformers.trainer", "Trainer"),
+    Private("_local_tensor", "reference", "torch.distributed.tensor", "DTensor"),
     Private("_next_step", "track_trackio", "trackio.run", "Run"),
     Private("_gpu_monitor", "track_trackio", "trackio.run", "Run"),
     Private("_config_logged", "track_trackio", "trackio.run", "Run"),
