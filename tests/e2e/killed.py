@@ -125,7 +125,7 @@ class Trial:
         fields = inputs.fields(case.method, **common_fields() | case.fields)
         spec = {"method": case.method, **fields}
         if place == "mount":
-            spec = {"hardware": "cpu-basic", **spec}
+            spec = {"hardware": "cpu-basic", "output": {"checkpoints": "bucket"}, **spec}
         self.text = hft.render(spec, backend="hub" if place == "mount" else "local", offline=True)
         self.unbroken = self.run("unbroken", "unbroken")
 
