@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
 
-from tests.e2e.kill_points import cases, points_of
+from benchmarks.requests import TOKEN, stand_in
+from tests.e2e.kill_points import IN_STEP_5, PUSHED, cases, points_of
 from tests.e2e.killed import Case, Place, Trial, Verdict, make_inputs
 from tests.e2e.methods import Inputs, Warm
 
@@ -58,11 +59,11 @@ def main() -> None:
         folder = Path(name)
         inputs = make_inputs(folder / "inputs")
         places: tuple[Place, ...] = tuple(asked.place or PLACES)
-        chosen = [
+        chosen: list[tuple[Case, Place]] = [
             (case, place)
             for case in cases(str(inputs.data("messages")))
             for place in places
-            if any(case.name.startswith(start) for start in (asked.only or "").split(","))
+            if case.name.startswith(tuple((asked.only or "").split(",")))
         ]
         workers = Workers(folder, asked.workers)
         tries = [
@@ -73,6 +74,11 @@ def main() -> None:
         for job in tries:
             found += job.result()
         workers.close()
+        names = tuple((asked.only or "").split(","))
+        if PUSHED.name.startswith(names):
+            found += judge_pushes(inputs, folder)
+        if "processes".startswith(names):
+            move(folder)
     print_table(found)
     print(f"{len(found)} kills of {len(chosen)} runs in {time.monotonic() - began:.0f} s")
     if asked.json:
@@ -85,6 +91,41 @@ def judge(
     """Kill one case at each point whose name has one of the words."""
     train, resume = workers.own.pair
     trial = Trial(case, inputs, train, folder / place / case.name.replace(" ", "-"), place, resume)
+    return judge_trial(trial, words)
+
+
+def judge_pushes(inputs: Inputs, folder: Path) -> list[Verdict]:
+    """Kill a run while its model goes to a stand-in of the Hub."""
+    with stand_in() as endpoint:
+        warm = Warm(folder / "warm-hub", HF_ENDPOINT=endpoint, HF_TOKEN=TOKEN, HF_HUB_OFFLINE="0")
+        found = judge_trial(Trial(PUSHED, inputs, warm, folder / "pushed"), ("",))
+        warm.close()
+    return found
+
+
+def move(folder: Path) -> None:
+    """Have other numbers of processes go on, without dropout, and print how far the losses are from the unbroken run's.
+
+    With another number of sequences per step they must refuse.
+    """
+    inputs, warm = make_inputs(folder / "steady", dropout=0.0), Warm(folder / "warm-moved")
+    for name, fields, begin, end in (
+        ("as many sequences per step", {"global_batch_size": 8}, 2, 1),
+        ("as many sequences per step", {"global_batch_size": 8}, 1, 2),
+        ("other sequences per step", {}, 2, 1),
+    ):
+        trial = Trial(Case("moved", "sft", fields, begin), inputs, warm, folder / f"moved-{begin}-{len(fields)}")
+        again = trial.move(IN_STEP_5, end)
+        steps, expected = again.steps(), trial.unbroken.steps()
+        off = [abs(steps[key]["loss"] / expected[key]["loss"] - 1) for key in steps]
+        told = f"losses off by {max(off):.1e} at most" if off else f"refused with status {again.status}"
+        print(f"{begin} -> {end} processes, {name}: {told}", flush=True)
+    warm.close()
+
+
+def judge_trial(trial: Trial, words: Sequence[str]) -> list[Verdict]:
+    """Kill what was run unbroken at each point whose name has one of the words."""
+    case, place = trial.case, trial.place
     found: list[Verdict] = []
     for point in points_of(case, place):
         if any(word in point.name for word in words):

@@ -89,6 +89,14 @@ class Files:
             for module in list(sys.modules.values()):
                 for name in [name for name, value in vars(module).items() if value is original]:
                     setattr(module, name, wrapper)
+        state: Any = import_module("transformers").TrainerState
+        save = state.save_to_json
+
+        def save_state(*arguments: Any) -> None:
+            save(*arguments)
+            self.see("other")  # it is the last file
+
+        state.save_to_json = save_state
         sys.addaudithook(self.listen)
 
     def telling(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,7 +112,7 @@ class Files:
 
 
 class Moment:
-    """Ends the process at a moment of training, or so many seconds after its first step began."""
+    """Ends the process at a moment of training, or so many seconds after its first step began, or has it stopped."""
 
     def __init__(self, moment: str, step: int = 0, seconds: float = 0.0) -> None:
         self.moment, self.step, self.seconds = moment, step, seconds
@@ -130,6 +138,14 @@ class Moment:
                 before(CallbackHandler, "on_train_end", self.die_after_step)
             case "end":
                 before(script, "conclude", self.die_after_step)
+            case "push":
+                before(import_module("huggingface_hub").HfApi, "upload_folder", self.die_after_step)
+            case "pushed":
+                before(script, "audit", self.die_after_step)
+            case "told":
+                before(script.Checkpoints, "forget", self.die_after_step)
+            case "asked":
+                before(script.Stop, "settle", self.ask)
             case "seconds":
                 pass
             case other:
@@ -139,6 +155,11 @@ class Moment:
         if self.state is None and self.moment == "seconds":
             threading.Timer(self.seconds, die).start()
         self.state = state
+
+    def ask(self, stop: Any, state: Any, *_: Any) -> None:
+        """Have the run stopped as by its deadline, once that step is taken."""
+        if state.global_step == self.step:
+            stop.ask(76, "asked to")
 
     def die_within_step(self, *_: Any, **__: Any) -> None:
         if self.state is not None and self.state.global_step == self.step - 1:

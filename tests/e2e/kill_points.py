@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.e2e.killed import Case, Place, Point
+from tests.e2e.killed import STOPPED, Case, Place, Point
 
 # The files of a checkpoint, in the order in which they are written.
 SAVED = "*/out/checkpoint-4/"
@@ -16,9 +16,11 @@ def _file(what: str, name: str, when: str, nth: int = 1) -> dict[str, Any]:
     return {"file": what, "name": name, "when": when, "nth": nth}
 
 
+IN_STEP_5 = Point("in step 5", {"moment": "backward", "step": 5}, (4,))
+
 ANYWHERE = [
     Point("in step 1", {"moment": "backward", "step": 1}, (0,)),
-    Point("in step 5", {"moment": "backward", "step": 5}, (4,)),
+    IN_STEP_5,
     Point("in step 6", {"moment": "backward", "step": 6}, (4,)),
     Point("step 4 taken, not saved", {"moment": "optimizer", "step": 4}, (2,)),
     Point("weights half written", _file("write", SAVED + "*model.safetensors", "half"), (2,)),
@@ -31,6 +33,7 @@ ANYWHERE = [
     Point("manifest not begun", _file("write", SAVED + MANIFEST, "before"), (2,)),
     Point("manifest half written", _file("write", SAVED + MANIFEST, "half"), (2,)),
     Point("manifest not renamed", _file("rename", SAVED + MANIFEST, "before"), (2,)),
+    Point("stopped after step 3", {"moment": "asked", "step": 3}, (3, 4), status=STOPPED),
     Point("trained, model not saved", {"moment": "train end", "step": 6}, (4, 6)),
     Point("model half saved", _file("write", "*/out/[am]*.safetensors", "half"), (6,)),
     Point("model saved, not told", {"moment": "end", "step": 6}, (6,)),
@@ -63,6 +66,13 @@ ON_MOUNT = [
 """Those of a run whose checkpoints are copied to a mount."""
 
 IN_EVALUATION = Point("in the evaluation of step 3", {"moment": "evaluation", "step": 3}, (2,))
+
+ON_PUSH = [
+    Point("before the push", {"moment": "push", "step": 6}, (4, 6)),
+    Point("pushed, not audited", {"moment": "pushed", "step": 6}, (6,)),
+    Point("pushed, checkpoints not removed", {"moment": "told", "step": 6}, (6,)),
+]
+"""Those of a run whose model goes to the Hub."""
 
 LORA: dict[str, Any] = {"lora": {"r": 4, "lora_dropout": 0.2}}
 EVALUATED: dict[str, Any] = {"eval_fraction": 0.25, "eval_strategy": "steps", "eval_steps": 3}
@@ -115,7 +125,15 @@ def cases(stream: str) -> list[Case]:
     return [*CASES, Case("sft streamed", "sft", {"dataset": {"id": stream, "streaming": True}})]
 
 
+PUSHED = Case("sft pushed", "sft", {"output": {"hub_model_id": "alice/killed", "checkpoints": "bucket"}})
+"""What needs a Hub."""
+
+
 def points_of(case: Case, place: Place) -> list[Point]:
     """Where a case can be killed."""
+    if case is PUSHED:
+        return ON_PUSH
+    if case.rank:  # the first process writes the files
+        return [point for point in ANYWHERE if "moment" in point.kill]
     evaluated = [IN_EVALUATION] if case.fields.get("eval_steps") == 3 else []
     return [*ANYWHERE, *(ON_MOUNT if place == "mount" else ON_DISK), *evaluated]

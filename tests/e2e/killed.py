@@ -22,7 +22,7 @@ from tests.e2e.methods import Inputs, Warm
 
 MODE = Path(__file__).with_name("kill_mode.py")
 STEPS, SAVE_STEPS = 6, 2
-KILLED = -9
+KILLED, STOPPED = -9, 76
 # What a clock has measured, or only what one process has done.
 UNEQUAL = ("runtime", "per_second", "step_time", "total_flos", "train_loss", "num_tokens", "profiling", "tokens_per")
 
@@ -49,12 +49,14 @@ class Point:
         kill: What ``kill_mode.py`` is told.
         resumes: Steps of the checkpoints from which the run may be resumed; 0: from its start.
         lose: How many of the last files that were written to the mount it loses, as a volume does whose machine ends.
+        status: The exit status of a run that came to the point.
     """
 
     name: str
     kill: Mapping[str, Any]
     resumes: tuple[int, ...]
     lose: int = 0
+    status: int = KILLED
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class Trial:
         self, case: Case, inputs: Inputs, warm: Warm, folder: Path, place: Place = "mount", other: Warm | None = None
     ) -> None:
         self.case, self.warm, self.other = case, warm, other or warm
-        self.place, self.folder = place, folder
+        self.place: Place = place
+        self.folder = folder
         fields = inputs.fields(case.method, **common_fields() | case.fields)
         spec = {"method": case.method, **fields}
         if place == "mount":
@@ -130,7 +133,12 @@ class Trial:
         self.unbroken = self.run("unbroken", "unbroken")
 
     def run(
-        self, name: str, run_id: str, kill: Mapping[str, Any] | None = None, warm: Warm | None = None, **env: str
+        self,
+        name: str,
+        run_id: str,
+        kill: Mapping[str, Any] | None = None,
+        warm: Warm | None = None,
+        processes: int | None = None,
     ) -> Record:
         """Run the script in the folder ``name``, which is made when missing, as the run ``run_id``."""
         folder = self.folder / name
@@ -141,10 +149,15 @@ class Trial:
         if self.place == "mount":
             self.mount(run_id).mkdir(parents=True, exist_ok=True)
             variables["HFT_CHECKPOINTS"] = str(self.mount(run_id).parent)
-        variables |= {"HFT_KILL": json.dumps(kill) if kill else ""} | env
+        variables |= {"HFT_KILL": json.dumps(kill) if kill else ""}
         began = time.perf_counter()
-        status = (warm or self.warm).start(script, processes=self.case.processes, **variables)
+        status = (warm or self.warm).start(script, processes=processes or self.case.processes, **variables)
         return read(folder, status, time.perf_counter() - began)
+
+    def move(self, point: Point, processes: int) -> Record:
+        """Kill the run at a point, and have another number of processes go on with it."""
+        self.run("moved", "moved", point.kill)
+        return self.run("moved-again", "moved", processes=processes)
 
     def mount(self, run_id: str) -> Path:
         """The run's folder on its mount."""
@@ -154,7 +167,7 @@ class Trial:
         """Kill the run at a point, resume it, and compare it with the unbroken one."""
         name = point.name.replace(" ", "-").replace("/", "-")
         killed = self.run(name, name, {**point.kill, "rank": self.case.rank})
-        if killed.status != KILLED:
+        if killed.status != point.status:
             return Verdict(self.case.name, point.name, reached=False, differences=(tail(killed),))
         lose(self.mount(name), point.lose)
         again = self.run(name if self.place == "disk" else f"{name}-again", name, warm=self.other)
@@ -168,7 +181,8 @@ class Trial:
             found.append(f"resumed after step {resumed}, not {' or '.join(map(str, point.resumes))}")
         if not again.status and max([step for step, _ in again.steps()], default=0) not in (STEPS, 0):
             found.append("did not end")
-        copies = tuple(event["seconds"] for event in killed.named("kept"))
+        saved = {event["step"]: event["time"] for event in killed.named("saved")}
+        copies = tuple(event["time"] - saved[event["step"]] for event in killed.named("kept"))
         shutil.rmtree(self.folder / name, ignore_errors=True)
         return Verdict(self.case.name, point.name, True, resumed, max(0, last - resumed), tuple(found), copies)
 
@@ -217,7 +231,7 @@ def tail(record: Record) -> str:
     return f"status {record.status}: {' '.join(record.error.split())[-400:]}"
 
 
-def make_inputs(folder: Path) -> Inputs:
+def make_inputs(folder: Path, dropout: float = 0.2) -> Inputs:
     """Write models, with dropout, so that it matters where random numbers are drawn, and rows when asked for."""
 
     def data(format: tiny.Format) -> Path:
@@ -229,5 +243,5 @@ def make_inputs(folder: Path) -> Inputs:
     for each in (model, teacher, judge):
         path = each / "config.json"
         config = json.loads(path.read_text("utf-8"))
-        path.write_text(json.dumps({**config, "attention_dropout": 0.2}), encoding="utf-8")
+        path.write_text(json.dumps({**config, "attention_dropout": dropout}), encoding="utf-8")
     return Inputs(model, teacher, judge, data)
