@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import hfjobs_trainer as hft
 from tests.e2e.kill_points import CASES, points_of
 from tests.e2e.killed import Case, Place, Trial, Verdict, differences, make_inputs
 from tests.e2e.methods import Inputs, Warm
@@ -51,3 +52,14 @@ def test_another_run_is_told_apart(dropping: Inputs, warm: Warm, tmp_path: Path)
 def test_a_run_that_was_not_killed_is_not_equal() -> None:
     assert not Verdict("sft", "in step 5", reached=False).is_equal
     assert not Verdict("sft", "in step 5", reached=True, differences=("weights",)).is_equal
+
+
+def test_ppo_says_that_it_cannot() -> None:
+    fields = {"method": "ppo", "model": "org/model", "reward_model": "org/reward", "dataset": "org/data"}
+    asked = {**fields, "resume_from_checkpoint": "out/checkpoint-1"}
+    refused = hft.check(asked, offline=True, backend="local").problems
+    assert "PPOTrainer cannot resume" in next(item.why for item in refused if item.path == "resume_from_checkpoint")
+    plan = hft.plan({**fields, "hardware": "a100-large", "timeout": "3h"}, offline=True)
+    (decision,) = [item for item in plan.decisions if item.path == "output.checkpoints"]
+    assert (decision.value, decision.why) == (None, "the trainer of PPO cannot go on from a checkpoint")
+    assert "Checkpoints(" not in plan.script
