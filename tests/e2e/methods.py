@@ -192,9 +192,9 @@ def run_file(
 class Warm:
     """Runs scripts in forks of one process that has imported TRL; see ``warm.py``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **env: str) -> None:
         self.folder, self.trackio = folder, folder / "trackio"
-        variables = environment(folder / "cache", self.trackio)
+        variables = environment(folder / "cache", self.trackio, **env)
         command = [sys.executable, str(Path(__file__).with_name("warm.py"))]
         self.process = subprocess.Popen(
             command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
