@@ -198,7 +198,8 @@ def refuse_resume(job_id: str, status: JobStatus, ending: Ending, *, labels: Map
     elif not status.resumable:
         done = f"in {ending.step} steps" if ending.step else "before its first step"
         if ending.has_checkpoints:
-            why = f"none of the checkpoints that it saved {done} outlived its machine: {again}"
+            why = f"none of the checkpoints that it saved {done} outlived its machine: {again}; output.checkpoints says"
+            why += " where they are kept (None: nowhere)"
         else:
             why = f"it saved no checkpoint {done}: {again}; save_steps says how often it saves, and output.checkpoints"
             why += " (None: nowhere) where"

@@ -164,8 +164,24 @@ def test_what_came_too_late_to_the_bucket_is_gone(hub: hubsim.Hub, backend: HubB
     hub.late_writes = 60.0
     first = start(backend).wait(60)
     assert not (hub.bucket_dir(f"alice/{BUCKET}") / "one-run").exists()
-    # the script finds nothing, begins anew, and says so by a new checkpoint
-    assert [event.kind for event in first.resume().wait(60).events()][1] == "saved"
+    with pytest.raises(BackendError, match="no whole checkpoint of its run is in hf://buckets/alice/.*/one-run"):
+        first.resume()
+    # one that is torn is none either
+    torn = hub.bucket_dir(f"alice/{BUCKET}") / "one-run" / "checkpoint-1"
+    torn.mkdir(parents=True)
+    (torn / "model.safetensors").write_text("half")
+    with pytest.raises(BackendError, match="no whole checkpoint"):
+        first.resume()
+    (torn / "hft_manifest.json").write_text("{}")
+    hub.late_writes = 0.0
+    assert done(first.resume()).result().steps == 2
+
+
+def test_a_bucket_that_cannot_be_looked_at_hinders_no_resume(hub: hubsim.Hub, backend: HubBackend) -> None:
+    first = start(backend).wait(60)
+    hub.fail(method="GET", path=f"{BUCKET}/tree", response={"status": 403, "headers": {}, "body": "{}"})
+    assert done(first.resume()).result().steps == 2
+    assert len(hub.requests(f"{BUCKET}/tree", "GET")) == 1
 
 
 def test_a_run_by_hand_is_the_run_of_its_own_id(hub: hubsim.Hub, backend: HubBackend) -> None:
@@ -185,6 +201,9 @@ def test_nodes_go_on_as_nodes(hub: hubsim.Hub, connect: Callable[..., HubBackend
     assert first.status().message == "stopped at the deadline at step 5, resumable: job.resume(timeout=...)"
     for rank in "01":
         hub.script(match={"node-rank": rank}, logs=["goes on"])
+    kept = hub.bucket_dir(f"alice/{BUCKET}") / "one-run" / "checkpoint-4"
+    kept.mkdir(parents=True)
+    (kept / "hft_manifest-0.json").write_text("{}")
     second = done(Job.from_id(first.record.members[1], backend=connect()).resume())
     assert len(second.record.members) == 2
     bodies = sent(hub)

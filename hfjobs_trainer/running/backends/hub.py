@@ -134,8 +134,8 @@ class HubBackend:
         It is created once and only once, as a job is; of two at once, the later one is canceled.
 
         Raises:
-            BackendError: It has not ended, another job of the run goes on or has ended well, the Hub has no such
-                flavor, or as for ``submit``.
+            BackendError: It has not ended, another job of the run goes on or has ended well, no whole checkpoint is in
+                the bucket, the Hub has no such flavor, or as for ``submit``.
         """
         namespace, name = self._split(job_id)
         job = self._look(namespace, name)
@@ -145,6 +145,7 @@ class HubBackend:
         old = [job] if group is None else [self._look(namespace, member) for member in group.members.values()]
         resumption = Resumption(self._connection, namespace, old, timeout_seconds, flavor)
         resumption.refuse_rivals()
+        resumption.require_checkpoint()
         secrets = self._read_secrets(resumption.request)
         with without_request_bodies():
             return self._keep(namespace, resumption.create(secrets, self._duplicates))

@@ -123,6 +123,29 @@ class Resumption:
                 told = f'the run goes on as job {name}: hft.Job.from_id("{name}") finds it'
             raise BackendError(f"job {self._namespace}/{self._old[0].id} cannot be resumed: {told}")
 
+    def require_checkpoint(self) -> None:
+        """Raise ``BackendError`` if the bucket has no whole checkpoint of the run: what was written last can be lost.
+
+        A job would begin anew and cost as much again. Where the bucket cannot be asked, the script finds out.
+        """
+        bucket = self.request.env.get("HFT_BUCKET")
+        if not bucket or "HFT_CHECKPOINTS" not in self.request.env:
+            return  # they are elsewhere
+        prefix = f"{self.run}/"
+
+        def look(api: HfApi) -> bool:
+            found = api.list_bucket_tree(bucket, prefix=self.run, recursive=True)
+            return any(file.path.startswith(prefix) and "/hft_manifest" in file.path for file in found)
+
+        outcome = self._connection.ask(look)
+        is_gone = outcome.failure is not None and outcome.failure.status == 404
+        if is_gone or (outcome.failure is None and not outcome.get()):
+            raise BackendError(
+                f"job {self._namespace}/{self._old[0].id} cannot be resumed: no whole checkpoint of its run is in"
+                f" hf://buckets/{bucket}/{self.run} (it was deleted, or written too shortly before the end of the job,"
+                " which does not wait for it): submit it again: hft.submit(spec)"
+            )
+
     def create(self, secrets: dict[str, Secret], duplicates: Duplicates[JobInfo]) -> list[JobInfo]:
         """Create the jobs, by rank; cancel them if another job of the run turns out to be older.
 
