@@ -164,7 +164,7 @@ def test_what_came_too_late_to_the_bucket_is_gone(hub: hubsim.Hub, backend: HubB
     hub.late_writes = 60.0
     first = start(backend).wait(60)
     assert not (hub.bucket_dir(f"alice/{BUCKET}") / "one-run").exists()
-    with pytest.raises(BackendError, match="no whole checkpoint of its run is in hf://buckets/alice/.*/one-run"):
+    with pytest.raises(BackendError, match=r"no whole checkpoint of its run is in hf://buckets/alice/.*/one-run"):
         first.resume()
     # one that is torn is none either
     torn = hub.bucket_dir(f"alice/{BUCKET}") / "one-run" / "checkpoint-1"
