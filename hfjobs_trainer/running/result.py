@@ -79,16 +79,19 @@ def read_result(events: Iterable[Event], record: JobRecord, *, keeps_files: bool
         metrics |= event.metrics
         if event.kind == "evaluated":
             evaluation[str(event.data.get("when"))] = event.metrics
+        if event.kind == "start":  # another attempt, which ended well: what an earlier one could not push, it pushed
+            last.pop("rescued", None)
         if event.kind != "pushed" or event.data.get("branch") != "partial":
             last[event.kind] = event
     nothing = Event("", 0.0)
     end, pushed = last.get("end", nothing), last.get("pushed", nothing)
     rescued, kept = last.get("rescued"), last.get("kept")
     folder = Path(record.folder) if record.folder else None
+    here = end.data.get("model") or end.data.get("output_dir")  # the merged model where one was made
     home = Path(record.directory) if record.directory else folder
     trackio = home / "trackio" if home else None
     return JobResult(
-        model=pushed.data.get("repo") or (end.data.get("output_dir") if keeps_files else None),
+        model=pushed.data.get("repo") or (here if keeps_files else None),
         url=pushed.data.get("url"),
         metrics=metrics,
         steps=end.step,

@@ -78,6 +78,17 @@ def test_a_model_that_was_not_pushed_lies_on_this_machine(tmp_path: Path):
     assert (result.folder, result.log, result.trackio) == (folder, folder / "log.txt", folder / "trackio")
 
 
+def test_what_one_would_load_next_here_is_the_merged_model(tmp_path: Path):
+    end = event_line("end", step=1, seconds=1.0, metrics={}, output_dir="/runs/out", model="/runs/out/merged")
+    assert LocalPlace(tmp_path).start([end]).result(60).model == "/runs/out/merged"
+
+
+def test_a_model_that_a_later_attempt_pushed_is_in_no_other_place(place: InProcessPlace):
+    rescued = event_line("rescued", place="hf://buckets/me/hft-checkpoints/r/model", command="hf upload", why="403")
+    assert place.start([*GOOD_RUN, rescued]).result().rescued is not None
+    assert place.start([GOOD_RUN[0], rescued, *GOOD_RUN]).result().rescued is None
+
+
 def test_a_job_without_events_has_an_empty_result(place: InProcessPlace):
     result = place.start(["nothing to say"]).result()
     assert (result.model, result.metrics, result.steps) == (None, {}, None)
