@@ -110,9 +110,10 @@ def explain(status: JobStatus, ending: Ending, *, continues: bool = False) -> Jo
 def _explain_stop(status: JobStatus, stopped: Event, ending: Ending, *, continues: bool) -> JobStatus:
     reason = stopped.data.get("reason")
     told = str(stopped.data.get("message") or "")
-    said = cast("object", stopped.data.get("resumable"))
-    has_checkpoint = stopped.data.get("checkpoint") is not None or bool(ending.kept or ending.resumed) or continues
-    resumable = reason != "ruin" and (said if isinstance(said, bool) else has_checkpoint)
+    behind = cast("int | None", stopped.data.get("checkpoint"))
+    if ending.kept is not None and (ending.kept.step or 0) > (behind or 0):
+        behind = ending.kept.step  # its copy was whole only after the script had looked
+    resumable = reason != "ruin" and (behind is not None or bool(ending.kept or ending.resumed) or continues)
     at = "" if stopped.step is None else f" at step {stopped.step}"
     if reason in ("ruin", "over"):
         what = told if told.startswith("stopped") else f"stopped{at}" + (f": {told}" if told else "")
@@ -123,7 +124,7 @@ def _explain_stop(status: JobStatus, stopped: Event, ending: Ending, *, continue
         what = f"stopped at the deadline{at}"
     if resumable:
         is_late = reason in ("deadline", "over") or _is_timeout(status)
-        behind = stopped.data.get("checkpoint")  # the last step may have come too late to be kept
+        # the last step may have come too late to be kept
         since = "" if behind in (None, stopped.step) else f" from step {behind}"
         what += f", resumable{since}: {'job.resume(timeout=...)' if is_late else 'job.resume()'}"
     elif reason != "ruin":

@@ -49,6 +49,13 @@ ENDINGS: dict[str, tuple[Stage, str | None, Sequence[str], str | None, bool]] = 
         "stopped at the deadline at step 6, resumable from step 5: job.resume(timeout=...)",
         True,
     ),
+    "deadline, while the copy ended": (
+        "ERROR",
+        exit_with(76),
+        [START, KEPT, stopped(76, "deadline", checkpoint=None, resumable=False)],
+        "stopped at the deadline at step 6, resumable from step 5: job.resume(timeout=...)",
+        True,
+    ),
     "deadline before a checkpoint": (
         "ERROR",
         exit_with(76),
