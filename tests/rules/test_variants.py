@@ -52,6 +52,17 @@ def apart(flavor: str, strategy: str = "auto", **fields: Any) -> dict[str, Any]:
 # (code, fields, facts, what is said)
 SAID: list[tuple[str, dict[str, Any], Facts, list[tuple[str, str]]]] = [
     (
+        "RESUME005",
+        {"method": "grpo", "num_iterations": 4, "max_steps": 95, "save_steps": 0.1, "timeout": "3h"},
+        NOTHING,
+        [
+            (
+                "at step 10 completions wait to be used: the run goes on only from a checkpoint every 20 steps",
+                "save_steps=12",
+            )
+        ],
+    ),
+    (
         "HUB001",
         {"dataset": "./photos"},
         Facts(dataset=DatasetFacts(path="/home/me/photos", exists=True, saved=False)),

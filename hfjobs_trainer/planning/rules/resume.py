@@ -164,6 +164,8 @@ def checkpoints_leave_no_answers_waiting(context: Context[TrainSpec]) -> Iterato
     """
     spec, every = context.spec, context.kept.resume_every
     steps = context.argument("save_steps", spec.save_steps)
+    if 0 < steps < 1 and context.run.max_steps:  # a share of the run
+        steps = math.ceil(steps * context.run.max_steps)
     if context.kept.place is None or spec.save_strategy != "steps" or steps < 1 or not steps % every:
         return
     multiple, evaluated = every, spec.eval_steps or spec.logging_steps
