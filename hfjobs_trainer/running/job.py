@@ -61,6 +61,7 @@ class Job:
         self._events: tuple[Event, ...] = ()
         self._tail: tuple[str, ...] = ()
         self._is_verified = False
+        self._why_not = ""  # it was not resumed by itself
 
     @classmethod
     def from_id(cls, job_id: str, *, backend: Backend | BackendName | None = None, token: str | None = None) -> Job:
@@ -244,7 +245,8 @@ class Job:
         left, began = timeout, time.monotonic()
         while True:
             self.wait_for_end(left, poll)
-            if not self.go_on()[0]:
+            goes_on, self._why_not = self.go_on()
+            if not goes_on:
                 return self
             left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
 
@@ -357,7 +359,8 @@ class Job:
             return
         with contextlib.suppress(BackendError):  # the failure itself is known
             self._read_end()
-        raise JobFailed(self.id, status, self._tail, advise(status, self._ending or Ending()))
+        told = [*advise(status, self._ending or Ending()), self._why_not]
+        raise JobFailed(self.id, status, self._tail, [*filter(None, told)])
 
     def cancel(self) -> None:
         """Stop the job; do nothing if it has ended already."""

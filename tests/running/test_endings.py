@@ -220,7 +220,7 @@ STOP: End = ("ERROR", exit_with(76), [START, KEPT, stopped(76, "deadline")])
 GOOD: End = ("COMPLETED", None, [START, event_line("resumed", step=6), event_line("end", step=9)])
 
 
-def submitted(backend: InProcessBackend, policy: Resuming) -> Job:
+def submitted(backend: InProcessBackend, policy: Resuming | None) -> Job:
     return Job(backend.submit(plan_of("", timeout_seconds=600)), backend, policy)
 
 
@@ -234,6 +234,15 @@ def test_a_run_is_resumed_by_itself_while_it_is_waited_for():
     assert job.resumes[0] == first
     assert job.result().steps == 9
     assert job.cost() == pytest.approx(0.3)
+
+
+def test_a_failure_says_why_it_was_not_resumed_by_itself():
+    job = submitted(Scripted(STOP, STOP), Resuming(1))
+    with pytest.raises(JobFailed, match="is not resumed by itself: it was resumed 1 of 1 times"):
+        job.result()
+    with pytest.raises(JobFailed) as caught:
+        submitted(Scripted(STOP), None).result()
+    assert "by itself" not in str(caught.value)
 
 
 def test_watch_says_that_it_was_resumed(capsys: pytest.CaptureFixture[str]):
