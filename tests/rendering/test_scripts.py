@@ -394,6 +394,7 @@ def test_the_header_of_a_small_spec() -> None:
     )
     start = script[: script.index('"""')]
     digest = script.split('digest = "')[1]
+    own = '"HFT_TIMEOUT" = "4500", "HFT_CHECKPOINTS" = "/hft/checkpoints"'
     assert start == dedent(f"""\
         # /// script
         # requires-python = ">=3.11"
@@ -413,7 +414,7 @@ def test_the_header_of_a_small_spec() -> None:
         # flavor = "a10g-large"
         # timeout = "4500s"
         # name = "sft-model"
-        # env = {{ "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "LEVEL" = "\\u00e9", "HFT_TIMEOUT" = "4500", "HFT_CHECKPOINTS" = "/hft/checkpoints" }}
+        # env = {{ "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "LEVEL" = "\\u00e9", {own} }}
         # labels = {{ "sdk" = "hfjobs-trainer", "method" = "sft", "spec" = "{digest[:12]}", "a" = "b" }}
         # ///
         """)
