@@ -35,8 +35,8 @@ ANYWHERE = [
     Point("manifest not renamed", _file("rename", SAVED + MANIFEST, "before"), (2,)),
     Point("stopped after step 3", {"moment": "asked", "step": 3}, (3, 4), status=STOPPED),
     Point("trained, model not saved", {"moment": "train end", "step": 6}, (4, 6)),
-    Point("model half saved", _file("write", "*/out/[am]*.safetensors", "half"), (6,)),
-    Point("model saved, not told", {"moment": "end", "step": 6}, (6,)),
+    Point("model half saved", _file("write", "*/out/[am]*.safetensors", "half"), (4, 6)),
+    Point("model saved, not told", {"moment": "end", "step": 6}, (4, 6)),
     *(
         Point(f"after {seconds:g} s", {"moment": "seconds", "seconds": seconds, "hurries": True}, (0, 2, 4, 6))
         for seconds in (0.03, 0.06, 0.1, 0.15, 0.2)
