@@ -28,12 +28,14 @@ class Definition:
         source: Its source, with the comments above it.
         is_constant: Whether it is neither function nor class.
         reads: Names that it takes from outside itself, in the order in which it does.
+        bases: Names of the classes that it is made from, which must be there before it.
     """
 
     name: str
     source: str
     is_constant: bool
     reads: tuple[str, ...]
+    bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Pasted:
         names: What it defines and imports.
         imports: Import statements that it needs at the top of the script.
         constants: The constants, one below the other.
-        source: Functions and classes, callers first.
+        source: Functions and classes, callers first, but a class after its base.
     """
 
     names: frozenset[str]
@@ -110,7 +112,8 @@ def runtime_block(name: str) -> Block:
             while lines[first - 2].startswith("#"):
                 first -= 1
             source = "\n".join(lines[first - 1 : node.end_lineno])
-            block.definitions[defined] = Definition(defined, source, not definition, names_read(source))
+            bases = [base.id for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)]
+            block.definitions[defined] = Definition(defined, source, not definition, names_read(source), tuple(bases))
     return block
 
 
@@ -166,6 +169,9 @@ def _paste(called: tuple[tuple[str, str], ...]) -> Pasted:
                 order.insert(0, key)
 
     visit(called)
+    for key in [key for key in reversed(order) if _definition(key).bases]:
+        bases = [order.index(base) for base in _used(key) if base[1] in _definition(key).bases]
+        order.insert(max([order.index(key), *bases]), order.pop(order.index(key)))
     constants, others = [
         [_definition(key).source for key in order if _definition(key).is_constant is wanted] for wanted in (True, False)
     ]

@@ -198,7 +198,7 @@ def test_nodes_go_on_as_nodes(hub: hubsim.Hub, connect: Callable[..., HubBackend
         hub.script(match={"node-rank": rank}, logs=log, exitCode=76)
     first = start(connect(), nodes=2).wait(60)
     # the message of the run, not of one of its nodes
-    assert first.status().message == "stopped at the deadline at step 5, resumable: job.resume(timeout=...)"
+    assert first.status().message == "stopped at the deadline at step 5, resumable from step 4: job.resume(timeout=...)"
     for rank in "01":
         hub.script(match={"node-rank": rank}, logs=["goes on"])
     kept = hub.bucket_dir(f"alice/{BUCKET}") / "one-run" / "checkpoint-4"

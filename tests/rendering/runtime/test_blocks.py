@@ -71,5 +71,13 @@ def test_what_is_called_comes_along_once_and_after_its_callers() -> None:
     compile("\n".join([import_lines(pasted.imports), pasted.constants, pasted.source]), "pasted", "exec")
 
 
+def test_a_class_comes_after_the_one_that_it_is_made_from() -> None:
+    # a script defines them as it is read: the other order would end it at once
+    pasted = paste(["train", "HubCheckpoints", "Stop"], ["reload_model"])
+    names = [node.name for node in ast.parse(pasted.source).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert len(names) == len(set(names))
+    assert names.index("Checkpoints") < names.index("HubCheckpoints")
+
+
 def test_names_that_no_block_has_are_passed_over() -> None:
     assert paste(["len", "MODEL"]).source == ""
