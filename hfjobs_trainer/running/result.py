@@ -10,7 +10,7 @@ from hfjobs_trainer.display import html_link, html_pairs, html_section, html_tab
 from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.running.backends.base import JobRecord
 from hfjobs_trainer.running.backends.hub_checkpoints import address_of
-from hfjobs_trainer.running.ending import place_of, tell_rescue
+from hfjobs_trainer.running.ending import place_of, read_ending, tell_rescue
 from hfjobs_trainer.running.events import Event
 
 Metrics = dict[str, "float | None"]
@@ -75,20 +75,22 @@ def read_result(events: Iterable[Event], record: JobRecord, *, keeps_files: bool
     metrics: Metrics = {}
     evaluation: dict[str, Metrics] = {}
     last: dict[str, Event] = {}
-    for event in events:
+    told = list(events)
+    for event in told:
         metrics |= event.metrics
         if event.kind == "evaluated":
             evaluation[str(event.data.get("when"))] = event.metrics
-        if event.kind != "pushed" or event.data.get("branch") != "partial":
+        if event.data.get("branch") != "partial":
             last[event.kind] = event
     nothing = Event("", 0.0)
     end, pushed = last.get("end", nothing), last.get("pushed", nothing)
-    rescued, kept = last.get("rescued"), last.get("kept")
+    rescued, kept = read_ending(told, is_here=False).rescued, last.get("kept")
+    here = end.data.get("model") or end.data.get("output_dir")
     folder = Path(record.folder) if record.folder else None
     home = Path(record.directory) if record.directory else folder
     trackio = home / "trackio" if home else None
     return JobResult(
-        model=pushed.data.get("repo") or (end.data.get("output_dir") if keeps_files else None),
+        model=pushed.data.get("repo") or (here if keeps_files else None),
         url=pushed.data.get("url"),
         metrics=metrics,
         steps=end.step,
