@@ -60,7 +60,11 @@ class JobStatus:
 
     def __repr__(self) -> str:
         told = (self.message or "")[:200]
-        fields = [f"stage={self.stage!r}", f"message={told!r}" if told else "", "resumable=True" if self.resumable else ""]
+        fields = [
+            f"stage={self.stage!r}",
+            f"message={told!r}" if told else "",
+            "resumable=True" if self.resumable else "",
+        ]
         fields += [plural(len(self.members), "node")] if self.members else []
         return f"JobStatus({', '.join(filter(None, fields))})"
 
