@@ -58,6 +58,9 @@ class JobResult:
         places = {"folder": self.folder, "log": self.log, "trackio": self.trackio}
         rows = {"model": self.model, "commit": self.commit, "steps": self.steps, "time": took, **places}
         rows |= {"checkpoints": self.checkpoints, "rescued": self.rescued}
+        before, after = (self.evaluation.get(when, {}).get("eval_loss") for when in ("before", "after"))
+        if before is not None and after is not None:
+            rows["eval_loss"] = f"{before:.4g} before training, {after:.4g} after"
         metrics = [(name, "-" if value is None else f"{value:.6g}") for name, value in self.metrics.items()]
         link = f"<p>{html_link(self.url, self.url)}</p>" if self.url else ""
         table = html_section(plural(len(metrics), "metric"), html_table(("metric", "last value"), metrics))

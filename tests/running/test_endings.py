@@ -319,6 +319,7 @@ def test_the_result_names_what_is_left():
     result = place.start(log).result()
     assert (result.model, result.commit) == ("me/m-merged", "c1")
     assert result.evaluation == {"before": before, "after": after}
+    assert "3 before training, 2 after" in result._repr_html_()  # pyright: ignore[reportPrivateUsage]
     assert result.checkpoints == "hf://buckets/inprocess/hft-checkpoints/r/checkpoint-5"
     audited = event_line("audited", repo="me/m", commit="c0", files={})
     assert place.start([*log, audited]).result().checkpoints is None
