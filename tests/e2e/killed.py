@@ -161,7 +161,7 @@ class Trial:
 
     def mount(self, run_id: str) -> Path:
         """The run's folder on its mount."""
-        return self.folder / "mount" / run_id
+        return self.folder / "bucket" / run_id
 
     def kill(self, point: Point) -> Verdict:
         """Kill the run at a point, resume it, and compare it with the unbroken one."""
