@@ -5,11 +5,13 @@ The HTML has no style sheet and no script, so that it looks like its surrounding
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import textwrap
 import warnings
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 WIDTH = 110
 """Columns of a table that is wrapped, where nothing says how wide the screen is."""
@@ -106,6 +108,16 @@ def html_link(url: str | None, label: str) -> str:
 def text(value: str) -> str:
     """Any text as HTML that shows it."""
     return "<br>".join(html.escape(visible(line)) for line in value.split("\n"))
+
+
+def given_fields(item: Any) -> str:
+    """A dataclass as text, with those of its shown fields alone that have another value than their default."""
+    shown: list[str] = []
+    for field in dataclasses.fields(item):
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if field.repr and (value := getattr(item, field.name)) != default:
+            shown.append(f"{field.name}={value!r}")
+    return f"{type(item).__name__}({', '.join(shown)})"
 
 
 def plural(count: int, noun: str) -> str:

@@ -58,7 +58,7 @@ def objects() -> Mapping[str, Any]:
         "report": hft.check(spec(), facts=facts()),
         "recommendation": hft.recommend(spec(), facts=facts()),
         "result": JobResult(metrics={f"metric {n}": 1.0 for n in range(50)}),
-        "status": JobStatus("RUNNING"),
+        "status": JobStatus("ERROR", "no " * 999, members=(JobStatus("RUNNING"),) * 8, resumable=True),
     }
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from hfjobs_trainer.display import given_fields
+
 if TYPE_CHECKING:
     from hfjobs_trainer.contents import Content
     from hfjobs_trainer.facts import Flavor
@@ -58,6 +60,9 @@ class Volume:
     revision: str | None = None
     read_only: bool | None = None
     path: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Volume({'/'.join(filter(None, [self.source, self.path]))!r} at {self.mount_path!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,9 @@ class JobRequest:
     resource_group_id: str | None = None
     schedule: str | None = None
     files: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    def __repr__(self) -> str:
+        return given_fields(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Keeping:
         why: The reason.
         mounts: Whether the job sees the bucket, for checkpoints or for a model that cannot be pushed.
         resume_every: A run resumes exactly from checkpoints at multiples of so many steps.
-        saves: When it saves, and what is at risk in between; ``None`` if unknown.
+        saves: When it saves what it can go on from, and what is at risk in between; ``None`` if unknown.
     """
 
     place: Place | None = None
@@ -67,15 +67,16 @@ def keep(
     may_be_long = backend.ships_data and (seconds is None or seconds > LONG_SECONDS)
     # also for a model that cannot be pushed
     rescues = run.output.checkpoints == "auto" and run.output.pushes and may_be_long
-    return Keeping(
-        place, why, place == "bucket" or rescues, resume_every(run, layout or given_layout(run, 1), world), saves
-    )
+    every = resume_every(run, layout or given_layout(run, 1), world)
+    if saves is not None and run.saving.every:
+        saves = saves.at_multiples_of(every)
+    return Keeping(place, why, place == "bucket" or rescues, every, saves)
 
 
 def _place(run: Run, seconds: int | None, backend: BackendTraits) -> tuple[Place | None, str]:
     asked = run.output.checkpoints
     if asked is None:
-        return None, "as you said: the run cannot be resumed"
+        return None, "as you said"
     if not run.training.resumes:
         return None, f"the trainer of {run.method.label} cannot go on from a checkpoint"
     if not run.saving.resumable:
@@ -106,7 +107,7 @@ def with_saves(decided: Decided, run: Run, kept: Keeping, *, rents: bool) -> Dec
         made.append(Decision("output.checkpoints", kept.place, kept.why))
     every, saves = kept.resume_every, kept.saves
     if run.saving.is_open and rents and saves is not None and saves.chosen:
-        made.append(Decision("save_steps", saves.every, f"{saves.cost}, if machines fail daily"))
+        made.append(Decision("save_steps", saves.every, f"{saves.cost}: least is lost if machines fail daily"))
     elif run.saving.is_open and USUAL_STEPS % every:
         steps = -(-USUAL_STEPS // every) * every
         made.append(Decision("save_steps", steps, f"a multiple of {every}: in between, completions wait to be used"))

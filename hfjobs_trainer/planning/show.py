@@ -222,10 +222,16 @@ def _protection(plan: Plan) -> list[str]:
     bucket = f"{plan.request.namespace}/{BUCKET}" if plan.request.namespace else BUCKET
     places = {"bucket": f"bucket {bucket}", "hub": "the model's repository", "disk": "the machine's disk"}
     if kept.place is None:
-        return [f"none that the run could go on from: {kept.why}"]
+        return [f"none that the run could go on from ({kept.why})"]
     if kept.saves is None:
         return [places[kept.place]]
-    return [f"{places[kept.place]}, every {kept.saves.every:,} steps: {kept.saves.risk}"]
+    when = "every step" if kept.saves.every == 1 else f"every {kept.saves.every:,} steps"
+    strategy = plan.spec.save_strategy if isinstance(plan.spec, TrainSpec) else "steps"
+    if strategy == "best":  # nobody knows when
+        return [f"{places[kept.place]}, after each evaluation that is the best so far"]
+    if strategy == "no":
+        when = "only as it is stopped"
+    return [f"{places[kept.place]}, {when}: {kept.saves.risk}"]
 
 
 def _destination(plan: Plan, spec: TrainSpec) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from hfjobs_trainer.display import plural
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import JobStatus
 from hfjobs_trainer.running.events import Event
@@ -33,6 +34,7 @@ class Ending:
         rescued: Where a model is that could not be pushed; ``None`` if there is none.
         step: The last step that was reported.
         has_checkpoints: Whether a checkpoint was so much as saved.
+        is_done: Whether the last attempt had pushed its model whole, so that it began to delete its checkpoints.
     """
 
     stopped: Event | None = None
@@ -41,6 +43,7 @@ class Ending:
     rescued: Event | None = None
     step: int | None = None
     has_checkpoints: bool = False
+    is_done: bool = False
 
 
 def read_ending(events: Iterable[Event], *, is_here: bool) -> Ending:
@@ -50,24 +53,35 @@ def read_ending(events: Iterable[Event], *, is_here: bool) -> Ending:
         events: All of them, oldest first.
         is_here: Whether its checkpoints are on this machine, so that they can be looked at.
     """
-    stopped = kept = resumed = rescued = None
+    stopped = kept = resumed = rescued = audited = end = None
     step: int | None = None
     has_checkpoints = False
+    is_lost = False
+    attempt = rescued_in = 0
     for event in events:
         step = step if event.step is None else event.step
         if event.kind == "start":  # another attempt
-            stopped = None
+            attempt += 1
+            stopped, audited, end, is_lost = None, None, None, False
         elif event.kind == "stopped":
             stopped = event
         elif event.kind == "resumed" and event.step is not None:
             resumed = event
         elif event.kind == "rescued":
-            rescued = event
+            rescued, rescued_in = event, attempt
+        elif event.kind == "audited" and event.data.get("branch") != "partial":
+            audited = event
+            rescued = rescued if attempt == rescued_in else None  # a later attempt pushed what an earlier one could not
+        elif event.kind == "reloaded":
+            is_lost |= not event.data.get("loaded")
+        elif event.kind == "end":
+            end = event
         elif event.kind in ("kept", "saved"):
             has_checkpoints = True
             if is_whole(place_of(event)) if is_here else event.kind == "kept":
                 kept = event
-    return Ending(stopped, kept, resumed, rescued, step, has_checkpoints)
+    is_done = None not in (audited, end) and not is_lost and rescued is None and stopped is None
+    return Ending(stopped, kept, resumed, rescued, step, has_checkpoints, is_done)
 
 
 def place_of(event: Event) -> str:
@@ -98,7 +112,7 @@ def explain(status: JobStatus, ending: Ending, *, continues: bool = False) -> Jo
     code = exit_code(status)
     if stopped is not None and (code is None or code in (ENDED_WITH_ANOTHER, DEADLINE, RUIN, SIGNAL)):
         return _explain_stop(status, stopped, ending, continues=continues)
-    resumable = continues or bool(ending.kept or ending.resumed)
+    resumable = (continues or bool(ending.kept or ending.resumed)) and not ending.is_done
     message = status.message
     if resumable and (code is None or code > _KILLED):
         known = ending.kept or ending.resumed
@@ -192,12 +206,14 @@ def refuse_resume(job_id: str, status: JobStatus, ending: Ending, *, labels: Map
     elif ending.stopped is not None and ending.stopped.data.get("reason") == "ruin":
         told = ending.stopped.data.get("message")
         why = f"resuming would repeat what stopped it{f' ({told})' if told else ''}: change the spec, and {again}"
+    elif ending.is_done:
+        why = f"its model was trained and pushed before it ended, so nothing is left to do; to train anew, {again}"
     elif status.started_at is None:
         why = f"it ended before it began, so nothing was saved: {again}"
     elif (method := labels.get("method")) and not _can_resume(method):
         why = f"the trainer of {method.upper()} has a loop of its own, which cannot go on from a checkpoint: {again}"
     elif not status.resumable:
-        done = f"in {ending.step} steps" if ending.step else "before its first step"
+        done = f"in {plural(ending.step, 'step')}" if ending.step else "before its first step"
         if ending.has_checkpoints:
             why = f"none of the checkpoints that it saved {done} outlived its machine: {again}; output.checkpoints says"
             why += " where they are kept (None: nowhere)"

@@ -128,6 +128,8 @@ class Job:
             with contextlib.suppress(JobNotFound):
                 while name := record.labels.get(RESUMES_LABEL):
                     record = self._backend.inspect(f"{place}/{name}")
+                    if record.id in {self.id, *(known.id for known in found)}:
+                        break  # labels that were tampered with
                     found.insert(0, record)
             self._earlier = found
         return self._earlier
@@ -141,7 +143,7 @@ class Job:
         stated = self._backend.status(self.id)
         if not stated.is_terminal:
             self._end = None
-        elif self._end is None or stated != self._stated:
+        elif self._end is None or stated != self._stated or self._ending is None:
             self._stated, self._end = stated, self._explained(stated)
         return self._end or stated
 

@@ -10,7 +10,7 @@ from hfjobs_trainer.display import html_link, html_pairs, html_section, html_tab
 from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.running.backends.base import JobRecord
 from hfjobs_trainer.running.backends.hub_checkpoints import address_of
-from hfjobs_trainer.running.ending import place_of, tell_rescue
+from hfjobs_trainer.running.ending import place_of, read_ending, tell_rescue
 from hfjobs_trainer.running.events import Event
 
 Metrics = dict[str, "float | None"]
@@ -58,6 +58,9 @@ class JobResult:
         places = {"folder": self.folder, "log": self.log, "trackio": self.trackio}
         rows = {"model": self.model, "commit": self.commit, "steps": self.steps, "time": took, **places}
         rows |= {"checkpoints": self.checkpoints, "rescued": self.rescued}
+        before, after = (self.evaluation.get(when, {}).get("eval_loss") for when in ("before", "after"))
+        if before is not None and after is not None:
+            rows["eval_loss"] = f"{before:.4g} before training, {after:.4g} after"
         metrics = [(name, "-" if value is None else f"{value:.6g}") for name, value in self.metrics.items()]
         link = f"<p>{html_link(self.url, self.url)}</p>" if self.url else ""
         table = html_section(plural(len(metrics), "metric"), html_table(("metric", "last value"), metrics))
@@ -75,19 +78,18 @@ def read_result(events: Iterable[Event], record: JobRecord, *, keeps_files: bool
     metrics: Metrics = {}
     evaluation: dict[str, Metrics] = {}
     last: dict[str, Event] = {}
-    for event in events:
+    told = list(events)
+    for event in told:
         metrics |= event.metrics
         if event.kind == "evaluated":
             evaluation[str(event.data.get("when"))] = event.metrics
-        if event.kind == "start":  # another attempt, which ended well: what an earlier one could not push, it pushed
-            last.pop("rescued", None)
-        if event.kind != "pushed" or event.data.get("branch") != "partial":
+        if event.data.get("branch") != "partial":
             last[event.kind] = event
     nothing = Event("", 0.0)
     end, pushed = last.get("end", nothing), last.get("pushed", nothing)
-    rescued, kept = last.get("rescued"), last.get("kept")
-    folder = Path(record.folder) if record.folder else None
+    rescued, kept = read_ending(told, is_here=False).rescued, last.get("kept")
     here = end.data.get("model") or end.data.get("output_dir")  # the merged model where one was made
+    folder = Path(record.folder) if record.folder else None
     home = Path(record.directory) if record.directory else folder
     trackio = home / "trackio" if home else None
     return JobResult(

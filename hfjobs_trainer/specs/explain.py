@@ -63,7 +63,11 @@ def _one(item: Any, path: str, data: Any, of: type[BaseModel], subject: str) -> 
         expected = item["ctx"]["expected"]
         choices = [part.strip("' ") for part in expected.replace(" or ", ", ").split(", ")]
         close = "no" if value is False and "no" in choices else closest(str(value), choices, 0.5)
-        return Problem("SPEC003", path, f"must be {expected}", assign(of, data, {path: close}) if close else "")
+        fix = assign(of, data, {path: close}) if close else ""
+        if path in _MAY_BE_NONE:
+            expected = f"{expected.replace(' or ', ', ')} or None"
+            fix = assign(of, data, {path: None}) if str(value).lower() in _OFF else fix
+        return Problem("SPEC003", path, f"must be {expected}", fix)
     if isinstance(value, str) and item["type"] in _NUMBERS and (number := _number(value, item["type"])) is not None:
         return Problem("SPEC003", path, f"{_NUMBERS[item['type']]}, not a str", assign(of, data, {path: number}))
     own = message.startswith("Value error, ")
@@ -87,6 +91,9 @@ _EXAMPLES = {
     "reward_model": (": a model such as hft.Reward trains", ""),
     "teacher_model": (": a larger model with the same vocabulary", ""),
 }
+_OFF = ("false", "none", "no", "off", "null", "")
+# Choices of which None is one that says something.
+_MAY_BE_NONE = ("output.checkpoints", "checkpoints")
 _NUMBERS = {
     "int_type": "must be a valid integer",
     "float_type": "must be a valid number",

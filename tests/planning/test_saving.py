@@ -93,7 +93,7 @@ def test_the_plan_says_what_is_at_risk() -> None:
     assert saves is not None
     assert decision.value == saves.every
     assert f"save_steps={saves.every}," in made.script
-    assert decision.why.endswith(" apart, 15 s each, if machines fail daily")
+    assert decision.why.endswith(" apart, 15 s each: least is lost if machines fail daily")
     shown = str(made)
     risk = f"at most ${saves.usd.high:.2f} of work at risk"
     assert f"bucket me/hft-checkpoints, every {saves.every:,} steps: {risk}" in shown
@@ -245,9 +245,35 @@ def test_a_reference_that_follows_is_saved() -> None:
     assert not run_of("dpo").syncs_reference
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"save_steps": 1}, "hft-checkpoints, every step: at most $"),
+        ({"save_strategy": "no"}, "hft-checkpoints, only as it is stopped: at most $"),
+        (
+            {"save_strategy": "best", "metric_for_best_model": "loss", "eval_strategy": "steps", "eval_fraction": 0.1},
+            "hft-checkpoints, after each evaluation that is the best so far",
+        ),
+        ({"output": {"checkpoints": None}}, "none that the run could go on from (as you said)"),
+    ],
+    ids=str,
+)
+def test_the_plan_says_when_it_saves(fields: dict[str, Any], told: str) -> None:
+    (line,) = [line for line in str(plan(**fields)).splitlines() if line.startswith("  checkpoints  ")]
+    assert told in line
+
+
+def test_checkpoints_from_which_it_does_not_resume_protect_nothing() -> None:
+    known = Facts(model=QWEN_05B, dataset=DatasetFacts(num_rows=20_000))
+    risks = [plan("grpo", known, num_iterations=4, save_steps=steps).kept for steps in (50, 100)]
+    saves = [kept.saves for kept in risks if kept is not None and kept.saves is not None]
+    assert [item.every for item in saves] == [100, 100]
+    assert saves[0].usd.expected == pytest.approx(saves[1].usd.expected, rel=0.05)
+
+
 def test_ppo_says_that_it_cannot_resume() -> None:
     made = plan("ppo", Facts(), hub_model_id="me/x", timeout="3h", hardware="a100-large")
     assert place(made) is None
-    assert "checkpoints    none that the run could go on from: the trainer of PPO cannot go on" in str(made)
+    assert "checkpoints    none that the run could go on from (the trainer of PPO cannot go on" in str(made)
     # its model is kept if it cannot be pushed
     assert MOUNTED in made.request.volumes

@@ -788,6 +788,20 @@ def test_an_epoch_that_takes_a_day_is_one_checkpoint() -> None:
     assert fix.startswith('save_strategy="steps", save_steps=')
 
 
+def test_no_checkpoints_of_a_long_run_are_told_once() -> None:
+    known = Facts(model=LLAMA_70B, dataset=DatasetFacts(num_rows=200_000))
+    fields = {"hardware": {"flavor": "h200x8", "attempts": 2}, "save_strategy": "no"}
+    assert said("TRAIN008", fields, known) == []
+    ((_, fix),) = said("RESUME003", fields, known)
+    assert fix.startswith('save_strategy="steps", save_steps=')
+
+
+def test_attempts_of_ppo_without_checkpoints_are_told_once() -> None:
+    hardware = {"flavor": "a100-large", "attempts": 2}
+    report = hft.check({**base({"method": "ppo"}), "hardware": hardware, "output": {"checkpoints": None}}, offline=True)
+    assert [item.code for item in report.problems if item.code.startswith("RESUME")] == ["RESUME004"]
+
+
 def test_more_often_than_after_each_step_is_none_saved() -> None:
     known = Facts(model=LLAMA_70B, dataset=DatasetFacts(num_rows=200_000))
     fields = {"hardware": "t4-small", "global_batch_size": 16_384, "num_train_epochs": 1, "save_strategy": "steps"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from hfjobs_trainer.running.ending import may_pass, read_ending
 from hfjobs_trainer.running.events import Event, read_events
 from hfjobs_trainer.running.job import Job
 from hfjobs_trainer.running.resuming import Resuming
-from tests.running.places import InProcessPlace, event_line, plan_of
+from tests.running.places import InProcessPlace, LocalPlace, event_line, plan_of
 
 START = event_line("start", method="sft")
 STEP = event_line("log", step=7, max_steps=9, metrics={"loss": 1.0})
 SAVED = event_line("saved", step=5, path="out/checkpoint-5")
 KEPT = event_line("kept", step=5, place="/hft/checkpoints/r/checkpoint-5", seconds=1.0, bytes=10)
+AUDITED = event_line("audited", repo="me/m", commit="c0", files={})
+END = event_line("end", step=9)
 PUSH = "hf upload me/m model ."
 
 
@@ -108,6 +110,20 @@ ENDINGS: dict[str, tuple[Stage, str | None, Sequence[str], str | None, bool]] = 
         exit_with(1),
         True,
     ),
+    "killed once all was pushed": (
+        "ERROR",
+        exit_with(137),
+        [START, KEPT, AUDITED, END],
+        exit_with(137),
+        False,
+    ),
+    "what was pushed cannot be loaded": (
+        "ERROR",
+        exit_with(1),
+        [START, KEPT, AUDITED, event_line("reloaded", loaded=False, why="x"), END],
+        exit_with(1),
+        True,
+    ),
     "no events": ("ERROR", exit_with(76), [], exit_with(76), False),
 }
 
@@ -149,6 +165,20 @@ REFUSED: dict[str, tuple[Stage, str | None, Sequence[str], dict[str, str], str]]
         [START, STEP],
         {"method": "ppo"},
         "the trainer of PPO has a loop of its own, which cannot go on from a checkpoint: submit it again",
+    ),
+    "all was pushed": (
+        "ERROR",
+        exit_with(137),
+        [START, KEPT, AUDITED, END],
+        {},
+        "its model was trained and pushed before it ended, so nothing is left to do",
+    ),
+    "one step": (
+        "ERROR",
+        exit_with(1),
+        [START, event_line("log", step=1, metrics={})],
+        {},
+        "it saved no checkpoint in 1 step: submit it again",
     ),
     "before the first step": ("CANCELED", None, [START], {}, "it saved no checkpoint before its first step"),
 }
@@ -305,6 +335,7 @@ def test_the_result_names_what_is_left():
     result = place.start(log).result()
     assert (result.model, result.commit) == ("me/m-merged", "c1")
     assert result.evaluation == {"before": before, "after": after}
+    assert "3 before training, 2 after" in result._repr_html_()  # pyright: ignore[reportPrivateUsage]
     assert result.checkpoints == "hf://buckets/inprocess/hft-checkpoints/r/checkpoint-5"
     audited = event_line("audited", repo="me/m", commit="c0", files={})
     assert place.start([*log, audited]).result().checkpoints is None
@@ -354,6 +385,46 @@ def test_a_failure_says_where_the_model_is():
     with pytest.raises(JobFailed) as caught:
         job.result()
     assert f"the model is in hf://buckets/me/hft-checkpoints/r/model; to push it: {PUSH}" in str(caught.value)
+
+
+def test_a_model_that_a_later_attempt_pushed_is_where_it_belongs():
+    rescued = event_line("rescued", place="hf://buckets/me/hft-checkpoints/r/model", command=PUSH, why="403")
+    log = [START, rescued, event_line("end", step=9), START, AUDITED, event_line("end", step=9)]
+    assert InProcessPlace().start(log).result().rescued is None
+    # of one attempt, the one model may be pushed and the other not
+    assert InProcessPlace().start([START, rescued, AUDITED, END]).result().rescued is not None
+
+
+def test_of_a_run_here_the_merged_model_is_the_result(tmp_path: Path):
+    place = LocalPlace(tmp_path)
+    end = event_line("end", step=9, model="/runs/out-merged", output_dir="/runs/out")
+    assert place.start([START, end]).result().model == "/runs/out-merged"
+
+
+def test_labels_that_lead_in_a_ring_end_somewhere():
+    backend = InProcessBackend()
+    names = [backend.submit(plan_of("", labels={"resumes": f"sft-tiny-{other}"})).id for other in (2, 1)]
+    assert Job.from_id(names[0], backend=backend).resumes == (names[1],)
+
+
+class Deaf(InProcessBackend):
+    """A backend whose first log cannot be read."""
+
+    asked = 0
+
+    def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
+        self.asked += 1
+        if self.asked == 1:
+            raise HubUnavailable("the Hub is away")
+        return super().logs(job_id, follow=follow)
+
+
+def test_a_log_that_could_not_be_read_is_read_later():
+    backend = Deaf()
+    job = Job(backend.submit(plan_of("")), backend)
+    backend.finish(job.id, "ERROR", [START, KEPT], "Job timeout")
+    assert [job.status().resumable for _ in range(3)] == [False, True, True]
+    assert backend.asked == 2
 
 
 def test_here_only_a_checkpoint_that_is_there_counts(tmp_path: Path):

@@ -299,10 +299,38 @@ def test_a_script_whose_supervisor_died_is_not_joined_by_another(place: LocalPla
     os.killpg(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("lacks", ["secrets", "env", "command", "timeout_seconds"])
+def test_a_damaged_local_record_is_told(place: LocalPlace, lacks: str) -> None:
+    job = place.run(STOPS).wait(60)
+    path = place.folder(job) / "record.json"
+    record = json.loads(path.read_text())
+    del record[lacks]
+    path.write_text(json.dumps(record))
+    with pytest.raises(BackendError, match="are damaged"):
+        job.resume()
+
+
+def test_what_is_damaged_beside_a_local_run_is_no_hindrance(place: LocalPlace) -> None:
+    job = place.run(STOPS).wait(60)
+    other = place.root / "other"
+    other.mkdir()
+    (other / "record.json").write_text("{}")
+    done(job.resume())
+
+
+def test_without_its_log_a_local_run_still_has_a_status(place: LocalPlace) -> None:
+    job = place.run(STOPS).wait(60)
+    (place.folder(job) / "log.txt").unlink()
+    again = Job.from_id(job.id, backend=place.backend)
+    assert (again.status().message, again.status().resumable) == ("Job failed with exit code: 76", False)
+    with pytest.raises(BackendError, match="are damaged"):
+        again.resume()
+
+
 def test_a_local_checkpoint_that_is_torn_counts_for_nothing(place: LocalPlace) -> None:
     job = place.run(SCRIPT.replace("hft_manifest.json", "model.safetensors") + "sys.exit(1)").wait(60)
     assert not job.status().resumable
-    with pytest.raises(BackendError, match="none of the checkpoints that it saved in 1 steps outlived"):
+    with pytest.raises(BackendError, match="none of the checkpoints that it saved in 1 step outlived"):
         job.resume()
 
 

@@ -187,6 +187,15 @@ def test_grpo_needs_a_reward() -> None:
 # -- the table of methods
 
 
+@pytest.mark.parametrize(
+    ("given", "fix"), [(False, "None"), ("none", "None"), ("off", "None"), ("Bucket", '"bucket"'), ("disk", "")]
+)
+def test_no_checkpoints_are_none(given: Any, fix: str) -> None:
+    problem = problems_of("sft", output={"checkpoints": given})["output.checkpoints"]
+    assert problem.why == "must be 'auto', 'bucket', 'hub' or None"
+    assert problem.fix == (f'output={{"checkpoints": {fix}}}' if fix else "")
+
+
 def test_every_literal_of_the_hub_strategy_is_taken() -> None:
     for strategy in get_args(names.HubStrategy):
         output = sft(hub_strategy=strategy).output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hfjobs_trainer.planning.duration.ranges import Range, format_seconds
 
@@ -38,6 +38,16 @@ class Saves:
     between: Range
     usd: Range
     chosen: bool = False
+
+    def at_multiples_of(self, multiple: int) -> Saves:
+        """Those at multiples of so many steps: what lies between the others can be gone on from as little as they."""
+        times = math.lcm(self.every, multiple) // self.every
+        if times == 1:
+            return self
+        lost = self.seconds + self.copying
+        between = self.between * times
+        usd = self.usd * ((between + lost).expected / (self.between + lost).expected)
+        return replace(self, every=self.every * times, between=between, usd=usd)
 
     @property
     def cost(self) -> str:

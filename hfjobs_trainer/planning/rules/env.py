@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.problems import Found, rule
-from hfjobs_trainer.specs.base import JobSpec
+from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.fixes import change
 from hfjobs_trainer.specs.requirements import package_name, read_requirement
 from hfjobs_trainer.specs.script import Script
 
 # Registry, path, tag and digest; the parts are the registry's to judge.
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
+_OF_THE_JOB = frozenset(
+    f"HFT_{name}"
+    for name in ("TIMEOUT", "DEADLINE", "CHECKPOINTS", "BUCKET", "EXIT_FILE", "NODE_RANK", "NODE_GROUP", "MAIN_NODE")
+)
 # A name and a version, as in `pip list`.
 _SPACED = re.compile(r"\s*([\w.-]+) +v?(\d[\w.]*)\s*", re.ASCII)
 
@@ -62,6 +66,34 @@ def extra_dependencies_fit(context: Context[JobSpec]) -> Iterator[Found]:
     for index, why in wrong.items():
         fix = "" if spec.extra_dependencies[index] in right else change(spec, {"extra_dependencies": right})
         yield Found(f"extra_dependencies.{index}", why, fix)
+
+
+@rule("ENV003", scope="remote", severity="warning")
+def own_variables_are_left_alone(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Variables that a job gives its script are left to it.
+
+    What it does:
+        Warns of names such as `HFT_TIMEOUT`, `HFT_CHECKPOINTS` and `HFT_BUCKET` in `env`.
+
+    Why:
+        They say how much time the job has, and where its checkpoints go. With others the script would stop too early
+        or too late, or keep its checkpoints where nobody looks for them.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., env={"HFT_TIMEOUT": "3600"})
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., timeout="1h")
+        ```
+    """
+    spec = context.spec
+    if found := sorted(_OF_THE_JOB & spec.env.keys()):
+        env = {name: value for name, value in spec.env.items() if name not in found}
+        why = f"{', '.join(found)}: set by submit, as timeout and output.checkpoints say; another value is in the way"
+        yield Found("env", why, change(spec, {"env": env}))
 
 
 @rule("ENV002", scope="remote", scripts=True)

@@ -12,6 +12,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change
 
 if TYPE_CHECKING:
+    from hfjobs_trainer.planning.duration.estimate import DurationEstimate
     from hfjobs_trainer.specs.methods.grpo import GRPO
     from hfjobs_trainer.specs.methods.rloo import RLOO
 
@@ -21,25 +22,26 @@ def checkpoints_on_the_hub_need_a_repository(context: Context[TrainSpec]) -> Ite
     """Checkpoints on the Hub need a repository.
 
     What it does:
-        Refuses `checkpoints="hub"`, and `hub_strategy="checkpoint"`, which is the same, where the model is not pushed.
+        On the local backend, refuses `checkpoints="hub"`, and `hub_strategy="checkpoint"`, which is the same, where the
+        model is not pushed. On Hugging Face Jobs, that the model is not pushed is refused anyway (HUB005).
 
     Why:
         They are kept in the model's repository, and there is none.
 
     Example:
         ```python
-        hft.SFT(model=..., dataset=..., output=hft.Output(checkpoints="hub"))
+        hft.submit_sft(model=..., dataset=..., output=hft.Output(checkpoints="hub"), backend="local")
         ```
 
     Use instead:
         ```python
-        hft.SFT(model=..., dataset=..., output=hft.Output(hub_model_id="me/model", checkpoints="hub"))
+        hft.submit_sft(model=..., dataset=..., backend="local")  # on this machine they stay on its disk
         ```
     """
     output = context.spec.output
-    if output.checkpoints == "hub" and not output.pushes:
+    if output.checkpoints == "hub" and not output.pushes and not context.backend.rents:
         why = "they are kept in the model's repository, and the model is not pushed"
-        yield Found("output.checkpoints", why, change(context.spec, {"output.checkpoints": "bucket"}))
+        yield Found("output.checkpoints", why, change(context.spec, {"output.checkpoints": REMOVE}))
 
 
 @rule("RESUME002", scope="remote")
@@ -64,7 +66,7 @@ def attempts_need_checkpoints(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     spec = context.spec
-    if spec.hardware.attempts > 1 and spec.output.checkpoints is None:
+    if spec.hardware.attempts > 1 and spec.output.checkpoints is None and type(spec).TRAINING.resumes:
         why = f"without checkpoints, each of {spec.hardware.attempts} attempts would begin anew"
         yield Found("output.checkpoints", why, change(spec, {"output.checkpoints": REMOVE}))
 
@@ -93,8 +95,7 @@ def checkpoints_hold_all_that_a_run_needs(context: Context[TrainSpec]) -> Iterat
         ```
     """
     spec = context.spec
-    several = context.backend.rents and spec.hardware.attempts > 1 and spec.output.checkpoints is not None
-    if not (several or spec.output.checkpoints in ("bucket", "hub")) or not type(spec).TRAINING.resumes:
+    if not wants_to_go_on(context):
         return
     if spec.save_only_model:
         why = "checkpoints without the optimizer's states are none that the run could go on from"
@@ -104,7 +105,21 @@ def checkpoints_hold_all_that_a_run_needs(context: Context[TrainSpec]) -> Iterat
         yield Found("ignore_data_skip", why, "ignore_data_skip=False")
     if spec.save_strategy == "no":
         why = "no checkpoint is written while it trains, so after a failure the run begins anew"
-        yield Found("save_strategy", why, 'save_strategy="steps"')
+        duration = context.duration
+        often = f", save_steps={hourly(duration)}" if duration is not None and duration.steps else ""
+        yield Found("save_strategy", why, f'save_strategy="steps"{often}')
+
+
+def wants_to_go_on(context: Context[TrainSpec]) -> bool:
+    """Whether the spec says that the run shall go on from checkpoints after a failure, and its trainer can."""
+    spec, place = context.spec, context.spec.output.checkpoints
+    several = context.backend.rents and spec.hardware.attempts > 1 and place is not None
+    return (several or place in ("bucket", "hub")) and type(spec).TRAINING.resumes
+
+
+def hourly(duration: DurationEstimate) -> int:
+    """Optimizer steps between two saves that are about an hour apart."""
+    return max(1, int(duration.steps / (duration.seconds.expected / 3600)))
 
 
 @rule("RESUME004", scope="remote", severity="warning")
@@ -233,3 +248,32 @@ def the_script_saves_when_it_is_stopped(context: Context[TrainSpec]) -> Iterator
     if context.spec.enable_jit_checkpoint:
         why = "has no effect, since the script saves at SIGTERM by itself"
         yield Found("enable_jit_checkpoint", why, "enable_jit_checkpoint=False")
+
+
+@rule("RESUME008", scope="remote")
+def checkpoints_on_the_hub_are_of_one_machine(context: Context[TrainSpec]) -> Iterator[Found]:
+    """Checkpoints on the Hub are those of one machine.
+
+    What it does:
+        Refuses `checkpoints="hub"` where several nodes train.
+
+    Why:
+        Each machine saves files of its own, such as the state of its random numbers; only the first one's would get
+        into the repository, and the run could not go on from them.
+
+    Example:
+        ```python
+        hft.SFT(model=..., dataset=..., hardware=hft.Hardware(flavor="a100x8", nodes=2),
+                output=hft.Output(hub_model_id="me/model", checkpoints="hub"))
+        ```
+
+    Use instead:
+        ```python
+        hft.SFT(model=..., dataset=..., hardware=hft.Hardware(flavor="a100x8", nodes=2),
+                output=hft.Output(hub_model_id="me/model", checkpoints="bucket"))
+        ```
+    """
+    spec = context.spec
+    if spec.output.checkpoints == "hub" and context.run.nodes > 1:
+        why = f"{context.run.nodes} nodes train, and only the files of the first would be kept"
+        yield Found("output.checkpoints", why, change(spec, {"output.checkpoints": "bucket"}))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.rules.resume import hourly, wants_to_go_on
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import keywords
@@ -316,6 +317,9 @@ def a_long_run_writes_checkpoints(context: Context[TrainSpec]) -> Iterator[Found
     spec, duration = context.spec, context.duration
     if duration is None or not duration.steps or spec.save_strategy == "best":
         return
+    if spec.save_strategy == "no" and wants_to_go_on(context):
+        # RESUME003 tells it
+        return
     steps, hours = duration.steps, duration.seconds.expected / 3600
     first = float(context.argument("save_steps", spec.save_steps)) if spec.save_strategy == "steps" else math.inf
     if first < 1:
@@ -331,8 +335,7 @@ def a_long_run_writes_checkpoints(context: Context[TrainSpec]) -> Iterator[Found
     path = "save_steps" if spec.save_strategy == "steps" else "save_strategy"
     when = "no checkpoint is written" if first > steps else f"the first checkpoint is written after {first:,.0f} steps"
     why = f"{when}, of a run of {steps:,} steps that is expected to take {duration.seconds.as_duration()}"
-    # about once an hour
-    fix = f"save_steps={max(1, int(steps / hours))}"
+    fix = f"save_steps={hourly(duration)}"
     yield Found(path, why, fix if path == "save_steps" else f'save_strategy="steps", {fix}')
 
 

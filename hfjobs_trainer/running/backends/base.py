@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from hfjobs_trainer.display import html_pairs
+from hfjobs_trainer.display import html_pairs, plural
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
@@ -57,6 +57,16 @@ class JobStatus:
         if self.started_at is None:
             return None
         return max(0.0, ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds())
+
+    def __repr__(self) -> str:
+        told = (self.message or "")[:200]
+        fields = [
+            f"stage={self.stage!r}",
+            f"message={told!r}" if told else "",
+            "resumable=True" if self.resumable else "",
+        ]
+        fields += [plural(len(self.members), "node")] if self.members else []
+        return f"JobStatus({', '.join(filter(None, fields))})"
 
     def __str__(self) -> str:
         from hfjobs_trainer.planning.duration.ranges import format_seconds

@@ -23,7 +23,9 @@ from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.running.backends import processes, supervise
 from hfjobs_trainer.running.backends.base import RESUMES_LABEL, RUN_LABEL, JobRecord, JobStatus
 from hfjobs_trainer.running.backends.local_folder import (
+    damage_told,
     find_supervisor,
+    is_of,
     read_record,
     read_request,
     read_status,
@@ -121,7 +123,7 @@ class LocalBackend:
         record = read_request(old)
         home = Path(record.get("cwd") or old)
         if not (home / "script.py").is_file():
-            raise BackendError(f"job {job_id} cannot be resumed: the folder of its run, {home}, is gone")
+            raise BackendError(f"job {job_id} cannot be resumed: the script of its run, {home / 'script.py'}, is gone")
         check_secrets(record["secrets"])
         with exclusive(home / "resuming"):
             self._refuse_rivals(job_id, home)
@@ -144,9 +146,8 @@ class LocalBackend:
     def _refuse_rivals(self, job_id: str, home: Path) -> None:
         """Raise ``BackendError`` if a job of the run goes on, or has ended well."""
         for folder in {home, *(path.parent for path in self.root.glob("*/record.json"))}:
-            with contextlib.suppress(BackendError):
-                if folder != home and read_record(folder).directory != str(home):
-                    continue
+            if folder != home and not is_of(folder, home):
+                continue
             rival = PREFIX + folder.name
             if not (status := self.status(rival)).is_terminal:
                 why = f'job {rival} of the run is {status.stage}: hft.Job.from_id("{rival}") finds it'
@@ -290,7 +291,9 @@ class LocalBackend:
 
     def _read_log(self, job_id: str, path: Path, *, follow: bool) -> Iterator[str]:
         partial = b""
-        with path.open("rb") as log:
+        with damage_told(path.parent):
+            log = path.open("rb")
+        with log:
             while True:
                 # Asked first, so that what is read afterwards is all there will be.
                 ended = not follow or self.status(job_id).is_terminal

@@ -16,7 +16,7 @@ from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 
 def read_record(folder: Path) -> JobRecord:
     """What ``record.json`` says of the job; raise ``BackendError`` if it is damaged."""
-    with _damage_told(folder):
+    with damage_told(folder):
         return record_of(folder, _read_json(folder / "record.json"))
 
 
@@ -29,14 +29,23 @@ def record_of(folder: Path, record: dict[str, Any]) -> JobRecord:
 
 
 def read_request(folder: Path) -> dict[str, Any]:
-    """All that ``record.json`` holds; raise ``BackendError`` if it is damaged."""
-    with _damage_told(folder):
-        return _read_json(folder / "record.json")
+    """All that ``record.json`` holds; raise ``BackendError`` if it is damaged, or lacks what a run needs to go on."""
+    with damage_told(folder):
+        record = _read_json(folder / "record.json")
+        _ = [record[name] for name in ("name", "labels", "command", "secrets", "timeout_seconds")]
+        return record | {"env": {"HFT_RUN_ID": folder.name} | record["env"]}
+
+
+def is_of(folder: Path, home: Path) -> bool:
+    """Whether the job of this folder goes on with the run of that one; of a damaged record it is not known to."""
+    with contextlib.suppress(BackendError):
+        return read_record(folder).directory == str(home)
+    return False
 
 
 def script_process(folder: Path) -> int | None:
     """Process id of the run's script if that is running, though its supervisor may be dead; ``None`` if it is not."""
-    with _damage_told(folder):
+    with damage_told(folder):
         try:
             pid = int(_read_json(folder / "status.json")["pid"])
             os.killpg(pid, 0)
@@ -47,7 +56,7 @@ def script_process(folder: Path) -> int | None:
 
 def read_status(folder: Path) -> JobStatus:
     """Where the job is, by ``status.json``; raise ``BackendError`` if it is damaged."""
-    with _damage_told(folder):
+    with damage_told(folder):
         created = _time(_read_json(folder / "record.json")["created_at"])
         try:
             status = _read_json(folder / "status.json")
@@ -59,7 +68,7 @@ def read_status(folder: Path) -> JobStatus:
 
 
 @contextlib.contextmanager
-def _damage_told(folder: Path) -> Generator[None]:
+def damage_told(folder: Path) -> Generator[None]:
     """Report unreadable files as damaged."""
     try:
         yield
