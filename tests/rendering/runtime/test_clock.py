@@ -48,7 +48,8 @@ def test_the_time_counts_from_the_start_of_the_session() -> None:
     )
     took = time.monotonic() - started
 
-    assert 600 - took - 0.1 < float(done.stdout) < 600 - 1.4
+    # the machine tells when it was booted in whole seconds
+    assert 600 - took - 1.1 < float(done.stdout) < 600 - 0.4
 
 
 def test_the_time_is_carried_on_to_sessions_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
