@@ -173,6 +173,15 @@ PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the thi
 PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
 
 
+def stop_again() -> None:
+    """End a retry of a job that was stopped for good."""
+    marker = stop_marker()
+    if marker and marker.is_file():
+        told = json.loads(marker.read_bytes())
+        report("stopped", **told)
+        sys.exit(told["code"])
+
+
 def relaunch(gpus: int) -> None:
     """Start this script again, once for each of `gpus` GPUs, or of all if it is 0."""
     if (processes := count_processes(gpus)) > 1:
@@ -1111,6 +1120,7 @@ def finish(code: int = 0) -> None:
 if __name__ == "__main__":
     if "HFT_MODE_FILE" in os.environ:  # this is tried, not run: see hft.preview
         runpy.run_path(os.environ["HFT_MODE_FILE"])
+    stop_again()
     relaunch(gpus=0)
     main()
 

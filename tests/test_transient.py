@@ -47,7 +47,9 @@ def test_facts_are_asked_for_again_after_what_may_pass(monkeypatch: pytest.Monke
 
 
 def test_a_script_pushes_again_after_the_same_and_after_conflicts_of_commits() -> None:
-    assert {status for status in STATUSES if may_pass(refusal(status))} == TRANSIENT | {409, 412}
+    # a repository that is gone is made anew, once
+    assert {status for status in STATUSES if may_pass(refusal(status), [])} == TRANSIENT | {404, 409, 412}
+    assert not may_pass(refusal(404), [404])
 
 
 @pytest.mark.parametrize(

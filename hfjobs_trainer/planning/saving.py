@@ -7,6 +7,7 @@ from typing import Literal
 
 from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.planning.arguments.decide import Decided
+from hfjobs_trainer.planning.bucket import BUCKET, MOUNT
 from hfjobs_trainer.planning.duration.saves import Saves
 from hfjobs_trainer.planning.layout import Layout, given_layout, resume_every
 from hfjobs_trainer.planning.plan import Decision, JobRequest, Volume
@@ -14,10 +15,6 @@ from hfjobs_trainer.planning.run import Run
 
 Place = Literal["bucket", "hub", "disk"]
 
-BUCKET = "hft-checkpoints"
-"""The private bucket of a namespace's checkpoints, one folder for each run."""
-MOUNT = "/hft/checkpoints"
-"""Where a job sees it."""
 LONG_SECONDS = 900
 """Timeout from which on checkpoints are kept without being asked for, seconds: below it there is little to lose."""
 USUAL_STEPS = 500

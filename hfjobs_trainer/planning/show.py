@@ -9,10 +9,11 @@ from hfjobs_trainer.display import html_code, html_pairs, html_section, html_tab
 from hfjobs_trainer.errors import count_problems
 from hfjobs_trainer.facts.backends import traits_of
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
+from hfjobs_trainer.planning.bucket import BUCKET
 from hfjobs_trainer.planning.duration.estimate import billed_usd
 from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR, hourly_usd
 from hfjobs_trainer.planning.plan import Plan
-from hfjobs_trainer.planning.saving import BUCKET, NOTHING
+from hfjobs_trainer.planning.saving import NOTHING
 from hfjobs_trainer.planning.shipping import BUCKET as DATA_BUCKET
 from hfjobs_trainer.planning.shipping import folder_of
 from hfjobs_trainer.problems import html_problems, html_unchecked, in_short

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.running.backends.hub_connection import Connection
 from hfjobs_trainer.running.backends.hub_failures import Asked
@@ -11,7 +11,6 @@ from hfjobs_trainer.running.events import Event
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, RepoFile, RepoFolder
-    from huggingface_hub.hf_api import BlobLfsInfo
 
 # Names that a message lists at most.
 _SHOWN = 5
@@ -64,5 +63,5 @@ def _verify(repo: str, told: Mapping[str, object], connection: Connection) -> st
 
 def _digest(file: RepoFile | RepoFolder) -> str | None:
     """The digest by which the Hub knows a file: SHA-256 of a large one, git's of another."""
-    lfs: BlobLfsInfo | None = getattr(file, "lfs", None)
+    lfs: Any = getattr(file, "lfs", None)
     return lfs.sha256 if lfs is not None else getattr(file, "blob_id", None)

@@ -161,19 +161,19 @@ def test_an_adapter_is_loaded_where_it_was_published() -> None:
     assert 'ADAPTER = "me/sft"' in text
     assert 'revision="v1"' in text
     assert "is_trainable=True" in text
-    assert "peft_config" not in text
+    assert "peft_config=" not in text
     assert "model_init_kwargs" not in text
 
 
 @pytest.mark.parametrize(
     ("merge", "pushes"),
     [
-        (False, ["push(trainer, dataset_name=DATASET)"]),
+        (False, ["push(trainer)"]),
         (
             "both",
-            ["push(trainer, dataset_name=DATASET)", 'upload(trainer, merged, suffix="-merged", dataset_name=DATASET)'],
+            ["push(trainer)", 'upload(trainer, merged, suffix="-merged")'],
         ),
-        (True, ["upload(trainer, merged, dataset_name=DATASET)"]),
+        (True, ["upload(trainer, merged)"]),
     ],
 )
 def test_what_is_pushed(merge: Any, pushes: list[str]) -> None:

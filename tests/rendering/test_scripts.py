@@ -285,7 +285,7 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
             '        fsdp="full_shard auto_wrap",\n',
             '        fsdp_config={"version": 2, "reshard_after_forward": True},\n',
         ],
-        ["deepspeed"],
+        ["deepspeed="],
     ),
     "deepspeed": (
         {**SFT, **TWO, "deepspeed": {"zero_optimization": {"stage": 2}}, "accelerator_config": {"split_batches": True}},
@@ -313,7 +313,7 @@ DECISIONS: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
     "no push": (
         SFT,
         "hub",
-        ["    trainer.save_model()\n    conclude(trainer, started)\n"],
+        ["    trainer.save_model()\n    reload(trainer)\n    end_tracking()\n    conclude(trainer, started)\n"],
         ["    push(trainer", "def push("],
     ),
     "no tracking": (
@@ -394,6 +394,7 @@ def test_the_header_of_a_small_spec() -> None:
     )
     start = script[: script.index('"""')]
     digest = script.split('digest = "')[1]
+    own = '"HFT_TIMEOUT" = "4500", "HFT_CHECKPOINTS" = "/hft/checkpoints"'
     assert start == dedent(f"""\
         # /// script
         # requires-python = ">=3.11"
@@ -413,7 +414,7 @@ def test_the_header_of_a_small_spec() -> None:
         # flavor = "a10g-large"
         # timeout = "4500s"
         # name = "sft-model"
-        # env = {{ "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "LEVEL" = "\\u00e9" }}
+        # env = {{ "PYTHONUNBUFFERED" = "1", "UV_TORCH_BACKEND" = "auto", "LEVEL" = "\\u00e9", {own} }}
         # labels = {{ "sdk" = "hfjobs-trainer", "method" = "sft", "spec" = "{digest[:12]}", "a" = "b" }}
         # ///
         """)
@@ -432,7 +433,7 @@ def test_a_script_says_first_what_happens_and_then_how() -> None:
     assert kinds[0] == "Expr"
     assert kinds[-1] == "If"
     assert functions[0] == "main"
-    assert functions.index("relaunch") == 1
+    assert functions[1:3] == ["stop_again", "relaunch"]
     assert {"push", "track", "report", "conclude", "find_machine"} <= set(functions)
     main = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
     assert main.end_lineno is not None

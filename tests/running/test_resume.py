@@ -16,8 +16,8 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.errors import AuthError, BackendError
+from hfjobs_trainer.planning.bucket import BUCKET, MOUNT
 from hfjobs_trainer.planning.plan import Volume
-from hfjobs_trainer.planning.saving import BUCKET, MOUNT
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.local_folder import script_process
 from hfjobs_trainer.running.job import Job

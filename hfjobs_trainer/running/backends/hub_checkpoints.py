@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.errors import BackendError
-from hfjobs_trainer.planning.saving import BUCKET, MOUNT
+from hfjobs_trainer.planning.bucket import BUCKET, MOUNT
 from hfjobs_trainer.running.backends.hub_connection import Connection
 from hfjobs_trainer.running.backends.hub_failures import Asked
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfjobs_trainer.planning.bucket import BUCKET
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.planning.saving import BUCKET
 from hfjobs_trainer.problems import Found, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.fixes import change
