@@ -775,9 +775,11 @@ class Stop:
 
     def leave(self, trainer: Any) -> None:
         """Keep what there is, tell it, and end with the code that was agreed on."""
-        kept = self.keeper and self.keeper.finish()
+        if self.keeper:
+            self.keeper.finish()
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
+        kept = self.keeper and self.keeper.kept
         ends = {DEADLINE: "deadline", SIGNAL: "signal", RUIN: "ruin"}
         how = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
         over = self.code == RUIN and self.saves  # it is not the model's fault
@@ -819,7 +821,8 @@ def within(seconds: float, do: Any, *arguments: Any) -> None:
             run = pool.apply_async(copy_context().run, (do, *arguments))
             run.get(min(max(seconds, 0), 1e6))
     except Exception as error:  # noqa: BLE001 - what was saved before counts
-        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+        told = f"{do.__name__} was given up ({seconds:.0f} s left): {error!r:.300}"
+        report("warning", message=told)
 
 
 def seconds_left() -> float:

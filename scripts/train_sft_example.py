@@ -684,8 +684,9 @@ class Checkpoints:
                 self.trainer._run_epoch = end
             report("resumed", step=step, path=str(path), skipped=skipped)
             return str(path)
-        if skipped:
-            report("warning", message=f"Training begins anew: {'; '.join(skipped)}")
+        if skipped or (self.away and self.away.is_dir()):
+            why = "; ".join(skipped) or "no checkpoint was found"
+            report("warning", message=f"Training begins anew: {why}")
         return None
 
     def restore(self, step: int) -> str:
@@ -719,9 +720,11 @@ class Checkpoints:
 
     def forget(self) -> None:
         """Remove what was kept away from here, since the model itself is safe."""
-        self.finish()
-        if self.away and self.args.process_index == 0:
+        if self.last:
+            self.last.wait(max(0.0, min(3600.0, 0.9 * seconds_left())))
+        if self.away and self.args.process_index == 0 and self.away.exists():
             shutil.rmtree(self.away, ignore_errors=True)
+            time.sleep(max(0.0, min(flush_seconds(), 0.9 * seconds_left())))
 
 
 class Stop:
@@ -764,9 +767,11 @@ class Stop:
 
     def leave(self, trainer: Any) -> None:
         """Keep what there is, tell it, and end with the code that was agreed on."""
-        kept = self.keeper and self.keeper.finish()
+        if self.keeper:
+            self.keeper.finish()
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
+        kept = self.keeper and self.keeper.kept
         ends = {DEADLINE: "deadline", SIGNAL: "signal", RUIN: "ruin"}
         how = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
         over = self.code == RUIN and self.saves  # it is not the model's fault
@@ -808,7 +813,8 @@ def within(seconds: float, do: Any, *arguments: Any) -> None:
             run = pool.apply_async(copy_context().run, (do, *arguments))
             run.get(min(max(seconds, 0), 1e6))
     except Exception as error:  # noqa: BLE001 - what was saved before counts
-        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+        told = f"{do.__name__} was given up ({seconds:.0f} s left): {error!r:.300}"
+        report("warning", message=told)
 
 
 def write_manifest(folder: Path, told: dict[str, Any], rank: int) -> None:
@@ -849,11 +855,10 @@ def require_same_batch(then: dict[str, Any], now: dict[str, Any], trainer: Any) 
     was, size, batch = then["world_size"], now["world_size"], then["global_batch"]
     sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
     if batch != now["global_batch"] or (sharded and was != size):
-        other = "" if sharded else f", or set global_batch_size={batch}"
         sys.exit(
             f"Checkpoint {then['step']} is of {was} process(es), {batch} sequences per"
             f" step; here are {size}, {now['global_batch']}. Resume on as many GPUs,"
-            f" with HFT_NUM_PROCESSES={was} if there are more{other}."
+            f" with HFT_NUM_PROCESSES={was} if there are more."
         )
     if was != size:
         why = f"{size} process(es) go on where {was} stopped, with the same batches:"

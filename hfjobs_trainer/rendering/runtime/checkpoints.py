@@ -113,8 +113,9 @@ class Checkpoints:
                 self.trainer._run_epoch = end
             report("resumed", step=step, path=str(path), skipped=skipped)
             return str(path)
-        if skipped:
-            report("warning", message=f"Training begins anew: {'; '.join(skipped)}")
+        if skipped or (self.away and self.away.is_dir()):
+            why = "; ".join(skipped) or "no checkpoint was found"
+            report("warning", message=f"Training begins anew: {why}")
         return None
 
     def restore(self, step: int) -> str:
@@ -148,9 +149,11 @@ class Checkpoints:
 
     def forget(self) -> None:
         """Remove what was kept away from here, since the model itself is safe."""
-        self.finish()
-        if self.away and self.args.process_index == 0:
+        if self.last:
+            self.last.wait(max(0.0, min(3600.0, 0.9 * seconds_left())))
+        if self.away and self.args.process_index == 0 and self.away.exists():
             shutil.rmtree(self.away, ignore_errors=True)
+            time.sleep(max(0.0, min(flush_seconds(), 0.9 * seconds_left())))
 
 
 def require_same_batch(then: dict[str, Any], now: dict[str, Any], trainer: Any) -> None:
@@ -158,11 +161,10 @@ def require_same_batch(then: dict[str, Any], now: dict[str, Any], trainer: Any) 
     was, size, batch = then["world_size"], now["world_size"], then["global_batch"]
     sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
     if batch != now["global_batch"] or (sharded and was != size):
-        other = "" if sharded else f", or set global_batch_size={batch}"
         sys.exit(
             f"Checkpoint {then['step']} is of {was} process(es), {batch} sequences per"
             f" step; here are {size}, {now['global_batch']}. Resume on as many GPUs,"
-            f" with HFT_NUM_PROCESSES={was} if there are more{other}."
+            f" with HFT_NUM_PROCESSES={was} if there are more."
         )
     if was != size:
         why = f"{size} process(es) go on where {was} stopped, with the same batches:"

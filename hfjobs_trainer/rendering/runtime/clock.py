@@ -33,4 +33,5 @@ def within(seconds: float, do: Any, *arguments: Any) -> None:
             run = pool.apply_async(copy_context().run, (do, *arguments))
             run.get(min(max(seconds, 0), 1e6))
     except Exception as error:  # noqa: BLE001 - what was saved before counts
-        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+        told = f"{do.__name__} was given up ({seconds:.0f} s left): {error!r:.300}"
+        report("warning", message=told)

@@ -55,9 +55,11 @@ class Stop:
 
     def leave(self, trainer: Any) -> None:
         """Keep what there is, tell it, and end with the code that was agreed on."""
-        kept = self.keeper and self.keeper.finish()
+        if self.keeper:
+            self.keeper.finish()
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
+        kept = self.keeper and self.keeper.kept
         ends = {DEADLINE: "deadline", SIGNAL: "signal", RUIN: "ruin"}
         how = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
         over = self.code == RUIN and self.saves  # it is not the model's fault

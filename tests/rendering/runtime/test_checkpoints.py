@@ -336,7 +336,7 @@ def test_other_batches_are_another_training(tmp_path: Path, capsys: pytest.Captu
     require_same_batch(FACTS, FACTS, trainer)
     assert not capsys.readouterr().out
     fewer = FACTS | {"world_size": 1, "global_batch": 4}
-    with pytest.raises(SystemExit, match=r"HFT_NUM_PROCESSES=2 if there are more, or set global_batch_size=8\."):
+    with pytest.raises(SystemExit, match=r"of 2 process\(es\), 8 sequences .* here are 1, 4\. .* HFT_NUM_PROCESSES=2"):
         require_same_batch(FACTS | {"world_size": 2}, fewer, trainer)
     require_same_batch(FACTS | {"world_size": 2}, FACTS, trainer)
     assert "1 process(es) go on where 2 stopped" in capsys.readouterr().out

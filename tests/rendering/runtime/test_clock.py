@@ -97,7 +97,7 @@ def test_what_hangs_or_fails_is_given_up_with_a_warning(capsys: pytest.CaptureFi
 
     warnings = capsys.readouterr().out.splitlines()
     assert ["hang" in line or "no route" in line for line in warnings] == [True] * 3
-    assert "fail, 5 s: OSError('no route')" in warnings[1]
+    assert "fail was given up (5 s left): OSError('no route')" in warnings[1]
 
 
 def test_it_sees_what_its_caller_sees() -> None:
