@@ -166,7 +166,12 @@ def test_a_retry_of_a_job_stopped_by_ruin_ends_at_once(inputs: Inputs, tmp_path:
     text = hft.render({"method": "sft", **fields}, backend="hub", offline=True)
     (tmp_path / "script.py").write_text(text)
     (tmp_path / "mount").mkdir()
-    env = {"HFT_CHECKPOINTS": str(tmp_path / "mount"), "HFT_RUN_ID": "run", "HFT_FLUSH_SECONDS": "0", "JOB_ID": "job"}
+    env: dict[str, Any] = {
+        "HFT_CHECKPOINTS": str(tmp_path / "mount"),
+        "HFT_RUN_ID": "run",
+        "HFT_FLUSH_SECONDS": "0",
+        "JOB_ID": "job",
+    }
     ruined = wrapped(tmp_path / "script.py", RUINED)
     assert warm.start(ruined, **env) == 77
     (first,) = events(ruined.parent, "stopped")
