@@ -149,20 +149,18 @@ IDLE_SECONDS = 900.0
 WARM_UP = 5
 MEASURED = 20
 SIGNAL = 143
-# Exit codes: in time before the deadline, since it was of no use, by SIGTERM. And a
-# wish for that of RUIN where the model is good, but the run would cost too much.
+# Exit codes: in time before the deadline; since it was of no use or too dear; SIGTERM.
 DEADLINE = 76
 RUIN = 77
-OVER = 78
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
 
 
 def stop_again() -> None:
-    """End a retry of a job that was stopped for good."""
-    marker = stop_marker()
-    if marker and marker.is_file():
-        told = json.loads(marker.read_bytes())
+    """End a retry of a job that was stopped for good, as it ended then."""
+    job = os.environ.get("JOB_ID")
+    if (folder := run_folder()) and (mark := folder / f"stopped-{job}.json").is_file():
+        told = json.loads(mark.read_bytes())
         report("stopped", **told)
         sys.exit(told["code"])
 
@@ -171,7 +169,7 @@ def relaunch(gpus: int) -> None:
     """Start this script again, once for each of `gpus` GPUs, or of all if it is 0."""
     if (processes := count_processes(gpus)) > 1:
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        sys.exit(run_processes(launch_command(**where), processes))
+        sys.exit(run_processes(launch_command(**where)))
 
 
 def count_processes(gpus: int) -> int:
@@ -189,38 +187,32 @@ def count_processes(gpus: int) -> int:
     return max(1, processes)
 
 
-def run_processes(command: list[str], processes: int, watch: Any = None) -> int:
+def run_processes(command: list[str], wait: Any = None) -> int:
     """Run a command that starts processes of this script, and give their exit code.
 
     A launcher would make a 1 of it: they leave it in HFT_EXIT_FILE, which is there from
-    when they train. SIGTERM then makes a file beside it, which they look for.
+    when they train. SIGTERM then makes a file beside it, which they look for; a second
+    one, but uv's copy of it, ends them at once.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "codes")
+        path, asked = Path(folder, "codes"), list[float]()
         env = {**os.environ, "HFT_EXIT_FILE": str(path)}
         # In a group of its own, so that a signal reaches it once, from here.
         process = subprocess.Popen(command, env=env, process_group=0)
 
         def end(number: int, _: Any) -> None:
-            if number == signal.SIGTERM and path.exists():
+            asked.append(time.time())
+            first = number == signal.SIGTERM and asked[-1] < asked[0] + 1
+            if first and path.exists():
                 path.with_name("stop").touch()
             else:
                 process.send_signal(number)
 
-        def agreed(code: int) -> int:
-            codes = (
-                [int(each) for each in path.read_text().split()]
-                if path.exists()
-                else []
-            )
-            return (
-                max(codes) if codes and (not code or len(codes) == processes) else code
-            )
-
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
-        code = watch(process, agreed) if watch else agreed(process.wait())
-    return 128 - code if code < 0 else code
+        code = wait(process, path) if wait else process.wait()
+        codes = path.read_text("utf-8").split() if path.exists() else []
+    return 128 - code if code < 0 else code or max(map(int, codes), default=0)
 
 
 def launch_command(**options: Any) -> list[str]:
@@ -300,13 +292,7 @@ class Machine(NamedTuple):
 
 
 def train(trainer: Any, stop: Stop, **options: Any) -> None:
-    """Train, from the newest checkpoint; end the process where the run was stopped.
-
-    Args:
-        trainer: The trainer.
-        stop: What may end the run early.
-        options: What `trainer.train()` takes, where this run has no checkpoint.
-    """
+    """Train, from the newest checkpoint; end the process where the run was stopped."""
     trainer.add_callback(deadline_callback(trainer, stop))
     # Not transformers' own checkpoint at SIGTERM, which may fall amid a step: between
     # gradients and update, from where no run goes on as if nothing had happened.
@@ -325,7 +311,7 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
     refuse_broken_weights(trainer, stop)
     if stop.step is not None:
         stop.leave(trainer)
-    stop.code = SIGNAL  # from now on, the first one ends it at once
+    stop.heard = 0.0  # from now on, the first SIGTERM ends it at once
     assert_trained(trainer)
 
 
@@ -333,36 +319,31 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
     """Make the callback, the last of all, that ends a run while it can be saved."""
     from transformers import TrainerCallback
 
-    weights = [each for each in trainer.model.parameters() if each.requires_grad]
-    guess = sum(each.numel() * each.element_size() for each in weights) / SLOWEST
+    trained = [each for each in trainer.model.parameters() if each.requires_grad]
+    guess = sum(each.numel() * each.element_size() for each in trained) / SLOWEST
     spare = min(60, 0.05 * float(os.environ.get("HFT_TIMEOUT") or 0))
     spare += trainer.args.push_to_hub * (30 + guess)
-    laps = list[float]()
 
     class Clock(TrainerCallback):
-        mark = time.time()
+        mark, laps = time.time(), list[float]()
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             trainer.model.train()  # or GKD's first answers are without dropout
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.mark, since = time.time(), self.mark
-            laps.append(self.mark - since)  # with the evaluation and save before
-            longest = max(laps[1:][-1000:] or laps)  # without the start
-            ahead = 1 + -(state.global_step + 1) % stop.every
+            self.laps.append(time.time() - self.mark)  # with evaluation and save before
+            self.mark += self.laps[-1]
+            longest = max(self.laps[1:][-1000:] or self.laps)  # without the start
+            ahead = (1 + -(state.global_step + 1) % stop.every) * longest
             # Adam's two moments are saved and copied too.
-            keep = stop.seconds_to_keep or 6 * guess + flush_seconds()
-            stop.reserve = spare + keep
-            if seconds_left() < ahead * longest + stop.reserve:
-                stop.ask(DEADLINE, "")
+            stop.reserve = spare + (stop.seconds_to_keep or 6 * guess + flush_seconds())
+            if seconds_left() < ahead + stop.reserve:
+                stop.ask(DEADLINE)
             stop.settle(state, control)
             if stop.step is not None:  # the trainer's own push may hang
-                trainer._push_from_checkpoint = lambda *_: None
-                trainer._finish_current_push = lambda *_: None
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if stop.step is not None and state.epoch % 1:  # it ends here alone
-                control.should_evaluate = control.should_save = False
+                args.push_to_hub, trainer.push_in_progress = False, None
+                if state.epoch % 1:  # it ends here alone
+                    args.eval_strategy = args.save_strategy = "no"
 
     return Clock()
 
@@ -475,7 +456,7 @@ def push_partial(trainer: Any) -> None:
     if trainer.is_world_process_zero():
         folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
         write_card(trainer, folder, repo)
-        within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
+        within(0.9 * seconds_left(), commit_folder, trainer, folder, repo, "partial")
 
 
 def end_tracking() -> None:
@@ -653,12 +634,13 @@ class Checkpoints:
 
     def __init__(self, trainer: Any, stop: Stop) -> None:
         args, self.trainer, self.stop, stop.keeper = trainer.args, trainer, stop, self
-        self.args, self.folder, self.kept = args, Path(args.output_dir), None
+        self.args, self.folder, self.away = args, Path(args.output_dir), run_folder()
         # The trainer would delete a checkpoint before the next is whole.
         self.limit, args.save_total_limit = args.save_total_limit, None
         self.save_only, trainer._save_checkpoint = trainer._save_checkpoint, self.save
-        self.pool, self.newest, self.last = ThreadPool(1), dict[str, Any](), None
         self.is_first = args.local_process_index == 0
+        self.pool, self.newest = ThreadPool(1), dict[str, Any]()
+        self.last = self.kept = None
 
     def describe(self) -> dict[str, Any]:
         """Say how far this run is, and what a resumed one must share with it."""
@@ -672,184 +654,174 @@ class Checkpoints:
 
     def save(self, *given: Any, **named: Any) -> None:
         """Save as the trainer does; make it whole while training goes on."""
-        started = time.time()
+        began = time.time()
         self.save_only(*given, **named)
         self.trainer.accelerator.wait_for_everyone()  # others may still write
         if self.is_first and not self.stop.suspect:
-            self.newest, took = self.describe(), time.time() - started
-            self.last = self.pool.apply_async(self.keep, (self.newest, took))
+            self.newest = self.describe()
+            self.last = self.pool.apply_async(self.keep, (self.newest, began))
 
-    def keep(self, told: dict[str, Any], took: float) -> None:
+    def keep(self, told: dict[str, Any], began: float) -> None:
         """Make a checkpoint whole, copy it, and remove those that it replaces."""
-        started, step = time.time(), told["step"]
+        step, started = told["step"], time.time()
         if step not in (self.newest["step"], self.newest["best"]):
             return  # a newer one was saved while another was copied
         folder = self.folder / f"checkpoint-{step}"
         try:
-            told["files"] = list_files(folder)
             write_manifest(folder, told, self.args.process_index)
             if self.limit:
                 rotate(self.folder, step, max(1, self.limit - bool(told["best"])), 1)
             if place := self.copy(folder, told):
-                seconds = round(time.time() - started, 1)
                 size = sum(size for size, _ in told["files"].values())
-                report("kept", step=step, place=place, seconds=seconds, bytes=size)
-            took += time.time() - started + flush_seconds()
-            self.kept, self.stop.seconds_to_keep = step, took
+                took = round(time.time() - started, 1)
+                report("kept", step=step, place=place, seconds=took, bytes=size)
+            self.stop.seconds_to_keep = time.time() - began + flush_seconds()
+            self.kept = step
         except Exception as error:  # noqa: BLE001 - the next one may be kept
             report("warning", message=f"Checkpoint {step} was not kept: {error!r:.300}")
 
     def copy(self, folder: Path, told: dict[str, Any]) -> str:
         """Copy a checkpoint to the mount, if there is one, and read it back."""
-        if (away := run_folder()) is None:
+        if not self.away:
             return ""
-        copy_files(folder, away / folder.name)
-        seen = list_files(away / folder.name)
-        for name, content in told["files"].items():
-            if seen.get(name) != content:
-                raise OSError(f"{name} on the mount is not what was written")
-        rotate(away, told["step"], 2, told["nodes"])  # two: a mount writes late
-        return str(away / folder.name)
+        copy_files(folder, place := self.away / folder.name)
+        seen, files = list_files(place), told["files"]
+        if lost := [name for name in files if seen.get(name) != files[name]]:
+            raise OSError(f"{lost[0]} on the mount is not what was written")
+        rotate(self.away, told["step"], 2, told["nodes"])  # two: a mount writes late
+        return str(place)
 
     def resume(self) -> str | None:
         """Put the newest whole checkpoint of this run on this disk; give its path."""
-        gather, skipped = import_module("accelerate.utils").gather_object, list[str]()
-        steps = gather(self.find_steps() if self.is_first and run_id() else [])
-        for step in sorted(set(steps), reverse=True):
-            # All processes take the one that is whole on each machine.
-            if not any(flaws := gather([self.restore(step)])):
-                break
-            skipped.append(f"checkpoint-{step}: {max(flaws)}")
-        else:
-            if skipped:
-                report("warning", message=f"Training begins anew: {'; '.join(skipped)}")
-            return None
-        path = self.folder / f"checkpoint-{step}"
-        told, self.kept = read_manifest(path), step
-        require_same_batch(told, self.describe(), self.trainer)
-        self.trainer._total_train_tokens = told["tokens"]
-        if (best := told["best"]) and any(flaws := gather([self.restore(best)])):
-            why = f"The best checkpoint, of step {best}, is {max(flaws)}"
-            report("warning", message=f"{why}: it is not loaded at the end.")
-        if step >= told["max_steps"]:  # amid an epoch, it would take one step more
-            self.trainer._run_epoch = self.end
-        report("resumed", step=step, path=str(path), skipped=skipped)
-        return str(path)
 
-    def find_steps(self) -> list[int]:
-        """List the steps of which there may be a checkpoint."""
-        return [*list_steps(self.folder), *list_steps(run_folder())]
+        def end(**_: Any) -> None:  # amid an epoch, it would take one step more
+            self.trainer.control.should_training_stop = True
+
+        gather, skipped = import_module("accelerate.utils").gather_object, list[str]()
+        steps = list_steps(self.folder) + list_steps(self.away) if run_id() else []
+        for step in sorted({*gather(steps)}, reverse=True):
+            # All processes take the one that is whole on each machine.
+            if any(flaws := gather([self.restore(step)])):
+                skipped.append(f"checkpoint-{step}: {max(flaws)}")
+                continue
+            path = self.folder / f"checkpoint-{step}"
+            told, self.kept = read_manifest(path), step
+            require_same_batch(told, self.describe(), self.trainer)
+            self.trainer._total_train_tokens = told["tokens"]
+            if (best := told["best"]) and any(flaws := gather([self.restore(best)])):
+                why = f"The best checkpoint, of step {best}, is {max(flaws)}"
+                report("warning", message=f"{why}: it is not loaded at the end.")
+            if step >= told["max_steps"]:
+                self.trainer._run_epoch = end
+            report("resumed", step=step, path=str(path), skipped=skipped)
+            return str(path)
+        if skipped or (self.away and self.away.is_dir()):
+            why = "; ".join(skipped) or "no checkpoint was found"
+            report("warning", message=f"Training begins anew: {why}")
+        return None
 
     def restore(self, step: int) -> str:
         """Have a checkpoint whole on this disk; say why it is not, else nothing."""
-        folder, every = self.folder / f"checkpoint-{step}", self.stop.every
+        if not self.is_first:
+            return ""
+        folder = self.folder / f"checkpoint-{step}"
         try:
-            flaw = find_flaw(folder, every) if self.is_first else ""
-            return find_flaw(folder, every) if flaw and self.fetch(folder) else flaw
+            flaw = find_flaw(folder, self.stop.every)
+            if flaw and self.away and read_manifest(self.away / folder.name):
+                copy_files(self.away / folder.name, folder)
+                flaw = find_flaw(folder, self.stop.every)
+            return flaw
         except Exception as error:  # noqa: BLE001 - there may be an older one
             return f"{error!r:.200}"
 
-    def fetch(self, folder: Path) -> bool:
-        """Copy a checkpoint from the mount, if it seems whole there."""
-        if (away := run_folder()) is None or not read_manifest(away / folder.name):
-            return False
-        copy_files(away / folder.name, folder)
-        return True
-
-    def end(self, **_: Any) -> None:
-        """Take the place of an epoch where none is left to train."""
-        self.trainer.control.should_training_stop = True
-
     def finish(self, seconds: float = 3600.0) -> int | None:
-        """Wait until all is written, not longer than so; give the step that is kept."""
-        until = time.time() + min(seconds, 3600.0)
+        """Wait while there is time until all is written; give the step that is kept."""
+        until = time.time() + min(seconds, 0.9 * seconds_left())
         if self.last:
             self.last.wait(max(0.0, until - time.time()))
         await_flush(until)
         return self.kept
 
+    def mark(self, told: dict[str, Any]) -> None:
+        """Have a retry of this job end at once: see `stop_again`."""
+        if self.is_first and self.away and (job := os.environ.get("JOB_ID")):
+            self.away.mkdir(parents=True, exist_ok=True)
+            (self.away / f"stopped-{job}.json").write_text(json.dumps(told), "utf-8")
+            await_flush()
+
     def forget(self) -> None:
         """Remove what was kept away from here, since the model itself is safe."""
-        self.finish()
-        if (away := run_folder()) and self.args.process_index == 0:
-            shutil.rmtree(away, ignore_errors=True)
+        if self.last:
+            self.last.wait(max(0.0, min(3600.0, 0.9 * seconds_left())))
+        if self.away and self.args.process_index == 0 and self.away.exists():
+            shutil.rmtree(self.away, ignore_errors=True)
+            time.sleep(max(0.0, min(flush_seconds(), 0.9 * seconds_left())))
 
 
 class Stop:
-    """What asks a run to end early, and what its processes agreed on.
+    """What asks a run to end early, and the step on which its processes agreed."""
 
-    Args:
-        every: It ends at a multiple of so many steps, to be resumed exactly.
-        partial: Pushes the model as far as it was trained.
-        last: What is done before this process ends.
-    """
+    code, why, saves, asked, heard = 0, "", True, 0.0, float("inf")
+    step: int | None = None
+    suspect = False  # whether the model may be no good
+    keeper: Any = None  # of checkpoints; what keeping one takes, as last measured:
+    seconds_to_keep = reserve = 0.0
 
-    def __init__(
-        self,
-        every: int = 1,
-        partial: Any = None,
-        last: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, every: int = 1, partial: Any = None, last: Any = None) -> None:
+        # It ends after a multiple of `every` steps, to be resumed exactly; `partial`
+        # pushes the model as far as it is trained, and `last` comes before the end.
         self.every, self.partial, self.last = every, partial, last
-        self.code, self.why, self.saves = 0, "", True
-        self.asked = self.reserve = 0.0
-        self.step: int | None = None  # that on which all agreed
-        self.suspect = False  # whether the model may be no good
-        self.keeper: Any = None  # copies checkpoints to a safer place
-        self.seconds_to_keep = 0.0  # to save and copy one, as last measured
 
-    def ask(self, code: int, why: str, saves: bool = True) -> None:
+    def ask(self, code: int, why: str = "", saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""
         if not self.code or (not saves and self.saves):
-            self.code, self.why, self.saves = code, why, saves
-            self.asked = time.time()
+            self.code, self.why, self.saves, self.asked = code, why, saves, time.time()
 
     def heed(self, *_: Any) -> None:
         """Take SIGTERM as a wish; a second one, but uv's copy of it, ends at once."""
-        if self.code == SIGNAL and time.time() > self.asked + 1:
-            sys.exit(SIGNAL)
-        self.ask(SIGNAL, "")
+        if time.time() > self.heard + 1:
+            finish(SIGNAL)
+        self.heard = min(self.heard, time.time())
+        self.ask(SIGNAL)
 
     def settle(self, state: Any, control: Any) -> None:
         """End the run at the end of this step if a process asks for it."""
         file = os.environ.get("HFT_EXIT_FILE")
         if file and Path(file).with_name("stop").exists():
-            self.ask(SIGNAL, "")
+            self.ask(SIGNAL)
         wish = agree(self.code + 1000 * (not self.saves))
         code, saves, done = wish % 1000, wish < 1000, state.global_step
-        if saves and code != SIGNAL and done >= state.max_steps:
-            return  # it is at its end
-        if code and (not saves or done % self.every == 0):
+        goes_on = done % self.every or (done >= state.max_steps and code != SIGNAL)
+        if code and not (saves and goes_on):
             self.code, self.saves, self.step = code, saves, done
-            control.should_training_stop = True
-            control.should_save = saves
+            control.should_training_stop, control.should_save = True, saves
 
     def leave(self, trainer: Any) -> None:
         """Keep what there is, tell it, and end with the code that was agreed on."""
-        kept = self.keeper and self.keeper.finish(seconds_left() - 15)
+        if self.keeper:
+            self.keeper.finish()
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        reasons = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over", SIGNAL: "signal"}
-        said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
-        why = self.why and f": {self.why}"
+        kept = self.keeper and self.keeper.kept
+        ends = {DEADLINE: "deadline", SIGNAL: "signal", RUIN: "ruin"}
+        how = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
+        over = self.code == RUIN and self.saves  # it is not the model's fault
         told: dict[str, Any] = {
             "step": self.step,
-            "code": RUIN if self.code == OVER else self.code,
-            "reason": reasons[self.code],
-            "message": f"stopped {said}at step {self.step}{why}",
+            "code": self.code,
+            "reason": "over" if over else ends[self.code],
+            "message": f"stopped {how}at step {self.step}{self.why and ': '}{self.why}",
             "checkpoint": kept,
-            "resumable": self.code != RUIN and kept is not None,
+            "resumable": self.saves and kept is not None,
         }
-        spent = {"reserve": self.reserve, "used": time.time() - self.asked}
-        spent["left"] = seconds_left()
-        report(
-            "stopped", **told, **{f"{k}_seconds": round(v, 1) for k, v in spent.items()}
-        )
-        if told["code"] == RUIN:
-            mark_stopped(told)
+        left, used = seconds_left(), time.time() - self.asked
+        spent = {"reserve": self.reserve, "used": used, "left": left}
+        report("stopped", **told, **{f"{k}_seconds": round(spent[k], 1) for k in spent})
+        if self.code == RUIN and self.keeper:
+            self.keeper.mark(told)
         if self.last:
             within(10, self.last)
-        finish(told["code"])
+        finish(self.code)
 
 
 def agree(wish: int) -> int:
@@ -857,45 +829,12 @@ def agree(wish: int) -> int:
     import torch
 
     dist: Any = torch.distributed
-    if not (dist.is_available() and dist.is_initialized()):
-        return wish
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    value = torch.tensor(wish, device=device)
-    dist.all_reduce(value, dist.ReduceOp.MAX)
-    return int(value)
-
-
-def seconds_left() -> float:
-    """Give the seconds until this machine is taken away; infinity without a timeout.
-
-    It counts from the container's start, that of its session: installing counts too.
-    """
-    timeout, age = float(os.environ.get("HFT_TIMEOUT") or "inf"), 0.0
-    if timeout < float("inf") and "HFT_DEADLINE" not in os.environ:
-        try:
-            stat = Path(f"/proc/{os.getsid(0) or 1}/stat").read_text("utf-8")
-            # Field 22, behind a name in parentheses: clock ticks since boot.
-            start = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-            age = time.clock_gettime(time.CLOCK_BOOTTIME) - start
-        except (OSError, AttributeError):
-            pass  # no Linux: it counts from now
-        age = age if 0 <= age < timeout else 0  # an older session is a terminal's
-        os.environ["HFT_DEADLINE"] = str(time.time() + timeout - age)
-    return float(os.environ.get("HFT_DEADLINE", "inf")) - time.time()
-
-
-def mark_stopped(told: dict[str, Any]) -> None:
-    """Have a retry of this job end at once, with the same event and exit code."""
-    if (marker := stop_marker()) and os.environ.get("LOCAL_RANK", "0") == "0":
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(json.dumps(told), "utf-8")
-        await_flush()
-
-
-def stop_marker() -> Path | None:
-    """Give the place of what a job tells its retries; none by hand."""
-    job = os.environ.get("JOB_ID")
-    return (run_folder() or Path()) / f"stopped-{job}.json" if job else None
+    if dist.is_available() and dist.is_initialized():
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        value = torch.tensor(wish, device=device)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        wish = int(value)
+    return wish
 
 
 def within(seconds: float, do: Any, *arguments: Any) -> None:
@@ -905,13 +844,14 @@ def within(seconds: float, do: Any, *arguments: Any) -> None:
             run = pool.apply_async(copy_context().run, (do, *arguments))
             run.get(min(max(seconds, 0), 1e6))
     except Exception as error:  # noqa: BLE001 - what was saved before counts
-        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+        told = f"{do.__name__} was given up ({seconds:.0f} s left): {error!r:.300}"
+        report("warning", message=told)
 
 
 def write_manifest(folder: Path, told: dict[str, Any], rank: int) -> None:
     """Declare a checkpoint whole; of several machines, each for its own files."""
     node = f"-{rank * told['nodes'] // told['world_size']}" if told["nodes"] > 1 else ""
-    part = folder / f"hft_manifest{node}.part"
+    part, told["files"] = folder / f"hft_manifest{node}.part", list_files(folder)
     part.write_text(json.dumps(told), "utf-8")
     part.replace(part.with_suffix(".json"))
 
@@ -921,7 +861,7 @@ def rotate(folder: Path, step: int, count: int, nodes: int) -> None:
     steps = [each for each in list_steps(folder) if each <= step]
     told = {each: read_manifest(folder / f"checkpoint-{each}", nodes) for each in steps}
     kept = sorted(each for each in told if told[each])[-count:]
-    for old in set(steps) - {told[each]["best"] for each in kept}:
+    for old in {*steps} - {told[each]["best"] for each in kept}:
         if kept and old < kept[0]:
             shutil.rmtree(folder / f"checkpoint-{old}", ignore_errors=True)
 
@@ -935,27 +875,25 @@ def copy_files(source: Path, target: Path) -> None:
         shutil.copyfile(path, copy)
 
 
+def list_steps(folder: Path | None) -> list[int]:
+    """List the steps of the checkpoints in a folder, whole or not."""
+    names = [path.name[11:] for path in folder.glob("checkpoint-*")] if folder else []
+    return [int(name) for name in names if name.isdecimal()]
+
+
 def require_same_batch(then: dict[str, Any], now: dict[str, Any], trainer: Any) -> None:
     """End a run that would go on with other steps than those it began with."""
     was, size, batch = then["world_size"], now["world_size"], then["global_batch"]
     sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
     if batch != now["global_batch"] or (sharded and was != size):
         sys.exit(
-            f"Checkpoint {then['step']} is of {was} process(es) and {batch} sequences"
-            f" per step; {size} and {now['global_batch']} are another training. Resume"
-            f" on as many GPUs, with HFT_NUM_PROCESSES={was} if there are more"
-            f"{'' if sharded else f', or set global_batch_size={batch}'}."
+            f"Checkpoint {then['step']} is of {was} process(es), {batch} sequences per"
+            f" step; here are {size}, {now['global_batch']}. Resume on as many GPUs,"
+            f" with HFT_NUM_PROCESSES={was} if there are more."
         )
     if was != size:
         why = f"{size} process(es) go on where {was} stopped, with the same batches:"
-        what = "order within a step, dropout and sampling may differ."
-        report("warning", message=f"{why} {what}")
-
-
-def list_steps(folder: Path | None) -> list[int]:
-    """List the steps of the checkpoints in a folder, whole or not."""
-    names = [path.name[11:] for path in folder.glob("checkpoint-*")] if folder else []
-    return [int(name) for name in names if name.isdecimal()]
+        report("warning", message=f"{why} order, dropout and sampling may differ.")
 
 
 def find_flaw(folder: Path, every: int) -> str:
@@ -967,21 +905,17 @@ def find_flaw(folder: Path, every: int) -> str:
     if told["step"] % every and told["step"] < told["max_steps"]:
         return f"not after a multiple of {every} steps"
     seen, files = list_files(folder), told["files"]
-    damaged = [name for name in files if seen.get(name) != files[name]]
-    return f"damaged, {damaged[0]}" if damaged else ""
+    return next((f"damaged, {n}" for n in files if seen.get(n) != files[n]), "")
 
 
 def read_manifest(folder: Path, nodes: int | None = None) -> dict[str, Any]:
     """Give what a checkpoint consists of; nothing if it is not whole on all `nodes`."""
-    try:
+    with suppress(ValueError):  # cut short
         found = [json.loads(p.read_bytes()) for p in folder.glob("hft_manifest*.json")]
-    except ValueError:
-        return {}
-    if not found or len(found) < (nodes or found[0]["nodes"]):
-        return {}
-    return found[0] | {
-        "files": {k: v for each in found for k, v in each["files"].items()}
-    }
+        if found and len(found) >= (nodes or found[0]["nodes"]):
+            files = {k: v for each in found for k, v in each["files"].items()}
+            return found[0] | {"files": files}
+    return {}
 
 
 def list_files(folder: Path) -> dict[str, Any]:
@@ -993,6 +927,21 @@ def list_files(folder: Path) -> dict[str, Any]:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             files[path.relative_to(folder).as_posix()] = [path.stat().st_size, digest]
     return files
+
+
+def seconds_left() -> float:
+    """Give the seconds until this machine is taken away; infinity without a timeout.
+
+    It counts from the container's start, that of its session: installing counts too.
+    """
+    timeout, age = float(os.environ.get("HFT_TIMEOUT") or 0), 0.0
+    if timeout and "HFT_DEADLINE" not in os.environ:
+        with suppress(Exception):  # where there are no sessions, it counts from now
+            session = import_module("psutil").Process(os.getsid(0) or 1)
+            age = max(0.0, time.time() - session.create_time())
+        age *= age < timeout  # an older session is a terminal's
+        os.environ["HFT_DEADLINE"] = str(time.time() + timeout - age)
+    return float(os.environ.get("HFT_DEADLINE", "inf")) - time.time()
 
 
 def push(trainer: Any) -> None:
@@ -1174,10 +1123,8 @@ def flush_seconds() -> float:
 
 def run_folder() -> Path | None:
     """Give this run's folder in the mounted bucket, if one is mounted."""
-    mount = os.environ.get("HFT_CHECKPOINTS")
-    return (
-        Path(mount, run_id()) if run_id() and mount and Path(mount).is_dir() else None
-    )
+    mount = Path(os.environ.get("HFT_CHECKPOINTS") or os.devnull)
+    return mount / run_id() if run_id() and mount.is_dir() else None
 
 
 def run_id() -> str:

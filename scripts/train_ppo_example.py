@@ -160,10 +160,8 @@ TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
 # what may be chance does: no gradient, or steps that fp16 skips to find its scale.
 BROKEN = 5
 SIGNAL = 143
-# Exit codes: in time before the deadline, since it was of no use, by SIGTERM. And a
-# wish for that of RUIN where the model is good, but the run would cost too much.
+# Exit codes: in time before the deadline; since it was of no use or too dear; SIGTERM.
 DEADLINE = 76
-OVER = 78
 IDLE_SECONDS = 900.0
 # Steps that do not count, since they compile and warm up, and the last that counts.
 WARM_UP = 5
@@ -174,10 +172,10 @@ PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 M
 
 
 def stop_again() -> None:
-    """End a retry of a job that was stopped for good."""
-    marker = stop_marker()
-    if marker and marker.is_file():
-        told = json.loads(marker.read_bytes())
+    """End a retry of a job that was stopped for good, as it ended then."""
+    job = os.environ.get("JOB_ID")
+    if (folder := run_folder()) and (mark := folder / f"stopped-{job}.json").is_file():
+        told = json.loads(mark.read_bytes())
         report("stopped", **told)
         sys.exit(told["code"])
 
@@ -186,7 +184,7 @@ def relaunch(gpus: int) -> None:
     """Start this script again, once for each of `gpus` GPUs, or of all if it is 0."""
     if (processes := count_processes(gpus)) > 1:
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        sys.exit(run_processes(launch_command(**where), processes))
+        sys.exit(run_processes(launch_command(**where)))
 
 
 def count_processes(gpus: int) -> int:
@@ -204,38 +202,32 @@ def count_processes(gpus: int) -> int:
     return max(1, processes)
 
 
-def run_processes(command: list[str], processes: int, watch: Any = None) -> int:
+def run_processes(command: list[str], wait: Any = None) -> int:
     """Run a command that starts processes of this script, and give their exit code.
 
     A launcher would make a 1 of it: they leave it in HFT_EXIT_FILE, which is there from
-    when they train. SIGTERM then makes a file beside it, which they look for.
+    when they train. SIGTERM then makes a file beside it, which they look for; a second
+    one, but uv's copy of it, ends them at once.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "codes")
+        path, asked = Path(folder, "codes"), list[float]()
         env = {**os.environ, "HFT_EXIT_FILE": str(path)}
         # In a group of its own, so that a signal reaches it once, from here.
         process = subprocess.Popen(command, env=env, process_group=0)
 
         def end(number: int, _: Any) -> None:
-            if number == signal.SIGTERM and path.exists():
+            asked.append(time.time())
+            first = number == signal.SIGTERM and asked[-1] < asked[0] + 1
+            if first and path.exists():
                 path.with_name("stop").touch()
             else:
                 process.send_signal(number)
 
-        def agreed(code: int) -> int:
-            codes = (
-                [int(each) for each in path.read_text().split()]
-                if path.exists()
-                else []
-            )
-            return (
-                max(codes) if codes and (not code or len(codes) == processes) else code
-            )
-
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
-        code = watch(process, agreed) if watch else agreed(process.wait())
-    return 128 - code if code < 0 else code
+        code = wait(process, path) if wait else process.wait()
+        codes = path.read_text("utf-8").split() if path.exists() else []
+    return 128 - code if code < 0 else code or max(map(int, codes), default=0)
 
 
 def launch_command(**options: Any) -> list[str]:
@@ -315,13 +307,7 @@ class Machine(NamedTuple):
 
 
 def train(trainer: Any, stop: Stop, **options: Any) -> None:
-    """Train, from the newest checkpoint; end the process where the run was stopped.
-
-    Args:
-        trainer: The trainer.
-        stop: What may end the run early.
-        options: What `trainer.train()` takes, where this run has no checkpoint.
-    """
+    """Train, from the newest checkpoint; end the process where the run was stopped."""
     trainer.add_callback(deadline_callback(trainer, stop))
     # Not transformers' own checkpoint at SIGTERM, which may fall amid a step: between
     # gradients and update, from where no run goes on as if nothing had happened.
@@ -340,7 +326,7 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
     refuse_broken_weights(trainer, stop)
     if stop.step is not None:
         stop.leave(trainer)
-    stop.code = SIGNAL  # from now on, the first one ends it at once
+    stop.heard = 0.0  # from now on, the first SIGTERM ends it at once
     assert_trained(trainer)
 
 
@@ -348,36 +334,31 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
     """Make the callback, the last of all, that ends a run while it can be saved."""
     from transformers import TrainerCallback
 
-    weights = [each for each in trainer.model.parameters() if each.requires_grad]
-    guess = sum(each.numel() * each.element_size() for each in weights) / SLOWEST
+    trained = [each for each in trainer.model.parameters() if each.requires_grad]
+    guess = sum(each.numel() * each.element_size() for each in trained) / SLOWEST
     spare = min(60, 0.05 * float(os.environ.get("HFT_TIMEOUT") or 0))
     spare += trainer.args.push_to_hub * (30 + guess)
-    laps = list[float]()
 
     class Clock(TrainerCallback):
-        mark = time.time()
+        mark, laps = time.time(), list[float]()
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             trainer.model.train()  # or GKD's first answers are without dropout
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.mark, since = time.time(), self.mark
-            laps.append(self.mark - since)  # with the evaluation and save before
-            longest = max(laps[1:][-1000:] or laps)  # without the start
-            ahead = 1 + -(state.global_step + 1) % stop.every
+            self.laps.append(time.time() - self.mark)  # with evaluation and save before
+            self.mark += self.laps[-1]
+            longest = max(self.laps[1:][-1000:] or self.laps)  # without the start
+            ahead = (1 + -(state.global_step + 1) % stop.every) * longest
             # Adam's two moments are saved and copied too.
-            keep = stop.seconds_to_keep or 6 * guess + flush_seconds()
-            stop.reserve = spare + keep
-            if seconds_left() < ahead * longest + stop.reserve:
-                stop.ask(DEADLINE, "")
+            stop.reserve = spare + (stop.seconds_to_keep or 6 * guess + flush_seconds())
+            if seconds_left() < ahead + stop.reserve:
+                stop.ask(DEADLINE)
             stop.settle(state, control)
             if stop.step is not None:  # the trainer's own push may hang
-                trainer._push_from_checkpoint = lambda *_: None
-                trainer._finish_current_push = lambda *_: None
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if stop.step is not None and state.epoch % 1:  # it ends here alone
-                control.should_evaluate = control.should_save = False
+                args.push_to_hub, trainer.push_in_progress = False, None
+                if state.epoch % 1:  # it ends here alone
+                    args.eval_strategy = args.save_strategy = "no"
 
     return Clock()
 
@@ -615,7 +596,7 @@ def push_partial(trainer: Any) -> None:
     if trainer.is_world_process_zero():
         folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
         write_card(trainer, folder, repo)
-        within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
+        within(0.9 * seconds_left(), commit_folder, trainer, folder, repo, "partial")
 
 
 def end_tracking() -> None:
@@ -755,80 +736,69 @@ def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
 
 
 class Stop:
-    """What asks a run to end early, and what its processes agreed on.
+    """What asks a run to end early, and the step on which its processes agreed."""
 
-    Args:
-        every: It ends at a multiple of so many steps, to be resumed exactly.
-        partial: Pushes the model as far as it was trained.
-        last: What is done before this process ends.
-    """
+    code, why, saves, asked, heard = 0, "", True, 0.0, float("inf")
+    step: int | None = None
+    suspect = False  # whether the model may be no good
+    keeper: Any = None  # of checkpoints; what keeping one takes, as last measured:
+    seconds_to_keep = reserve = 0.0
 
-    def __init__(
-        self,
-        every: int = 1,
-        partial: Any = None,
-        last: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, every: int = 1, partial: Any = None, last: Any = None) -> None:
+        # It ends after a multiple of `every` steps, to be resumed exactly; `partial`
+        # pushes the model as far as it is trained, and `last` comes before the end.
         self.every, self.partial, self.last = every, partial, last
-        self.code, self.why, self.saves = 0, "", True
-        self.asked = self.reserve = 0.0
-        self.step: int | None = None  # that on which all agreed
-        self.suspect = False  # whether the model may be no good
-        self.keeper: Any = None  # copies checkpoints to a safer place
-        self.seconds_to_keep = 0.0  # to save and copy one, as last measured
 
-    def ask(self, code: int, why: str, saves: bool = True) -> None:
+    def ask(self, code: int, why: str = "", saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""
         if not self.code or (not saves and self.saves):
-            self.code, self.why, self.saves = code, why, saves
-            self.asked = time.time()
+            self.code, self.why, self.saves, self.asked = code, why, saves, time.time()
 
     def heed(self, *_: Any) -> None:
         """Take SIGTERM as a wish; a second one, but uv's copy of it, ends at once."""
-        if self.code == SIGNAL and time.time() > self.asked + 1:
-            sys.exit(SIGNAL)
-        self.ask(SIGNAL, "")
+        if time.time() > self.heard + 1:
+            finish(SIGNAL)
+        self.heard = min(self.heard, time.time())
+        self.ask(SIGNAL)
 
     def settle(self, state: Any, control: Any) -> None:
         """End the run at the end of this step if a process asks for it."""
         file = os.environ.get("HFT_EXIT_FILE")
         if file and Path(file).with_name("stop").exists():
-            self.ask(SIGNAL, "")
+            self.ask(SIGNAL)
         wish = agree(self.code + 1000 * (not self.saves))
         code, saves, done = wish % 1000, wish < 1000, state.global_step
-        if saves and code != SIGNAL and done >= state.max_steps:
-            return  # it is at its end
-        if code and (not saves or done % self.every == 0):
+        goes_on = done % self.every or (done >= state.max_steps and code != SIGNAL)
+        if code and not (saves and goes_on):
             self.code, self.saves, self.step = code, saves, done
-            control.should_training_stop = True
-            control.should_save = saves
+            control.should_training_stop, control.should_save = True, saves
 
     def leave(self, trainer: Any) -> None:
         """Keep what there is, tell it, and end with the code that was agreed on."""
-        kept = self.keeper and self.keeper.finish(seconds_left() - 15)
+        if self.keeper:
+            self.keeper.finish()
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        reasons = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over", SIGNAL: "signal"}
-        said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
-        why = self.why and f": {self.why}"
+        kept = self.keeper and self.keeper.kept
+        ends = {DEADLINE: "deadline", SIGNAL: "signal", RUIN: "ruin"}
+        how = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
+        over = self.code == RUIN and self.saves  # it is not the model's fault
         told: dict[str, Any] = {
             "step": self.step,
-            "code": RUIN if self.code == OVER else self.code,
-            "reason": reasons[self.code],
-            "message": f"stopped {said}at step {self.step}{why}",
+            "code": self.code,
+            "reason": "over" if over else ends[self.code],
+            "message": f"stopped {how}at step {self.step}{self.why and ': '}{self.why}",
             "checkpoint": kept,
-            "resumable": self.code != RUIN and kept is not None,
+            "resumable": self.saves and kept is not None,
         }
-        spent = {"reserve": self.reserve, "used": time.time() - self.asked}
-        spent["left"] = seconds_left()
-        report(
-            "stopped", **told, **{f"{k}_seconds": round(v, 1) for k, v in spent.items()}
-        )
-        if told["code"] == RUIN:
-            mark_stopped(told)
+        left, used = seconds_left(), time.time() - self.asked
+        spent = {"reserve": self.reserve, "used": used, "left": left}
+        report("stopped", **told, **{f"{k}_seconds": round(spent[k], 1) for k in spent})
+        if self.code == RUIN and self.keeper:
+            self.keeper.mark(told)
         if self.last:
             within(10, self.last)
-        finish(told["code"])
+        finish(self.code)
 
 
 def agree(wish: int) -> int:
@@ -836,26 +806,12 @@ def agree(wish: int) -> int:
     import torch
 
     dist: Any = torch.distributed
-    if not (dist.is_available() and dist.is_initialized()):
-        return wish
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    value = torch.tensor(wish, device=device)
-    dist.all_reduce(value, dist.ReduceOp.MAX)
-    return int(value)
-
-
-def mark_stopped(told: dict[str, Any]) -> None:
-    """Have a retry of this job end at once, with the same event and exit code."""
-    if (marker := stop_marker()) and os.environ.get("LOCAL_RANK", "0") == "0":
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(json.dumps(told), "utf-8")
-        await_flush()
-
-
-def stop_marker() -> Path | None:
-    """Give the place of what a job tells its retries; none by hand."""
-    job = os.environ.get("JOB_ID")
-    return (run_folder() or Path()) / f"stopped-{job}.json" if job else None
+    if dist.is_available() and dist.is_initialized():
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        value = torch.tensor(wish, device=device)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        wish = int(value)
+    return wish
 
 
 def within(seconds: float, do: Any, *arguments: Any) -> None:
@@ -865,7 +821,8 @@ def within(seconds: float, do: Any, *arguments: Any) -> None:
             run = pool.apply_async(copy_context().run, (do, *arguments))
             run.get(min(max(seconds, 0), 1e6))
     except Exception as error:  # noqa: BLE001 - what was saved before counts
-        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+        told = f"{do.__name__} was given up ({seconds:.0f} s left): {error!r:.300}"
+        report("warning", message=told)
 
 
 def seconds_left() -> float:
@@ -873,16 +830,12 @@ def seconds_left() -> float:
 
     It counts from the container's start, that of its session: installing counts too.
     """
-    timeout, age = float(os.environ.get("HFT_TIMEOUT") or "inf"), 0.0
-    if timeout < float("inf") and "HFT_DEADLINE" not in os.environ:
-        try:
-            stat = Path(f"/proc/{os.getsid(0) or 1}/stat").read_text("utf-8")
-            # Field 22, behind a name in parentheses: clock ticks since boot.
-            start = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-            age = time.clock_gettime(time.CLOCK_BOOTTIME) - start
-        except (OSError, AttributeError):
-            pass  # no Linux: it counts from now
-        age = age if 0 <= age < timeout else 0  # an older session is a terminal's
+    timeout, age = float(os.environ.get("HFT_TIMEOUT") or 0), 0.0
+    if timeout and "HFT_DEADLINE" not in os.environ:
+        with suppress(Exception):  # where there are no sessions, it counts from now
+            session = import_module("psutil").Process(os.getsid(0) or 1)
+            age = max(0.0, time.time() - session.create_time())
+        age *= age < timeout  # an older session is a terminal's
         os.environ["HFT_DEADLINE"] = str(time.time() + timeout - age)
     return float(os.environ.get("HFT_DEADLINE", "inf")) - time.time()
 
@@ -1066,10 +1019,8 @@ def flush_seconds() -> float:
 
 def run_folder() -> Path | None:
     """Give this run's folder in the mounted bucket, if one is mounted."""
-    mount = os.environ.get("HFT_CHECKPOINTS")
-    return (
-        Path(mount, run_id()) if run_id() and mount and Path(mount).is_dir() else None
-    )
+    mount = Path(os.environ.get("HFT_CHECKPOINTS") or os.devnull)
+    return mount / run_id() if run_id() and mount.is_dir() else None
 
 
 def run_id() -> str:

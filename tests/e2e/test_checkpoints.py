@@ -102,4 +102,4 @@ def test_machines_agree_on_what_is_whole_on_each(runs: Runs) -> None:
     # on one process, half of each step would be missing
     alone = runs.start("nodes", 1, METHOD="sft")
     assert not named(alone, "resumed")
-    assert "global_batch_size=4" in (runs.folder / "nodes/err-0.txt").read_text()
+    assert "HFT_NUM_PROCESSES=2" in (runs.folder / "nodes/err-0.txt").read_text()

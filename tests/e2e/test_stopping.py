@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import hfjobs_trainer as hft
 from tests.e2e.methods import Inputs, Warm, render_to
 
 # More than a few seconds allow.
@@ -143,3 +144,41 @@ def test_all_processes_end_on_one_step(warm: Warm, tmp_path: Path) -> None:
         [None, 0, None],
         [2, 76, True],
     ]
+
+
+# Finds its model to be no good after its second step.
+RUINED = """\
+import runpy
+from transformers import trainer, TrainerCallback
+
+class Ruin(TrainerCallback):
+    def on_step_end(self, args, state, control, model, **_):
+        if state.global_step == 2:
+            next(model.parameters()).data.fill_(float("nan"))
+
+trainer.DEFAULT_CALLBACKS.append(Ruin)
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
+def test_a_retry_of_a_job_stopped_by_ruin_ends_at_once(inputs: Inputs, tmp_path: Path, warm: Warm) -> None:
+    fields = {**inputs.fields("sft", **ENDLESS), "hardware": "cpu-basic", "output": {"checkpoints": "bucket"}}
+    text = hft.render({"method": "sft", **fields}, backend="hub", offline=True)
+    (tmp_path / "script.py").write_text(text)
+    (tmp_path / "mount").mkdir()
+    env: dict[str, Any] = {
+        "HFT_CHECKPOINTS": str(tmp_path / "mount"),
+        "HFT_RUN_ID": "run",
+        "HFT_FLUSH_SECONDS": "0",
+        "JOB_ID": "job",
+    }
+    ruined = wrapped(tmp_path / "script.py", RUINED)
+    assert warm.start(ruined, **env) == 77
+    (first,) = events(ruined.parent, "stopped")
+    assert (first["code"], first["reason"], first["resumable"]) == (77, "ruin", False)
+
+    assert warm.start(ruined, **env) == 77
+
+    (again,) = events(ruined.parent, "stopped")
+    assert again["message"] == first["message"]
+    assert not events(ruined.parent, "start")

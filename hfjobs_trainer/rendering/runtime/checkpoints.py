@@ -10,11 +10,13 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
+from hfjobs_trainer.rendering.runtime.clock import seconds_left
 from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.mount import (
     await_flush,
@@ -30,12 +32,13 @@ class Checkpoints:
 
     def __init__(self, trainer: Any, stop: Stop) -> None:
         args, self.trainer, self.stop, stop.keeper = trainer.args, trainer, stop, self
-        self.args, self.folder, self.kept = args, Path(args.output_dir), None
+        self.args, self.folder, self.away = args, Path(args.output_dir), run_folder()
         # The trainer would delete a checkpoint before the next is whole.
         self.limit, args.save_total_limit = args.save_total_limit, None
         self.save_only, trainer._save_checkpoint = trainer._save_checkpoint, self.save
-        self.pool, self.newest, self.last = ThreadPool(1), dict[str, Any](), None
         self.is_first = args.local_process_index == 0
+        self.pool, self.newest = ThreadPool(1), dict[str, Any]()
+        self.last = self.kept = None
 
     def describe(self) -> dict[str, Any]:
         """Say how far this run is, and what a resumed one must share with it."""
@@ -49,107 +52,108 @@ class Checkpoints:
 
     def save(self, *given: Any, **named: Any) -> None:
         """Save as the trainer does; make it whole while training goes on."""
-        started = time.time()
+        began = time.time()
         self.save_only(*given, **named)
         self.trainer.accelerator.wait_for_everyone()  # others may still write
         if self.is_first and not self.stop.suspect:
-            self.newest, took = self.describe(), time.time() - started
-            self.last = self.pool.apply_async(self.keep, (self.newest, took))
+            self.newest = self.describe()
+            self.last = self.pool.apply_async(self.keep, (self.newest, began))
 
-    def keep(self, told: dict[str, Any], took: float) -> None:
+    def keep(self, told: dict[str, Any], began: float) -> None:
         """Make a checkpoint whole, copy it, and remove those that it replaces."""
-        started, step = time.time(), told["step"]
+        step, started = told["step"], time.time()
         if step not in (self.newest["step"], self.newest["best"]):
             return  # a newer one was saved while another was copied
         folder = self.folder / f"checkpoint-{step}"
         try:
-            told["files"] = list_files(folder)
             write_manifest(folder, told, self.args.process_index)
             if self.limit:
                 rotate(self.folder, step, max(1, self.limit - bool(told["best"])), 1)
             if place := self.copy(folder, told):
-                seconds = round(time.time() - started, 1)
                 size = sum(size for size, _ in told["files"].values())
-                report("kept", step=step, place=place, seconds=seconds, bytes=size)
-            took += time.time() - started + flush_seconds()
-            self.kept, self.stop.seconds_to_keep = step, took
+                took = round(time.time() - started, 1)
+                report("kept", step=step, place=place, seconds=took, bytes=size)
+            self.stop.seconds_to_keep = time.time() - began + flush_seconds()
+            self.kept = step
         except Exception as error:  # noqa: BLE001 - the next one may be kept
             report("warning", message=f"Checkpoint {step} was not kept: {error!r:.300}")
 
     def copy(self, folder: Path, told: dict[str, Any]) -> str:
         """Copy a checkpoint to the mount, if there is one, and read it back."""
-        if (away := run_folder()) is None:
+        if not self.away:
             return ""
-        copy_files(folder, away / folder.name)
-        seen = list_files(away / folder.name)
-        for name, content in told["files"].items():
-            if seen.get(name) != content:
-                raise OSError(f"{name} on the mount is not what was written")
-        rotate(away, told["step"], 2, told["nodes"])  # two: a mount writes late
-        return str(away / folder.name)
+        copy_files(folder, place := self.away / folder.name)
+        seen, files = list_files(place), told["files"]
+        if lost := [name for name in files if seen.get(name) != files[name]]:
+            raise OSError(f"{lost[0]} on the mount is not what was written")
+        rotate(self.away, told["step"], 2, told["nodes"])  # two: a mount writes late
+        return str(place)
 
     def resume(self) -> str | None:
         """Put the newest whole checkpoint of this run on this disk; give its path."""
-        gather, skipped = import_module("accelerate.utils").gather_object, list[str]()
-        steps = gather(self.find_steps() if self.is_first and run_id() else [])
-        for step in sorted(set(steps), reverse=True):
-            # All processes take the one that is whole on each machine.
-            if not any(flaws := gather([self.restore(step)])):
-                break
-            skipped.append(f"checkpoint-{step}: {max(flaws)}")
-        else:
-            if skipped:
-                report("warning", message=f"Training begins anew: {'; '.join(skipped)}")
-            return None
-        path = self.folder / f"checkpoint-{step}"
-        told, self.kept = read_manifest(path), step
-        require_same_batch(told, self.describe(), self.trainer)
-        self.trainer._total_train_tokens = told["tokens"]
-        if (best := told["best"]) and any(flaws := gather([self.restore(best)])):
-            why = f"The best checkpoint, of step {best}, is {max(flaws)}"
-            report("warning", message=f"{why}: it is not loaded at the end.")
-        if step >= told["max_steps"]:  # amid an epoch, it would take one step more
-            self.trainer._run_epoch = self.end
-        report("resumed", step=step, path=str(path), skipped=skipped)
-        return str(path)
 
-    def find_steps(self) -> list[int]:
-        """List the steps of which there may be a checkpoint."""
-        return [*list_steps(self.folder), *list_steps(run_folder())]
+        def end(**_: Any) -> None:  # amid an epoch, it would take one step more
+            self.trainer.control.should_training_stop = True
+
+        gather, skipped = import_module("accelerate.utils").gather_object, list[str]()
+        steps = list_steps(self.folder) + list_steps(self.away) if run_id() else []
+        for step in sorted({*gather(steps)}, reverse=True):
+            # All processes take the one that is whole on each machine.
+            if any(flaws := gather([self.restore(step)])):
+                skipped.append(f"checkpoint-{step}: {max(flaws)}")
+                continue
+            path = self.folder / f"checkpoint-{step}"
+            told, self.kept = read_manifest(path), step
+            require_same_batch(told, self.describe(), self.trainer)
+            self.trainer._total_train_tokens = told["tokens"]
+            if (best := told["best"]) and any(flaws := gather([self.restore(best)])):
+                why = f"The best checkpoint, of step {best}, is {max(flaws)}"
+                report("warning", message=f"{why}: it is not loaded at the end.")
+            if step >= told["max_steps"]:
+                self.trainer._run_epoch = end
+            report("resumed", step=step, path=str(path), skipped=skipped)
+            return str(path)
+        if skipped or (self.away and self.away.is_dir()):
+            why = "; ".join(skipped) or "no checkpoint was found"
+            report("warning", message=f"Training begins anew: {why}")
+        return None
 
     def restore(self, step: int) -> str:
         """Have a checkpoint whole on this disk; say why it is not, else nothing."""
-        folder, every = self.folder / f"checkpoint-{step}", self.stop.every
+        if not self.is_first:
+            return ""
+        folder = self.folder / f"checkpoint-{step}"
         try:
-            flaw = find_flaw(folder, every) if self.is_first else ""
-            return find_flaw(folder, every) if flaw and self.fetch(folder) else flaw
+            flaw = find_flaw(folder, self.stop.every)
+            if flaw and self.away and read_manifest(self.away / folder.name):
+                copy_files(self.away / folder.name, folder)
+                flaw = find_flaw(folder, self.stop.every)
+            return flaw
         except Exception as error:  # noqa: BLE001 - there may be an older one
             return f"{error!r:.200}"
 
-    def fetch(self, folder: Path) -> bool:
-        """Copy a checkpoint from the mount, if it seems whole there."""
-        if (away := run_folder()) is None or not read_manifest(away / folder.name):
-            return False
-        copy_files(away / folder.name, folder)
-        return True
-
-    def end(self, **_: Any) -> None:
-        """Take the place of an epoch where none is left to train."""
-        self.trainer.control.should_training_stop = True
-
     def finish(self, seconds: float = 3600.0) -> int | None:
-        """Wait until all is written, not longer than so; give the step that is kept."""
-        until = time.time() + min(seconds, 3600.0)
+        """Wait while there is time until all is written; give the step that is kept."""
+        until = time.time() + min(seconds, 0.9 * seconds_left())
         if self.last:
             self.last.wait(max(0.0, until - time.time()))
         await_flush(until)
         return self.kept
 
+    def mark(self, told: dict[str, Any]) -> None:
+        """Have a retry of this job end at once: see `stop_again`."""
+        if self.is_first and self.away and (job := os.environ.get("JOB_ID")):
+            self.away.mkdir(parents=True, exist_ok=True)
+            (self.away / f"stopped-{job}.json").write_text(json.dumps(told), "utf-8")
+            await_flush()
+
     def forget(self) -> None:
         """Remove what was kept away from here, since the model itself is safe."""
-        self.finish()
-        if (away := run_folder()) and self.args.process_index == 0:
-            shutil.rmtree(away, ignore_errors=True)
+        if self.last:
+            self.last.wait(max(0.0, min(3600.0, 0.9 * seconds_left())))
+        if self.away and self.args.process_index == 0 and self.away.exists():
+            shutil.rmtree(self.away, ignore_errors=True)
+            time.sleep(max(0.0, min(flush_seconds(), 0.9 * seconds_left())))
 
 
 def require_same_batch(then: dict[str, Any], now: dict[str, Any], trainer: Any) -> None:
@@ -158,15 +162,13 @@ def require_same_batch(then: dict[str, Any], now: dict[str, Any], trainer: Any) 
     sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
     if batch != now["global_batch"] or (sharded and was != size):
         sys.exit(
-            f"Checkpoint {then['step']} is of {was} process(es) and {batch} sequences"
-            f" per step; {size} and {now['global_batch']} are another training. Resume"
-            f" on as many GPUs, with HFT_NUM_PROCESSES={was} if there are more"
-            f"{'' if sharded else f', or set global_batch_size={batch}'}."
+            f"Checkpoint {then['step']} is of {was} process(es), {batch} sequences per"
+            f" step; here are {size}, {now['global_batch']}. Resume on as many GPUs,"
+            f" with HFT_NUM_PROCESSES={was} if there are more."
         )
     if was != size:
         why = f"{size} process(es) go on where {was} stopped, with the same batches:"
-        what = "order within a step, dropout and sampling may differ."
-        report("warning", message=f"{why} {what}")
+        report("warning", message=f"{why} order, dropout and sampling may differ.")
 
 
 def find_flaw(folder: Path, every: int) -> str:
@@ -178,8 +180,7 @@ def find_flaw(folder: Path, every: int) -> str:
     if told["step"] % every and told["step"] < told["max_steps"]:
         return f"not after a multiple of {every} steps"
     seen, files = list_files(folder), told["files"]
-    damaged = [name for name in files if seen.get(name) != files[name]]
-    return f"damaged, {damaged[0]}" if damaged else ""
+    return next((f"damaged, {n}" for n in files if seen.get(n) != files[n]), "")
 
 
 def list_files(folder: Path) -> dict[str, Any]:
@@ -196,22 +197,19 @@ def list_files(folder: Path) -> dict[str, Any]:
 def write_manifest(folder: Path, told: dict[str, Any], rank: int) -> None:
     """Declare a checkpoint whole; of several machines, each for its own files."""
     node = f"-{rank * told['nodes'] // told['world_size']}" if told["nodes"] > 1 else ""
-    part = folder / f"hft_manifest{node}.part"
+    part, told["files"] = folder / f"hft_manifest{node}.part", list_files(folder)
     part.write_text(json.dumps(told), "utf-8")
     part.replace(part.with_suffix(".json"))
 
 
 def read_manifest(folder: Path, nodes: int | None = None) -> dict[str, Any]:
     """Give what a checkpoint consists of; nothing if it is not whole on all `nodes`."""
-    try:
+    with suppress(ValueError):  # cut short
         found = [json.loads(p.read_bytes()) for p in folder.glob("hft_manifest*.json")]
-    except ValueError:
-        return {}
-    if not found or len(found) < (nodes or found[0]["nodes"]):
-        return {}
-    return found[0] | {
-        "files": {k: v for each in found for k, v in each["files"].items()}
-    }
+        if found and len(found) >= (nodes or found[0]["nodes"]):
+            files = {k: v for each in found for k, v in each["files"].items()}
+            return found[0] | {"files": files}
+    return {}
 
 
 def copy_files(source: Path, target: Path) -> None:
@@ -228,7 +226,7 @@ def rotate(folder: Path, step: int, count: int, nodes: int) -> None:
     steps = [each for each in list_steps(folder) if each <= step]
     told = {each: read_manifest(folder / f"checkpoint-{each}", nodes) for each in steps}
     kept = sorted(each for each in told if told[each])[-count:]
-    for old in set(steps) - {told[each]["best"] for each in kept}:
+    for old in {*steps} - {told[each]["best"] for each in kept}:
         if kept and old < kept[0]:
             shutil.rmtree(folder / f"checkpoint-{old}", ignore_errors=True)
 

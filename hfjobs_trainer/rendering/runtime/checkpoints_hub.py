@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hfjobs_trainer.rendering.runtime.checkpoints import Checkpoints
+from hfjobs_trainer.rendering.runtime.checkpoints import Checkpoints, find_flaw
 from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.mount import run_id
 
@@ -14,13 +14,7 @@ LAST = "last-checkpoint"  # the folder in the repository, as the trainer names i
 
 
 class HubCheckpoints(Checkpoints):
-    """The newest checkpoint of a run, in a folder of its repository.
-
-    Attributes:
-        found: Step and commit of the one that was there when this process started.
-    """
-
-    found: tuple[int, str] = (-1, "")
+    """The newest checkpoint of a run, in a folder of its repository."""
 
     def hub(self) -> tuple[Any, Any, dict[str, Any]]:
         """Give the library, a client, and which repository and branch is meant."""
@@ -45,37 +39,33 @@ class HubCheckpoints(Checkpoints):
         api.create_commit(**where, operations=changes, commit_message=what)
         return f"{where['repo_id']}/{LAST}"
 
-    def find_steps(self) -> list[int]:
-        """List the steps of which there may be a checkpoint."""
+    def resume(self) -> str | None:
+        """Put the newest whole checkpoint of this run on this disk; give its path."""
+        if self.is_first and run_id():
+            self.fetch()
+        return super().resume()
+
+    def fetch(self) -> None:
+        """Download the checkpoint that is there, if it is this run's and not here."""
         _, api, where = self.hub()
         try:
-            where["revision"] = commit = api.repo_info(**where).sha
+            where["revision"] = api.repo_info(**where).sha
             path = api.hf_hub_download(**where, filename=f"{LAST}/hft_manifest.json")
             told = json.loads(Path(path).read_bytes())
-            if told["run"] == run_id():
-                self.found = told["step"], commit
+            folder = self.folder / f"checkpoint-{told['step']}"
+            if told["run"] == run_id() and find_flaw(folder, self.stop.every):
+                place = self.folder / "downloaded"
+                api.snapshot_download(
+                    **where, allow_patterns=f"{LAST}/*", local_dir=place
+                )
+                shutil.rmtree(folder, ignore_errors=True)
+                (place / LAST).rename(folder)
+                shutil.rmtree(place)
         except Exception as error:  # noqa: BLE001 - most often there is none yet
             status = getattr(getattr(error, "response", None), "status_code", None)
             if status != 404:
-                why = (
-                    f"{where['repo_id']} was not asked for a checkpoint: {error!r:.300}"
-                )
+                why = f"no checkpoint was had of {where['repo_id']}: {error!r:.300}"
                 report("warning", message=why)
-        return [*super().find_steps(), *[step for step in self.found[:1] if step > 0]]
-
-    def fetch(self, folder: Path) -> bool:
-        """Download a checkpoint, if it is the one that is there."""
-        step, commit = self.found
-        if folder.name != f"checkpoint-{step}":
-            return False
-        _, api, where = self.hub()
-        where["revision"] = commit
-        place = self.folder / "downloaded"
-        api.snapshot_download(**where, allow_patterns=f"{LAST}/*", local_dir=place)
-        shutil.rmtree(folder, ignore_errors=True)
-        (place / LAST).rename(folder)
-        shutil.rmtree(place)
-        return True
 
     def forget(self) -> None:
         """Remove the checkpoint from the repository, where the model itself is now."""

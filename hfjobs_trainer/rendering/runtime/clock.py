@@ -2,9 +2,10 @@
 
 import os
 import time
+from contextlib import suppress
 from contextvars import copy_context
+from importlib import import_module
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
@@ -15,16 +16,12 @@ def seconds_left() -> float:
 
     It counts from the container's start, that of its session: installing counts too.
     """
-    timeout, age = float(os.environ.get("HFT_TIMEOUT") or "inf"), 0.0
-    if timeout < float("inf") and "HFT_DEADLINE" not in os.environ:
-        try:
-            stat = Path(f"/proc/{os.getsid(0) or 1}/stat").read_text("utf-8")
-            # Field 22, behind a name in parentheses: clock ticks since boot.
-            start = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-            age = time.clock_gettime(time.CLOCK_BOOTTIME) - start
-        except (OSError, AttributeError):
-            pass  # no Linux: it counts from now
-        age = age if 0 <= age < timeout else 0  # an older session is a terminal's
+    timeout, age = float(os.environ.get("HFT_TIMEOUT") or 0), 0.0
+    if timeout and "HFT_DEADLINE" not in os.environ:
+        with suppress(Exception):  # where there are no sessions, it counts from now
+            session = import_module("psutil").Process(os.getsid(0) or 1)
+            age = max(0.0, time.time() - session.create_time())
+        age *= age < timeout  # an older session is a terminal's
         os.environ["HFT_DEADLINE"] = str(time.time() + timeout - age)
     return float(os.environ.get("HFT_DEADLINE", "inf")) - time.time()
 
@@ -36,4 +33,5 @@ def within(seconds: float, do: Any, *arguments: Any) -> None:
             run = pool.apply_async(copy_context().run, (do, *arguments))
             run.get(min(max(seconds, 0), 1e6))
     except Exception as error:  # noqa: BLE001 - what was saved before counts
-        report("warning", message=f"{do.__name__}, {seconds:.0f} s: {error!r:.300}")
+        told = f"{do.__name__} was given up ({seconds:.0f} s left): {error!r:.300}"
+        report("warning", message=told)

@@ -18,36 +18,31 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
     """Make the callback, the last of all, that ends a run while it can be saved."""
     from transformers import TrainerCallback
 
-    weights = [each for each in trainer.model.parameters() if each.requires_grad]
-    guess = sum(each.numel() * each.element_size() for each in weights) / SLOWEST
+    trained = [each for each in trainer.model.parameters() if each.requires_grad]
+    guess = sum(each.numel() * each.element_size() for each in trained) / SLOWEST
     spare = min(60, 0.05 * float(os.environ.get("HFT_TIMEOUT") or 0))
     spare += trainer.args.push_to_hub * (30 + guess)
-    laps = list[float]()
 
     class Clock(TrainerCallback):
-        mark = time.time()
+        mark, laps = time.time(), list[float]()
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             trainer.model.train()  # or GKD's first answers are without dropout
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.mark, since = time.time(), self.mark
-            laps.append(self.mark - since)  # with the evaluation and save before
-            longest = max(laps[1:][-1000:] or laps)  # without the start
-            ahead = 1 + -(state.global_step + 1) % stop.every
+            self.laps.append(time.time() - self.mark)  # with evaluation and save before
+            self.mark += self.laps[-1]
+            longest = max(self.laps[1:][-1000:] or self.laps)  # without the start
+            ahead = (1 + -(state.global_step + 1) % stop.every) * longest
             # Adam's two moments are saved and copied too.
-            keep = stop.seconds_to_keep or 6 * guess + flush_seconds()
-            stop.reserve = spare + keep
-            if seconds_left() < ahead * longest + stop.reserve:
-                stop.ask(DEADLINE, "")
+            stop.reserve = spare + (stop.seconds_to_keep or 6 * guess + flush_seconds())
+            if seconds_left() < ahead + stop.reserve:
+                stop.ask(DEADLINE)
             stop.settle(state, control)
             if stop.step is not None:  # the trainer's own push may hang
-                trainer._push_from_checkpoint = lambda *_: None
-                trainer._finish_current_push = lambda *_: None
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if stop.step is not None and state.epoch % 1:  # it ends here alone
-                control.should_evaluate = control.should_save = False
+                args.push_to_hub, trainer.push_in_progress = False, None
+                if state.epoch % 1:  # it ends here alone
+                    args.eval_strategy = args.save_strategy = "no"
 
     return Clock()
 
@@ -58,4 +53,4 @@ def push_partial(trainer: Any) -> None:
     if trainer.is_world_process_zero():
         folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
         write_card(trainer, folder, repo)
-        within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
+        within(0.9 * seconds_left(), commit_folder, trainer, folder, repo, "partial")

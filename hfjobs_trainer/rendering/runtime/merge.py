@@ -4,11 +4,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hfjobs_trainer.rendering.runtime.clock import seconds_left
+from hfjobs_trainer.rendering.runtime.deadline import SLOWEST
 from hfjobs_trainer.rendering.runtime.events import report
 
 
 def merge_adapter(
-    trainer: Any, auto_class: Any, model: str, first: Any = None, **options: Any
+    trainer: Any,
+    auto_class: Any,
+    model: str,
+    first: Any = None,
+    optional: bool = False,
+    **options: Any,
 ) -> Path | None:
     """Save a whole model that has the trained adapter in its weights.
 
@@ -20,10 +27,12 @@ def merge_adapter(
         auto_class: Class that loads the model, such as `AutoModelForCausalLM`.
         model: The model under the adapter.
         first: An adapter that was merged before training, with its options.
+        optional: Whether it may be left out where little time is left.
         options: What `from_pretrained` takes, such as `dtype` and `revision`.
 
     Returns:
-        The folder of the merged model; None in all processes but the main one.
+        The folder of the merged model; None in all processes but the main one, and
+        where there was no time.
     """
     if not trainer.is_world_process_zero():
         return None
@@ -31,10 +40,19 @@ def merge_adapter(
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     adapters: Any = peft.PeftModel
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    folder = Path(trainer.args.output_dir).absolute()
+    # It is loaded, saved and pushed, in 16 bits.
+    seconds = 60 + 3 * 2 * trained.num_parameters() / SLOWEST
+    if optional and seconds_left() < seconds:
+        saved = getattr(trainer, "hub_model_id", None) or folder
+        told = f"No time is left to merge the adapter, some {seconds:.0f} s: to do so,"
+        how = f"AutoPeftModelForCausalLM.from_pretrained({str(saved)!r})"
+        report("warning", message=f"{told} {how}.merge_and_unload()")
+        return None
     # One process loads all of it: nothing is to be spread over the others.
     unset_hf_deepspeed_config()
     os.environ.pop("ACCELERATE_USE_FSDP", None)
-    trained = trainer.accelerator.unwrap_model(trainer.model)
     size = trained.config.get_text_config().vocab_size
     base = auto_class.from_pretrained(model, device_map=None, **options)
     if base.config.get_text_config().vocab_size != size:
@@ -42,7 +60,6 @@ def merge_adapter(
     if first is not None:
         name, first_options = first
         base = adapters.from_pretrained(base, name, **first_options).merge_and_unload()
-    folder = Path(trainer.args.output_dir).absolute()
     trainer.merged = folder / "merged"
     merged = adapters.from_pretrained(base, folder).merge_and_unload(safe_merge=True)
     merged.save_pretrained(trainer.merged)

@@ -5,9 +5,17 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
+
+
+def stop_again() -> None:
+    """End a retry of a job that was stopped for good, as it ended then."""
+    job = os.environ.get("JOB_ID")
+    if (folder := run_folder()) and (mark := folder / f"stopped-{job}.json").is_file():
+        told = json.loads(mark.read_bytes())
+        report("stopped", **told)
+        sys.exit(told["code"])
 
 
 def run_id() -> str:
@@ -17,10 +25,8 @@ def run_id() -> str:
 
 def run_folder() -> Path | None:
     """Give this run's folder in the mounted bucket, if one is mounted."""
-    mount = os.environ.get("HFT_CHECKPOINTS")
-    return (
-        Path(mount, run_id()) if run_id() and mount and Path(mount).is_dir() else None
-    )
+    mount = Path(os.environ.get("HFT_CHECKPOINTS") or os.devnull)
+    return mount / run_id() if run_id() and mount.is_dir() else None
 
 
 def flush_seconds() -> float:
@@ -34,26 +40,3 @@ def await_flush(until: float = float("inf")) -> None:
         last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
         until = min(until, min(last, time.time()) + flush_seconds())
         time.sleep(max(0.0, until - time.time()))
-
-
-def mark_stopped(told: dict[str, Any]) -> None:
-    """Have a retry of this job end at once, with the same event and exit code."""
-    if (marker := stop_marker()) and os.environ.get("LOCAL_RANK", "0") == "0":
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(json.dumps(told), "utf-8")
-        await_flush()
-
-
-def stop_again() -> None:
-    """End a retry of a job that was stopped for good."""
-    marker = stop_marker()
-    if marker and marker.is_file():
-        told = json.loads(marker.read_bytes())
-        report("stopped", **told)
-        sys.exit(told["code"])
-
-
-def stop_marker() -> Path | None:
-    """Give the place of what a job tells its retries; none by hand."""
-    job = os.environ.get("JOB_ID")
-    return (run_folder() or Path()) / f"stopped-{job}.json" if job else None

@@ -10,6 +10,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
@@ -91,12 +92,18 @@ class Nodes:
         Returns:
             The exit code.
         """
+        processes = self.arguments["num_processes"] // self.trains
 
-        def watch(process: Any, agreed: Callable[[int], int]) -> int:
+        def wait(process: Any, path: Path) -> int:
+            def agreed(code: int) -> int:
+                text = path.read_text("utf-8") if path.exists() else ""
+                codes = [int(each) for each in text.split()]
+                all_left = not code or len(codes) == processes
+                return max(codes) if codes and all_left else code
+
             return self.watch(process, process.terminate, agreed=agreed)
 
-        processes = self.arguments["num_processes"] // self.trains
-        return run_processes(command, processes, watch)
+        return run_processes(command, wait)
 
     def watch(
         self,

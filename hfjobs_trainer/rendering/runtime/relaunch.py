@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def relaunch(gpus: int) -> None:
     """Start this script again, once for each of `gpus` GPUs, or of all if it is 0."""
     if (processes := count_processes(gpus)) > 1:
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        sys.exit(run_processes(launch_command(**where), processes))
+        sys.exit(run_processes(launch_command(**where)))
 
 
 def count_processes(gpus: int) -> int:
@@ -41,38 +42,32 @@ def launch_command(**options: Any) -> list[str]:
     return [*launch, *(f"--{key}={value}" for key, value in options.items()), *sys.argv]
 
 
-def run_processes(command: list[str], processes: int, watch: Any = None) -> int:
+def run_processes(command: list[str], wait: Any = None) -> int:
     """Run a command that starts processes of this script, and give their exit code.
 
     A launcher would make a 1 of it: they leave it in HFT_EXIT_FILE, which is there from
-    when they train. SIGTERM then makes a file beside it, which they look for.
+    when they train. SIGTERM then makes a file beside it, which they look for; a second
+    one, but uv's copy of it, ends them at once.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "codes")
+        path, asked = Path(folder, "codes"), list[float]()
         env = {**os.environ, "HFT_EXIT_FILE": str(path)}
         # In a group of its own, so that a signal reaches it once, from here.
         process = subprocess.Popen(command, env=env, process_group=0)
 
         def end(number: int, _: Any) -> None:
-            if number == signal.SIGTERM and path.exists():
+            asked.append(time.time())
+            first = number == signal.SIGTERM and asked[-1] < asked[0] + 1
+            if first and path.exists():
                 path.with_name("stop").touch()
             else:
                 process.send_signal(number)
 
-        def agreed(code: int) -> int:
-            codes = (
-                [int(each) for each in path.read_text().split()]
-                if path.exists()
-                else []
-            )
-            return (
-                max(codes) if codes and (not code or len(codes) == processes) else code
-            )
-
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
-        code = watch(process, agreed) if watch else agreed(process.wait())
-    return 128 - code if code < 0 else code
+        code = wait(process, path) if wait else process.wait()
+        codes = path.read_text("utf-8").split() if path.exists() else []
+    return 128 - code if code < 0 else code or max(map(int, codes), default=0)
 
 
 def finish(code: int = 0) -> None:

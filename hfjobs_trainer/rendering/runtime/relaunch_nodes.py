@@ -37,4 +37,4 @@ def relaunch(
         sys.exit(nodes.run(command))
     if processes > 1:
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        sys.exit(run_processes(launch_command(**where), processes))
+        sys.exit(run_processes(launch_command(**where)))

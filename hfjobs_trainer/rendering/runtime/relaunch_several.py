@@ -26,7 +26,7 @@ def relaunch(gpus: int, models: Mapping[str, str | None]) -> None:
     if (processes := count_processes(gpus)) > 1:
         download(models)
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        sys.exit(run_processes(launch_command(**where), processes))
+        sys.exit(run_processes(launch_command(**where)))
 
 
 def download(models: Mapping[str, str | None]) -> None:

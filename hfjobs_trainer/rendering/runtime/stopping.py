@@ -1,100 +1,84 @@
 """The end of a run before its end: at one step, on which all of its processes agree."""
 
 import os
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.clock import seconds_left, within
 from hfjobs_trainer.rendering.runtime.events import report
-from hfjobs_trainer.rendering.runtime.mount import mark_stopped
 from hfjobs_trainer.rendering.runtime.relaunch import finish
 
-# Exit codes: in time before the deadline, since it was of no use, by SIGTERM. And a
-# wish for that of RUIN where the model is good, but the run would cost too much.
+# Exit codes: in time before the deadline; since it was of no use or too dear; SIGTERM.
 DEADLINE = 76
 RUIN = 77
-OVER = 78
 SIGNAL = 143
 
 
 class Stop:
-    """What asks a run to end early, and what its processes agreed on.
+    """What asks a run to end early, and the step on which its processes agreed."""
 
-    Args:
-        every: It ends at a multiple of so many steps, to be resumed exactly.
-        partial: Pushes the model as far as it was trained.
-        last: What is done before this process ends.
-    """
+    code, why, saves, asked, heard = 0, "", True, 0.0, float("inf")
+    step: int | None = None
+    suspect = False  # whether the model may be no good
+    keeper: Any = None  # of checkpoints; what keeping one takes, as last measured:
+    seconds_to_keep = reserve = 0.0
 
-    def __init__(
-        self,
-        every: int = 1,
-        partial: Any = None,
-        last: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, every: int = 1, partial: Any = None, last: Any = None) -> None:
+        # It ends after a multiple of `every` steps, to be resumed exactly; `partial`
+        # pushes the model as far as it is trained, and `last` comes before the end.
         self.every, self.partial, self.last = every, partial, last
-        self.code, self.why, self.saves = 0, "", True
-        self.asked = self.reserve = 0.0
-        self.step: int | None = None  # that on which all agreed
-        self.suspect = False  # whether the model may be no good
-        self.keeper: Any = None  # copies checkpoints to a safer place
-        self.seconds_to_keep = 0.0  # to save and copy one, as last measured
 
-    def ask(self, code: int, why: str, saves: bool = True) -> None:
+    def ask(self, code: int, why: str = "", saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""
         if not self.code or (not saves and self.saves):
-            self.code, self.why, self.saves = code, why, saves
-            self.asked = time.time()
+            self.code, self.why, self.saves, self.asked = code, why, saves, time.time()
 
     def heed(self, *_: Any) -> None:
         """Take SIGTERM as a wish; a second one, but uv's copy of it, ends at once."""
-        if self.code == SIGNAL and time.time() > self.asked + 1:
-            sys.exit(SIGNAL)
-        self.ask(SIGNAL, "")
+        if time.time() > self.heard + 1:
+            finish(SIGNAL)
+        self.heard = min(self.heard, time.time())
+        self.ask(SIGNAL)
 
     def settle(self, state: Any, control: Any) -> None:
         """End the run at the end of this step if a process asks for it."""
         file = os.environ.get("HFT_EXIT_FILE")
         if file and Path(file).with_name("stop").exists():
-            self.ask(SIGNAL, "")
+            self.ask(SIGNAL)
         wish = agree(self.code + 1000 * (not self.saves))
         code, saves, done = wish % 1000, wish < 1000, state.global_step
-        if saves and code != SIGNAL and done >= state.max_steps:
-            return  # it is at its end
-        if code and (not saves or done % self.every == 0):
+        goes_on = done % self.every or (done >= state.max_steps and code != SIGNAL)
+        if code and not (saves and goes_on):
             self.code, self.saves, self.step = code, saves, done
-            control.should_training_stop = True
-            control.should_save = saves
+            control.should_training_stop, control.should_save = True, saves
 
     def leave(self, trainer: Any) -> None:
         """Keep what there is, tell it, and end with the code that was agreed on."""
-        kept = self.keeper and self.keeper.finish(seconds_left() - 15)
+        if self.keeper:
+            self.keeper.finish()
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        reasons = {DEADLINE: "deadline", RUIN: "ruin", OVER: "over", SIGNAL: "signal"}
-        said = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
-        why = self.why and f": {self.why}"
+        kept = self.keeper and self.keeper.kept
+        ends = {DEADLINE: "deadline", SIGNAL: "signal", RUIN: "ruin"}
+        how = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
+        over = self.code == RUIN and self.saves  # it is not the model's fault
         told: dict[str, Any] = {
             "step": self.step,
-            "code": RUIN if self.code == OVER else self.code,
-            "reason": reasons[self.code],
-            "message": f"stopped {said}at step {self.step}{why}",
+            "code": self.code,
+            "reason": "over" if over else ends[self.code],
+            "message": f"stopped {how}at step {self.step}{self.why and ': '}{self.why}",
             "checkpoint": kept,
-            "resumable": self.code != RUIN and kept is not None,
+            "resumable": self.saves and kept is not None,
         }
-        spent = {"reserve": self.reserve, "used": time.time() - self.asked}
-        spent["left"] = seconds_left()
-        report(
-            "stopped", **told, **{f"{k}_seconds": round(v, 1) for k, v in spent.items()}
-        )
-        if told["code"] == RUIN:
-            mark_stopped(told)
+        left, used = seconds_left(), time.time() - self.asked
+        spent = {"reserve": self.reserve, "used": used, "left": left}
+        report("stopped", **told, **{f"{k}_seconds": round(spent[k], 1) for k in spent})
+        if self.code == RUIN and self.keeper:
+            self.keeper.mark(told)
         if self.last:
             within(10, self.last)
-        finish(told["code"])
+        finish(self.code)
 
 
 def agree(wish: int) -> int:
@@ -102,9 +86,9 @@ def agree(wish: int) -> int:
     import torch
 
     dist: Any = torch.distributed
-    if not (dist.is_available() and dist.is_initialized()):
-        return wish
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    value = torch.tensor(wish, device=device)
-    dist.all_reduce(value, dist.ReduceOp.MAX)
-    return int(value)
+    if dist.is_available() and dist.is_initialized():
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        value = torch.tensor(wish, device=device)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        wish = int(value)
+    return wish

@@ -8,17 +8,11 @@ from typing import Any
 from hfjobs_trainer.rendering.runtime.conclude import assert_trained
 from hfjobs_trainer.rendering.runtime.deadline import deadline_callback
 from hfjobs_trainer.rendering.runtime.ruin import refuse_broken_weights
-from hfjobs_trainer.rendering.runtime.stopping import SIGNAL, Stop
+from hfjobs_trainer.rendering.runtime.stopping import Stop
 
 
 def train(trainer: Any, stop: Stop, **options: Any) -> None:
-    """Train, from the newest checkpoint; end the process where the run was stopped.
-
-    Args:
-        trainer: The trainer.
-        stop: What may end the run early.
-        options: What `trainer.train()` takes, where this run has no checkpoint.
-    """
+    """Train, from the newest checkpoint; end the process where the run was stopped."""
     trainer.add_callback(deadline_callback(trainer, stop))
     # Not transformers' own checkpoint at SIGTERM, which may fall amid a step: between
     # gradients and update, from where no run goes on as if nothing had happened.
@@ -37,5 +31,5 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
     refuse_broken_weights(trainer, stop)
     if stop.step is not None:
         stop.leave(trainer)
-    stop.code = SIGNAL  # from now on, the first one ends it at once
+    stop.heard = 0.0  # from now on, the first SIGTERM ends it at once
     assert_trained(trainer)

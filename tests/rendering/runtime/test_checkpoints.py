@@ -19,13 +19,12 @@ from hfjobs_trainer.rendering.runtime.checkpoints import (
     Checkpoints,
     copy_files,
     find_flaw,
-    list_files,
     read_manifest,
     require_same_batch,
     rotate,
     write_manifest,
 )
-from hfjobs_trainer.rendering.runtime.mount import await_flush, mark_stopped, run_folder, stop_again
+from hfjobs_trainer.rendering.runtime.mount import await_flush, run_folder, stop_again
 from hfjobs_trainer.rendering.runtime.stopping import Stop
 
 MANIFEST = "hft_manifest.json"
@@ -85,7 +84,7 @@ def saved(folder: Path, step: int = 4, rank: int = 0, **facts: Any) -> Path:
     """A whole checkpoint."""
     place = folder / f"checkpoint-{step}"
     fill(place, str(step))
-    write_manifest(place, FACTS | {"step": step, "files": list_files(place)} | facts, rank)
+    write_manifest(place, FACTS | {"step": step} | facts, rank)
     return place
 
 
@@ -186,7 +185,7 @@ def test_several_machines_have_a_manifest_each(tmp_path: Path) -> None:
     place = saved(tmp_path, **facts)
     (place / "rng_state_2.pth").write_text("of the other machine")
     assert find_flaw(place, 1) == "not whole"
-    write_manifest(place, FACTS | facts | {"files": {"rng_state_2.pth": list_files(place)["rng_state_2.pth"]}}, rank=2)
+    write_manifest(place, FACTS | facts, rank=2)
     assert sorted(path.name for path in place.glob("*.json")) == ["hft_manifest-0.json", "hft_manifest-1.json"]
     assert not find_flaw(place, 1)
     assert "rng_state_2.pth" in read_manifest(place)["files"]
@@ -337,7 +336,7 @@ def test_other_batches_are_another_training(tmp_path: Path, capsys: pytest.Captu
     require_same_batch(FACTS, FACTS, trainer)
     assert not capsys.readouterr().out
     fewer = FACTS | {"world_size": 1, "global_batch": 4}
-    with pytest.raises(SystemExit, match=r"HFT_NUM_PROCESSES=2 if there are more, or set global_batch_size=8\."):
+    with pytest.raises(SystemExit, match=r"of 2 process\(es\), 8 sequences .* here are 1, 4\. .* HFT_NUM_PROCESSES=2"):
         require_same_batch(FACTS | {"world_size": 2}, fewer, trainer)
     require_same_batch(FACTS | {"world_size": 2}, FACTS, trainer)
     assert "1 process(es) go on where 2 stopped" in capsys.readouterr().out
@@ -347,14 +346,19 @@ def test_other_batches_are_another_training(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_only_a_retry_of_a_stopped_job_stops_again(
-    mount: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    keeper: Callable[..., Checkpoints],
+    mount: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     told = {"step": 7, "code": 77, "reason": "ruin", "message": "stopped at step 7", "resumable": False}
-    mark_stopped(told)  # by hand: there is no retry
+    keep = keeper(Trainer(tmp_path / "out"))
+    keep.mark(told)  # by hand: there is no retry
     assert not mount.exists()
     monkeypatch.setenv("JOB_ID", "job1")
     stop_again()
-    mark_stopped(told)
+    keep.mark(told)
     with pytest.raises(SystemExit) as end:
         stop_again()
     assert end.value.code == 77

@@ -63,7 +63,7 @@ def keep(hub: hubsim.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 def test_the_newest_checkpoint_is_in_the_repository(
     keep: HubCheckpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert keep.find_steps() == []  # none yet, which is no fault
+    keep.fetch()  # none yet, which is no fault
     assert "warning" not in capsys.readouterr().out
     for step in (2, 4):
         keep.trainer.state.global_step = step
@@ -75,16 +75,15 @@ def test_the_newest_checkpoint_is_in_the_repository(
     assert names == {f"last-checkpoint/{name}" for name in ("hft_manifest.json", "model.safetensors", "only-4.pt")}
 
     shutil.rmtree(keep.folder)  # another machine
-    assert keep.find_steps() == [4]
-    assert keep.restore(2) == "not whole"
+    keep.fetch()
     assert keep.restore(4) == ""
     assert (keep.folder / "checkpoint-4/only-4.pt").read_text() == "only-4.pt 4"
     assert [path.name for path in keep.folder.iterdir()] == ["checkpoint-4"]
 
     monkeypatch.setenv("HFT_RUN_ID", "another")
     shutil.rmtree(keep.folder)
-    keep.found = (-1, "")
-    assert keep.find_steps() == []
+    keep.fetch()
+    assert not keep.folder.exists()
 
     keep.forget()
     assert not [name for name in api.list_repo_files(REPO) if "checkpoint" in name]
@@ -94,5 +93,5 @@ def test_a_repository_that_cannot_be_asked_is_a_warning(
     keep: HubCheckpoints, hub: hubsim.Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.fail(path="/api/models/alice/model", times=9, response={"status": 403})
-    assert keep.find_steps() == []
-    assert "alice/model was not asked for a checkpoint" in capsys.readouterr().out
+    keep.fetch()
+    assert "no checkpoint was had of alice/model" in capsys.readouterr().out

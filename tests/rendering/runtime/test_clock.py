@@ -48,7 +48,8 @@ def test_the_time_counts_from_the_start_of_the_session() -> None:
     )
     took = time.monotonic() - started
 
-    assert 600 - took - 0.1 < float(done.stdout) < 600 - 1.4
+    # the machine tells when it was booted in whole seconds
+    assert 600 - took - 1.1 < float(done.stdout) < 600 - 0.4
 
 
 def test_the_time_is_carried_on_to_sessions_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +97,7 @@ def test_what_hangs_or_fails_is_given_up_with_a_warning(capsys: pytest.CaptureFi
 
     warnings = capsys.readouterr().out.splitlines()
     assert ["hang" in line or "no route" in line for line in warnings] == [True] * 3
-    assert "fail, 5 s: OSError('no route')" in warnings[1]
+    assert "fail was given up (5 s left): OSError('no route')" in warnings[1]
 
 
 def test_it_sees_what_its_caller_sees() -> None:

@@ -41,6 +41,7 @@ class Private:
 ONLINE_DPO = "trl.experimental.online_dpo.online_dpo_trainer"
 NAMES = [
     Private("_internal_call", "push", "transformers.trainer", "Trainer.save_model", parameter=True),
+    Private("_internal_call", "deadline", "transformers.trainer", "Trainer.save_model", parameter=True),
     Private("_save_checkpoint", "checkpoints", "transformers.trainer", "Trainer"),
     Private("_run_epoch", "checkpoints", "transformers.trainer", "Trainer"),
     Private("_total_train_tokens", "checkpoints", "trl.trainer.sft_trainer", "SFTTrainer.__init__"),
@@ -67,6 +68,7 @@ NAMES = [
     Private("INTEGRATION_TO_CALLBACK", "track_trackio", INTEGRATIONS),
     Private("INTEGRATION_TO_CALLBACK", "track_wandb", INTEGRATIONS),
     Private("INTEGRATION_TO_CALLBACK", "track_mlflow", INTEGRATIONS),
+    Private("push_in_progress", "deadline", "transformers.trainer", "Trainer"),
     Private("DEFAULT_CALLBACKS", "script", "transformers.trainer"),
     Private("current_run", "track_trackio", "trackio.context_vars"),
     Private("gpu_available", "track_trackio", "trackio.gpu"),

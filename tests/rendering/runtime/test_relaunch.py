@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -193,7 +194,7 @@ with codes.open("a") as file: print(143, file=file)
 RUNS = """
 import sys
 from hfjobs_trainer.rendering.runtime.relaunch import run_processes
-sys.exit(run_processes([sys.executable, "-c", *sys.argv[1:]], 2))
+sys.exit(run_processes([sys.executable, "-c", *sys.argv[1:]]))
 """
 
 
@@ -247,4 +248,14 @@ def test_processes_that_do_not_train_are_ended_with_their_launcher() -> None:
     with run_two("import time; time.sleep(60)") as process:
         wait_for(process, "launched", 1)
         os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 1
+
+
+def test_a_second_signal_ends_processes_that_do_not_heed_the_first() -> None:
+    """As while a model is pushed."""
+    with run_two(TRAINS.replace("while not", "while True or not")) as process:
+        wait_for(process, "trains", 2)
+        process.terminate()
+        time.sleep(1.1)
+        process.terminate()
         assert process.wait(30) == 1
