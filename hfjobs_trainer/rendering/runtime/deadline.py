@@ -57,5 +57,5 @@ def push_partial(trainer: Any) -> None:
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
-        write_card(trainer, folder, repo)
+        within(20, write_card, trainer, folder, repo)
         within(seconds_left() - 15, commit_folder, trainer, folder, repo, "partial")
