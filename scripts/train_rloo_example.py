@@ -43,6 +43,7 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial, wraps
 from importlib import import_module
+from math import isfinite
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from threading import Event, Thread
@@ -139,9 +140,9 @@ EQUAL_GROUPS = "frac_reward_zero_std"  # share of prompts whose answers are all 
 OFTEN = 20
 NO_ENTROPY = 1e-4  # mean of all tokens, nats
 IDLE_SECONDS = 900.0
-# Steps that do not count, since they compile and warm up, and the last that counts.
-WARM_UP = 5
 MEASURED = 20
+# Steps that count, behind those that do not, since they compile and warm up.
+WARM_UP = 5
 SIGNAL = 143
 # Exit codes: in time before the deadline; since it was of no use or too dear; SIGTERM.
 DEADLINE = 76
@@ -345,10 +346,9 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
 def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
     """End a run as ruined if its weights are not finite, so that none are kept."""
     if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
-        step: int = trainer.state.global_step
+        stop.suspect, stop.step = True, trainer.state.global_step
         why = "the last step broke them; the last good checkpoint is kept"
-        Signs(stop).see("the weights are not finite", True, step, why, end=1)
-        stop.suspect, stop.step = True, step
+        Signs(stop).see("the weights are not finite", True, stop.step or 0, why, end=1)
 
 
 def assert_trained(trainer: Any) -> None:
@@ -452,7 +452,7 @@ def push_partial(trainer: Any) -> None:
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
-        write_card(trainer, folder, repo)
+        within(min(20, 0.3 * seconds_left()), write_card, trainer, folder, repo)
         within(0.9 * seconds_left(), commit_folder, trainer, folder, repo, "partial")
 
 
@@ -467,56 +467,47 @@ def watch_for_ruin(trainer: Any, stop: Stop) -> None:
     """Look at the true loss and gradient norm of each step: the log has no NaN."""
     from transformers import TrainerCallback
 
-    signs, losses, norms = Signs(stop), list[Any](), list[Any]()
+    see, losses, norms = Signs(stop).see, list[Any](), list[Any]()
     hint, tell = "no token is trained, or all has been learned", BROKEN
     if hasattr(trainer, "reward_funcs"):
         hint, tell = "all answers to a prompt get the same reward", OFTEN
 
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            loss, norm, step = float(sum(losses)), float(norms.pop()), state.global_step
+            loss, norm, step = float(sum(losses)), norms.pop(), state.global_step
             losses.clear()
             skips = trainer.accelerator.optimizer_step_was_skipped  # in fp16 alone
-            fine = math.isfinite(loss) and (math.isfinite(norm) or skips)
+            fine = isfinite(loss) and (skips or norm is None or isfinite(norm))
             fine &= not control.should_save or has_finite_weights(trainer)
             # 2: not finite in some process; 0: nothing to learn in any of them
             found = agree(int(loss != 0 or norm != 0) if fine else 2)
-            stop.suspect = found == 2
+            stop.suspect, why = found == 2, "learning_rate is too high, or a row is bad"
             what = "loss, gradients or weights are not finite"
-            why = "learning_rate is too high, or a row is bad"
-            signs.see(what, stop.suspect, step, why, end=BROKEN)
-            signs.see("fp16 overflows", skips, step, "use bf16 or fp32", OFTEN, OFTEN)
-            what = "loss and gradients are 0"
-            if signs.see(what, not found, step, hint, tell, OFTEN):
+            see(what, stop.suspect, step, why, end=BROKEN)
+            see("fp16 overflows", skips, step, "use bf16 or fp32", OFTEN, OFTEN)
+            if see("loss and gradients are 0", not found, step, hint, tell, OFTEN):
                 control.should_save = True  # such weights are as good as ever
-            if stop.suspect:  # and no good checkpoint makes room for these
-                control.should_save = False
+            control.should_save &= not stop.suspect  # no good checkpoint makes room
 
-    trainer.training_step = noting(trainer.training_step, losses)
-    trainer._get_grad_norm = noting(trainer._get_grad_norm, norms)
+    def note(notes: list[Any], do: Any, *given: Any, **named: Any) -> Any:
+        notes.append(do(*given, **named))
+        return notes[-1]
+
+    trainer.training_step = partial(note, losses, trainer.training_step)
+    trainer._get_grad_norm = partial(note, norms, trainer._get_grad_norm)
     trainer.add_callback(Watch())
 
 
 def has_finite_weights(trainer: Any) -> bool:
     """Tell whether the trained weights, as far as this process has them, are finite."""
+    from torch import float32
+
     for weight in trainer.model.parameters():
         part: Any = getattr(weight, "ds_tensor", weight).detach()  # ZeRO-3 keeps that
         part = part.to_local() if hasattr(part, "to_local") else part
-        ends = part.aminmax() if weight.requires_grad and part.numel() else ()
-        if not all(math.isfinite(float(end)) for end in ends):
+        if weight.requires_grad and not part.sum(dtype=float32).isfinite():
             return False
     return True
-
-
-def noting(function: Callable[..., Any], notes: list[Any]) -> Callable[..., Any]:
-    """Wrap a function so that what it returns is kept; 1 for None."""
-
-    def call(*given: Any, **named: Any) -> Any:
-        value = function(*given, **named)
-        notes.append(1 if value is None else value)
-        return value
-
-    return call
 
 
 def watch_rewards(trainer: Any, stop: Stop) -> None:
@@ -575,7 +566,8 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
                         differ, last[number] = 1, value
             returned.clear()
             wrong, scored, differ = agree(wrong), agree(scored), agree(differ)
-            why = f"{names[wrong - 1]} returned NaN or infinity; no reward is None"
+            why = f"{names[wrong - 1]} returned NaN or infinity; it should return None"
+            why += " where an answer has no reward"
             ends = signs.see("a reward is not finite", wrong, step, why, end=BROKEN)
             why = "each function returned None for all: answers or columns are not as"
             why += " they expect, or are cut before they end"
@@ -657,87 +649,63 @@ class Signs:
 
 
 def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
-    """Hold the first steps against the plan and the time left; tell of a standstill.
-
-    Args:
-        trainer: The trainer.
-        stop: What may end the run early.
-        flavor: The machine that `plan` is for; on another, only the time left counts.
-        plan: Bounds of `seconds_per_step`, `tokens_per_second`, `memory_gib`; `rest`,
-            the seconds beside steps; `usd_per_hour`; `max_usd`; `stop_if_over`.
-    """
+    """Hold the first steps against the plan for a flavor and the time that is left."""
     from torch import cuda
     from transformers import TrainerCallback
 
-    known = plan if os.environ.get("ACCELERATOR") == flavor else {}
-    timeout, over = float(os.environ.get("HFT_TIMEOUT") or "inf"), Event()
+    known, inf = plan if os.environ.get("ACCELERATOR") == flavor else {}, float("inf")
+    timeout = float(os.environ.get("HFT_TIMEOUT") or inf)
+    bounds = {**known, "seconds": (0, timeout), "usd": (0, known.get("max_usd", inf))}
+    laps, alive = list[tuple[float, float]](), Event()
+
+    def await_standstill() -> None:
+        while alive.wait(IDLE_SECONDS):
+            alive.clear()
+        if not trainer.control.should_training_stop:
+            step, minutes = trainer.state.global_step, f"{IDLE_SECONDS / 60:g} minutes"
+            report("warning", step=step, message=f"No step for {minutes} after {step}")
 
     class Pace(TrainerCallback):
-        done = steps = seconds = tokens = sign = 0.0
-        mark: tuple[float, float] | None = None
+        mark: Any = None
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.sign = time.time()
-            Thread(target=self.watch, args=(state,), daemon=True).start()
-
-        def watch(self, state: Any) -> None:
-            while not over.wait(IDLE_SECONDS / 60):
-                if (sign := self.sign) and time.time() - sign > IDLE_SECONDS:
-                    self.sign = 0.0  # it is told once
-                    said = f"No step for {IDLE_SECONDS / 60:g} minutes: the last was"
-                    at = time.strftime("%H:%M:%S UTC", time.gmtime(sign))
-                    said += f" step {state.global_step}, the last sign of life at {at}"
-                    report("warning", step=state.global_step, message=said)
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            self.mark = time.time(), 0
+            Thread(target=await_standstill, daemon=True).start()
 
         def on_prediction_step(self, *_: Any, **__: Any) -> None:
-            self.sign = time.time()
-
-        def on_train_end(self, *_: Any, **__: Any) -> None:
-            over.set()
-
-        def on_save(self, *_: Any, **__: Any) -> None:
-            self.mark = None  # the step that follows takes longer
-
-        on_evaluate = on_save
+            alive.set()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.sign, seen = time.time(), getattr(trainer, "_total_train_tokens", 0)
-            self.done += 1
-            if self.mark and self.done > WARM_UP:
-                self.steps += 1
-                self.seconds += self.sign - self.mark[0]
-                self.tokens += seen - self.mark[1]
-            self.mark = self.sign, seen
-            if self.done == MEASURED and self.steps:
-                self.judge(state.global_step, state.max_steps)
+            alive.set()
+            now = time.time(), getattr(trainer, "_total_train_tokens", 0)
+            if self.mark and len(laps) < MEASURED:
+                laps.append((now[0] - self.mark[0], now[1] - self.mark[1]))
+                if len(laps) == MEASURED:
+                    judge(state.global_step, state.max_steps)
+            pauses = control.should_save or control.should_evaluate
+            self.mark = None if pauses else now  # what follows takes longer
 
-        def judge(self, step: int, most: int) -> None:
-            found = {"seconds_per_step": self.seconds / self.steps}
-            if self.tokens:
-                found["tokens_per_second"] = self.tokens / self.seconds
-            if cuda.is_available():
-                found["memory_gib"] = cuda.max_memory_allocated() / 2**30
-            told: list[str] = []
-            for name, value in found.items():
-                low, high = known.get(name, (value, value))
-                if not low <= value <= high:
-                    told.append(f"{name} {value:.3g}, planned {low:.3g} to {high:.3g}")
-            left = seconds_left()
-            ahead = (most - step) * found["seconds_per_step"] + known.get("rest", 0)
-            needs = timeout - left + ahead
-            usd = needs / 3600 * known.get("usd_per_hour", 0)
-            late, dear = ahead > left, usd > known.get("max_usd", float("inf"))
-            if late:
-                told.append(f"it takes {needs:.0f} s, its timeout is {timeout:.0f} s")
-            if dear:
-                told.append(f"it costs ${usd:.2f}, max_usd is {known['max_usd']:g}")
-            text = "; ".join(told) or "as planned"
-            if known or late:
-                numbers = {"seconds": needs, "timeout": timeout, "usd": usd}
-                numbers |= {**found, "planned": known}
-                report("pace", step=step, max_steps=most, **numbers, message=text)
-            if plan.get("stop_if_over") and (late or dear):
-                stop.ask(RUIN, text)
+    def judge(step: int, steps: int) -> None:
+        seconds, tokens = (sum(each) for each in zip(*laps[WARM_UP:], strict=True))
+        pace = seconds / (MEASURED - WARM_UP)
+        needs = timeout - seconds_left() + (steps - step) * pace + known.get("rest", 0)
+        found = {
+            "seconds_per_step": pace,
+            "tokens_per_second": tokens / seconds,
+            "memory_gib": cuda.max_memory_allocated() / 2**30,
+            "seconds": needs,
+            "usd": needs / 3600 * known.get("usd_per_hour", 0),
+        }
+        told = dict[str, str]()
+        for name, value in found.items():
+            low, high = bounds.get(name, (0, inf))
+            if value and (value < low or value > high):
+                told[name] = f"{name} {value:.4g}, planned {low:g} to {high:g}"
+        text = "; ".join(told.values()) or "as planned"
+        if known or told:
+            report("pace", step=step, **found, planned=bounds, message=text)
+        if plan.get("stop_if_over") and told.keys() & {"seconds", "usd"}:
+            stop.ask(RUIN, text)
 
     trainer.add_callback(Pace())
 
@@ -824,7 +792,7 @@ class Checkpoints:
             if (best := told["best"]) and any(flaws := gather([self.restore(best)])):
                 why = f"The best checkpoint, of step {best}, is {max(flaws)}"
                 report("warning", message=f"{why}: it is not loaded at the end.")
-            if step >= told["max_steps"]:
+            if step >= max(told["max_steps"], self.args.max_steps):
                 self.trainer._run_epoch = end
             report("resumed", step=step, path=str(path), skipped=skipped)
             return str(path)
@@ -950,17 +918,6 @@ def agree(wish: int) -> int:
     return wish
 
 
-def within(seconds: float, do: Any, *arguments: Any) -> None:
-    """Do what may hang or fail, for so many seconds at most; either is a warning."""
-    try:
-        with ThreadPool(1) as pool:
-            run = pool.apply_async(copy_context().run, (do, *arguments))
-            run.get(min(max(seconds, 0), 1e6))
-    except Exception as error:  # noqa: BLE001 - what was saved before counts
-        told = f"{do.__name__} was given up ({seconds:.0f} s left): {error!r:.300}"
-        report("warning", message=told)
-
-
 def write_manifest(folder: Path, told: dict[str, Any], rank: int) -> None:
     """Declare a checkpoint whole; of several machines, each for its own files."""
     node = f"-{rank * told['nodes'] // told['world_size']}" if told["nodes"] > 1 else ""
@@ -1061,19 +1018,20 @@ def push(trainer: Any) -> None:
     """Save the model and upload it, with what its card says."""
     # All processes save, since each may hold a part; one uploads, and may try again.
     trainer.save_model(_internal_call=True)
-    if trainer.is_world_process_zero():
-        deliver(trainer, Path(trainer.args.output_dir).absolute())
+    upload(trainer, Path(trainer.args.output_dir).absolute())
 
 
-def deliver(trainer: Any, folder: Path, suffix: str = "") -> None:
+def upload(trainer: Any, folder: Path | None, suffix: str = "") -> None:
     """Push a saved model; if that cannot be, keep it where it outlasts the machine."""
+    if folder is None or not trainer.is_world_process_zero():
+        return
     args, repo = trainer.args, trainer.hub_model_id + suffix
     branch = None if suffix else args.hub_revision
+    within(60, write_card, trainer, folder, repo)
     try:
-        write_card(trainer, folder, repo)
         commit_folder(trainer, folder, repo, branch)
     except Exception as error:  # noqa: BLE001 - whatever it is, the model is not lost
-        place, sync, local = str(folder), "", f"'{folder}' . --exclude '*/*'"
+        place, command = str(folder), f"hf upload {repo} '{folder}' . --exclude '*/*'"
         with suppress(OSError):
             if away := run_folder():
                 for name in model_files(folder):
@@ -1081,10 +1039,9 @@ def deliver(trainer: Any, folder: Path, suffix: str = "") -> None:
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(folder / name, copy)
                 await_flush()
-                bucket = os.environ.get("HFT_BUCKET")
-                place = f"hf://buckets/{bucket}/{away.name}/model{suffix}"
-                sync, local = f"hf buckets sync {place} model && ", "model ."
-        command = f"{sync}hf upload {repo} {local}"
+                bucket = f"hf://buckets/{os.environ.get('HFT_BUCKET')}"
+                place = f"{bucket}/{away.name}/model{suffix}"
+                command = f"hf buckets sync {place} model && hf upload {repo} model ."
         command += " --private" if args.hub_private_repo else ""
         command += f" --revision {branch}" if branch else ""
         report("rescued", place=place, command=command, why=f"{error!r:.300}")
@@ -1092,53 +1049,60 @@ def deliver(trainer: Any, folder: Path, suffix: str = "") -> None:
         trainer.lost = [*getattr(trainer, "lost", ()), told]
 
 
+def within(seconds: float, do: Any, *arguments: Any) -> None:
+    """Do what may hang or fail, for so many seconds at most; either is a warning."""
+    try:
+        with ThreadPool(1) as pool:
+            run = pool.apply_async(copy_context().run, (do, *arguments))
+            run.get(min(max(seconds, 0), 1e6))
+    except Exception as error:  # noqa: BLE001 - what was saved before counts
+        told = f"{do.__name__} was given up ({seconds:.0f} s left): {error!r:.300}"
+        report("warning", message=told)
+
+
 def write_card(trainer: Any, folder: Path, repo: str) -> None:
     """Write a model's card, `hft_spec.json` and `loss.svg` into its folder."""
-    args, history, source = trainer.args, trainer.state.log_history, Path(__file__)
-    block = source.read_text("utf-8").rpartition("\n# /// hfjobs-trainer\n")[2]
-    lines = block.partition("\n# ///")[0].split("\n")
-    plan = tomllib.loads("\n".join(line[2:] for line in lines))
+    args, history, script = trainer.args, trainer.state.log_history, Path(__file__)
+    block = script.read_text("utf-8").rpartition("\n# /// hfjobs-trainer\n")[2]
+    plan = tomllib.loads(re.sub("(?m)^# ?", "", block.partition("\n# ///")[0]))
     shown = plan | plan.get("published", {})
     spec = {"digest": shown["digest"], "spec": json.loads(shown["spec"])}
     hours = history[-1].get("seconds", 0) / 3600 if history else 0
     library = "peft" if (folder / "adapter_config.json").exists() else "transformers"
     known = {"repo": repo, library: repo, "hours": f"{hours:.2f}"}
-    known["script"] = hashlib.sha256(source.read_bytes()).hexdigest()
-    known["spec"] = json.dumps(spec, indent=2).replace("\n", "\n    ")
-    if "JOB_ID" in os.environ:
-        known["job"], price = os.environ["JOB_ID"], plan.get("usd_per_hour", 0)
-        known["usd"] = f"{hours * price:.2f}"
+    known["script"] = hashlib.sha256(script.read_bytes()).hexdigest()
+    if job := os.environ.get("JOB_ID"):
+        known |= {"job": job, "usd": f"{hours * plan.get('usd_per_hour', 0):.2f}"}
     _, before, after = compare_evaluations(args, trainer.state)
-    was = {key: f"{value:.4g} -> " for key, value in before.items()}
-    rows = (f"| {key} | {was.get(key, '')}{after[key]:.4g} |" for key in after)
-    known["evaluation"] = "\n".join(rows)
+    was = {name: f"{value:.4g} -> " for name, value in before.items()}
+    found = (f"{name} {was.get(name, '')}{after[name]:.4g}" for name in after)
+    known["evaluation"] = ", ".join(found)
     # A line about something that is not known here, such as a job, is left out.
-    keys = re.compile(r"%\((\w+)")
-    lines = [each for each in plan["card"] if {*keys.findall(each)} <= {*known}]
+    names = re.compile(r"%\((\w+)")
+    lines = [x for x in plan["card"].split("\n") if {*names.findall(x)} <= {*known}]
+    told = "## How it was made\n![Loss](loss.svg)\n\n" + "\n".join(lines) % known
+    told += f"\n```json\n{json.dumps(spec, indent=2)}\n```\n\n"
     trainer.create_model_card(repo.split("/")[-1], tags=["hfjobs-trainer"])
     text = Path(args.output_dir, "README.md").read_text("utf-8")
     for old, new in plan.get("replaces", {}).items():
         text = re.sub(old, new, text)
+    text = text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
     card: Any = import_module("huggingface_hub").ModelCard(text)
     card.data.__dict__.update(plan["metadata"], library_name=library, licence=None)
-    text = card.text.replace(f'"{trainer.hub_model_id}"', f'"{repo}"')
-    top, heading, rest = text.partition("## Training procedure")
-    card.text = top + "\n".join(lines) % known + "\n\n" + heading + rest
+    heading = "## Training procedure"
+    card.text = card.text.replace(heading, told + heading, 1)
     card.save(folder / "README.md")
     (folder / "hft_spec.json").write_text(json.dumps(spec, indent=2), "utf-8")
     (folder / "loss.svg").write_text(draw_loss(history), "utf-8")
 
 
 def compare_evaluations(args: Any, state: Any) -> tuple[int, Any, Any]:
-    """Give the step of the last evaluation, what was found before training, and then.
-
-    Where the best model was loaded at the end, it is that model's step.
-    """
+    """Give the step of the model that is kept, and evaluations before and of that."""
     found: dict[int, dict[str, float]] = {0: {}}
     for entry in state.log_history:
-        for key in (key for key in entry if key.startswith("eval_")):
-            if not key.endswith(("_runtime", "_per_second")):
-                found.setdefault(entry["step"], {})[key] = entry[key]
+        for name in entry:
+            if re.match(r"eval_(?!.*(runtime|per_second)$)", name):
+                found.setdefault(entry["step"], {})[name] = entry[name]
     best = state.best_global_step if args.load_best_model_at_end else None
     step = best if best in found else max(found)
     return step, found[0], found[step]
@@ -1146,9 +1110,9 @@ def compare_evaluations(args: Any, state: Any) -> tuple[int, Any, Any]:
 
 def draw_loss(history: list[dict[str, Any]]) -> str:
     """Draw the loss of training over the steps, as SVG."""
-    some = [each for each in history if each.get("loss", 1e30) < 1e30]
-    curve = [(each["step"], each["loss"]) for each in some] or [(0, 0.0)]
-    low, high, end = min(y for _, y in curve), max(y for _, y in curve), curve[-1][0]
+    curve = [(e["step"], e["loss"]) for e in history if abs(e.get("loss", 1e30)) < 1e30]
+    steps, losses = list(zip(*curve, strict=True)) or [(0,), (0.0,)]
+    low, high, end = min(losses), max(losses), steps[-1]
     across, down = 600 / (end or 1), 280 / (high - low or 1)
     points = " ".join(f"{across * x:.1f},{down * (high - y):.1f}" for x, y in curve)
     return (
@@ -1162,52 +1126,43 @@ def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> 
     """Upload a saved model and audit it, again after each failure that may pass."""
     api: Any = import_module("huggingface_hub").HfApi(token=trainer.args.hub_token)
     names, failures = model_files(folder), list[Any]()
-    what: dict[str, Any] = {"folder_path": folder, "allow_patterns": names}
     size = sum(Path(folder, name).stat().st_size for name in names)
 
-    def send() -> tuple[Any, dict[str, str]]:
+    def send() -> None:
         api.create_repo(repo, private=trainer.args.hub_private_repo, exist_ok=True)
         if branch and not branch.startswith("refs/"):
             api.create_branch(repo, branch=branch, exist_ok=True)
-        where = {"repo_id": repo, "revision": branch}
-        commit = api.upload_folder(**what, **where, commit_message="End of training")
-        return commit, audit(api, repo, commit.oid, folder)
+        what = {"folder_path": folder, "allow_patterns": names}
+        done = {"revision": branch, "commit_message": "End of training"}
+        commit = api.upload_folder(repo_id=repo, **what, **done)
+        at = {"repo_id": repo, "revision": commit.oid}
+        seen = api.verify_repo_checksums(**at, local_dir=folder)
+        wrong = {*seen.extra_paths, *(each["path"] for each in seen.mismatches)}
+        if lacking := sorted(wrong & {*names}):
+            raise LookupError(f"{repo} at {commit.oid} lacks these as saved: {lacking}")
+        place = {"repo": repo, "commit": commit.oid, "branch": branch}
+        report("pushed", **place, url=str(commit.repo_url))
+        files = api.get_paths_info(paths=names, **at)
+        files = {x.path: x.lfs.sha256 if x.lfs else x.blob_id for x in files}
+        report("audited", **place, files=files)
 
     for pause in (*PUSH_PAUSES, None):
         try:
             with ThreadPool(1) as pool:  # this client may wait for an answer for ever
-                commit, files = pool.apply_async(send).get(PUSH_SECONDS + size / 4e6)
+                pool.apply_async(send).get(PUSH_SECONDS + size / 4e6)
+            return
         except Exception as error:
             if pause is None or not may_pass(error, failures):
                 raise
             report("warning", message=f"Push again in {pause:g} s: {error!r:.300}")
             time.sleep(pause)
-        else:
-            place = {"repo": repo, "commit": commit.oid, "branch": branch}
-            report("pushed", **place, url=str(commit.repo_url))
-            report("audited", **place, files=files)
-            return
-
-
-def audit(api: Any, repo: str, commit: str, folder: Path) -> dict[str, str]:
-    """Give the digests of a model's files, which a commit has too, or LookupError."""
-    digests: Any = import_module("huggingface_hub.utils.sha")
-    names, same = model_files(folder), dict[str, str]()
-    for file in api.get_paths_info(repo, names, revision=commit):
-        there = file.lfs.sha256 if file.lfs else file.blob_id
-        with Path(folder, file.path).open("rb") as data:
-            large = file.lfs and digests.sha_fileobj(data).hex()
-            if there == (large or digests.git_hash(data.read())):
-                same[file.path] = there
-    if lacking := [name for name in names if name not in same]:
-        raise LookupError(f"{repo} at {commit} lacks these as saved: {lacking}")
-    return same
 
 
 def may_pass(error: Exception, failures: list[Any]) -> bool:
     """Tell whether another try may succeed, after the `failures` of those before."""
-    response = getattr(error, "response", None)
-    kind = getattr(response, "status_code", type(error).__name__)
+    said = re.search(r"\b40[134]\b", str(error))  # an upload's error has no response
+    kind = int(said[0]) if said else type(error).__name__
+    kind = getattr(getattr(error, "response", None), "status_code", kind)
     failures.append(kind)
     if kind in (404, "LookupError", "TimeoutError"):  # once only
         return failures.count(kind) == 1
@@ -1284,20 +1239,18 @@ def reload(trainer: Any, folder: Path | None = None) -> None:
 
 def compare_ends(trainer: Any, folder: Path, base: Any) -> None:
     """Warn where the saved model begins or ends texts otherwise than in training."""
-    trained = trainer.processing_class
-    saved = type(trained).from_pretrained(folder)
+    trained: Any = trainer.processing_class
+    saved, ends = trained.from_pretrained(folder), None
     eos, own = [getattr(x, "tokenizer", x).eos_token_id for x in (trained, saved)]
+    with suppress(OSError):  # many a model has no such file
+        config: Any = import_module("transformers").GenerationConfig
+        ends = config.from_pretrained(base).eos_token_id
     if (own, saved.chat_template) != (eos, trained.chat_template):
         told = "The saved tokenizer has another chat template or end of text"
         report("warning", message=f"{told} than in training: answers will differ.")
-    with suppress(OSError):  # many a model has no such file
-        config = import_module("transformers").GenerationConfig.from_pretrained(base)
-        ends = config.eos_token_id
-        if ends is not None and eos not in (ends if isinstance(ends, list) else [ends]):
-            told = (
-                f"generate() stops at token {ends}, texts ended with {eos} in training"
-            )
-            report("warning", message=f"{told}: pass it eos_token_id={eos}.")
+    if ends is not None and eos not in (ends if isinstance(ends, list) else [ends]):
+        told = f"generate() stops at token {ends}, texts ended with {eos} in training"
+        report("warning", message=f"{told}: pass it eos_token_id={eos}.")
 
 
 def require_room(trainer: Any, folder: Path) -> None:
@@ -1345,10 +1298,10 @@ def conclude(trainer: Any, started: float) -> None:
     last = {key: value for entry in state.log_history for key, value in entry.items()}
     metrics = {k: v for k, v in last.items() if k not in ("step", "epoch", "seconds")}
     done = {"step": state.global_step, "seconds": round(time.time() - started, 1)}
-    done["model"] = str(getattr(trainer, "merged", folder))
-    report("end", **done, metrics=metrics, output_dir=str(folder))
+    done |= {"output_dir": folder, "model": getattr(trainer, "merged", folder)}
+    report("end", **done, metrics=metrics)
     if lost := getattr(trainer, "lost", None):
-        print("\n".join(lost), file=sys.stderr, flush=True)
+        print(*lost, sep="\n", file=sys.stderr, flush=True)
         finish(1)
 
 
@@ -1401,21 +1354,14 @@ if __name__ == "__main__":
 #   "learning_rate": 1e-06, "num_generations": 4, "max_completion_length": 256
 # }
 # '''
-# card = [
-#     "## How it was made",
-#     "![Loss by step](loss.svg)",
-#     "",
-#     "| | |",
-#     "| --- | --- |",
-#     "| model | [Qwen/Qwen2.5-0.5B-Instruct](https://huggingface.co/Qwen/Qwen2.5-0.5B-Instruct) |",
-#     "| dataset | [trl-lib/tldr](https://huggingface.co/datasets/trl-lib/tldr) |",
-#     "| spec, script | [hft_spec.json](hft_spec.json), `hfjobs_trainer.load(\"%(repo)s\")`; SHA-256 %(script)s |",
-#     "| loaded by | `AutoModelForCausalLM.from_pretrained(\"%(transformers)s\")` |",
-#     "| hours | %(hours)s on a10g-large |",
-#     "| cost | about %(usd)s US dollars at 1.50 an hour |",
-#     "",
-#     "    %(spec)s",
-# ]
+# card = '''
+# - model: [Qwen/Qwen2.5-0.5B-Instruct](https://huggingface.co/Qwen/Qwen2.5-0.5B-Instruct)
+# - dataset: [trl-lib/tldr](https://huggingface.co/datasets/trl-lib/tldr)
+# - spec and script: [hft_spec.json](hft_spec.json), `hfjobs_trainer.load("%(repo)s")`; SHA-256 %(script)s
+# - loaded by `AutoModelForCausalLM.from_pretrained("%(transformers)s")`
+# - trained for %(hours)s hours on a10g-large
+# - job %(job)s: about %(usd)s US dollars at 1.50 an hour
+# '''
 # metadata = { "datasets" = ["trl-lib/tldr"] }
 # usd_per_hour = 1.5
 # ///

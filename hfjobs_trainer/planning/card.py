@@ -63,7 +63,7 @@ def card_of(
         replaces[_TRACKERS] = ""
     flavor = None if public else machine.flavor
     return Card(
-        sources=tuple(_source(item, public=public) for item in found),
+        sources=tuple(_source(item) for item in found),
         metadata=metadata,
         loaded_by=dict(_loaders(run)),
         load_options=({"num_labels": 1} if run.method.lora_task == "SEQ_CLS" else {})
@@ -83,12 +83,12 @@ def is_public(run: Run, facts: Facts) -> bool:
     return not run.output.private or bool(facts.target and facts.target.private is False)
 
 
-def _source(item: Input, *, public: bool) -> Source:
+def _source(item: Input) -> Source:
     role = _ROLES.get(item.path.split(".mixed_with")[0], item.path.replace("_", " "))
     if item.is_local:
         path, digest = split_pin(item.id)
         digest = digest or (item.content.digest if item.content else None)
-        return Source(role, base_name(path) if public else path, version=f"SHA-256 {digest}" if digest else None)
+        return Source(role, base_name(path), version=f"SHA-256 {digest}" if digest else None)
     commit = item.revision or commit_of(item.known)
     kind = "datasets/" if item.kind == "dataset" else ""
     address = f"https://huggingface.co/{kind}{item.id}" + (f"/tree/{commit}" if commit else "")

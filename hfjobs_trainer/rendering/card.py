@@ -40,7 +40,7 @@ def fill_card(card: Card, digest: str) -> Mapping[str, Any]:
     except TemplateError as error:
         raise RenderError(f"template card.md.j2: {error}") from error
     values = {
-        "card": text.strip("\n").split("\n"),
+        "card": text.strip("\n"),
         "metadata": card.metadata,
         "usd_per_hour": card.usd_per_hour,
         "replaces": card.replaces or None,

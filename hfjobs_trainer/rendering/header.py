@@ -39,7 +39,7 @@ def write_spec(header: Header) -> str:
             lines.append("")
         lines[-1] += f" {item}" if lines[-1] else f"  {item}"
     text = "\n".join(["{", *lines])[:-1] + "\n}"
-    more = [f"{name} = {toml_value(value)}" for name, value in header.card.items()]
+    more = [f"{name} = {(json_block if name == 'card' else toml_value)(value)}" for name, value in header.card.items()]
     return _block("hfjobs-trainer", [f"digest = {toml_string(header.digest)}", f"spec = {json_block(text)}", *more])
 
 

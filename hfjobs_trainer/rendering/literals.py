@@ -235,13 +235,13 @@ def toml_inline(value: Any) -> str:
 
 
 def json_block(text: str) -> str:
-    """ASCII JSON text as a TOML literal string over several lines, in which nothing is escaped.
+    """ASCII JSON, or text without apostrophes, as a TOML literal string of several lines, nothing in it escaped.
 
     Raises:
         ValueError: The text is not ASCII or holds control characters.
     """
     if not all(char == "\n" or " " <= char <= "~" for char in text):
-        raise ValueError("only ASCII JSON can stand in a header")
+        raise ValueError("only ASCII can stand in a header")
     # an apostrophe can only be inside a JSON string, where its escape means the same
     escaped = text.replace("'", "\\u0027")
     return f"'''\n{escaped}\n'''"

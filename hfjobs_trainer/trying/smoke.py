@@ -138,7 +138,7 @@ def settings_of(plan: Plan, *, asks: bool) -> dict[str, Any]:
         raise HFTError("a script of your own has no smoke test: what it trains is unknown")
     trusted = trusts(spec)
     commit = plan.revisions.get("model_revision", spec.model_revision)
-    models = {"MODEL": {"revision": commit, "trust_remote_code": trusted}}
+    models: dict[str, dict[str, object]] = {"MODEL": {"revision": commit, "trust_remote_code": trusted}}
     for side, _ in run.side_models:
         if side.field in _CONSTANTS:
             models[_CONSTANTS[side.field]] = {"revision": side.revision, "trust_remote_code": trusted}

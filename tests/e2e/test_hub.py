@@ -79,7 +79,7 @@ def test_a_submitted_run_trains_reports_and_leaves_its_model_on_the_hub(
     evaluated = [event for event in job.events() if event.kind == "evaluated"]
     assert [event.data["when"] for event in evaluated] == ["before", "after"]
     before, after = (event.data["metrics"]["eval_loss"] for event in evaluated)
-    assert f"| eval_loss | {before:.4g} -> {after:.4g} |" in card.text
+    assert f"eval_loss {before:.4g} -> {after:.4g}" in card.text
     assert client.load("alice/tiny-sft") == spec
     assert client.load("https://huggingface.co/alice/tiny-sft") == spec
 

@@ -188,11 +188,11 @@ def test_a_run_that_will_not_be_done_in_time_says_so_and_stops_if_asked_to(bench
     ended = bench.run("sft", 100_000, planted, save_steps=100_000, env=deadline(600, ACCELERATOR="a100x8"))
     # another machine than planned: time counts, price and plan do not
     (pace,) = ended.named("pace")
-    assert (pace["planned"], pace["usd"], pace["timeout"]) == ({}, 0, 600)
+    assert (pace["planned"], pace["usd"]) == ({"seconds": [0, 600], "usd": [0, None]}, 0)
     assert pace["seconds"] > 1000
     (stopped,) = ended.named("stopped")
     assert (stopped["step"], stopped["code"], stopped["reason"]) == (20, 77, "over")
-    assert re.search(r"it takes \d+ s, its timeout is 600 s", stopped["message"])
+    assert re.search(r"seconds \d[\d.e+]*, planned 0 to 600", stopped["message"])
     assert ended.saved == [20]
     assert ended.status == 77
 
@@ -216,7 +216,5 @@ def test_its_first_steps_are_held_against_the_plan_and_a_standstill_is_told_once
     assert 30 < pace["seconds"] < 90
     assert pace["usd"] == pytest.approx(pace["seconds"] / 100, rel=0.01)
     (warning,) = ended.named("warning")
-    assert re.search(
-        r"No step for .* minutes: the last was step \d, the last sign of life at .* UTC", warning["message"]
-    )
+    assert re.fullmatch(r"No step for .* minutes after \d", warning["message"])
     assert ended.status == 0

@@ -109,7 +109,7 @@ class Checkpoints:
             if (best := told["best"]) and any(flaws := gather([self.restore(best)])):
                 why = f"The best checkpoint, of step {best}, is {max(flaws)}"
                 report("warning", message=f"{why}: it is not loaded at the end.")
-            if step >= told["max_steps"]:
+            if step >= max(told["max_steps"], self.args.max_steps):
                 self.trainer._run_epoch = end
             report("resumed", step=step, path=str(path), skipped=skipped)
             return str(path)

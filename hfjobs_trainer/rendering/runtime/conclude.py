@@ -21,8 +21,8 @@ def conclude(trainer: Any, started: float) -> None:
     last = {key: value for entry in state.log_history for key, value in entry.items()}
     metrics = {k: v for k, v in last.items() if k not in ("step", "epoch", "seconds")}
     done = {"step": state.global_step, "seconds": round(time.time() - started, 1)}
-    done["model"] = str(getattr(trainer, "merged", folder))
-    report("end", **done, metrics=metrics, output_dir=str(folder))
+    done |= {"output_dir": folder, "model": getattr(trainer, "merged", folder)}
+    report("end", **done, metrics=metrics)
     if lost := getattr(trainer, "lost", None):
-        print("\n".join(lost), file=sys.stderr, flush=True)
+        print(*lost, sep="\n", file=sys.stderr, flush=True)
         finish(1)

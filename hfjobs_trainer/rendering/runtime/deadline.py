@@ -52,5 +52,5 @@ def push_partial(trainer: Any) -> None:
     trainer.save_model(_internal_call=True)
     if trainer.is_world_process_zero():
         folder, repo = Path(trainer.args.output_dir).absolute(), trainer.hub_model_id
-        write_card(trainer, folder, repo)
+        within(min(20, 0.3 * seconds_left()), write_card, trainer, folder, repo)
         within(0.9 * seconds_left(), commit_folder, trainer, folder, repo, "partial")

@@ -1,5 +1,6 @@
 """The model as it was and as it became: an evaluation before training and one after."""
 
+import re
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
@@ -35,15 +36,12 @@ def evaluation_callback() -> Any:
 
 
 def compare_evaluations(args: Any, state: Any) -> tuple[int, Any, Any]:
-    """Give the step of the last evaluation, what was found before training, and then.
-
-    Where the best model was loaded at the end, it is that model's step.
-    """
+    """Give the step of the model that is kept, and evaluations before and of that."""
     found: dict[int, dict[str, float]] = {0: {}}
     for entry in state.log_history:
-        for key in (key for key in entry if key.startswith("eval_")):
-            if not key.endswith(("_runtime", "_per_second")):
-                found.setdefault(entry["step"], {})[key] = entry[key]
+        for name in entry:
+            if re.match(r"eval_(?!.*(runtime|per_second)$)", name):
+                found.setdefault(entry["step"], {})[name] = entry[name]
     best = state.best_global_step if args.load_best_model_at_end else None
     step = best if best in found else max(found)
     return step, found[0], found[step]

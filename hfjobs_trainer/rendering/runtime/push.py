@@ -1,6 +1,7 @@
-"""The upload of the trained model."""
+"""The upload of the trained model, and what becomes of it if that fails."""
 
 import os
+import re
 import shutil
 import time
 from contextlib import suppress
@@ -9,8 +10,8 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
-from hfjobs_trainer.rendering.runtime.audit import audit, model_files
 from hfjobs_trainer.rendering.runtime.card import write_card
+from hfjobs_trainer.rendering.runtime.clock import within
 from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.mount import await_flush, run_folder
 
@@ -22,32 +23,20 @@ def push(trainer: Any) -> None:
     """Save the model and upload it, with what its card says."""
     # All processes save, since each may hold a part; one uploads, and may try again.
     trainer.save_model(_internal_call=True)
-    if trainer.is_world_process_zero():
-        deliver(trainer, Path(trainer.args.output_dir).absolute())
+    upload(trainer, Path(trainer.args.output_dir).absolute())
 
 
 def upload(trainer: Any, folder: Path | None, suffix: str = "") -> None:
-    """Upload a model with its adapter merged in.
-
-    Args:
-        trainer: The trainer, done with training.
-        folder: Where the model is; only the main process needs to know.
-        suffix: What is added to the name of the trainer's repository; with none, the
-            merged model takes the adapter's place.
-    """
-    if folder is not None and trainer.is_world_process_zero():
-        deliver(trainer, folder, suffix)
-
-
-def deliver(trainer: Any, folder: Path, suffix: str = "") -> None:
     """Push a saved model; if that cannot be, keep it where it outlasts the machine."""
+    if folder is None or not trainer.is_world_process_zero():
+        return
     args, repo = trainer.args, trainer.hub_model_id + suffix
     branch = None if suffix else args.hub_revision
+    within(60, write_card, trainer, folder, repo)
     try:
-        write_card(trainer, folder, repo)
         commit_folder(trainer, folder, repo, branch)
     except Exception as error:  # noqa: BLE001 - whatever it is, the model is not lost
-        place, sync, local = str(folder), "", f"'{folder}' . --exclude '*/*'"
+        place, command = str(folder), f"hf upload {repo} '{folder}' . --exclude '*/*'"
         with suppress(OSError):
             if away := run_folder():
                 for name in model_files(folder):
@@ -55,10 +44,9 @@ def deliver(trainer: Any, folder: Path, suffix: str = "") -> None:
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(folder / name, copy)
                 await_flush()
-                bucket = os.environ.get("HFT_BUCKET")
-                place = f"hf://buckets/{bucket}/{away.name}/model{suffix}"
-                sync, local = f"hf buckets sync {place} model && ", "model ."
-        command = f"{sync}hf upload {repo} {local}"
+                bucket = f"hf://buckets/{os.environ.get('HFT_BUCKET')}"
+                place = f"{bucket}/{away.name}/model{suffix}"
+                command = f"hf buckets sync {place} model && hf upload {repo} model ."
         command += " --private" if args.hub_private_repo else ""
         command += f" --revision {branch}" if branch else ""
         report("rescued", place=place, command=command, why=f"{error!r:.300}")
@@ -70,38 +58,51 @@ def commit_folder(trainer: Any, folder: Path, repo: str, branch: str | None) -> 
     """Upload a saved model and audit it, again after each failure that may pass."""
     api: Any = import_module("huggingface_hub").HfApi(token=trainer.args.hub_token)
     names, failures = model_files(folder), list[Any]()
-    what: dict[str, Any] = {"folder_path": folder, "allow_patterns": names}
     size = sum(Path(folder, name).stat().st_size for name in names)
 
-    def send() -> tuple[Any, dict[str, str]]:
+    def send() -> None:
         api.create_repo(repo, private=trainer.args.hub_private_repo, exist_ok=True)
         if branch and not branch.startswith("refs/"):
             api.create_branch(repo, branch=branch, exist_ok=True)
-        where = {"repo_id": repo, "revision": branch}
-        commit = api.upload_folder(**what, **where, commit_message="End of training")
-        return commit, audit(api, repo, commit.oid, folder)
+        what = {"folder_path": folder, "allow_patterns": names}
+        done = {"revision": branch, "commit_message": "End of training"}
+        commit = api.upload_folder(repo_id=repo, **what, **done)
+        at = {"repo_id": repo, "revision": commit.oid}
+        seen = api.verify_repo_checksums(**at, local_dir=folder)
+        wrong = {*seen.extra_paths, *(each["path"] for each in seen.mismatches)}
+        if lacking := sorted(wrong & {*names}):
+            raise LookupError(f"{repo} at {commit.oid} lacks these as saved: {lacking}")
+        place = {"repo": repo, "commit": commit.oid, "branch": branch}
+        report("pushed", **place, url=str(commit.repo_url))
+        files = api.get_paths_info(paths=names, **at)
+        files = {x.path: x.lfs.sha256 if x.lfs else x.blob_id for x in files}
+        report("audited", **place, files=files)
 
     for pause in (*PUSH_PAUSES, None):
         try:
             with ThreadPool(1) as pool:  # this client may wait for an answer for ever
-                commit, files = pool.apply_async(send).get(PUSH_SECONDS + size / 4e6)
+                pool.apply_async(send).get(PUSH_SECONDS + size / 4e6)
+            return
         except Exception as error:
             if pause is None or not may_pass(error, failures):
                 raise
             report("warning", message=f"Push again in {pause:g} s: {error!r:.300}")
             time.sleep(pause)
-        else:
-            place = {"repo": repo, "commit": commit.oid, "branch": branch}
-            report("pushed", **place, url=str(commit.repo_url))
-            report("audited", **place, files=files)
-            return
 
 
 def may_pass(error: Exception, failures: list[Any]) -> bool:
     """Tell whether another try may succeed, after the `failures` of those before."""
-    response = getattr(error, "response", None)
-    kind = getattr(response, "status_code", type(error).__name__)
+    said = re.search(r"\b40[134]\b", str(error))  # an upload's error has no response
+    kind = int(said[0]) if said else type(error).__name__
+    kind = getattr(getattr(error, "response", None), "status_code", kind)
     failures.append(kind)
     if kind in (404, "LookupError", "TimeoutError"):  # once only
         return failures.count(kind) == 1
     return not isinstance(kind, int) or kind >= 500 or kind in (408, 409, 412, 425, 429)
+
+
+def model_files(folder: Path) -> list[str]:
+    """Name the files of a saved model, without what else lies in its folder."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    others = ("_", ".", "checkpoint-", "merged/", "ref/")
+    return sorted(n for path in paths if not (n := path.as_posix()).startswith(others))

@@ -10,18 +10,17 @@ from hfjobs_trainer.rendering.runtime.reload import compare_ends
 
 def reload(trainer: Any) -> None:
     """Load the saved adapter beside the trained one, which it must equal."""
-    folder, model = Path(trainer.args.output_dir).absolute(), trainer.model
     if not trainer.is_world_process_zero():
         return
+    folder, model = Path(trainer.args.output_dir).absolute(), trainer.model
     compare_ends(trainer, folder, model.active_peft_config.base_model_name_or_path)
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         report("reloaded", loaded=False, why="it is spread over several processes")
         return
-    weights: Any = import_module("peft").get_peft_model_state_dict
     device = trainer.args.device.type
-    model.load_adapter(
-        folder, "saved", torch_device=device, autocast_adapter_dtype=False
-    )
+    options = {"torch_device": device, "autocast_adapter_dtype": False}
+    model.load_adapter(folder, "saved", **options)
+    weights: Any = import_module("peft").get_peft_model_state_dict
     trained, saved = [weights(model, adapter_name=n) for n in ("default", "saved")]
     other = [name for name in trained if not trained[name].equal(saved[name])]
     report("reloaded", loaded=not other)

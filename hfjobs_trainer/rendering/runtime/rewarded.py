@@ -73,7 +73,8 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
                         differ, last[number] = 1, value
             returned.clear()
             wrong, scored, differ = agree(wrong), agree(scored), agree(differ)
-            why = f"{names[wrong - 1]} returned NaN or infinity; no reward is None"
+            why = f"{names[wrong - 1]} returned NaN or infinity; it should return None"
+            why += " where an answer has no reward"
             ends = signs.see("a reward is not finite", wrong, step, why, end=BROKEN)
             why = "each function returned None for all: answers or columns are not as"
             why += " they expect, or are cut before they end"

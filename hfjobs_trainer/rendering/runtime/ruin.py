@@ -1,7 +1,7 @@
 """Signs that a run is of no use: each is told at once, and ends the run if it stays."""
 
-import math
-from collections.abc import Callable
+from functools import partial
+from math import isfinite
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
@@ -38,54 +38,45 @@ def watch_for_ruin(trainer: Any, stop: Stop) -> None:
     """Look at the true loss and gradient norm of each step: the log has no NaN."""
     from transformers import TrainerCallback
 
-    signs, losses, norms = Signs(stop), list[Any](), list[Any]()
+    see, losses, norms = Signs(stop).see, list[Any](), list[Any]()
     hint, tell = "no token is trained, or all has been learned", BROKEN
     if hasattr(trainer, "reward_funcs"):
         hint, tell = "all answers to a prompt get the same reward", OFTEN
 
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            loss, norm, step = float(sum(losses)), float(norms.pop()), state.global_step
+            loss, norm, step = float(sum(losses)), norms.pop(), state.global_step
             losses.clear()
             skips = trainer.accelerator.optimizer_step_was_skipped  # in fp16 alone
-            fine = math.isfinite(loss) and (math.isfinite(norm) or skips)
+            fine = isfinite(loss) and (skips or norm is None or isfinite(norm))
             fine &= not control.should_save or has_finite_weights(trainer)
             # 2: not finite in some process; 0: nothing to learn in any of them
             found = agree(int(loss != 0 or norm != 0) if fine else 2)
-            stop.suspect = found == 2
+            stop.suspect, why = found == 2, "learning_rate is too high, or a row is bad"
             what = "loss, gradients or weights are not finite"
-            why = "learning_rate is too high, or a row is bad"
-            signs.see(what, stop.suspect, step, why, end=BROKEN)
-            signs.see("fp16 overflows", skips, step, "use bf16 or fp32", OFTEN, OFTEN)
-            what = "loss and gradients are 0"
-            if signs.see(what, not found, step, hint, tell, OFTEN):
+            see(what, stop.suspect, step, why, end=BROKEN)
+            see("fp16 overflows", skips, step, "use bf16 or fp32", OFTEN, OFTEN)
+            if see("loss and gradients are 0", not found, step, hint, tell, OFTEN):
                 control.should_save = True  # such weights are as good as ever
-            if stop.suspect:  # and no good checkpoint makes room for these
-                control.should_save = False
+            control.should_save &= not stop.suspect  # no good checkpoint makes room
 
-    trainer.training_step = noting(trainer.training_step, losses)
-    trainer._get_grad_norm = noting(trainer._get_grad_norm, norms)
+    def note(notes: list[Any], do: Any, *given: Any, **named: Any) -> Any:
+        notes.append(do(*given, **named))
+        return notes[-1]
+
+    trainer.training_step = partial(note, losses, trainer.training_step)
+    trainer._get_grad_norm = partial(note, norms, trainer._get_grad_norm)
     trainer.add_callback(Watch())
-
-
-def noting(function: Callable[..., Any], notes: list[Any]) -> Callable[..., Any]:
-    """Wrap a function so that what it returns is kept; 1 for None."""
-
-    def call(*given: Any, **named: Any) -> Any:
-        value = function(*given, **named)
-        notes.append(1 if value is None else value)
-        return value
-
-    return call
 
 
 def has_finite_weights(trainer: Any) -> bool:
     """Tell whether the trained weights, as far as this process has them, are finite."""
+    from torch import float32
+
     for weight in trainer.model.parameters():
         part: Any = getattr(weight, "ds_tensor", weight).detach()  # ZeRO-3 keeps that
         part = part.to_local() if hasattr(part, "to_local") else part
-        ends = part.aminmax() if weight.requires_grad and part.numel() else ()
-        if not all(math.isfinite(float(end)) for end in ends):
+        if weight.requires_grad and not part.sum(dtype=float32).isfinite():
             return False
     return True
 
@@ -93,7 +84,6 @@ def has_finite_weights(trainer: Any) -> bool:
 def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
     """End a run as ruined if its weights are not finite, so that none are kept."""
     if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
-        step: int = trainer.state.global_step
+        stop.suspect, stop.step = True, trainer.state.global_step
         why = "the last step broke them; the last good checkpoint is kept"
-        Signs(stop).see("the weights are not finite", True, step, why, end=1)
-        stop.suspect, stop.step = True, step
+        Signs(stop).see("the weights are not finite", True, stop.step or 0, why, end=1)

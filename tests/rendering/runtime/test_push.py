@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from hfjobs_trainer.rendering.runtime.push import may_pass
+
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("pushed_runs.py")
 PLACE = "hf://buckets/alice/hft-checkpoints/run-1"
@@ -217,3 +219,10 @@ def test_a_saved_model_that_ends_texts_otherwise_is_told(cases: dict[str, Case])
     assert "another chat template" in template["message"]
     assert "generate() stops at token 3" in end["message"]
     assert "pass it eos_token_id=2" in end["message"]
+
+
+@pytest.mark.parametrize(("said", "tries"), [("(403 Forbidden)", 0), ("(401 Unauthorized)", 0), ("(404 Not Found)", 1)])
+def test_the_status_of_an_upload_stands_in_its_text(said: str, tries: int) -> None:
+    error, failures = ConnectionError(f"HTTP status client error {said}"), list[Any]()
+    assert [may_pass(error, failures) for _ in range(2)] == [tries > 0, False]
+    assert may_pass(ConnectionError("reset, port=443"), failures)
