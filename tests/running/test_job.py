@@ -86,7 +86,8 @@ def test_what_one_would_load_next_here_is_the_merged_model(tmp_path: Path):
 def test_a_model_that_a_later_attempt_pushed_is_in_no_other_place(place: InProcessPlace):
     rescued = event_line("rescued", place="hf://buckets/me/hft-checkpoints/r/model", command="hf upload", why="403")
     assert place.start([*GOOD_RUN, rescued]).result().rescued is not None
-    assert place.start([GOOD_RUN[0], rescued, *GOOD_RUN]).result().rescued is None
+    audited = event_line("audited", repo="me/model", commit="c" * 40, files={})
+    assert place.start([GOOD_RUN[0], rescued, *GOOD_RUN, audited]).result().rescued is None
 
 
 def test_a_job_without_events_has_an_empty_result(place: InProcessPlace):
