@@ -79,9 +79,8 @@ def test_a_job_tries_the_script_with_its_own_token(client: hft.Client, hub_env: 
     assert "HFT_MODE_FILE" not in real["environment"]
     assert list(tried["secrets"]) == ["HF_TOKEN"]
     # the very script lies in both volumes
-    folders = [
-        hub_env.root / "buckets" / body["volumes"][0]["source"] / body["volumes"][0]["path"] for body in (tried, real)
-    ]
+    mounted = [next(each for each in body["volumes"] if each["mountPath"] == "/data") for body in (tried, real)]
+    folders = [hub_env.root / "buckets" / volume["source"] / volume["path"] for volume in mounted]
     assert (folders[0] / "script.py").read_bytes() == (folders[1] / "script.py").read_bytes()
     assert [path.name for path in folders[1].iterdir()] == ["script.py"]
     assert stages(client) == ["COMPLETED"]
