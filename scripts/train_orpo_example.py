@@ -1033,8 +1033,10 @@ def model_files(folder: Path) -> list[str]:
 def await_flush(until: float = float("inf")) -> None:
     """Wait until the mount has sent what was written last."""
     if (folder := run_folder()) and folder.is_dir():
-        last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-        until = min(until, min(last, time.time()) + flush_seconds())
+        last = now = time.time()
+        with suppress(OSError):  # another process may be removing what is old
+            last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        until = min(until, min(last, now) + flush_seconds())
         time.sleep(max(0.0, until - time.time()))
 
 
