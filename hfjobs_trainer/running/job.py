@@ -12,10 +12,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.display import html_link, html_pairs
-from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, JobNotFound, QuotaError
+from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
 from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobRecord, JobStatus, Resumes, Stage, Verifies
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
 from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
+from hfjobs_trainer.running.earlier import jobs_before
 from hfjobs_trainer.running.ending import Ending, advise, explain, read_ending, refuse_resume
 from hfjobs_trainer.running.events import Event, read_events
 from hfjobs_trainer.running.result import JobResult, read_result
@@ -122,16 +123,7 @@ class Job:
 
     def _before(self) -> Sequence[JobRecord]:
         if self._earlier is None:
-            found: list[JobRecord] = []
-            place, _, _ = self.id.rpartition("/")
-            record = self._record
-            with contextlib.suppress(JobNotFound):
-                while name := record.labels.get(RESUMES_LABEL):
-                    record = self._backend.inspect(f"{place}/{name}")
-                    if record.id in {self.id, *(known.id for known in found)}:
-                        break  # labels that were tampered with
-                    found.insert(0, record)
-            self._earlier = found
+            self._earlier = jobs_before(self._record, self._backend)
         return self._earlier
 
     def status(self) -> JobStatus:

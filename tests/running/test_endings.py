@@ -201,8 +201,15 @@ def test_what_goes_on_is_not_resumed():
         job.resume()
 
 
-def test_a_resumed_job_is_one_of_its_own(monkeypatch: pytest.MonkeyPatch):
-    backend = InProcessBackend()
+class Priced(InProcessBackend):
+    """A backend whose machines cost a dollar a minute."""
+
+    def usd_per_hour(self, flavor: str | None) -> float:
+        return 60.0
+
+
+def test_a_resumed_job_is_one_of_its_own():
+    backend = Priced()
     first = Job(backend.submit(plan_of("", timeout_seconds=100, flavor="t4-small")), backend)
     backend.finish(first.id, "ERROR", [START, KEPT, stopped(76, "deadline")], exit_with(76))
     second = first.resume(timeout="2h", flavor="l4x1")
@@ -220,7 +227,6 @@ def test_a_resumed_job_is_one_of_its_own(monkeypatch: pytest.MonkeyPatch):
     assert second.status().resumable
     third = Job.from_id(second.resume().id, backend=backend)
     assert third.resumes == (first.id, second.id)
-    monkeypatch.setattr(backend, "usd_per_hour", lambda _: 60.0)
     assert third.cost() == pytest.approx(3.0)  # a started minute each
 
 

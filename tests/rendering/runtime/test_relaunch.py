@@ -186,7 +186,7 @@ TRAINS = """
 import os, pathlib, sys, time
 codes = pathlib.Path(os.environ["HFT_EXIT_FILE"])
 codes.touch()
-print("trains", flush=True)
+print("trains\\n", end="", flush=True)  # in one piece, since both write to one pipe
 while not codes.with_name("stop").exists(): time.sleep(0.01)
 time.sleep(0.2)
 with codes.open("a") as file: print(143, file=file)
@@ -211,7 +211,7 @@ def run_two(work: str) -> subprocess.Popen[str]:
 def wait_for(process: subprocess.Popen[str], text: str, times: int) -> None:
     assert process.stdout is not None
     while times and (line := process.stdout.readline()):
-        times -= text in line
+        times -= line.count(text)
     assert not times
 
 
