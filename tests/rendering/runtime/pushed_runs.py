@@ -203,6 +203,10 @@ def reload(trainer: Any, place: Path) -> None:
     save_file(dict(list(saved.items())[1:]), folder / "adapter_model.safetensors")
     reload_adapter.reload(trainer)
     tell("adapter lacks weights")
+    trainer.model.delete_adapter("saved")
+    (folder / "adapter_model.safetensors").write_bytes(b"cut short")
+    reload_adapter.reload(trainer)
+    tell("adapter cannot be read")
 
 
 if __name__ == "__main__":

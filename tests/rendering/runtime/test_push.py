@@ -200,6 +200,7 @@ def test_a_merged_model_goes_to_a_repository_of_its_own(cases: dict[str, Case], 
         ("spread", ["reloaded"], False, ""),
         ("adapter as saved", ["reloaded"], True, ""),
         ("adapter lacks weights", ["reloaded"], False, "not the one that was trained"),
+        ("adapter cannot be read", ["reloaded"], False, 'not the one that was trained: ["SafetensorError'),
     ],
 )
 def test_the_saved_model_is_loaded_once(
