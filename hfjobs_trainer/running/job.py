@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.display import html_link, html_pairs
-from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, QuotaError
-from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobRecord, JobStatus, Resumes, Stage, Verifies
+from hfjobs_trainer.errors import BackendError, JobFailed
+from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus, Resumes, Stage
 from hfjobs_trainer.running.backends.registry import backend_of, open_backend, traits_at
 from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
 from hfjobs_trainer.running.earlier import jobs_before
-from hfjobs_trainer.running.ending import Ending, advise, explain, read_ending, refuse_resume
+from hfjobs_trainer.running.ending import Ending, advise, refuse_resume
 from hfjobs_trainer.running.events import Event, read_events
+from hfjobs_trainer.running.observed import LONGEST_PAUSE, Observed
 from hfjobs_trainer.running.result import JobResult, read_result
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendName
     from hfjobs_trainer.running.resuming import Resuming
-
-# Lines of the log that come with a failure.
-TAIL_LINES = 20
-# Pauses between two checks of a job's status, seconds: short at first, so that an early failure is seen early.
-FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH = 0.2, 5.0, 1.3
-# How many of these checks in a row may fail while waiting for the end: as many as when following a log.
-TOLERATED_FAILURES = 30
 
 
 class Job:
@@ -50,18 +42,12 @@ class Job:
         resuming: Resuming | None = None,
         earlier: Sequence[JobRecord] | None = None,
     ) -> None:
-        self._record = record
+        self._seen = Observed(record, backend)
         self._backend = backend
         self._resuming = resuming
         self._earlier = earlier
         self._ends: dict[str, JobStatus] = {}
         """How the earlier jobs ended, by their ids."""
-        self._end: JobStatus | None = None
-        self._stated: JobStatus | None = None
-        self._ending: Ending | None = None
-        self._events: tuple[Event, ...] = ()
-        self._tail: tuple[str, ...] = ()
-        self._is_verified = False
         self._why_not = ""  # it was not resumed by itself
 
     @classmethod
@@ -86,7 +72,7 @@ class Job:
         return f"Job({self.id!r})"
 
     def _repr_html_(self) -> str:
-        rows = {"job": self.id, "on": self._record.flavor or self._backend.name}
+        rows = {"job": self.id, "on": self.record.flavor or self._backend.name}
         try:
             rows["stage"] = str(self.status())
             cost = self.cost()
@@ -99,12 +85,12 @@ class Job:
     @property
     def id(self) -> str:
         """The id that ``Job.from_id`` takes."""
-        return self._record.id
+        return self.record.id
 
     @property
     def url(self) -> str | None:
         """URL of the job's page; ``None`` if it has none."""
-        return self._record.url
+        return self.record.url
 
     @property
     def backend(self) -> Backend:
@@ -114,7 +100,7 @@ class Job:
     @property
     def record(self) -> JobRecord:
         """Labels, flavor, folder and time of submission."""
-        return self._record
+        return self._seen.record
 
     @property
     def resumes(self) -> tuple[str, ...]:
@@ -123,7 +109,7 @@ class Job:
 
     def _before(self) -> Sequence[JobRecord]:
         if self._earlier is None:
-            self._earlier = jobs_before(self._record, self._backend)
+            self._earlier = jobs_before(self.record, self._backend)
         return self._earlier
 
     def status(self) -> JobStatus:
@@ -132,73 +118,27 @@ class Job:
         Of one that did not end well, what its log says is told too, such as ``"stopped at the deadline at step 40,
         resumable: job.resume(timeout=...)"``, with ``resumable=True``; the log is read once.
         """
-        stated = self._backend.status(self.id)
-        if not stated.is_terminal:
-            self._end = None
-        elif self._end is None or stated != self._stated or self._ending is None:
-            self._stated, self._end = stated, self._explained(stated)
-        return self._end or stated
-
-    def _explained(self, stated: JobStatus) -> JobStatus:
-        if stated.succeeded or stated.started_at is None:
-            return stated
-        try:
-            ending = self._read_end()
-        except BackendError:
-            return stated
-        return explain(stated, ending, continues=RESUMES_LABEL in self._record.labels)
-
-    def _read_end(self) -> Ending:
-        """What the log of the ended job says of its end; read once, its events and its last lines kept."""
-        if self._ending is None:
-            events: list[Event] = []
-            tail: deque[str] = deque(maxlen=TAIL_LINES)
-            for line in self.logs():
-                found = [*read_events([line])]
-                events += found
-                if not found and line.strip():
-                    tail.append(line)
-            self._events, self._tail = tuple(events), tuple(tail)
-            self._ending = read_ending(events, is_here=traits_at(self._backend).is_here)
-        return self._ending
-
-    def _verified(self, status: JobStatus) -> JobStatus:
-        """The status of a job that has ended, once what it pushed was looked at from outside."""
-        if self._is_verified or not (status.succeeded and isinstance(self._backend, Verifies)):
-            return status
-        try:
-            self._read_end()
-            wrong = self._backend.verify(self._events)
-        except BackendError as error:
-            warnings.warn(f"what job {self.id} pushed was not checked: {error}", RuntimeWarning, stacklevel=4)
-            return status
-        self._is_verified = True
-        if wrong is not None:
-            status = self._end = dataclasses.replace(status, stage="ERROR", message=wrong)
-        return status
+        return self._seen.status()
 
     @property
     def stage(self) -> Stage:
         """The stage of the job now; once it is known to have ended, nothing is asked any more."""
-        return self._now().stage
+        return self._seen.now().stage
 
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended, well or not."""
-        return self._now().is_terminal
+        return self._seen.now().is_terminal
 
     @property
     def succeeded(self) -> bool:
         """Whether the job has ended well."""
-        return self._now().succeeded
+        return self._seen.now().succeeded
 
     @property
     def message(self) -> str | None:
         """The backend's explanation of the stage, such as ``"Job timeout"``."""
-        return self._now().message
-
-    def _now(self) -> JobStatus:
-        return self._end or self.status()
+        return self._seen.now().message
 
     def logs(self, follow: bool = False) -> Iterator[str]:
         """The lines of the log; with ``follow``, until the job has ended."""
@@ -250,32 +190,31 @@ class Job:
         Returns:
             Whether it was resumed; and a line about that, empty if there is nothing to say.
         """
-        policy, status, stated = self._resuming, self._end, self._stated
+        policy, seen = self._resuming, self._seen
+        status, stated, ending = seen.end, seen.stated, seen.ending
         if policy is None or status is None or stated is None or status.succeeded:
             return False, ""
-        if self._ending is None or not status.resumable:
-            unread = self._ending is None and status.started_at is not None
+        if ending is None or not status.resumable:
+            unread = ending is None and status.started_at is not None
             return False, f"job {self.id} is not resumed by itself: its log cannot be read" if unread else ""
         done, ended = len(self._before()), self.id
         try:
-            price = usd_per_hour(self._backend, self._record) if policy.max_usd is not None else None
+            price = usd_per_hour(self._backend, self.record) if policy.max_usd is not None else None
             why = policy.refusal(
                 stated,
-                self._ending,
+                ending,
                 done=done,
                 spent=None if policy.max_usd is None else self.cost(),
-                usd_per_hour=None if price is None else price * max(1, len(self._record.members)),
+                usd_per_hour=None if price is None else price * max(1, len(self.record.members)),
             )
             if why:
                 return False, f"job {ended} is not resumed by itself: {why}"
-            earlier, record = (*self._before(), self._record), self._resume(None, None)
+            earlier, record = (*self._before(), self.record), self._resume(None, None)
         except BackendError as error:
             warnings.warn(f"job {ended} was not resumed: {error}", RuntimeWarning, stacklevel=3)
             return False, ""
         self._ends[ended] = status
-        self._record, self._earlier = record, earlier
-        self._end = self._stated = self._ending = None
-        self._is_verified = False
+        self._seen, self._earlier = Observed(record, self._backend), earlier
         return True, f"job {ended}: {status.message}; resumed as job {self.id} ({done + 1} of {policy.most})"
 
     def resume(self, timeout: int | float | str | timedelta | None = None, flavor: str | None = None) -> Job:
@@ -300,7 +239,7 @@ class Job:
             ValueError: ``timeout`` is no duration.
         """
         record = self._resume(timeout, flavor)
-        return Job(record, self._backend, earlier=(*self._before(), self._record))
+        return Job(record, self._backend, earlier=(*self._before(), self.record))
 
     def _resume(self, timeout: int | float | str | timedelta | None, flavor: str | None) -> JobRecord:
         from hfjobs_trainer.running.resuming import padded
@@ -311,33 +250,12 @@ class Job:
         seconds = None if timeout is None else padded(timeout)
         status = self.status()
         has_begun = status.is_terminal and not status.succeeded and status.started_at is not None
-        refuse_resume(self.id, status, self._read_end() if has_begun else Ending(), labels=self._record.labels)
+        refuse_resume(self.id, status, self._seen.read_end() if has_begun else Ending(), labels=self.record.labels)
         return backend.resume(self.id, timeout_seconds=seconds, flavor=flavor)
 
     def wait_for_end(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> JobStatus:
         """``wait`` for the job's end; return its final status."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = min(FIRST_PAUSE, poll)
-        stage, failures = "an unknown stage", 0
-        while True:
-            try:
-                status = self.status()
-            except (HubUnavailable, QuotaError):  # the latter means too many requests here: checking costs no credits
-                failures += 1
-                if failures > TOLERATED_FAILURES:
-                    raise
-            else:
-                if status.is_terminal:
-                    return self._verified(status)
-                stage, failures = status.stage, 0
-            left = pause if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(
-                    f"job {self.id} is still in {stage} after {timeout:g} s; it keeps running: wait again, or stop it"
-                    " with job.cancel()"
-                )
-            time.sleep(min(pause, left))
-            pause = min(pause * PAUSE_GROWTH, poll)
+        return self._seen.wait_for_end(timeout, poll)
 
     def raise_for_status(self) -> Job:
         """Raise ``JobFailed`` if the job has ended without success, with the last lines of the log if they can be read.
@@ -352,9 +270,9 @@ class Job:
         if not status.is_terminal or status.succeeded:
             return
         with contextlib.suppress(BackendError):  # the failure itself is known
-            self._read_end()
-        told = [*advise(status, self._ending or Ending()), self._why_not]
-        raise JobFailed(self.id, status, self._tail, [*filter(None, told)])
+            self._seen.read_end()
+        told = [*advise(status, self._seen.ending or Ending()), self._why_not]
+        raise JobFailed(self.id, status, self._seen.tail, [*filter(None, told)])
 
     def cancel(self) -> None:
         """Stop the job; do nothing if it has ended already."""
@@ -366,8 +284,8 @@ class Job:
         ``None`` if the price is unknown. The price is today's, and each started minute counts as a whole one.
         """
         total = 0.0
-        for record in (*self._before(), self._record):
-            if record is self._record:
+        for record in (*self._before(), self.record):
+            if record is self.record:
                 status = self.status()
             else:
                 status = self._ends[record.id] = self._ends.get(record.id) or self._backend.status(record.id)
@@ -389,6 +307,6 @@ class Job:
             HubUnavailable: As for ``wait``, or the log could not be read 30 times in a row.
         """
         self.wait(timeout)
-        self._raise_unless_well(self._now())
+        self._raise_unless_well(self._seen.now())
         events = self.events(follow=True)  # waits outages out, and reads the whole log
-        return read_result(events, self._record, keeps_files=traits_at(self._backend).keeps_files)
+        return read_result(events, self.record, keeps_files=traits_at(self._backend).keeps_files)

@@ -18,7 +18,8 @@ from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobFa
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import Secret
 from hfjobs_trainer.running.backends.hub_failures import strike_out
-from hfjobs_trainer.running.job import TOLERATED_FAILURES, Job
+from hfjobs_trainer.running.job import Job
+from hfjobs_trainer.running.observed import TOLERATED_FAILURES
 from tests.running.hub_runs import POST, QUICK, SCRIPT, SECRET, finish, plan, play, sent, tell_all
 from tests.running.places import GOOD_RUN
 
