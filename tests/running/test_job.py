@@ -9,7 +9,7 @@ from hfjobs_trainer.errors import BackendError, JobFailed
 from hfjobs_trainer.running.backends.base import Stage
 from hfjobs_trainer.running.job import Job
 from hfjobs_trainer.running.observed import TAIL_LINES
-from hfjobs_trainer.running.watch import duration
+from hfjobs_trainer.running.watching.figures import duration
 from tests.running.places import GOOD_RUN, InProcessPlace, LocalPlace, event_line
 
 

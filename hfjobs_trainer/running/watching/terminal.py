@@ -1,0 +1,67 @@
+"""The panel in a terminal, drawn with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.panel import Panel
+from rich.style import Style as RichStyle
+from rich.text import Text
+
+from hfjobs_trainer.running.watching.figures import ASCII, Marks
+from hfjobs_trainer.running.watching.progress import Progress
+from hfjobs_trainer.running.watching.view import LABEL, Row, Span, Style, view
+
+# Of the terminal's own colors, so that they suit it, light or dark.
+STYLES: dict[Style, str] = {
+    "": "",
+    "strong": "bold",
+    "dim": "dim",
+    "good": "green",
+    "warn": "yellow",
+    "bad": "red",
+    "accent": "cyan",
+}
+WIDEST = 120
+"""Columns of the panel at most: a longer line is harder to read."""
+BORDERS = 4
+
+
+def panel(progress: Progress, now: float, width: int, marks: Marks, height: int | None = None) -> Panel:
+    """The panel of a run.
+
+    Args:
+        progress: What is known of it.
+        now: Seconds since the epoch.
+        width: Columns of the screen.
+        marks: The characters to draw with.
+        height: Lines of the screen; ``None`` for no limit.
+    """
+    outer = min(width, WIDEST)
+    seen = view(progress, now, outer - BORDERS, marks)
+    rows, links = list(seen.rows), list(seen.links)
+    spare = len(seen.lines) if height is None else max(0, height - 3 - len(rows) - len(links))
+    rows += [*seen.lines[max(0, len(seen.lines) - spare) :], *links]
+    if height is not None:
+        rows = rows[: max(1, height - 3)]
+    text = Text("\n").join(map(_line, rows))
+    text.no_wrap, text.overflow = True, "crop" if marks is ASCII else "ellipsis"
+    return Panel(
+        text,
+        title=Text.assemble(" ", _text(seen.title), " "),
+        title_align="left",
+        width=outer,
+        box=box.ASCII if marks is ASCII else box.ROUNDED,
+        border_style="dim",
+        padding=(0, 1),
+    )
+
+
+def _line(row: Row) -> Text:
+    return Text.assemble((row.label.ljust(LABEL), STYLES[row.style]), _text(row.spans))
+
+
+def _text(spans: Sequence[Span]) -> Text:
+    styled = ((each.text, RichStyle.parse(STYLES[each.style]) + RichStyle(link=each.link)) for each in spans)
+    return Text.assemble(*styled)
