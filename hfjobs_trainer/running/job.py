@@ -17,6 +17,7 @@ from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
 from hfjobs_trainer.running.earlier import jobs_before
 from hfjobs_trainer.running.ending import Ending, advise, refuse_resume
 from hfjobs_trainer.running.events import Event, read_events
+from hfjobs_trainer.running.interrupted import told_when_interrupted
 from hfjobs_trainer.running.observed import LONGEST_PAUSE, Observed
 from hfjobs_trainer.running.result import JobResult, read_result
 
@@ -182,14 +183,16 @@ class Job:
         Raises:
             TimeoutError: The job has not ended in time; it keeps running. A check under way is finished first.
             HubUnavailable: The Hub stayed unreachable; the job keeps running.
+            KeyboardInterrupt: It was interrupted; the job keeps running.
         """
         left, began = timeout, time.monotonic()
-        while True:
-            self.wait_for_end(left, poll)
-            goes_on, self._why_not = self.go_on()
-            if not goes_on:
-                return self
-            left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
+        with told_when_interrupted(self):
+            while True:
+                self.wait_for_end(left, poll)
+                goes_on, self._why_not = self.go_on()
+                if not goes_on:
+                    return self
+                left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
 
     def go_on(self) -> tuple[bool, str]:
         """Resume the ended job if ``max_resumes`` says so; this object then stands for the new one.

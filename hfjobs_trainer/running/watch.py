@@ -6,7 +6,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from hfjobs_trainer.running.watching.figures import dollars, duration
+from hfjobs_trainer.running.interrupted import tell_how_to_return
+from hfjobs_trainer.running.watching.figures import duration
 from hfjobs_trainer.running.watching.following import End, Following, News, Outage, Price, Used
 from hfjobs_trainer.running.watching.progress import Progress
 from hfjobs_trainer.running.watching.screen import Screen, open_screen, undisturbed
@@ -33,7 +34,7 @@ def watch(job: Job) -> None:
             goes_on, line = job.go_on()
         except KeyboardInterrupt:
             with undisturbed():
-                screen.close(progress, time.time(), tell_how_to_return(job, progress))
+                screen.close(progress, time.time(), _tell_interrupted(job, progress))
             return
         except BaseException:
             with undisturbed():
@@ -92,12 +93,8 @@ def describe(job: Job, status: JobStatus) -> str:
     return f"job {job.id}: {status.stage}{took}{why}{hint}"
 
 
-def tell_how_to_return(job: Job, progress: Progress) -> str:
-    """One line on a job that is watched no longer: that it goes on, how to come back and how to stop it."""
+def _tell_interrupted(job: Job, progress: Progress) -> str:
     status, price = progress.status, progress.usd_per_hour
     if status is not None and status.is_terminal:
         return describe(job, status)
-    costs = f", at {dollars(price * progress.machines)} an hour while it runs" if price else ""
-    resumes = "; nothing resumes it by itself now" if job.max_resumes else ""
-    back = f'hft.Job.from_id("{job.id}").watch() comes back to it'
-    return f"job {job.id} goes on{costs}: {back}, job.cancel() stops it{resumes}"
+    return tell_how_to_return(job, None if price is None else price * progress.machines)

@@ -114,6 +114,11 @@ def dollars(usd: float) -> str:
     return f"${usd:,.2f}"
 
 
+def gib(size: float) -> str:
+    """GiB, with one decimal where that says something."""
+    return f"{size:,.0f}" if size >= 99.95 or size == int(size) else f"{size:.1f}"
+
+
 def short_id(job_id: str) -> str:
     """What tells a job from others at a glance: the last characters of its id, of a run on this machine its mark."""
     last = job_id.rpartition("/")[2].rpartition("-")[2]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks: at a job that waits, at one that runs, at what it uses.
 WAITING, RUNNING, USING = 3.0, 10.0, 5.0
+FIRST = 10.0
+"""Seconds for which the log waits for the first status."""
 THREAD = "hfjobs-trainer-watch"
 
 
@@ -65,7 +67,7 @@ class Following:
 
     def __init__(self, job: Job) -> None:
         self._job, self._news = job, queue.SimpleQueue[News]()
-        self._is_closed, self._look = threading.Event(), threading.Event()
+        self._is_closed, self._look, self._has_looked = threading.Event(), threading.Event(), threading.Event()
         self._is_running = False
         self._start(self._read_log)
         self._start(self._watch_status)
@@ -95,6 +97,7 @@ class Following:
             return
 
     def _read_log(self) -> None:
+        self._has_looked.wait(FIRST)  # so that the first lines find a stage
         try:
             for line in self._job.logs(follow=True):
                 if self._is_closed.is_set():
@@ -124,6 +127,8 @@ class Following:
                 self._is_running = status.stage == "RUNNING"
                 if status.is_terminal:
                     return
+            finally:
+                self._has_looked.set()
             self._look.wait(RUNNING if self._is_running else WAITING)
             self._look.clear()
 

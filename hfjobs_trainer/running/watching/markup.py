@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from hfjobs_trainer.display import html_link
 from hfjobs_trainer.running.watching.figures import UNICODE
 from hfjobs_trainer.running.watching.progress import Progress
 from hfjobs_trainer.running.watching.view import LABEL, Row, Span, Style, view
@@ -20,12 +19,12 @@ STYLES: dict[Style, str] = {
     "bad": "color:#d64550",
     "accent": "color:#2f8bd8",
 }
-WIDTH = 100
+WIDTH = 92
 """Columns of a row."""
 BOX = (
     "font-family:monospace;font-size:13px;line-height:1.45;white-space:pre;overflow-x:auto;background:transparent;"
     "color:inherit;border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:8px 14px;margin:4px 0;"
-    "max-width:54em"
+    f"box-sizing:border-box;width:calc({WIDTH}ch + 32px);max-width:100%"
 )
 
 
@@ -38,14 +37,14 @@ def markup(progress: Progress, now: float, parting: str = "") -> str:
         parting: The last line.
     """
     seen = view(progress, now, WIDTH, UNICODE)
-    lines = [_spans(seen.title), *map(_line, (*seen.rows, *seen.lines, *seen.links))]
-    told = f"<div style='margin:4px 2px'>{html.escape(parting)}</div>" if parting else ""
-    return f"<pre style='{BOX}'>{chr(10).join(lines)}</pre>{told}"
+    parts = [part for part in (seen.rows, seen.lines, seen.links) if part]
+    told = "\n\n".join("\n".join(map(_line, part)) for part in parts)
+    below = f"<div style='margin:4px 2px'>{html.escape(parting)}</div>" if parting else ""
+    return f"<pre style='{BOX}'>{_spans(seen.title)}\n\n{told}</pre>{below}"
 
 
 def _line(row: Row) -> str:
-    cut = [Span(row.label.ljust(LABEL), row.style), *row.spans]
-    return _spans(cut)
+    return _spans([Span(row.label.ljust(LABEL), row.style), *row.spans])
 
 
 def _spans(spans: Iterable[Span]) -> str:
@@ -53,5 +52,8 @@ def _spans(spans: Iterable[Span]) -> str:
 
 
 def _span(each: Span) -> str:
-    text = html_link(each.link, each.text) if each.link else html.escape(each.text)
+    text = html.escape(each.text)
+    if each.link is not None and each.link.startswith(("https://", "http://")):
+        where = f"href='{html.escape(each.link)}' target='_blank' rel='noopener'"
+        return f"<a style='{STYLES['accent']}' {where}>{text}</a>"
     return f"<span style='{STYLES[each.style]}'>{text}</span>" if STYLES[each.style] else text

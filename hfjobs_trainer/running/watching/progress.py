@@ -152,6 +152,8 @@ class Progress:
     def see_status(self, status: JobStatus) -> None:
         """Take in what the backend says of it."""
         self.status, self.outage = status, ""
+        if status.is_terminal:
+            self.usage.clear()
 
     def see_usage(self, node: int, usage: Usage | None) -> None:
         """Take in what a node uses; ``None`` if that is not known any more."""
@@ -167,7 +169,7 @@ class Progress:
             self._see_event(event)
             return event
         said = plain(line)
-        if said and not (self.attempt and repeats_event(said)):
+        if said.strip() and not (self.attempt and repeats_event(said.strip())):
             self.lines.append(said)
         return None
 
@@ -255,7 +257,7 @@ def _figure(event: Event, name: str) -> float | None:
 
 def plain(line: str) -> str:
     """A line of a log as a screen can show it: without colors, and nothing that moves the cursor."""
-    return visible(_ESCAPES.sub("", line).replace("\t", "    ").strip())
+    return visible(_ESCAPES.sub("", line).expandtabs(4).rstrip())
 
 
 def repeats_event(line: str) -> bool:

@@ -40,16 +40,18 @@ def panel(progress: Progress, now: float, width: int, marks: Marks, height: int 
     """
     outer = min(width, WIDEST)
     seen = view(progress, now, outer - BORDERS, marks)
-    rows, links = list(seen.rows), list(seen.links)
-    spare = len(seen.lines) if height is None else max(0, height - 3 - len(rows) - len(links))
-    rows += [*seen.lines[max(0, len(seen.lines) - spare) :], *links]
-    if height is not None:
-        rows = rows[: max(1, height - 3)]
-    text = Text("\n").join(map(_line, rows))
+    room = 10**6 if height is None else max(1, height - BORDERS)  # and a line for the cursor
+    lines = seen.lines[max(0, len(seen.lines) - max(0, room - len(seen.rows) - len(seen.links))) :]
+    parts = [part for part in (seen.rows, lines, seen.links) if part]
+    gaps = min(len(parts) - 1, room - sum(map(len, parts)))
+    rows: list[Row] = []
+    for index, part in enumerate(parts):
+        rows += [Row("", ()), *part] if index and index <= gaps else part
+    text = Text("\n").join(map(_line, rows[:room]))
     text.no_wrap, text.overflow = True, "crop" if marks is ASCII else "ellipsis"
     return Panel(
         text,
-        title=Text.assemble(" ", _text(seen.title), " "),
+        title=Text.assemble(" ", _text(seen.title), " ", style="not dim"),
         title_align="left",
         width=outer,
         box=box.ASCII if marks is ASCII else box.ROUNDED,

@@ -13,6 +13,7 @@ from hfjobs_trainer.running.watching.figures import (
     bar,
     dollars,
     duration,
+    gib,
     number,
     rough,
     short_id,
@@ -103,14 +104,15 @@ def view(progress: Progress, now: float, width: int, marks: Marks) -> View:
         *_steps(progress, now, room, marks),
         *_curves(progress, room, marks),
         *_metrics(progress, room),
-        *_speed(progress),
-        *_machine(progress, marks),
-        *_cost(progress, now, marks),
+        *_speed(progress, room),
+        *_machine(progress, room, marks),
+        *_cost(progress, now, room),
         *_alerts(progress, room, marks),
     ]
+    is_well = progress.status is not None and progress.status.succeeded  # nobody asks how, then
     lines = [
         Row("" if index else "log", [Span(line if len(line) <= room else line[: room - 3] + marks.cut, "dim")])
-        for index, line in enumerate(progress.lines)
+        for index, line in enumerate(() if is_well else progress.lines)
     ]
     return View(_title(progress, marks), rows, lines, [*_links(progress, room)])
 
@@ -144,7 +146,8 @@ def _stage(progress: Progress, now: float, room: int, marks: Marks) -> Iterator[
     else:
         why = progress.phase or "starting"
         why += f" (attempt {progress.attempt})" if progress.attempt > 1 else ""
-    head = [Span(f"{marks.stage} {status.stage}", style), Span(f" {took}" if took else "", "strong")]
+    after = "after " if status.is_terminal else ""
+    head = [Span(f"{marks.stage} {status.stage}", style), Span(f" {after}{took}" if took else "", "strong")]
     told = textwrap.wrap(why, max(20, room - sum(len(each.text) for each in head) - 2)) or [""]
     yield Row("stage", [*head, Span(f"  {told[0]}")])
     for more in textwrap.wrap(why[len(told[0]) :].strip(), room)[:3]:
@@ -175,19 +178,19 @@ def _steps(progress: Progress, now: float, room: int, marks: Marks) -> Iterator[
     done, left = bar(share, max(10, min(44, room - len(counts) - len(percent) - 4)), marks)
     style: Style = "good" if progress.step == progress.max_steps else "accent"
     yield Row("steps", [Span(done, style), Span(left, "dim"), Span(f"  {counts}", "strong"), Span(f"  {percent}")])
-    parts: list[Span] = []
     seconds = progress.seconds_left(now)
-    is_over = progress.status is not None and progress.status.is_terminal
-    if seconds is not None and not is_over and share < 1:
+    status = progress.status
+    parts: list[Span] = []
+    if seconds is not None and share < 1 and status is not None and not status.is_terminal:
         parts.append(Span(f"eta {rough(seconds)}", "strong"))
-    if told:
-        parts.append(Span(f"{', ' if parts else ''}{told}", "dim"))
+        if status.started_at is not None:
+            parts.append(Span(f"{rough(now - status.started_at.timestamp() + seconds)} in all", "dim"))
+    parts += [Span(told, "dim")] if told else []
     if progress.resumed_at:
-        parts.append(Span(f"{', ' if parts else ''}went on after step {progress.resumed_at:,}", "dim"))
+        parts.append(Span(f"went on after step {progress.resumed_at:,}", "dim"))
     if progress.kept is not None:
-        parts.append(Span(f"{', ' if parts else ''}checkpoint of step {progress.kept:,}", "dim"))
-    if parts:
-        yield Row("", parts)
+        parts.append(Span(f"checkpoint of step {progress.kept:,}", "dim"))
+    yield from _packed("", [[part] for part in parts], room)
 
 
 def _curves(progress: Progress, room: int, marks: Marks) -> Iterator[Row]:
@@ -208,77 +211,82 @@ def _metrics(progress: Progress, room: int) -> Iterator[Row]:
         for name, value in progress.metrics.items()
         if name.startswith("rewards/") and name.endswith("/mean")
     }
-    line: list[Span] = []
-    lines = [line]
-    used = 0
-    for name, value in known.items():
-        item = [Span(f"{name} ", "dim"), Span(number(value), "bad" if value is None else "")]
-        size = sum(len(each.text) for each in item) + (len(GAP) if line else 0)
-        if line and used + size > room:
-            if len(lines) == 2:
-                break
-            line, used, size = [], 0, size - len(GAP)
-            lines.append(line)
-        line += [Span(GAP if line else ""), *item]
-        used += size
-    for index, each in enumerate(lines):
-        if each:
-            yield Row("" if index else "metrics", each)
+    items = [
+        [Span(f"{name} ", "dim"), Span(number(value), "bad" if value is None else "")] for name, value in known.items()
+    ]
+    yield from [*_packed("metrics", items, room)][:2]
 
 
-def _speed(progress: Progress) -> Iterator[Row]:
-    told: list[Span] = []
+def _speed(progress: Progress, room: int) -> Iterator[Row]:
+    items: list[list[Span]] = []
     if progress.pace:
-        told += [Span(number(progress.pace)), Span(" s/step", "dim")]
+        items.append([Span(f"{progress.pace:.3g}"), Span(" s/step", "dim")])
     if progress.tokens_per_second:
-        gap = GAP if told else ""
-        told += [Span(f"{gap}{progress.tokens_per_second:,.0f}"), Span(" tokens/s", "dim")]
-    if told:
-        yield Row("speed", told)
+        items.append([Span(f"{progress.tokens_per_second:,.0f}"), Span(" tokens/s", "dim")])
+    yield from _packed("speed", items, room)
 
 
-def _machine(progress: Progress, marks: Marks) -> Iterator[Row]:
+def _machine(progress: Progress, room: int, marks: Marks) -> Iterator[Row]:
     usages = sorted(progress.usage.items())
     for node, usage in usages[:SHOWN_NODES]:
-        yield Row(f"node {node}" if progress.machines > 1 else "machine", _usage(usage, marks))
+        yield from _packed(f"node {node}" if progress.machines > 1 else "machine", _usage(usage, marks), room)
     if progress.peak_gib and not any(usage.gpus for _, usage in usages):
-        yield Row("gpu", [Span(f"{progress.peak_gib:.1f} GiB"), Span(" at its peak", "dim")])
+        yield Row("gpu", [Span(f"{gib(progress.peak_gib)} GiB"), Span(" at its peak", "dim")])
 
 
-def _usage(usage: Usage, marks: Marks) -> list[Span]:
-    told: list[Span] = []
+def _usage(usage: Usage, marks: Marks) -> list[list[Span]]:
+    items: list[list[Span]] = []
     if gpus := usage.gpus:
         fullest = max(gpus, key=lambda gpu: gpu.used_gib)
         percent = sum(gpu.percent for gpu in gpus) / len(gpus)
-        told += [
-            Span("GPU " if len(gpus) == 1 else f"{len(gpus)} GPUs ", "dim"),
-            Span(f"{percent:.0f}%"),
-            Span(f" {marks.dot} ", "dim"),
-            Span(f"{fullest.used_gib:.1f}"),
-            Span(f" of {fullest.total_gib:.1f} GiB" + ("" if len(gpus) == 1 else " each"), "dim"),
-        ]
+        one = len(gpus) == 1
+        items.append(
+            [
+                Span("GPU " if one else f"{len(gpus)} GPUs ", "dim"),
+                Span(f"{percent:.0f}%"),
+                Span(f" {marks.dot} ", "dim"),
+                Span(gib(fullest.used_gib)),
+                Span(f" of {gib(fullest.total_gib)} GiB{'' if one else ' each'}", "dim"),
+            ]
+        )
     if usage.cpu_percent is not None:
-        told += [Span(f"{GAP if told else ''}CPU ", "dim"), Span(f"{usage.cpu_percent:.0f}%")]
+        items.append([Span("CPU ", "dim"), Span(f"{usage.cpu_percent:.0f}%")])
     if usage.used_gib is not None:
-        told += [Span(f"{GAP if told else ''}RAM ", "dim"), Span(f"{usage.used_gib:.1f}")]
-        told += [Span("" if usage.total_gib is None else f" of {usage.total_gib:.0f}", "dim"), Span(" GiB", "dim")]
-    return told
+        total = "" if usage.total_gib is None else f" of {gib(usage.total_gib)}"
+        items.append([Span("RAM ", "dim"), Span(gib(usage.used_gib)), Span(f"{total} GiB", "dim")])
+    return items
 
 
-def _cost(progress: Progress, now: float, marks: Marks) -> Iterator[Row]:
+def _cost(progress: Progress, now: float, room: int) -> Iterator[Row]:
     usd, price = progress.usd(now), progress.usd_per_hour
     if not price or usd is None:
         return
     is_over = progress.status is not None and progress.status.is_terminal
-    told = [Span(dollars(usd), "strong"), Span("" if is_over else " so far", "dim")]
-    if progress.usd_before:
-        told.append(Span(f", with {dollars(progress.usd_before)} of the jobs before", "dim"))
+    before = f", with {dollars(progress.usd_before)} of the jobs before" if progress.usd_before else ""
+    items = [[Span(dollars(usd), "strong"), Span(("" if is_over else " so far") + before, "dim")]]
     if not is_over:
+        cap = progress.cap
         if (end := progress.usd_at_end(now)) is not None:
-            told += [Span(f"{GAP}about "), Span(dollars(end), "strong"), Span(" at the end", "dim")]
-        if (cap := progress.cap) is not None:
-            told.append(Span(f"{GAP}at most {dollars(cap[0])} ({cap[1]})", "dim"))
-    yield Row("cost", told)
+            style: Style = "warn" if cap is not None and end > cap[0] else "strong"
+            items.append([Span("about ", "dim"), Span(dollars(end), style), Span(" at the end", "dim")])
+        if cap is not None:
+            items.append([Span(f"at most {dollars(cap[0])} ({cap[1]})", "dim")])
+    yield from _packed("cost", items, room)
+
+
+def _packed(label: str, items: Sequence[Sequence[Span]], room: int) -> Iterator[Row]:
+    """Items side by side, on as many lines as they need."""
+    line: list[Span] = []
+    used = 0
+    for item in items:
+        size = sum(len(each.text) for each in item)
+        if line and used + len(GAP) + size > room:
+            yield Row(label, line)
+            label, line, used = "", [], 0
+        line += [Span(GAP), *item] if line else item
+        used += size + len(GAP) if used else size
+    if line:
+        yield Row(label, line)
 
 
 def _alerts(progress: Progress, room: int, marks: Marks) -> Iterator[Row]:
@@ -293,7 +301,8 @@ def _alerts(progress: Progress, room: int, marks: Marks) -> Iterator[Row]:
 def _links(progress: Progress, room: int) -> Iterator[Row]:
     record, planned = progress.record, progress.planned
     hub, _, _ = (record.url or "https://huggingface.co/jobs/").partition("/jobs/")
-    model = progress.pushed or (f"{hub}/{planned.model}" if planned.model else None)
+    is_over = progress.status is not None and progress.status.is_terminal
+    model = progress.pushed or (f"{hub}/{planned.model}" if planned.model and not is_over else None)
     if model is not None:
         is_there = progress.pushed is not None
         yield Row(
