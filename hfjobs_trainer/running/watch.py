@@ -10,7 +10,7 @@ from hfjobs_trainer.running.interrupted import tell_how_to_return
 from hfjobs_trainer.running.watching.figures import duration
 from hfjobs_trainer.running.watching.following import End, Following, News, Outage, Price, Used
 from hfjobs_trainer.running.watching.progress import Progress
-from hfjobs_trainer.running.watching.screen import Screen, open_screen, undisturbed
+from hfjobs_trainer.running.watching.screen import Screen, interrupted_once, open_screen
 
 if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.base import JobStatus
@@ -26,25 +26,21 @@ def watch(job: Job) -> None:
     With ``max_resumes``, each job that resumes it has a panel of its own.
     """
     progress: Progress | None = None
-    while True:
-        screen, progress = open_screen(), Progress(job.record, before=progress)
-        try:
-            with contextlib.closing(Following(job)) as following:
-                status = _follow(following, progress, screen)
-            goes_on, line = job.go_on()
-        except KeyboardInterrupt:
-            with undisturbed():
-                screen.close(progress, time.time(), _tell_interrupted(job, progress))
-            return
-        except BaseException:
-            with undisturbed():
-                screen.close(progress, time.time(), "")
-            raise
-        told = line if goes_on else "\n".join(filter(None, [describe(job, status), line]))
-        with undisturbed():
-            screen.close(progress, time.time(), told)
-        if not goes_on:
-            return
+    goes_on = True
+    with interrupted_once():
+        while goes_on:
+            screen, progress = open_screen(), Progress(job.record, before=progress)
+            parting = ""
+            try:
+                with contextlib.closing(Following(job)) as following:
+                    status = _follow(following, progress, screen)
+                end = describe(job, status, progress.pushed)
+                goes_on, line = job.go_on()
+                parting = line if goes_on else "\n".join(filter(None, [end, line]))
+            except KeyboardInterrupt:
+                goes_on, parting = False, _tell_interrupted(job, progress)
+            finally:
+                screen.close(progress, time.time(), parting)
 
 
 def _follow(following: Following, progress: Progress, screen: Screen) -> JobStatus:
@@ -83,18 +79,27 @@ def _take_in(news: News, progress: Progress, following: Following) -> None:
         progress.see_status(news)
 
 
-def describe(job: Job, status: JobStatus) -> str:
-    """One line on how a job ended."""
+def describe(job: Job, status: JobStatus, model: str | None = None) -> str:
+    """One line on how a job ended, and what to do next.
+
+    Args:
+        job: The job.
+        status: Its final status.
+        model: Address of the model that it pushed.
+    """
     took = ""
     if status.started_at and status.finished_at:
         took = f" after {duration((status.finished_at - status.started_at).total_seconds())}"
     why = f" ({status.message})" if status.message else ""
-    hint = "" if status.succeeded else "; job.raise_for_status() shows the end of its log"
+    if status.succeeded:
+        hint = f"; its model: {model}" if model else ""
+    else:
+        hint = "; job.raise_for_status() shows the end of its log"
     return f"job {job.id}: {status.stage}{took}{why}{hint}"
 
 
 def _tell_interrupted(job: Job, progress: Progress) -> str:
     status, price = progress.status, progress.usd_per_hour
     if status is not None and status.is_terminal:
-        return describe(job, status)
+        return describe(job, status, progress.pushed)
     return tell_how_to_return(job, None if price is None else price * progress.machines)

@@ -30,6 +30,12 @@ class Marks:
 UNICODE = Marks("━", "─", "▁▂▃▄▅▆▇█", "→", "·", "…", "●", "×")
 ASCII = Marks("=", "-", "_.-~=+*#", "->", "|", "...", "*", "x")
 
+
+def fitting(text: str, marks: Marks) -> str:
+    """The text as a screen with these characters can show it."""
+    return text if marks is UNICODE else text.encode("ascii", "replace").decode("ascii")
+
+
 POINTS = 256
 """How many points of a curve are kept at most: more than any screen is wide."""
 
@@ -59,11 +65,12 @@ class Curve:
 
 def sparkline(values: Sequence[float], width: int, heights: str) -> str:
     """A curve as characters, ``width`` of them at most; the lowest value has the lowest character."""
-    count = len(values)
-    cells = min(width, count)
+    if not values:
+        return ""
+    count, cells = len(values), min(width, len(values))
     edges = [count * cell // cells for cell in range(cells + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
-    low, high = min(means, default=0.0), max(means, default=0.0)
+    low, high = min(means), max(means)
     if high == low:  # as of a single point
         return heights[len(heights) // 2] * cells
     return "".join(heights[round((mean - low) / (high - low) * (len(heights) - 1))] for mean in means)

@@ -49,13 +49,13 @@ class PlainLog:
         if progress.alerts and progress.alerts[-1] is not self._alert:
             self._alert = progress.alerts[-1]
             self._tell(f"{self._alert.kind}: {self._alert.text}", then)
+        if last is not None and last.kind == "log" and self._is_due(progress, last.time):
+            self._tell(_step_line(progress, last.time), last.time)
         if progress.phase != self._phase:
             self._phase = progress.phase
             if self._phase != "training" and (self._alert is None or self._phase != self._alert.text):
                 attempt = f" (attempt {progress.attempt})" if progress.attempt > 1 else ""
                 self._tell(self._phase + attempt, then)
-        if last is not None and last.kind == "log" and self._is_due(progress, last.time):
-            self._tell(_step_line(progress, last.time), last.time)
 
     def draw(self, progress: Progress, now: float) -> None:
         """Say after a long silence that it goes on."""
@@ -97,7 +97,8 @@ class PlainLog:
 def _step_line(progress: Progress, now: float) -> str:
     told = [f"step {progress.step}/{progress.max_steps}"]
     shown = {name: name for name in CURVES} | METRICS
-    told += [f"{shown[name]} {number(value)}" for name, value in progress.metrics.items() if name in shown][:6]
+    known = progress.metrics
+    told += [f"{label} {number(known[name])}" for name, label in shown.items() if name in known][:6]
     left = progress.seconds_left(now)
     if left:
         planned = progress.planned

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import deque
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from hfjobs_trainer.running.watching.figures import Curve
 
 CURVES = ("loss", "reward", "objective/rlhf_reward")
 """The metrics that are shown as a curve, where they are reported."""
+# What the trainer prints beside each of our events, on the first node: {'loss': '0.5', ..., 'epoch': '0.1'}
+_METRICS = re.compile(r"(\[node \d+\] )?\{'[^']+': .*'epoch': [^{}]*\}")
 LINES, ALERTS = 5, 4
 """How many of the last lines of the log, and of what went wrong, are kept."""
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
@@ -169,7 +170,7 @@ class Progress:
             self._see_event(event)
             return event
         said = plain(line)
-        if said.strip() and not (self.attempt and repeats_event(said.strip())):
+        if said.strip() and not (self.attempt and _METRICS.fullmatch(said.strip())):
             self.lines.append(said)
         return None
 
@@ -258,14 +259,3 @@ def _figure(event: Event, name: str) -> float | None:
 def plain(line: str) -> str:
     """A line of a log as a screen can show it: without colors, and nothing that moves the cursor."""
     return visible(_ESCAPES.sub("", line).expandtabs(4).rstrip())
-
-
-def repeats_event(line: str) -> bool:
-    """Whether this is the line of metrics that the trainer prints beside each event: ``{'loss': '0.5', ...}``."""
-    if not (line.startswith("{'") and line.endswith("}") and "'epoch':" in line):
-        return False
-    try:
-        found = ast.literal_eval(line)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return False
-    return isinstance(found, dict)

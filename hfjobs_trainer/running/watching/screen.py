@@ -9,9 +9,10 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any, Protocol
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from hfjobs_trainer.running.watching.figures import ASCII, UNICODE, Marks, short_id
+from hfjobs_trainer.running.watching.figures import ASCII, UNICODE, Marks, fitting, short_id
 from hfjobs_trainer.running.watching.plain import PlainLog
 from hfjobs_trainer.running.watching.progress import Progress
 
@@ -98,7 +99,7 @@ class TerminalScreen:
             if self._live is not None:
                 self._live.stop()
         if parting:
-            self._console.print(parting, markup=False, soft_wrap=True)
+            self._console.print(fitting(parting, self._marks), markup=False, soft_wrap=True)
 
 
 class NotebookScreen:
@@ -137,13 +138,20 @@ class NotebookScreen:
 
 
 @contextmanager
-def undisturbed() -> Generator[None]:
-    """Have Ctrl-C wait: a second one would leave the terminal without its cursor."""
-    if threading.current_thread() is not threading.main_thread():
+def interrupted_once() -> Generator[None]:
+    """Have a second Ctrl-C do nothing: it would leave the terminal without its cursor."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    usual = signal.default_int_handler
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not usual:  # it is not for us to say
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, usual)

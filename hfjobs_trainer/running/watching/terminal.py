@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.style import Style as RichStyle
 from rich.text import Text
 
-from hfjobs_trainer.running.watching.figures import ASCII, Marks
+from hfjobs_trainer.running.watching.figures import ASCII, Marks, fitting
 from hfjobs_trainer.running.watching.progress import Progress
 from hfjobs_trainer.running.watching.view import LABEL, Row, Span, Style, view
 
@@ -47,11 +47,11 @@ def panel(progress: Progress, now: float, width: int, marks: Marks, height: int 
     rows: list[Row] = []
     for index, part in enumerate(parts):
         rows += [Row("", ()), *part] if index and index <= gaps else part
-    text = Text("\n").join(map(_line, rows[:room]))
+    text = Text("\n").join(_line(row, marks) for row in rows[:room])
     text.no_wrap, text.overflow = True, "crop" if marks is ASCII else "ellipsis"
     return Panel(
         text,
-        title=Text.assemble(" ", _text(seen.title), " ", style="not dim"),
+        title=Text.assemble(" ", _text(seen.title, marks), " ", style="not dim"),
         title_align="left",
         width=outer,
         box=box.ASCII if marks is ASCII else box.ROUNDED,
@@ -60,10 +60,12 @@ def panel(progress: Progress, now: float, width: int, marks: Marks, height: int 
     )
 
 
-def _line(row: Row) -> Text:
-    return Text.assemble((row.label.ljust(LABEL), STYLES[row.style]), _text(row.spans))
+def _line(row: Row, marks: Marks) -> Text:
+    return Text.assemble((row.label.ljust(LABEL), STYLES[row.style]), _text(row.spans, marks))
 
 
-def _text(spans: Sequence[Span]) -> Text:
-    styled = ((each.text, RichStyle.parse(STYLES[each.style]) + RichStyle(link=each.link)) for each in spans)
-    return Text.assemble(*styled)
+def _text(spans: Sequence[Span], marks: Marks) -> Text:
+    text = Text()
+    for each in spans:
+        text.append(fitting(each.text, marks), RichStyle.parse(STYLES[each.style]) + RichStyle(link=each.link))
+    return text

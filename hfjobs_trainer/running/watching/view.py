@@ -97,7 +97,7 @@ def view(progress: Progress, now: float, width: int, marks: Marks) -> View:
         width: Columns of a row.
         marks: The characters to draw with.
     """
-    room = width - LABEL
+    room = max(20, width - LABEL)
     rows = [
         *_stage(progress, now, room, marks),
         *_nodes(progress),
