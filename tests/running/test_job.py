@@ -110,7 +110,6 @@ def test_watch_shows_progress_and_says_how_it_ended(place: InProcessPlace, capsy
         "step 3/3, loss 1, eval_loss 2.5, grad_norm not finite",
         "saving the model",
         "model pushed",
-        "finished",
         f"job {job.id}: COMPLETED after 0s; its model: https://hub.test/me/model",
     ]
     assert err == ""

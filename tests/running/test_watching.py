@@ -210,7 +210,7 @@ def test_what_went_wrong_is_told_in_its_words():
     ]
     for line in told:
         progress.see_line(line)
-    assert [alert.kind for alert in progress.alerts] == ["warning", "error", "error", "error"]
+    assert [alert.kind for alert in progress.alerts] == ["warning", "error", "error", "warning"]
     assert progress.alerts[0].text == "precision: fp32 instead of bf16, since it is a CPU"
     assert progress.alerts[1].text == "step 7: loss is not finite: learning_rate is too high"
     progress.see_line(event_line("pace", step=20, memory_gib=7.5, message="as planned"))

@@ -13,6 +13,8 @@ SHARE = 0.01
 """How much of a run lies between two lines about its steps at least ..."""
 LONG, SHORT = 300.0, 10.0
 """... unless it takes this long, seconds of the script's clock; and so long lies between two lines in any case."""
+QUIET = ("training", "ending", "finished")
+"""Phases of which other lines speak."""
 SILENCE = 60.0
 """After how many seconds without a line another one says that the run goes on."""
 
@@ -53,7 +55,7 @@ class PlainLog:
             self._tell(_step_line(progress, last.time), last.time)
         if progress.phase != self._phase:
             self._phase = progress.phase
-            if self._phase != "training" and (self._alert is None or self._phase != self._alert.text):
+            if self._phase not in QUIET:
                 attempt = f" (attempt {progress.attempt})" if progress.attempt > 1 else ""
                 self._tell(self._phase + attempt, then)
 

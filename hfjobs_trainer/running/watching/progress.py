@@ -49,7 +49,6 @@ class Progress:
         status: Its last known status; ``None`` before the first.
         outage: Why the status is not known now; empty if it is.
         phase: What the script is doing, by its last event.
-        machine: What it runs on, as it says itself.
         attempt: How often its script has started; 0 before the first time.
         step, max_steps: Optimizer steps done, and of the whole run.
         metrics: The last value of each.
@@ -74,7 +73,7 @@ class Progress:
         self.record, self.planned = record, record.planned
         self.usd_per_hour, self.usd_before = usd_per_hour, usd_before
         self.status: JobStatus | None = None
-        self.outage = self.phase = self.machine = ""
+        self.outage = self.phase = ""
         self.method = record.labels.get("method", "")
         self.attempt = 0
         self.step: int | None = None
@@ -189,7 +188,7 @@ class Progress:
         elif event.kind in ("saved", "kept") and event.step is not None:
             self.kept = event.step
         elif event.kind in ("stopped", "failed"):
-            self.phase = event.kind
+            self.phase = "ending"
         elif event.kind == "pushed" and data.get("branch") != "partial":
             self.pushed, self.phase = str(data.get("url") or "") or None, "model pushed"
         elif event.kind == "end":
@@ -202,9 +201,9 @@ class Progress:
         self.attempt += 1
         self._first = self._last = self._tokens = self.pace = None
         gpu, processes = data.get("gpu"), data.get("world_size")
-        self.machine = f"{processes} x {gpu}" if gpu and processes not in (None, 1) else str(gpu or data.get("device"))
+        machine = str(gpu or data.get("device") or "this machine")
         self.method = str(data.get("method") or self.method)
-        self.phase = f"loading on {self.machine}"
+        self.phase = f"loading on {f'{processes} x ' if gpu and processes not in (None, 1) else ''}{machine}"
 
     def _see_log(self, event: Event) -> None:
         self.metrics |= event.metrics
@@ -239,7 +238,7 @@ def _bad_news(event: Event) -> tuple[str, str]:
     """What an event tells of what went wrong, and how bad that is; empty if it is none."""
     said = event.data.get
     message = str(said("message") or "")
-    if event.kind == "warning" or (event.kind == "pace" and message != "as planned"):
+    if event.kind in ("warning", "stopped") or (event.kind == "pace" and message != "as planned"):
         return "warning", message
     if event.kind == "replaced":
         return "warning", f"{said('what')}: {said('used')} instead of {said('planned')}, since {said('why')}"
@@ -247,7 +246,7 @@ def _bad_news(event: Event) -> tuple[str, str]:
         return "error", f"step {event.step}: {said('what')}: {said('meaning')}"
     if event.kind == "rescued":
         return "error", f"the model was not pushed, it is in {said('place')}; to push it: {said('command')}"
-    return ("error", message) if event.kind in ("stopped", "failed") else ("", "")
+    return ("error", message) if event.kind == "failed" else ("", "")
 
 
 def _figure(event: Event, name: str) -> float | None:
