@@ -34,7 +34,7 @@ def watch(job: Job) -> None:
             try:
                 with contextlib.closing(Following(job)) as following:
                     status = _follow(following, progress, screen)
-                end = describe(job, status, progress.pushed)
+                end = describe(job, status, progress.model)
                 goes_on, line = job.go_on()
                 parting = line if goes_on else "\n".join(filter(None, [end, line]))
             except KeyboardInterrupt:
@@ -85,7 +85,7 @@ def describe(job: Job, status: JobStatus, model: str | None = None) -> str:
     Args:
         job: The job.
         status: Its final status.
-        model: Address of the model that it pushed.
+        model: Where its model is.
     """
     took = ""
     if status.started_at and status.finished_at:
@@ -101,5 +101,5 @@ def describe(job: Job, status: JobStatus, model: str | None = None) -> str:
 def _tell_interrupted(job: Job, progress: Progress) -> str:
     status, price = progress.status, progress.usd_per_hour
     if status is not None and status.is_terminal:
-        return describe(job, status, progress.pushed)
+        return describe(job, status, progress.model)
     return tell_how_to_return(job, None if price is None else price * progress.machines)

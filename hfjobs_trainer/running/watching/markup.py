@@ -34,12 +34,12 @@ def markup(progress: Progress, now: float, parting: str = "") -> str:
     Args:
         progress: What is known of it.
         now: Seconds since the epoch.
-        parting: The last line.
+        parting: What is said below it.
     """
     seen = view(progress, now, WIDTH, UNICODE)
     parts = [part for part in (seen.rows, seen.lines, seen.links) if part]
     told = "\n\n".join("\n".join(map(_line, part)) for part in parts)
-    below = f"<div style='margin:4px 2px'>{html.escape(parting)}</div>" if parting else ""
+    below = f"<div style='margin:4px 2px;white-space:pre-wrap'>{html.escape(parting)}</div>" if parting else ""
     return f"<pre style='{BOX}'>{_spans(seen.title)}\n\n{told}</pre>{below}"
 
 

@@ -60,6 +60,7 @@ class Progress:
         alerts: What went wrong, the last ones.
         lines: The last lines of its log that say something else than its events.
         pushed: Address of the pushed model.
+        saved: Folder of the model on the machine that trained it.
         usage: What each node uses, by its rank.
     """
 
@@ -88,6 +89,7 @@ class Progress:
         self.alerts: deque[Alert] = deque(maxlen=ALERTS)
         self.lines: deque[str] = deque(maxlen=LINES)
         self.pushed: str | None = None
+        self.saved: str | None = None
         self.usage: dict[int, Usage] = {}
         self._event: Event | None = None
         self._first: Event | None = None
@@ -99,6 +101,11 @@ class Progress:
     def name(self) -> str:
         """Name of the run; empty if it has none."""
         return self.planned.name or self.record.labels.get("name", "")
+
+    @property
+    def model(self) -> str | None:
+        """Where its model is: an address, or a folder of this machine; ``None`` if it is nowhere yet."""
+        return self.pushed or (self.saved if self.record.folder else None)
 
     @property
     def last(self) -> Event | None:
@@ -193,6 +200,7 @@ class Progress:
             self.pushed, self.phase = str(data.get("url") or "") or None, "model pushed"
         elif event.kind == "end":
             self.phase = "finished"
+            self.saved = str(data.get("model") or data.get("output_dir") or "") or None
         kind, text = _bad_news(event)
         self._alert(kind, plain(text))
 

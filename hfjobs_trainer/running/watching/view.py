@@ -302,12 +302,10 @@ def _links(progress: Progress, room: int) -> Iterator[Row]:
     record, planned = progress.record, progress.planned
     hub, _, _ = (record.url or "https://huggingface.co/jobs/").partition("/jobs/")
     is_over = progress.status is not None and progress.status.is_terminal
-    model = progress.pushed or (f"{hub}/{planned.model}" if planned.model and not is_over else None)
-    if model is not None:
-        is_there = progress.pushed is not None
-        yield Row(
-            "model", [Span(model, "", model if is_there else None), Span("" if is_there else " (to be pushed)", "dim")]
-        )
+    if progress.model is not None:
+        yield Row("model", [Span(progress.model, "", progress.pushed)])
+    elif planned.model and not is_over:
+        yield Row("model", [Span(f"{hub}/{planned.model}"), Span(" (to be pushed)", "dim")])
     if planned.tracker == "trackio" and planned.space:
         space = f"{hub}/spaces/{planned.space}"
         yield Row("curves", [Span(space, "", space)])
