@@ -196,10 +196,10 @@ def _steps(progress: Progress, now: float, room: int, marks: Marks) -> Iterator[
 def _curves(progress: Progress, room: int, marks: Marks) -> Iterator[Row]:
     for name, curve in progress.curves.items():
         label = "reward" if name.endswith("reward") else name
-        value = [Span(f"{number(curve.last):<9}", "bad" if curve.last is None else "strong")]
+        value = [Span(f"{number(curve.last):<8}  ", "bad" if curve.last is None else "strong")]
         if len(curve.points) > 1:
             ends = f"{number(curve.points[0])} {marks.to} {number(curve.points[-1])}"
-            drawn = sparkline(curve.points, max(8, min(40, room - 9 - len(ends) - 4)), marks.heights)
+            drawn = sparkline(curve.points, max(8, min(40, room - 12 - len(ends) - 2)), marks.heights)
             value += [Span(drawn, "accent"), Span(f"  {ends}", "dim")]
         yield Row(label, value)
 
