@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hfjobs_trainer.running.interrupted import tell_how_to_return
 from hfjobs_trainer.running.watching.figures import duration
 from hfjobs_trainer.running.watching.following import End, Following, News, Outage, Price, Used
+from hfjobs_trainer.running.watching.plain import PlainLog
 from hfjobs_trainer.running.watching.progress import Progress
 from hfjobs_trainer.running.watching.screen import Screen, interrupted_once, open_screen
 
@@ -29,9 +30,10 @@ def watch(job: Job) -> None:
     goes_on = True
     with interrupted_once():
         while goes_on:
-            screen, progress = open_screen(), Progress(job.record, before=progress)
-            parting = ""
+            screen: Screen = PlainLog()  # until it is known what there is
+            progress, parting = Progress(job.record, before=progress), ""
             try:
+                screen = open_screen()
                 with contextlib.closing(Following(job)) as following:
                     status = _follow(following, progress, screen)
                 end = describe(job, status, progress.model)

@@ -244,12 +244,16 @@ def test_nothing_of_a_log_reaches_the_screen_as_more_than_text():
     progress.see_line("\x1b[31mred\x1b[0m \x1b]0;title\x07and\x1b[2J [bold]markup[/bold]\tend\x08")
     assert progress.lines[-1] == "red and [bold]markup[/bold] end\\x08"
     progress.see_line("<script>alert(1)</script>")
-    progress.see_line(event_line("pushed", NOW, url="javascript:alert(1)"))
-    assert "[bold]markup[/bold]" in "\n".join(drawn(progress))
+    progress.see_line(event_line("pushed", NOW, url="javascript:alert(1)\x1b[2J"))
+    progress.see_status(JobStatus("RUNNING", "why\x1b[2J", at(-60), at(0)))
+    shown = "\n".join(drawn(progress))
+    assert "[bold]markup[/bold]" in shown
+    assert "\x1b" not in shown
     page = markup(progress, NOW, "<b>")
     assert "<script>" not in page
     assert "<b>" not in page
     assert "href='javascript" not in page
+    assert "\x1b" not in page
 
 
 def test_the_page_of_a_notebook_is_small_and_says_the_same():

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from hfjobs_trainer.display import visible
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -32,8 +34,9 @@ ASCII = Marks("=", "-", "_.-~=+*#", "->", "|", "...", "*", "x")
 
 
 def fitting(text: str, marks: Marks) -> str:
-    """The text as a screen with these characters can show it."""
-    return text if marks is UNICODE else text.encode("ascii", "replace").decode("ascii")
+    """The text as a screen with these characters can show it, without what moves the cursor."""
+    shown = visible(text)
+    return shown if marks is UNICODE else shown.encode("ascii", "replace").decode("ascii")
 
 
 POINTS = 256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hfjobs_trainer.errors import BackendError, HubUnavailable, QuotaError
+from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import JobStatus, Measures, Usage
 from hfjobs_trainer.running.cost import usd_per_hour
 
@@ -114,17 +115,16 @@ class Following:
         while not self._is_closed.is_set():
             try:
                 status = job.backend.status(job.id)
-                self._news.put(status)
-                if not is_priced:
-                    self._news.put(Price(usd_per_hour(job.backend, job.record), job.cost_before()))
-                    is_priced = True
-            except (HubUnavailable, QuotaError) as error:
-                self._news.put(Outage(f"its status is not known, it is asked for again: {error}"))
+            except BackendError as error:  # if that stays so, whoever reads the log says so
                 self._is_running = False
-            except BackendError:  # whoever reads the log says so
-                return
+                self._news.put(Outage(f"its status is not known, it is asked for again: {error}"))
             else:
                 self._is_running = status.stage == "RUNNING"
+                self._news.put(status)
+                if not is_priced:
+                    with contextlib.suppress(BackendError):
+                        self._news.put(Price(usd_per_hour(job.backend, job.record), job.cost_before()))
+                        is_priced = True
                 if status.is_terminal:
                     return
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+from hfjobs_trainer.display import visible
 from hfjobs_trainer.running.watching.figures import UNICODE
 from hfjobs_trainer.running.watching.progress import Progress
 from hfjobs_trainer.running.watching.view import LABEL, Row, Span, Style, view
@@ -52,7 +53,7 @@ def _spans(spans: Iterable[Span]) -> str:
 
 
 def _span(each: Span) -> str:
-    text = html.escape(each.text)
+    text = html.escape(visible(each.text))
     if each.link is not None and each.link.startswith(("https://", "http://")):
         where = f"href='{html.escape(each.link)}' target='_blank' rel='noopener'"
         return f"<a style='{STYLES['accent']}' {where}>{text}</a>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from hfjobs_trainer.display import visible
 from hfjobs_trainer.running.watching.figures import dollars, duration, number, rough, span
 from hfjobs_trainer.running.watching.progress import CURVES, Alert, Progress
 from hfjobs_trainer.running.watching.view import METRICS
@@ -73,8 +74,8 @@ class PlainLog:
     def close(self, progress: Progress, now: float, parting: str) -> None:
         """Write the last line."""
         self.see(progress, now)
-        if parting:
-            self._write(parting)
+        for line in parting.split("\n") if parting else ():
+            self._write(line)
 
     def _is_due(self, progress: Progress, then: float) -> bool:
         step, most = progress.step, progress.max_steps
@@ -93,7 +94,7 @@ class PlainLog:
     def _write(self, text: str) -> None:
         self._spoke = time.monotonic()
         encoding = sys.stdout.encoding or "utf-8"
-        print(text.encode(encoding, "replace").decode(encoding), flush=True)
+        print(visible(text).encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def _step_line(progress: Progress, now: float) -> str:

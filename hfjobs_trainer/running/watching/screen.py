@@ -99,7 +99,8 @@ class TerminalScreen:
             if self._live is not None:
                 self._live.stop()
         if parting:
-            self._console.print(fitting(parting, self._marks), markup=False, soft_wrap=True)
+            for line in parting.split("\n"):
+                self._console.print(fitting(line, self._marks), markup=False, soft_wrap=True)
 
 
 class NotebookScreen:

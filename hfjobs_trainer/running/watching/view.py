@@ -152,8 +152,8 @@ def _stage(progress: Progress, now: float, room: int, marks: Marks) -> Iterator[
     yield Row("stage", [*head, Span(f"  {told[0]}")])
     for more in textwrap.wrap(why[len(told[0]) :].strip(), room)[:3]:
         yield Row("", [Span(more)])
-    if progress.outage:
-        yield Row("", [Span(progress.outage, "warn")])
+    for line in textwrap.wrap(progress.outage, room, max_lines=2, placeholder=f" {marks.cut}"):
+        yield Row("", [Span(line, "warn")])
 
 
 def _nodes(progress: Progress) -> Iterator[Row]:
