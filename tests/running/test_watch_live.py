@@ -39,7 +39,7 @@ LATEST = 60.0
 def steps(count: int) -> list[str]:
     started = event_line("start", 1.0, method="dpo", device="cuda", gpu="T4", world_size=1)
     done = [event_line("log", 2.0 + n, step=n, max_steps=count, metrics={"loss": 1 / n}) for n in range(1, count + 1)]
-    return [started, *done]
+    return [started, *done, event_line("end", 3.0 + count, step=count, seconds=1.0, metrics={})]
 
 
 def start(hub: hubsim.Hub, backend: HubBackend, lines: list[str], seconds: float, **more: Any) -> str:
