@@ -5,10 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from hfjobs_trainer.errors import BackendError, JobFailed
-from hfjobs_trainer.running.backends.base import Stage
+from hfjobs_trainer.errors import BackendError, JobFailed, JobNotFound
+from hfjobs_trainer.running.backends.base import JobRecord, Stage
+from hfjobs_trainer.running.interrupted import tell_how_to_return
 from hfjobs_trainer.running.job import Job
 from hfjobs_trainer.running.observed import TAIL_LINES
+from hfjobs_trainer.running.resuming import Resuming
 from tests.running.places import GOOD_RUN, InProcessPlace, LocalPlace, event_line
 
 
@@ -167,3 +169,18 @@ def test_the_in_process_backend_keeps_the_plans_and_refuses_what_cannot_be(place
         place.backend.finish(job.id)
     with pytest.raises(BackendError, match="RUNNING does not end a job"):
         place.backend.finish(job.id, "RUNNING")
+
+
+def test_what_goes_wrong_while_watching_is_raised(place: InProcessPlace, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(JobNotFound):
+        Job(JobRecord("inprocess/gone"), place.backend).watch()
+    assert "its status is not known" in capsys.readouterr().out
+
+
+def test_who_interrupts_a_job_is_told_that_nothing_resumes_it_now(place: InProcessPlace):
+    record = place.start(exit_code=None).record
+    back = f'hft.Job.from_id("{record.id}").watch() comes back to it, job.cancel() stops it'
+    assert tell_how_to_return(Job(record, place.backend)) == f"job goes on: {back}"
+    resumed = Job(record, place.backend, Resuming(3))
+    told = f"job goes on ($1.50 an hour): {back}; nothing resumes it by itself now"
+    assert tell_how_to_return(resumed, 1.5) == told

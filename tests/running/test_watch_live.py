@@ -20,6 +20,7 @@ import pytest
 
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.local import LocalBackend
+from hfjobs_trainer.running.job import Job
 from hfjobs_trainer.running.planned import PLAN
 from tests.running.hub_runs import plan
 from tests.running.places import LocalPlace, event_line
@@ -176,6 +177,15 @@ def test_a_notebook_keeps_the_last_panel(
     (told,) = output.traceback
     assert "job goes on" in told
     goes_on.cancel()
+
+
+def test_an_outage_is_told_and_waited_out(hub: hubsim.Hub, backend: HubBackend, capsys: pytest.CaptureFixture[str]):
+    job_id = start(hub, backend, steps(20), 1.0)
+    refusal = {"status": 503, "body": {"error": "busy"}}
+    job = Job(backend.inspect(job_id), backend)
+    hub.fail(method="GET", path=f"/api/jobs/{job_id}$", response=refusal, times=3)  # as often as it is asked
+    assert job.watch().succeeded
+    assert "its status is not known, it is asked for again" in capsys.readouterr().out
 
 
 def test_what_a_job_uses_is_measured(hub: hubsim.Hub, backend: HubBackend, tmp_path: Path):
