@@ -8,7 +8,7 @@ import time
 from hfjobs_trainer.display import visible
 from hfjobs_trainer.running.watching.figures import dollars, duration, number, rough, span
 from hfjobs_trainer.running.watching.progress import CURVES, Alert, Progress
-from hfjobs_trainer.running.watching.view import METRICS
+from hfjobs_trainer.running.watching.view import shown_metrics
 
 SHARE = 0.01
 """How much of a run lies between two lines about its steps at least ..."""
@@ -99,9 +99,8 @@ class PlainLog:
 
 def _step_line(progress: Progress, now: float) -> str:
     told = [f"step {progress.step}/{progress.max_steps}"]
-    shown = {name: name for name in CURVES} | METRICS
-    known = progress.metrics
-    told += [f"{label} {number(known[name])}" for name, label in shown.items() if name in known][:6]
+    known = {name: progress.metrics[name] for name in CURVES if name in progress.metrics} | shown_metrics(progress)
+    told += [f"{name} {number(value)}" for name, value in known.items()][:6]
     left = progress.seconds_left(now)
     if left:
         planned = progress.planned

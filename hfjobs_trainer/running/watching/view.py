@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from hfjobs_trainer.running.backends.base import Usage
-from hfjobs_trainer.running.backends.registry import backend_of
 from hfjobs_trainer.running.watching.figures import (
     Marks,
     bar,
@@ -48,6 +47,7 @@ METRICS = {
 }
 STAGES: dict[str, Style] = {"COMPLETED": "good", "RUNNING": "accent", "SCHEDULING": "warn"}
 SHOWN_NODES = 8
+"""Nodes of which the usage is shown at most."""
 
 
 class Span(NamedTuple):
@@ -119,12 +119,9 @@ def view(progress: Progress, now: float, width: int, marks: Marks) -> View:
 
 def _title(progress: Progress, marks: Marks) -> list[Span]:
     record = progress.record
-    what = [
-        Span(progress.name or progress.method or "job", "strong"),
-        Span(short_id(record.id)),
-        Span(record.flavor or backend_of(record.id)) if record.flavor or record.folder else Span(""),
-    ]
-    known = [each for each in what if each.text]
+    place = record.flavor or ("this machine" if record.folder else "")
+    known = [Span(progress.name or progress.method or "job", "strong"), Span(short_id(record.id))]
+    known += [Span(place)] if place else []
     return [part for each in known for part in (Span(f" {marks.dot} ", "dim"), each)][1:]
 
 
@@ -204,13 +201,18 @@ def _curves(progress: Progress, room: int, marks: Marks) -> Iterator[Row]:
         yield Row(label, value)
 
 
-def _metrics(progress: Progress, room: int) -> Iterator[Row]:
+def shown_metrics(progress: Progress) -> dict[str, float | None]:
+    """What is shown beside the curves, by the name under which it is; of two of one name, the more special."""
     known = {label: progress.metrics[name] for name, label in METRICS.items() if name in progress.metrics}
-    known |= {
-        name.split("/")[1]: value
+    return known | {
+        name.removeprefix("rewards/").removesuffix("/mean"): value  # of each reward function
         for name, value in progress.metrics.items()
         if name.startswith("rewards/") and name.endswith("/mean")
     }
+
+
+def _metrics(progress: Progress, room: int) -> Iterator[Row]:
+    known = shown_metrics(progress)
     items = [
         [Span(f"{name} ", "dim"), Span(number(value), "bad" if value is None else "")] for name, value in known.items()
     ]
