@@ -92,6 +92,7 @@ NAMES = [
 ]
 HEAVY = {"torch", "transformers", "trl", "datasets", "trackio", "accelerate", "peft"}
 LATE = {
+    "rich",
     "jinja2",
     "pydantic",
     "yaml",

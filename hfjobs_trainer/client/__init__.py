@@ -129,6 +129,7 @@ class Client(Rehearsal):
         from hfjobs_trainer.running.backends.base import Scheduling
         from hfjobs_trainer.running.backends.registry import traits_at
         from hfjobs_trainer.running.job import Job
+        from hfjobs_trainer.running.planned import planned_env
         from hfjobs_trainer.running.resuming import resuming_of
         from hfjobs_trainer.running.scheduled import ScheduledJob, schedules_of
 
@@ -157,7 +158,7 @@ class Client(Rehearsal):
         if schedule is not None:
             # no HFT_RUN_ID: each run is one of its own
             return ScheduledJob(schedules_of(running).submit(plan), running)
-        env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
+        env = {"HFT_RUN_ID": secrets.token_hex(16), **planned_env(plan), **plan.request.env}
         record = running.submit(replace(plan, request=replace(plan.request, env=env)))
         return Job(record, running, resuming)
 

@@ -17,6 +17,7 @@ from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
 from hfjobs_trainer.running.earlier import jobs_before
 from hfjobs_trainer.running.ending import Ending, advise, refuse_resume
 from hfjobs_trainer.running.events import Event, read_events
+from hfjobs_trainer.running.interrupted import told_when_interrupted
 from hfjobs_trainer.running.observed import LONGEST_PAUSE, Observed
 from hfjobs_trainer.running.result import JobResult, read_result
 
@@ -148,8 +149,15 @@ class Job:
         """What the script reported, from the first event; with ``follow``, until the job has ended."""
         return read_events(self.logs(follow=follow))
 
+    @property
+    def max_resumes(self) -> int:
+        """How often it is resumed by itself at most, while ``wait``, ``watch`` or ``result`` is up."""
+        return 0 if self._resuming is None else self._resuming.most
+
     def watch(self) -> Job:
-        """``wait``, and show progress, in a terminal or a notebook; interrupting it leaves the job running.
+        """``wait``, and show progress: a panel in a terminal or a notebook, plain lines elsewhere.
+
+        Interrupted (Ctrl-C, or the notebook's button), it returns, says how to come back, and the job goes on.
 
         Returns:
             This job: ``job.watch().succeeded``.
@@ -175,14 +183,16 @@ class Job:
         Raises:
             TimeoutError: The job has not ended in time; it keeps running. A check under way is finished first.
             HubUnavailable: The Hub stayed unreachable; the job keeps running.
+            KeyboardInterrupt: It was interrupted; the job keeps running.
         """
         left, began = timeout, time.monotonic()
-        while True:
-            self.wait_for_end(left, poll)
-            goes_on, self._why_not = self.go_on()
-            if not goes_on:
-                return self
-            left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
+        with told_when_interrupted(self):
+            while True:
+                self.wait_for_end(left, poll)
+                goes_on, self._why_not = self.go_on()
+                if not goes_on:
+                    return self
+                left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
 
     def go_on(self) -> tuple[bool, str]:
         """Resume the ended job if ``max_resumes`` says so; this object then stands for the new one.
@@ -283,12 +293,14 @@ class Job:
 
         ``None`` if the price is unknown. The price is today's, and each started minute counts as a whole one.
         """
+        before, own = self.cost_before(), usd_so_far(self._backend, self.record, self.status())
+        return None if before is None or own is None else before + own
+
+    def cost_before(self) -> float | None:
+        """Cost of the jobs that it resumes, US dollars; ``None`` if a price is unknown."""
         total = 0.0
-        for record in (*self._before(), self.record):
-            if record is self.record:
-                status = self.status()
-            else:
-                status = self._ends[record.id] = self._ends.get(record.id) or self._backend.status(record.id)
+        for record in self._before():
+            status = self._ends[record.id] = self._ends.get(record.id) or self._backend.status(record.id)
             usd = usd_so_far(self._backend, record, status)
             if usd is None:
                 return None

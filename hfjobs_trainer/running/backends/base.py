@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from hfjobs_trainer.display import html_pairs, plural
+from hfjobs_trainer.running.planned import Planned
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
@@ -99,6 +100,7 @@ class JobRecord:
         members: Ids of the jobs of each node, by rank, if the run has several; the first is ``id``.
         exposes: Whether it has ports that the proxy leads to, which cost extra.
         directory: Working directory of a local job that resumes another, that of the first; ``None``: ``folder``.
+        planned: What its plan said, as far as the job carries it.
     """
 
     id: str
@@ -110,6 +112,7 @@ class JobRecord:
     members: tuple[str, ...] = ()
     exposes: bool = False
     directory: str | None = None
+    planned: Planned = field(default=Planned(), repr=False)
 
 
 class Backend(Protocol):
@@ -254,4 +257,45 @@ class Verifies(Protocol):
 
     def verify(self, events: Iterable[Event]) -> str | None:
         """What is wrong with what a run that ended well has left, by its events; ``None`` if nothing is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """What a job uses of one GPU.
+
+    Attributes:
+        percent: How much of the time it computes.
+        used_gib: Memory in use, GiB.
+        total_gib: Memory that it has, GiB.
+    """
+
+    percent: float
+    used_gib: float
+    total_gib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a job uses of its machine at a time; what is not known is ``None``.
+
+    Attributes:
+        gpus: Of each GPU; empty without one, or if nothing is known of them.
+        cpu_percent: How much of the time of its CPUs it computes.
+        used_gib: Memory in use, GiB.
+        total_gib: Memory that the machine has, GiB.
+    """
+
+    gpus: tuple[Gpu, ...] = ()
+    cpu_percent: float | None = None
+    used_gib: float | None = None
+    total_gib: float | None = None
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A backend that can also say what a job uses of its machine; one that cannot simply lacks the method."""
+
+    def usage(self, job_id: str) -> Usage | None:
+        """What the job uses now; ``None`` if it does not run, or nothing is known. Of several nodes, the one named."""
         ...

@@ -13,7 +13,7 @@ from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
-from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage, Usage
 from hfjobs_trainer.running.backends.hub_checkpoints import with_bucket
 from hfjobs_trainer.running.backends.hub_connection import (
     Connection,
@@ -42,6 +42,7 @@ from hfjobs_trainer.running.backends.hub_resume import Resumption, check_flavor,
 from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
 from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store
 from hfjobs_trainer.running.backends.hub_submission import Submission
+from hfjobs_trainer.running.backends.hub_usage import usage_reader
 from hfjobs_trainer.running.events import Event, visible_lines
 
 if TYPE_CHECKING:
@@ -265,6 +266,12 @@ class HubBackend:
         told = list(events)
         is_new = time.time() - max((event.time for event in told), default=0.0) < VERIFIED_SECONDS
         return verify_push(told, self._connection) if is_new else None
+
+    def usage(self, job_id: str) -> Usage | None:
+        """What the job, or this node of it, uses of its machine now; ``None`` unless it runs."""
+        namespace, name = self._split(job_id)
+        asked = Asked("read the job's metrics", "job.read", namespace, f"{namespace}/{name}")
+        return self._connection.get(asked, usage_reader(namespace, name))
 
     def cancel(self, job_id: str) -> None:
         """Stop the job, with all its nodes; do nothing if it has ended already.

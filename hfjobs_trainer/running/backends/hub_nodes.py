@@ -19,6 +19,7 @@ from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
 from hfjobs_trainer.running.backends.hub_submission import Submission, flavor_of
 from hfjobs_trainer.running.events import parse_event
+from hfjobs_trainer.running.planned import read_planned
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
@@ -157,6 +158,7 @@ def record_of(namespace: str, job: JobInfo, group: NodeGroup | None = None) -> J
         created_at=job.created_at,
         members=group.ids if group else (),
         exposes=bool(job.expose),
+        planned=read_planned(job.environment or {}),
     )
 
 

@@ -21,7 +21,7 @@ from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.running.backends import processes, supervise
-from hfjobs_trainer.running.backends.base import RESUMES_LABEL, RUN_LABEL, JobRecord, JobStatus
+from hfjobs_trainer.running.backends.base import RESUMES_LABEL, RUN_LABEL, JobRecord, JobStatus, Usage
 from hfjobs_trainer.running.backends.local_folder import (
     damage_told,
     find_supervisor,
@@ -32,6 +32,7 @@ from hfjobs_trainer.running.backends.local_folder import (
     record_of,
     script_process,
 )
+from hfjobs_trainer.running.backends.local_usage import memory_usage
 from hfjobs_trainer.running.events import visible_lines
 
 if TYPE_CHECKING:
@@ -196,6 +197,11 @@ class LocalBackend:
         """The lines of the log, a progress bar as its last state; with ``follow``, until the job ends."""
         folder = self._folder(job_id)
         return self._read_log(job_id, folder / "log.txt", follow=follow)
+
+    def usage(self, job_id: str) -> Usage | None:
+        """The memory of the run's processes and of this machine; ``None`` where it has no ``/proc``."""
+        pid = script_process(self._folder(job_id))
+        return None if pid is None else memory_usage(processes.descendants(pid, group=pid))
 
     def cancel(self, job_id: str) -> None:
         """Ask the job to stop; after the grace period it is killed."""

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
+from hfjobs_trainer.running.planned import read_planned
 
 
 def read_record(folder: Path) -> JobRecord:
@@ -24,7 +25,12 @@ def record_of(folder: Path, record: dict[str, Any]) -> JobRecord:
     """What a ``record.json`` says of the job whose folder this is."""
     created = datetime.fromisoformat(record["created_at"])
     return JobRecord(
-        record["id"], labels=record["labels"], created_at=created, folder=str(folder), directory=record.get("cwd")
+        record["id"],
+        labels=record["labels"],
+        created_at=created,
+        folder=str(folder),
+        directory=record.get("cwd"),
+        planned=read_planned(record.get("env") or {}),
     )
 
 
