@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,7 +96,9 @@ def kill_supervisor(root: Path, moment: float) -> Iterator[Violation]:
         os.kill(pid, signal.SIGKILL)
     thread.join()
     if refused:
-        if left := [path for path in root.iterdir()]:
+        if "exited immediately" not in refused[0]:
+            yield Violation("unclear message", where, refused[0])
+        if left := list(root.iterdir()):
             yield Violation("left behind", where, f"{left}")
         if until(lambda: not marked(root)) is None:
             yield Violation("runs on", where, "a process of a run that was refused")
@@ -125,7 +128,7 @@ def cancel_early(root: Path, moment: float) -> Iterator[Violation]:
     time.sleep(moment)
     backend.cancel(record.id)
     thread.join()
-    status = until(lambda: (found if (found := backend.status(record.id)).is_terminal else None), seconds=10)
+    status = until(lambda: found if (found := backend.status(record.id)).is_terminal else None, seconds=10)
     if status is None:
         yield Violation("cancel is lost", where, f"{backend.status(record.id)}")
     elif status.stage != "CANCELED":
@@ -154,8 +157,7 @@ def interrupt(root: Path, moment: float) -> Iterator[Violation]:
     for name in found:
         try:
             backend.cancel(f"local/{name}")
-            ended: Callable[[], JobStatus | None] = lambda name=name: _ended(backend, name)
-            if until(ended) is None:
+            if until(partial(_ended, backend, name)) is None:
                 yield Violation("hangs", where, name)
         except JobNotFound as error:
             yield Violation("left behind", where, str(error)[:100])

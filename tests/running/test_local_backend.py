@@ -54,6 +54,11 @@ def is_running(pid: int) -> bool:
     return any(process.pid == pid for process in processes.running_processes())
 
 
+def kill_supervisor(place: LocalPlace, job: Job) -> None:
+    os.kill(int((place.folder(job) / "lock").read_text()), signal.SIGKILL)
+    until(lambda: job.status().is_terminal)
+
+
 def status_of(place: LocalPlace, job: Job) -> dict[str, object]:
     return json.loads((place.folder(job) / "status.json").read_text())
 
@@ -227,15 +232,13 @@ def test_a_run_without_its_supervisor_has_failed(place: LocalPlace):
     job = place.start(["ready"], exit_code=None)
     lines = job.logs(follow=True)
     assert next(lines) == "ready"
-    os.kill(int((place.folder(job) / "lock").read_text()), signal.SIGKILL)
-    until(lambda: job.status().is_terminal)
+    kill_supervisor(place, job)
     assert (job.status().stage, job.status().message) == ("ERROR", "the supervisor of this run died")
     assert list(lines) == []
     # Its process id may be another's by now: nobody is signalled.
     (place.folder(job) / "lock").write_text(str(os.getpid()))
     assert job.status().stage == "ERROR"
     job.cancel()
-    os.kill(int(str(status_of(place, job)["pid"])), signal.SIGKILL)
 
 
 def test_a_full_disk_cuts_the_log_not_the_run(place: LocalPlace):

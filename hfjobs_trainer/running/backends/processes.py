@@ -1,14 +1,18 @@
-"""Processes of this machine: who descends from whom, and signals that tolerate the dead."""
+"""Processes of this machine: who descends from whom, which is which, and signals that tolerate the dead."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import subprocess
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+# Between two looks at processes that are to end, seconds.
+_LOOK = 0.05
 
 
 class Process(NamedTuple):
@@ -17,6 +21,61 @@ class Process(NamedTuple):
     pid: int
     parent: int
     group: int
+
+
+class Identity(NamedTuple):
+    """One process and no other: its id, which another may get once it is dead, and its birth."""
+
+    pid: int
+    birth: str
+
+    @classmethod
+    def read(cls, pid: object, birth: object) -> Identity | None:
+        """The identity that a file tells; ``None`` if it tells none."""
+        if isinstance(pid, int) and 1 < pid < 1 << 31 and isinstance(birth, str) and birth:
+            return cls(pid, birth)
+        return None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this very process still runs."""
+        return birth_of(self.pid) == self.birth
+
+
+def birth_of(pid: int) -> str | None:
+    """When a process began, in a form that is the same at each look and differs for each process of the same id.
+
+    ``None`` if there is none, or it is a zombie.
+    """
+    if not Path("/proc/self/stat").exists():
+        told = subprocess.run(
+            ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, env=_plain()
+        )
+        state, _, birth = told.stdout.strip().partition(" ")
+        return None if state.startswith("Z") else birth.strip() or None
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return None
+    # Fields from the third on, as proc(5) numbers them: the state, and as the 22nd ticks since the boot.
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
+
+
+def _plain() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def marked(mark: str) -> list[int]:
+    """Processes but this one that have a text in the environment that they were given, where the system tells it."""
+    found: list[int] = []
+    wanted = mark.encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (entry / "environ").read_bytes() and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found
 
 
 def descendants(ancestor: int, *, group: int) -> list[int]:
@@ -74,3 +133,27 @@ def signal_group(group: int, number: int) -> None:
     """Send a signal to a process group, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def signal_until_gone(find: Callable[[], Collection[int]], number: int | None, seconds: float) -> bool:
+    """Send each process that is found a signal, once, until none is found.
+
+    Args:
+        find: Finds them.
+        number: The signal; ``None``: only wait.
+        seconds: The longest wait.
+
+    Returns:
+        Whether they are gone.
+    """
+    told: set[int] = set()
+    deadline = time.monotonic() + seconds
+    while found := find():
+        if number is not None:
+            for pid in set(found) - told:
+                signal_process(pid, number)
+            told |= {*found}
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK)
+    return True
