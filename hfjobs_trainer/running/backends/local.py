@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hfjobs_trainer.contents import cache_home
-from hfjobs_trainer.display import plural
+from hfjobs_trainer.display import plural, shown
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.find_uv import find_links, find_uv
@@ -46,8 +46,7 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0
 # A line of a log that is longer is read in parts, bytes; no event is.
 LONGEST_LINE = supervise.LONGEST_LINE
-# Of a name that is not known, a message shows so many characters.
-SHOWN = 80
+_ZEROS = bytes(1 << 20)
 
 
 class LocalBackend:
@@ -251,9 +250,9 @@ class LocalBackend:
         # A name has 255 bytes at most, on every usual file system.
         if re.fullmatch(r"\w[\w.-]*", name) and len(name.encode()) <= 255 and holds_run(self.root / name):
             return self.root / name
-        shown = repr(job_id) if len(job_id) <= SHOWN else f"{job_id[:SHOWN]!r}..."
         raise JobNotFound(
-            f"no job {shown} under {self.root}; if it was started with another root, name it: LocalBackend(root=...)"
+            f"no job {shown(job_id)} under {self.root}; if it was started with another root, name it:"
+            " LocalBackend(root=...)"
         )
 
     def _read_log(self, job_id: str, path: Path, *, follow: bool) -> Iterator[str]:
@@ -280,9 +279,9 @@ class LocalBackend:
 def _read_chunk(log: FileIO, path: Path) -> bytes:
     """The next part of a log; empty at its end."""
     with damage_told(path.parent, path.name):
-        while chunk := log.read(1 << 20):
+        while chunk := log.read(len(_ZEROS)):
             # Zeros are what a crash leaves where it lost what was written; a terminal shows nothing of them.
-            if text := chunk.replace(b"\0", b""):
+            if chunk != _ZEROS[: len(chunk)] and (text := chunk.translate(None, b"\0")):
                 return text
     return b""
 

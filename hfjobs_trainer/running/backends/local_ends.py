@@ -10,13 +10,15 @@ from pathlib import Path
 
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends import processes
-from hfjobs_trainer.running.backends.local_files import open_private
+from hfjobs_trainer.running.backends.local_files import open_private, remove_quietly
 from hfjobs_trainer.running.backends.local_folder import Stated, find_supervisor, read_status
 from hfjobs_trainer.running.backends.processes import Identity
 from hfjobs_trainer.running.backends.supervise import BINDS, CANCEL, mark_of
 
 # After SIGKILL, seconds: a process that the kernel holds, such as at a dead disk, does not end at once.
 _KILL_SECONDS = 10.0
+# How long a supervisor may take to heed a signal before it is left alone with it, seconds.
+_HEED_SECONDS = 5.0
 
 
 def stop_run(folder: Path, grace: float) -> None:
@@ -33,10 +35,10 @@ def stop_run(folder: Path, grace: float) -> None:
     pid = find_supervisor(folder, stated and stated.supervisor)
     if pid is None:
         # It may have ended the run between the two looks: then nothing is left.
-        end_left(folder, stated and stated.script, grace)
-        return
+        remove_quietly(folder / CANCEL)
+        return end_left(folder, stated and stated.script, grace)
     if stated is not None and stated.status.is_terminal:
-        return
+        return None
     unwritten = None
     try:
         os.close(open_private(folder / CANCEL, os.O_WRONLY))
@@ -44,11 +46,19 @@ def stop_run(folder: Path, grace: float) -> None:
         unwritten = error
     # One that starts looks for the file once it can be signalled: either reaches it.
     stated = _stated(folder)
-    if pid := find_supervisor(folder, stated and stated.supervisor):
-        processes.signal_process(pid, signal.SIGTERM)
-    elif pid == 0 and unwritten is not None:
+    pid = find_supervisor(folder, stated and stated.supervisor)
+    if pid == 0 and unwritten is not None:
         why = f"the run in {folder} could not be cancelled: {unwritten.strerror or unwritten}; try again"
         raise BackendError(why, unwritten) from unwritten
+    if pid:
+        processes.signal_process(pid, signal.SIGTERM)
+        # One that is being killed holds its lock to the last. One that lives takes the file away.
+        deadline = time.monotonic() + _HEED_SECONDS
+        while os.path.lexists(folder / CANCEL) and time.monotonic() < deadline:
+            if find_supervisor(folder, stated and stated.supervisor) is None:
+                return stop_run(folder, grace)
+            time.sleep(0.01)
+    return None
 
 
 def _stated(folder: Path) -> Stated | None:

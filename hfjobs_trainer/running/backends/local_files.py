@@ -47,8 +47,10 @@ def read_file(path: Path, most: int) -> bytes:
         ValueError: It holds more than ``most`` bytes.
     """
     with os.fdopen(open_file(path), "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        # It may grow between the two looks.
+        is_longer = os.fstat(file.fileno()).st_size > most
+        content = b"" if is_longer else file.read(most + 1)
+    if is_longer or len(content) > most:
         raise ValueError(f"holds more than {most >> 10:,} KiB")
     return content
 

@@ -87,7 +87,7 @@ def read_request(folder: Path) -> dict[str, Any]:
     with damage_told(folder, "record.json"):
         record = read_json(folder / "record.json", LARGEST_RECORD)
         record_of(folder, record)
-        _take(record, "name", _is_text, "a text")
+        _take(record, "name", _is_name, "a name")
         _take(record, "command", lambda value: bool(value) and _is_list(value), "a list of texts")
         _take(record, "secrets", _is_list, "a list of texts")
         _take(record, "env", _is_texts, "texts by name")
@@ -229,6 +229,10 @@ def _time(fields: dict[str, Any], name: str, *, optional: bool = False) -> datet
 def _is_text(value: object) -> bool:
     """Whether this is text that a path, an environment and a terminal can take."""
     return isinstance(value, str) and "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[\w-][\w.-]*", value) is not None
 
 
 def _is_path(value: object) -> bool:

@@ -65,7 +65,7 @@ def launch(root: Path, name: str, script: str, describe: Callable[[Path], dict[s
     except BaseException as error:
         with contextlib.suppress(BackendError):
             _take_back(hidden, folder if is_made and not hidden.exists() else None)
-        if isinstance(error, OSError):
+        if isinstance(error, (OSError, ValueError)):  # the latter for names that no system takes
             why = f"the run folder under {root} could not be written: {error}; choose another place with"
             raise BackendError(f"{why} LocalBackend(root=...) or the environment variable HFT_HOME", error) from error
         raise

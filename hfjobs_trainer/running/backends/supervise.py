@@ -208,6 +208,7 @@ class Run:
             if verdict is None and self.exit_code is None:
                 if self.is_cancelled():
                     verdict = ("CANCELED", None)
+                    remove_quietly(self.folder / CANCEL)  # so that it is known to be heeded
                 elif limit is not None and moment >= self.started + limit:
                     verdict = ("ERROR", "Job timeout")
                 if verdict is not None:
