@@ -31,7 +31,7 @@ from tests.running.places import GOOD_RUN, LocalPlace
 
 FILES = ("record.json", "status.json", "log.txt", "events.jsonl", "lock", "script.py")
 # A call that takes longer hangs; one that resumes a run starts two processes: seconds.
-HANGS, RESUME_HANGS = 5.0, 30.0
+HANGS, RESUME_HANGS = 10.0, 60.0
 # What a call may take beyond what the process has: a file is not read whole because it is there. Bytes.
 MEMORY = 1 << 30
 # Of some 6,000 combinations of file, damage and call, so many are drawn at scale 1.

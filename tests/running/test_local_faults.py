@@ -174,7 +174,7 @@ def test_a_full_disk_is_told_with_the_exit_code(task: str, given: tuple[str, ...
         ("status.json", "1 GiB of nothing"),
         ("log.txt", "FIFO"),
         ("log.txt", "directory"),
-        ("log.txt", "1 GiB of nothing"),
+        ("log.txt", "zeros"),
         ("lock", "socket"),
         ("lock", "dangling link"),
         ("script.py", "missing"),
