@@ -188,9 +188,8 @@ class Folders:
         }
         lost = jobs.pop("lost")
         next(lost.logs(follow=True))
-        text = (place.folder(lost) / "lock").read_text()
         script = json.loads((place.folder(lost) / "status.json").read_text())["pid"]
-        os.kill(int(text), signal.SIGKILL)
+        place.kill_supervisors(lost)
         while not lost.status().is_terminal:
             time.sleep(0.02)
         with contextlib.suppress(ProcessLookupError):

@@ -56,7 +56,7 @@ def fill_before(root: Path, left: int) -> None:
 def fill_during(root: Path, left: int, how: str) -> None:
     """Fill the disk while a run goes on, from outside or by its own output; say how it ended."""
     place = LocalPlace(root / "runs")
-    ending = {"outside": "print('x' * 5000)\n", "script": "print('x' * 10_000_000)\n", "quiet": ""}[how] + "sys.exit(3)"
+    ending = {"outside": "print('x' * 5000)\n", "script": "print('x' * 1_000_000)\n", "quiet": ""}[how] + "sys.exit(3)"
     job = place.run(FAILS_LATER.format(ending))
     next(job.logs(follow=True))
     (place.folder(job) / "go").touch()

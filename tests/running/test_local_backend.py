@@ -54,11 +54,6 @@ def is_running(pid: int) -> bool:
     return any(process.pid == pid for process in processes.running_processes())
 
 
-def kill_supervisor(place: LocalPlace, job: Job) -> None:
-    os.kill(int((place.folder(job) / "lock").read_text()), signal.SIGKILL)
-    until(lambda: job.status().is_terminal)
-
-
 def status_of(place: LocalPlace, job: Job) -> dict[str, object]:
     return json.loads((place.folder(job) / "status.json").read_text())
 
@@ -232,7 +227,8 @@ def test_a_run_without_its_supervisor_has_failed(place: LocalPlace):
     job = place.start(["ready"], exit_code=None)
     lines = job.logs(follow=True)
     assert next(lines) == "ready"
-    kill_supervisor(place, job)
+    place.kill_supervisors(job)
+    until(lambda: job.status().is_terminal)
     assert (job.status().stage, job.status().message) == ("ERROR", "the supervisor of this run died")
     assert list(lines) == []
     # Its process id may be another's by now: nobody is signalled.

@@ -24,7 +24,7 @@ from benchmarks.faults import local_tasks
 from benchmarks.faults.local import cancel_early, interrupt, kill_supervisor, marked, on_small_disk
 from benchmarks.faults.local_damage import CALLS, Folders, ask_odd_ids, damages, probe
 from hfjobs_trainer.errors import BackendError, JobNotFound
-from hfjobs_trainer.running.backends.local_ends import left_behind
+from hfjobs_trainer.running.backends.heirs import left_of
 from hfjobs_trainer.running.backends.processes import Identity, birth_of
 from hfjobs_trainer.running.job import Job
 from hfjobs_trainer.running.job_list import list_jobs
@@ -41,6 +41,7 @@ while not told:
 print("x" * 200_000, flush=True)
 time.sleep(0.2)
 pathlib.Path("saved").write_text(str(len(told)))
+print("saved", flush=True)
 """
 
 
@@ -70,16 +71,29 @@ def end_supervisor(place: LocalPlace, job: Job) -> None:
 def test_a_script_saves_when_its_supervisor_is_killed(place: LocalPlace):
     job = place.run(SAVES)
     end_supervisor(place, job)
-    until((place.folder(job) / "saved").exists)
-    assert list(job.logs(follow=True)) == ["up"]
+    status = job.wait(60).status()
+    assert (status.stage, status.message) == ("ERROR", "the supervisor of this run died")
+    assert status.finished_at is not None
+    assert (place.folder(job) / "saved").read_text() == "1"
+    assert [line[:2] for line in job.logs()] == ["up", "xx", "sa"]
 
 
-def test_cancelling_a_run_without_supervisor_lets_it_save(place: LocalPlace):
+def test_what_ignores_the_death_of_its_supervisor_is_killed(place: LocalPlace):
+    job = place.run(local_tasks.STUBBORN, env={"FAULT_MARK": str(place.root)})
+    end_supervisor(place, job)
+    assert job.wait(60).stage == "ERROR"
+    until(lambda: not marked(place.root))
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_cancelling_a_run_without_supervisor_lets_it_save(place: LocalPlace, both: bool):
     job = place.run(SAVES)
     end_supervisor(place, job)
-    job.cancel()  # at once: the supervisor may not be quite dead
+    if both:  # its heir too: then nobody reads the last words, and it saves all the same
+        place.kill_supervisors(job)
+    job.cancel()  # at once: they may not be quite dead
+    assert job.wait(60).status().message == "the supervisor of this run died"
     assert (place.folder(job) / "saved").read_text() == "1"
-    assert job.status().message == "the supervisor of this run died"
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.2])
@@ -89,9 +103,10 @@ def test_what_a_killed_supervisor_leaves_can_be_ended(tmp_path: Path, moment: fl
 
 def test_another_process_that_got_the_id_is_not_signalled(place: LocalPlace):
     job = place.run(local_tasks.SLEEPS)
-    end_supervisor(place, job)
-    until(lambda: job.status().is_terminal)
+    assert next(job.logs(follow=True)) == "up"
+    place.kill_supervisors(job)
     job.cancel()
+    assert job.wait(60).stage == "ERROR"
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as other:
         for lock in ("", str(other.pid)):
             path = place.folder(job) / "status.json"
@@ -101,7 +116,7 @@ def test_another_process_that_got_the_id_is_not_signalled(place: LocalPlace):
             assert other.poll() is None
         known = Identity(other.pid, birth_of(other.pid) or "")
         assert known.is_alive
-        assert left_behind(place.folder(job), known) == [other.pid]
+        assert left_of(place.folder(job), known) == [other.pid]
         other.kill()
     assert not known.is_alive
 

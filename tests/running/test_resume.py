@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -288,7 +286,7 @@ def test_a_script_whose_supervisor_died_is_not_joined_by_another(place: LocalPla
     first = place.run(f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{HANGS}")
     next(event for event in first.events(follow=True) if event.kind == "kept")
     folder = place.folder(first)
-    os.kill(int((folder / "lock").read_text()), signal.SIGKILL)
+    place.kill_supervisors(first)
     pid = json.loads((folder / "status.json").read_text())["pid"]
     while not first.status().is_terminal:
         time.sleep(0.05)

@@ -18,7 +18,8 @@ from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.running.backends import supervise
 from hfjobs_trainer.running.backends.base import RESUMES_LABEL, RUN_LABEL, JobRecord, JobRecords, JobStatus
-from hfjobs_trainer.running.backends.local_ends import left_behind, stop_run
+from hfjobs_trainer.running.backends.heirs import left_of
+from hfjobs_trainer.running.backends.local_ends import stop_run
 from hfjobs_trainer.running.backends.local_files import open_file
 from hfjobs_trainer.running.backends.local_folder import (
     PREFIX,
@@ -27,6 +28,7 @@ from hfjobs_trainer.running.backends.local_folder import (
     find_supervisor,
     holds_run,
     is_of,
+    read_processes,
     read_record,
     read_request,
     read_script,
@@ -157,7 +159,7 @@ class LocalBackend:
                 why = f'job {rival} of the run is {status.stage}: hft.Job.from_id("{rival}") finds it'
             elif status.succeeded:
                 why = f"the run ended well as job {rival}: nothing is left to do"
-            elif left := left_behind(folder, read_status(folder).script):
+            elif left := left_of(folder, read_processes(folder).script):
                 end = f'hft.Job.from_id("{rival}").cancel()'
                 why = f"its script still runs, as process {left[0]}: wait for its end, or end it with {end}"
             else:
@@ -171,14 +173,14 @@ class LocalBackend:
     def status(self, job_id: str) -> JobStatus:
         """The current status of the job; ERROR also if its supervisor died without a report."""
         folder = self._folder(job_id)
-        stated = read_status(folder)
-        if stated.status.is_terminal or find_supervisor(folder, stated.supervisor) is not None:
-            return stated.status
+        status = read_status(folder)
+        if status.is_terminal or find_supervisor(folder) is not None:
+            return status
         # It may have ended between the two looks.
-        status = read_status(folder).status
+        status = read_status(folder)
         if status.is_terminal:
             return status
-        return JobStatus("ERROR", "the supervisor of this run died", status.created_at, status.started_at)
+        return JobStatus("ERROR", supervise.DIED, status.created_at, status.started_at)
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
         """The lines of the log, a progress bar as its last state; with ``follow``, until the job ends."""

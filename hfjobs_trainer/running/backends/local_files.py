@@ -128,6 +128,11 @@ class Reserve:
             file.flush()
             os.fsync(file.fileno())  # some file systems give room only to what is written out
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the last version is still to be written."""
+        return self.room.exists()
+
     def write(self, value: Any) -> None:
         """Write the last version: over what is reserved, which then takes the place of the file."""
         content = json.dumps(value, indent=1).encode()

@@ -7,11 +7,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
@@ -29,17 +28,14 @@ _MESSAGE = 2000
 _RESUMING = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """What ``status.json`` says.
+class Processes(NamedTuple):
+    """The processes of a run, each ``None`` where it is not known.
 
     Attributes:
-        status: Where the job is.
-        script: The script's process; ``None`` where that is not told.
-        supervisor: Its supervisor; likewise.
+        script: The script's.
+        supervisor: What stays with it.
     """
 
-    status: JobStatus
     script: Identity | None = None
     supervisor: Identity | None = None
 
@@ -111,7 +107,7 @@ def is_of(folder: Path, home: Path) -> bool:
     return False
 
 
-def read_status(folder: Path) -> Stated:
+def read_status(folder: Path) -> JobStatus:
     """Where the job is, by ``status.json``; raise ``BackendError`` if it is damaged."""
     created = read_record(folder).created_at
     with damage_told(folder, "status.json"):
@@ -120,19 +116,27 @@ def read_status(folder: Path) -> Stated:
         except FileNotFoundError:
             if os.path.lexists(folder / "status.json"):
                 raise
-            return Stated(JobStatus("SCHEDULING", created_at=created))
+            return JobStatus("SCHEDULING", created_at=created)
         message = _take(status, "message", _is_text, "a text", optional=True)
-        return Stated(
-            JobStatus(
-                _take(status, "stage", lambda value: _is_text(value) and value in get_args(Stage), "a stage"),
-                message and message[:_MESSAGE],
-                created,
-                _time(status, "started_at", optional=True),
-                _time(status, "finished_at", optional=True),
-            ),
-            Identity.read(status.get("pid"), status.get("birth")),
-            Identity.read(status.get("supervisor"), status.get("supervisor_birth")),
+        return JobStatus(
+            _take(status, "stage", lambda value: _is_text(value) and value in get_args(Stage), "a stage"),
+            message and message[:_MESSAGE],
+            created,
+            _time(status, "started_at", optional=True),
+            _time(status, "finished_at", optional=True),
         )
+
+
+def read_processes(folder: Path) -> Processes:
+    """The processes of the run, as far as ``status.json`` tells."""
+    try:
+        told = read_json(folder / "status.json", _STATUS)
+    except (OSError, ValueError):
+        return Processes()
+    return Processes(
+        Identity.read(told.get("pid"), told.get("birth")),
+        Identity.read(told.get("supervisor"), told.get("supervisor_birth")),
+    )
 
 
 @contextlib.contextmanager
@@ -154,15 +158,11 @@ def damage_told(folder: Path, file: str) -> Generator[None]:
         ) from error
 
 
-def find_supervisor(folder: Path, known: Identity | None) -> int | None:
-    """Process id of the run's supervisor, 0 while it starts or if its id is not known; ``None`` if it is dead.
-
-    Args:
-        folder: The run folder.
-        known: The supervisor, as ``status.json`` has it.
-    """
+def find_supervisor(folder: Path) -> int | None:
+    """Process id of the run's supervisor, 0 while it starts or if its id is not known; ``None`` if it is dead."""
     import fcntl
 
+    known = read_processes(folder).supervisor
     alive = known.pid if known is not None and known.is_alive else None
     try:
         lock = open_file(folder / "lock")

@@ -17,7 +17,7 @@ from typing import Any
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.running.backends import supervise
 from hfjobs_trainer.running.backends.base import JobRecord
-from hfjobs_trainer.running.backends.local_ends import end_left, stop_run
+from hfjobs_trainer.running.backends.local_ends import end_run, stop_run
 from hfjobs_trainer.running.backends.local_files import make_folder, open_private, write_file, write_json
 from hfjobs_trainer.running.backends.local_folder import find_supervisor, record_of
 
@@ -99,9 +99,9 @@ def _take_back(hidden: Path, folder: Path | None) -> None:
     if folder is not None:
         deadline = time.monotonic() + _GIVE_UP
         # No matter how far it is: the lock is held until the last of its processes has given up.
-        while find_supervisor(folder, None) is not None and time.monotonic() < deadline:
+        while find_supervisor(folder) is not None and time.monotonic() < deadline:
             stop_run(folder, _GRACE)
             time.sleep(0.02)
-        end_left(folder, None, _GRACE)
+        end_run(folder, _GRACE)
         shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(hidden, ignore_errors=True)

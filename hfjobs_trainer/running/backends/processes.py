@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-
-# Between two looks at processes that are to end, seconds.
-_LOOK = 0.05
 
 
 class Process(NamedTuple):
@@ -30,6 +26,12 @@ class Identity(NamedTuple):
     birth: str
 
     @classmethod
+    def of(cls, pid: int) -> Identity | None:
+        """The process that has this id now; ``None`` if there is none."""
+        birth = birth_of(pid)
+        return None if birth is None else cls(pid, birth)
+
+    @classmethod
     def read(cls, pid: object, birth: object) -> Identity | None:
         """The identity that a file tells; ``None`` if it tells none."""
         if isinstance(pid, int) and 1 < pid < 1 << 31 and isinstance(birth, str) and birth:
@@ -39,20 +41,30 @@ class Identity(NamedTuple):
     @property
     def is_alive(self) -> bool:
         """Whether this very process still runs."""
-        return birth_of(self.pid) == self.birth
+        found = _look(self.pid)
+        return found is not None and found[1] == self.birth and found[0] not in "ZX"
 
 
 def birth_of(pid: int) -> str | None:
     """When a process began, in a form that is the same at each look and differs for each process of the same id.
 
-    ``None`` if there is none, or it is a zombie.
+    ``None`` if there is none.
     """
+    found = _look(pid)
+    return None if found is None else found[1]
+
+
+def _look(pid: int) -> tuple[str, str] | None:
+    """State of a process, one letter, and its birth; ``None`` if there is none."""
     if not Path("/proc/self/stat").exists():
         told = subprocess.run(
-            ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, env=_plain()
-        )
-        state, _, birth = told.stdout.strip().partition(" ")
-        return None if state.startswith("Z") else birth.strip() or None
+            ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
+            env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.split()
+        return (told[0][0], " ".join(told[1:])) if told else None
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
@@ -60,11 +72,7 @@ def birth_of(pid: int) -> str | None:
         return None
     # Fields from the third on, as proc(5) numbers them: the state, and as the 22nd ticks since the boot.
     fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
-
-
-def _plain() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+    return fields[0], f"{boot} {fields[19]}"
 
 
 def marked(mark: str) -> list[int]:
@@ -133,27 +141,3 @@ def signal_group(group: int, number: int) -> None:
     """Send a signal to a process group, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-
-
-def signal_until_gone(find: Callable[[], Collection[int]], number: int | None, seconds: float) -> bool:
-    """Send each process that is found a signal, once, until none is found.
-
-    Args:
-        find: Finds them.
-        number: The signal; ``None``: only wait.
-        seconds: The longest wait.
-
-    Returns:
-        Whether they are gone.
-    """
-    told: set[int] = set()
-    deadline = time.monotonic() + seconds
-    while found := find():
-        if number is not None:
-            for pid in set(found) - told:
-                signal_process(pid, number)
-            told |= {*found}
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_LOOK)
-    return True

@@ -8,7 +8,6 @@ says on stdout whether the script has started. It imports little beyond the stan
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import json
 import os
@@ -18,12 +17,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hfjobs_trainer.running.backends import processes
+from hfjobs_trainer.running.backends.heirs import (
+    Heir,
+    adopt_orphans,
+    bind_to_parent,
+    copy_for,
+    end_left,
+    leave_heir,
+    mark_of,
+)
 from hfjobs_trainer.running.backends.local_files import (
     LARGEST_RECORD,
     LONGEST_MESSAGE,
@@ -33,6 +40,7 @@ from hfjobs_trainer.running.backends.local_files import (
     remove_quietly,
     write_json,
 )
+from hfjobs_trainer.running.backends.processes import Identity
 from hfjobs_trainer.running.events import parse_event
 
 STARTED = "started"
@@ -46,13 +54,11 @@ LONGEST_LINE = 1 << 20
 CANCEL_LOOK = 2.0
 CANCEL = "cancel"
 """A file of this name in the run folder cancels the run."""
-BINDS = sys.platform == "linux"
-"""Whether a script is told of its supervisor's death: it gets SIGTERM, at which it saves."""
-# What a script and its heirs may still write once nobody reads it, bytes.
+DIED = "the supervisor of this run died"
+# What a script may still write once nobody reads it, bytes.
 _PIPE = 1 << 20
 # With less room than this a disk is full, bytes.
 _NO_ROOM = 64 << 10
-_SUBREAPER, _PARENT_DEATH = 36, 1  # PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG of linux/prctl.h
 
 
 def main() -> None:
@@ -78,17 +84,16 @@ def main() -> None:
         os.dup2(silence, stream)
     if run.process is None:
         return run.finish("CANCELED", None)
+    with contextlib.suppress(OSError):  # it does without
+        run.heir = leave_heir(run.inherit, lock)
     try:
         run.attend(run.process)
     except Exception as error:  # whatever it was, nothing may run unattended
         run.kill()
         run.finish("ERROR", f"the supervisor failed: {type(error).__name__}: {error}")
+    if run.heir is not None:
+        run.heir.dismiss()
     return None
-
-
-def mark_of(folder: Path) -> str:
-    """What the environment of every process of a run holds."""
-    return f"HFT_RUN_FOLDER={folder}\0"
 
 
 def now() -> str:
@@ -146,8 +151,10 @@ class Run:
         self.started_at: str | None = None
         self.started = time.monotonic()
         self.process: subprocess.Popen[bytes] | None = None
+        self.script: Identity | None = None
         self.output: int | None = None
-        self.supervisor = processes.birth_of(os.getpid())
+        self.supervisor = os.getpid()
+        self.heir: Heir | None = None
         self.reserve = Reserve(folder / "status.json")
         self.log = os.open(folder / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self.events = open_private(folder / "events.jsonl", os.O_WRONLY | os.O_APPEND)
@@ -156,6 +163,7 @@ class Run:
             return
         self.started_at, self.started = now(), time.monotonic()
         self.process = self.start()
+        self.script = Identity.of(self.process.pid)
         try:
             self.write_status("RUNNING", None)
         except OSError:
@@ -173,7 +181,7 @@ class Run:
             return subprocess.Popen(
                 self.record["command"],
                 cwd=self.record.get("cwd") or self.folder,
-                env={**os.environ, **self.record["env"], **dict([mark_of(self.folder).rstrip("\0").split("=", 1)])},
+                env={**os.environ, **self.record["env"], **dict([mark_of(self.folder)])},
                 stdin=subprocess.DEVNULL,
                 stdout=inlet,
                 stderr=subprocess.STDOUT,
@@ -270,12 +278,28 @@ class Run:
 
     def survivors(self) -> list[int]:
         """Processes that the script started and that still run, itself included."""
-        return [] if self.process is None else processes.descendants(os.getpid(), group=self.process.pid)
+        found = [] if self.process is None else processes.descendants(os.getpid(), group=self.process.pid)
+        return [pid for pid in found if self.heir is None or pid != self.heir.pid]
 
     def kill(self) -> None:
         """Kill the script and everything that it started."""
         for pid in self.survivors():
             processes.signal_process(pid, signal.SIGKILL)
+
+    def inherit(self) -> None:
+        """See to the run after the death of its supervisor: keep its last words, end what runs, write its status."""
+        output = self.output
+        assert output is not None
+
+        def pause(seconds: float) -> None:
+            remove_quietly(self.folder / CANCEL)  # it is being done
+            if not copy_for(seconds, output, self.keep):
+                time.sleep(seconds)
+
+        end_left(self.folder, self.script, self.record["grace_seconds"], pause)
+        copy_for(LAST_WORDS, output, self.keep)
+        if self.reserve.is_kept:
+            self.finish("ERROR", DIED)
 
     def judge(self, exit_code: int) -> tuple[str, str | None]:
         """Stage and message for a script that ended by itself."""
@@ -306,17 +330,16 @@ class Run:
 
     def status(self, stage: str, message: str | None, finished_at: str | None) -> dict[str, Any]:
         """What ``status.json`` holds."""
-        pid = None if self.process is None else self.process.pid
         return {
             "stage": stage,
             "message": message and message[:LONGEST_MESSAGE],
             "started_at": self.started_at,
             "finished_at": finished_at,
             "exit_code": self.exit_code,
-            "pid": pid,
-            "birth": pid and processes.birth_of(pid),
-            "supervisor": os.getpid(),
-            "supervisor_birth": self.supervisor,
+            "pid": self.script and self.script.pid,
+            "birth": self.script and self.script.birth,
+            "supervisor": self.supervisor,
+            "supervisor_birth": processes.birth_of(self.supervisor),
         }
 
 
@@ -333,31 +356,6 @@ def has_room(folder: Path) -> bool:
         room = os.statvfs(folder)
         return room.f_bavail * room.f_frsize >= _NO_ROOM
     return True
-
-
-def adopt_orphans() -> None:
-    """Ask the kernel that processes whose parent has ended become ours, so that none escapes (Linux only)."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-
-
-def bind_to_parent() -> Callable[[], None] | None:
-    """What a child does before it becomes another program, so that it gets SIGTERM when this process dies.
-
-    It holds for the child alone, and for the thread that makes it; a program that changes its user loses it.
-    """
-    if not BINDS:
-        return None
-    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
-
-    def bind() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ours would take note of it, and end nothing
-        prctl(_PARENT_DEATH, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died before it was heard
-            os._exit(128 + signal.SIGTERM)
-
-    return bind
 
 
 if __name__ == "__main__":
