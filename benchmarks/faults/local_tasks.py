@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,9 +39,20 @@ def submit(root: Path) -> None:
         print("interrupted", flush=True)
 
 
+def submit_read_only(root: Path) -> None:
+    """Submit to a disk that cannot be written to, and say what came of it."""
+    subprocess.run(["mount", "-o", "remount,ro", root], check=True)
+    report_submit(root)
+
+
 def fill_before(root: Path, left: int) -> None:
     """Submit with so many bytes left on the disk, and say what came of it."""
     fill(root, left)
+    report_submit(root)
+
+
+def report_submit(root: Path) -> None:
+    """Submit a run that fails, and say how it ended, or why it did not start and what that has left."""
     place = LocalPlace(root / "runs")
     try:
         job = place.run(FAILS).wait(60)
@@ -86,6 +98,8 @@ if __name__ == "__main__":
     task, folder, *given = sys.argv[1:]
     if task == "submit":
         submit(Path(folder))
+    elif task == "read-only":
+        submit_read_only(Path(folder))
     elif task == "before":
         fill_before(Path(folder), int(given[0]))
     else:

@@ -28,7 +28,7 @@ from hfjobs_trainer.running.backends.heirs import left_of
 from hfjobs_trainer.running.backends.processes import Identity, birth_of
 from hfjobs_trainer.running.job import Job
 from hfjobs_trainer.running.job_list import list_jobs
-from tests.running.places import LocalPlace
+from tests.running.places import GOOD_RUN, LocalPlace, event_line
 
 # Saves when it is told to end, after it has said more than a pipe takes by itself; tells how often it was told.
 SAVES = """
@@ -157,7 +157,8 @@ def test_a_live_run_is_cancelled_without_a_readable_status(place: LocalPlace):
 
 
 @pytest.mark.parametrize(
-    ("task", "given"), [("during", ("0", "script")), ("during", ("0", "outside")), ("before", ("0",))]
+    ("task", "given"),
+    [("during", ("0", "script")), ("during", ("0", "outside")), ("before", ("0",)), ("read-only", ())],
 )
 def test_a_full_disk_is_told_with_the_exit_code(task: str, given: tuple[str, ...]):
     told = on_small_disk(task, *given)
@@ -169,7 +170,8 @@ def test_a_full_disk_is_told_with_the_exit_code(task: str, given: tuple[str, ...
     if task == "during":
         assert said["message"] == "Job failed with exit code: 3; the disk was full; the log is incomplete"
     else:
-        assert "No space left on device" in said["error"]
+        why = "No space left on device" if task == "before" else "Read-only file system"
+        assert why in said["error"]
         assert said["left"] == []
 
 
@@ -202,6 +204,24 @@ def test_a_damaged_run_is_told_of_and_no_other_suffers(folders: Folders, file: s
             yield from probe(folders.fresh("failed"), harm, file, call, known=call != "inspect")
 
     assert list(violations()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("saved", {"step": 1, "path": "x" * 5000}),
+        ("kept", {"step": [1], "place": "a\0b"}),
+        ("pushed", {"repo": {"a": 1}, "url": 10**30, "commit": []}),
+        ("end", {"step": True, "seconds": "long", "metrics": [1], "output_dir": {}}),
+    ],
+)
+def test_a_log_may_hold_events_that_are_none(place: LocalPlace, kind: str, fields: dict[str, object]):
+    lines = [*GOOD_RUN, event_line(kind, **fields)]
+    result = place.start(lines).result(60)
+    assert f"{result!r}{result._repr_html_()}"
+    failed = place.start(lines, 3).wait(60)
+    assert "exit code: 3" in str(failed.message)
+    assert failed._repr_html_()
 
 
 def test_a_file_may_come_and_go(folders: Folders):
@@ -252,7 +272,7 @@ def test_a_run_is_its_users_alone(tmp_path: Path, umask: int):
     code = f"""
         import os
         from pathlib import Path
-        from tests.running.places import LocalPlace
+        from tests.running.places import GOOD_RUN, LocalPlace, event_line
         os.umask({umask})
         script = "open('mine', 'w'); import time; print('up', flush=True); time.sleep(300)"
         LocalPlace(Path({str(tmp_path / "new" / "runs")!r})).run(script, env={{"FAULT_MARK": {str(tmp_path)!r}}})

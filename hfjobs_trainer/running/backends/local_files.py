@@ -13,8 +13,8 @@ from typing import Any, cast
 LARGEST_RECORD = 16 << 20
 # Bytes that are kept free for the last status of a run.
 RESERVED = 4096
-# A message that is longer is cut, so that a status fits into what is reserved: characters.
-LONGEST_MESSAGE = 500
+# A message that is longer is cut, so that a status fits into what is reserved: characters, of up to 12 bytes in JSON.
+LONGEST_MESSAGE = 300
 
 
 def open_file(path: Path) -> int:
@@ -136,15 +136,12 @@ class Reserve:
     def write(self, value: Any) -> None:
         """Write the last version: over what is reserved, which then takes the place of the file."""
         content = json.dumps(value, indent=1).encode()
-        if len(content) > RESERVED:
-            return write_json(self.path, value)
         try:
             with os.fdopen(os.open(self.room, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "wb") as file:
                 file.write(content.ljust(RESERVED))
             self.room.replace(self.path)
         except OSError:  # somebody has taken it away
             write_json(self.path, value)
-        return None
 
 
 def remove_quietly(path: Path) -> None:

@@ -189,8 +189,10 @@ def exclusive(path: Path) -> Generator[None]:
     """
     import fcntl
 
-    with damage_told(path.parent, path.name):
+    try:
         descriptor = open_private(path, os.O_RDWR)
+    except OSError as error:
+        raise BackendError(f"{path} cannot be written: {error.strerror or error}", error) from error
     with os.fdopen(descriptor, "r+b") as lock:
         deadline = time.monotonic() + _RESUMING
         while True:
