@@ -260,20 +260,20 @@ def judge_message(error: Exception, folder: Path) -> Iterator[tuple[str, str]]:
 def end_all(root: Path) -> None:
     """Kill what a probe has started, by no means of the package's."""
     for _ in range(100):
-        found = [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if _is_of(pid, root)]
-        for pid in found:
+        found = [process for process in Path("/proc").glob("[0-9]*") if _is_of(process, root)]
+        for process in found:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(int(process.name), signal.SIGKILL)
         if not found:
             return
         time.sleep(0.01)
 
 
-def _is_of(pid: int, root: Path) -> bool:
+def _is_of(process: Path, root: Path) -> bool:
     """Whether a process works under a root, or is told of it."""
     with contextlib.suppress(OSError):
-        told = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return f"{root}/".encode() in told or Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(root)
+        told = (process / "cmdline").read_bytes()
+        return f"{root}/".encode() in told or (process / "cwd").readlink().is_relative_to(root)
     return False
 
 
