@@ -192,6 +192,7 @@ def test_a_full_disk_is_told_with_the_exit_code(task: str, given: tuple[str, ...
         ("log.txt", "FIFO"),
         ("log.txt", "directory"),
         ("log.txt", "zeros"),
+        ("log.txt", "1 GiB of nothing"),
         ("lock", "socket"),
         ("lock", "dangling link"),
         ("script.py", "missing"),
@@ -222,6 +223,16 @@ def test_a_log_may_hold_events_that_are_none(place: LocalPlace, kind: str, field
     failed = place.start(lines, 3).wait(60)
     assert "exit code: 3" in str(failed.message)
     assert failed._repr_html_()
+
+
+def test_what_stands_between_zeros_is_read(place: LocalPlace):
+    job = place.start(["first"]).wait(60)
+    with (place.folder(job) / "log.txt").open("r+b") as log:
+        for mebibytes in (5, 40):
+            log.seek(mebibytes << 20)
+            log.write(b"at %d\n" % mebibytes)
+        log.truncate(1 << 30)
+    assert list(job.logs()) == ["first", "at 5", "at 40"]
 
 
 def test_a_file_may_come_and_go(folders: Folders):

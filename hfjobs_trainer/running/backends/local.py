@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -283,9 +284,22 @@ def _read_chunk(log: FileIO, path: Path) -> bytes:
     with damage_told(path.parent, path.name):
         while chunk := log.read(len(_ZEROS)):
             # Zeros are what a crash leaves where it lost what was written; a terminal shows nothing of them.
-            if chunk != _ZEROS[: len(chunk)] and (text := chunk.translate(None, b"\0")):
-                return text
+            if chunk != _ZEROS[: len(chunk)]:
+                if text := chunk.translate(None, b"\0"):
+                    return text
+            else:
+                _skip_hole(log)
     return b""
+
+
+def _skip_hole(log: FileIO) -> None:
+    """Go to where the file holds something, if the system tells: of a hole there may be any amount."""
+    end = os.fstat(log.fileno()).st_size
+    try:
+        log.seek(log.tell(), getattr(os, "SEEK_DATA", os.SEEK_SET))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # there is nothing more; what is written meanwhile comes after that end
+            log.seek(max(end, log.tell()))
 
 
 def default_root() -> Path:
