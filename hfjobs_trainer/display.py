@@ -23,6 +23,11 @@ def visible(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def shown(text: str, most: int = 80) -> str:
+    """The text in quotes, its end left out if it is long: for a message about what somebody has given."""
+    return repr(text) if len(text) <= most else f"{text[:most]!r}..."
+
+
 def text_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", *, right: Collection[str] = ()
 ) -> str:

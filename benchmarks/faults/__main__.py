@@ -7,7 +7,7 @@ import importlib
 
 from benchmarks.faults.report import Section
 
-SERIES = ()
+SERIES: tuple[str, ...] = ("local",)
 
 
 def main() -> None:

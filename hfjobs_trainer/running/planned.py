@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -82,7 +83,8 @@ def read_planned(env: Mapping[str, Any]) -> Planned:
 
     def figure(name: str) -> float | None:
         value = given.get(name)
-        return float(value) if isinstance(value, (int, float)) else None
+        is_figure = isinstance(value, (int, float)) and 0 <= value <= sys.maxsize  # which neither NaN nor infinity is
+        return float(value) if is_figure else None
 
     return Planned(
         name=text("name"),

@@ -11,7 +11,7 @@ from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.running.backends.base import JobRecord
 from hfjobs_trainer.running.backends.hub_checkpoints import address_of
 from hfjobs_trainer.running.ending import place_of, read_ending, tell_rescue
-from hfjobs_trainer.running.events import Event
+from hfjobs_trainer.running.events import Event, is_number
 
 Metrics = dict[str, "float | None"]
 
@@ -93,16 +93,21 @@ def read_result(events: Iterable[Event], record: JobRecord, *, keeps_files: bool
     home = Path(record.directory) if record.directory else folder
     trackio = home / "trackio" if home else None
     return JobResult(
-        model=pushed.data.get("repo") or (here if keeps_files else None),
-        url=pushed.data.get("url"),
+        model=_text(pushed.data.get("repo")) or (_text(here) if keeps_files else None),
+        url=_text(pushed.data.get("url")),
         metrics=metrics,
         steps=end.step,
-        seconds=end.data.get("seconds"),
+        seconds=seconds if is_number(seconds := end.data.get("seconds")) else None,
         folder=folder,
         log=folder / "log.txt" if folder else None,
         trackio=trackio if trackio and trackio.is_dir() else None,
-        commit=pushed.data.get("commit"),
+        commit=_text(pushed.data.get("commit")),
         checkpoints=None if kept is None or "audited" in last else address_of(place_of(kept), record.id),
         rescued=None if rescued is None else tell_rescue(rescued),
         evaluation=evaluation,
     )
+
+
+def _text(value: object) -> str | None:
+    """A text; ``None`` for anything else: a log holds what anyone has printed."""
+    return value if isinstance(value, str) else None

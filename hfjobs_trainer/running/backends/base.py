@@ -115,6 +115,16 @@ class JobRecord:
     planned: Planned = field(default=Planned(), repr=False)
 
 
+class JobRecords(list[JobRecord]):
+    """Records of jobs, newest first.
+
+    Attributes:
+        note: What they lack, and why; empty if they are whole.
+    """
+
+    note = ""
+
+
 class Backend(Protocol):
     """A place where plans run. Every method may raise ``BackendError``."""
 
@@ -153,7 +163,7 @@ class Backend(Protocol):
         ...
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
-        """Jobs with all of these labels, newest first."""
+        """Jobs with all of these labels, newest first; ``JobRecords`` where some had to be left out."""
         ...
 
 
