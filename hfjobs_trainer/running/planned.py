@@ -83,8 +83,8 @@ def read_planned(env: Mapping[str, Any]) -> Planned:
 
     def figure(name: str) -> float | None:
         value = given.get(name)
-        is_figure = isinstance(value, (int, float)) and 0 <= value <= sys.maxsize  # which neither NaN nor infinity is
-        return float(value) if is_figure else None
+        # neither NaN nor infinity passes
+        return float(value) if isinstance(value, (int, float)) and 0 <= value <= sys.maxsize else None
 
     return Planned(
         name=text("name"),
