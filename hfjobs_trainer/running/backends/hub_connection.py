@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from hfjobs_trainer.errors import AuthError
 from hfjobs_trainer.running.backends.hub_failures import TOKENS_PAGE, Asked, ClientError, Failure
@@ -151,13 +151,23 @@ class Connection:
         api, token = self.open()
         return Request(lambda: function(api), (*hidden, token))
 
+    def glance(self, function: Callable[[HfApi], T], seconds: float) -> Outcome[T]:
+        """Make a request once, without a word, whatever comes of it.
+
+        Args:
+            function: Makes the request, which may be left undone.
+            seconds: Longest wait.
+        """
+        request = self.begin(function)
+        request.wait(seconds)
+        return request.outcome or _late(seconds)
+
     def _see_to(self, request: Request[T], seconds: float, meanwhile: Callable[[HfApi], T | None] | None) -> Outcome[T]:
         """The outcome of a request that has begun, waited for up to ``seconds``."""
         deadline = request.began + seconds
         while request.outcome is None:
             if (left := deadline - time.monotonic()) <= 0:
-                late = TimeoutError(f"no answer within {seconds:g} s")
-                return Outcome(failure=Failure.of(late), timed_out=True)
+                return _late(seconds)
             if meanwhile is not None:
                 look = self.begin(meanwhile)
                 while not (look.wait(min(_STEP, left)) or request.wait(0)) and time.monotonic() < deadline:
@@ -200,6 +210,10 @@ class Connection:
         if outcome.failure is not None:
             raise outcome.failure.explain(asked)
         return outcome.get()
+
+
+def _late(seconds: float) -> Outcome[Any]:
+    return Outcome(failure=Failure.of(TimeoutError(f"no answer within {seconds:g} s")), timed_out=True)
 
 
 def read_json(api: HfApi, path: str) -> Json:

@@ -49,6 +49,13 @@ class Kind(Generic[T]):
         kind, method = self.way_to_end
         return f'hft.{kind}.from_id("{job_id}").{method}()'
 
+    def tell_created(self, job_id: str) -> str:
+        """That the one with this id goes on, and what a user types to come back to it and to end it."""
+        back = f'hft.{self.way_to_end[0]}.from_id("{job_id}")'
+        return (
+            f"{self.noun} {job_id} was created and goes on: {back} comes back to it, .{self.way_to_end[1]}() stops it"
+        )
+
 
 def _find_jobs(api: HfApi, labels: dict[str, str], namespace: str) -> list[JobInfo]:
     return [*api.list_jobs(labels=labels, namespace=namespace)]
