@@ -174,7 +174,7 @@ def test_a_later_one_that_cannot_be_canceled_is_told_of(
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(503, hft.HubUnavailable), (403, hft.AuthError), (429, hft.QuotaError), (400, hft.HubUnavailable)],
+    [(403, hft.AuthError), (429, hft.QuotaError), (400, hft.HubUnavailable)],
 )
 def test_what_the_hub_does_not_say(
     hub: hubsim.Hub, script: Path, asked: dict[str, Any], status: int, kind: type[Exception]
