@@ -39,9 +39,10 @@ from hfjobs_trainer.running.backends.hub_nodes import (
     record_of,
     submit_nodes,
 )
+from hfjobs_trainer.running.backends.hub_request import within
 from hfjobs_trainer.running.backends.hub_resume import Resumption, check_flavor, with_run
 from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
-from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store
+from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store, time_for
 from hfjobs_trainer.running.backends.hub_submission import NOTHING, Submission, status_of
 from hfjobs_trainer.running.events import Event, visible_lines
 
@@ -115,10 +116,10 @@ class HubBackend:
             BackendError: The Hub refuses the job, or created a different one, which is then canceled.
             SubmitInterrupted: The user interrupted it; the message says what is known of the job.
         """
-        request, namespace, secrets = self._prepare(plan.request)
-        request = with_run(request)
-        with without_progress_bars(), without_request_bodies():
+        with time_for(self._connection, plan.request.data), without_progress_bars(), without_request_bodies():
             try:
+                request, namespace, secrets = self._prepare(plan.request)
+                request = with_run(request)
                 store(self._connection, namespace, [request.script], request.data, request.files)
             except KeyboardInterrupt:
                 raise SubmitInterrupted(NOTHING) from None
@@ -152,7 +153,7 @@ class HubBackend:
         resumption.refuse_rivals()
         resumption.require_checkpoint()
         secrets = self._read_secrets(resumption.request)
-        with without_request_bodies():
+        with time_for(self._connection), without_request_bodies():
             return self._keep(namespace, resumption.create(secrets, self._duplicates))
 
     def _prepare(self, request: JobRequest) -> tuple[JobRequest, str, dict[str, Secret]]:
@@ -338,8 +339,9 @@ class HubBackend:
             namespace: Whose jobs; ``None`` for those of the backend's.
             patiently: Whether the Hub is asked again if it does not answer.
         """
-        namespace = namespace or self._home()
-        return find_runs(self._connection, labels, namespace, patiently=patiently)
+        patience = self._connection.patience
+        with within(patience.answer + patience.quota):
+            return find_runs(self._connection, labels, namespace or self._home(), patiently=patiently)
 
     def _list_one(self, namespace: str, jobs: Sequence[JobInfo]) -> JobRecord:
         """A run of which some nodes at least were listed: a filter may have left others out."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from hfjobs_trainer.errors import AuthError
 from hfjobs_trainer.running.backends.hub_failures import TOKENS_PAGE, Asked, ClientError, Failure
-from hfjobs_trainer.running.backends.hub_request import SLOW, THREAD, Outcome, Patience, Request, Waiting
+from hfjobs_trainer.running.backends.hub_request import SLOW, THREAD, Outcome, Patience, Request, Waiting, time_left
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -134,8 +134,11 @@ class Connection:
         waiting: Waiting,
         meanwhile: Callable[[HfApi], T | None] | None = None,
     ) -> Outcome[T]:
-        seconds = self.patience.answer if seconds is None else seconds
+        longest = self.patience.answer if seconds is None else seconds
         while True:
+            seconds = min(longest, time_left())
+            if seconds <= 0:
+                return _late(self.patience.total, "for all requests together")
             request = self.begin(function, hidden)
             if not request.wait(min(seconds, self.patience.notice)):
                 waiting.tell_once()
@@ -159,7 +162,7 @@ class Connection:
             seconds: Longest wait.
         """
         request = self.begin(function)
-        request.wait(seconds)
+        request.wait(min(seconds, time_left()))
         return request.outcome or _late(seconds)
 
     def _see_to(self, request: Request[T], seconds: float, meanwhile: Callable[[HfApi], T | None] | None) -> Outcome[T]:
@@ -198,7 +201,7 @@ class Connection:
         for failures in range(1, self.patience.attempts):
             failure = outcome.failure
             is_settled = failure is None or not failure.is_transient or failure.is_one_too_many
-            if is_settled or (outcome.timed_out and not repeat_late):
+            if is_settled or (outcome.timed_out and not repeat_late) or time_left() <= 0:
                 break
             self.patience.wait(failures)
             outcome = self._attempt(function, seconds, (), waiting)
@@ -212,8 +215,9 @@ class Connection:
         return outcome.get()
 
 
-def _late(seconds: float) -> Outcome[Any]:
-    return Outcome(failure=Failure.of(TimeoutError(f"no answer within {seconds:g} s")), timed_out=True)
+def _late(seconds: float, more: str = "") -> Outcome[Any]:
+    told = " ".join(filter(None, [f"no answer within {seconds:.3g} s", more]))
+    return Outcome(failure=Failure.of(TimeoutError(told)), timed_out=True)
 
 
 def read_json(api: HfApi, path: str) -> Json:

@@ -18,6 +18,7 @@ from hfjobs_trainer.errors import BackendError, SubmitInterrupted
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
+from hfjobs_trainer.running.backends.hub_request import within
 from hfjobs_trainer.running.backends.hub_submission import NOTHING, Submission, flavor_of
 from hfjobs_trainer.running.events import parse_event
 from hfjobs_trainer.running.told import tell
@@ -100,7 +101,8 @@ def submit_nodes(
         raise _tell_interrupt(connection, request.nodes, namespace, group, jobs, submission) from None
     except BaseException as error:
         is_certain = submission is None or not submission.may_exist
-        became = _withdraw(connection, namespace, group, jobs, is_certain=is_certain)
+        with within(connection.patience.aftermath):
+            became = _withdraw(connection, namespace, group, jobs, is_certain=is_certain)
         told = f"node {len(jobs)} of {request.nodes}: {error} {became}"
         if isinstance(error, BackendError):
             raise type(error)(told, error.cause) from error.__cause__

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
@@ -19,6 +22,23 @@ T = TypeVar("T")
 THREAD = "hfjobs-trainer-hub"
 """Name of the threads in which requests are made."""
 SLOW = "the Hub has not answered yet"
+_UNTIL: ContextVar[float] = ContextVar("until", default=math.inf)
+"""When the time for all requests of what is being done is over, on the monotonic clock, seconds."""
+
+
+@contextmanager
+def within(seconds: float) -> Generator[None]:
+    """Give all requests together this much time, instead of what was left of any time that was given before."""
+    before = _UNTIL.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _UNTIL.reset(before)
+
+
+def time_left() -> float:
+    """What is left of the time for all requests, seconds; negative once it is over, infinite if none was given."""
+    return _UNTIL.get() - time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +46,7 @@ class Patience:
     """How long the Hub is waited for. All times in seconds.
 
     Attributes:
-        attempts: How often a request is made at most, the creation of a job too.
+        attempts: How often a request is made at most, the creation of a job too; refusals as one too many aside.
         pause: Wait before the second attempt; it doubles from one to the next.
         longest_pause: Longest of these waits.
         answer: Longest wait for an answer.
@@ -34,11 +54,14 @@ class Patience:
             creation of a job.
         search: How long to look for a job whose creation got no answer, before it counts as not created.
         reconnects: How often in a row following a log may fail.
-        quota: Longest wait in all until the Hub takes a request that it refuses as one too many (429): the 5 minutes of
-            its quotas, and some. It is waited for as long as the Hub asks to; where that is longer than what is left,
-            not at all.
+        quota: How long a request is repeated that the Hub refuses as one too many (429): for the 5 minutes of its
+            quotas, and some. Before each, it is waited for as long as the Hub asks to; where that is longer than what
+            is left, not at all.
         notice: What is waited for longer than this is told, in one line.
         farewell: How long to look for a job whose creation was interrupted.
+        total: Longest time for all requests of a submission, up to the last one that may create a job. An upload of
+            local data has more, by its size.
+        aftermath: Longest time to look for a job whose creation got no answer, and to cancel what is not wanted.
     """
 
     attempts: int = 4
@@ -51,10 +74,13 @@ class Patience:
     quota: float = 330.0
     notice: float = 10.0
     farewell: float = 5.0
+    total: float = 1200.0
+    aftermath: float = 120.0
 
     def wait(self, failures: int) -> None:
         """Wait, the longer the more failures in a row there were."""
-        time.sleep(min(self.longest_pause, self.pause * 2 ** min(failures - 1, 10)))
+        pause = min(self.longest_pause, self.pause * 2 ** min(failures - 1, 10))
+        time.sleep(max(0.0, min(pause, time_left())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +136,18 @@ class Waiting:
     Args:
         patience: How long the Hub is waited for.
         told: What is told once of an answer that does not come.
-
-    Attributes:
-        waited: How long was waited since the Hub refused the request as one too many, seconds.
     """
 
     def __init__(self, patience: Patience, told: str) -> None:
         self._patience = patience
         self._told = told
         self._refusals = 0
-        self.waited = 0.0
+        self._refused_at = math.inf
+
+    @property
+    def waited(self) -> float:
+        """How long ago the Hub first refused the request as one too many, seconds."""
+        return max(0.0, time.monotonic() - self._refused_at)
 
     def tell_once(self) -> None:
         """Tell that an answer does not come."""
@@ -129,7 +157,9 @@ class Waiting:
 
     def wait_for_quota(self, failure: Failure) -> bool:
         """Wait before a request is made again that was one too many; ``False`` if that would take too long."""
-        asked, left = failure.retry_after, self._patience.quota - self.waited
+        self._refused_at = min(self._refused_at, time.monotonic())
+        waited, asked = self.waited, failure.retry_after
+        left = min(self._patience.quota - waited, time_left())
         if asked is None:
             # without a word of the Hub, all of the time is used
             seconds, why = min(self._patience.pause * 2**self._refusals, left), "the Hub is asked again in"
@@ -137,11 +167,10 @@ class Waiting:
             seconds, why = asked + min(1.0, self._patience.pause), "the Hub asks to wait"  # it rounds down
         if seconds > left or left <= 0:
             return False
-        if seconds > self._patience.notice or self.waited <= self._patience.notice < self.waited + seconds:
+        if seconds > self._patience.notice or waited <= self._patience.notice < waited + seconds:
             tell(f"{why} {seconds:.0f} s (too many requests)")
         time.sleep(seconds)
         self._refusals += 1
-        self.waited += seconds
         return True
 
 

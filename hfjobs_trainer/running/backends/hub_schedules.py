@@ -17,7 +17,7 @@ from hfjobs_trainer.running.backends.hub_connection import (
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, SCHEDULES, SUBMIT_LABEL, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_nodes import record_of
-from hfjobs_trainer.running.backends.hub_scripts import store
+from hfjobs_trainer.running.backends.hub_scripts import store, time_for
 from hfjobs_trainer.running.backends.hub_submission import NOTHING, Creation, flavor_of
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ class HubSchedules:
         Raises:
             AuthError, QuotaError, HubUnavailable, BackendError: As for a job.
         """
-        request, namespace, secrets = self._prepare(plan.request)
-        with without_progress_bars(), without_request_bodies():
+        with time_for(self._connection, plan.request.data), without_progress_bars(), without_request_bodies():
             try:
+                request, namespace, secrets = self._prepare(plan.request)
                 store(self._connection, namespace, [request.script], request.data)
             except KeyboardInterrupt:
                 raise SubmitInterrupted(NOTHING) from None

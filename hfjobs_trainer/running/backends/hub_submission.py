@@ -20,7 +20,7 @@ from hfjobs_trainer.running.backends.base import JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Json, Secret, read_json
 from hfjobs_trainer.running.backends.hub_duplicates import SUBMIT_LABEL, Duplicates, T
 from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
-from hfjobs_trainer.running.backends.hub_request import Outcome
+from hfjobs_trainer.running.backends.hub_request import Outcome, time_left, within
 from hfjobs_trainer.running.backends.hub_scripts import FILE, MOUNT, bucket_of, folder_of
 from hfjobs_trainer.running.told import tell
 
@@ -99,18 +99,22 @@ class Creation(ABC, Generic[T]):
             failure = outcome.failure
             if failure is None:
                 created = outcome.get()
-                # an earlier request may have been carried out later than it was looked for
-                earlier = (self._find() or []) if self.may_exist else []
-                return self._choose([created, *earlier])
+                with within(self._patience.aftermath):
+                    # an earlier request may have been carried out later than it was looked for
+                    earlier = (self._find() or []) if self.may_exist else []
+                    return self._choose([created, *earlier])
+            if outcome.timed_out:
+                self._call_off()
             found: list[T] | None = []
-            if not failure.is_refusal:
-                found = self._search()
-                if found:
-                    return self._choose(found)
+            if self._is_sent:
+                with within(self._patience.aftermath):
+                    found = self._search()
+                    if found:
+                        return self._choose(found)
                 self.may_exist = True
             # an error that is not transient may be an answer that the client cannot read
             is_hopeless = found is None or outcome.timed_out or failure.is_refusal or not failure.is_transient
-            if is_hopeless or attempt == self._patience.attempts:
+            if is_hopeless or attempt == self._patience.attempts or time_left() <= 0:
                 raise self._explain(failure)
             self._patience.wait(attempt)
             attempt += 1
@@ -137,13 +141,17 @@ class Creation(ABC, Generic[T]):
             raise
         return self.created
 
+    def _call_off(self) -> None:
+        """From now on, a thread that was left alone sends nothing any more."""
+        with self._sending:
+            self._is_called_off = True
+
     def _seek(self, api: HfApi) -> T | None:
         """The job, if the Hub lists it by now."""
         return min(self._kind.find(api, {SUBMIT_LABEL: self._id}, self._namespace), key=_age, default=None)
 
     def _tell_interrupt(self) -> SubmitInterrupted:
-        with self._sending:
-            self._is_called_off = True
+        self._call_off()
         noun = self._kind.noun
         if self.created is None and (self._is_sent or self.may_exist):
             tell(f"interrupted; looking for the {noun} under its label (interrupt again to leave it)")
