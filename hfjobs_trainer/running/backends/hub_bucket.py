@@ -65,7 +65,7 @@ def store(
         )
         missing = files if is_new else bucket.find_missing(files)
         failure = bucket.upload(missing)
-        if failure is not None and is_new:
+        if failure is not None and is_new and not failure.is_one_too_many:
             # what was known of the bucket may hold no longer
             _SEEN.clear()
             failure = bucket.upload(bucket.find_missing(files))

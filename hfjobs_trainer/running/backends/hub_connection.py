@@ -136,9 +136,10 @@ class Connection:
     ) -> Outcome[T]:
         longest = self.patience.answer if seconds is None else seconds
         while True:
-            seconds = min(longest, time_left())
-            if seconds <= 0:
+            if time_left() < min(longest, self.patience.notice):
+                # one that is given up at once would leave open what became of it
                 return _late(self.patience.total, "for all requests together")
+            seconds = min(longest, time_left())
             request = self.begin(function, hidden)
             if not request.wait(min(seconds, self.patience.notice)):
                 waiting.tell_once()

@@ -159,7 +159,7 @@ class Waiting:
         """Wait before a request is made again that was one too many; ``False`` if that would take too long."""
         self._refused_at = min(self._refused_at, time.monotonic())
         waited, asked = self.waited, failure.retry_after
-        left = min(self._patience.quota - waited, time_left())
+        left = min(self._patience.quota - waited, time_left() - self._patience.notice)
         if asked is None:
             # without a word of the Hub, all of the time is used
             seconds, why = min(self._patience.pause * 2**self._refusals, left), "the Hub is asked again in"
