@@ -24,12 +24,17 @@ from hfjobs_trainer.running.backends.base import (
     JobStatus,
 )
 from hfjobs_trainer.running.backends.registry import traits_at
+from hfjobs_trainer.running.time_limit import within
 from hfjobs_trainer.running.told import tell
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.inputs import inputs
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import Plan
+
+
+CANCEL_SECONDS = 120.0
+"""Longest time for the cancellation of the later one of two identical runs."""
 
 
 def with_inputs(plan: Plan, backend: Backend) -> Plan:
@@ -102,7 +107,8 @@ def keep_earlier(plan: Plan, backend: Backend, record: JobRecord) -> JobRecord:
         if (found := _select(others)) is not None and found[0].id != record.id:
             earlier = found[0]
             try:
-                backend.cancel(record.id)
+                with within(CANCEL_SECONDS):
+                    backend.cancel(record.id)
             except BackendError as error:
                 stop = f'hft.Job.from_id("{record.id}").cancel()'
                 told = f"job {earlier.id} is identical and was submitted at the same moment, and job {record.id} may be"

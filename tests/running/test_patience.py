@@ -15,6 +15,7 @@ from hfjobs_trainer.answers import Answers
 from hfjobs_trainer.running.backends import hub as hub_module
 from hfjobs_trainer.running.backends.hub_connection import Patience
 from hfjobs_trainer.running.backends.hub_failures import read_retry_after
+from hfjobs_trainer.running.reuse import CANCEL_SECONDS
 from tests.running.hub_runs import LIST, POST, QUICK, plan, sent
 
 ROOT = Path(__file__).parents[2]
@@ -165,21 +166,28 @@ def test_a_creation_that_hangs_has_an_end(hub: hubsim.Hub, connect: Callable[...
     assert len(sent(hub)) == 1
 
 
-def longest(patience: Patience, *, reuse: bool = False) -> float:
+def longest(patience: Patience, *, nodes: int = 1, reuse: bool = False) -> float:
     """The longest that the requests of ``submit`` can take, from the plan on, seconds.
 
-    All up to the last creation share ``total``; then the job may be looked for, and one that is not wanted canceled.
+    All up to the last creation share ``total``, whatever they are. Then the job may be looked for, and what is not
+    wanted of it canceled, or all other nodes. With ``reuse``, identical jobs are looked for patiently, once more
+    afterwards, and the later one of two is canceled.
     """
-    look = patience.answer + patience.quota if reuse else patience.search
-    second_look = patience.search if reuse else 0.0
-    return look + patience.total + 2 * patience.aftermath + second_look
+    first_look = patience.answer + patience.quota if reuse else patience.search
+    creation = patience.total + (2 if nodes == 1 else 3) * patience.aftermath
+    second_look = patience.search + CANCEL_SECONDS if reuse else 0.0
+    return first_look + creation + second_look
 
 
 def test_the_longest_time_is_the_documented_one() -> None:
     text = (ROOT / "references/running.md").read_text("utf-8")
-    (minutes, with_reuse) = re.findall(r"never longer than (\d+) minutes .*?, or (\d+) with `reuse=True`", text)[0]
-    assert longest(Patience()) <= 60 * int(minutes) < longest(Patience()) + 60
-    assert longest(Patience(), reuse=True) <= 60 * int(with_reuse) < longest(Patience(), reuse=True) + 60
+    found = re.search(r"never longer than (\d+) minutes \((\d+) on several nodes, (\d+) more with `reuse=True`\)", text)
+    assert found is not None
+    alone, nodes, more = (60 * int(minutes) for minutes in found.groups())
+    patience = Patience()
+    assert alone - 60 < longest(patience) <= alone
+    assert nodes - 60 < longest(patience, nodes=2) <= nodes
+    assert more - 60 < longest(patience, reuse=True) - longest(patience) <= more
 
 
 def test_no_single_wait_is_longer_than_all_together() -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from hfjobs_trainer.errors import AuthError
 from hfjobs_trainer.running.backends.hub_failures import TOKENS_PAGE, Asked, ClientError, Failure
-from hfjobs_trainer.running.backends.hub_request import SLOW, THREAD, Outcome, Patience, Request, Waiting, time_left
+from hfjobs_trainer.running.backends.hub_request import SLOW, THREAD, Outcome, Patience, Request, Waiting
+from hfjobs_trainer.running.time_limit import time_left
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

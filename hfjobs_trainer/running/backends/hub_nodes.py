@@ -18,9 +18,9 @@ from hfjobs_trainer.errors import BackendError, SubmitInterrupted
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
-from hfjobs_trainer.running.backends.hub_request import within
 from hfjobs_trainer.running.backends.hub_submission import NOTHING, Submission, flavor_of
 from hfjobs_trainer.running.events import parse_event
+from hfjobs_trainer.running.time_limit import within
 from hfjobs_trainer.running.told import tell
 
 if TYPE_CHECKING:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from hfjobs_trainer.running.backends.hub_failures import TOO_MANY, Failure
+from hfjobs_trainer.running.time_limit import time_left
 from hfjobs_trainer.running.told import tell
 
 if TYPE_CHECKING:
@@ -22,23 +21,6 @@ T = TypeVar("T")
 THREAD = "hfjobs-trainer-hub"
 """Name of the threads in which requests are made."""
 SLOW = "the Hub has not answered yet"
-_UNTIL: ContextVar[float] = ContextVar("until", default=math.inf)
-"""When the time for all requests of what is being done is over, on the monotonic clock, seconds."""
-
-
-@contextmanager
-def within(seconds: float) -> Generator[None]:
-    """Give all requests together this much time, instead of what was left of any time that was given before."""
-    before = _UNTIL.set(time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        _UNTIL.reset(before)
-
-
-def time_left() -> float:
-    """What is left of the time for all requests, seconds; negative once it is over, infinite if none was given."""
-    return _UNTIL.get() - time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from hfjobs_trainer.planning.shipping import folder_of as data_folder
 from hfjobs_trainer.running.backends import hub_bucket
 from hfjobs_trainer.running.backends.hub_bucket import bucket_of
 from hfjobs_trainer.running.backends.hub_connection import Connection
-from hfjobs_trainer.running.backends.hub_request import within
+from hfjobs_trainer.running.time_limit import within
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import LocalData

@@ -20,8 +20,9 @@ from hfjobs_trainer.running.backends.base import JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Json, Secret, read_json
 from hfjobs_trainer.running.backends.hub_duplicates import SUBMIT_LABEL, Duplicates, T
 from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
-from hfjobs_trainer.running.backends.hub_request import Outcome, time_left, within
+from hfjobs_trainer.running.backends.hub_request import Outcome
 from hfjobs_trainer.running.backends.hub_scripts import FILE, MOUNT, bucket_of, folder_of
+from hfjobs_trainer.running.time_limit import time_left, within
 from hfjobs_trainer.running.told import tell
 
 if TYPE_CHECKING:
