@@ -11,6 +11,7 @@ from hfjobs_trainer.errors import BackendError, SubmitInterrupted
 from hfjobs_trainer.running.backends.base import RUN_LABEL, Backend, JobRecord
 from hfjobs_trainer.running.backends.registry import traits_at
 from hfjobs_trainer.running.reuse import list_runs
+from hfjobs_trainer.running.told import NOTHING, tell_created
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import Plan
@@ -46,11 +47,9 @@ class Submitting:
             with contextlib.suppress(KeyboardInterrupt, BackendError):
                 self.record = self._find(*self._sent)
         if self.record is not None:
-            back, ids = f'hft.Job.from_id("{self.record.id}")', self.record.members or (self.record.id,)
-            told = f"job {self.record.id} was created and goes on: {back} comes back to it, .cancel() stops it"
-            return SubmitInterrupted(f"interrupted: {told}", ids, price)
+            return SubmitInterrupted(tell_created(self.record.id), self.record.members or (self.record.id,), price)
         if self._sent is None or traits_at(self._sent[1]).is_here:
-            return SubmitInterrupted("interrupted: nothing was submitted")
+            return SubmitInterrupted(NOTHING)
         return SubmitInterrupted("interrupted: whether a job was created is not known: look with hft.jobs()")
 
     def _find(self, plan: Plan, backend: Backend, began: datetime) -> JobRecord | None:

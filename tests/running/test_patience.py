@@ -104,7 +104,7 @@ def test_every_call_is_made_again(
 def test_too_many_for_too_long(hub: hubsim.Hub, connect: Callable[..., hft.HubBackend]) -> None:
     hub.fail(**POST, response={"status": 429}, times=999)
     with pytest.raises(hft.QuotaError, match=r"too many requests, also after \d+ s of waiting\. Wait some minutes"):
-        connect(patience=replace(QUICK, quota=0.5)).submit(plan())
+        connect(patience=replace(QUICK, quota=1.5)).submit(plan())
     assert len(sent(hub)) > 3
     assert hub.jobs == {}
 

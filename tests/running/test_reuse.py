@@ -11,14 +11,13 @@ import hubsim
 import pytest
 
 import hfjobs_trainer as hft
+from benchmarks.requests import DATASET, make_repos, specs
 from hfjobs_trainer.planning.identity import inputs_of
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.reuse import find_identical, with_inputs
 from tests.running.hub_runs import LIST, QUICK
 from tests.running.places import plan_of
-
-RUN = {"method": "sft", "model": "acme/tiny", "dataset": "acme/chat"}
 
 
 @pytest.fixture
@@ -94,6 +93,22 @@ def test_what_changes_a_run_makes_it_another(
     script.write_text(script.read_text() + "print('and more')\n")  # the same spec
     client.submit(asked, reuse=True)
     assert len(hub.jobs) == 5
+
+
+def test_what_the_hub_has_by_now_makes_another_run(hub: hubsim.Hub) -> None:
+    make_repos(hub.root)
+    hub.cfg["exec"] = "off"
+    (spec,) = specs(1)
+
+    def submit() -> hft.Job:
+        return hft.Client(token="hf_alice_write", endpoint=hub.endpoint).submit(spec, reuse=True)
+
+    job = submit()
+    assert submit().id == job.id
+    rows = hub.root / f"datasets/{DATASET}/train.jsonl"
+    rows.write_text(rows.read_text() * 2)
+    assert submit().id != job.id
+    assert len(hub.jobs) == 2
 
 
 def test_pins_revisions_and_local_data_make_the_label(tmp_path: Path) -> None:

@@ -42,9 +42,10 @@ from hfjobs_trainer.running.backends.hub_nodes import (
 from hfjobs_trainer.running.backends.hub_resume import Resumption, check_flavor, with_run
 from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
 from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store, time_for
-from hfjobs_trainer.running.backends.hub_submission import NOTHING, Submission, status_of
+from hfjobs_trainer.running.backends.hub_submission import Submission, status_of
 from hfjobs_trainer.running.events import Event, visible_lines
 from hfjobs_trainer.running.time_limit import within
+from hfjobs_trainer.running.told import NOTHING
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo

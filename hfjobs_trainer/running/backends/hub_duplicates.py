@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hfjobs_trainer.running.backends.base import TERMINAL
 from hfjobs_trainer.running.backends.hub_connection import Connection
+from hfjobs_trainer.running.told import tell_created
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
@@ -50,11 +51,9 @@ class Kind(Generic[T]):
         return f'hft.{kind}.from_id("{job_id}").{method}()'
 
     def tell_created(self, job_id: str) -> str:
-        """That the one with this id goes on, and what a user types to come back to it and to end it."""
-        back = f'hft.{self.way_to_end[0]}.from_id("{job_id}")'
-        return (
-            f"{self.noun} {job_id} was created and goes on: {back} comes back to it, .{self.way_to_end[1]}() stops it"
-        )
+        """That the one with this id was created before an interrupt, and what a user types now."""
+        kind, method = self.way_to_end
+        return tell_created(job_id, noun=self.noun, kind=kind, end=method)
 
 
 def _find_jobs(api: HfApi, labels: dict[str, str], namespace: str) -> list[JobInfo]:

@@ -18,10 +18,10 @@ from hfjobs_trainer.errors import BackendError, SubmitInterrupted
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
-from hfjobs_trainer.running.backends.hub_submission import NOTHING, Submission, flavor_of
+from hfjobs_trainer.running.backends.hub_submission import Submission, flavor_of
 from hfjobs_trainer.running.events import parse_event
 from hfjobs_trainer.running.time_limit import within
-from hfjobs_trainer.running.told import tell
+from hfjobs_trainer.running.told import NOTHING, tell
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
@@ -122,7 +122,7 @@ def _tell_interrupt(
     """What became of the jobs of a group whose creation was interrupted: all go on, or none."""
     ids = [f"{namespace}/{job.id}" for job in jobs]
     if len(jobs) == nodes:
-        return SubmitInterrupted(f"interrupted: {JOBS.tell_created(ids[0])}; its nodes are {', '.join(ids)}", ids)
+        return SubmitInterrupted(f"{JOBS.tell_created(ids[0])}; its nodes are {', '.join(ids)}", ids)
     if not jobs and (submission is None or not submission.may_exist):
         return SubmitInterrupted(NOTHING)
     made = f"interrupted: {len(jobs)} of {nodes} nodes {'was' if len(jobs) == 1 else 'were'} created"

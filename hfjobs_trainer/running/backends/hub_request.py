@@ -144,13 +144,15 @@ class Waiting:
         left = min(self._patience.quota - waited, time_left() - self._patience.notice)
         if asked is None:
             # without a word of the Hub, all of the time is used
-            seconds, why = min(self._patience.pause * 2**self._refusals, left), "the Hub is asked again in"
+            seconds = min(self._patience.pause * 2**self._refusals, left)
+            told = f"the Hub is asked again in {seconds:.0f} s (too many requests)"
         else:
-            seconds, why = asked + min(1.0, self._patience.pause), "the Hub asks to wait"  # it rounds down
+            seconds = asked + min(1.0, self._patience.pause)  # it rounds down
+            told = f"the Hub asks to wait {asked:.0f} s (too many requests)"
         if seconds > left or left <= 0:
             return False
         if seconds > self._patience.notice or waited <= self._patience.notice < waited + seconds:
-            tell(f"{why} {seconds:.0f} s (too many requests)")
+            tell(told)
         time.sleep(seconds)
         self._refusals += 1
         return True

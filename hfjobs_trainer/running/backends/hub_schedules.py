@@ -18,7 +18,8 @@ from hfjobs_trainer.running.backends.hub_duplicates import JOBS, SCHEDULES, SUBM
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_nodes import record_of
 from hfjobs_trainer.running.backends.hub_scripts import store, time_for
-from hfjobs_trainer.running.backends.hub_submission import NOTHING, Creation, flavor_of
+from hfjobs_trainer.running.backends.hub_submission import Creation, flavor_of
+from hfjobs_trainer.running.told import NOTHING
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo

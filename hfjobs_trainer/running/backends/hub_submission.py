@@ -23,7 +23,7 @@ from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
 from hfjobs_trainer.running.backends.hub_request import Outcome
 from hfjobs_trainer.running.backends.hub_scripts import FILE, MOUNT, bucket_of, folder_of
 from hfjobs_trainer.running.time_limit import time_left, within
-from hfjobs_trainer.running.told import tell
+from hfjobs_trainer.running.told import NOTHING, tell
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo, Volume
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 UV_IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"
 """Image of a job whose request names none: that of the client's ``run_uv_job``."""
-NOTHING = "interrupted: nothing was submitted"
 
 
 class Creation(ABC, Generic[T]):
@@ -162,7 +161,7 @@ class Creation(ABC, Generic[T]):
             job_id = f"{self._namespace}/{self.created.id}"
             ends = [self._kind.tell_how_to_end(f"{self._namespace}/{job.id}") for job in self._surplus]
             more = f"; a second one may be running: {', '.join(ends)} stops it" if ends else ""
-            return SubmitInterrupted(f"interrupted: {self._kind.tell_created(job_id)}{more}", [job_id])
+            return SubmitInterrupted(f"{self._kind.tell_created(job_id)}{more}", [job_id])
         self.may_exist = self.may_exist or self._is_sent
         if self.may_exist:
             told = f"whether a {noun} was created is not known: look with {self._way_to_look}"
