@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         QuotaError,
         RenderError,
         SpecError,
+        SubmitInterrupted,
     )
     from hfjobs_trainer.facts import Facts
     from hfjobs_trainer.facts.backends import BackendTraits
@@ -118,6 +119,7 @@ _EXPORTS: dict[str, str] = {
     "QuotaError": "errors",
     "RenderError": "errors",
     "SpecError": "errors",
+    "SubmitInterrupted": "errors",
     "Facts": "facts",
     "Plan": "planning.plan",
     "Problem": "problems",
@@ -207,6 +209,7 @@ __all__ = [
     "Script",
     "SmokeTest",
     "SpecError",
+    "SubmitInterrupted",
     "Tracking",
     "__version__",
     "check",

@@ -11,6 +11,8 @@ HFTError
 │     └─ NotAsked             the plan was made offline: nobody asked
 ├─ BudgetExceeded             the run is expected to cost more than it may: .estimate, .cap
 └─ JobFailed                  the run ended without success: .status, .log_tail, .advice
+
+SubmitInterrupted(KeyboardInterrupt)   no error: the user interrupted ``submit``; says what is known of the job
 """
 
 from __future__ import annotations
@@ -168,6 +170,27 @@ class JobFailed(HFTError):
 
     def __reduce__(self) -> tuple[type[JobFailed], tuple[str, JobStatus, tuple[str, ...], tuple[str, ...]]]:
         return type(self), (self.job_id, self.status, self.log_tail, self.advice)
+
+
+class SubmitInterrupted(KeyboardInterrupt):
+    """``submit`` was interrupted; the message says in one line what is known of the job.
+
+    Args:
+        told: What is known.
+        job_ids: Ids of the jobs that were created and go on; of several nodes, that of each.
+        usd_per_hour: What they cost together, US dollars per hour; ``None`` if unknown.
+    """
+
+    def __init__(self, told: str, job_ids: Sequence[str] = (), usd_per_hour: float | None = None) -> None:
+        self.told, self.job_ids, self.usd_per_hour = told, tuple(job_ids), usd_per_hour
+        price = f"; it costs ${usd_per_hour:.2f} per hour" if self.job_ids and usd_per_hour else ""
+        super().__init__(f"{told}{price}")
+
+    def __reduce__(self) -> tuple[type[SubmitInterrupted], tuple[str, tuple[str, ...], float | None]]:
+        return type(self), (self.told, self.job_ids, self.usd_per_hour)
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 def _users_frames(error: BaseException) -> list[tuple[str, str]]:

@@ -58,6 +58,7 @@ NAMES = [
     "Script",
     "SmokeTest",
     "SpecError",
+    "SubmitInterrupted",
     "Tracking",
     "__version__",
     "check",

@@ -40,6 +40,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "QuotaError",
         "RenderError",
         "SpecError",
+        "SubmitInterrupted",
     ),
     "facts": ("Facts",),
     "planning.plan": ("Plan",),

@@ -153,7 +153,7 @@ class Plan:
         kept: What protects the work of the run; ``None`` for an ``hft.Script``.
         readers: Who can read the local data that travel with the job; empty if there are none.
         revisions: The commits that branches and tags of models and datasets were resolved to, by field:
-            ``"model_revision"``, ``"dataset.revision"``.
+            ``"model_revision"``, ``"dataset.revision"``; for an ``hft.Script`` the SHA-256 of its text, ``"script"``.
     """
 
     spec: TrainSpec | Script

@@ -110,6 +110,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
         unanswered=facts.unanswered,
         unasked=facts.unasked,
         traits=backend,
+        revisions={"script": found.sha256} if found.sha256 else {},
     )
 
 

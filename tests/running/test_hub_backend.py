@@ -150,7 +150,7 @@ def test_a_refusal_within_the_upload(hub: hubsim.Hub, backend: HubBackend) -> No
 
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
-    [(429, QuotaError, "too many requests"), (400, BackendError, "injected 400"), (404, BackendError, "injected 404")],
+    [(400, BackendError, "injected 400"), (404, BackendError, "injected 404")],
 )
 def test_what_is_refused_is_not_sent_again(
     hub: hubsim.Hub, backend: HubBackend, status: int, kind: type[BackendError], words: str

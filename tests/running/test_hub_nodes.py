@@ -244,26 +244,6 @@ def test_a_node_that_shows_up_twice_is_one(
     job.cancel()
 
 
-def test_interrupting_a_submission_leaves_no_node(
-    hub: hubsim.Hub, backend: HubBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    play(hub, 0, "x", runSecs=60)
-    from hfjobs_trainer.running.backends.hub_submission import Submission
-
-    create = Submission.create
-
-    def interrupted(self: Submission) -> Any:
-        if hub.jobs:
-            raise KeyboardInterrupt
-        return create(self)
-
-    monkeypatch.setattr(Submission, "create", interrupted)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        submit(backend)
-    assert stages(hub) == ["CANCELED"]
-    assert "No node was left running (1 canceled)." in caught.value.__notes__[0]
-
-
 def test_a_hub_that_drops_the_network_gets_no_nodes(hub: hubsim.Hub, backend: HubBackend) -> None:
     def without_network(status: int, body: Any) -> tuple[int, Any]:
         return status, {name: value for name, value in body.items() if name != "network"}

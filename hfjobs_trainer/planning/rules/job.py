@@ -29,7 +29,20 @@ MOST_PORTS = 20
 """Ports that Jobs' proxy leads to at most, of each job."""
 
 OUR_LABELS = frozenset(
-    {"sdk", "method", "spec", "group", "name", "submit-id", "node-group", "node-rank", "nodes", "run", "resumes"}
+    {
+        "sdk",
+        "method",
+        "spec",
+        "inputs",
+        "group",
+        "name",
+        "submit-id",
+        "node-group",
+        "node-rank",
+        "nodes",
+        "run",
+        "resumes",
+    }
 )
 """Labels by which this package and the Hub find a job again."""
 

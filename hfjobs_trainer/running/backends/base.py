@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RUN_LABEL, RESUMES_LABEL = "run", "resumes"
 """Labels by which the jobs of one run are found: its ``HFT_RUN_ID``, and the job that this one resumes."""
+SPEC_LABEL, INPUTS_LABEL = "spec", "inputs"
+"""Labels by which identical runs are found: digests of the spec, and of what it was resolved to."""
 
 Stage = Literal["SCHEDULING", "RUNNING", "COMPLETED", "ERROR", "CANCELED", "DELETED"]
 TERMINAL: frozenset[str] = frozenset({"COMPLETED", "ERROR", "CANCELED", "DELETED"})
@@ -164,6 +166,23 @@ class Backend(Protocol):
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
         """Jobs with all of these labels, newest first; ``JobRecords`` where some had to be left out."""
+        ...
+
+
+@runtime_checkable
+class Finds(Protocol):
+    """A backend that finds runs and their status at once; of others, each status is asked for."""
+
+    def find(
+        self, labels: Mapping[str, str], namespace: str | None = None, *, patiently: bool = True
+    ) -> list[tuple[JobRecord, JobStatus]]:
+        """The runs with all of these labels, newest first, each with its status.
+
+        Args:
+            labels: Labels of their jobs.
+            namespace: Whose jobs; ``None`` for those of the backend's.
+            patiently: Whether what does not answer is asked again.
+        """
         ...
 
 

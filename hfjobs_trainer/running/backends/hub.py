@@ -6,14 +6,14 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.answers import Answers, fingerprint
-from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
+from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound, SubmitInterrupted
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
-from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage, Usage
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Usage
 from hfjobs_trainer.running.backends.hub_checkpoints import with_bucket
 from hfjobs_trainer.running.backends.hub_connection import (
     Connection,
@@ -24,6 +24,7 @@ from hfjobs_trainer.running.backends.hub_connection import (
 )
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
+from hfjobs_trainer.running.backends.hub_find import find_runs
 from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
 from hfjobs_trainer.running.backends.hub_nodes import (
     GROUP_LABEL,
@@ -40,10 +41,12 @@ from hfjobs_trainer.running.backends.hub_nodes import (
 )
 from hfjobs_trainer.running.backends.hub_resume import Resumption, check_flavor, with_run
 from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
-from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store
-from hfjobs_trainer.running.backends.hub_submission import Submission
+from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store, time_for
+from hfjobs_trainer.running.backends.hub_submission import Submission, status_of
 from hfjobs_trainer.running.backends.hub_usage import usage_reader
 from hfjobs_trainer.running.events import Event, visible_lines
+from hfjobs_trainer.running.time_limit import within
+from hfjobs_trainer.told import NOTHING
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
@@ -113,11 +116,15 @@ class HubBackend:
             QuotaError: No credits left, or too many requests.
             HubUnavailable: No answer after retries. The message says whether a job may exist nevertheless.
             BackendError: The Hub refuses the job, or created a different one, which is then canceled.
+            SubmitInterrupted: The user interrupted it; the message says what is known of the job.
         """
-        request, namespace, secrets = self._prepare(plan.request)
-        request = with_run(request)
-        with without_progress_bars(), without_request_bodies():
-            store(self._connection, namespace, [request.script], request.data, request.files)
+        with time_for(self._connection, plan.request.data), without_progress_bars(), without_request_bodies():
+            try:
+                request, namespace, secrets = self._prepare(plan.request)
+                request = with_run(request)
+                store(self._connection, namespace, [request.script], request.data, request.files)
+            except KeyboardInterrupt:
+                raise SubmitInterrupted(NOTHING) from None
             if request.nodes > 1:
                 jobs = submit_nodes(self._connection, request, namespace, secrets, self._duplicates)
             else:
@@ -148,7 +155,7 @@ class HubBackend:
         resumption.refuse_rivals()
         resumption.require_checkpoint()
         secrets = self._read_secrets(resumption.request)
-        with without_request_bodies():
+        with time_for(self._connection), without_request_bodies():
             return self._keep(namespace, resumption.create(secrets, self._duplicates))
 
     def _prepare(self, request: JobRequest) -> tuple[JobRequest, str, dict[str, Secret]]:
@@ -199,9 +206,9 @@ class HubBackend:
         group = self._learn(namespace, job)
         self._duplicates.cancel(namespace, [name] if group is None else group.members.values())
         if group is None:
-            return _status(job)
+            return status_of(job)
         statuses = {
-            rank: _status(job if member == name else self._look(namespace, member))
+            rank: status_of(job if member == name else self._look(namespace, member))
             for rank, member in group.members.items()
         }
         if any(map(breaks_others, statuses.values())):
@@ -232,7 +239,7 @@ class HubBackend:
             return
         members = group.members
         if not follow:
-            statuses = {rank: _status(self._look(namespace, member)) for rank, member in members.items()}
+            statuses = {rank: status_of(self._look(namespace, member)) for rank, member in members.items()}
             for rank in blamed(statuses):
                 for line in self._read_log(namespace, members[rank], follow=False):
                     yield label_line(rank, line)
@@ -303,7 +310,7 @@ class HubBackend:
             return
         error = outcome.failure.explain(asked)
         # any other refusal may mean that there is nothing left to stop
-        if type(error) is not BackendError or not _status(self._look(namespace, name)).is_terminal:
+        if type(error) is not BackendError or not status_of(self._look(namespace, name)).is_terminal:
             raise error
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
@@ -329,6 +336,20 @@ class HubBackend:
         for job in jobs:
             groups.setdefault((job.labels or {}).get(GROUP_LABEL) or job.id, []).append(job)
         return [self._list_one(namespace, members) for members in groups.values()]
+
+    def find(
+        self, labels: Mapping[str, str], namespace: str | None = None, *, patiently: bool = True
+    ) -> list[tuple[JobRecord, JobStatus]]:
+        """The runs with all of these labels, by one request, newest first, each with its status.
+
+        Args:
+            labels: Labels of their jobs.
+            namespace: Whose jobs; ``None`` for those of the backend's.
+            patiently: Whether the Hub is asked again if it does not answer.
+        """
+        patience = self._connection.patience
+        with within(patience.answer + patience.quota):
+            return find_runs(self._connection, labels, namespace or self._home(), patiently=patiently)
 
     def _list_one(self, namespace: str, jobs: Sequence[JobInfo]) -> JobRecord:
         """A run of which some nodes at least were listed: a filter may have left others out."""
@@ -374,14 +395,3 @@ class HubBackend:
         if found is None:
             raise JobNotFound(f"{job_id!r} is not a job id: they look like 'namespace/687f911eaea852de79c4a50a'")
         return found[1] or self._home(), found[2]
-
-
-def _status(job: JobInfo) -> JobStatus:
-    stage = getattr(job.status.stage, "value", job.status.stage)
-    return JobStatus(
-        stage=cast("Stage", stage),
-        message=job.status.message,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-    )

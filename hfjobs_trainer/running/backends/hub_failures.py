@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
 from hfjobs_trainer.transient import http_status, is_transient
@@ -18,6 +20,9 @@ _BILLING_PAGE = "https://huggingface.co/settings/billing"
 _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
 _SPEND_LIMIT = re.compile(r"spend\w* limit|limit\w* \w* ?spend", re.IGNORECASE)
 _TEXT_LIMIT = 500
+TOO_MANY = 429
+# "api";r=0;t=55 of the header RateLimit: no request is left, and 55 seconds until there are some
+_NONE_LEFT = re.compile(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
 
 class ClientError(Exception):
@@ -66,12 +71,16 @@ class Failure:
         status: HTTP status; ``None`` if there was no answer.
         text: The error's text, without secrets.
         is_transient: Whether it may go away, so that a request that may be repeated should be.
+        retry_after: How long the Hub asks to wait before the next request, seconds; ``None`` if it does not say.
+        waited: How long was waited in all, since the Hub refused the request as one too many, seconds.
     """
 
     kind: str
     status: int | None
     text: str
     is_transient: bool
+    retry_after: float | None = None
+    waited: float = 0.0
 
     @classmethod
     def of(cls, error: Exception, hidden: Iterable[str] = ()) -> Failure:
@@ -86,7 +95,13 @@ class Failure:
             status=http_status(error),
             text=strike_out(_one_line(text), hidden),
             is_transient=is_transient(error),
+            retry_after=read_retry_after(error.response.headers) if isinstance(error, HfHubHTTPError) else None,
         )
+
+    @property
+    def is_one_too_many(self) -> bool:
+        """Whether the Hub refused the request for the number of requests (429), so that it was not carried out."""
+        return self.status == TOO_MANY
 
     @property
     def is_refusal(self) -> bool:
@@ -112,8 +127,10 @@ class Failure:
         if self.status == 402:
             text = f"cannot {asked.doing}{where}: {asked.namespace!r} has no credits left. Add some at {_BILLING_PAGE}"
             return QuotaError(f"{text}.{said}", cause)
-        if self.status == 429:
-            text = f"cannot {asked.doing}{where}: too many requests. Wait some minutes and try again"
+        if self.is_one_too_many:
+            waited = f", also after {self.waited:.0f} s of waiting" if self.waited >= 1 else ""
+            left = "some minutes" if self.retry_after is None else f"{self.retry_after:.0f} s"
+            text = f"cannot {asked.doing}{where}: too many requests{waited}. Wait {left} and try again"
             return QuotaError(f"{text}.{said}", cause)
         if self.status == 404 and asked.job_id:
             text = (
@@ -124,6 +141,33 @@ class Failure:
             text = f"cannot {asked.doing}{where}: the Hub did not answer properly"
             return HubUnavailable(f"{text} ({cause}). Try again later; see https://status.huggingface.co", cause)
         return BackendError(f"cannot {asked.doing}{where}: {cause}", cause)
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """How long the headers of an answer ask to wait, seconds; ``None`` if they do not say.
+
+    ``Retry-After`` has seconds or a date (RFC 9110), ``RateLimit`` what is left of a quota, and until when
+    (draft-ietf-httpapi-ratelimit-headers-09, as the Hub sends it). The longer one counts.
+    """
+    found = {name.lower(): text for name, text in headers.items()}
+    waits: list[float] = []
+    if (none_left := _NONE_LEFT.search(found.get("ratelimit", ""))) is not None:
+        waits.append(float(none_left[1]))
+    after = found.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", after):
+        waits.append(float(after))
+    elif (until := _read_date(after)) is not None:
+        now = _read_date(found.get("date", "")) or datetime.now(UTC)  # the Hub's clock, if it tells
+        waits.append(max(0.0, (until - now).total_seconds()))
+    return max(waits, default=None)
+
+
+def _read_date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def strike_out(text: str, hidden: Iterable[str]) -> str:
