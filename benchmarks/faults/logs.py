@@ -118,7 +118,7 @@ def cells() -> list[Cell]:
     return found
 
 
-MISBEHAVIOURS: dict[str, tuple[float, ...]] = {"logOpenSecs": (3.0, 600.0), "logLagSecs": (0.5, 3.0)}
+MISBEHAVIOURS: dict[str, tuple[float, ...]] = {"streamsStayOpen": (1,), "logLagSecs": (0.5, 3.0)}
 """Settings of the stand-in, and values that are tried: streams left open after the end, logs that lag behind."""
 
 
