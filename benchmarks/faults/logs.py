@@ -92,24 +92,25 @@ class Cell:
 
 def cells() -> list[Cell]:
     """All that is tried; what the stand-in cannot do is left out."""
-    hows, runs = ("reset", "truncate", "close", "stall"), ("ended", "ending", "running")
+    hows = ("reset", "truncate", "close", "stall")
+    runs: tuple[Runs, ...] = ("ended", "ending", "running")
+    readers: tuple[Reader, ...] = ("follow", "read", "result")
     cuts = [*itertools.product((0, 7, 31, 59), hows)]
     found = [Cell("follow", *each) for each in itertools.product(runs, cuts, (1, 2, 3, 4))]
     found += [Cell("read", "ended", *each) for each in itertools.product(cuts, (1, 2, 3))]
-    found += [Cell("result", *each) for each in itertools.product(("ended", "ending"), cuts, (1, 3))]
+    found += [Cell("result", *each) for each in itertools.product(runs[:2], cuts, (1, 3))]
     limits = itertools.product(runs, itertools.product((31, 50), hows[:3]), (1, 2))
     found += [Cell("follow", *each, limited=True) for each in limits]
     refusals = [*itertools.product((401, 403, 404, 429, 502), (1, 2))]
     for (refusal, times), of_status, state in itertools.product(refusals, (False, True), runs):
-        refused = {"times": times, "refusal": refusal, "of_status": of_status}
-        found.append(Cell("follow", state, (20, "reset"), **refused))
-        found.append(Cell("result", state, (20, "reset"), **refused))
+        found.append(Cell("follow", state, (20, "reset"), times, refusal, of_status))
+        found.append(Cell("result", state, (20, "reset"), times, refusal, of_status))
         if of_status:
-            found.append(Cell("wait", state, **refused))
+            found.append(Cell("wait", state, None, times, refusal, of_status))
     settings = import_hubsim().state.SETTINGS
     for name, values in MISBEHAVIOURS.items():
         if name in settings:
-            late = itertools.product(("follow", "read", "result"), runs, values)
+            late = itertools.product(readers, runs, values)
             found += [
                 Cell(reader, state, settings=((name, value),))
                 for reader, state, value in late
@@ -137,12 +138,12 @@ def judge(cell: Cell) -> list[Violation]:
         hub.cfg["schedSecs"] = 0.0
         hub.cfg["keepaliveSecs"] = 1.0
         hub.script(logs=LINES, runSecs=SECONDS[cell.runs])
-        spec = {"dockerImage": "x", "command": ["x"], "flavor": "cpu-basic", "labels": {}}
+        spec: dict[str, Any] = {"dockerImage": "x", "command": ["x"], "flavor": "cpu-basic", "labels": {}}
         played = hub.start_job("alice", "alice", spec, hub.accounts.owner("alice"))
         if cell.runs == "ended":
             played.join(DEADLINE)
         _arrange(cell, hub, played.id)
-        attempt = _Attempt(cell, hub, f"alice/{played.id}")
+        attempt = Attempt(cell, hub, f"alice/{played.id}")
         attempt.join(DEADLINE)
         if attempt.is_alive():
             return [Violation("hanging", str(cell), f"{len(attempt.shown)} of {LINES_IN_ALL} lines")]
@@ -160,12 +161,13 @@ def _arrange(cell: Cell, hub: Any, name: str) -> None:
         hub.fail(path=path, times=cell.times, skip=1 if cell.of_status else 0, response={"status": cell.refusal})
 
 
-class _Attempt(threading.Thread):
+class Attempt(threading.Thread):
     """What is done in a cell: ``shown`` lines, a ``result``, an ``error``."""
 
     def __init__(self, cell: Cell, hub: Any, job_id: str) -> None:
         super().__init__(daemon=True)
-        self.cell, self.hub, self.job_id = cell, hub, job_id
+        self.cell = cell
+        self.hub, self.job_id = hub, job_id
         self.shown: list[str] = []
         self.told: list[str] = []
         self.result: hft.JobResult | None = None
@@ -205,19 +207,20 @@ def _warnings_of_this_thread() -> Generator[list[str]]:
 
     warnings.simplefilter("always")
     warnings.showwarning = show
-    _OWN.told = []
-    yield _OWN.told
+    told: list[str] = []
+    _OWN.told = told
+    yield told
 
 
-def find_wrong(cell: Cell, attempt: Any) -> Iterator[tuple[str, str]]:
+def find_wrong(cell: Cell, attempt: Attempt) -> Iterator[tuple[str, str]]:
     """The promises that did not hold, and what was seen instead."""
-    error: Exception | None = attempt.error
+    error = attempt.error
     if error is not None:
         kind = "raised" if isinstance(error, hft.HFTError) else "raised, and no HFTError"
         yield kind, f"{type(error).__name__}: {error}"
         return
     if cell.reader == "result":
-        found: hft.JobResult = attempt.result
+        found = attempt.result or hft.JobResult()
         if (found.model, found.steps, bool(found.metrics)) != (MODEL, LINES_IN_ALL, True):
             told = [text for text in attempt.told if "incomplete" in text]
             if not told:

@@ -25,13 +25,13 @@ from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import THREAD, Patience
 from hfjobs_trainer.running.job import Job
 
-PROCESSES = 6
+PROCESSES = 12
 BOUND = 60.0
 """Longest time that a submission may take with the patience below, seconds: each request of it all its attempts."""
 SECRET_NAME, SECRET = "WANDB_API_KEY", "s3cret 'with' \"quotes\", \\ and a slash"
 CALM = Patience(attempts=3, pause=0.02, longest_pause=0.1, answer=5, submission=20, search=0.3, reconnects=5)
 HURRIED = replace(CALM, answer=2, submission=4)
-"""Where an answer never comes, or the client repeats an upload by itself."""
+"""Where an answer never comes."""
 LAG = 1.0
 """How late the Hub lists a job, seconds, where it does: later than it is looked for."""
 ATTEMPTS = CALM.attempts
@@ -53,8 +53,6 @@ REQUESTS = {
 FOR_THE_PLAN = ("the prices, for the plan", "the token's owner, for the plan")
 DISPENSABLE = ("the job's page", "the prices, for the plan")
 """Without these a job is submitted nevertheless."""
-BY_THE_CLIENT = ("the content", "the list of contents")
-"""What hf_xet repeats by itself, up to minutes."""
 
 
 def _status(status: int, body: str = "", **headers: str) -> dict[str, Any]:
@@ -115,8 +113,7 @@ class Cell:
     @property
     def patience(self) -> Patience:
         """How long the Hub is waited for."""
-        is_long = self.request in BY_THE_CLIENT or self.fault.startswith("no answer")
-        return HURRIED if is_long else CALM
+        return HURRIED if self.fault.startswith("no answer") else CALM
 
 
 def cells() -> list[Cell]:
@@ -138,7 +135,7 @@ def run(*, scale: float = 1.0, seed: int = 0) -> Section:
 def judge(cell: Cell) -> list[Violation]:
     """Submit through a fault, and say which promises did not hold."""
     os.environ[SECRET_NAME] = SECRET
-    with stand_in() as hub, _logged() as lines, warnings.catch_warnings(record=True) as warned:
+    with stand_in() as hub, _Logged() as lines, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         hub.script(count=ALWAYS, runSecs=ALWAYS)
         if cell.request == "the list of jobs":
@@ -148,7 +145,7 @@ def judge(cell: Cell) -> list[Violation]:
         method, path = REQUESTS[cell.request]
         hub.fail(method=method, path=path, times=cell.times, **(PASSING | LASTING)[cell.fault])
         with tempfile.TemporaryDirectory(prefix="hft-faults-") as folder:
-            attempt = _Attempt(cell, hub.endpoint, Path(folder))
+            attempt = Attempt(cell, hub.endpoint, Path(folder))
             attempt.join(BOUND)
             if attempt.is_alive():
                 return [Violation("hanging", str(cell), f"no end after {BOUND:g} s")]
@@ -160,7 +157,7 @@ def judge(cell: Cell) -> list[Violation]:
             return [Violation(kind, str(cell), seen) for kind, seen in find_wrong(cell, hub, attempt, said)]
 
 
-class _Attempt(threading.Thread):
+class Attempt(threading.Thread):
     """A submission; ``job`` or ``error`` is what became of it."""
 
     def __init__(self, cell: Cell, endpoint: str, folder: Path) -> None:
@@ -183,9 +180,7 @@ class _Attempt(threading.Thread):
         script = self.folder / "train.py"
         script.write_text("# /// script\n# dependencies = []\n# ///\nprint(1)\n", "utf-8")
         tracking = hft.Tracking(report_to="none")
-        spec = hft.Script(
-            str(script), hardware="cpu-basic", timeout="20m", tracking=tracking, secrets=[SECRET_NAME]
-        )
+        spec = hft.Script(str(script), hardware="cpu-basic", timeout="20m", tracking=tracking, secrets=[SECRET_NAME])
         return hft.Client(self.backend).submit(spec)
 
     def plan(self) -> Plan:
@@ -201,12 +196,12 @@ class _Attempt(threading.Thread):
         return Plan(spec=hft.Script("train.py", hardware="t4-small", timeout="1h"), backend="hub", request=request)
 
 
-def find_wrong(cell: Cell, hub: Any, attempt: Any, said: str) -> Iterator[tuple[str, str]]:
+def find_wrong(cell: Cell, hub: Any, attempt: Attempt, said: str) -> Iterator[tuple[str, str]]:
     """The promises that did not hold, and what was seen instead."""
     error = attempt.error
     text = f"{type(error).__name__}: {error}" if error is not None else ""
-    if attempt.job is not None and cell.lists_late:
-        time.sleep(LAG)
+    if attempt.job is not None and len(hub.jobs) > 1:
+        time.sleep(LAG if cell.lists_late else 0)
         attempt.job.status()  # which finds a second job
     alive = [job.id for job in hub.jobs.values() if not (job.canceled.is_set() or job.stage == "CANCELED")]
     if len(alive) > 1 and (error is None or not _found_as_told(hub, text, alive)):
@@ -245,10 +240,10 @@ def _is_settled(hub: Any, text: str) -> bool:
     """Whether it is clear from the message that there is no job, or where to look."""
     sent = [entry for entry in hub.journal if entry["method"] == "POST" and entry["path"] == "/api/jobs/alice"]
     refused = all(400 <= (entry["status"] or 0) < 500 and entry["status"] != 408 for entry in sent)
-    return refused or "jobs(labels=" in text or "o job was created" in text
+    return refused or "jobs(labels=" in text or "o job was created" in text or "It was canceled" in text
 
 
-class _logged(logging.Handler):
+class _Logged(logging.Handler):
     """All that is logged meanwhile, as with ``HF_DEBUG=1``, kept off the screen."""
 
     NAMES = ("", "huggingface_hub")

@@ -11,6 +11,7 @@ from hfjobs_trainer.facts.backends import traits_of
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.bucket import BUCKET
 from hfjobs_trainer.planning.duration.estimate import billed_usd
+from hfjobs_trainer.planning.gaps import ask_again
 from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR, hourly_usd
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.planning.saving import NOTHING
@@ -38,12 +39,8 @@ def show(plan: Plan) -> str:
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
     lines = [visible(line) for line in lines]
-    told = (
-        ("problems", plan.problems),
-        ("unanswered", _unanswered(plan)),
-        ("unchecked", in_short(plan.unchecked)),
-    )
-    for title, items in told:
+    told = {"problems": plan.problems, **_not_told(plan), "unchecked": in_short(plan.unchecked)}
+    for title, items in told.items():
         if items:
             lines += [title, *(f"  {item}" for item in items)]
     return "\n".join(lines)
@@ -58,9 +55,9 @@ def show_html(plan: Plan) -> str:
         rows = [(item.path, str(item.value), item.why) for item in plan.decisions]
         table = html_table(("field", "value", "why"), rows)
         parts.append(html_section(f"{plural(len(rows), 'value')} chosen for you", table))
-    if unanswered := _unanswered(plan):
-        items = "".join(f"<li>{text(item)}</li>" for item in unanswered)
-        parts.append(html_section("unanswered", f"<ul>{items}</ul>", is_open=True))
+    for title, lines in _not_told(plan).items():
+        items = "".join(f"<li>{text(item)}</li>" for item in lines)
+        parts.append(html_section(title, f"<ul>{items}</ul>", is_open=True))
     parts.append(html_unchecked(plan.unchecked))
     lines = plan.script.count("\n")
     parts.append(html_section(f"the script, {lines:,} lines", html_code(plan.script)))
@@ -93,11 +90,18 @@ def _facts(plan: Plan) -> dict[str, list[str]]:
     return facts
 
 
-def _unanswered(plan: Plan) -> list[str]:
-    """What the Hub did not answer for, or was not asked."""
+def _not_told(plan: Plan) -> dict[str, list[str]]:
+    """What the Hub was not asked for, has not answered, refuses, or has not: lines by title."""
     if plan.unasked:
-        return [f"everything: the Hub was not asked ({plan.unasked}); submit needs a plan that asks it"]
-    return [visible(item) for item in plan.unanswered]
+        how = f"the Hub was not asked ({plan.unasked})"
+        return {"not asked": [f"everything: {how}; {ask_again(plan)} asks it, which submit takes"]}
+    told: dict[str, list[str]] = {}
+    for kind, title in (("unanswered", "no answer"), ("refused", "refused"), ("absent", "not on the Hub")):
+        if lines := [visible(str(gap)) for gap in plan.gaps if gap.kind == kind]:
+            told[title] = lines
+    if "no answer" in told:
+        told["no answer"].append(f"{ask_again(plan)} asks again for these; submit does so by itself")
+    return told
 
 
 def _subject(plan: Plan) -> str:
