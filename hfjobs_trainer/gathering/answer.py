@@ -15,8 +15,17 @@ T = TypeVar("T")
 PAUSES = (0.5, 1.0)
 """Waits before the second and the third attempt, seconds: short, since without a network every plan takes them."""
 
-# The dataset viewer answers 501 for what it will never show.
-_NEVER = 501
+NEVER = 501
+"""What the dataset viewer answers for what it will never show."""
+_LATER = {
+    "ResponseNotReady",
+    "ResponseNotReadyError",
+    "UnexpectedError",
+    "UnexpectedApiError",
+    "JobManagerCrashedError",
+}
+"""Codes with which the viewer says that it may show it later; with all others, a status of 500 is its last word
+(huggingface/dataset-viewer: libs/libcommon/src/libcommon/exceptions.py)."""
 
 logger = logging.getLogger("hfjobs_trainer")
 
@@ -78,9 +87,11 @@ def _ask_once(call: Callable[[], T], began: float) -> Answer[T]:
     try:
         return Answer(call())
     except HfHubHTTPError as error:
-        status = error.response.status_code
-        if is_transient_status(status) and status != _NEVER:
-            wait = read_retry_after(error.response.headers)
+        status, headers = error.response.status_code, error.response.headers
+        if status == 500 and headers.get("X-Error-Code", "ResponseNotReady") not in _LATER:
+            return Answer(refused=NEVER)
+        if is_transient_status(status) and status != NEVER:
+            wait = read_retry_after(headers)
             return Answer(failure=_explain_status(status, wait), again=wait or 0.0)
         lacks = isinstance(error, RevisionNotFoundError)
         return Answer(refused=status, gated=isinstance(error, GatedRepoError), lacks_revision=lacks)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from hfjobs_trainer.facts.gap import PRICES, SPACE, TARGET, TOKEN, Gap
-from hfjobs_trainer.gathering.answer import Answer
+from hfjobs_trainer.gathering.answer import NEVER, Answer
 
-_ABSENT = (404, 501)
-"""Statuses of what is not there; 501 is the dataset viewer's, for what it will never show."""
+_ABSENT = (404, NEVER)
+"""Statuses of what is not there."""
 
 
 class Gaps:
@@ -41,7 +41,7 @@ class Gaps:
             self.note(Gap(about, "unanswered", answer.failure, part, is_needed))
         elif answer.gated:
             self.note(Gap(about, "refused", "its terms are not accepted", part, is_needed))
-        elif answer.refused in _ABSENT:
+        elif answer.refused in _ABSENT and about not in (TOKEN, PRICES):
             if part:
                 self.note(Gap(about, "absent", "", part, is_needed))
         elif answer.refused is not None:

@@ -228,7 +228,7 @@ class Hub:
                     why = "the dataset viewer shows the main branch alone, and the files that the card declares"
                     self.gaps.note(Gap(repo_id, "absent", why, "rows in the dataset viewer", is_needed=False))
                 self._noted(repo_id, viewed, "rows in the dataset viewer", is_needed=False)
-                self._noted(repo_id, sizes, "sizes in the dataset viewer", is_needed=False)
+                self._noted(repo_id, sizes, "rows in the dataset viewer", is_needed=False)
             facts = dataset_facts(
                 page,
                 sizes.value or {},

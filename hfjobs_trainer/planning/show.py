@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 from hfjobs_trainer.contents import relative, split_pin
 from hfjobs_trainer.display import html_code, html_pairs, html_section, html_table, plural, text, visible
@@ -25,6 +26,7 @@ from hfjobs_trainer.specs.script import Script
 
 DIGITS = 12
 """Digits of a digest that are shown."""
+_CAUSES = {"unasked": "not asked", "unanswered": "no answer", "refused": "refused", "absent": "not on the Hub"}
 WORTH_TELLING = 0.01
 """Share of a run's time from which a part of it is named."""
 
@@ -39,7 +41,7 @@ def show(plan: Plan) -> str:
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
     lines = [visible(line) for line in lines]
-    told = {"problems": plan.problems, **_not_told(plan), "unchecked": in_short(plan.unchecked)}
+    told = {"problems": plan.problems, **_not_told(plan), "unchecked": _unchecked(plan)}
     for title, items in told.items():
         if items:
             lines += [title, *(f"  {item}" for item in items)]
@@ -96,12 +98,21 @@ def _not_told(plan: Plan) -> dict[str, list[str]]:
         how = f"the Hub was not asked ({plan.unasked})"
         return {"not asked": [f"everything: {how}; {ask_again(plan)} asks it, which submit takes"]}
     told: dict[str, list[str]] = {}
-    for kind, title in (("unanswered", "no answer"), ("refused", "refused"), ("absent", "not on the Hub")):
+    for kind, title in _CAUSES.items():
         if lines := [visible(str(gap)) for gap in plan.gaps if gap.kind == kind]:
             told[title] = lines
     if "no answer" in told:
-        told["no answer"].append(f"{ask_again(plan)} asks again for these; submit does so by itself")
+        what = "hft.gather(spec, fresh=True) asks for everything anew"
+        told["no answer"].append(f"{ask_again(plan)} asks again for these alone; {what}")
+    if any(item.cause == "unasked" for item in plan.unchecked):
+        told["not asked"] = [f"the Hub, since facts= was given; {ask_again(plan)} asks it"]
     return told
+
+
+def _unchecked(plan: Plan) -> list[str]:
+    """The rules that could not be checked; why the Hub does not say it was told before."""
+    short = in_short(plan.unchecked)
+    return [str(replace(item, why=_CAUSES.get(item.cause, ""))) for item in short]
 
 
 def _subject(plan: Plan) -> str:
