@@ -6,16 +6,14 @@ import itertools
 import json
 import threading
 import time
-import warnings
 from collections import Counter
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import hfjobs_trainer as hft
 from benchmarks.faults.report import Section, Violation
-from benchmarks.faults.stand_in import TOKEN, import_hubsim, sample, stand_in, try_all
+from benchmarks.faults.stand_in import TOKEN, collect_warnings, import_hubsim, sample, stand_in, try_all
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import Patience
 from hfjobs_trainer.running.job import Job
@@ -176,8 +174,8 @@ class Attempt(threading.Thread):
 
     def run(self) -> None:
         try:
-            with _warnings_of_this_thread() as self.told:
-                self.act()
+            self.told = collect_warnings()
+            self.act()
         except Exception as error:
             self.error = error
 
@@ -193,23 +191,6 @@ class Attempt(threading.Thread):
                 self.shown.append(line)
                 if self.cell.limited:
                     self.hub.cfg["logReplayLimit"] = REPLAYED
-
-
-_OWN = threading.local()
-
-
-@contextmanager
-def _warnings_of_this_thread() -> Generator[list[str]]:
-    """What it is warned of; the standard library keeps those of all threads together."""
-
-    def show(message: Warning | str, *_: object) -> None:
-        getattr(_OWN, "told", []).append(str(message))
-
-    warnings.simplefilter("always")
-    warnings.showwarning = show
-    told: list[str] = []
-    _OWN.told = told
-    yield told
 
 
 def find_wrong(cell: Cell, attempt: Attempt) -> Iterator[tuple[str, str]]:

@@ -251,7 +251,7 @@ class _Logged(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
-        self.before: list[list[logging.Handler]] = []
+        self.before: list[tuple[int, list[logging.Handler]]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
@@ -260,14 +260,15 @@ class _Logged(logging.Handler):
         import huggingface_hub.hf_api as _  # noqa: F401 - has its loggers exist
 
         for logger in map(logging.getLogger, self.NAMES):
-            self.before.append(logger.handlers)
+            self.before.append((logger.level, logger.handlers))
             logger.handlers = [self]
             logger.setLevel(logging.DEBUG)
         return self.lines
 
     def __exit__(self, *_: object) -> None:
-        for name, handlers in zip(self.NAMES, self.before, strict=True):
+        for name, (level, handlers) in zip(self.NAMES, self.before, strict=True):
             logging.getLogger(name).handlers = handlers
+            logging.getLogger(name).setLevel(level)
 
 
 def _all_of(error: BaseException | None) -> str:

@@ -11,6 +11,7 @@ from hfjobs_trainer.problems import Unchecked
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.inputs import inputs
 from hfjobs_trainer.specs.locations import is_local_path
+from hfjobs_trainer.specs.unparsed import Unparsed
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import Plan
@@ -72,5 +73,9 @@ def _subjects(path: str, spec: JobSpec, facts: Facts) -> list[str]:
         return [_SUBJECTS[path]]
     if not isinstance(spec, TrainSpec):
         return []
-    named = [item.id for item in inputs(spec, facts) if item.path == path or item.path.startswith(f"{path}.")]
+    try:
+        found = inputs(spec, facts)
+    except Unparsed:  # a field that names one is wrong
+        return []
+    named = [item.id for item in found if item.path == path or item.path.startswith(f"{path}.")]
     return [id for id in named if not is_local_path(id)]

@@ -67,7 +67,7 @@ def refusal(plan: Plan, traits: BackendTraits) -> HFTError | None:
         unknown = ["whose job it is"] if plan.request.namespace is None else []
         told = f"; so it is not known {', '.join([*unknown, *missing])}" if unknown or missing else ""
         how = f"the Hub was not asked, since the plan was made offline ({plan.unasked}){told}"
-        return NotAsked(f"nothing was submitted: {how}. {ask_again(plan)} asks it: submit that plan")
+        return NotAsked(f"nothing was submitted: {how}. {ask_again(plan)} asks it; submit the plan that it returns")
     if gaps := unanswered(plan, traits):
         later = f"{ask_again(plan)} asks again for these alone, and hft.submit(spec) asks and submits"
         status = "see https://status.huggingface.co"
