@@ -8,12 +8,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import hfjobs_trainer as hft
 from benchmarks.faults.report import Section, Violation
-from benchmarks.faults.stand_in import TOKEN, collect_warnings, import_hubsim, sample, stand_in, try_all
+from benchmarks.faults.stand_in import TOKEN, import_hubsim, sample, stand_in, try_all
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import Patience
 from hfjobs_trainer.running.job import Job
@@ -21,7 +21,14 @@ from hfjobs_trainer.running.job import Job
 PROCESSES, THREADS = 4, 8
 DEADLINE = 60.0
 """What takes longer counts as hanging, seconds."""
-PATIENCE = Patience(attempts=3, pause=0.02, longest_pause=0.1, answer=10, submission=20, search=0.3, reconnects=5)
+_SHORT: dict[str, Any] = {
+    **{"attempts": 3, "pause": 0.02, "longest_pause": 0.1, "answer": 10, "submission": 20, "reconnects": 5},
+    **{"refused": 1.0, "look": 0.5, "silence": 4.0, "quiet": 0.5, "settle": 4.0, "late": 8.0},
+}
+PATIENCE = Patience(
+    **{name: value for name, value in _SHORT.items() if name in {item.name for item in fields(Patience)}}
+)
+"""Shorter waits than the package's, as far as it has them: longer than the lags that are tried, shorter than a minute."""
 LINES_IN_ALL = 60
 SECONDS = {"ended": 0.0, "ending": 1.5, "running": 4.0}
 """How long a job runs: it has ended before its log is read, ends while it is, or later."""
@@ -160,21 +167,20 @@ def _arrange(cell: Cell, hub: Any, name: str) -> None:
 
 
 class Attempt(threading.Thread):
-    """What is done in a cell: ``shown`` lines, a ``result``, an ``error``."""
+    """What is done in a cell: ``shown`` lines, a ``result``, an ``error``, and whether it is said that lines are missing."""
 
     def __init__(self, cell: Cell, hub: Any, job_id: str) -> None:
         super().__init__(daemon=True)
         self.cell = cell
         self.hub, self.job_id = hub, job_id
         self.shown: list[str] = []
-        self.told: list[str] = []
+        self.is_incomplete = False
         self.result: hft.JobResult | None = None
         self.error: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self.told = collect_warnings()
             self.act()
         except Exception as error:
             self.error = error
@@ -184,13 +190,16 @@ class Attempt(threading.Thread):
         job = Job(backend.inspect(self.job_id), backend)
         if self.cell.reader == "result":
             self.result = job.result()
+            self.is_incomplete = bool(getattr(self.result, "incomplete", None))
         elif self.cell.reader == "wait":
             job.wait()
         else:
-            for line in job.logs(follow=self.cell.reader == "follow"):
+            lines = job.logs(follow=self.cell.reader == "follow")
+            for line in lines:
                 self.shown.append(line)
                 if self.cell.limited:
                     self.hub.cfg["logReplayLimit"] = REPLAYED
+            self.is_incomplete = bool(getattr(lines, "incomplete", None))
 
 
 def find_wrong(cell: Cell, attempt: Attempt) -> Iterator[tuple[str, str]]:
@@ -202,15 +211,14 @@ def find_wrong(cell: Cell, attempt: Attempt) -> Iterator[tuple[str, str]]:
         return
     if cell.reader == "result":
         found = attempt.result or hft.JobResult()
-        if (found.model, found.steps, bool(found.metrics)) != (MODEL, LINES_IN_ALL, True):
-            told = [text for text in attempt.told if "incomplete" in text]
-            if not told:
-                yield "silently incomplete result", repr(found)
+        is_whole = (found.model, found.steps, bool(found.metrics)) == (MODEL, LINES_IN_ALL, True)
+        if not is_whole and not attempt.is_incomplete:
+            yield "silently incomplete result", repr(found)
     if cell.reader in ("follow", "read"):
         shown = Counter(attempt.shown)
         seen = f"{len(attempt.shown)} of {LINES_IN_ALL} lines"
-        if set(LINES) - shown.keys() and not any("incomplete" in text for text in attempt.told):
-            yield "short", seen
+        if set(LINES) - shown.keys():
+            yield "short, as it says" if attempt.is_incomplete else "short", seen
         if max(shown.values(), default=1) > 1:
             yield "doubled", seen
         if set(LINES) == shown.keys() and attempt.shown != LINES and max(shown.values()) == 1:

@@ -250,7 +250,7 @@ class Hub:
     def ask_hardware(self) -> Callable[[], HardwareFacts | None]:
         """Request the flavors; the returned function gives ``None`` if they stay unknown."""
         answer = self._ask(lambda _: hardware_facts(self._get("/api/jobs/hardware", False)), ("hardware",))
-        return lambda: self._noted(PRICES, answer()).value
+        return lambda: self._noted(PRICES, answer(), is_needed=False).value
 
     def ask_target(
         self, kind: Literal["models", "spaces"], find: Callable[[], str | None], *about: str | None

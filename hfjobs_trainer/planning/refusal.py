@@ -17,7 +17,11 @@ _MOST_SHOWN = 80
 
 def unanswered(plan: Plan, traits: BackendTraits) -> list[Gap]:
     """What the Hub has not answered for and must be known before money is spent; the prices of the snapshot do."""
-    return [gap for gap in needed_answers(plan.gaps) if gap.about != PRICES] if traits.uses_account else []
+    return _missing(plan) if traits.uses_account else []
+
+
+def _missing(plan: Plan) -> list[Gap]:
+    return [gap for gap in needed_answers(plan.gaps) if gap.about != PRICES]
 
 
 def answered(plan: Plan, again: Plan) -> Plan:
@@ -39,8 +43,8 @@ def answered(plan: Plan, again: Plan) -> Plan:
         for name, value in now.items()
         if value != before[name]
     ]
-    if changed and not any(gap.kind == "unanswered" and gap.is_needed for gap in again.gaps):
-        missing = ", ".join(gap.about for gap in needed_answers(plan.gaps) if gap.about != PRICES)
+    if changed and not _missing(again):
+        missing = ", ".join(gap.about for gap in _missing(plan))
         how = f"the Hub had not answered for {missing} when the plan was made, and now that it has, the run is another"
         look = f"Look at it with {ask_again(plan)}, then submit that plan"
         raise BackendError(f"nothing was submitted: {how}: {', '.join(changed)}. {look}")
@@ -77,7 +81,7 @@ def refusal(plan: Plan, traits: BackendTraits) -> HFTError | None:
         return over_budget(plan, subject) or SpecError(plan.problems, subject)
     if not missing:
         return None
-    if refused := [gap for gap in plan.gaps if gap.kind == "refused"]:
+    if refused := [gap for gap in plan.gaps if gap.kind == "refused" and gap.is_needed]:
         how = f"{tell(refused)}; so it is not known {' and '.join(missing)}"
         return AuthError(f"nothing was submitted: {how}. Use a token that may read it, or set hardware and timeout")
     given = f"the Hub was not asked, since facts= was given, which does not say {' and '.join(missing)}"

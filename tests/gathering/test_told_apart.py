@@ -162,6 +162,7 @@ def test_the_missing_is_asked_for_once_more(client: hft.Client, repos: hubsim.Hu
 
 def test_another_run_than_was_planned_is_not_submitted(client: hft.Client, repos: hubsim.Hub) -> None:
     repos.fail(path="/api/models/acme/llama$", times=3, response={"status": 503})
+    repos.fail(path="/api/jobs/hardware", times=99, response={"status": 503})  # which alone keeps nobody
     plan = client.plan(hft.SFT(model="acme/llama", dataset="acme/chat", hub_model_id="alice/out", timeout="1h"))
     with pytest.raises(hft.BackendError, match=r"not answered for acme/llama .* another: .*flavor \('.*', not None\)"):
         client.submit(plan)
