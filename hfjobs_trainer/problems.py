@@ -80,7 +80,7 @@ class Unchecked:
             object.__setattr__(self, name, masked(getattr(self, name)))
 
     def __str__(self) -> str:
-        return f"{self.code}: not known: {self.needs}" + (f" ({self.why})" if self.why else "")
+        return f"{self.code}: unknown: {self.needs}" + (f" ({self.why})" if self.why else "")
 
 
 ReasonKind = Literal[
@@ -349,5 +349,5 @@ def html_unchecked(unchecked: Sequence[Unchecked]) -> str:
     if not unchecked:
         return ""
     rows = [(item.code, item.needs, item.why) for item in in_short(unchecked)]
-    table = html_table(("rule", "what is not known", "why"), rows)
+    table = html_table(("rule", "what is unknown", "why"), rows)
     return html_section(f"{plural(len(unchecked), 'rule')} not checked", table)

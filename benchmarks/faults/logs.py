@@ -21,14 +21,13 @@ from hfjobs_trainer.running.job import Job
 PROCESSES, THREADS = 4, 8
 DEADLINE = 60.0
 """What takes longer counts as hanging, seconds."""
-_SHORT: dict[str, Any] = {
-    **{"attempts": 3, "pause": 0.02, "longest_pause": 0.1, "answer": 10, "submission": 20, "reconnects": 5},
-    **{"refused": 1.0, "look": 0.5, "silence": 4.0, "quiet": 0.5, "settle": 4.0, "late": 8.0},
-}
+_REQUESTS = dict[str, Any](attempts=3, pause=0.02, longest_pause=0.1, answer=10, submission=20, reconnects=5)
+_LOGS = {"refused": 1.0, "look": 0.5, "silence": 4.0, "quiet": 0.5, "settle": 4.0, "late": 8.0}
+_SHORT = _REQUESTS | _LOGS
 PATIENCE = Patience(
     **{name: value for name, value in _SHORT.items() if name in {item.name for item in fields(Patience)}}
 )
-"""Shorter waits than the package's, as far as it has them: longer than the lags that are tried, shorter than a minute."""
+"""Shorter waits than the package's, as far as it has them: longer than the lags that are tried, within a minute."""
 LINES_IN_ALL = 60
 SECONDS = {"ended": 0.0, "ending": 1.5, "running": 4.0}
 """How long a job runs: it has ended before its log is read, ends while it is, or later."""
@@ -167,7 +166,7 @@ def _arrange(cell: Cell, hub: Any, name: str) -> None:
 
 
 class Attempt(threading.Thread):
-    """What is done in a cell: ``shown`` lines, a ``result``, an ``error``, and whether it is said that lines are missing."""
+    """What is done in a cell: ``shown`` lines, a ``result``, an ``error``, and whether lines are said to be missing."""
 
     def __init__(self, cell: Cell, hub: Any, job_id: str) -> None:
         super().__init__(daemon=True)

@@ -86,10 +86,10 @@ def test_a_plan_and_a_report_say_which(
     plan, report = client.plan(wanted), client.check(wanted)
     shown, page = str(plan), plan._repr_html_()
     assert f"{TITLES[kind]}\n  acme/chat ({why})\n  the model's own repository ({why})" in shown
-    assert f"HUB010: not known: whether the model's own repository has a model already ({TITLES[kind]})" in shown
+    assert f"HUB010: unknown: whether the model's own repository has a model already ({TITLES[kind]})" in shown
     assert f"<li>acme/chat ({why})</li>" in page
     clause = "the Hub has not answered for acme/chat" if kind == "unanswered" else "the Hub refuses acme/chat"
-    assert f"unchecked: DATA004: not known: the columns of acme/chat ({clause}: {why})" in str(report)
+    assert f"unchecked: DATA004: unknown: the columns of acme/chat ({clause}: {why})" in str(report)
     assert f"{clause}: {why}" in report._repr_html_()
     again = [told for told in (shown, page, str(report), report._repr_html_()) if "asks again" in told]
     assert len(again) == (4 if kind == "unanswered" else 0)
@@ -129,7 +129,7 @@ def test_who_was_not_asked(client: hft.Client) -> None:
     for plan, reason in ((offline, "everything: the Hub was not asked (offline=True)"), (given, "facts= was given")):
         assert "not asked\n  " in str(plan)
         assert reason in str(plan)
-        assert "DATA004: not known: the columns of acme/chat (not asked)" in str(plan)
+        assert "DATA004: unknown: the columns of acme/chat (not asked)" in str(plan)
     assert "(the Hub was not asked: offline=True)" in str(client.check(wanted, offline=True))
     assert "(the Hub was not asked: facts= was given, which does not say it)" in str(
         client.check(wanted, facts=Facts())

@@ -70,7 +70,7 @@ def test_a_script_of_an_unknown_owner_is_not_submitted(
     hub.fail(path="whoami", times=99, **fault)
     plan = client.plan(script)
     (unchecked,) = plan.unchecked
-    assert str(unchecked).startswith("SEC004: not known: the owner of the token (the Hub has not answered for your")
+    assert str(unchecked).startswith("SEC004: unknown: the owner of the token (the Hub has not answered for your")
     for what in (script, plan):
         with pytest.raises(hft.HubUnavailable, match=r"nothing was submitted.* for your token: "):
             client.submit(what)

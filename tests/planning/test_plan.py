@@ -98,11 +98,11 @@ def test_a_plan_as_text() -> None:
         not asked
           the Hub, since facts= was given; hft.plan(spec) asks it
         unchecked
-          LORA005: not known: the names of the modules of Qwen/Qwen2.5-0.5B (not asked)
-          LORA006: not known: the names of the modules of Qwen/Qwen2.5-0.5B (not asked)
-          MODEL001, MODEL002, MODEL004, MODEL006 and MODEL011: not known: the files of Qwen/Qwen2.5-0.5B (not asked)
-          MEM001: not known: the size of Qwen/Qwen2.5-0.5B (not asked)
-          MEM002: not known: the size of Qwen/Qwen2.5-0.5B (not asked)""")
+          LORA005: unknown: the names of the modules of Qwen/Qwen2.5-0.5B (not asked)
+          LORA006: unknown: the names of the modules of Qwen/Qwen2.5-0.5B (not asked)
+          MODEL001, MODEL002, MODEL004, MODEL006 and MODEL011: unknown: the files of Qwen/Qwen2.5-0.5B (not asked)
+          MEM001: unknown: the size of Qwen/Qwen2.5-0.5B (not asked)
+          MEM002: unknown: the size of Qwen/Qwen2.5-0.5B (not asked)""")
 
 
 def test_a_plan_for_this_machine_as_text() -> None:
@@ -120,17 +120,17 @@ def test_a_plan_for_this_machine_as_text() -> None:
         not asked
           the Hub, since facts= was given; hft.plan(spec, backend='local') asks it
         unchecked
-          DATA004: not known: the columns of trl-lib/Capybara (not asked)
-          DATA010: not known: the splits of trl-lib/Capybara (not asked)
-          DATA011: not known: how many tokens the rows of trl-lib/Capybara have (not asked)
-          DATA013 to DATA021, DATA025 and DATA026: not known: the rows of trl-lib/Capybara (not asked)
-          DATA028: not known: the columns of trl-lib/Capybara (not asked)
-          DATA030: not known: the rows of trl-lib/Capybara (not asked)
-          DATA033: not known: the rows of trl-lib/Capybara (not asked)
-          MODEL001, MODEL002, MODEL004 and MODEL006: not known: the files of Qwen/Qwen2.5-0.5B (not asked)
-          SFT004: not known: the columns of trl-lib/Capybara (not asked)
-          TUNE009: not known: the config.json of Qwen/Qwen2.5-0.5B (not asked)
-          VIS001: not known: the columns of trl-lib/Capybara (not asked)""")
+          DATA004: unknown: the columns of trl-lib/Capybara (not asked)
+          DATA010: unknown: the splits of trl-lib/Capybara (not asked)
+          DATA011: unknown: how many tokens the rows of trl-lib/Capybara have (not asked)
+          DATA013 to DATA021, DATA025 and DATA026: unknown: the rows of trl-lib/Capybara (not asked)
+          DATA028: unknown: the columns of trl-lib/Capybara (not asked)
+          DATA030: unknown: the rows of trl-lib/Capybara (not asked)
+          DATA033: unknown: the rows of trl-lib/Capybara (not asked)
+          MODEL001, MODEL002, MODEL004 and MODEL006: unknown: the files of Qwen/Qwen2.5-0.5B (not asked)
+          SFT004: unknown: the columns of trl-lib/Capybara (not asked)
+          TUNE009: unknown: the config.json of Qwen/Qwen2.5-0.5B (not asked)
+          VIS001: unknown: the columns of trl-lib/Capybara (not asked)""")
 
 
 def test_problems_are_in_the_text() -> None:
