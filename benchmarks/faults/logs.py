@@ -22,7 +22,7 @@ PROCESSES, THREADS = 4, 8
 DEADLINE = 60.0
 """What takes longer counts as hanging, seconds."""
 _REQUESTS = dict[str, Any](attempts=3, pause=0.02, longest_pause=0.1, answer=10, submission=20, reconnects=5)
-_LOGS = {"refused": 1.0, "look": 0.5, "silence": 4.0, "quiet": 0.5, "settle": 4.0, "late": 8.0}
+_LOGS = dict[str, Any](refused=1.0, look=0.5, silence=4.0, quiet=0.5, settle=4.0, late=8.0)
 _SHORT = _REQUESTS | _LOGS
 PATIENCE = Patience(
     **{name: value for name, value in _SHORT.items() if name in {item.name for item in fields(Patience)}}
