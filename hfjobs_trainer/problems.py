@@ -9,7 +9,7 @@ that was told already (a model that does not exist has no size), it is not liste
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, NamedTuple, Never, Self, TypeVar
 
 from hfjobs_trainer.display import html_section, html_table, plural, text
@@ -54,18 +54,33 @@ class Problem:
         return f"{self.code} {mark}{subject}{self.why}" + (f"\n      fix: {self.fix}" if self.fix else "")
 
 
+Cause = Literal["", "unasked", "unanswered", "refused", "absent"]
+
+
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """A rule that could not be checked, and the fact that was missing; a token in its name is masked."""
+    """A rule that could not be checked, and the fact that was missing. Tokens in its texts are masked.
+
+    Attributes:
+        code: Code of the rule.
+        needs: The fact, such as ``"the columns of me/data"``.
+        why: Why it is not known, a clause, such as ``"the Hub has not answered for me/data: HTTP status 503, asked 3
+            times"``; empty where that does not lie with the Hub.
+        cause: The same for code: the Hub was not asked (``"unasked"``), did not answer (``"unanswered"``: it may,
+            later), refused (``"refused"``), or has no such thing (``"absent"``).
+    """
 
     code: str
     needs: str
+    why: str = field(default="", compare=False)
+    cause: Cause = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "needs", masked(self.needs))
+        for name in ("needs", "why"):
+            object.__setattr__(self, name, masked(getattr(self, name)))
 
     def __str__(self) -> str:
-        return f"{self.code} {'need' if ' ' in self.code else 'needs'} {self.needs}"
+        return f"{self.code}: unknown: {self.needs}" + (f" ({self.why})" if self.why else "")
 
 
 ReasonKind = Literal[
@@ -279,11 +294,19 @@ class Report:
 
     def _repr_html_(self) -> str:
         body = html_problems(self.problems) if self.problems else ""
-        return f"<p>{text(self.headline)}</p>{body}{html_unchecked(self.unchecked)}"
+        again = f"<p>{text(self.again)}</p>" if self.again else ""
+        return f"<p>{text(self.headline)}</p>{body}{html_unchecked(self.unchecked)}{again}"
 
     def __str__(self) -> str:
         lines = [describe(self.problems, self.subject)] if self.problems else [f"no problems in this {self.subject}"]
-        return "\n".join([*lines, *(f"  unchecked: {item}" for item in in_short(self.unchecked))])
+        lines += [f"  unchecked: {item}" for item in in_short(self.unchecked)]
+        return "\n".join([*lines, *([f"  {self.again}"] if self.again else [])])
+
+    @property
+    def again(self) -> str:
+        """What to type where the Hub has not answered; empty if that was not so."""
+        unanswered = any(item.cause == "unanswered" for item in self.unchecked)
+        return "hft.check(spec) asks again for what the Hub has not answered" if unanswered else ""
 
 
 def html_problems(problems: Sequence[Problem]) -> str:
@@ -300,11 +323,12 @@ def in_short(unchecked: Iterable[Unchecked]) -> list[Unchecked]:
     """
     runs: list[list[Unchecked]] = []
     for item in unchecked:
-        if runs and runs[-1][-1].needs == item.needs and runs[-1][-1].code[:-3] == item.code[:-3]:
+        last = runs[-1][-1] if runs else None
+        if last and (last.needs, last.why, last.code[:-3]) == (item.needs, item.why, item.code[:-3]):
             runs[-1].append(item)
         else:
             runs.append([item])
-    short = [[Unchecked(_codes([item.code for item in run]), run[0].needs)] if len(run) > 2 else run for run in runs]
+    short = [[replace(run[0], code=_codes([item.code for item in run]))] if len(run) > 2 else run for run in runs]
     return [item for run in short for item in run]
 
 
@@ -324,5 +348,6 @@ def html_unchecked(unchecked: Sequence[Unchecked]) -> str:
     """The rules that could not be checked, folded; nothing if there are none."""
     if not unchecked:
         return ""
-    table = html_table(("rule", "what is unknown"), [(item.code, item.needs) for item in in_short(unchecked)])
+    rows = [(item.code, item.needs, item.why) for item in in_short(unchecked)]
+    table = html_table(("rule", "what is unknown", "why"), rows)
     return html_section(f"{plural(len(unchecked), 'rule')} not checked", table)

@@ -7,7 +7,7 @@ import importlib
 
 from benchmarks.faults.report import Section
 
-SERIES: tuple[str, ...] = ("local",)
+SERIES: tuple[str, ...] = ("submitting", "logs", "local")
 
 
 def main() -> None:

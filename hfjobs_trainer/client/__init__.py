@@ -102,6 +102,9 @@ class Client(Rehearsal):
     ) -> Job | ScheduledJob | Plan:
         """Submit a run, exactly as planned. On Hugging Face Jobs this costs money.
 
+        Where the Hub had not answered when the plan was made, it is asked once more, for what was missing alone. The
+        run is submitted if it is as planned; else the error says what is another.
+
         Args:
             what: A plan, a spec, or a mapping with the key ``method``.
             backend: Where to run; default: the backend of the plan, else the client's.
@@ -131,6 +134,7 @@ class Client(Rehearsal):
             BudgetExceeded: The run is expected to cost more than ``max_usd``; ``.problems`` has any other reasons too.
             AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
             HubUnavailable: The Hub did not answer, or not for a fact that must be known before money is spent.
+            BackendError: The Hub has now answered what the plan lacked, and the run is another; or it refuses the job.
             NotAsked: The plan was made offline, so the Hub was not asked for such a fact: plan again online.
             ValueError: There is no backend of this name, ``max_resumes`` is negative, or it or ``reuse`` is given with
                 a schedule.
@@ -154,7 +158,7 @@ class Client(Rehearsal):
         reuse: bool,
     ) -> Job | ScheduledJob | Plan:
         from hfjobs_trainer.planning.plan import Plan
-        from hfjobs_trainer.planning.refusal import refusal
+        from hfjobs_trainer.planning.refusal import answered, refusal, unanswered
         from hfjobs_trainer.planning.schedule import on_schedule
         from hfjobs_trainer.running.backends.base import Scheduling
         from hfjobs_trainer.running.backends.registry import traits_at
@@ -173,6 +177,8 @@ class Client(Rehearsal):
         plan = what if isinstance(what, Plan) and what.backend == traits.name else None
         if plan is None:
             plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
+        elif not dry_run and unanswered(plan, traits):
+            plan = answered(plan, replace(self, backend=chosen).plan(plan.spec))
         if schedule is None and isinstance(what, Plan):
             schedule = what.request.schedule
         if schedule is not None:

@@ -39,8 +39,9 @@ class Planner(Account):
     ) -> Facts:
         """Read the facts about model, dataset, hardware and account; what is unavailable is ``None``.
 
-        What the Hub answered is used again for 5 minutes, by this client and in this process. Files on this machine are
-        read anew each time, and so is what the Hub refused, did not have or did not answer.
+        The Hub is given 20 seconds for all of it; ``.gaps`` lists what it did not answer, refused or does not have.
+        What it answered is used again for 5 minutes, by this client and in this process. Files on this machine are read
+        anew each time, and so is what the Hub refused, did not have or did not answer.
 
         Args:
             spec: A spec, or a mapping with the key ``method``.

@@ -69,6 +69,7 @@ EXAMPLE_FACTS = Facts(
         splits=("train", "test"),
     ),
     account=AccountFacts(has_token=True, name="username", organizations=(), token_role="write"),
+    is_gathered=True,
 )
 
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
-from hfjobs_trainer.transient import http_status, is_transient
+from hfjobs_trainer.transient import http_status, is_transient, read_retry_after
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _BILLING_PAGE = "https://huggingface.co/settings/billing"
@@ -21,8 +19,6 @@ _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
 _SPEND_LIMIT = re.compile(r"spend\w* limit|limit\w* \w* ?spend", re.IGNORECASE)
 _TEXT_LIMIT = 500
 TOO_MANY = 429
-# "api";r=0;t=55 of the header RateLimit: no request is left, and 55 seconds until there are some
-_NONE_LEFT = re.compile(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
 
 class ClientError(Exception):
@@ -141,33 +137,6 @@ class Failure:
             text = f"cannot {asked.doing}{where}: the Hub did not answer properly"
             return HubUnavailable(f"{text} ({cause}). Try again later; see https://status.huggingface.co", cause)
         return BackendError(f"cannot {asked.doing}{where}: {cause}", cause)
-
-
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """How long the headers of an answer ask to wait, seconds; ``None`` if they do not say.
-
-    ``Retry-After`` has seconds or a date (RFC 9110), ``RateLimit`` what is left of a quota, and until when
-    (draft-ietf-httpapi-ratelimit-headers-09, as the Hub sends it). The longer one counts.
-    """
-    found = {name.lower(): text for name, text in headers.items()}
-    waits: list[float] = []
-    if (none_left := _NONE_LEFT.search(found.get("ratelimit", ""))) is not None:
-        waits.append(float(none_left[1]))
-    after = found.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", after):
-        waits.append(float(after))
-    elif (until := _read_date(after)) is not None:
-        now = _read_date(found.get("date", "")) or datetime.now(UTC)  # the Hub's clock, if it tells
-        waits.append(max(0.0, (until - now).total_seconds()))
-    return max(waits, default=None)
-
-
-def _read_date(text: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def strike_out(text: str, hidden: Iterable[str]) -> str:

@@ -70,13 +70,14 @@ def read_record(folder: Path) -> JobRecord:
 
 def record_of(folder: Path, record: dict[str, Any]) -> JobRecord:
     """What a ``record.json`` says of the job whose folder this is; raise ``ValueError`` if a field is wrong."""
+    env = record.get("env")
     return JobRecord(
         PREFIX + folder.name,
         labels=_take(record, "labels", _is_texts, "texts by name"),
         created_at=_time(record, "created_at"),
         folder=str(folder),
         directory=_take(record, "cwd", _is_path, "a path", optional=True),
-        planned=read_planned(env if isinstance(env := record.get("env"), dict) else {}),
+        planned=read_planned(cast("dict[str, Any]", env) if isinstance(env, dict) else {}),
     )
 
 
