@@ -41,7 +41,7 @@ def submit(root: Path) -> None:
 
 def submit_read_only(root: Path) -> None:
     """Submit to a disk that cannot be written to, and say what came of it."""
-    subprocess.run(["mount", "-o", "remount,ro", root], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", root], check=True)
     report_submit(root)
 
 

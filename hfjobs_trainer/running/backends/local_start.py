@@ -78,16 +78,19 @@ def _hold(lock: int) -> None:
 
 
 def _start_supervisor(folder: Path, lock: int) -> None:
-    started = subprocess.run(
-        [sys.executable, "-m", supervise.__name__, str(folder), str(lock)],
-        cwd=Path(supervise.__file__).parents[3],  # where the package is found, installed or not
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[lock],
-        start_new_session=True,
-        check=False,
-    )
+    try:
+        started = subprocess.run(
+            [sys.executable, "-m", supervise.__name__, str(folder), str(lock)],
+            cwd=Path(supervise.__file__).parents[3],  # where the package is found, installed or not
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[lock],
+            start_new_session=True,
+            check=False,
+        )
+    except OSError as error:
+        raise BackendError(f"the script could not be started: {error}", error) from error
     told = started.stdout.decode("utf-8", "replace").strip()
     if told != supervise.STARTED:
         why = told.splitlines()[-1][:500] if told else "its supervisor exited immediately"
