@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from hfjobs_trainer.errors import AuthError
 from hfjobs_trainer.running.backends.hub_failures import TOKENS_PAGE, Asked, ClientError, Failure
+from hfjobs_trainer.running.outage import Tolerance
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -57,7 +58,14 @@ class Patience:
         submission: Longest wait for the upload of a script, which the client may repeat for over 4 minutes, and for the
             creation of a job.
         search: How long to look for a job whose creation got no answer, before it counts as not created.
-        reconnects: How often in a row following a log may fail.
+        reconnects: How often in a row following a log, or waiting for a job's end, may fail.
+        refusals: How many refusals in a row end either, of a job that was seen before, once they lasted ``refused``.
+        refused: See ``refusals``.
+        look: How often the job's status is looked at while its log is followed.
+        silence: How long a stream may bring nothing at all, not even a keep-alive, before it is opened anew.
+        quiet: How long a stream must bring no line to be taken for all that there is, if its job has ended or so far.
+        settle: How long after a job's end lines may still come into its log.
+        late: How long after a job's end its log is read again if it is not known to be whole.
     """
 
     attempts: int = 4
@@ -67,6 +75,18 @@ class Patience:
     submission: float = 360.0
     search: float = 15.0
     reconnects: int = 30
+    refusals: int = 3
+    refused: float = 60.0
+    look: float = 10.0
+    silence: float = 120.0
+    quiet: float = 5.0
+    settle: float = 10.0
+    late: float = 60.0
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """Which failures are waited out while a job goes on."""
+        return Tolerance(self.reconnects, self.refusals, self.refused)
 
     def wait(self, failures: int) -> None:
         """Wait, the longer the more failures in a row there were."""
