@@ -120,7 +120,7 @@ class LogReader:
         self._transcript = Transcript()
         # of the stream or reading at hand
         self._last: Entry | None = None
-        self._has_begun = False
+        self._has_begun = self._has_come = False
         self._kinds: set[str] = set()  # events of the last attempt
         # of all of them
         self._newest = 0.0
@@ -178,8 +178,8 @@ class LogReader:
             last = self._read_last()
             yield from self._read_until(last)
             self.incomplete = None
-            is_empty = last is None and not self._newest and (self._has_begun or attempt > 1)
-            if self._left.is_set() or is_empty or (last is not None and self._newest >= last.seconds):
+            is_empty = last is None and self._last is None and (self._has_begun or attempt > 1)
+            if self._left.is_set() or is_empty or self._has_come:
                 return
             self.incomplete = f"the Hub sent it cut short {plural(attempt, 'time')}"
 
@@ -260,9 +260,11 @@ class LogReader:
         return last
 
     def _read_until(self, last: Entry | None) -> Generator[str]:
-        """What was not shown yet of a whole reading."""
+        """What was not shown yet of a whole reading; notes whether it has come as far as this line."""
         self._begin()
+        self._has_come = False
         for entry in self._read(lambda entry: entry == last):
+            self._has_come = self._has_come or entry == last
             yield from self._show(entry)
 
     def _read(self, is_last: Callable[[Entry], bool], tail: int | None = None) -> Generator[Entry]:
