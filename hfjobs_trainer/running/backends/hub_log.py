@@ -16,6 +16,7 @@ from hfjobs_trainer.errors import BackendError, HubUnavailable
 from hfjobs_trainer.running.backends.base import TERMINAL
 from hfjobs_trainer.running.backends.hub_connection import Connection
 from hfjobs_trainer.running.backends.hub_failures import Asked
+from hfjobs_trainer.running.backends.hub_nodes import RANK_LABEL
 from hfjobs_trainer.running.backends.hub_stream import Ended, EventStream, Opened, Sent
 from hfjobs_trainer.running.events import parse_event, visible_lines
 from hfjobs_trainer.running.outage import Outage, Tolerance
@@ -361,9 +362,10 @@ def tell_missing(job_id: str, readers: Mapping[int, LogReader]) -> str | None:
 
 
 def is_ours(job: JobInfo) -> bool:
-    """Whether a job runs a script of this package, the first node's, which tells its end."""
+    """Whether a job runs a training of this package, as the first node: such a script tells its end."""
     labels = job.labels or {}
-    return labels.get("sdk") == "hfjobs-trainer" and "spec" in labels and labels.get("node-rank", "0") == "0"
+    is_training = "spec" in labels and labels.get("method", "script") != "script"  # a user's script may just exit
+    return labels.get("sdk") == "hfjobs-trainer" and is_training and labels.get(RANK_LABEL, "0") == "0"
 
 
 def _entry(sent: Sent) -> Entry:
