@@ -32,8 +32,8 @@ _AFTER_LAST = 0.5
 """How long a reading that has come to the last line may be silent, seconds."""
 _GLANCE = 0.5
 """How often it is looked whether the reader was left, seconds."""
-_EMPTY_READINGS = 3
-"""How often a log of an older job must come without a line to be taken for lost."""
+_FEW = 3
+"""How many readings of a log there are at least before it is given up."""
 
 
 class Entry(NamedTuple):
@@ -136,7 +136,7 @@ class LogReader:
     def read(self) -> Generator[str]:
         """The lines so far; those of a job that has ended, to the end."""
         most = self._patience.attempts
-        yield from self._persist(self._so_far, Tolerance(most - 1, most))
+        yield from self._persist(self._so_far, Tolerance(most, most))
 
     # -- what is asked again after failures
 
@@ -156,14 +156,15 @@ class LogReader:
 
     def _to_the_end(self, outage: Outage) -> Generator[str]:
         self._look_once(outage)
-        while not self._has_ended:
+        idle = 0
+        while not self._has_ended and not self._left.is_set():
+            known = len(self._transcript)
             yield from self._stream(outage)
-            if self._left.is_set():
-                return
-            if not self._has_ended:
+            idle = idle + 1 if len(self._transcript) == known else 1
+            if not self._has_ended and not self._left.is_set():
                 self._look(outage)
             if not self._has_ended:
-                self._wait(1)
+                self._wait(idle)
         yield from self._finish()
 
     def _so_far(self, outage: Outage) -> Generator[str]:
@@ -269,14 +270,15 @@ class LogReader:
             yield from self._show(entry)
 
     def _read(self, is_last: Callable[[Entry], bool], tail: int | None = None) -> Generator[Entry]:
-        """The lines that there are: until the stream is over, or silent, or goes on with what came meanwhile."""
+        """The lines that there are: until the stream is over, or silent, or goes on with what was logged meanwhile."""
         patience = self._patience
         opened: datetime | None = None
         has_last = False
         with self._open(patience.silence, tail) as stream:
-            began = heard = time.monotonic()
-            while not self._left.is_set() and time.monotonic() - began < patience.submission:
+            heard = time.monotonic()
+            while not self._left.is_set():
                 came = stream.take(min(_GLANCE, patience.quiet))
+                silent = time.monotonic() - heard
                 if isinstance(came, Ended):
                     if came.failure is not None:
                         raise came.failure.explain(self._asked)
@@ -286,17 +288,16 @@ class LogReader:
                     self._clock = (came.at, time.monotonic())
                 elif isinstance(came, Sent):
                     entry = _entry(came)
-                    if has_last and opened is not None and entry.seconds > opened.timestamp() + 1:
+                    if opened is not None and entry.seconds > opened.timestamp() + 1:
                         return
                     yield entry
                     has_last = has_last or is_last(entry)
                 elif opened is None:
-                    if time.monotonic() - heard >= patience.answer:
+                    if silent >= patience.answer:
                         raise HubUnavailable(f"cannot read the job's log: no answer within {patience.answer:g} s")
-                    continue
-                elif time.monotonic() - heard >= (min(_AFTER_LAST, patience.quiet) if has_last else patience.quiet):
+                elif silent >= (min(_AFTER_LAST, patience.quiet) if has_last else patience.quiet):
                     return
-                heard = time.monotonic() if came is not None else heard
+                heard = heard if came is None else time.monotonic()
 
     # -- the end
 
@@ -328,11 +329,12 @@ class LogReader:
         patience, now, job = self._patience, time.monotonic(), self._job
         late = now + patience.late - self._age()
         if not self._agreed:
-            if not self._has_begun and not self._newest and self._readings >= _EMPTY_READINGS:
+            if not self._has_begun and not self._newest and self._readings >= _FEW:
                 return Missing("the Hub has no line of it", late)
             taken = now - self._first_reading
             why = f"the Hub sent it cut short {plural(self._readings, 'time')} in {taken:.0f} s"
-            return Missing(why, self._first_reading + patience.late)
+            has_tried = self._readings >= _FEW  # who reads slowly may come late to the second reading
+            return Missing(why, (self._first_reading if has_tried else now) + patience.late)
         if self._never_ran or self._kinds & CLOSING:
             return None
         if self._last is None and self._agreed < 2:  # two readings may have been cut before their first line
