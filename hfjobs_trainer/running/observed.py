@@ -112,7 +112,7 @@ class Observed:
         except BackendError as error:
             warnings.warn(f"what job {self.record.id} pushed was not checked: {error}", RuntimeWarning, stacklevel=5)
             return status
-        self._is_verified = True
+        self._is_verified = self.incomplete is None
         if wrong is not None:
             status = self.end = dataclasses.replace(status, stage="ERROR", message=wrong)
         return status

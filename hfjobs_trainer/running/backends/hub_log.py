@@ -304,8 +304,9 @@ class LogReader:
     def _finish(self) -> Generator[str]:
         """The rest of the log of a job that has ended, read again as long as lines may be missing."""
         patience = self._patience
-        self._first_reading = self._first_reading or time.monotonic()
         while not self._left.is_set():
+            asked = time.monotonic()
+            self._first_reading = self._first_reading or asked
             self._readings += 1
             last = self._read_last()
             if last != self._last or last is None:
@@ -313,40 +314,38 @@ class LogReader:
             is_known = last is not None or self._has_begun or self._never_ran
             agrees = is_known and last == self._last and self._newest <= (last.seconds if last else 0.0)
             self._agreed = self._agreed + 1 if agrees else 0
-            missing = self._missing()
-            left = 0.0 if missing is None else missing.until - time.monotonic()
-            if missing is None or left <= 0:
+            missing = self._missing(asked)
+            if missing is None or missing.until <= asked:
                 self.incomplete = None if missing is None else missing.why or None
                 return
-            self._left.wait(min(patience.longest_pause, patience.pause * 2 ** min(self._readings - 1, 10), left))
+            pause = min(patience.longest_pause, patience.pause * 2 ** min(self._readings - 1, 10))
+            self._left.wait(max(0.0, min(pause, missing.until - time.monotonic())))
 
     @property
     def _never_ran(self) -> bool:
         return self._job is not None and self._job.started_at is None
 
-    def _missing(self) -> Missing | None:
-        """What speaks against the last reading; ``None`` if nothing does."""
-        patience, now, job = self._patience, time.monotonic(), self._job
-        late = now + patience.late - self._age()
+    def _missing(self, asked: float) -> Missing | None:
+        """What speaks against the last reading, which began then; ``None`` if nothing does."""
+        patience, job = self._patience, self._job
+        late = asked + patience.late - self._age(asked)
         if not self._agreed:
             if not self._has_begun and not self._newest and self._readings >= _FEW:
                 return Missing("the Hub has no line of it", late)
-            taken = now - self._first_reading
+            taken = asked - self._first_reading
             why = f"the Hub sent it cut short {plural(self._readings, 'time')} in {taken:.0f} s"
             has_tried = self._readings >= _FEW  # who reads slowly may come late to the second reading
-            return Missing(why, (self._first_reading if has_tried else now) + patience.late)
+            return Missing(why, (self._first_reading if has_tried else asked) + patience.late)
         if self._never_ran or self._kinds & CLOSING:
             return None
         if self._last is None and self._agreed < 2:  # two readings may have been cut before their first line
-            return Missing("", now + patience.late)
+            return Missing("", asked + patience.late)
         if job is not None and job.status.stage == "COMPLETED" and (is_ours(job) or "start" in self._kinds):
-            why = f"the job is COMPLETED, but {patience.late:g} s later its script had not told its end"
-            return Missing(why, late)
-        return Missing("", now + patience.settle - self._age()) if self._age() < patience.settle else None
+            return Missing("the job is COMPLETED, but the event with which its script ends is not there", late)
+        return Missing("", asked + patience.settle - self._age(asked))
 
-    def _age(self) -> float:
+    def _age(self, now: float) -> float:
         """How long ago the job ended, by the Hub's clock, seconds."""
-        now = time.monotonic()
         known = now - self._ended_since
         if self._job is None or self._job.finished_at is None:
             return known
