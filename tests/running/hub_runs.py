@@ -45,9 +45,9 @@ QUICK = Patience(
     search=0.3,
     reconnects=5,
     refused=0.2,
-    look=0.2,
-    quiet=0.3,
-    settle=0.2,
+    look=0.1,
+    quiet=0.2,
+    settle=0.1,
     late=1.0,
 )
 POST = {"method": "POST", "path": "/api/jobs/alice$"}

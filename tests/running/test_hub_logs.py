@@ -134,7 +134,7 @@ def test_a_stream_that_stays_open_is_left_when_its_job_has_ended(hub: hubsim.Hub
 
 def test_a_silent_job_that_runs_is_not_left(hub: hubsim.Hub, backend: HubBackend) -> None:
     hub.cfg["keepaliveSecs"] = 0.05
-    record = play(hub, backend, ["a", "b"], 2.4)
+    record = play(hub, backend, ["a", "b"], 1.6)
     assert list(backend.logs(record.id, follow=True)) == ["a", "b"]
     # once more, perhaps, when the stream is over a moment before the job is
     assert sum(not entry["query"] for entry in hub.requests("/logs$")) <= 2
@@ -175,8 +175,8 @@ def test_whoever_leaves_a_log_leaves_no_thread(hub: hubsim.Hub, backend: HubBack
 def test_lines_that_come_after_the_end_of_their_job_are_read(
     hub: hubsim.Hub, connect: Callable[..., HubBackend], follow: bool
 ) -> None:
-    hub.cfg["logLagSecs"] = 0.7
-    backend = connect(patience=replace(QUICK, settle=2.0, late=60.0))
+    hub.cfg["logLagSecs"] = 0.5
+    backend = connect(patience=replace(QUICK, settle=1.2, late=60.0))
     record = play(hub, backend, LINES, 0.2)
     if not follow:
         finish(hub, record)
@@ -215,13 +215,12 @@ def test_a_result_reads_the_log_once(hub: hubsim.Hub, backend: HubBackend) -> No
 # -- refusals in the middle
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_one_refusal_in_the_middle_ends_nothing(hub: hubsim.Hub, backend: HubBackend, status: int) -> None:
+def test_one_refusal_in_the_middle_ends_nothing(hub: hubsim.Hub, backend: HubBackend) -> None:
     record = play(hub, backend, LINES, 0.8)
-    hub.fail(path=f"/{record.id}$", skip=1, response={"status": status})
-    hub.fail(path="/logs$", skip=1, response={"status": status})
+    hub.fail(path=f"/{record.id}$", skip=1, response={"status": 401})
+    hub.fail(path="/logs$", skip=1, response={"status": 403})
     assert list(backend.logs(record.id, follow=True)) == LINES
-    hub.fail(path=f"/{record.id}$", response={"status": status})
+    hub.fail(path=f"/{record.id}$", response={"status": 404})
     assert Job(record, backend).wait(poll=0.05).succeeded
     assert all(fault["times"] == 0 for fault in hub.faults)
 
