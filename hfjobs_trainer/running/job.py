@@ -170,7 +170,8 @@ class Job:
         for in turn.
 
         Args:
-            timeout: Longest wait in seconds; ``None``: no limit.
+            timeout: Longest wait for the end, in seconds; ``None``: no limit. Its log is read then, and if lines are
+                missing, for a minute more at most.
             poll: Longest pause between two checks, seconds; the first ones follow each other faster.
 
         Returns:
