@@ -142,7 +142,10 @@ class Job:
         return self._seen.now().message
 
     def logs(self, follow: bool = False) -> Iterator[str]:
-        """The lines of the log; with ``follow``, until the job has ended."""
+        """The lines of the log; with ``follow``, until the job has ended.
+
+        On Jobs, the iterator's ``close()`` may be called from any thread, and ends it.
+        """
         return self._backend.logs(self.id, follow=follow)
 
     def events(self, follow: bool = False) -> Iterator[Event]:
@@ -170,11 +173,13 @@ class Job:
     def wait(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> Job:
         """Wait until the job has ended, well or not: ``job.wait().raise_for_status()``, ``job.wait().succeeded``.
 
-        Outages of the Hub are waited out: up to 30 checks in a row may fail, each after retries of its own. With
-        ``max_resumes``, a job that can go on is resumed, and waited for in turn.
+        Outages of the Hub are waited out: up to 30 checks in a row may fail, each after retries of its own; refusals of
+        the token or of the job's id, for a minute. With ``max_resumes``, a job that can go on is resumed, and waited
+        for in turn.
 
         Args:
-            timeout: Longest wait in seconds; ``None``: no limit.
+            timeout: Longest wait for the end, in seconds; ``None``: no limit. Its log is read then, and if lines are
+                missing, for a minute more at most.
             poll: Longest pause between two checks, seconds; the first ones follow each other faster.
 
         Returns:
@@ -313,12 +318,17 @@ class Job:
         Args:
             timeout: Longest wait in seconds; ``None``: no limit.
 
+        Of a job whose log may be incomplete, ``.incomplete`` says why, beside a warning; ask again later.
+
         Raises:
             JobFailed: It ended without success.
             TimeoutError: The job has not ended in time; it keeps running.
             HubUnavailable: As for ``wait``, or the log could not be read 30 times in a row.
         """
+        self._seen.forget_incomplete()
         self.wait(timeout)
         self._raise_unless_well(self._seen.now())
-        events = self.events(follow=True)  # waits outages out, and reads the whole log
-        return read_result(events, self.record, keeps_files=traits_at(self._backend).keeps_files)
+        seen = self._seen
+        seen.read_end(patiently=True)
+        keeps_files = traits_at(self._backend).keeps_files
+        return read_result(seen.events, self.record, keeps_files=keeps_files, incomplete=seen.incomplete)

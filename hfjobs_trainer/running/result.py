@@ -35,6 +35,7 @@ class JobResult:
             folder; ``None`` if there is none: the script deletes them once the pushed model was audited.
         rescued: Where a model is that could not be pushed, and the command that pushes it; ``None`` if there is none.
         evaluation: The metrics of the evaluations ``"before"`` and ``"after"`` the training, as far as there were any.
+        incomplete: Why the log may lack lines, and what is told here something too; ``None`` if it is whole.
     """
 
     model: str | None = None
@@ -49,15 +50,17 @@ class JobResult:
     checkpoints: str | None = None
     rescued: str | None = None
     evaluation: dict[str, Metrics] = field(default_factory=dict[str, Metrics])
+    incomplete: str | None = None
 
     def __repr__(self) -> str:
-        return f"JobResult(model={self.model!r}, steps={self.steps}, {plural(len(self.metrics), 'metric')})"
+        told = f"model={self.model!r}, steps={self.steps}, {plural(len(self.metrics), 'metric')}"
+        return f"JobResult({told}{f', incomplete={self.incomplete!r}' if self.incomplete else ''})"
 
     def _repr_html_(self) -> str:
         took = None if self.seconds is None else format_seconds(self.seconds)
         places = {"folder": self.folder, "log": self.log, "trackio": self.trackio}
         rows = {"model": self.model, "commit": self.commit, "steps": self.steps, "time": took, **places}
-        rows |= {"checkpoints": self.checkpoints, "rescued": self.rescued}
+        rows |= {"checkpoints": self.checkpoints, "rescued": self.rescued, "incomplete": self.incomplete}
         before, after = (self.evaluation.get(when, {}).get("eval_loss") for when in ("before", "after"))
         if before is not None and after is not None:
             rows["eval_loss"] = f"{before:.4g} before training, {after:.4g} after"
@@ -67,13 +70,16 @@ class JobResult:
         return html_pairs({name: str(value) for name, value in rows.items() if value is not None}) + link + table
 
 
-def read_result(events: Iterable[Event], record: JobRecord, *, keeps_files: bool) -> JobResult:
+def read_result(
+    events: Iterable[Event], record: JobRecord, *, keeps_files: bool, incomplete: str | None = None
+) -> JobResult:
     """The result of a run that ended well.
 
     Args:
         events: All that it reported.
         record: Its record.
         keeps_files: Whether its files can be read after its end.
+        incomplete: Why some of the events may be missing.
     """
     metrics: Metrics = {}
     evaluation: dict[str, Metrics] = {}
@@ -105,6 +111,7 @@ def read_result(events: Iterable[Event], record: JobRecord, *, keeps_files: bool
         checkpoints=None if kept is None or "audited" in last else address_of(place_of(kept), record.id),
         rescued=None if rescued is None else tell_rescue(rescued),
         evaluation=evaluation,
+        incomplete=incomplete,
     )
 
 

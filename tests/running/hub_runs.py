@@ -46,6 +46,11 @@ QUICK = Patience(
     reconnects=5,
     quota=2,
     farewell=0.5,
+    refused=0.2,
+    look=0.1,
+    quiet=0.2,
+    settle=0.1,
+    late=1.0,
 )
 POST = {"method": "POST", "path": "/api/jobs/alice$"}
 LIST = {"method": "GET", "path": "/api/jobs/alice$"}

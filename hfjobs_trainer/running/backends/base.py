@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.running.events import Event
+    from hfjobs_trainer.running.outage import Tolerance
 
 RUN_LABEL, RESUMES_LABEL = "run", "resumes"
 """Labels by which the jobs of one run are found: its ``HFT_RUN_ID``, and the job that this one resumes."""
@@ -127,6 +130,35 @@ class JobRecords(list[JobRecord]):
     note = ""
 
 
+class LogLines(Iterator[str]):
+    """The lines of a log, which can be left from any thread.
+
+    Args:
+        lines: The lines; what they end with, if anything, is why some may be missing.
+        left: Set once nobody reads any more, so that ``lines`` end.
+
+    Attributes:
+        incomplete: Why lines may be missing, known once the last was read; ``None`` if none are.
+    """
+
+    def __init__(self, lines: Generator[str, None, str | None], left: threading.Event) -> None:
+        self.incomplete: str | None = None
+        self._lines, self._left = lines, left
+
+    def __next__(self) -> str:
+        try:
+            return next(self._lines)
+        except StopIteration as end:
+            self.incomplete = end.value or self.incomplete
+            raise
+
+    def close(self) -> None:
+        """Read no more; a thread that waits for the next line gets none."""
+        self._left.set()
+        with contextlib.suppress(ValueError):  # another thread is in it, and leaves it soon
+            self._lines.close()
+
+
 class Backend(Protocol):
     """A place where plans run. Every method may raise ``BackendError``."""
 
@@ -153,7 +185,7 @@ class Backend(Protocol):
         ...
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
-        """The lines of the log; with ``follow``, until the job has ended."""
+        """The lines of the log; with ``follow``, until the job has ended. ``LogLines`` say whether some are missing."""
         ...
 
     def cancel(self, job_id: str) -> None:
@@ -277,6 +309,16 @@ class Resumes(Protocol):
         Raises:
             BackendError: It has not ended, or another job of the same run goes on, or its checkpoints are gone.
         """
+        ...
+
+
+@runtime_checkable
+class Tolerant(Protocol):
+    """A backend that says which of its failures are waited out; else the defaults of ``Tolerance`` apply."""
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What is waited out while a job goes on."""
         ...
 
 

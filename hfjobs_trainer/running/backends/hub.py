@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound, SubmitInterrupted
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
-from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Usage
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, LogLines, Usage
 from hfjobs_trainer.running.backends.hub_checkpoints import with_bucket
 from hfjobs_trainer.running.backends.hub_connection import (
     Connection,
@@ -25,7 +26,7 @@ from hfjobs_trainer.running.backends.hub_connection import (
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_find import find_runs
-from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
+from hfjobs_trainer.running.backends.hub_log import LogReader, tell_missing
 from hfjobs_trainer.running.backends.hub_nodes import (
     GROUP_LABEL,
     NodeGroup,
@@ -44,7 +45,7 @@ from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
 from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store, time_for
 from hfjobs_trainer.running.backends.hub_submission import Submission, status_of
 from hfjobs_trainer.running.backends.hub_usage import usage_reader
-from hfjobs_trainer.running.events import Event, visible_lines
+from hfjobs_trainer.running.events import Event
 from hfjobs_trainer.running.time_limit import within
 from hfjobs_trainer.told import NOTHING
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from hfjobs_trainer.facts import HardwareFacts
     from hfjobs_trainer.planning.plan import JobRequest, Plan
+    from hfjobs_trainer.running.outage import Tolerance
 
 _OWNERS = Answers()
 """Owners of tokens, by endpoint and token."""
@@ -219,49 +221,49 @@ class HubBackend:
                         self._cancel(namespace, group.members[rank])
         return fold_statuses(statuses, group.size)
 
-    def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
+    @property
+    def tolerance(self) -> Tolerance:
+        """Which failures of the Hub are waited out while a job goes on."""
+        return self._connection.patience.tolerance
+
+    def logs(self, job_id: str, *, follow: bool) -> LogLines:
         """The lines of the log, each once; with ``follow``, until the job has ended.
 
-        The stream is resumed after broken connections and outages, up to ``Patience.reconnects`` failures in a row.
+        The log of a job that has ended is read until it is known to be whole, ``Patience.late`` after its end at most,
+        through broken connections, outages and streams that do not end; what may be missing then is warned of.
         With several nodes each line begins with its node, except the events of the first; without ``follow``, the log
         of the failed node comes last.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
         """
+        left = threading.Event()
+        return LogLines(self._read_log(job_id, left, follow=follow), left)
+
+    def _read_log(self, job_id: str, left: threading.Event, *, follow: bool) -> Generator[str, None, str | None]:
         namespace, name = self._split(job_id)
         job_id = f"{namespace}/{name}"
         if job_id not in self._groups:
             self._learn(namespace, self._look(namespace, name))
         group = self._groups[job_id]
+        members = {0: name} if group is None else group.members
+        readers = {rank: LogReader(self._connection, namespace, member, left) for rank, member in members.items()}
         if group is None:
-            yield from self._read_log(namespace, name, follow=follow)
-            return
-        members = group.members
-        if not follow:
+            yield from readers[0].follow() if follow else readers[0].read()
+        elif follow:
+
+            def look(_: int) -> None:
+                with contextlib.suppress(BackendError):
+                    self.status(job_id)  # a node that failed takes the others with it
+
+            for rank, line in merge_logs({rank: reader.follow() for rank, reader in readers.items()}, look, left):
+                yield label_line(rank, line)
+        else:
             statuses = {rank: status_of(self._look(namespace, member)) for rank, member in members.items()}
             for rank in blamed(statuses):
-                for line in self._read_log(namespace, members[rank], follow=False):
+                for line in readers[rank].read():
                     yield label_line(rank, line)
-            return
-        streams = {rank: self._read_log(namespace, member, follow=True) for rank, member in members.items()}
-
-        def look(_: int) -> None:
-            with contextlib.suppress(BackendError):
-                self.status(job_id)  # a node that failed takes the others with it
-
-        for rank, line in merge_logs(streams, look):
-            yield label_line(rank, line)
-
-    def _read_log(self, namespace: str, name: str, *, follow: bool) -> Iterator[str]:
-        asked = Asked("read the job's log", "job.read", namespace, f"{namespace}/{name}")
-        connection = self._connection
-        if follow:
-            lines = follow_log(connection, namespace, name, asked)
-        else:
-            lines = iter(connection.get(asked, log_reader(namespace, name), connection.patience.submission))
-        for line in lines:
-            yield from visible_lines(line)
+        return tell_missing(job_id, readers)
 
     def verify(self, events: Iterable[Event]) -> str | None:
         """What of the models that a run says it pushed is not on the Hub; asked of a run of the last day only.

@@ -293,22 +293,20 @@ def label_line(rank: int, line: str) -> str:
 
 
 def merge_logs(
-    streams: Mapping[int, Iterator[str]], on_end: Callable[[int], None]
+    streams: Mapping[int, Iterator[str]], on_end: Callable[[int], None], left: threading.Event
 ) -> Generator[tuple[int, str], None, None]:
     """Lines of several logs as they come, each with its rank.
 
     Args:
         streams: The lines of each node; each is read in a thread of its own.
         on_end: Called with the rank of a node whose log is over.
+        left: Set once nobody reads any more; the streams end then.
     """
     lines: queue.SimpleQueue[tuple[int, str | BaseException | None]] = queue.SimpleQueue()
-    left_alone = threading.Event()
 
     def read(rank: int, stream: Iterator[str]) -> None:
         try:
             for line in stream:
-                if left_alone.is_set():
-                    return
                 lines.put((rank, line))
         except Exception as error:
             lines.put((rank, error))
@@ -329,4 +327,4 @@ def merge_logs(
             else:
                 yield rank, line
     finally:
-        left_alone.set()
+        left.set()

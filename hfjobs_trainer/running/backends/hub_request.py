@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from hfjobs_trainer.running.backends.hub_failures import TOO_MANY, Failure
+from hfjobs_trainer.running.outage import Tolerance
 from hfjobs_trainer.running.time_limit import time_left
 from hfjobs_trainer.told import tell
 
@@ -35,7 +36,7 @@ class Patience:
         submission: Longest wait for the upload of a script, which the client may repeat for over 4 minutes, and for the
             creation of a job.
         search: How long to look for a job whose creation got no answer, before it counts as not created.
-        reconnects: How often in a row following a log may fail.
+        reconnects: How often in a row following a log, or waiting for a job's end, may fail.
         quota: How long a request is repeated that the Hub refuses as one too many (429): for the 5 minutes of its
             quotas, and some. Before each, it is waited for as long as the Hub asks to; where that is longer than what
             is left, not at all.
@@ -44,6 +45,14 @@ class Patience:
         total: Longest time for all requests of a submission, up to the last one that may create a job. An upload of
             local data has more, by its size.
         aftermath: Longest time to look for a job whose creation got no answer, and to cancel what is not wanted.
+        refusals: How many refusals in a row, once they lasted ``refused``, end a wait or a followed log of a job that
+            was seen before.
+        refused: See ``refusals``.
+        look: How often the job's status is looked at while its log is followed.
+        silence: How long a stream may bring nothing at all, not even a keep-alive, before it is opened anew.
+        quiet: How long a stream must bring no line to be taken for all that there is, if its job has ended or so far.
+        settle: How long after a job's end lines may still come into its log.
+        late: How long after a job's end its log is read again if it is not known to be whole.
     """
 
     attempts: int = 4
@@ -58,6 +67,18 @@ class Patience:
     farewell: float = 5.0
     total: float = 1200.0
     aftermath: float = 120.0
+    refusals: int = 3
+    refused: float = 60.0
+    look: float = 10.0
+    silence: float = 120.0
+    quiet: float = 5.0
+    settle: float = 10.0
+    late: float = 60.0
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """Which failures are waited out while a job goes on."""
+        return Tolerance(self.reconnects, self.refusals, self.refused)
 
     def wait(self, failures: int) -> None:
         """Wait, the longer the more failures in a row there were."""

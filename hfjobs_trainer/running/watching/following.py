@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError
-from hfjobs_trainer.running.backends.base import JobStatus, Measures, Usage
+from hfjobs_trainer.running.backends.base import JobStatus, LogLines, Measures, Usage
 from hfjobs_trainer.running.cost import usd_per_hour
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Following:
         self._job, self._news = job, queue.SimpleQueue[News]()
         self._is_closed, self._look, self._has_looked = threading.Event(), threading.Event(), threading.Event()
         self._is_running = False
+        self._lines: Iterator[str] | None = None
         self._start(self._read_log)
         self._start(self._watch_status)
         if isinstance(backend := job.backend, Measures):
@@ -83,6 +84,8 @@ class Following:
         """Follow it no longer; what is being asked for now is not waited for."""
         self._is_closed.set()
         self._look.set()
+        if isinstance(self._lines, LogLines):
+            self._lines.close()
 
     def look(self) -> None:
         """Ask for its status now, since it is likely to be another one."""
@@ -100,7 +103,8 @@ class Following:
     def _read_log(self) -> None:
         self._has_looked.wait(FIRST)  # so that the first lines find a stage
         try:
-            for line in self._job.logs(follow=True):
+            self._lines = self._job.logs(follow=True)
+            for line in self._lines:
                 if self._is_closed.is_set():
                     return
                 self._news.put(line)
