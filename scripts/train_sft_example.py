@@ -130,6 +130,7 @@ FULL = {
     "disk space": "No space left|quota exc|disk (is full|space)|StreamWriter|ected pos",
 }
 SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
+NO_STEP = "No optimizer step was taken: too few rows, or all were filtered out."
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
 # Steps in a row after which numbers that are not finite end a run, and after which
 # what may be chance does: no gradient, or steps that fp16 skips to find its scale.
@@ -147,7 +148,7 @@ PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the thi
 PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
 
 
-def tell_failure(*failure: Any, fixes: Any = None, looks: Any = ()) -> None:
+def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
     """Tell behind its traceback what ended this run, where, and what is left of it."""
     sys.__excepthook__(*failure)
     error = failure[1]
@@ -163,10 +164,10 @@ def tell_failure(*failure: Any, fixes: Any = None, looks: Any = ()) -> None:
         found = look(error, stop, found)
     if keeper:
         keeper.finish()  # what was saved before outlives this
-    folder = keeper.away or keeper.folder if keeper else run_folder()
+    folder: Any = keeper.away or keeper.folder if keeper else run_folder()
     steps = [n for n in list_steps(folder) if read_manifest(folder / f"checkpoint-{n}")]
     for what, told, why in found[:1]:
-        tries, last = (fixes or {}).get(what, []), max(steps, default=None)
+        tries, last = dict(fixes).get(what, []), max(steps, default=None)
         message = f"{told} {where}: {why}"
         message += f". Try {', or '.join(tries)}" if tries else ""
         kept = f"The last whole checkpoint is of step {last}"
@@ -331,7 +332,8 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
     if stop.step is not None:
         stop.leave(trainer)
     stop.heard = 0.0  # from now on, the first SIGTERM ends it at once
-    assert_trained(trainer)
+    if trainer.state.global_step == 0:  # of which the trainer only warns
+        sys.exit(NO_STEP)
 
 
 def deadline_callback(trainer: Any, stop: Stop) -> Any:
@@ -362,12 +364,6 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
                     args.eval_strategy = args.save_strategy = "no"
 
     return Clock()
-
-
-def assert_trained(trainer: Any) -> None:
-    """End a run that trained nothing, of which the trainer only warns."""
-    if trainer.state.global_step == 0:
-        sys.exit("No optimizer step was taken: too few rows, or all were filtered out.")
 
 
 def track(project: str, config: dict[str, Any], **options: Any) -> None:

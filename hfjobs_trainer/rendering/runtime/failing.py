@@ -18,7 +18,7 @@ FULL = {
 PLACES = ("_save_checkpoint", "evaluate", "generate", "train", "main", "relaunch")
 
 
-def tell_failure(*failure: Any, fixes: Any = None, looks: Any = ()) -> None:
+def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
     """Tell behind its traceback what ended this run, where, and what is left of it."""
     sys.__excepthook__(*failure)
     error = failure[1]
@@ -34,10 +34,10 @@ def tell_failure(*failure: Any, fixes: Any = None, looks: Any = ()) -> None:
         found = look(error, stop, found)
     if keeper:
         keeper.finish()  # what was saved before outlives this
-    folder = keeper.away or keeper.folder if keeper else run_folder()
+    folder: Any = keeper.away or keeper.folder if keeper else run_folder()
     steps = [n for n in list_steps(folder) if read_manifest(folder / f"checkpoint-{n}")]
     for what, told, why in found[:1]:
-        tries, last = (fixes or {}).get(what, []), max(steps, default=None)
+        tries, last = dict(fixes).get(what, []), max(steps, default=None)
         message = f"{told} {where}: {why}"
         message += f". Try {', or '.join(tries)}" if tries else ""
         kept = f"The last whole checkpoint is of step {last}"
