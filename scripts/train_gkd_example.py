@@ -171,14 +171,14 @@ def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
     found = [(k, f"out of {k}", x) for k in FULL for x in said if re.search(FULL[k], x)]
     found += [("other", "the run failed", f"{type(error).__name__}: {error!s:.200}")]
     for look in looks:  # of several processes, one tells: the others find nothing
-        found = look(error, stop, found)
+        found = look(error, found)
     if keeper:
         keeper.finish()  # what was saved before outlives this
-    folder: Any = keeper.away or keeper.folder if keeper else run_folder()
+    folder: Any = keeper.away or keeper.folder.absolute() if keeper else run_folder()
     steps = [n for n in list_steps(folder) if read_manifest(folder / f"checkpoint-{n}")]
     for what, told, why in found[:1]:
         tries, last = dict(fixes).get(what, []), max(steps, default=None)
-        message = f"{told} {where}: {why}"
+        message = " ".join(f"{told} {where}: {why}".split())
         message += f". Try {', or '.join(tries)}" if tries else ""
         kept = f"The last whole checkpoint is of step {last}"
         message += f". {kept if last else 'No checkpoint was kept'}"
@@ -1207,8 +1207,8 @@ def conclude(trainer: Any, started: float) -> None:
 
 
 def report(event: str, **fields: Any) -> None:
-    """Print an event as one line of JSON, from the main process only."""
-    if os.environ.get("RANK", "0") != "0":
+    """Print an event as one line of JSON; but for a failure, the main process alone."""
+    if os.environ.get("RANK", "0") != "0" and event != "failed":
         return
     line = {"event": f"hft.{event}", "time": round(time.time(), 3), **fields}
     # NaN and infinity are not JSON: they are read back as null.

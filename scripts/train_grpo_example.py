@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import linecache
 import math
 import os
 import re
@@ -174,14 +175,14 @@ def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
     found = [(k, f"out of {k}", x) for k in FULL for x in said if re.search(FULL[k], x)]
     found += [("other", "the run failed", f"{type(error).__name__}: {error!s:.200}")]
     for look in looks:  # of several processes, one tells: the others find nothing
-        found = look(error, stop, found)
+        found = look(error, found)
     if keeper:
         keeper.finish()  # what was saved before outlives this
-    folder: Any = keeper.away or keeper.folder if keeper else run_folder()
+    folder: Any = keeper.away or keeper.folder.absolute() if keeper else run_folder()
     steps = [n for n in list_steps(folder) if read_manifest(folder / f"checkpoint-{n}")]
     for what, told, why in found[:1]:
         tries, last = dict(fixes).get(what, []), max(steps, default=None)
-        message = f"{told} {where}: {why}"
+        message = " ".join(f"{told} {where}: {why}".split())
         message += f". Try {', or '.join(tries)}" if tries else ""
         kept = f"The last whole checkpoint is of step {last}"
         message += f". {kept if last else 'No checkpoint was kept'}"
@@ -189,6 +190,24 @@ def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
         left |= {"what": what.lower().replace(" ", "_"), "try": tries}
         report("failed", message=message, step=step, **left)
         print(f"hft: {message}", file=sys.stderr, flush=True)
+
+
+def blame_own_code(error: Any, found: list[Any]) -> list[Any]:
+    """Find the function of the user's that failed: they all stand before `main`."""
+    code: Any = globals()["main"].__code__
+    name, at, why = "", "", found[-1][2]
+    for frame, line in walk_tb(error.__traceback__):
+        own = frame.f_code.co_filename == code.co_filename
+        if own and line < code.co_firstlineno:
+            name = name or frame.f_code.co_name
+            text = linecache.getline(code.co_filename, line).strip()
+            at = f", at line {line}: {text}"
+    notes = "\n".join(getattr(error, "__notes__", ()))
+    if reward := re.search(r"raised by the reward (\S+)", notes):
+        found.insert(-1, ("reward", f"the reward {reward[1]} failed", why + at))
+    elif name:
+        found.insert(-1, ("code", f"your function {name} failed", why + at))
+    return found
 
 
 def stop_again() -> None:
@@ -541,8 +560,10 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
     returned: list[tuple[int, list[float | None]]] = []
     last: dict[int, float] = {}
 
-    def keep(number: int, output: Any) -> list[Any]:
+    def keep(number: int, output: Any, count: int | None = None) -> list[Any]:
         values = list(output)
+        if count not in (None, len(values)):
+            raise ValueError(f"it returned {len(values)} rewards for {count} answers")
         numbers = [None if each is None else float(each) for each in values]
         returned.append((number, numbers))
         return values
@@ -557,16 +578,17 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
             shapes = {key: describe(value) for key, value in given.items()}
             told = {"step": step, "what": what, "meaning": why, "given": shapes}
             report("ruin", **told, message=f"{what}: {why}")
+            error.add_note(f"It was raised by the reward {name}")
             raise
 
     def wrap(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
         async def call_async(**given: Any) -> Any:
             with telling(names[number], given):
-                return keep(number, await function(**given))
+                return keep(number, await function(**given), count_answers(given))
 
         def call(**given: Any) -> Any:
             with telling(names[number], given):
-                return keep(number, function(**given))
+                return keep(number, function(**given), count_answers(given))
 
         return wraps(function)(call_async if is_async(function) else call)
 
@@ -619,6 +641,12 @@ def describe(value: Any) -> str:
         return kind
     first = f" of {describe(value[0])}" if kind == "list" and value else ""
     return f"{kind}[{len(value)}]{first}"
+
+
+def count_answers(given: dict[str, Any]) -> int | None:
+    """Count the answers that a reward function is given."""
+    answers = given.get("completions")
+    return None if answers is None else len(answers)
 
 
 def last_metric(trainer: Any, name: str) -> float | None:
@@ -1311,8 +1339,8 @@ def conclude(trainer: Any, started: float) -> None:
 
 
 def report(event: str, **fields: Any) -> None:
-    """Print an event as one line of JSON, from the main process only."""
-    if os.environ.get("RANK", "0") != "0":
+    """Print an event as one line of JSON; but for a failure, the main process alone."""
+    if os.environ.get("RANK", "0") != "0" and event != "failed":
         return
     line = {"event": f"hft.{event}", "time": round(time.time(), 3), **fields}
     # NaN and infinity are not JSON: they are read back as null.
@@ -1340,7 +1368,7 @@ def finish(code: int = 0) -> None:
 if __name__ == "__main__":
     if "HFT_MODE_FILE" in os.environ:  # this is tried, not run: see hft.preview
         runpy.run_path(os.environ["HFT_MODE_FILE"])
-    sys.excepthook = tell_failure
+    sys.excepthook = partial(tell_failure, looks=[blame_own_code])
     stop_again()
     relaunch(gpus=0)
     main()

@@ -179,14 +179,14 @@ def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
     found = [(k, f"out of {k}", x) for k in FULL for x in said if re.search(FULL[k], x)]
     found += [("other", "the run failed", f"{type(error).__name__}: {error!s:.200}")]
     for look in looks:  # of several processes, one tells: the others find nothing
-        found = look(error, stop, found)
+        found = look(error, found)
     if keeper:
         keeper.finish()  # what was saved before outlives this
-    folder: Any = keeper.away or keeper.folder if keeper else run_folder()
+    folder: Any = keeper.away or keeper.folder.absolute() if keeper else run_folder()
     steps = [n for n in list_steps(folder) if read_manifest(folder / f"checkpoint-{n}")]
     for what, told, why in found[:1]:
         tries, last = dict(fixes).get(what, []), max(steps, default=None)
-        message = f"{told} {where}: {why}"
+        message = " ".join(f"{told} {where}: {why}".split())
         message += f". Try {', or '.join(tries)}" if tries else ""
         kept = f"The last whole checkpoint is of step {last}"
         message += f". {kept if last else 'No checkpoint was kept'}"
@@ -586,8 +586,10 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
     returned: list[tuple[int, list[float | None]]] = []
     last: dict[int, float] = {}
 
-    def keep(number: int, output: Any) -> list[Any]:
+    def keep(number: int, output: Any, count: int | None = None) -> list[Any]:
         values = list(output)
+        if count not in (None, len(values)):
+            raise ValueError(f"it returned {len(values)} rewards for {count} answers")
         numbers = [None if each is None else float(each) for each in values]
         returned.append((number, numbers))
         return values
@@ -602,16 +604,17 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
             shapes = {key: describe(value) for key, value in given.items()}
             told = {"step": step, "what": what, "meaning": why, "given": shapes}
             report("ruin", **told, message=f"{what}: {why}")
+            error.add_note(f"It was raised by the reward {name}")
             raise
 
     def wrap(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
         async def call_async(**given: Any) -> Any:
             with telling(names[number], given):
-                return keep(number, await function(**given))
+                return keep(number, await function(**given), count_answers(given))
 
         def call(**given: Any) -> Any:
             with telling(names[number], given):
-                return keep(number, function(**given))
+                return keep(number, function(**given), count_answers(given))
 
         return wraps(function)(call_async if is_async(function) else call)
 
@@ -664,6 +667,12 @@ def describe(value: Any) -> str:
         return kind
     first = f" of {describe(value[0])}" if kind == "list" and value else ""
     return f"{kind}[{len(value)}]{first}"
+
+
+def count_answers(given: dict[str, Any]) -> int | None:
+    """Count the answers that a reward function is given."""
+    answers = given.get("completions")
+    return None if answers is None else len(answers)
 
 
 def last_metric(trainer: Any, name: str) -> float | None:
@@ -1356,8 +1365,8 @@ def conclude(trainer: Any, started: float) -> None:
 
 
 def report(event: str, **fields: Any) -> None:
-    """Print an event as one line of JSON, from the main process only."""
-    if os.environ.get("RANK", "0") != "0":
+    """Print an event as one line of JSON; but for a failure, the main process alone."""
+    if os.environ.get("RANK", "0") != "0" and event != "failed":
         return
     line = {"event": f"hft.{event}", "time": round(time.time(), 3), **fields}
     # NaN and infinity are not JSON: they are read back as null.

@@ -137,6 +137,18 @@ FULL = {
 }
 # What transformers reads of a model's repository.
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
+# Accelerate's launcher, which alone sees how its processes end.
+LAUNCHES = """\
+import sys
+import traceback
+from accelerate.commands.launch import main
+try:
+    main()
+except Exception as error:
+    traceback.print_exc()
+    failures = getattr(error, "failures", {}).values()
+    sys.exit(137 if -9 in [each.exitcode for each in failures] else 1)
+"""
 SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
 NO_STEP = "No optimizer step was taken: too few rows, or all were filtered out."
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
@@ -169,14 +181,14 @@ def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
     found = [(k, f"out of {k}", x) for k in FULL for x in said if re.search(FULL[k], x)]
     found += [("other", "the run failed", f"{type(error).__name__}: {error!s:.200}")]
     for look in looks:  # of several processes, one tells: the others find nothing
-        found = look(error, stop, found)
+        found = look(error, found)
     if keeper:
         keeper.finish()  # what was saved before outlives this
-    folder: Any = keeper.away or keeper.folder if keeper else run_folder()
+    folder: Any = keeper.away or keeper.folder.absolute() if keeper else run_folder()
     steps = [n for n in list_steps(folder) if read_manifest(folder / f"checkpoint-{n}")]
     for what, told, why in found[:1]:
         tries, last = dict(fixes).get(what, []), max(steps, default=None)
-        message = f"{told} {where}: {why}"
+        message = " ".join(f"{told} {where}: {why}".split())
         message += f". Try {', or '.join(tries)}" if tries else ""
         kept = f"The last whole checkpoint is of step {last}"
         message += f". {kept if last else 'No checkpoint was kept'}"
@@ -184,6 +196,17 @@ def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
         left |= {"what": what.lower().replace(" ", "_"), "try": tries}
         report("failed", message=message, step=step, **left)
         print(f"hft: {message}", file=sys.stderr, flush=True)
+
+
+def first_to_fail(_error: Any, found: list[Any]) -> list[Any]:
+    """Find nothing where another process has told, or has caused this failure."""
+    if file := os.environ.get("HFT_EXIT_FILE"):
+        mark, echo = Path(file).with_name("failed"), "Dist.*Error|by peer|[Gg]loo|NCCL"
+        what, _, why = found[0]
+        if mark.exists() or (what == "other" and re.search(echo, why)):
+            return []
+        mark.touch()
+    return found
 
 
 def stop_again() -> None:
@@ -206,7 +229,7 @@ def relaunch(gpus: int, models: Mapping[str, str | None]) -> None:
     if (processes := count_processes(gpus)) > 1:
         download(models)
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        sys.exit(run_processes(launch_command(**where)))
+        sys.exit(run_told(launch_command(**where)))
 
 
 def download(models: Mapping[str, str | None]) -> None:
@@ -242,6 +265,20 @@ def count_processes(gpus: int) -> int:
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = first
     return max(1, processes)
+
+
+def run_told(command: list[str], run: Any = None) -> int:
+    """Run what starts processes of this script, and give their exit code.
+
+    Raises:
+        MemoryError: One was killed: it could not tell so itself.
+    """
+    if command[1:3] == ["-m", "accelerate.commands.launch"]:
+        command = [command[0], "-c", LAUNCHES, *command[3:]]
+    if (code := (run or run_processes)(command)) == 137:
+        why = "by signal 9, as happens where memory is full"
+        raise MemoryError(f"a process of this run was killed {why}")
+    return code
 
 
 def run_processes(command: list[str], wait: Any = None) -> int:
@@ -1161,8 +1198,8 @@ def conclude(trainer: Any, started: float) -> None:
 
 
 def report(event: str, **fields: Any) -> None:
-    """Print an event as one line of JSON, from the main process only."""
-    if os.environ.get("RANK", "0") != "0":
+    """Print an event as one line of JSON; but for a failure, the main process alone."""
+    if os.environ.get("RANK", "0") != "0" and event != "failed":
         return
     line = {"event": f"hft.{event}", "time": round(time.time(), 3), **fields}
     # NaN and infinity are not JSON: they are read back as null.
@@ -1190,7 +1227,7 @@ def finish(code: int = 0) -> None:
 if __name__ == "__main__":
     if "HFT_MODE_FILE" in os.environ:  # this is tried, not run: see hft.preview
         runpy.run_path(os.environ["HFT_MODE_FILE"])
-    sys.excepthook = tell_failure
+    sys.excepthook = partial(tell_failure, looks=[first_to_fail])
     stop_again()
     relaunch(gpus=0, models={MODEL: None})
     main()

@@ -27,8 +27,10 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
     returned: list[tuple[int, list[float | None]]] = []
     last: dict[int, float] = {}
 
-    def keep(number: int, output: Any) -> list[Any]:
+    def keep(number: int, output: Any, count: int | None = None) -> list[Any]:
         values = list(output)
+        if count not in (None, len(values)):
+            raise ValueError(f"it returned {len(values)} rewards for {count} answers")
         numbers = [None if each is None else float(each) for each in values]
         returned.append((number, numbers))
         return values
@@ -43,16 +45,17 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
             shapes = {key: describe(value) for key, value in given.items()}
             told = {"step": step, "what": what, "meaning": why, "given": shapes}
             report("ruin", **told, message=f"{what}: {why}")
+            error.add_note(f"It was raised by the reward {name}")
             raise
 
     def wrap(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
         async def call_async(**given: Any) -> Any:
             with telling(names[number], given):
-                return keep(number, await function(**given))
+                return keep(number, await function(**given), count_answers(given))
 
         def call(**given: Any) -> Any:
             with telling(names[number], given):
-                return keep(number, function(**given))
+                return keep(number, function(**given), count_answers(given))
 
         return wraps(function)(call_async if is_async(function) else call)
 
@@ -117,6 +120,12 @@ def watch_answers(trainer: Any, stop: Stop) -> None:
             stop.leave(trainer)
 
     trainer.training_step = training_step
+
+
+def count_answers(given: dict[str, Any]) -> int | None:
+    """Count the answers that a reward function is given."""
+    answers = given.get("completions")
+    return None if answers is None else len(answers)
 
 
 def describe(value: Any) -> str:
