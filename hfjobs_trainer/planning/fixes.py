@@ -44,10 +44,11 @@ def _smaller_batch(run: Run, layout: Layout | None) -> Iterator[str]:
 
 
 def _larger_gpu(estimate: Estimate, choice: FlavorChoice | None) -> Iterator[str]:
-    """The cheapest flavor on which the run fits with more memory to each GPU, of those that were compared."""
+    """The cheapest flavor on which the run fits, with more memory to each GPU."""
     usable = estimate.usable_gib
-    if choice is None or usable is None:
+    if choice is None or usable is None or estimate.machine.nodes > 1:
         return
-    larger = [each for each in choice.fitting if (each.usable_gib or 0.0) > usable and each.verdict == "fits"]
+    possible = choice.look() if choice.look is not None else choice.fitting
+    larger = [each for each in possible if (each.usable_gib or 0.0) > usable and each.verdict == "fits"]
     if larger:
         yield f'hardware="{min(larger, key=lambda each: each.cost).machine.name}"'
