@@ -28,7 +28,8 @@ class Event:
     Attributes:
         kind: ``"start"``, ``"resumed"``, ``"replaced"``, ``"mapped"``, ``"log"``, ``"pace"``, ``"evaluated"``,
             ``"saved"``, ``"kept"`` (a checkpoint outlives the machine), ``"warning"``, ``"ruin"``, ``"stopped"``,
-            ``"pushed"``, ``"audited"``, ``"rescued"`` (a model that could not be pushed) or ``"end"``.
+            ``"pushed"``, ``"audited"``, ``"rescued"`` (a model that could not be pushed), ``"failed"`` (an exception
+            ended it: ``what``, ``message``, ``checkpoint``, ``place``, ``try``) or ``"end"``.
         time: When, in seconds since the epoch, by the clock of the machine that runs the script.
         data: The other fields of the line.
     """
