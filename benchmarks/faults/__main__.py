@@ -7,7 +7,7 @@ import importlib
 
 from benchmarks.faults.report import Section
 
-SERIES = ()
+SERIES = ("specs",)
 
 
 def main() -> None:
