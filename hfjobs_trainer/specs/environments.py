@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 from pydantic import BeforeValidator, Field, ValidationError
 
 from hfjobs_trainer.specs.capture.names import parsed
-from hfjobs_trainer.specs.rewards import CapturedClass, Code, RewardFunction, capture, capture_class
+from hfjobs_trainer.specs.rewards import CapturedClass, Code, RewardFunction, capture, capture_class, is_lambda
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -45,14 +45,14 @@ def _one(value: Any) -> Any:
         return value
     if isinstance(value, type):
         return capture_class(value)
-    if getattr(value, "__name__", "") == "<lambda>":
+    if is_lambda(value):
         raise ValueError("a lambda has no name that the script could use: write it as `def make(): return ...`")
     kind = cast("type[Any]", type(value))
     if callable(value) and not hasattr(kind, RESET):
         return capture(value)
     if isinstance(value, Mapping):
         # told apart here, so that what is wrong with one is not told of the other
-        written = cast("Mapping[str, Any]", value)
+        written = {name: item for name, item in cast("Mapping[Any, Any]", value).items() if isinstance(name, str)}
         begins = str(written.get("source", "")).lstrip()
         is_class = begins.startswith("class ") or (begins.startswith("@") and "\nclass " in begins)
         try:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import hfjobs_trainer as hft
 from hfjobs_trainer.errors import BackendError, HFTError, SpecError
 from hfjobs_trainer.problems import Report
-from hfjobs_trainer.specs.guarded import DEFECT
+from hfjobs_trainer.specs.parse import DEFECT
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
 
