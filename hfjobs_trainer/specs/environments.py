@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 from pydantic import BeforeValidator, Field, ValidationError
 
 from hfjobs_trainer.specs.capture.names import parsed
+from hfjobs_trainer.specs.given import reading
 from hfjobs_trainer.specs.rewards import CapturedClass, Code, RewardFunction, capture, capture_class, is_lambda
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -31,8 +32,13 @@ def _captured(value: Any) -> Any:
     if isinstance(value, Mapping) and not _is_code(value := cast("Mapping[Any, Any]", value)):
         if not value:
             raise ValueError("names no environment")
-        return {name: _one(item) for name, item in value.items()}
-    return _one(value)
+        return {name: _taken(item) for name, item in value.items()}
+    return _taken(value)
+
+
+def _taken(value: Any) -> Any:
+    with reading("what makes an environment", ValueError):
+        return _one(value)
 
 
 def _is_code(value: Mapping[Any, Any]) -> bool:

@@ -279,6 +279,7 @@ def _passed(value: Any, kind: type, bases: tuple[type, ...], field: str) -> Any:
     known = isinstance(module, str) and module.split(".")[0] in _LIBRARIES
     taken = (
         (field in _TAKES_OBJECTS and callable(value))
+        or field == "environment_factory"
         or (type in bases and kind is type)
         or (known and (kind_of(value) == "dtype" or "QuantizationConfigMixin" in names or dataclasses.is_dataclass(kind)))
         or (PurePath in bases and _name(bases[0]) in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"))
