@@ -278,8 +278,9 @@ def _missing(spec: TrainSpec) -> Iterator[Problem]:
     """A problem for each input that is named by its content and is neither at its path nor in the cache."""
     for item in inputs(spec, Facts()):
         path, digest = split_pin(item.id)
-        if digest is not None and not Path(path).expanduser().exists() and find_kept(digest) is None:
-            why = f"{path} with the SHA-256 {digest} is not on this machine: copy it to {Path(path).expanduser()}"
+        place = path_of(path)
+        if digest is not None and not (place and os.path.exists(place)) and find_kept(digest) is None:  # noqa: PTH110 - it raises nothing
+            why = f"{path} with the SHA-256 {digest} is not on this machine: copy it to {place}"
             yield Problem("LOAD006", item.id_path, why)
 
 

@@ -9,7 +9,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
@@ -59,18 +59,29 @@ def read_text(path: Path, most: int = LARGEST) -> str:
 
 def read_bytes(path: Path, most: int = LARGEST) -> bytes:
     """The bytes of a file of this machine; raises as ``read_text`` does."""
-    # without waiting for who writes into a pipe
-    flags = (getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY", "O_CLOEXEC"))
-    number = os.open(path, os.O_RDONLY | sum(flags))
-    with contextlib.closing(os.fdopen(number, "rb")) as stream:
-        found = os.fstat(number)
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError(f"it is {_kind(found.st_mode)}, not a file")
+    with open_file(path) as stream:
         # what the system makes up as it is read (/proc) says that it is empty
-        data = stream.read(most + 1) if found.st_size <= most else None
+        data = stream.read(most + 1) if os.fstat(stream.fileno()).st_size <= most else None
     if data is None or len(data) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return data
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A file of this machine, to be read.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It is a pipe, a device or a folder.
+    """
+    # without waiting for who writes into a pipe
+    flags = (getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY", "O_CLOEXEC"))
+    number = os.open(path, os.O_RDONLY | sum(flags))
+    mode = os.fstat(number).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(number, "rb")
+    os.close(number)
+    raise ValueError(f"it is {_kind(mode)}, not a file")
 
 
 def _kind(mode: int) -> str:
