@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 def describe(problems: Sequence[Problem], subject: str) -> str:
     """All problems as one message, the errors first; of a great many, the first ones."""
     shown, rest = in_brief(problems)
-    return "\n".join([headline(problems, subject), *(f"  {problem}" for problem in shown), *(f"  {line}" for line in rest)])
+    return "\n".join(
+        [headline(problems, subject), *(f"  {problem}" for problem in shown), *(f"  {line}" for line in rest)]
+    )
 
 
 MOST_CHARACTERS = 12_000

@@ -8,7 +8,7 @@ ever called. What a few fields do take (functions, classes, tables of rows) pass
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import Enum
@@ -38,9 +38,19 @@ _TAKES_ROWS = frozenset(("dataset", "eval_dataset", "id", "mixed_with"))
 # Whose configurations are read where a spec's field has the same meaning, each under `reading`.
 _LIBRARIES = frozenset(("torch", "transformers", "trl", "peft"))
 
-_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
-_name: Callable[[type], str] = type.__dict__["__name__"].__get__
-_module: Callable[[type], Any] = type.__dict__["__module__"].__get__
+# As the built-in classes have it: a subclass may say anything.
+_mro: Callable[[Any], tuple[type[Any], ...]] = type.__dict__["__mro__"].__get__
+_name: Callable[[Any], str] = type.__dict__["__name__"].__get__
+_module: Callable[[Any], Any] = type.__dict__["__module__"].__get__
+_ITERATE: Mapping[type[Any], Callable[[Any], Iterator[Any]]] = {
+    kind: kind.__iter__ for kind in cast("tuple[Any, ...]", (list, tuple, set, frozenset))
+}
+_items: Callable[[Any], Iterable[tuple[Any, Any]]] = cast("Any", dict).items
+
+
+def listed(value: object) -> Iterator[Any]:
+    """The items that a list, a tuple or a set has, whatever its class says."""
+    return next(iterate(value) for kind, iterate in _ITERATE.items() if is_a(value, kind))
 
 
 class Unreadable(ValueError):
@@ -52,7 +62,7 @@ FAILURES = (Exception, SystemExit)
 
 
 @contextmanager
-def reading(what: str, passes: type[Exception] = Unreadable) -> Iterator[None]:
+def reading(what: str, passes: type[Exception] = Unreadable) -> Generator[None]:
     """Run what reads an object of the user's, whose own code may do anything.
 
     Args:
@@ -120,7 +130,7 @@ class _Taking:
         self.inside: set[int] = set()
 
     @contextmanager
-    def problem_at(self, path: str) -> Iterator[None]:
+    def problem_at(self, path: str) -> Generator[None]:
         try:
             yield
         except _Refused as refused:
@@ -137,7 +147,7 @@ class _Taking:
             field: The field of the spec, or of one of its groups, that it is in.
             depth: Levels above it.
         """
-        kind = type(value)
+        kind: type[Any] = type(value)
         if value is None or kind is bool or kind is float:
             return value
         self.left -= 1
@@ -155,11 +165,11 @@ class _Taking:
         if float in bases and Enum not in bases:
             return float.__float__(value)
         if field in _TAKES_ROWS:
-            value = list.copy(value) if list in bases else value
+            value = [*listed(value)] if list in bases else value
             if _is_rows(value):
                 return value
         if list in bases or tuple in bases:
-            items = list.__iter__(value) if list in bases else tuple.__iter__(value)
+            items = listed(value)
             with self._within(value, path, depth):
                 taken = [self.take(item, f"{path}.{index}", field, depth + 1) for index, item in enumerate(items)]
             return tuple(taken) if tuple in bases else taken
@@ -182,12 +192,12 @@ class _Taking:
         return taken
 
     def _set(self, value: Any, path: str, field: str, depth: int) -> Any:
-        items = set.__iter__(value) if isinstance(value, set) else frozenset.__iter__(cast("frozenset[Any]", value))
+        items = listed(value)
         taken = [self.take(item, path, field, depth + 1) for item in items]
         return set(taken) if all(type(item) in (str, int, float, bool) for item in taken) else stand_in(value)
 
     @contextmanager
-    def _within(self, value: object, path: str, depth: int) -> Iterator[None]:
+    def _within(self, value: object, path: str, depth: int) -> Generator[None]:
         if id(value) in self.inside:
             raise _Refused(path, "contains itself")
         if depth >= DEEPEST:
@@ -201,7 +211,7 @@ class _Taking:
     def items_of(self, value: Any) -> Iterator[tuple[Any, Any]]:
         """The items of a mapping: of a dict of any class those that it has, of another those that it tells."""
         if dict in _mro(type(value)):
-            yield from [*dict.items(value)]
+            yield from [*_items(value)]
             return
         with reading("the mapping"):
             keys = iter(value.keys())
@@ -226,9 +236,9 @@ class _Taking:
                 return None
             return text
         if key is None or type(key) is bool or type(key) is float or (int in bases and Enum not in bases):
-            number = int.__int__(cast("int", key)) if int in bases and type(key) is not bool else key
+            number: Any = int.__int__(cast("int", key)) if int in bases and type(key) is not bool else key
             if type(number) is not int or number.bit_length() <= _MOST_BITS:
-                return cast("int", number) if path and type(number) is int else str(number)
+                return number if path and type(number) is int else str(number)
         why = f"the keys must be text, not {kind_of(key)}"
         self.problems.append(Problem("SPEC003", path, why))
         return None
@@ -281,7 +291,10 @@ def _passed(value: Any, kind: type, bases: tuple[type, ...], field: str) -> Any:
         (field in _TAKES_OBJECTS and callable(value))
         or field == "environment_factory"
         or (type in bases and kind is type)
-        or (known and (kind_of(value) == "dtype" or "QuantizationConfigMixin" in names or dataclasses.is_dataclass(kind)))
+        or (
+            known
+            and (kind_of(value) == "dtype" or "QuantizationConfigMixin" in names or dataclasses.is_dataclass(kind))
+        )
         or (PurePath in bases and _name(bases[0]) in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"))
         or (Enum in bases and known)
     )
@@ -305,4 +318,3 @@ def stand_in(value: object) -> Opaque:
 @lru_cache(1_000)
 def _class_of(name: str) -> type[Opaque]:
     return type(name, (Opaque,), {"__slots__": ()})
-

@@ -19,7 +19,7 @@ from hfjobs_trainer.specs import earlier, launchers, names, openai_job, recipes,
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.explain import article
 from hfjobs_trainer.specs.fixes import keywords
-from hfjobs_trainer.specs.given import is_a, kind_of, take_fields
+from hfjobs_trainer.specs.given import is_a, kind_of, listed, take_fields
 from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.inputs import inputs
 from hfjobs_trainer.specs.locations import hub_address, is_valid_repo_id
@@ -152,7 +152,7 @@ def _words(source: str | os.PathLike[str] | Sequence[str]) -> list[str] | None:
 
 def _listed(words: Sequence[object]) -> list[str]:
     """The words of a command line that are a list already."""
-    taken = [*(list.__iter__(words) if isinstance(words, list) else tuple.__iter__(cast("tuple[object, ...]", words)))]
+    taken = [*listed(words)]
     if len(taken) > _MOST_WORDS:
         raise _failure("LOAD003", f"a command line of {len(taken):,} words: the longest has {_MOST_WORDS:,}")
     wrong = next((index for index, word in enumerate(taken) if not _is_word(word)), None)

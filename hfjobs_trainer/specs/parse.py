@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -37,12 +38,13 @@ CODES: dict[str, str] = {
     "SPEC004": "Neither an argument of this method in the pinned TRL, nor another field of its spec.",
     "SPEC005": "The name is an old one, or that of another library; the fix says what to use.",
     "SPEC006": "An argument of TRL that a spec does not accept; the message says why.",
-    "SPEC008": "Checking failed: a defect of this package.",
     "SPEC007": "The same setting is given twice with different values: under TRL's name and in its group.",
+    "SPEC008": "The spec could not be checked: a defect of this package, which its authors want to know of.",
 }
 """The problems that parsing itself finds, by code."""
 
 DEFECT = "SPEC008"
+"""Code of a failure of this package's own; a test holds that nothing that is known leads to it."""
 
 _QUANTIZED = {"load_in_4bit": "4bit", "load_in_8bit": "8bit"}
 """Switches of TRL's command line, and the quantization that they mean."""
@@ -109,6 +111,16 @@ def parse(raw: object, *, backend: BackendTraits = ANYWHERE) -> tuple[TrainSpec 
     if not problems:
         return spec, [], subject
     return None, [*problems, *_check_rest(spec_class, fields, problems, backend)], subject
+
+
+def defect(error: Exception) -> Problem:
+    """A failure of this package's own, as a problem; where it happened, and nothing of what the spec says."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    why = f"checking failed with {kind_of(error)}{where}: a defect of hfjobs_trainer; please report it with the spec"
+    return Problem(DEFECT, "", why)
 
 
 def merged(spec: JobSpec, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,11 @@ _MERGE = "tag:yaml.org,2002:merge"
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
-class _Loader(yaml.SafeLoader):
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+_Safe: Any = yaml.SafeLoader  # in part without types
+
+
+class _Loader(_Safe):
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except _UNFIT:
@@ -31,7 +34,7 @@ def parse_yaml(text: str) -> Any:
             too deeply, or too large once its aliases are written out.
     """
     try:
-        loader = _Loader(text)
+        loader: Any = _Loader(text)
         try:
             root = loader.get_single_node()
             if root is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -61,16 +61,41 @@ def _in_itself(kind: str) -> Any:
 
 
 TEXTS: dict[str, str] = {
-    **{repr(text): text for text in ("", " ", "\0", "me/mo\0del", "./\0", "/tmp/\0/x", "~\0", "~nobody-of-this-name/x")},
-    **{repr(text): text for text in ("\ud800", "me/\udfff", "\u202eled", "\x1b[31mred", "a\nb\r\nc", "\ufeffx", "\u2028")},
-    **{text: text for text in ("/", ".", "..", "./", "~", "~/", "/dev/zero", "/dev/stdin", "/proc/self/mem", "/dev/null")},
-    **{text: text for text in ("file://x", "http://[", "https://", "https://huggingface.co/", "hf://datasets//", "a/b/c")},
+    **{
+        repr(text): text for text in ("", " ", "\0", "me/mo\0del", "./\0", "/tmp/\0/x", "~\0", "~nobody-of-this-name/x")
+    },
+    **{
+        repr(text): text
+        for text in ("\ud800", "me/\udfff", "\u202eled", "\x1b[31mred", "a\nb\r\nc", "\ufeffx", "\u2028")
+    },
+    **{
+        text: text
+        for text in ("/", ".", "..", "./", "~", "~/", "/dev/zero", "/dev/stdin", "/proc/self/mem", "/dev/null")
+    },
+    **{
+        text: text
+        for text in ("file://x", "http://[", "https://", "https://huggingface.co/", "hf://datasets//", "a/b/c")
+    },
     **{text: text for text in ("https://huggingface.co/me/model/tree/%00", "me/model@", "x@sha256:zz", "me/", "/me")},
-    **{text: text for text in ("{{ 7 * 7 }}", "{% for %}", "{%", "'''\"\"\"", "# /// script", "#", "```", "\\", "$HOME")},
-    **{text: text for text in ("inf", "nan", "-inf", "1e999", "0x10", "1_0", "²", "١", "1e5", "true", "None", "9" * 25)},
-    **{text: text for text in ("(", "[", "*", "(?P<", "(a+)+$", "(?:.*)*x", "(.*.*)*y", ".*" * 40 + "z", "(?i)A{9999999}")},
-    **{text: text for text in ("train[", "train[:%]", "train[9:1]", "train+train+", "train[:999999999999999%]", "all[::]")},
-    **{text: text for text in ("h100x9", "a10g-large ", "L4X1", "8x", "0x H100", "9999999x H100", "3h-", "1e9h", "P1D", "-1s")},
+    **{
+        text: text
+        for text in ("{{ 7 * 7 }}", "{% for %}", "{%", "'''\"\"\"", "# /// script", "#", "```", "\\", "$HOME")
+    },
+    **{
+        text: text for text in ("inf", "nan", "-inf", "1e999", "0x10", "1_0", "²", "١", "1e5", "true", "None", "9" * 25)
+    },
+    **{
+        text: text
+        for text in ("(", "[", "*", "(?P<", "(a+)+$", "(?:.*)*x", "(.*.*)*y", ".*" * 40 + "z", "(?i)A{9999999}")
+    },
+    **{
+        text: text
+        for text in ("train[", "train[:%]", "train[9:1]", "train+train+", "train[:999999999999999%]", "all[::]")
+    },
+    **{
+        text: text
+        for text in ("h100x9", "a10g-large ", "L4X1", "8x", "0x H100", "9999999x H100", "3h-", "1e9h", "P1D", "-1s")
+    },
     "digits": "1" * 5000,
     "long": "a" * 10_000,
     "long path": "../" * 2000 + "x",
@@ -87,7 +112,7 @@ class Level(enum.Enum):
     LOW = "low"
 
 
-class Word(str, enum.Enum):
+class Word(enum.StrEnum):
     AUTO = "auto"
 
 
@@ -305,17 +330,17 @@ OTHERS: dict[str, Callable[[], Any]] = {
     "staticmethod": lambda: staticmethod(reward),
     "property": lambda: property(reward),
     "cached": lambda: functools.lru_cache(reward),
-    "compiled": lambda: eval("lambda completions: 0"),
+    "compiled": lambda: types.FunctionType(compile("0", "<nowhere>", "eval"), {}),
     "functions": lambda: [reward, reward, len, lambda: 0],
     "object": object,
     "exception": lambda: ValueError("x"),
     "ellipsis": lambda: ...,
     "not implemented": lambda: NotImplemented,
     "pattern": lambda: re.compile("x"),
-    "datetime": lambda: datetime.datetime(2020, 1, 1),
-    "date": lambda: datetime.date(1, 1, 1),
-    "timedelta": lambda: datetime.timedelta(days=999_999_999),
-    "negative timedelta": lambda: datetime.timedelta(-1),
+    "datetime": lambda: dt.datetime(2020, 1, 1),
+    "date": lambda: dt.date(1, 1, 1),
+    "timedelta": lambda: dt.timedelta(days=999_999_999),
+    "negative timedelta": lambda: dt.timedelta(-1),
     "path": lambda: Path("x"),
     "path with NUL": lambda: Path("./\0"),
     "pure path": lambda: PurePosixPath("/x"),
@@ -369,9 +394,9 @@ def _spec() -> Any:
 
 
 def _numpy(kind: str) -> Any:
-    import numpy
+    import numpy as np
 
-    return {"array": numpy.zeros((2, 2)), "float32": numpy.float32(1), "nan": numpy.float64("nan")}[kind]
+    return {"array": np.zeros((2, 2)), "float32": np.float32(1), "nan": np.float64("nan")}[kind]
 
 
 VALUES: dict[str, Callable[[], Any]] = {
@@ -469,8 +494,26 @@ def _places(method: str) -> list[str]:
     listed = [f"{name}.0" for name in fields]
     held = [f"{name}.*" for name in fields] + [f"{name}.key" for name in fields]
     former = [*names.FOLDED, *names.COMMON_RENAMES, *names.REFUSED, *names.TRAINER, "not_a_field", "", "learning_rat"]
-    often = ["model", "dataset", "eval_dataset", "lora", "hardware", "env", "labels", "reward_funcs", "model_init_kwargs"]
-    often += ["lora.target_modules", "dataset.id", "chat_template", "timeout", "method", "dataset.map", "dataset.columns"]
+    often = [
+        "model",
+        "dataset",
+        "eval_dataset",
+        "lora",
+        "hardware",
+        "env",
+        "labels",
+        "reward_funcs",
+        "model_init_kwargs",
+    ]
+    often += [
+        "lora.target_modules",
+        "dataset.id",
+        "chat_template",
+        "timeout",
+        "method",
+        "dataset.map",
+        "dataset.columns",
+    ]
     return [*fields, *inner, *listed, *held, *former, *often * 6]
 
 
@@ -487,7 +530,12 @@ WHOLE: dict[str, Callable[[], Any]] = {
     "many errors": lambda: {"method": "grpo", **dict.fromkeys(METHODS["grpo"].model_fields, object())},
     "deep": lambda: {"method": "sft", **GIVEN, "model_init_kwargs": nested(100_000, lambda value: {"a": value})},
     "many rewards": lambda: {"method": "grpo", "model": "a/b", "dataset": "a/b", "reward_funcs": [object()] * 10_000},
-    "many environments": lambda: {"method": "grpo", "model": "a/b", "dataset": "a/b", "env": {f"A{n}": 1 for n in range(9999)}},
+    "many environments": lambda: {
+        "method": "grpo",
+        "model": "a/b",
+        "dataset": "a/b",
+        "env": {f"A{n}": 1 for n in range(9999)},
+    },
 }
 """Whole specs that no drawing makes."""
 
@@ -538,7 +586,7 @@ def _special(kind: str, name: str) -> Make:
             return path / name
         elif kind == "sparse":
             with path.open("wb") as stream_of:
-                stream_of.truncate(1 << 33)
+                stream_of.truncate(1 << 30)
         elif kind == "absent":
             return path
         else:
@@ -554,25 +602,89 @@ _KINDS = (
 )
 
 
-def _bomb(levels: int, width: int) -> str:
+def bomb(levels: int, width: int) -> str:
     lines = ["a0: &a0 [x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
     return "\n".join(lines)
 
 
 _TAGS = (
-    *('!!int ""', "!!int x", "!!int 0x", "!!int 0b2", "!!int 1:", "!!int [1]", "!!int {a: 1}", "!!float x", '!!float ""'),
+    *(
+        '!!int ""',
+        "!!int x",
+        "!!int 0x",
+        "!!int 0b2",
+        "!!int 1:",
+        "!!int [1]",
+        "!!int {a: 1}",
+        "!!float x",
+        '!!float ""',
+    ),
     *("!!float [1]", "!!timestamp x", "!!timestamp 2020-99-99", "!!timestamp 2020-01-01T99:00:00Z", "2001-99-99"),
-    *("2001-12-14t21:59:43.10-99:00", "!!timestamp [1]", "!!bool x", '!!bool ""', "!!bool [1]", "!!null x", "!!null [1]"),
+    *(
+        "2001-12-14t21:59:43.10-99:00",
+        "!!timestamp [1]",
+        "!!bool x",
+        '!!bool ""',
+        "!!bool [1]",
+        "!!null x",
+        "!!null [1]",
+    ),
     *("!!binary x", "!!binary ====", "!!binary [1]", "!!binary é", "!!set x", "!!set [a]", "!!set {a: 1}", "!!omap x"),
     *("!!omap {a: 1}", "!!omap [a]", "!!omap [{a: 1, b: 2}]", "!!pairs x", "!!pairs [{a: 1}]", "!!map x", "!!map []"),
     *("!!seq x", "!!seq {}", "!!str [a]", "!!str {a: 1}", "!!python/object:os.system x", "!!python/tuple [1]", "!x y"),
     *("!!python/name:os.system", "!<tag:yaml.org,2002:int> ''", "!!merge <<", "!!value =", "=", "<<", "*nowhere"),
-    *("&a *a", "&a [*a]", "&a {b: *a}", "&a {? *a : 1}", "{<<: *x}", "{<<: 1}", "{<<: [1]}", "&m {<<: *m}", "{<<: [[]]}"),
+    *(
+        "&a *a",
+        "&a [*a]",
+        "&a {b: *a}",
+        "&a {? *a : 1}",
+        "{<<: *x}",
+        "{<<: 1}",
+        "{<<: [1]}",
+        "&m {<<: *m}",
+        "{<<: [[]]}",
+    ),
     *("{[1]: 2}", "{{a: 1}: 2}", "{null: 1}", "{1.5: 2}", "{~: 1}", "{2001-01-01: 1}", "{!!binary eA==: 1}", "? [a]"),
-    *("190:20:30", "0o17", "017", "0x_", "0b", "1_000", "on", "off", "yes", ".inf", "-.inf", ".nan", "1e400", "1" * 5000),
-    *("1:" + "59:" * 2000 + "1", "0." + "1" * 10_000, '"\\ud800"', '"\\x00"', '"\\UFFFFFFFF"', "|9", ">+", "%", "@x", "`x"),
-    *("'", '"', "[", "{", "[" * 100 + "]" * 100, "[" * 3000 + "]" * 3000, "{a: " * 500 + "1" + "}" * 500, "- - - - x", "\t x"),
+    *(
+        "190:20:30",
+        "0o17",
+        "017",
+        "0x_",
+        "0b",
+        "1_000",
+        "on",
+        "off",
+        "yes",
+        ".inf",
+        "-.inf",
+        ".nan",
+        "1e400",
+        "1" * 5000,
+    ),
+    *(
+        "1:" + "59:" * 2000 + "1",
+        "0." + "1" * 10_000,
+        '"\\ud800"',
+        '"\\x00"',
+        '"\\UFFFFFFFF"',
+        "|9",
+        ">+",
+        "%",
+        "@x",
+        "`x",
+    ),
+    *(
+        "'",
+        '"',
+        "[",
+        "{",
+        "[" * 100 + "]" * 100,
+        "[" * 3000 + "]" * 3000,
+        "{a: " * 500 + "1" + "}" * 500,
+        "- - - - x",
+        "\t x",
+    ),
 )
 _YAML_PLACES = ("method", "model", "dataset", "learning_rate", "lora", "hardware", "env", "output_dir")
 
@@ -613,11 +725,12 @@ _DOCUMENTS: dict[str, str | bytes] = {
     "Infinity": '{"method": "sft", "model": "a/b", "dataset": "a/b", "beta": -Infinity}',
     "huge int": '{"method": "sft", "model": "a/b", "dataset": "a/b", "seed": ' + "9" * 5000 + "}",
     "huge float": '{"method": "sft", "model": "a/b", "dataset": "a/b", "seed": ' + "9" * 5000 + ".0}",
-    "laughs": _bomb(9, 9),
-    "more laughs": _bomb(40, 2),
-    "wide laughs": _bomb(4, 60),
-    "laughs in a spec": _YAML + _bomb(30, 2),
-    "laughs merged": "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n-1}, *a{n-1}, *a{n-1}]}}\n" for n in range(1, 30)),
+    "laughs": bomb(9, 9),
+    "more laughs": bomb(40, 2),
+    "wide laughs": bomb(4, 60),
+    "laughs in a spec": _YAML + bomb(30, 2),
+    "laughs merged": "a0: &a0 {x: 1}\n"
+    + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 30)),
     "many anchors": _YAML + "".join(f"x{n}: &x{n} 1\n" for n in range(20_000)),
     "many aliases": _YAML + "x: &x [1]\ny: [" + "*x, " * 20_000 + "]\n",
     "recursive": "method: sft\nmodel: a/b\ndataset: &d\n  id: *d\n",
@@ -627,7 +740,7 @@ _DOCUMENTS: dict[str, str | bytes] = {
     "recursive lora": f"{_YAML}lora: &e\n  r: *e\n",
     "flow of 5000": _YAML + "x: " + "[" * 5000,
     "indents of 3000": "".join(" " * n + "a:\n" for n in range(3000)),
-    "openai": '{"object": "fine_tuning.job", "training_file": "\\u0000", "model": [], "hyperparameters": 3, "method": 4}',
+    "openai": '{"object": "fine_tuning.job", "training_file": "\\u0000", "model": [], "hyperparameters": 3}',
     "openai 2": '{"object": "fine_tuning.job", "method": {"type": "dpo", "dpo": []}, "training_file": {}}',
     "openai 3": '{"object": "fine_tuning.job", "method": {"type": [], "x": {}}, "seed": 1e999, "integrations": 4}',
     "stored": '{"digest": 1, "spec": {"method": []}}',
@@ -639,8 +752,8 @@ _DOCUMENTS: dict[str, str | bytes] = {
     "trl 5": "model_name_or_path: a/b\ndataset_name: a/b\nhardware: [1]\nnum_processes: 4\nnum_machines: 3\n",
     "trl 6": "model_name_or_path: a/b\ndataset_name: a/b\nhardware: 3\nmulti_gpu: yes\nreport_to: {a: 1}\n",
     "trl 7": "model_name_or_path: a/b\ndataset_name: a/b\nnum_processes: 999999999999999999999\nnum_machines: 2\n",
-    "rewards": "method: grpo\nmodel: a/b\ndataset: a/b\nreward_funcs: [os.system, nowhere.at_all, '..', '.x', 'x.', 3]\n",
-    "trl rewards": "method: grpo\nmodel_name_or_path: a/b\ndataset_name: a/b\nreward_funcs: [a.b, '..', '.x', 'x.', 3, 'a b.c']\n",
+    "rewards": "method: grpo\nmodel: a/b\ndataset: a/b\nreward_funcs: [os.system, nowhere.at_all, '..', 'x.', 3]\n",
+    "trl rewards": "method: grpo\nmodel_name_or_path: a/b\ndataset_name: a/b\nreward_funcs: [a.b, '..', 3, 'a b.c']\n",
     "method list": "method: [sft]\nmodel: a/b\n",
     "method map": "method: {a: 1}\nmodel: a/b\n",
     "method number": "method: 3\nmodel: a/b\n",
@@ -674,7 +787,7 @@ _SCRIPTS: dict[str, str | bytes] = {
     "dotted": _block(".".join(["a"] * 20_000) + " = 1"),
     "inline": _block("a = " + "{a = " * 3_000 + "1" + "}" * 3_000),
     "huge int": _block("spec = " + "9" * 5_000),
-    "huge int in JSON": _block("spec = '{\"method\": \"sft\", \"seed\": " + "9" * 5_000 + "}'"),
+    "huge int in JSON": _block('spec = \'{"method": "sft", "seed": ' + "9" * 5_000 + "}'"),
     "date": _block("spec = 2020-99-99"),
     "doubled": _block('spec = "a"\nspec = "b"'),
     "long line": _block("spec = '" + "x" * 3_000_000 + "'"),
@@ -700,18 +813,69 @@ _COMMANDS: dict[str, str | list[Any]] = {
             *("trl", "trl sft", "trl sft --", "trl sft --=", "trl sft ---", "trl sft --config", "trl sft --config ''"),
             *("trl nothing", "trl sft '", 'trl sft "', "trl sft \\", "trl sft $X", "trl sft ${X", "$ trl", "! trl --x"),
             *("trl sft --model a --model", "trl sft --learning_rate", "trl sft --learning_rate x y z", "trl sft x --y"),
-            *("python --x", "python -m", "python -m x --y", "accelerate launch", "accelerate launch --x", "accelerate x --y"),
-            *("torchrun --nproc_per_node x y.py --z", "torchrun --nproc_per_node 99999999999999999999 sft.py --model_name_or_path a"),
-            *("torchrun --nproc_per_node ² sft.py --model_name_or_path a", "torchrun --nnodes ² sft.py --model_name_or_path a"),
-            *("deepspeed --include a:b:c sft.py --x", "deepspeed --num_gpus -1 sft.py --x", "hf jobs uv run --x", "uv run --with"),
-            *("hf jobs uv run --timeout x sft.py --y", "hf jobs uv run --flavor '' sft.py --y", "hf jobs run --env = img cmd --x"),
-            *("bash -c 'bash -c x' --y", "bash -c \"bash -c 'trl sft --x'\"", "sh -c", "cd x && trl sft --x", "env A=1 --x", "A=1 B=2"),
-            *("CUDA_VISIBLE_DEVICES=, trl sft --x", "A=$A trl sft --x", "A=$(rm) trl sft --x", "trl sft --x `ls`", "trl sft | tee x --y"),
-            *("trl sft --config /dev/zero", "trl sft --config /dev/stdin", "trl sft --config ~nobody-of-this-name/x.yaml --x"),
-            *("trl sft --accelerate_config /dev/zero --model a/b --dataset a/b", "trl sft --deepspeed /dev/zero --model a/b"),
-            *("trl sft --deepspeed x.json --model a/b --dataset a/b", "trl sft --fsdp_config . --model a/b --dataset a/b"),
-            *("trl grpo --reward_funcs os.system --model a/b --dataset a/b", "trl grpo --reward_funcs .. . a. .b --model a/b --dataset a/b"),
-            *("trl sft --no_x --no_packing --model a/b --dataset a/b", "trl sft --model a/b --dataset a/b --lora_r x --use_peft"),
+            *(
+                "python --x",
+                "python -m",
+                "python -m x --y",
+                "accelerate launch",
+                "accelerate launch --x",
+                "accelerate x --y",
+            ),
+            *(
+                "torchrun --nproc_per_node x y.py --z",
+                "torchrun --nproc_per_node 99999999999999999999 sft.py --model_name_or_path a",
+            ),
+            *(
+                "torchrun --nproc_per_node ² sft.py --model_name_or_path a",
+                "torchrun --nnodes ² sft.py --model_name_or_path a",
+            ),
+            *(
+                "deepspeed --include a:b:c sft.py --x",
+                "deepspeed --num_gpus -1 sft.py --x",
+                "hf jobs uv run --x",
+                "uv run --with",
+            ),
+            *(
+                "hf jobs uv run --timeout x sft.py --y",
+                "hf jobs uv run --flavor '' sft.py --y",
+                "hf jobs run --env = img cmd --x",
+            ),
+            *(
+                "bash -c 'bash -c x' --y",
+                "bash -c \"bash -c 'trl sft --x'\"",
+                "sh -c",
+                "cd x && trl sft --x",
+                "env A=1 --x",
+                "A=1 B=2",
+            ),
+            *(
+                "CUDA_VISIBLE_DEVICES=, trl sft --x",
+                "A=$A trl sft --x",
+                "A=$(rm) trl sft --x",
+                "trl sft --x `ls`",
+                "trl sft | tee x --y",
+            ),
+            *(
+                "trl sft --config /dev/zero",
+                "trl sft --config /dev/stdin",
+                "trl sft --config ~nobody-of-this-name/x.yaml --x",
+            ),
+            *(
+                "trl sft --accelerate_config /dev/zero --model a/b --dataset a/b",
+                "trl sft --deepspeed /dev/zero --model a/b",
+            ),
+            *(
+                "trl sft --deepspeed x.json --model a/b --dataset a/b",
+                "trl sft --fsdp_config . --model a/b --dataset a/b",
+            ),
+            *(
+                "trl grpo --reward_funcs os.system --model a/b --dataset a/b",
+                "trl grpo --reward_funcs .. . a. .b --model a/b --dataset a/b",
+            ),
+            *(
+                "trl sft --no_x --no_packing --model a/b --dataset a/b",
+                "trl sft --model a/b --dataset a/b --lora_r x --use_peft",
+            ),
         )
     },
     "nul": "trl sft --model a\0b --dataset \0",
@@ -721,9 +885,12 @@ _COMMANDS: dict[str, str | list[Any]] = {
     "50k words": "trl sft " + "--model a/b " * 25_000,
     "50k names": "trl sft " + " ".join(f"--learning_rate_{n} 1" for n in range(25_000)),
     "50k values": "trl sft --model " + "a " * 50_000,
-    "50k options of accelerate": "accelerate launch " + " ".join(f"--fsdp_{n} 1" for n in range(25_000)) + " sft.py --x 1",
+    "50k options of accelerate": "accelerate launch "
+    + " ".join(f"--fsdp_{n} 1" for n in range(25_000))
+    + " sft.py --x 1",
     "50k assignments": " ".join(f"A{n}=1" for n in range(50_000)) + " trl sft --model a/b",
-    "20k variables": "\n".join(f"A{n}=$A{n - 1}$A{n - 1}" if n else "A0=xx" for n in range(60)) + "\ntrl sft --model $A59",
+    "20k variables": "\n".join(f"A{n}=$A{n - 1}$A{n - 1}" if n else "A0=xx" for n in range(60))
+    + "\ntrl sft --model $A59",
     "20k lines": "trl sft \\\n" * 20_000 + "--model a/b",
     "20k quotes": "trl sft --model '\n" * 20_000,
     "20k commands": "cd x && " * 20_000 + "trl sft --model a/b",
@@ -754,7 +921,14 @@ _COMMANDS: dict[str, str | list[Any]] = {
 }
 
 # Fields that name a file which `load` itself reads.
-_NAMING = ("deepspeed", "fsdp_config", "accelerator_config", "accelerate_config", "config_file", "deepspeed_config_file")
+_NAMING = (
+    "deepspeed",
+    "fsdp_config",
+    "accelerator_config",
+    "accelerate_config",
+    "config_file",
+    "deepspeed_config_file",
+)
 
 
 def _naming(field: str, make: Make) -> Make:
@@ -805,7 +979,10 @@ def files() -> Iterator[tuple[str, Make]]:
         for kind in _KINDS:
             yield f"{field} names {kind}", _naming(field, _special(kind, "x.yaml"))
         for name in ("laughs", "recursive env", "random", "nuls", "number", "utf-16", "30 MB of list", "deep JSON"):
-            yield f"{field} names {name}", _naming(field, _file("x.json" if "JSON" in name else "x.yaml", _DOCUMENTS[name]))
+            yield (
+                f"{field} names {name}",
+                _naming(field, _file("x.json" if "JSON" in name else "x.yaml", _DOCUMENTS[name])),
+            )
     for name, make in OTHERS.items():
         yield f"given: {name}", lambda folder, make=make: make()
 
@@ -860,16 +1037,25 @@ _MODEL_FILES = (
     *("config.json", "adapter_config.json", "tokenizer_config.json", "tokenizer.json", "chat_template.jinja"),
     *("model.safetensors", "model.safetensors.index.json", "generation_config.json", "vocab.json", "x.safetensors"),
 )
-_DATA_FILES = ("data.jsonl", "data.json", "data.csv", "data.parquet", "data.txt", "data.jsonl.gz", "state.json", "README.md")
+_DATA_FILES = (
+    "data.jsonl",
+    "data.json",
+    "data.csv",
+    "data.parquet",
+    "data.txt",
+    "data.jsonl.gz",
+    "state.json",
+    "README.md",
+)
 _CONTENTS: dict[str, str | bytes] = {
     "nuls": b"\0" * 1000,
     "deep": "[" * 200_000,
     "deep objects": '{"a": ' * 200_000,
     "a list": "[1]",
     "huge": '{"model_type": 3, "hidden_size": ' + "9" * 5_000 + ', "weight_map": [1], "a": 1e999}',
-    "wrong": '{"model_type": [], "architectures": 3, "hidden_size": "x", "num_hidden_layers": -1, "weight_map": {"a": 1}}',
+    "wrong": '{"model_type": [], "architectures": 3, "hidden_size": "x", "num_hidden_layers": -1, "weight_map": 1}',
     "more wrong": '{"model_type": "qwen2", "hidden_size": 1e999, "num_hidden_layers": 99999999999, "vocab_size": null}',
-    "zeros": '{"model_type": "qwen2", "hidden_size": 0, "num_attention_heads": 0, "num_hidden_layers": 0, "vocab_size": 0}',
+    "zeros": '{"model_type": "qwen2", "hidden_size": 0, "num_attention_heads": 0, "num_hidden_layers": 0}',
     "nan": '{"model_type": "qwen2", "hidden_size": NaN, "num_attention_heads": Infinity, "rope_theta": -Infinity}',
     "surrogates": '{"text": "\\ud800", "\\udfff": "x", "model_type": "\\ud800"}',
     "long lines": "x" * 3_000_000,
@@ -880,7 +1066,16 @@ _CONTENTS: dict[str, str | bytes] = {
     "a bomb": gzip.compress(b"\0" * 30_000_000),
     "half a bomb": gzip.compress(b'{"text": "a"}\n' * 1000)[:-9],
 }
-_PATTERNS = ("(a+)+$", "(.*)*x", "(.*.*.*)*y", "(?:[a-z_.]+)+!", "(\\w+\\.?)+#", "(x|x|[a-z.])*$!", "(?:.*?a?)*?$^", ".*.*.*.*.*.*=.*")
+PATTERNS = (
+    "(a+)+$",
+    "(.*)*x",
+    "(.*.*.*)*y",
+    "(?:[a-z_.]+)+!",
+    "(\\w+\\.?)+#",
+    "(x|x|[a-z.])*$!",
+    "(?:.*?a?)*?$^",
+    ".*.*.*.*.*.*=.*",
+)
 
 
 def places() -> Iterator[tuple[str, Make]]:
@@ -917,14 +1112,14 @@ def places() -> Iterator[tuple[str, Make]]:
     for label, content in {**_SCRIPTS, **_CONTENTS}.items():
         script = _file("x.py", content)
         yield f"a script has {label}", lambda folder, make=script: {"method": "script", "script": str(make(folder))}
-    for pattern in _PATTERNS:
+    for pattern in PATTERNS:
         targets = {"lora": {"target_modules": pattern}}
-        yield f"targets {pattern}", lambda folder, more=targets: {**_VALID, **more, "model": str(_shape(folder))}
+        yield f"targets {pattern}", lambda folder, more=targets: {**_VALID, **more, "model": str(shape(folder))}
         more = {"lora": {"target_modules": "all-linear", "exclude_modules": pattern}}
-        yield f"excluded {pattern}", lambda folder, more=more: {**_VALID, **more, "model": str(_shape(folder))}
+        yield f"excluded {pattern}", lambda folder, more=more: {**_VALID, **more, "model": str(shape(folder))}
 
 
-def _shape(folder: Path) -> Path:
+def shape(folder: Path) -> Path:
     config = {
         "model_type": "qwen2",
         "architectures": ["Qwen2ForCausalLM"],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import hfjobs_trainer as hft
@@ -28,7 +28,7 @@ def _failed(what: str, error: BaseException) -> Breach:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
+    where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
     try:
         said = str(error)[:100]
     except BaseException:
@@ -43,7 +43,9 @@ def _long(what: str, text: str) -> Breach | None:
 def _told(what: str, error: HFTError) -> Breach | None:
     if isinstance(error, SpecError) and any(problem.code == DEFECT for problem in error.problems):
         return Breach(f"a defect in {what}", str(error)[:200])
-    return _long(f"the message of {what}", str(error)) or _long(f"the table of {what}", "\n".join(error._message_lines()))
+    return _long(f"the message of {what}", str(error)) or _long(
+        f"the table of {what}", "\n".join(error._message_lines())
+    )
 
 
 def breach_of_check(given: Any) -> Breach | None:
