@@ -35,6 +35,9 @@ _BATCH = 50
 """A process is replaced after so many, since hostile objects leave traces."""
 
 
+_Answer = tuple[promises.Breach | None, float]
+
+
 class _Trial(NamedTuple):
     label: str
     run: Callable[[], promises.Breach | None]
@@ -124,11 +127,12 @@ def _try_batch(trials: Sequence[_Trial], batch: range) -> list[tuple[int, promis
     try:
         for index in batch:
             try:
-                answer = ours.recv() if ours.poll(HANGS) else (promises.Breach("hangs", f"over {HANGS:.0f} s"), 0.0)
+                hung: _Answer = (promises.Breach("hangs", f"over {HANGS:.0f} s"), 0.0)
+                answer: _Answer = ours.recv() if ours.poll(HANGS) else hung
             except EOFError:
                 process.join()
                 answer = (promises.Breach("ends the process", f"exit code {process.exitcode}"), 0.0)
-            results.append((index, *answer))
+            results.append((index, answer[0], answer[1]))
             if answer[0] is not None and answer[0].kind in ("hangs", "ends the process"):
                 break
     finally:

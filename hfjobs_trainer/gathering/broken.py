@@ -18,7 +18,7 @@ from hfjobs_trainer.specs.locations import data_suffix
 MAX_BYTES = 64 * 1024**2
 """Most bytes of text that are looked at, over all files: about a second's work."""
 
-_BLANKS = re.compile(r"\s*")
+_FILLED = re.compile(r"\S")
 _BOM = b"\xef\xbb\xbf"
 # What datasets takes for the first part of a JSON file, by which it decides on the columns (datasets 5.2: json.py).
 _CHUNK = 10 << 20
@@ -133,7 +133,8 @@ def _object(value: object, line: str, number: int) -> Iterable[str]:
 def _objects(text: str) -> dict[str, None]:
     """The keys of JSON objects one after another, however they are spread over lines."""
     decoder, position, columns = json.JSONDecoder(object_pairs_hook=_distinct), 0, dict[str, None]()
-    while (position := _BLANKS.match(text, position).end()) < len(text):
+    while (found := _FILLED.search(text, position)) is not None:
+        position = found.start()
         value, position = decoder.raw_decode(text, position)
         columns |= dict.fromkeys(_object(value, "", 0))
     return columns

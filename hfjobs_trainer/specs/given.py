@@ -107,9 +107,9 @@ def take_fields(given: Mapping[Any, Any]) -> tuple[dict[str, Any], list[Problem]
     fields: dict[str, Any] = {}
     with taking.problem_at(""):
         for key, value in taking.items_of(given):
-            name = taking.key(key, "")
-            if name is None:
+            if (found := taking.key(key, "")) is None:
                 continue
+            name = str(found)
             with taking.problem_at(name):
                 fields[name] = taking.take(value, name, name)
     return fields, taking.problems
@@ -147,7 +147,7 @@ class _Taking:
             field: The field of the spec, or of one of its groups, that it is in.
             depth: Levels above it.
         """
-        kind: type[Any] = type(value)
+        kind = cast("type[Any]", type(value))
         if value is None or kind is bool or kind is float:
             return value
         self.left -= 1

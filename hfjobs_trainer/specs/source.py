@@ -61,7 +61,8 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
     """The bytes of a file of this machine; raises as ``read_text`` does."""
     with open_file(path) as stream:
         # what the system makes up as it is read (/proc) says that it is empty
-        data = stream.read(most + 1) if os.fstat(stream.fileno()).st_size <= most else None
+        # and nothing where one would have to wait for more
+        data = (stream.read(most + 1) or b"") if os.fstat(stream.fileno()).st_size <= most else None
     if data is None or len(data) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return data

@@ -19,7 +19,7 @@ _Safe: Any = yaml.SafeLoader  # in part without types
 class _Loader(_Safe):
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
+            return _Safe.construct_object(self, node, deep)
         except _UNFIT:
             tag = node.tag.removeprefix("tag:yaml.org,2002:")
             said = f"{node.value!r:.40} " if isinstance(node, yaml.ScalarNode) else ""

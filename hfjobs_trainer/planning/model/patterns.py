@@ -192,11 +192,13 @@ class _Automaton:
                 raise _Undecidable
             return self._sequence(body, following, (folds or bool(added)) and not removed)
         if name in ("MAX_REPEAT", "MIN_REPEAT"):
-            return self._repeated(*argument, following, folds)
+            low, high, body = argument
+            return self._repeated(low, high, body, following, folds)
         if name == "AT":
             return self._at(str(argument), following)
         if name in ("ASSERT", "ASSERT_NOT"):
-            return self._ahead(*argument, following, folds, wanted=name == "ASSERT")
+            direction, body = argument
+            return self._ahead(direction, body, following, folds, wanted=name == "ASSERT")
         raise _Undecidable
 
     def _repeated(self, low: int, high: Any, body: Any, following: int, folds: bool) -> int:
