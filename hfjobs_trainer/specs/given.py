@@ -27,6 +27,8 @@ LONGEST_TEXT = 1_000_000
 MOST_VALUES = 200_000
 """Values of a whole spec, rows aside."""
 _LONGEST_KEY = 1_000
+# Of a mapping that is no dict, and may never end.
+_MOST_ITEMS = 10_000
 # Beyond it an integer is no float either, and soon too long for Python to write.
 _MOST_BITS = 1_023
 
@@ -215,7 +217,7 @@ class _Taking:
             return
         with reading("the mapping"):
             keys = iter(value.keys())
-        for _ in range(MOST_VALUES + 1):
+        for _ in range(_MOST_ITEMS + 1):
             with reading("the mapping"):
                 try:
                     key = next(keys)
@@ -223,7 +225,7 @@ class _Taking:
                     return
                 item = value[key]
             yield key, item
-        raise Unreadable(f"the mapping holds more than {MOST_VALUES:,} values")
+        raise Unreadable(f"the mapping holds more than {_MOST_ITEMS:,} values")
 
     def key(self, key: object, path: str) -> str | int | None:
         """A key as text, or as the number that it is inside of a field; ``None``, and a problem, if it is neither."""

@@ -39,7 +39,6 @@ CODES: dict[str, str] = {
     "SPEC005": "The name is an old one, or that of another library; the fix says what to use.",
     "SPEC006": "An argument of TRL that a spec does not accept; the message says why.",
     "SPEC007": "The same setting is given twice with different values: under TRL's name and in its group.",
-    "SPEC008": "The spec could not be checked: a defect of this package, which its authors want to know of.",
 }
 """The problems that parsing itself finds, by code."""
 
