@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -72,8 +73,8 @@ def open_file(path: Path) -> BinaryIO:
     """A file of this machine, to be read.
 
     Raises:
-        OSError: It cannot be opened.
-        ValueError: It is a pipe, a device or a folder.
+        OSError: It cannot be opened, or is a folder.
+        ValueError: It is a pipe, a socket or a device.
     """
     # without waiting for who writes into a pipe
     flags = (getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY", "O_CLOEXEC"))
@@ -82,11 +83,13 @@ def open_file(path: Path) -> BinaryIO:
     if stat.S_ISREG(mode):
         return os.fdopen(number, "rb")
     os.close(number)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     raise ValueError(f"it is {_kind(mode)}, not a file")
 
 
 def _kind(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
