@@ -125,6 +125,14 @@ def given_fields(item: Any) -> str:
     return f"{type(item).__name__}({', '.join(shown)})"
 
 
+def within(text: str, most: int) -> str:
+    """The text, of at most so many characters; what is cut off is counted in its place."""
+    if len(text) <= most:
+        return text
+    note = f"... ({len(text):,} characters)"
+    return text[: most - len(note)] + note
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun: ``"1 problem"``, ``"2 problems"``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

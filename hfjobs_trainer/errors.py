@@ -29,8 +29,25 @@ if TYPE_CHECKING:
 
 
 def describe(problems: Sequence[Problem], subject: str) -> str:
-    """All problems as one message, the errors first."""
-    return "\n".join([headline(problems, subject), *(f"  {problem}" for problem in _errors_first(problems))])
+    """All problems as one message, the errors first; of a great many, the first ones."""
+    shown, rest = in_brief(problems)
+    return "\n".join(
+        [headline(problems, subject), *(f"  {problem}" for problem in shown), *(f"  {line}" for line in rest)]
+    )
+
+
+MOST_CHARACTERS = 12_000
+"""Characters of problems that are shown at once: some 200 lines of a terminal, more than anyone reads."""
+
+
+def in_brief(problems: Sequence[Problem]) -> tuple[list[Problem], list[str]]:
+    """The problems that are shown, the errors first, and a line that counts the others, if there are any."""
+    ordered, size = sorted(problems, key=lambda problem: problem.severity != "error"), 0
+    for index, problem in enumerate(ordered):
+        size += len(problem.path) + len(problem.why) + len(problem.fix) + 40
+        if index and size > MOST_CHARACTERS:
+            return ordered[:index], [f"... and {len(ordered) - index:,} more"]
+    return ordered, []
 
 
 def headline(problems: Sequence[Problem], subject: str) -> str:
@@ -43,10 +60,6 @@ def count_problems(problems: Sequence[Problem]) -> str:
     """Such as ``"2 problems"``, the warnings beside them not counted, or ``"1 warning"``; ``"no problems"``."""
     errors = sum(problem.severity == "error" for problem in problems)
     return plural(errors, "problem") if errors else plural(len(problems), "warning") if problems else "no problems"
-
-
-def _errors_first(problems: Sequence[Problem]) -> list[Problem]:
-    return sorted(problems, key=lambda problem: problem.severity != "error")
 
 
 class HFTError(Exception):
@@ -70,12 +83,12 @@ class _Problems(HFTError):
     subject: str
 
     def _message_lines(self) -> list[str]:
-        ordered = _errors_first(self.problems)
+        ordered, rest = in_brief(self.problems)
         marks = {"error": "", "warning": "(warning) "}
         rows = [(item.code, item.path, marks[item.severity] + item.why) for item in ordered]
         fixes = [f"fix: {item.fix}" if item.fix else "" for item in ordered]
         told = f"{type(self).__name__}: {headline(self.problems, self.subject)}"
-        return [told, "", *wrapped_table(("code", "field", "what is wrong"), rows, fixes)]
+        return [told, "", *wrapped_table(("code", "field", "what is wrong"), rows, fixes), *rest]
 
 
 class SpecError(_Problems, ValueError):

@@ -8,12 +8,13 @@ that was told already (a model that does not exist has no size), it is not liste
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, NamedTuple, Never, Self, TypeVar
 
-from hfjobs_trainer.display import html_section, html_table, plural, text
-from hfjobs_trainer.errors import SpecError, count_problems, describe
+from hfjobs_trainer.display import html_section, html_table, plural, text, within
+from hfjobs_trainer.errors import SpecError, count_problems, describe, in_brief
 from hfjobs_trainer.tokens import masked
 
 Severity = Literal["error", "warning"]
@@ -23,9 +24,24 @@ T = TypeVar("T")
 C = TypeVar("C", contravariant=True)
 
 
+# Characters, so that a report can be read whatever stands in a spec; the longest of ordinary specs have a third of it.
+_LONGEST_PATH, _LONGEST_WHY, _LONGEST_FIX = 200, 2_000, 4_000
+# Of control characters those but tab and line feed; marks that reorder a line; and halves of surrogate pairs.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _told(text: str, most: int) -> str:
+    """A text as a message has it."""
+    # cut well beyond what is shown before tokens are looked for, and again behind it: no half of one is left
+    text = masked(text if len(text) <= 4 * most else within(text, 4 * most))
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), within(text, most))
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem of a spec. Tokens in its texts are masked.
+    """One problem of a spec. Tokens in its texts are masked, and what a terminal would obey or not show is escaped.
+
+    A path or a sentence that is very long is cut; a fix that is, is left out, since half of one does not paste.
 
     Attributes:
         code: Stable code, such as ``"DATA001"``; explained in ``references/rules.md``.
@@ -45,8 +61,9 @@ class Problem:
     scope: Scope = "script"
 
     def __post_init__(self) -> None:
-        for name in ("path", "why", "fix"):
-            object.__setattr__(self, name, masked(getattr(self, name)))
+        object.__setattr__(self, "path", _told(self.path, _LONGEST_PATH))
+        object.__setattr__(self, "why", _told(self.why, _LONGEST_WHY))
+        object.__setattr__(self, "fix", _told(self.fix, _LONGEST_FIX) if len(self.fix) <= _LONGEST_FIX else "")
 
     def __str__(self) -> str:
         mark = "" if self.severity == "error" else "(warning) "
@@ -77,7 +94,7 @@ class Unchecked:
 
     def __post_init__(self) -> None:
         for name in ("needs", "why"):
-            object.__setattr__(self, name, masked(getattr(self, name)))
+            object.__setattr__(self, name, _told(getattr(self, name), _LONGEST_PATH * 2))
 
     def __str__(self) -> str:
         return f"{self.code}: unknown: {self.needs}" + (f" ({self.why})" if self.why else "")
@@ -310,10 +327,11 @@ class Report:
 
 
 def html_problems(problems: Sequence[Problem]) -> str:
-    """The problems as a table, errors first."""
-    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
-    rows = [(item.code, item.severity, item.path, item.why, item.fix) for item in ordered]
-    return html_table(("code", "severity", "field", "what is wrong", "what to type instead"), rows)
+    """The problems as a table, errors first; of a great many, the first ones."""
+    shown, rest = in_brief(problems)
+    rows = [(item.code, item.severity, item.path, item.why, item.fix) for item in shown]
+    table = html_table(("code", "severity", "field", "what is wrong", "what to type instead"), rows)
+    return table + "".join(f"<p>{text(line)}</p>" for line in rest)
 
 
 def in_short(unchecked: Iterable[Unchecked]) -> list[Unchecked]:
