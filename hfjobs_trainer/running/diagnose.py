@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.display import html_pairs
+from hfjobs_trainer.running.ending import exit_code as exit_code_of
 from hfjobs_trainer.running.failing import read_failing
 from hfjobs_trainer.running.signatures import KINDS, Found, fill, find, package_of, signatures
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor
+    from hfjobs_trainer.running.backends.base import JobStatus
 
 MOST = 3
 """Most diagnoses of one run."""
+# Why the Hub itself cancels a job; one that the user cancels did not fail.
+_CANCELED = re.compile(r"NO_CREDITS|NO_SUBSCRIPTION|RESOURCE_GROUP_LIMIT|credit", re.IGNORECASE)
 _GIB = re.compile(r"([\d.]{1,12}) ?GiB")
 
 
@@ -88,6 +92,20 @@ def diagnose_run(
     return _told(found, step, flavor)
 
 
+def diagnose_end(log_text: str, status: JobStatus, flavor: str | None) -> tuple[Diagnosis, ...]:
+    """Say why a job failed.
+
+    Args:
+        log_text: Its log.
+        status: Its final status.
+        flavor: Flavor that it ran on; ``None``: unknown, or none.
+    """
+    message = " ".join(filter(None, [status.message, *(member.message for member in status.members)]))
+    if status.stage != "ERROR" and not _CANCELED.search(message):
+        return ()
+    return diagnose_run(log_text, exit_code_of(status), message=message or status.stage, flavor=flavor)
+
+
 def _by_end(exit_code: int | None, message: str) -> list[Found]:
     """What exit code and status say by themselves."""
     found: list[Found] = []
@@ -118,16 +136,18 @@ def _diagnosis(found: Found, step: str | None, flavor: str | None) -> Diagnosis:
     def derive(name: str) -> str | None:
         if name == "step":
             return step
-        if name == "fix" and "attempts" in values:  # what our script proposes, as it proposes it
-            return ", or ".join(f"`{each}`" for each in values["attempts"].split(", or "))
+        if name == "fix" and "attempts" in values:  # what our own script proposes
+            ways = (each.replace(" with ", "` with `") for each in values["attempts"].split(", or "))
+            return ", or ".join(f"`{way}`" for way in ways)
         if name == "package" and "module" in values:
             return package_of(values["module"])
-        if name == "larger":
+        if name == "cuda" and "version" in values:  # 12080 is 12.8
+            return f"{int(values['version']) // 1000}.{int(values['version']) % 1000 // 10}"
+        if name in ("larger", "larger_gib"):
             larger = larger_gpu(flavor, values.get("capacity"))
-            return None if larger is None else larger.name
-        if name == "larger_gib":
-            larger = larger_gpu(flavor, values.get("capacity"))
-            return None if larger is None else f"{larger.usable_gpu_memory_gib:.0f}"
+            return (
+                None if larger is None else larger.name if name == "larger" else f"{larger.usable_gpu_memory_gib:.0f}"
+            )
         return None
 
     cause, fix = fill(signature.cause, values, derive), fill(signature.fix, values, derive)

@@ -1,11 +1,11 @@
-"""The part of a log that tells why its run failed: without bars, colours and prefixes, and without what was survived."""
+"""The part of a log that tells why its run failed: plain lines, without what the run survived."""
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 from hfjobs_trainer.running.events import Event, parse_event
 
@@ -116,10 +116,9 @@ def _plain(line: str) -> str:
 
 def _tell(event: Event) -> str:
     """An event that says why the run ended, as a line."""
-    data = cast("Mapping[str, Any]", event.data)
     if event.kind == "failed":
-        return f"hft: {data.get('message')}"
-    return f"hft.{event.kind} " + " ".join(f"{name}={data.get(name)}" for name in _TOLD[event.kind])
+        return f"hft: {event.data.get('message')}"
+    return f"hft.{event.kind} " + " ".join(f"{name}={event.data.get(name)}" for name in _TOLD[event.kind])
 
 
 def _last_group(lines: Sequence[str]) -> int:
@@ -156,3 +155,29 @@ def users_line(traceback: Sequence[str]) -> str | None:
         code = traceback[number + 1].strip() if number + 1 < len(traceback) else ""
         return f"{where}: `{code[:160]}`" if code and _FRAME.match(code) is None else where
     return None
+
+
+class Excerpt:
+    """As much of a log as is looked at, while its lines come in: its beginning and its end."""
+
+    def __init__(self) -> None:
+        self._head: list[str] = []
+        self._tail: deque[str] = deque()
+        self._left, self._size = HEAD_CHARACTERS, 0
+
+    def add(self, line: str) -> None:
+        """Take the next line."""
+        line = _shorten(line.rstrip("\n"))
+        if self._left > 0:
+            self._left -= len(line) + 1
+            self._head.append(line)
+            return
+        self._tail.append(line)
+        self._size += len(line) + 1
+        while self._size > TAIL_CHARACTERS:
+            self._size -= len(self._tail.popleft()) + 1
+
+    @property
+    def text(self) -> str:
+        """The lines that were kept."""
+        return "\n".join([*self._head, *self._tail])

@@ -12,6 +12,7 @@ from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobReco
 from hfjobs_trainer.running.backends.registry import traits_at
 from hfjobs_trainer.running.ending import Ending, explain, read_ending
 from hfjobs_trainer.running.events import Event, read_events
+from hfjobs_trainer.running.failing import Excerpt
 
 # Lines of the log that come with a failure.
 TAIL_LINES = 20
@@ -34,6 +35,7 @@ class Observed:
         ending: What its log says of its end; ``None`` until that was read.
         events: What it reported, once its log was read at its end.
         tail: The last lines of that log.
+        excerpt: As much of it as tells why the run failed.
     """
 
     def __init__(self, record: JobRecord, backend: Backend) -> None:
@@ -44,6 +46,7 @@ class Observed:
         self.ending: Ending | None = None
         self.events: tuple[Event, ...] = ()
         self.tail: tuple[str, ...] = ()
+        self.excerpt = Excerpt()
         self._is_verified = False
 
     def status(self) -> JobStatus:
@@ -73,12 +76,14 @@ class Observed:
         if self.ending is None:
             events: list[Event] = []
             tail: deque[str] = deque(maxlen=TAIL_LINES)
+            excerpt = Excerpt()
             for line in self.backend.logs(self.record.id, follow=False):
+                excerpt.add(line)
                 found = [*read_events([line])]
                 events += found
                 if not found and line.strip():
                     tail.append(line)
-            self.events, self.tail = tuple(events), tuple(tail)
+            self.events, self.tail, self.excerpt = tuple(events), tuple(tail), excerpt
             self.ending = read_ending(events, is_here=traits_at(self.backend).is_here)
         return self.ending
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, get_args
@@ -21,7 +22,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _MODULE = r"(?:[A-Za-z_][\w.]{0,120}\.)?"  # of an exception
 _NAME = re.compile(r"\{(\w+)\}")
-_LONGEST_VALUE = 160
+_LONGEST_VALUE, _NAMED_WITHIN, _TRIES = 160, 30, 50
 
 # Modules that are called otherwise on the package index.
 _PACKAGES: Mapping[str, str] = {
@@ -39,7 +40,7 @@ _PACKAGES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Signature:
     """One way to fail, and how it is recognized.
 
@@ -47,7 +48,7 @@ class Signature:
         code: Such as ``"RUN101"``; several signatures may share it.
         title: What it is, for tables.
         kind: What it is evidence of.
-        patterns: Regular expressions, matched from the beginning of a line.
+        patterns: Regular expressions, matched from the beginning of a line, perhaps into the next ones.
         near: What the traceback must have that ends with that line; ``None``: anything.
         far: What it must not have.
         exit_codes: Exit codes that are enough by themselves where the log says nothing.
@@ -105,7 +106,7 @@ def _signature(entry: Mapping[str, Any]) -> Signature:
         code=entry["code"],
         title=entry["title"],
         kind=kind,
-        patterns=tuple(re.compile(f"{_MODULE}(?:{pattern})") for pattern in entry.get("patterns", ())),
+        patterns=tuple(re.compile(f"{_MODULE}(?:{pattern})", re.MULTILINE) for pattern in entry.get("patterns", ())),
         near=compiled("near"),
         far=compiled("far"),
         exit_codes=tuple(entry.get("exit_codes", ())),
@@ -117,26 +118,39 @@ def _signature(entry: Mapping[str, Any]) -> Signature:
 
 
 def find(lines: Sequence[str]) -> list[Found]:
-    """The signatures in these lines, each at its first line; of several for one line, the first."""
-    found: list[Found] = []
-    open_ = list(signatures())
+    """The signatures in these lines, each at its first line; of several for one line, the first.
+
+    An error often names in a later line what it is about: that is taken from the next 30 lines.
+    """
+    found: dict[Signature, Found] = {}
+    unfit: Counter[Signature] = Counter()
+    text, start = "\n".join(lines), 0  # a pattern may go on in the next lines
     for number, line in enumerate(lines):
-        taken = False
-        for signature in tuple(open_):
-            match = next((match for pattern in signature.patterns if (match := pattern.match(line))), None)
+        for signature in signatures():
+            known = found.get(signature)
+            if unfit[signature] > _TRIES or (known is not None and number > known.place + _NAMED_WITHIN):
+                continue
+            match = next((match for pattern in signature.patterns if (match := pattern.match(text, start))), None)
             if match is None:
                 continue
             told = traceback_before(lines, number)
-            text = "\n".join(told) if signature.near or signature.far else ""
-            if signature.near and not signature.near.search(text) or signature.far and signature.far.search(text):
+            if not _fits(signature, "\n".join(told) if signature.near or signature.far else ""):
+                unfit[signature] += 1
                 continue
-            open_.remove(signature)
-            if not taken:
-                values = {name: value for name, value in match.groupdict().items() if value}
-                where = users_line(told)
-                found.append(Found(signature, number, values | ({"line": where} if where else {})))
-            taken = True
-    return found
+            values = {name: value for name, value in match.groupdict().items() if value}
+            where = users_line(told)
+            values = ({"line": where} if where else {}) | values
+            if known is not None:
+                found[signature] = replace(known, values=values | dict(known.values))
+            elif all(number != other.place for other in found.values()):
+                found[signature] = Found(signature, number, values)
+        start += len(line) + 1
+    return list(found.values())
+
+
+def _fits(signature: Signature, traceback: str) -> bool:
+    near, far = signature.near, signature.far
+    return (near is None or near.search(traceback) is not None) and (far is None or far.search(traceback) is None)
 
 
 def fill(templates: Sequence[str], values: Mapping[str, str], derive: Callable[[str], str | None]) -> str:
@@ -167,5 +181,5 @@ def package_of(module: str) -> str:
 
 def _short(value: str) -> str:
     """A value fit for a message: of one line, short, and without secrets."""
-    plain = visible(masked(" ".join(value.split())))
+    plain = visible(masked(" ".join(value.split()))).rstrip(".")
     return plain if len(plain) <= _LONGEST_VALUE else f"{plain[: _LONGEST_VALUE - 4]} ..."
