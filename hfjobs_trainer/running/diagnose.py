@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.display import html_pairs
+from hfjobs_trainer.running.ending import ENDED_WITH_ANOTHER
 from hfjobs_trainer.running.ending import exit_code as exit_code_of
 from hfjobs_trainer.running.failing import read_failing
 from hfjobs_trainer.running.signatures import KINDS, Found, fill, find, package_of, signatures
@@ -66,7 +67,12 @@ def diagnose(log_text: str, exit_code: int | None = None) -> tuple[Diagnosis, ..
 
 
 def diagnose_run(
-    log_text: str, exit_code: int | None = None, *, message: str = "", flavor: str | None = None
+    log_text: str,
+    exit_code: int | None = None,
+    *,
+    message: str = "",
+    flavor: str | None = None,
+    resumable: bool | None = None,
 ) -> tuple[Diagnosis, ...]:
     """``diagnose`` with what is known of a run beside its log.
 
@@ -75,6 +81,7 @@ def diagnose_run(
         exit_code: Exit code of the script; ``None``: unknown.
         message: The backend's explanation of the end.
         flavor: Flavor that it ran on; ``None``: unknown, or none.
+        resumable: Whether it can go on from a checkpoint; ``None``: unknown, so that the log decides.
     """
     if exit_code == 0 and not message:
         return ()
@@ -89,21 +96,28 @@ def diagnose_run(
             break
     found += _by_end(exit_code, message)
     step = None if failing.step is None else str(failing.step)
-    return _told(found, step, flavor)
+    resumable = failing.kept if resumable is None else resumable
+    return _told(found, _Run(step, flavor, resumable))
 
 
-def diagnose_end(log_text: str, status: JobStatus, flavor: str | None) -> tuple[Diagnosis, ...]:
+def diagnose_end(log_text: str, status: JobStatus, *, flavor: str | None, resumable: bool) -> tuple[Diagnosis, ...]:
     """Say why a job failed.
 
     Args:
         log_text: Its log.
         status: Its final status.
         flavor: Flavor that it ran on; ``None``: unknown, or none.
+        resumable: Whether it can go on from a checkpoint.
     """
-    message = " ".join(filter(None, [status.message, *(member.message for member in status.members)]))
+    # a node that ended because another one did says nothing of the reason
+    nodes = [
+        told for member in status.members if (told := member.message) and exit_code_of(member) != ENDED_WITH_ANOTHER
+    ]
+    message = " ".join(filter(None, [status.message, *nodes]))
     if status.stage != "ERROR" and not _CANCELED.search(message):
         return ()
-    return diagnose_run(log_text, exit_code_of(status), message=message or status.stage, flavor=flavor)
+    code = exit_code_of(status)
+    return diagnose_run(log_text, code, message=message or status.stage, flavor=flavor, resumable=resumable)
 
 
 def _by_end(exit_code: int | None, message: str) -> list[Found]:
@@ -118,7 +132,16 @@ def _by_end(exit_code: int | None, message: str) -> list[Found]:
     return found
 
 
-def _told(found: Sequence[Found], step: str | None, flavor: str | None) -> tuple[Diagnosis, ...]:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the texts may name beside what the log says at the place."""
+
+    step: str | None
+    flavor: str | None
+    resumable: bool
+
+
+def _told(found: Sequence[Found], run: _Run) -> tuple[Diagnosis, ...]:
     ordered = sorted(found, key=lambda item: (KINDS.index(item.signature.kind), item.place < 0, item.place))
     best = ordered[0].signature.kind if ordered else "cause"
     # a follow-on of what is known is not told; what our own script says may have a cause of its own
@@ -126,16 +149,20 @@ def _told(found: Sequence[Found], step: str | None, flavor: str | None) -> tuple
     told: dict[str, Diagnosis] = {}
     for item in shown:
         if item.signature.code not in told:
-            told[item.signature.code] = _diagnosis(item, step, flavor)
+            told[item.signature.code] = _diagnosis(item, run)
     return tuple(told.values())[:MOST]
 
 
-def _diagnosis(found: Found, step: str | None, flavor: str | None) -> Diagnosis:
+def _diagnosis(found: Found, run: _Run) -> Diagnosis:
     signature, values = found.signature, found.values
 
     def derive(name: str) -> str | None:
         if name == "step":
-            return step
+            return run.step
+        if name == "again":
+            return "`job.resume()`" if run.resumable else "`hft.submit(spec)`"
+        if name == "longer" and run.resumable:
+            return '`job.resume(timeout="2h")` goes on from the last checkpoint'
         if name == "fix" and "attempts" in values:  # what our own script proposes
             ways = (each.replace(" with ", "` with `") for each in values["attempts"].split(", or "))
             return ", or ".join(f"`{way}`" for way in ways)
@@ -144,7 +171,7 @@ def _diagnosis(found: Found, step: str | None, flavor: str | None) -> Diagnosis:
         if name == "cuda" and "version" in values:  # 12080 is 12.8
             return f"{int(values['version']) // 1000}.{int(values['version']) % 1000 // 10}"
         if name in ("larger", "larger_gib"):
-            larger = larger_gpu(flavor, values.get("capacity"))
+            larger = larger_gpu(run.flavor, values.get("capacity"))
             return (
                 None if larger is None else larger.name if name == "larger" else f"{larger.usable_gpu_memory_gib:.0f}"
             )

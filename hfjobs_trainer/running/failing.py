@@ -13,7 +13,7 @@ HEAD_CHARACTERS, TAIL_CHARACTERS = 200_000, 1_500_000
 """How much of a long log is looked at, from its beginning and its end."""
 LINE_CHARACTERS = 2_000
 """How much of a long line is looked at, half of it from each end."""
-LAST_LINES = 4_000
+LAST_LINES = 2_000
 """How many lines of what is left may tell why the run failed."""
 CALM_LINES = 60
 """After so many ordinary lines, the run had gone on in spite of an exception that was printed before."""
@@ -53,12 +53,12 @@ class Failing:
     Attributes:
         lines: Lines in order, as they are matched.
         step: The last step that was reported before; ``None`` if there was none.
-        ended: Whether the script had come to its end before these lines.
+        kept: Whether a checkpoint was kept that outlives the machine.
     """
 
     lines: tuple[str, ...] = ()
     step: int | None = None
-    ended: bool = False
+    kept: bool = False
     before: tuple[str, ...] = field(default=(), repr=False)
     """Lines before the last sign of progress, in which another process may have failed first."""
 
@@ -74,10 +74,10 @@ def read_failing(text: str) -> Failing:
     """Find what tells why the run of this log failed, in time linear in its length, which is bounded."""
     if len(text) > HEAD_CHARACTERS + TAIL_CHARACTERS:
         text = f"{text[:HEAD_CHARACTERS]}\n{text[-TAIL_CHARACTERS:]}"
-    kept: list[str] = []
+    lines: list[str] = []
     before: list[str] = []
     step: int | None = None
-    ended = False
+    kept = False
     for raw in _BREAK.split(text):
         line = _shorten(_ANSI.sub("", raw))
         event = parse_event(line) if '"hft.' in line else None
@@ -85,17 +85,17 @@ def read_failing(text: str) -> Failing:
             step = step if event.step is None else event.step
             if event.kind == "start" or event.kind in _PROGRESS:
                 # a new attempt has nothing to do with how the one before it ended
-                before = [] if event.kind == "start" else kept[-LATE_LINES:]
-                kept, ended = [], event.kind == "end"
+                before = [] if event.kind == "start" else lines[-LATE_LINES:]
+                lines, kept = [], kept or event.kind == "kept"
             elif event.kind in _TOLD:
-                kept.append(_tell(event))
+                lines.append(_tell(event))
             continue
         plain = _plain(line)
         if _TRL_LOG.search(plain[:400]):
-            before, kept, ended = kept[-LATE_LINES:], [], "'train_runtime': " in plain
+            before, lines = lines[-LATE_LINES:], []
         elif plain.strip():
-            kept.append(plain)
-    return Failing(tuple(kept[-LAST_LINES:]), step, ended, tuple(before))
+            lines.append(plain)
+    return Failing(tuple(lines[-LAST_LINES:]), step, kept, tuple(before))
 
 
 def _shorten(line: str) -> str:

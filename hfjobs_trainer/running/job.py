@@ -293,7 +293,8 @@ class Job:
             return ()
         with contextlib.suppress(BackendError):  # the failure itself is known
             self._seen.read_end()
-        return diagnose_end(self._seen.excerpt.text, self._seen.stated or status, self.record.flavor)
+        text, stated = self._seen.excerpt.text, self._seen.stated or status
+        return diagnose_end(text, stated, flavor=self.record.flavor, resumable=status.resumable)
 
     def cancel(self) -> None:
         """Stop the job; do nothing if it has ended already."""
