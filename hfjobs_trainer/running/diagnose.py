@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hfjobs_trainer.display import html_pairs
 from hfjobs_trainer.running.ending import ENDED_WITH_ANOTHER
@@ -170,6 +170,8 @@ def _diagnosis(found: Found, run: _Run) -> Diagnosis:
             return package_of(values["module"])
         if name == "cuda" and "version" in values:  # 12080 is 12.8
             return f"{int(values['version']) // 1000}.{int(values['version']) % 1000 // 10}"
+        if name in ("more_ram", "more_disk"):
+            return more_of("ram_gb" if name == "more_ram" else "disk_gb", run.flavor)
         if name in ("larger", "larger_gib"):
             larger = larger_gpu(run.flavor, values.get("capacity"))
             return (
@@ -207,3 +209,18 @@ def larger_gpu(flavor: str | None, capacity: str | None) -> Flavor | None:
         ),
         None,
     )
+
+
+def more_of(what: Literal["ram_gb", "disk_gb"], flavor: str | None) -> str | None:
+    """The cheapest flavor with more RAM or disk, as many GPUs and none smaller; ``None`` if there is none."""
+    from hfjobs_trainer.planning.hardware.catalogue import find_flavor, snapshot
+
+    mine = None if flavor is None else find_flavor(flavor, snapshot())
+    if mine is None:
+        return None
+    memory = mine.usable_gpu_memory_gib or 0.0
+    for each in snapshot().flavors:
+        is_as_large = each.num_gpus >= mine.num_gpus and (each.usable_gpu_memory_gib or 0.0) >= memory
+        if is_as_large and getattr(each, what) > 1.05 * getattr(mine, what):
+            return each.name
+    return None

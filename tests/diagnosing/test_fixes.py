@@ -29,6 +29,8 @@ FIELDS = re.compile(r"\w+")
 VALUES = {
     "package": "pillow",
     "larger": "a100-large",
+    "more_ram": "a100-large",
+    "more_disk": "a100-large",
     "column": "prompt",
     "module": "PIL",
     "which": "eos_token",

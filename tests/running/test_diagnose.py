@@ -79,6 +79,14 @@ def test_the_next_larger_gpu_is_that_of_the_flavor(flavor: str, larger: str) -> 
     assert f'`hardware="{larger}"`' in job.diagnose()[0].fix
 
 
+def test_a_machine_with_more_room_is_named() -> None:
+    killed = ended("ERROR", "Job failed with exit code: 137. Reason: OOMKilled", flavor="a10g-small").diagnose()[0]
+    assert '`hardware="a10g-large"`, which has more RAM' in killed.fix
+    full = ended("ERROR", "Job failed with exit code: 1", recorded("RUN106.xet"), "t4-small").diagnose()[0]
+    assert "which has a larger disk" in full.fix
+    assert "`hft.hardware_table()`" in hft.diagnose("\n".join(recorded("RUN106.xet")))[0].fix
+
+
 def test_a_run_that_can_go_on_is_told_how() -> None:
     log = [START, KEPT, event_line("log", step=7, max_steps=9, metrics={"loss": 1.0}), *recorded("RUN206.gateway")]
     assert "`job.resume()`" in ended("ERROR", "Job failed with exit code: 1", log).diagnose()[0].fix
