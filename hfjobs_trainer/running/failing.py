@@ -13,8 +13,8 @@ HEAD_CHARACTERS, TAIL_CHARACTERS = 200_000, 1_500_000
 """How much of a long log is looked at, from its beginning and its end."""
 LINE_CHARACTERS = 2_000
 """How much of a long line is looked at, half of it from each end."""
-LAST_LINES = 2_000
-"""How many lines of what is left may tell why the run failed."""
+LAST_LINES, LAST_CHARACTERS = 2_000, 400_000
+"""How much of what is left may tell why the run failed."""
 CALM_LINES = 60
 """After so many ordinary lines, the run had gone on in spite of an exception that was printed before."""
 LATE_LINES = 200
@@ -79,7 +79,7 @@ def read_failing(text: str) -> Failing:
     step: int | None = None
     kept = False
     for raw in _BREAK.split(text):
-        line = _shorten(_ANSI.sub("", raw))
+        line = _plain(_shorten(_ANSI.sub("", raw)))
         event = parse_event(line) if '"hft.' in line else None
         if event is not None:
             step = step if event.step is None else event.step
@@ -89,13 +89,20 @@ def read_failing(text: str) -> Failing:
                 lines, kept = [], kept or event.kind == "kept"
             elif event.kind in _TOLD:
                 lines.append(_tell(event))
-            continue
-        plain = _plain(line)
-        if _TRL_LOG.search(plain[:400]):
+        elif _TRL_LOG.search(line[:400]):
             before, lines = lines[-LATE_LINES:], []
-        elif plain.strip():
-            lines.append(plain)
-    return Failing(tuple(lines[-LAST_LINES:]), step, kept, tuple(before))
+        elif line.strip():
+            lines.append(line)
+    return Failing(_last(lines), step, kept, tuple(before))
+
+
+def _last(lines: Sequence[str]) -> tuple[str, ...]:
+    left = LAST_CHARACTERS
+    for number in range(len(lines) - 1, max(-1, len(lines) - 1 - LAST_LINES), -1):
+        left -= len(lines[number])
+        if left < 0:
+            return tuple(lines[number + 1 :])
+    return tuple(lines[-LAST_LINES:])
 
 
 def _shorten(line: str) -> str:

@@ -21,6 +21,7 @@ of what happened elsewhere, an exit code alone. A later kind is told only where 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _MODULE = r"(?:[A-Za-z_][\w.]{0,120}\.)?"  # of an exception
+_ANYTHING = re.compile(r"^\.\{0,\d+\}\??")  # what may stand before a pattern in its line
 _NAME = re.compile(r"\{(\w+)\}")
 _LONGEST_VALUE, _NAMED_WITHIN, _TRIES = 160, 30, 50
 
@@ -48,7 +49,8 @@ class Signature:
         code: Such as ``"RUN101"``; several signatures may share it.
         title: What it is, for tables.
         kind: What it is evidence of.
-        patterns: Regular expressions, matched from the beginning of a line, perhaps into the next ones.
+        patterns: Regular expressions, matched from the beginning of a line, perhaps into the next ones; each with one
+            that is found wherever it matches, and quickly.
         near: What the traceback must have that ends with that line; ``None``: anything.
         far: What it must not have.
         exit_codes: Exit codes that are enough by themselves where the log says nothing.
@@ -60,7 +62,7 @@ class Signature:
     code: str
     title: str
     kind: Kind
-    patterns: tuple[re.Pattern[str], ...]
+    patterns: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
     near: re.Pattern[str] | None
     far: re.Pattern[str] | None
     exit_codes: tuple[int, ...]
@@ -106,7 +108,7 @@ def _signature(entry: Mapping[str, Any]) -> Signature:
         code=entry["code"],
         title=entry["title"],
         kind=kind,
-        patterns=tuple(re.compile(f"{_MODULE}(?:{pattern})", re.MULTILINE) for pattern in entry.get("patterns", ())),
+        patterns=tuple(_compiled(pattern) for pattern in entry.get("patterns", ())),
         near=compiled("near"),
         far=compiled("far"),
         exit_codes=tuple(entry.get("exit_codes", ())),
@@ -117,6 +119,11 @@ def _signature(entry: Mapping[str, Any]) -> Signature:
     )
 
 
+def _compiled(pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    anywhere = re.compile(_ANYTHING.sub("", pattern), re.MULTILINE)
+    return re.compile(f"{_MODULE}(?:{pattern})", re.MULTILINE), anywhere
+
+
 def find(lines: Sequence[str]) -> list[Found]:
     """The signatures in these lines, each at its first line; of several for one line, the first.
 
@@ -125,12 +132,17 @@ def find(lines: Sequence[str]) -> list[Found]:
     found: dict[Signature, Found] = {}
     unfit: Counter[Signature] = Counter()
     text, start = "\n".join(lines), 0  # a pattern may go on in the next lines
+    possible = [
+        (signature, patterns)
+        for signature in signatures()
+        if (patterns := [strict for strict, anywhere in signature.patterns if anywhere.search(text)])
+    ]
     for number, line in enumerate(lines):
-        for signature in signatures():
+        for signature, patterns in possible:
             known = found.get(signature)
             if unfit[signature] > _TRIES or (known is not None and number > known.place + _NAMED_WITHIN):
                 continue
-            match = next((match for pattern in signature.patterns if (match := pattern.match(text, start))), None)
+            match = next((match for pattern in patterns if (match := pattern.match(text, start))), None)
             if match is None:
                 continue
             told = traceback_before(lines, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,34 @@ def test_a_failed_run_is_explained(path: Path) -> None:
 @pytest.mark.parametrize("exit_code", [None, 0])
 @pytest.mark.parametrize("path", HEALTHY, ids=lambda path: path.stem)
 def test_a_healthy_run_has_nothing_to_explain(path: Path, exit_code: int | None) -> None:
-    assert hft.diagnose(read(path), exit_code) == ()
+    for disguise in (str, _each("[rank0]: "), _each("2026-11-30T14:57:43.645Z ")):
+        assert hft.diagnose(disguise(read(path)), exit_code) == ()
+
+
+def _each(prefix: str) -> Callable[[str], str]:
+    return lambda text: "\n".join(prefix + line for line in text.split("\n"))
+
+
+GOOD_BEGINNING = read(FOLDER / "healthy" / "sft.txt").split('{"event": "hft.end"')[0]
+LAUNCHERS_END = read(FOLDER / "logs" / "RUN513.child.txt").split("\n", 1)[1]
+FILLING = "\n".join(f"loading shard {number}" for number in range(500))
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "of a rank": _each("[rank3]: "),
+    "of a node": _each("[node 1] "),
+    "of a rank of a node": _each("[node 0] [rank0]: "),
+    "with a clock": _each("2026-11-30T14:57:43.645Z "),
+    "with carriage returns": lambda text: text.replace("\n", "\r\n"),
+    "after a good beginning": lambda text: f"{GOOD_BEGINNING}\n{text}",
+    "before the launcher's end": lambda text: f"{text}\n{LAUNCHERS_END}",
+    "amid other lines": lambda text: f"{FILLING}\n{text}\nclosing\n",
+}
+
+
+@pytest.mark.parametrize(("number", "path"), [*enumerate(FAILED)], ids=lambda given: getattr(given, "stem", ""))
+def test_a_log_is_seen_through_what_others_put_around_it(number: int, path: Path) -> None:
+    """Each log in one disguise; the next log has the next one."""
+    disguise = list(DISGUISES.values())[number % len(DISGUISES)]
+    assert [each.code for each in hft.diagnose(disguise(read(path)), 1)][:1] == [path.name.split(".")[0]]
 
 
 def test_every_signature_has_a_log() -> None:
