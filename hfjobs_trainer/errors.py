@@ -10,7 +10,7 @@ HFTError
 │  └─ HubUnavailable          no answer, or a server error, after all retries
 │     └─ NotAsked             the plan was made offline: nobody asked
 ├─ BudgetExceeded             the run is expected to cost more than it may: .estimate, .cap
-└─ JobFailed                  the run ended without success: .status, .log_tail, .advice
+└─ JobFailed                  the run ended without success: .status, .log_tail, .advice, .diagnosis
 
 SubmitInterrupted(KeyboardInterrupt)   no error: the user interrupted ``submit``; says what is known of the job
 """
@@ -26,6 +26,7 @@ from hfjobs_trainer.display import plural, wrapped_table
 if TYPE_CHECKING:
     from hfjobs_trainer.problems import Problem
     from hfjobs_trainer.running.backends.base import JobStatus
+    from hfjobs_trainer.running.diagnose import Diagnosis
 
 
 def describe(problems: Sequence[Problem], subject: str) -> str:
@@ -168,21 +169,28 @@ class JobFailed(HFTError):
         status: Its last status.
         log_tail: The last lines of its log, oldest first.
         advice: What can be done now, such as where its model is, a line each.
+        diagnosis: Why it failed, the likeliest first; empty if that is not known.
     """
 
     def __init__(
-        self, job_id: str, status: JobStatus, log_tail: Sequence[str] = (), advice: Sequence[str] = ()
+        self,
+        job_id: str,
+        status: JobStatus,
+        log_tail: Sequence[str] = (),
+        advice: Sequence[str] = (),
+        diagnosis: Sequence[Diagnosis] = (),
     ) -> None:
         self.job_id, self.status, self.log_tail, self.advice = job_id, status, tuple(log_tail), tuple(advice)
+        self.diagnosis = tuple(diagnosis)
         told = f"job {job_id} ended in {status.stage}" + (f": {status.message}" if status.message else "")
-        lines = [told, *self.advice]
+        lines = [told, *(f"{self.diagnosis[0]}".split("\n") if self.diagnosis else ()), *self.advice]
         if self.log_tail:  # and at last in one line, which is all that some logs show of an error
             lines += [f"  | {line}" for line in self.log_tail]
             lines.append(f"{told}; hft.Job.from_id({job_id!r}).logs() ends with: {self.log_tail[-1]}")
         super().__init__("\n".join(lines))
 
-    def __reduce__(self) -> tuple[type[JobFailed], tuple[str, JobStatus, tuple[str, ...], tuple[str, ...]]]:
-        return type(self), (self.job_id, self.status, self.log_tail, self.advice)
+    def __reduce__(self) -> tuple[type[JobFailed], tuple[object, ...]]:
+        return type(self), (self.job_id, self.status, self.log_tail, self.advice, self.diagnosis)
 
 
 class SubmitInterrupted(KeyboardInterrupt):

@@ -48,6 +48,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "running.backends.hub": ("HubBackend",),
     "running.backends.inprocess": ("InProcessBackend",),
     "running.backends.local": ("LocalBackend",),
+    "running.diagnose": ("Diagnosis", "diagnose"),
     "running.job": ("Job",),
     "running.scheduled": ("ScheduledJob",),
     "specs.groups": ("Dataset", "Hardware", "LoRA", "Output", "Quantization", "Tracking"),

@@ -23,6 +23,7 @@ from hfjobs_trainer.running.result import JobResult, read_result
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendName
+    from hfjobs_trainer.running.diagnose import Diagnosis
     from hfjobs_trainer.running.resuming import Resuming
 
 
@@ -284,10 +285,31 @@ class Job:
     def _raise_unless_well(self, status: JobStatus) -> None:
         if not status.is_terminal or status.succeeded:
             return
+        diagnosis = self._diagnose(status)
+        told = [*advise(status, self._seen.ending or Ending()), self._why_not]
+        raise JobFailed(self.id, status, self._seen.tail, [*filter(None, told)], diagnosis)
+
+    def diagnose(self) -> tuple[Diagnosis, ...]:
+        """Say why the job failed, by its status, its events and its log, and what to type instead.
+
+        Returns:
+            What may have been the reason, the likeliest first; empty if nothing is known, if the job goes on, ended
+            well or was canceled.
+
+        Raises:
+            BackendError: Its status cannot be read; a log that cannot be read is done without.
+        """
+        return self._diagnose(self.status())
+
+    def _diagnose(self, status: JobStatus) -> tuple[Diagnosis, ...]:
+        from hfjobs_trainer.running.diagnose import diagnose_end
+
+        if not status.is_terminal or status.succeeded:
+            return ()
         with contextlib.suppress(BackendError):  # the failure itself is known
             self._seen.read_end()
-        told = [*advise(status, self._seen.ending or Ending()), self._why_not]
-        raise JobFailed(self.id, status, self._seen.tail, [*filter(None, told)])
+        text, stated = self._seen.excerpt.text, self._seen.stated or status
+        return diagnose_end(text, stated, flavor=self.record.flavor, resumable=status.resumable)
 
     def cancel(self) -> None:
         """Stop the job; do nothing if it has ended already."""

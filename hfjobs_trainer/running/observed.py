@@ -20,6 +20,7 @@ from hfjobs_trainer.running.backends.base import (
 from hfjobs_trainer.running.backends.registry import traits_at
 from hfjobs_trainer.running.ending import Ending, explain, read_ending
 from hfjobs_trainer.running.events import Event, read_events
+from hfjobs_trainer.running.failing import Excerpt
 from hfjobs_trainer.running.outage import Outage, Tolerance
 
 # Lines of the log that come with a failure.
@@ -42,6 +43,7 @@ class Observed:
         events: What it reported, once its log was read at its end.
         tail: The last lines of that log.
         incomplete: Why that log may be incomplete; ``None`` if it is not.
+        excerpt: As much of it as tells why the run failed.
     """
 
     def __init__(self, record: JobRecord, backend: Backend) -> None:
@@ -53,6 +55,7 @@ class Observed:
         self.events: tuple[Event, ...] = ()
         self.tail: tuple[str, ...] = ()
         self.incomplete: str | None = None
+        self.excerpt = Excerpt()
         self._is_verified = False
 
     def status(self) -> JobStatus:
@@ -86,13 +89,15 @@ class Observed:
         if self.ending is None:
             events: list[Event] = []
             tail: deque[str] = deque(maxlen=TAIL_LINES)
+            excerpt = Excerpt()
             lines = self.backend.logs(self.record.id, follow=patiently)
             for line in lines:
+                excerpt.add(line)
                 found = [*read_events([line])]
                 events += found
                 if not found and line.strip():
                     tail.append(line)
-            self.events, self.tail = tuple(events), tuple(tail)
+            self.events, self.tail, self.excerpt = tuple(events), tuple(tail), excerpt
             self.incomplete = lines.incomplete if isinstance(lines, LogLines) else None
             self.ending = read_ending(events, is_here=traits_at(self.backend).is_here)
         return self.ending

@@ -38,7 +38,7 @@ def watch(job: Job) -> None:
                     status = _follow(following, progress, screen)
                 end = describe(job, status, progress.model)
                 goes_on, line = job.go_on()
-                parting = line if goes_on else "\n".join(filter(None, [end, line]))
+                parting = line if goes_on else "\n".join(filter(None, [end, *map(str, job.diagnose()[:1]), line]))
             except KeyboardInterrupt:
                 goes_on, parting = False, _tell_interrupted(job, progress)
             finally:
