@@ -112,16 +112,20 @@ class Planner(Account):
         offline: bool = False,
         backend: str | None = None,
     ) -> Report:
-        """Report every problem of a spec, or of a mapping with the key ``method``. Never raises, whatever it is given.
+        """Report every problem of a spec, or of a mapping with the key ``method``. It never raises for what a spec is.
 
         The arguments are those of ``plan``. The report also lists the rules that could not be checked. Should checking
         itself fail, that is a problem of its own, ``SPEC008``.
+
+        Raises:
+            ValueError: There is no backend of this name.
         """
         from hfjobs_trainer.problems import Report
         from hfjobs_trainer.specs.parse import defect
 
+        traits = self._traits(backend)
         try:
-            return self._check(spec, facts, offline, self._traits(backend))
+            return self._check(spec, facts, offline, traits)
         except Exception as error:
             return Report((defect(error),))
 

@@ -56,10 +56,9 @@ def tell(gaps: Iterable[Gap]) -> str:
 
 def ask_again(plan: Plan) -> str:
     """What to type to have the Hub asked for what a plan lacks; what it has answered is known for some minutes."""
-    given = "" if plan.backend == "hub" else f", backend={plan.backend!r}"
-    if plan.unasked.startswith("HF_"):
-        return f"hft.plan(spec{given}) without that variable"
-    return f"hft.plan(spec{given})"
+    known = {"hub": "hft.plan(spec)", "local": 'hft.plan(spec, backend="local")'}
+    again = known.get(plan.backend, "hft.Client(backend=...).plan(spec)")
+    return f"{again} without that variable" if plan.unasked.startswith("HF_") else again
 
 
 def lacks_answer(facts: Facts, about: str) -> bool:

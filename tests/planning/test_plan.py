@@ -118,7 +118,7 @@ def test_a_plan_for_this_machine_as_text() -> None:
         chosen for you
           optim = adamw_torch_fused  (TRL's default: one kernel updates all parameters)
         not asked
-          the Hub, since facts= was given; hft.plan(spec, backend='local') asks it
+          the Hub, since facts= was given; hft.plan(spec, backend="local") asks it
         unchecked
           DATA004: unknown: the columns of trl-lib/Capybara (not asked)
           DATA010: unknown: the splits of trl-lib/Capybara (not asked)
