@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hfjobs_trainer.running.signatures import Signature, signatures
+from hfjobs_trainer.running.diagnosing.signatures import Signature, signatures
 
 # first digit of a code -> the title of its part, in the order of the page
 PARTS: dict[str, str] = {

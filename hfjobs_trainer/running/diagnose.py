@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hfjobs_trainer.display import html_pairs
+from hfjobs_trainer.running.diagnosing.log_part import read_failing
+from hfjobs_trainer.running.diagnosing.signatures import KINDS, Found, fill, find, package_of, signatures
 from hfjobs_trainer.running.ending import ENDED_WITH_ANOTHER
 from hfjobs_trainer.running.ending import exit_code as exit_code_of
-from hfjobs_trainer.running.failing import read_failing
-from hfjobs_trainer.running.signatures import KINDS, Found, fill, find, package_of, signatures
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor

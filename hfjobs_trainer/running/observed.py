@@ -18,9 +18,9 @@ from hfjobs_trainer.running.backends.base import (
     Verifies,
 )
 from hfjobs_trainer.running.backends.registry import traits_at
+from hfjobs_trainer.running.diagnosing.log_part import Excerpt
 from hfjobs_trainer.running.ending import Ending, explain, read_ending
 from hfjobs_trainer.running.events import Event, read_events
-from hfjobs_trainer.running.failing import Excerpt
 from hfjobs_trainer.running.outage import Outage, Tolerance
 
 # Lines of the log that come with a failure.

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.running.failing import Excerpt, read_failing
-from hfjobs_trainer.running.signatures import signatures
+from hfjobs_trainer.running.diagnosing.log_part import Excerpt, read_failing
+from hfjobs_trainer.running.diagnosing.signatures import signatures
 
 FOLDER = Path(__file__).parent
 OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.32 GiB. GPU 0 has a total capacity of 14.56 GiB"
