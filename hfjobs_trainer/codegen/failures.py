@@ -45,7 +45,7 @@ def failures(page: Mapping[str, Any]) -> str:
         known.setdefault(signature.code, []).append(signature)
     rows = [f"| [{code}](#{code.lower()}) | {known[code][0].title} |" for code in sorted(known)]
     lines = [
-        f"{len(known)} codes, seen by {len(signatures())} signatures.",
+        f"{len(known)} codes, recognized by {len(signatures())} signatures.",
         "",
         "| Code | What happened |",
         "|---|---|",

@@ -92,7 +92,7 @@ def test_a_log_that_is_cut_for_ever_is_told(hub: hubsim.Hub, backend: HubBackend
     hub.fail(path="/logs$", sse={"after": 6, "how": "close"}, times=999)
     hub.fail(path="/logs$", sse={"after": 6, "how": "close"}, times=999)
     lines = backend.logs(record.id, follow=follow)
-    with pytest.warns(RuntimeWarning, match=f"the log of job {record.id} may be incomplete: the Hub sent it cut short"):
+    with pytest.warns(RuntimeWarning, match=f"the log of job {record.id} may be incomplete: the Hub cut it short"):
         assert list(lines) == LINES[:5]
     assert "cut short" in (lines.incomplete or "")
 
