@@ -164,6 +164,8 @@ def test_another_run_than_was_planned_is_not_submitted(client: hft.Client, repos
     repos.fail(path="/api/models/acme/llama$", times=3, response={"status": 503})
     repos.fail(path="/api/jobs/hardware", times=99, response={"status": 503})  # which alone keeps nobody
     plan = client.plan(hft.SFT(model="acme/llama", dataset="acme/chat", hub_model_id="alice/out", timeout="1h"))
-    with pytest.raises(hft.BackendError, match=r"not answered for acme/llama .* another: .*flavor \('.*', not None\)"):
+    with pytest.raises(
+        hft.BackendError, match=r"not answered for acme/llama .* different: .*flavor \('.*', not None\)"
+    ):
         client.submit(plan)
     assert not repos.jobs

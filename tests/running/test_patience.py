@@ -181,7 +181,9 @@ def longest(patience: Patience, *, nodes: int = 1, reuse: bool = False) -> float
 
 def test_the_longest_time_is_the_documented_one() -> None:
     text = (ROOT / "references/running.md").read_text("utf-8")
-    found = re.search(r"never longer than (\d+) minutes \((\d+) on several nodes, (\d+) more with `reuse=True`\)", text)
+    found = re.search(
+        r"never take longer than (\d+) minutes \((\d+) on several nodes, (\d+) more with `reuse=True`\)", text
+    )
     assert found is not None
     alone, nodes, more = (60 * int(minutes) for minutes in found.groups())
     patience = Patience()
