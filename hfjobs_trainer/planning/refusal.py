@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from hfjobs_trainer.display import within
 from hfjobs_trainer.errors import AuthError, BackendError, HFTError, HubUnavailable, NotAsked, SpecError
 from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.facts.gap import PRICES, Gap, needed_answers
@@ -39,7 +40,9 @@ def answered(plan: Plan, again: Plan) -> Plan:
         for each in (plan, again)
     )
     changed = [
-        name if name in ("script", "files") else f"{name} ({_shown(value)}, not {_shown(before[name])})"
+        name
+        if name in ("script", "files")
+        else f"{name} ({within(repr(value), _MOST_SHOWN)}, not {within(repr(before[name]), _MOST_SHOWN)})"
         for name, value in now.items()
         if value != before[name]
     ]
@@ -49,11 +52,6 @@ def answered(plan: Plan, again: Plan) -> Plan:
         look = f"Make a new plan with {ask_again(plan)}, look at it, and submit that one"
         raise BackendError(f"nothing was submitted: {how}: {', '.join(changed)}. {look}")
     return again
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def refusal(plan: Plan, traits: BackendTraits) -> HFTError | None:
