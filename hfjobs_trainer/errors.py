@@ -181,7 +181,7 @@ class JobFailed(HFTError):
         diagnosis: Sequence[Diagnosis] = (),
     ) -> None:
         self.job_id, self.status, self.log_tail, self.advice = job_id, status, tuple(log_tail), tuple(advice)
-        self.diagnosis = tuple(diagnosis)
+        self.diagnosis = diagnosis if isinstance(diagnosis, tuple) else tuple(diagnosis)
         told = f"job {job_id} ended in {status.stage}" + (f": {status.message}" if status.message else "")
         lines = [told, *(f"{self.diagnosis[0]}".split("\n") if self.diagnosis else ()), *self.advice]
         if self.log_tail:  # and at last in one line, which is all that some logs show of an error

@@ -18,7 +18,7 @@ from hfjobs_trainer.codegen.references import EXAMPLE_FACTS, PARTS, schema
 from hfjobs_trainer.facts import DatasetFacts
 from hfjobs_trainer.planning import schedule
 from hfjobs_trainer.planning.check import all_rules
-from hfjobs_trainer.running.signatures import signatures
+from hfjobs_trainer.running.diagnosing.signatures import signatures
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.trying import failures, reward_findings

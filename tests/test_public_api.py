@@ -216,5 +216,6 @@ def test_a_type_checker_knows_every_argument() -> None:
     )
     found = json.loads(result.stdout[result.stdout.index("{") :])["generalDiagnostics"]
     wrong = [number for number, line in enumerate(lines) if line.endswith("# wrong")]
-    assert [item["range"]["start"]["line"] for item in found] == wrong
+    # of a call with overloads, each line may have two
+    assert [*dict.fromkeys(item["range"]["start"]["line"] for item in found)] == wrong
     assert found[0]["message"] == 'No parameter named "betta"'

@@ -184,7 +184,7 @@ class Client(Rehearsal):
         if schedule is not None:
             plan = on_schedule(plan, schedule, is_possible=isinstance(running, Scheduling))
             if reuse:
-                why = "a scheduled job starts each run anew; hft.scheduled_jobs() lists those that are there"
+                why = "a scheduled job starts a new run each time; hft.scheduled_jobs() lists the schedules that exist"
                 raise ValueError(f"reuse=True is for one run: leave it out with a schedule, since {why}")
         resuming = resuming_of(plan, max_resumes)
         if dry_run:

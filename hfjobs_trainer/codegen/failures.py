@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hfjobs_trainer.running.signatures import Signature, signatures
+from hfjobs_trainer.codegen.markdown import table
+from hfjobs_trainer.running.diagnosing.signatures import Signature, signatures
 
 # first digit of a code -> the title of its part, in the order of the page
 PARTS: dict[str, str] = {
@@ -43,14 +44,9 @@ def failures(page: Mapping[str, Any]) -> str:
     known: dict[str, list[Signature]] = {}
     for signature in signatures():
         known.setdefault(signature.code, []).append(signature)
-    rows = [f"| [{code}](#{code.lower()}) | {known[code][0].title} |" for code in sorted(known)]
-    lines = [
-        f"{len(known)} codes, seen by {len(signatures())} signatures.",
-        "",
-        "| Code | What happened |",
-        "|---|---|",
-    ]
-    lines += rows
+    rows = [(f"[{code}](#{code.lower()})", known[code][0].title) for code in sorted(known)]
+    count = f"{len(known)} codes, recognized by {len(signatures())} signatures."
+    lines = [count, "", table(("Code", "What happened"), rows)]
     for digit, title in PARTS.items():
         lines += ["", f"### {title}"]
         for code in sorted(code for code in known if code[3] == digit):

@@ -14,14 +14,14 @@ from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.codegen import recipes
+from hfjobs_trainer.codegen import plans, recipes
 from hfjobs_trainer.codegen.failures import failures
+from hfjobs_trainer.codegen.markdown import table, text_block
 from hfjobs_trainer.codegen.pages import Part, complete
+from hfjobs_trainer.codegen.plans import EXAMPLE_FACTS
 from hfjobs_trainer.codegen.proofs import proofs
 from hfjobs_trainer.codegen.source import members_of, type_text
 from hfjobs_trainer.codegen.trials import reward_problems
-from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
-from hfjobs_trainer.planning.hardware.catalogue import snapshot
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.registry import METHODS
@@ -48,90 +48,12 @@ GROUPS: tuple[type[BaseModel], ...] = (hft.Dataset, hft.LoRA, hft.Hardware, hft.
 LONGEST_CHOICE = 6
 """Most values that a table lists; longer lists are separate."""
 
-# Facts about the model and the dataset of the README's example, and an account that may write.
-EXAMPLE_FACTS = Facts(
-    model=ModelFacts(
-        exists=True,
-        model_type="qwen2",
-        num_parameters=494_032_768,
-        hidden_size=896,
-        intermediate_size=4864,
-        num_hidden_layers=24,
-        num_attention_heads=14,
-        num_key_value_heads=2,
-        vocab_size=151_936,
-        tie_word_embeddings=True,
-        dtype="bfloat16",
-        has_chat_template=True,
-    ),
-    dataset=DatasetFacts(
-        exists=True,
-        columns=("chosen", "rejected", "score_chosen", "score_rejected"),
-        splits=("train", "test"),
-    ),
-    account=AccountFacts(has_token=True, name="username", organizations=(), token_role="write"),
-    is_gathered=True,
-)
-
 
 def generate() -> dict[str, str]:
     """Return path of each page and of the schema -> its text."""
     found = {page: ROOT / page for page in PAGES}
     pages = {page: complete(page, file.read_text(encoding="utf-8"), PARTS) for page, file in found.items()}
     return pages | {SCHEMA: json.dumps(schema(), indent=1) + "\n"}
-
-
-# -- plans and hardware
-
-
-def price_range(page: Mapping[str, Any]) -> str:
-    """The prices of machines with GPUs, from the cheapest to the most expensive."""
-    prices = sorted(flavor.usd_per_hour for flavor in snapshot().flavors if flavor.num_gpus)
-    machines = f"A machine with GPUs costs ${prices[0]:.2f} to ${prices[-1]:.2f} per hour"
-    return f"{machines} ({snapshot().source}): [all flavors]({FOLDER}/hardware_guide.md#all-flavors)."
-
-
-def plan(page: Mapping[str, Any]) -> str:
-    """The plan of the page's ``spec``, as it is printed."""
-    return _text(str(hft.plan(page["spec"], facts=EXAMPLE_FACTS)))
-
-
-def own_gpu(page: Mapping[str, Any]) -> str:
-    """The estimate of the README's run on a GPU of your own."""
-    return _text(str(hft.estimate(page["spec"], gpu="RTX 4090", facts=EXAMPLE_FACTS)))
-
-
-def choice(page: Mapping[str, Any]) -> str:
-    """How the flavor of the page's ``spec`` is chosen: the first lines."""
-    lines = str(hft.pick_flavor(page["spec"], facts=EXAMPLE_FACTS)).splitlines()
-    return _text("\n".join([*lines[:15], "  ..."]))
-
-
-def comparison(page: Mapping[str, Any]) -> str:
-    """The page's ``spec`` on the flavors where it costs least."""
-    lines = str(hft.compare_flavors(page["spec"], facts=EXAMPLE_FACTS)).splitlines()
-    return _text("\n".join([*lines[:8], "..."]))
-
-
-def flavors(page: Mapping[str, Any]) -> str:
-    """The hardware snapshot as a table."""
-    rows = [
-        (
-            f"`{flavor.name}`",
-            flavor.gpu or "none",
-            str(flavor.num_gpus or ""),
-            f"{flavor.gpu_memory_gb:g}" if flavor.gpu_memory_gb else "",
-            f"{flavor.usable_gpu_memory_gib:g}" if flavor.usable_gpu_memory_gib else "",
-            ("yes" if flavor.bf16 else "no") if flavor.num_gpus else "",
-            str(flavor.vcpu),
-            f"{flavor.ram_gb:g}",
-            f"{flavor.disk_gb:g}",
-            f"{flavor.usd_per_hour:.2f}",
-        )
-        for flavor in snapshot().flavors
-    ]
-    header = ("Flavor", "GPU", "GPUs", "GB of one", "usable GiB", "bf16", "vCPU", "RAM GB", "disk GB", "$/h")
-    return f"{snapshot().source[0].upper()}{snapshot().source[1:]}.\n\n{_table(header, rows)}"
 
 
 # -- methods
@@ -150,7 +72,7 @@ def memory_errors(page: Mapping[str, Any]) -> str:
     said = ", ".join(f"{name} {count}" for name, count in levels["out_of_memory"].items())
     header = ("level", "rows", "number", "median error", "95% within", "mean bias")
     died = sum(levels["out_of_memory"].values())
-    return f"{_table(header, rows)}\n\nVerdicts on {died} published runs that ran out of memory: {said}."
+    return f"{table(header, rows)}\n\nVerdicts on {died} published runs that ran out of memory: {said}."
 
 
 def methods(page: Mapping[str, Any]) -> str:
@@ -160,7 +82,7 @@ def methods(page: Mapping[str, Any]) -> str:
         accepted = " or ".join(_columns(columns) for columns in _example(spec).dataset_formats())
         linked = f"[`hft.{spec.__name__}`](#{spec.METHOD.label.lower()})"
         rows.append((f"`{name}`", linked, f"`hft.submit_{name}`", _summary(spec), accepted))
-    return _table(("Method", "Spec", "Submitted by", "What it does", "Columns of the dataset"), rows)
+    return table(("Method", "Spec", "Submitted by", "What it does", "Columns of the dataset"), rows)
 
 
 def rewards(page: Mapping[str, Any]) -> str:
@@ -173,7 +95,7 @@ def rewards(page: Mapping[str, Any]) -> str:
         )
         for name, reward in BUILTIN_REWARDS.items()
     ]
-    return _table(("Reward", "Called with", "Packages"), rows)
+    return table(("Reward", "Called with", "Packages"), rows)
 
 
 def differing_defaults(page: Mapping[str, Any]) -> str:
@@ -190,7 +112,7 @@ def differing_defaults(page: Mapping[str, Any]) -> str:
         if len(methods.keys() | {plain.get(name, next(iter(methods)))}) > 1:
             told = "; ".join(f"`{value}`: {', '.join(labels)}" for value, labels in methods.items())
             rows.append((f"`{name}`", f"`{plain[name]}`" if name in plain else "", told))
-    return _table(("Argument", "transformers", "Methods"), rows)
+    return table(("Argument", "transformers", "Methods"), rows)
 
 
 def own_fields(page: Mapping[str, Any]) -> str:
@@ -211,13 +133,13 @@ def folded(page: Mapping[str, Any]) -> str:
     rows = [(f"`{name}`", f"`{owner}.{key}`") for name, (owner, key) in names.FOLDED.items()]
     rows += [(f"`{name}`", f"`{field}`, where the method has one") for name, field in names.FOLDED_FIELDS.items()]
     rows += [(f'`model_init_kwargs["{key}"]`', f"`{field}`") for key, field in names.FOLDED_MODEL_INIT.items()]
-    return _table(("TRL's name", "Stored in"), rows)
+    return table(("TRL's name", "Stored in"), rows)
 
 
 def refused(page: Mapping[str, Any]) -> str:
     """TRL's names that a spec does not accept."""
     rows = [(f"`{name}`", why, fix) for name, (why, fix) in names.REFUSED.items()]
-    return _table(("TRL's name", "Why it is refused", "Use instead"), rows)
+    return table(("TRL's name", "Why it is refused", "Use instead"), rows)
 
 
 def common_arguments(page: Mapping[str, Any]) -> str:
@@ -255,15 +177,15 @@ def method_arguments(page: Mapping[str, Any]) -> str:
 
 def recommendation(page: Mapping[str, Any]) -> str:
     """The starting values for the page's ``adapted``."""
-    return _text(str(hft.recommend(page["adapted"], facts=EXAMPLE_FACTS)))
+    return text_block(str(hft.recommend(page["adapted"], facts=EXAMPLE_FACTS)))
 
 
 def starting_values(page: Mapping[str, Any]) -> str:
     """Every recipe as a table, and the sources."""
     parts: list[str] = []
     for title, rows, notes in recipes.recipe_tables():
-        parts += [f"**{title}**", _table(recipes.HEADER, rows), "\n".join(f"- {note}" for note in notes)]
-    parts.append(_table(recipes.SOURCES, recipes.source_rows()))
+        parts += [f"**{title}**", table(recipes.HEADER, rows), "\n".join(f"- {note}" for note in notes)]
+    parts.append(table(recipes.SOURCES, recipes.source_rows()))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -302,23 +224,13 @@ def schema() -> dict[str, Any]:
 # -- words
 
 
-def _text(printed: str) -> str:
-    return f"```text\n{printed}\n```"
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    header = list(header)
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
 def _columns(columns: Iterable[str]) -> str:
     return " + ".join(f"`{column}`" for column in columns)
 
 
 def _fields(fields: Mapping[str, FieldInfo]) -> str:
     rows = [(f"`{name}`", _type(field), _default(field), field.description or "") for name, field in fields.items()]
-    return _table(("Name", "Type", "Default", "Meaning"), rows)
+    return table(("Name", "Type", "Default", "Meaning"), rows)
 
 
 def _type(field: FieldInfo) -> str:
@@ -376,12 +288,12 @@ def _summary(documented: type[Any]) -> str:
 
 
 PARTS: dict[str, Part] = {
-    "price_range": price_range,
-    "plan": plan,
-    "own_gpu": own_gpu,
-    "choice": choice,
-    "comparison": comparison,
-    "flavors": flavors,
+    "price_range": plans.price_range,
+    "plan": plans.plan,
+    "own_gpu": plans.own_gpu,
+    "choice": plans.choice,
+    "comparison": plans.comparison,
+    "flavors": plans.flavors,
     "memory_errors": memory_errors,
     "methods": methods,
     "tested": proofs,

@@ -44,8 +44,8 @@ class Gap:
         what = f"{self.part} of {self.about}" if self.part else self.about
         why = f": {self.why}" if self.why else ""
         if self.kind == "absent":
-            return f"the Hub answered, and has no {what}{why}"
-        return f"the Hub {'has not answered for' if self.kind == 'unanswered' else 'refuses'} {what}{why}"
+            return f"the Hub has no {what}{why}"
+        return f"the Hub {'has not answered for' if self.kind == 'unanswered' else 'refuses access to'} {what}{why}"
 
 
 def needed_answers(gaps: Iterable[Gap]) -> list[Gap]:

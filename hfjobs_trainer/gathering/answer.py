@@ -106,7 +106,7 @@ def _ask_once(call: Callable[[], T], began: float) -> Answer[T]:
 def _explain_status(status: int, wait: float | None) -> str:
     if status != 429:
         return f"HTTP status {status}"
-    return "too many requests" + (f", to be made again in {wait:g} s" if wait else "")
+    return "too many requests" + (f", to be repeated after {wait:g} s" if wait else "")
 
 
 def _explain(error: Exception, waited: float) -> str:
@@ -118,4 +118,4 @@ def _explain(error: Exception, waited: float) -> str:
     kind = type(error).__name__
     if isinstance(error, httpx2.TransportError | ConnectionError):
         return f"no connection ({kind})"
-    return f"an answer that cannot be read ({kind})" if is_transient(error) else kind
+    return f"an unreadable answer ({kind})" if is_transient(error) else kind

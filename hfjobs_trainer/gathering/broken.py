@@ -76,7 +76,7 @@ def _text(path: Path) -> str:
     with open_data(path) as stream:
         data = stream.read(MAX_BYTES + 1).removeprefix(_BOM)
     if len(data) > MAX_BYTES:  # packed better than text is
-        raise ValueError(f"{path.name} is too large to be looked at")
+        raise ValueError(f"{path.name} is too large to inspect")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -34,4 +34,4 @@ class Notice:
         if self._told.acquire(blocking=False):  # for good
             missing = dict.fromkeys(about for about, each in [*self._expected] if not each.done())
             seconds = max(1, round(deadline - time.monotonic()))
-            tell(f"the Hub has not answered yet for {', '.join(missing)}; it is given {seconds} s more")
+            tell(f"the Hub has not answered yet for {', '.join(missing)}; waiting {seconds} s more")

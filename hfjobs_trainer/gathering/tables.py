@@ -197,7 +197,7 @@ def open_data(path: Path) -> BinaryIO:
 def _require_file(path: Path) -> None:
     """Refuse what a library would wait for, such as a pipe."""
     if not path.is_file():
-        raise ValueError(f"{path.name} is no file")
+        raise ValueError(f"{path.name} is not a file")
 
 
 def _size(path: Path) -> int:

@@ -45,7 +45,7 @@ def lacks(code: str, what: str, about: Iterable[str], spec: JobSpec, facts: Fact
     if facts.unasked:
         return Unchecked(code, what, f"the Hub was not asked: {facts.unasked}", "unasked")
     if not facts.is_gathered:
-        return Unchecked(code, what, "the Hub was not asked: facts= was given, which does not say it", "unasked")
+        return Unchecked(code, what, "the Hub was not asked: facts= was given, and does not say it", "unasked")
     return Unchecked(code, what)
 
 

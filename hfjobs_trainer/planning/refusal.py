@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from hfjobs_trainer.display import within
 from hfjobs_trainer.errors import AuthError, BackendError, HFTError, HubUnavailable, NotAsked, SpecError
 from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.facts.gap import PRICES, Gap, needed_answers
@@ -39,21 +40,18 @@ def answered(plan: Plan, again: Plan) -> Plan:
         for each in (plan, again)
     )
     changed = [
-        name if name in ("script", "files") else f"{name} ({_shown(value)}, not {_shown(before[name])})"
+        name
+        if name in ("script", "files")
+        else f"{name} ({within(repr(value), _MOST_SHOWN)}, not {within(repr(before[name]), _MOST_SHOWN)})"
         for name, value in now.items()
         if value != before[name]
     ]
     if changed and not _missing(again):
         missing = ", ".join(gap.about for gap in _missing(plan))
-        how = f"the Hub had not answered for {missing} when the plan was made, and now that it has, the run is another"
-        look = f"Look at it with {ask_again(plan)}, then submit that plan"
+        how = f"the Hub had not answered for {missing} when the plan was made, and with its answer the run is different"
+        look = f"Make a new plan with {ask_again(plan)}, look at it, and submit that one"
         raise BackendError(f"nothing was submitted: {how}: {', '.join(changed)}. {look}")
     return again
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def refusal(plan: Plan, traits: BackendTraits) -> HFTError | None:
@@ -69,11 +67,13 @@ def refusal(plan: Plan, traits: BackendTraits) -> HFTError | None:
     missing = _undecided(plan, traits)
     if traits.uses_account and plan.unasked:
         unknown = ["whose job it is"] if plan.request.namespace is None else []
-        told = f"; so it is not known {', '.join([*unknown, *missing])}" if unknown or missing else ""
+        told = f", so it is not known {', '.join([*unknown, *missing])}" if unknown or missing else ""
         how = f"the Hub was not asked, since the plan was made offline ({plan.unasked}){told}"
-        return NotAsked(f"nothing was submitted: {how}. {ask_again(plan)} asks it; submit the plan that it returns")
+        return NotAsked(
+            f"nothing was submitted: {how}. {ask_again(plan)} asks the Hub; submit the plan that it returns"
+        )
     if gaps := unanswered(plan, traits):
-        later = f"{ask_again(plan)} asks again for these alone, and hft.submit(spec) asks and submits"
+        later = f"{ask_again(plan)} asks again for these only, and hft.submit(spec) asks and submits"
         status = "see https://status.huggingface.co"
         return HubUnavailable(f"nothing was submitted: {tell(gaps)}. {later}; {status}")
     if any(problem.severity == "error" for problem in plan.problems):
@@ -82,9 +82,9 @@ def refusal(plan: Plan, traits: BackendTraits) -> HFTError | None:
     if not missing:
         return None
     if refused := [gap for gap in plan.gaps if gap.kind == "refused" and gap.is_needed]:
-        how = f"{tell(refused)}; so it is not known {' and '.join(missing)}"
+        how = f"{tell(refused)}, so it is not known {' and '.join(missing)}"
         return AuthError(f"nothing was submitted: {how}. Use a token that may read it, or set hardware and timeout")
-    given = f"the Hub was not asked, since facts= was given, which does not say {' and '.join(missing)}"
+    given = f"the Hub was not asked, since facts= was given, and does not say {' and '.join(missing)}"
     return NotAsked(f"nothing was submitted: {given}. Plan again without facts=")
 
 

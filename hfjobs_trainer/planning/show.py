@@ -96,16 +96,16 @@ def _not_told(plan: Plan) -> dict[str, list[str]]:
     """What the Hub was not asked for, has not answered, refuses, or has not: lines by title."""
     if plan.unasked:
         how = f"the Hub was not asked ({plan.unasked})"
-        return {"not asked": [f"everything: {how}; {ask_again(plan)} asks it, which submit takes"]}
+        return {"not asked": [f"everything: {how}; {ask_again(plan)} asks, and submit takes the plan that it returns"]}
     told: dict[str, list[str]] = {}
     for kind, title in _CAUSES.items():
         if lines := [visible(str(gap)) for gap in plan.gaps if gap.kind == kind]:
             told[title] = lines
     if "no answer" in told:
-        what = "hft.gather(spec, fresh=True) asks for everything anew"
-        told["no answer"].append(f"{ask_again(plan)} asks again for these alone; {what}")
+        what = "hft.gather(spec, fresh=True) asks for everything again"
+        told["no answer"].append(f"{ask_again(plan)} asks again for these only; {what}")
     if any(item.cause == "unasked" for item in plan.unchecked):
-        told["not asked"] = [f"the Hub, since facts= was given; {ask_again(plan)} asks it"]
+        told["not asked"] = [f"the Hub, since facts= was given; {ask_again(plan)} asks"]
     return told
 
 

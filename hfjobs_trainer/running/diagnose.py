@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from hfjobs_trainer.display import html_pairs
+from hfjobs_trainer.display import html_pairs, html_table
+from hfjobs_trainer.running.diagnosing.log_part import read_failing
+from hfjobs_trainer.running.diagnosing.signatures import KINDS, Found, fill, find, package_of, signatures
 from hfjobs_trainer.running.ending import ENDED_WITH_ANOTHER
 from hfjobs_trainer.running.ending import exit_code as exit_code_of
-from hfjobs_trainer.running.failing import read_failing
-from hfjobs_trainer.running.signatures import KINDS, Found, fill, find, package_of, signatures
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor
@@ -41,13 +41,27 @@ class Diagnosis:
     source: str
 
     def __repr__(self) -> str:
-        return f"Diagnosis({self.code!r}, {self.cause!r})"
+        return f"Diagnosis({self.code!r}, {self.cause!r}, fix={self.fix!r})"
 
     def __str__(self) -> str:
         return f"{self.code}: {self.cause}\n  fix: {self.fix}"
 
     def _repr_html_(self) -> str:
         return html_pairs({"code": self.code, "cause": self.cause, "fix": self.fix, "source": self.source})
+
+
+class Diagnoses(tuple[Diagnosis, ...]):
+    """Why a run may have failed, the likeliest reason first: a tuple that a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self)) or "no known reason for a failure"
+
+    def _repr_html_(self) -> str:
+        rows = [(item.code, item.cause, item.fix, item.source) for item in self]
+        header = ("code", "what happened", "what to type instead", "source")
+        return html_table(header, rows) if rows else f"<p>{self}</p>"
 
 
 def diagnose(log_text: str, exit_code: int | None = None) -> tuple[Diagnosis, ...]:
@@ -84,7 +98,7 @@ def diagnose_run(
         resumable: Whether it can go on from a checkpoint; ``None``: unknown, so that the log decides.
     """
     if exit_code == 0 and not message:
-        return ()
+        return Diagnoses()
     failing = read_failing(log_text)
     places = failing.groups
     if exit_code or message:  # it did fail, perhaps while another process still told of progress
@@ -115,7 +129,7 @@ def diagnose_end(log_text: str, status: JobStatus, *, flavor: str | None, resuma
     ]
     message = " ".join(filter(None, [status.message, *nodes]))
     if status.stage != "ERROR" and not _CANCELED.search(message):
-        return ()
+        return Diagnoses()
     code = exit_code_of(status)
     return diagnose_run(log_text, code, message=message or status.stage, flavor=flavor, resumable=resumable)
 
@@ -150,7 +164,7 @@ def _told(found: Sequence[Found], run: _Run) -> tuple[Diagnosis, ...]:
     for item in shown:
         if item.signature.code not in told:
             told[item.signature.code] = _diagnosis(item, run)
-    return tuple(told.values())[:MOST]
+    return Diagnoses([*told.values()][:MOST])
 
 
 def _diagnosis(found: Found, run: _Run) -> Diagnosis:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from hfjobs_trainer.errors import JobNotFound
-from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobRecord
+from hfjobs_trainer.planning.labels import RESUMES_LABEL
+from hfjobs_trainer.running.backends.base import Backend, JobRecord
 
 
 def jobs_before(record: JobRecord, backend: Backend) -> list[JobRecord]:

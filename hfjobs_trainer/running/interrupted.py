@@ -17,8 +17,8 @@ def tell_how_to_return(job: Job, usd_per_hour: float | None = None) -> str:
         job: The job.
         usd_per_hour: Price of all of its machines, US dollars; ``None`` if unknown.
     """
-    costs = f" (${usd_per_hour:,.2f} an hour)" if usd_per_hour else ""
-    resumes = "; nothing resumes it by itself now" if job.max_resumes else ""
+    costs = f" (${usd_per_hour:,.2f} per hour)" if usd_per_hour else ""
+    resumes = "; it is not resumed by itself any more" if job.max_resumes else ""
     return f'job goes on{costs}: hft.Job.from_id("{job.id}").watch() comes back to it, job.cancel() stops it{resumes}'
 
 

@@ -302,10 +302,10 @@ class Job:
         return self._diagnose(self.status())
 
     def _diagnose(self, status: JobStatus) -> tuple[Diagnosis, ...]:
-        from hfjobs_trainer.running.diagnose import diagnose_end
+        from hfjobs_trainer.running.diagnose import Diagnoses, diagnose_end
 
         if not status.is_terminal or status.succeeded:
-            return ()
+            return Diagnoses()
         with contextlib.suppress(BackendError):  # the failure itself is known
             self._seen.read_end()
         text, stated = self._seen.excerpt.text, self._seen.stated or status

@@ -72,7 +72,7 @@ def list_jobs(
         except BackendError as error:
             if len(places) == 1 or not traits_at(place).is_here:
                 raise
-            notes.append(f"those on this machine are left out: {error}")
+            notes.append(f"jobs on this machine are left out: {error}")
     never = datetime.min.replace(tzinfo=UTC)
     if len(places) > 1:
         found.sort(key=lambda job: job.record.created_at or never, reverse=True)

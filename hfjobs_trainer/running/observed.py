@@ -8,19 +8,12 @@ import warnings
 from collections import deque
 
 from hfjobs_trainer.errors import BackendError
-from hfjobs_trainer.running.backends.base import (
-    RESUMES_LABEL,
-    Backend,
-    JobRecord,
-    JobStatus,
-    LogLines,
-    Tolerant,
-    Verifies,
-)
+from hfjobs_trainer.planning.labels import RESUMES_LABEL
+from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus, LogLines, Tolerant, Verifies
 from hfjobs_trainer.running.backends.registry import traits_at
+from hfjobs_trainer.running.diagnosing.log_part import Excerpt
 from hfjobs_trainer.running.ending import Ending, explain, read_ending
 from hfjobs_trainer.running.events import Event, read_events
-from hfjobs_trainer.running.failing import Excerpt
 from hfjobs_trainer.running.outage import Outage, Tolerance
 
 # Lines of the log that come with a failure.

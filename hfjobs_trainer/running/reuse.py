@@ -14,15 +14,8 @@ from hfjobs_trainer.contents import split_pin
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, QuotaError
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.planning.identity import inputs_of
-from hfjobs_trainer.running.backends.base import (
-    INPUTS_LABEL,
-    RESUMES_LABEL,
-    SPEC_LABEL,
-    Backend,
-    Finds,
-    JobRecord,
-    JobStatus,
-)
+from hfjobs_trainer.planning.labels import INPUTS_LABEL, RESUMES_LABEL, SPEC_LABEL
+from hfjobs_trainer.running.backends.base import Backend, Finds, JobRecord, JobStatus
 from hfjobs_trainer.running.backends.registry import traits_at
 from hfjobs_trainer.running.time_limit import within
 from hfjobs_trainer.specs.base import TrainSpec
@@ -75,7 +68,7 @@ def find_identical(plan: Plan, backend: Backend, *, reuse: bool) -> JobRecord | 
         if not reuse:
             return None
         kind = type(error) if isinstance(error, AuthError | QuotaError) else HubUnavailable
-        told = "nothing was submitted: whether an identical job is there already, for reuse=True, is not known"
+        told = "nothing was submitted: reuse=True could not find out whether an identical job exists"
         raise kind(f"{told}: {error}", error.cause) from error.__cause__
     if found is None:
         return None
@@ -84,10 +77,9 @@ def find_identical(plan: Plan, backend: Backend, *, reuse: bool) -> JobRecord | 
         tell(f"nothing new was submitted: job {record.id} is identical and {status.stage} (reuse=True)")
         return record
     if not status.is_terminal:
-        told = (
-            f"an identical job, {record.id}, is {status.stage}; this one is submitted beside it and costs as much again"
-        )
-        warnings.warn(f"{told}. reuse=True returns that one instead", RuntimeWarning, stacklevel=3)
+        told = f"job {record.id} is identical and already {status.stage}"
+        more = "this one is submitted as well, and costs as much again; reuse=True returns that one instead"
+        warnings.warn(f"{told}; {more}", RuntimeWarning, stacklevel=3)
     return None
 
 

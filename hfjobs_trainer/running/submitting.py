@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from hfjobs_trainer.errors import BackendError, SubmitInterrupted
-from hfjobs_trainer.running.backends.base import RUN_LABEL, Backend, JobRecord
+from hfjobs_trainer.planning.labels import RUN_LABEL
+from hfjobs_trainer.planning.schedule import RUN_ID
+from hfjobs_trainer.running.backends.base import Backend, JobRecord
 from hfjobs_trainer.running.backends.registry import traits_at
 from hfjobs_trainer.running.reuse import list_runs
 from hfjobs_trainer.told import NOTHING, tell_created
@@ -54,7 +56,7 @@ class Submitting:
 
     def _find(self, plan: Plan, backend: Backend, began: datetime) -> JobRecord | None:
         """The job, if the backend lists it by now."""
-        labels, run = plan.request.labels, plan.request.env.get("HFT_RUN_ID")
+        labels, run = plan.request.labels, plan.request.env.get(RUN_ID)
         for record, _ in list_runs(backend, labels, plan.request.namespace, patiently=False):
             if record.labels.get(RUN_LABEL) == run or (record.created_at is not None and record.created_at >= began):
                 return record

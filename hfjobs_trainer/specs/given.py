@@ -233,7 +233,7 @@ class _Taking:
         if str in bases:
             text = str.__str__(cast("str", key))
             if len(text) > _LONGEST_KEY:
-                why = f"has a key of {len(text):,} characters, {text[:40]!r}...: the longest is one of {_LONGEST_KEY:,}"
+                why = f"has a key of {len(text):,} characters, {text[:40]!r}...: at most {_LONGEST_KEY:,} are allowed"
                 self.problems.append(Problem("SPEC003", path, why))
                 return None
             return text
@@ -247,7 +247,7 @@ class _Taking:
 
     def _text(self, text: str, path: str) -> str:
         if len(text) > LONGEST_TEXT:
-            raise _Refused(path, f"has {len(text):,} characters: the longest text is one of {LONGEST_TEXT:,}")
+            raise _Refused(path, f"has {len(text):,} characters: at most {LONGEST_TEXT:,} are allowed")
         return text
 
     def _whole(self, number: int, path: str) -> int:

@@ -137,7 +137,7 @@ def _words(source: str | os.PathLike[str] | Sequence[str]) -> list[str] | None:
         return None
     text = str.__str__(cast("str", source))
     if len(text) > _LONGEST_COMMAND:
-        why = f"a path or a command line of {len(text):,} characters: the longest has {_LONGEST_COMMAND:,}"
+        why = f"a path or a command line of {len(text):,} characters: at most {_LONGEST_COMMAND:,} are allowed"
         raise _failure("LOAD003", why)
     if not launchers.is_command_line(text):
         return None
@@ -146,7 +146,7 @@ def _words(source: str | os.PathLike[str] | Sequence[str]) -> list[str] | None:
     except ValueError as error:
         raise _failure("LOAD003", f"the command line cannot be read: {error}") from None
     if len(words) > _MOST_WORDS:
-        raise _failure("LOAD003", f"a command line of {len(words):,} words: the longest has {_MOST_WORDS:,}")
+        raise _failure("LOAD003", f"a command line of {len(words):,} words: at most {_MOST_WORDS:,} are allowed")
     return words
 
 
@@ -154,13 +154,13 @@ def _listed(words: Sequence[object]) -> list[str]:
     """The words of a command line that are a list already."""
     taken = [*listed(words)]
     if len(taken) > _MOST_WORDS:
-        raise _failure("LOAD003", f"a command line of {len(taken):,} words: the longest has {_MOST_WORDS:,}")
+        raise _failure("LOAD003", f"a command line of {len(taken):,} words: at most {_MOST_WORDS:,} are allowed")
     wrong = next((index for index, word in enumerate(taken) if not _is_word(word)), None)
     if wrong is not None:
         raise _failure("LOAD003", f"word {wrong} of the command line is {article(kind_of(taken[wrong]))}, not text")
     texts = [str.__str__(word) if isinstance(word, str) else str(word) for word in taken]
     if (length := sum(map(len, texts))) > _LONGEST_COMMAND:
-        raise _failure("LOAD003", f"a command line of {length:,} characters: the longest has {_LONGEST_COMMAND:,}")
+        raise _failure("LOAD003", f"a command line of {length:,} characters: at most {_LONGEST_COMMAND:,} are allowed")
     return texts
 
 
@@ -173,7 +173,7 @@ def _is_word(word: object) -> bool:
 def _path(source: object) -> Path:
     path = path_of(source)
     if path is None:
-        why = f"a path is needed, a command line, or the id of a model, not {article(kind_of(source))}"
+        why = f"load takes a path, a command line or the id of a model, not {article(kind_of(source))}"
         raise _failure("LOAD001", why)
     return path
 

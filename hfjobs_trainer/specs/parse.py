@@ -118,7 +118,7 @@ def defect(error: Exception) -> Problem:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
-    why = f"checking failed with {kind_of(error)}{where}: a defect of hfjobs_trainer; please report it with the spec"
+    why = f"checking failed with {kind_of(error)}{where}: a bug in hfjobs_trainer; please report it with the spec"
     return Problem(DEFECT, "", why)
 
 

@@ -155,7 +155,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise ValueError(f"the key {twice!r:.60} comes twice")
+        raise ValueError(f"the key {twice!r:.60} appears twice")
     return found
 
 

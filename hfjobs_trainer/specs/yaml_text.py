@@ -23,7 +23,9 @@ class _Loader(_Safe):
         except _UNFIT:
             tag = node.tag.removeprefix("tag:yaml.org,2002:")
             said = f"{node.value!r:.40} " if isinstance(node, yaml.ScalarNode) else ""
-            raise yaml.constructor.ConstructorError(None, None, f"{said}is no {tag}", node.start_mark) from None
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{said}is not a valid {tag}", node.start_mark
+            ) from None
 
 
 def parse_yaml(text: str) -> Any:
@@ -46,9 +48,9 @@ def parse_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"{where}{getattr(error, 'problem', None) or 'it is no YAML'}") from None
+        raise ValueError(f"{where}{getattr(error, 'problem', None) or 'it is not YAML'}") from None
     except OverflowError:  # of chr(), in a text in quotes
-        raise ValueError("an escape sequence stands for no character") from None
+        raise ValueError("an escape sequence does not stand for a character") from None
 
 
 class _Size:
@@ -95,7 +97,7 @@ def _refuse_repeated(node: yaml.MappingNode) -> None:
         if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
             continue
         if (key.tag, key.value) in told:
-            raise ValueError(f"{_line(key)}the key {key.value!r:.60} comes twice")
+            raise ValueError(f"{_line(key)}the key {key.value!r:.60} appears twice")
         told.add((key.tag, key.value))
 
 

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.planning.hardware.catalogue import snapshot
-from hfjobs_trainer.running.signatures import signatures
+from hfjobs_trainer.running.diagnosing.signatures import signatures
 from tests.specs.building import required
 
 FOLDER = Path(__file__).parent

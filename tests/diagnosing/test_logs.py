@@ -9,7 +9,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.running.diagnose import MOST
-from hfjobs_trainer.running.signatures import signatures
+from hfjobs_trainer.running.diagnosing.signatures import signatures
 
 FOLDER = Path(__file__).parent
 FAILED = sorted((FOLDER / "logs").glob("*.txt"))

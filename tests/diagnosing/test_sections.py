@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hfjobs_trainer as hft
-from hfjobs_trainer.running.failing import Excerpt, read_failing
-from hfjobs_trainer.running.signatures import signatures
+from hfjobs_trainer.running.diagnosing.log_part import Excerpt, read_failing
+from hfjobs_trainer.running.diagnosing.signatures import signatures
 
 FOLDER = Path(__file__).parent
 OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.32 GiB. GPU 0 has a total capacity of 14.56 GiB"
@@ -156,6 +158,20 @@ def test_a_diagnosis_is_short_as_text_and_complete_as_html() -> None:
     found = hft.diagnose(recorded("RUN701.no_module"))[0]
     assert repr(found).startswith("Diagnosis('RUN701', 'The script imports cv2")
     assert str(found).splitlines()[1] == '  fix: `extra_dependencies=["opencv-python-headless"]`'
+    assert repr(found).endswith("fix='`extra_dependencies=[\"opencv-python-headless\"]`')")
     shown = found._repr_html_()
     assert found.source in shown
     assert "<script" not in hft.Diagnosis("RUN701", "<script>", "", "")._repr_html_()
+
+
+def test_all_diagnoses_are_a_table_in_a_notebook() -> None:
+    found: Any = hft.diagnose(recorded("RUN701.no_module"))
+    assert "what to type instead" in found._repr_html_()
+    assert found[0].source in found._repr_html_()
+    assert str(found) == str(found[0])
+    kept = pickle.loads(pickle.dumps(found))
+    assert kept == found == (found[0],)
+    assert kept._repr_html_() == found._repr_html_()
+    nothing: Any = hft.diagnose("", 0)
+    assert str(nothing) == "no known reason for a failure"
+    assert not nothing

@@ -31,7 +31,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "429": (
         {"response": {"status": 429, "headers": HOUR}},
         "unanswered",
-        "too many requests, to be made again in 3600 s",
+        "too many requests, to be repeated after 3600 s",
     ),
     "401": ({"response": {"status": 401}}, "refused", "HTTP status 401, it does not accept your token"),
     "403": ({"response": {"status": 403}}, "refused", "HTTP status 403, your token may not read it"),
@@ -88,7 +88,7 @@ def test_a_plan_and_a_report_say_which(
     assert f"{TITLES[kind]}\n  acme/chat ({why})\n  the model's own repository ({why})" in shown
     assert f"HUB010: unknown: whether the model's own repository has a model already ({TITLES[kind]})" in shown
     assert f"<li>acme/chat ({why})</li>" in page
-    clause = "the Hub has not answered for acme/chat" if kind == "unanswered" else "the Hub refuses acme/chat"
+    clause = "the Hub has not answered for acme/chat" if kind == "unanswered" else "the Hub refuses access to acme/chat"
     assert f"unchecked: DATA004: unknown: the columns of acme/chat ({clause}: {why})" in str(report)
     assert f"{clause}: {why}" in report._repr_html_()
     again = [told for told in (shown, page, str(report), report._repr_html_()) if "asks again" in told]
@@ -120,7 +120,7 @@ def test_what_is_not_in_it(client: hft.Client, repos: hubsim.Hub) -> None:
 def test_rows_of_another_branch(client: hft.Client) -> None:
     wanted = hft.SFT(model="acme/llama", dataset=hft.Dataset(id="acme/chat", data_files="train.jsonl"), **SPEC)
     (told,) = [line for line in str(client.check(wanted)).splitlines() if "DATA011" in line]
-    assert "the Hub answered, and has no rows in the dataset viewer of acme/chat: the dataset viewer shows" in told
+    assert "the Hub has no rows in the dataset viewer of acme/chat: the dataset viewer shows" in told
 
 
 def test_who_was_not_asked(client: hft.Client) -> None:
@@ -131,14 +131,14 @@ def test_who_was_not_asked(client: hft.Client) -> None:
         assert reason in str(plan)
         assert "DATA004: unknown: the columns of acme/chat (not asked)" in str(plan)
     assert "(the Hub was not asked: offline=True)" in str(client.check(wanted, offline=True))
-    assert "(the Hub was not asked: facts= was given, which does not say it)" in str(
-        client.check(wanted, facts=Facts())
-    )
+    assert "(the Hub was not asked: facts= was given, and does not say it)" in str(client.check(wanted, facts=Facts()))
 
 
 def test_what_may_not_be_read_is_not_submitted(client: hft.Client, repos: hubsim.Hub) -> None:
     repos.fail(path="acme/llama", times=99, response={"status": 403})
-    with pytest.raises(hft.AuthError, match=r"refuses acme/llama: HTTP status 403.*not known which flavor it takes"):
+    with pytest.raises(
+        hft.AuthError, match=r"refuses access to acme/llama: HTTP status 403.*not known which flavor it takes"
+    ):
         client.submit(hft.SFT(model="acme/llama", dataset="acme/chat", hub_model_id="alice/out"))
 
 
@@ -164,6 +164,8 @@ def test_another_run_than_was_planned_is_not_submitted(client: hft.Client, repos
     repos.fail(path="/api/models/acme/llama$", times=3, response={"status": 503})
     repos.fail(path="/api/jobs/hardware", times=99, response={"status": 503})  # which alone keeps nobody
     plan = client.plan(hft.SFT(model="acme/llama", dataset="acme/chat", hub_model_id="alice/out", timeout="1h"))
-    with pytest.raises(hft.BackendError, match=r"not answered for acme/llama .* another: .*flavor \('.*', not None\)"):
+    with pytest.raises(
+        hft.BackendError, match=r"not answered for acme/llama .* different: .*flavor \('.*', not None\)"
+    ):
         client.submit(plan)
     assert not repos.jobs

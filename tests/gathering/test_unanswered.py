@@ -94,7 +94,7 @@ def test_a_training_run_of_which_something_is_not_known_is_not_submitted(
         client.submit(sft())
     assert str(raised.value) == (
         f"nothing was submitted: the Hub has not answered for {what}: HTTP status 503, asked 3 times. hft.plan(spec) "
-        "asks again for these alone, and hft.submit(spec) asks and submits; see https://status.huggingface.co"
+        "asks again for these only, and hft.submit(spec) asks and submits; see https://status.huggingface.co"
     )
 
 
@@ -135,7 +135,9 @@ def test_the_variable_that_keeps_the_client_offline_is_named(
 def test_a_plan_made_offline_is_not_submitted(client: hft.Client, hub: hubsim.Hub) -> None:
     plan = client.plan(sft(), offline=True)
     assert plan.unasked == "offline=True"
-    with pytest.raises(hft.NotAsked, match=r"the plan was made offline \(offline=True\).* hft\.plan\(spec\) asks it"):
+    with pytest.raises(
+        hft.NotAsked, match=r"the plan was made offline \(offline=True\).* hft\.plan\(spec\) asks the Hub"
+    ):
         client.submit(plan)
     assert not hub.requests()
 

@@ -96,7 +96,7 @@ def test_a_plan_as_text() -> None:
           output.checkpoints          = bucket  (private, kept until the model is pushed)
           timeout                     = 13500 s  (your 10800 s plus 25% of padding)
         not asked
-          the Hub, since facts= was given; hft.plan(spec) asks it
+          the Hub, since facts= was given; hft.plan(spec) asks
         unchecked
           LORA005: unknown: the names of the modules of Qwen/Qwen2.5-0.5B (not asked)
           LORA006: unknown: the names of the modules of Qwen/Qwen2.5-0.5B (not asked)
@@ -118,7 +118,7 @@ def test_a_plan_for_this_machine_as_text() -> None:
         chosen for you
           optim = adamw_torch_fused  (TRL's default: one kernel updates all parameters)
         not asked
-          the Hub, since facts= was given; hft.plan(spec, backend="local") asks it
+          the Hub, since facts= was given; hft.plan(spec, backend="local") asks
         unchecked
           DATA004: unknown: the columns of trl-lib/Capybara (not asked)
           DATA010: unknown: the splits of trl-lib/Capybara (not asked)
@@ -234,7 +234,7 @@ def test_what_nobody_could_find_out_is_said() -> None:
     assert needs["HW004"] == "the size of Qwen/Qwen2.5-0.5B"
     assert made.problems == ()
     assert "no flavor could be chosen: set hardware" in str(made)
-    with pytest.raises(hft.NotAsked, match="facts= was given, which does not say which flavor"):
+    with pytest.raises(hft.NotAsked, match="facts= was given, and does not say which flavor"):
         hft.submit(made)
 
 

@@ -67,7 +67,7 @@ def test_the_text_of_a_plan_says_that_nobody_asked() -> None:
 
 def test_a_plan_made_offline_says_what_it_does_not_say() -> None:
     made = hft.plan(SPEC, offline=True)
-    with pytest.raises(hft.NotAsked, match=r"made offline \(offline=True\).*hft\.plan\(spec\) asks it") as raised:
+    with pytest.raises(hft.NotAsked, match=r"made offline \(offline=True\).*hft\.plan\(spec\) asks the Hub") as raised:
         hft.submit(made)
     assert "whose job it is, which flavor it takes, how long it takes" in str(raised.value)
     assert isinstance(raised.value, hft.HFTError)

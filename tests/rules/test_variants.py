@@ -12,7 +12,7 @@ from hfjobs_trainer.facts import AccountFacts, DatasetFacts, Facts, ModelFacts
 from hfjobs_trainer.facts.shape import Misfit, Shape
 from hfjobs_trainer.facts.values import Finding, ValueFacts
 from hfjobs_trainer.gathering.mixture import mixed
-from hfjobs_trainer.planning.rules.job import OUR_LABELS
+from hfjobs_trainer.planning.labels import OUR_LABELS
 from hfjobs_trainer.planning.rules.track import RESERVED_ENDS, RESERVED_START
 from hfjobs_trainer.rendering.taken import taken_names
 from hfjobs_trainer.specs.columns import mapping_for

@@ -92,9 +92,9 @@ def test_a_log_that_is_cut_for_ever_is_told(hub: hubsim.Hub, backend: HubBackend
     hub.fail(path="/logs$", sse={"after": 6, "how": "close"}, times=999)
     hub.fail(path="/logs$", sse={"after": 6, "how": "close"}, times=999)
     lines = backend.logs(record.id, follow=follow)
-    with pytest.warns(RuntimeWarning, match=f"the log of job {record.id} may be incomplete: the Hub sent it cut short"):
+    with pytest.warns(RuntimeWarning, match=f"the log of job {record.id} may be incomplete: the Hub cut it short"):
         assert list(lines) == LINES[:5]
-    assert "cut short" in (lines.incomplete or "")
+    assert "cut it short" in (lines.incomplete or "")
 
 
 # -- streams that do not end
@@ -201,9 +201,9 @@ def test_a_result_says_that_the_end_of_the_log_is_missing(
     job = Job(backend.submit(plan(labels=labels)), backend)
     with pytest.warns(RuntimeWarning, match="may be incomplete: the job is COMPLETED, but"):
         result = job.result()
-    assert "its script ends is not there" in (result.incomplete or "")
+    assert "the last event of its script is missing" in (result.incomplete or "")
     assert "incomplete=" in repr(result)
-    assert "its script ends is not there" in result._repr_html_()
+    assert "the last event of its script is missing" in result._repr_html_()
 
 
 def test_a_result_reads_the_log_once(hub: hubsim.Hub, backend: HubBackend) -> None:

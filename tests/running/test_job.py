@@ -133,7 +133,7 @@ def test_watch_of_a_failure_says_where_to_look(place: InProcessPlace, capsys: py
 
 @pytest.mark.parametrize("job_id", ["", "687f911eaea852de79c4a50a", "local/", "inprocess/x-1"])
 def test_an_id_that_does_not_say_where_is_refused(job_id: str):
-    with pytest.raises(BackendError, match="does not tell where the job runs"):
+    with pytest.raises(BackendError, match="does not say where the job runs"):
         Job.from_id(job_id)
 
 
@@ -174,7 +174,7 @@ def test_the_in_process_backend_keeps_the_plans_and_refuses_what_cannot_be(place
 def test_what_goes_wrong_while_watching_is_raised(place: InProcessPlace, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(JobNotFound):
         Job(JobRecord("inprocess/gone"), place.backend).watch()
-    assert "its status is not known" in capsys.readouterr().out
+    assert "its status is unknown" in capsys.readouterr().out
 
 
 def test_who_interrupts_a_job_is_told_that_nothing_resumes_it_now(place: InProcessPlace):
@@ -182,5 +182,5 @@ def test_who_interrupts_a_job_is_told_that_nothing_resumes_it_now(place: InProce
     back = f'hft.Job.from_id("{record.id}").watch() comes back to it, job.cancel() stops it'
     assert tell_how_to_return(Job(record, place.backend)) == f"job goes on: {back}"
     resumed = Job(record, place.backend, Resuming(3))
-    told = f"job goes on ($1.50 an hour): {back}; nothing resumes it by itself now"
+    told = f"job goes on ($1.50 per hour): {back}; it is not resumed by itself any more"
     assert tell_how_to_return(resumed, 1.5) == told

@@ -243,7 +243,7 @@ def test_a_file_may_come_and_go(folders: Folders):
 def test_ids_that_no_job_has_and_roots_that_are_none():
     tried, violations = ask_odd_ids()
     assert (tried > 150, violations) == (True, [])
-    with pytest.raises(BackendError, match=r"^'x{80}'\.\.\. does not tell where") as caught:
+    with pytest.raises(BackendError, match=r"^'x{80}'\.\.\. does not say where") as caught:
         Job.from_id("x" * 5000)
     assert len(str(caught.value)) < 300
 

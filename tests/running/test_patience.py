@@ -12,7 +12,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.answers import Answers
-from hfjobs_trainer.running.backends import hub as hub_module
+from hfjobs_trainer.running.backends import hub_account
 from hfjobs_trainer.running.backends.hub_connection import Patience
 from hfjobs_trainer.running.backends.hub_failures import read_retry_after
 from hfjobs_trainer.running.reuse import CANCEL_SECONDS
@@ -25,7 +25,7 @@ LATER = "Wed, 21 Oct 2026 07:28:25 GMT"
 
 @pytest.fixture(autouse=True)
 def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "_OWNERS", Answers())
+    monkeypatch.setattr(hub_account, "_OWNERS", Answers())
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_every_call_is_made_again(
 
 def test_too_many_for_too_long(hub: hubsim.Hub, connect: Callable[..., hft.HubBackend]) -> None:
     hub.fail(**POST, response={"status": 429}, times=999)
-    with pytest.raises(hft.QuotaError, match=r"too many requests, also after \d+ s of waiting\. Wait some minutes"):
+    with pytest.raises(hft.QuotaError, match=r"too many requests, even after waiting \d+ s\. Wait a few minutes"):
         connect(patience=replace(QUICK, quota=1.5)).submit(plan())
     assert len(sent(hub)) > 3
     assert hub.jobs == {}
@@ -130,7 +130,7 @@ def test_what_takes_long_is_told_once(
     assert told(capsys) == [
         "hft: the Hub has not answered yet",
         "hft: the upload of the script takes longer than usual",
-        "hft: the Hub asks to wait 1 s (too many requests)",
+        "hft: too many requests: waiting 1 s, as the Hub asks",
     ]
 
 
@@ -181,7 +181,9 @@ def longest(patience: Patience, *, nodes: int = 1, reuse: bool = False) -> float
 
 def test_the_longest_time_is_the_documented_one() -> None:
     text = (ROOT / "references/running.md").read_text("utf-8")
-    found = re.search(r"never longer than (\d+) minutes \((\d+) on several nodes, (\d+) more with `reuse=True`\)", text)
+    found = re.search(
+        r"never take longer than (\d+) minutes \((\d+) on several nodes, (\d+) more with `reuse=True`\)", text
+    )
     assert found is not None
     alone, nodes, more = (60 * int(minutes) for minutes in found.groups())
     patience = Patience()

@@ -290,7 +290,7 @@ def test_a_script_whose_supervisor_died_is_not_joined_by_another(place: LocalPla
     pid = json.loads((folder / "status.json").read_text())["pid"]
     while not first.status().is_terminal:
         time.sleep(0.05)
-    with pytest.raises(BackendError, match=f"its script still runs, as process {pid}: wait for its end, or"):
+    with pytest.raises(BackendError, match=f"its script is still running, as process {pid}: wait for it to end, or"):
         first.resume()
     first.cancel()
     done(first.resume())

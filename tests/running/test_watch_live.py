@@ -109,7 +109,7 @@ def test_interrupting_it_in_a_terminal_says_how_to_come_back(hub: hubsim.Hub, ba
     assert "planned 14-18m" in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
     told = re.sub(r"\s+", " ", shown[shown.rindex("job goes on") :])
-    assert f'($0.40 an hour): hft.Job.from_id("{job_id}").watch() comes back to it, job.cancel() stops it' in told
+    assert f'($0.40 per hour): hft.Job.from_id("{job_id}").watch() comes back to it, job.cancel() stops it' in told
     assert "Traceback" not in shown
     hub.jobs[job_id.split("/")[1]].cancel()
 
@@ -185,7 +185,7 @@ def test_an_outage_is_told_and_waited_out(hub: hubsim.Hub, backend: HubBackend, 
     job = Job(backend.inspect(job_id), backend)
     hub.fail(method="GET", path=f"/api/jobs/{job_id}$", response=refusal, times=3)  # as often as it is asked
     assert job.watch().succeeded
-    assert "its status is not known, it is asked for again" in capsys.readouterr().out
+    assert "its status is unknown; asking again" in capsys.readouterr().out
 
 
 def test_what_a_job_uses_is_measured(hub: hubsim.Hub, backend: HubBackend, tmp_path: Path):

@@ -194,10 +194,10 @@ def test_a_resumed_job_goes_on_where_the_one_before_was():
         progress.see_line(line)
     shown = "\n".join(drawn(progress))
     assert "320/1,000" in shown
-    assert "went on after step 300" in shown
+    assert "resumed after step 300" in shown
     assert "(attempt 2)" in shown
     assert " eta " not in shown  # the pace is that of this attempt
-    assert "$0.28 so far, with $0.25 of the jobs before" in shown
+    assert "$0.28 so far, including $0.25 of earlier jobs" in shown
 
 
 def test_what_went_wrong_is_told_in_its_words():

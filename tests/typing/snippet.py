@@ -46,6 +46,8 @@ weekly: hft.ScheduledJob = hft.submit_dpo(model="org/model", dataset="org/datase
 daily: hft.ScheduledJob = hft.submit(spec, schedule="@daily")
 planned: hft.Plan = hft.submit(spec, schedule="@daily", dry_run=True)
 reused: hft.Job = hft.submit(spec, reuse=True, max_resumes=1)
+reused_dry: hft.Plan = hft.submit_dpo(model="org/model", dataset="org/dataset", reuse=True, dry_run=True)
+whys: list[str] = [found.fix for found in (*reused.diagnose(), *hft.diagnose("log", exit_code=1))]
 dry: hft.Plan = hft.submit_sft(model="org/model", dataset="org/dataset", dry_run=True)
 hft.GRPO(model="org/model", dataset="org/dataset", reward_funcs=[reward, "accuracy_reward"])
 
@@ -60,3 +62,5 @@ hft.SFT(model="org/model")  # wrong
 hft.SFT(model="org/model", dataset="org/dataset", eval_strategy="sometimes")  # wrong
 hft.SFT(model="org/model", dataset="org/dataset", beta=0.1)  # wrong
 hft.SFT(model="org/model", dataset=1)  # wrong
+hft.submit(spec, schedule="@daily", reuse=True)  # wrong
+hft.submit_dpo(model="org/model", dataset="org/dataset", schedule="@daily", reuse=True)  # wrong

@@ -17,7 +17,18 @@ from hfjobs_trainer.specs.script import Script
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
 _OF_THE_JOB = frozenset(
     f"HFT_{name}"
-    for name in ("TIMEOUT", "DEADLINE", "CHECKPOINTS", "BUCKET", "EXIT_FILE", "NODE_RANK", "NODE_GROUP", "MAIN_NODE")
+    for name in (
+        "TIMEOUT",
+        "DEADLINE",
+        "PLAN",
+        "CHECKPOINTS",
+        "BUCKET",
+        "RUN_FOLDER",
+        "EXIT_FILE",
+        "NODE_RANK",
+        "NODE_GROUP",
+        "MAIN_NODE",
+    )
 )
 # A name and a version, as in `pip list`.
 _SPACED = re.compile(r"\s*([\w.-]+) +v?(\d[\w.]*)\s*", re.ASCII)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hfjobs_trainer.planning.choose import over_cap
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.labels import OUR_LABELS
 from hfjobs_trainer.planning.names import is_label_key, is_label_value, slug
 from hfjobs_trainer.planning.timeout import binding_limit
 from hfjobs_trainer.problems import Found, need, rule
@@ -27,24 +28,6 @@ _SECRET_NAME = re.compile(r"[a-zA-Z][_a-zA-Z0-9]*")
 _RESOURCE_GROUP = re.compile(r"[0-9a-fA-F]{24}")
 MOST_PORTS = 20
 """Ports that Jobs' proxy leads to at most, of each job."""
-
-OUR_LABELS = frozenset(
-    {
-        "sdk",
-        "method",
-        "spec",
-        "inputs",
-        "group",
-        "name",
-        "submit-id",
-        "node-group",
-        "node-rank",
-        "nodes",
-        "run",
-        "resumes",
-    }
-)
-"""Labels by which this package and the Hub find a job again."""
 
 
 @rule("JOB001", stage="run", scope="remote", scripts=True)

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.events import Event
     from hfjobs_trainer.running.outage import Tolerance
 
-RUN_LABEL, RESUMES_LABEL = "run", "resumes"
-"""Labels by which the jobs of one run are found: its ``HFT_RUN_ID``, and the job that this one resumes."""
-SPEC_LABEL, INPUTS_LABEL = "spec", "inputs"
-"""Labels by which identical runs are found: digests of the spec, and of what it was resolved to."""
-
 Stage = Literal["SCHEDULING", "RUNNING", "COMPLETED", "ERROR", "CANCELED", "DELETED"]
 TERMINAL: frozenset[str] = frozenset({"COMPLETED", "ERROR", "CANCELED", "DELETED"})
 

@@ -8,13 +8,14 @@ import re
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from hfjobs_trainer.answers import Answers, fingerprint
 from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound, SubmitInterrupted
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
-from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
+from hfjobs_trainer.planning.hardware.catalogue import find_flavor
+from hfjobs_trainer.planning.labels import GROUP_LABEL
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, LogLines, Usage
+from hfjobs_trainer.running.backends.hub_account import offered, owner_of_token
 from hfjobs_trainer.running.backends.hub_checkpoints import with_bucket
 from hfjobs_trainer.running.backends.hub_connection import (
     Connection,
@@ -28,7 +29,6 @@ from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_find import find_runs
 from hfjobs_trainer.running.backends.hub_log import LogReader, tell_missing
 from hfjobs_trainer.running.backends.hub_nodes import (
-    GROUP_LABEL,
     NodeGroup,
     blamed,
     breaks_others,
@@ -52,12 +52,9 @@ from hfjobs_trainer.told import NOTHING
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
 
-    from hfjobs_trainer.facts import HardwareFacts
     from hfjobs_trainer.planning.plan import JobRequest, Plan
     from hfjobs_trainer.running.outage import Tolerance
 
-_OWNERS = Answers()
-"""Owners of tokens, by endpoint and token."""
 VERIFIED_SECONDS = 86400.0
 """How long after its end a run's models are expected to be as it pushed them, seconds."""
 _JOB_ID = re.compile(r"(?:([A-Za-z0-9][\w.-]*)/)?([A-Za-z0-9]+)")
@@ -151,7 +148,7 @@ class HubBackend:
         job = self._look(namespace, name)
         group = self._learn(namespace, job)
         if flavor is not None:
-            check_flavor(flavor, self._offered())
+            check_flavor(flavor, offered(self._connection))
         old = [job] if group is None else [self._look(namespace, member) for member in group.members.values()]
         resumption = Resumption(self._connection, namespace, old, timeout_seconds, flavor)
         resumption.refuse_rivals()
@@ -319,14 +316,8 @@ class HubBackend:
         """Price of a machine, US dollars per hour: the Hub's, or the dated snapshot's if it does not answer."""
         if flavor is None:
             return None
-        found = find_flavor(flavor, self._offered())
+        found = find_flavor(flavor, offered(self._connection))
         return None if found is None else found.usd_per_hour
-
-    def _offered(self) -> HardwareFacts:
-        asked = Asked("read the prices", "job.read")
-        with contextlib.suppress(BackendError):
-            return parse_live(self._connection.get(asked, lambda api: [*api.list_jobs_hardware()]))
-        return snapshot()
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
         """Jobs of the namespace with all of these labels, newest first; a run of several nodes is one job."""
@@ -381,16 +372,8 @@ class HubBackend:
         return self._connection.get(asked, lambda api: api.inspect_job(job_id=name, namespace=namespace))
 
     def _home(self) -> str:
-        """The namespace; asked for once, since the Hub limits the rate of that request."""
-        if self._namespace is not None:
-            return self._namespace
-        key = (self._connection.endpoint, fingerprint(self._connection.read_token()))
-        owner = _OWNERS.find(key)
-        if owner is None:
-            asked = Asked("look up the token's owner", "user.read")
-            owner = self._connection.get(asked, lambda api: str(cast("Any", api).whoami()["name"]))
-            _OWNERS.keep(key, owner)
-        return str(owner)
+        """The namespace."""
+        return self._namespace or owner_of_token(self._connection)
 
     def _split(self, job_id: str) -> tuple[str, str]:
         found = _JOB_ID.fullmatch(job_id)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from hfjobs_trainer.planning.labels import SUBMIT_LABEL
 from hfjobs_trainer.running.backends.base import TERMINAL
 from hfjobs_trainer.running.backends.hub_connection import Connection
 from hfjobs_trainer.told import tell_created
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from huggingface_hub._jobs_api import ScheduledJobInfo
 
 T = TypeVar("T", bound="JobInfo | ScheduledJobInfo")
-
-SUBMIT_LABEL = "submit-id"
-"""Label by which a submission is found again: fresh for each, and on every job of that submission."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,8 +124,8 @@ class Failure:
             text = f"cannot {asked.doing}{where}: {asked.namespace!r} has no credits left. Add some at {_BILLING_PAGE}"
             return QuotaError(f"{text}.{said}", cause)
         if self.is_one_too_many:
-            waited = f", also after {self.waited:.0f} s of waiting" if self.waited >= 1 else ""
-            left = "some minutes" if self.retry_after is None else f"{self.retry_after:.0f} s"
+            waited = f", even after waiting {self.waited:.0f} s" if self.waited >= 1 else ""
+            left = "a few minutes" if self.retry_after is None else f"{self.retry_after:.0f} s"
             text = f"cannot {asked.doing}{where}: too many requests{waited}. Wait {left} and try again"
             return QuotaError(f"{text}.{said}", cause)
         if self.status == 404 and asked.job_id:

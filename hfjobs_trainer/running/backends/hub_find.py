@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.planning.labels import GROUP_LABEL, NODES_LABEL
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS
 from hfjobs_trainer.running.backends.hub_failures import Asked
-from hfjobs_trainer.running.backends.hub_nodes import GROUP_LABEL, NODES_LABEL, fold_statuses, group_of, record_of
+from hfjobs_trainer.running.backends.hub_nodes import fold_statuses, group_of, record_of
 from hfjobs_trainer.running.backends.hub_submission import status_of
 
 if TYPE_CHECKING:

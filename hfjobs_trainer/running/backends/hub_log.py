@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hfjobs_trainer.display import plural
 from hfjobs_trainer.errors import BackendError, HubUnavailable
+from hfjobs_trainer.planning.labels import RANK_LABEL
 from hfjobs_trainer.running.backends.base import TERMINAL
 from hfjobs_trainer.running.backends.hub_connection import Connection
 from hfjobs_trainer.running.backends.hub_failures import Asked
-from hfjobs_trainer.running.backends.hub_nodes import RANK_LABEL
 from hfjobs_trainer.running.backends.hub_stream import Ended, EventStream, Opened, Sent
 from hfjobs_trainer.running.events import parse_event, visible_lines
 from hfjobs_trainer.running.outage import Outage, Tolerance
@@ -183,7 +183,7 @@ class LogReader:
             is_empty = last is None and self._last is None and (self._has_begun or attempt > 1)
             if self._left.is_set() or is_empty or self._has_come:
                 return
-            self.incomplete = f"the Hub sent it cut short {plural(attempt, 'time')}"
+            self.incomplete = f"the Hub cut it short {plural(attempt, 'time')}"
 
     def _wait(self, times: int) -> None:
         self._left.wait(min(self._patience.longest_pause, self._patience.pause * 2 ** min(times - 1, 10)))
@@ -331,9 +331,9 @@ class LogReader:
         late = asked + patience.late - self._age(asked)
         if not self._agreed:
             if not self._has_begun and not self._newest and self._readings >= _FEW:
-                return Missing("the Hub has no line of it", late)
+                return Missing("the Hub has sent no line of it", late)
             taken = asked - self._first_reading
-            why = f"the Hub sent it cut short {plural(self._readings, 'time')} in {taken:.0f} s"
+            why = f"the Hub cut it short {plural(self._readings, 'time')} in {taken:.0f} s"
             has_tried = self._readings >= _FEW  # who reads slowly may come late to the second reading
             return Missing(why, (self._first_reading if has_tried else asked) + patience.late)
         if self._never_ran or self._kinds & CLOSING:
@@ -341,7 +341,7 @@ class LogReader:
         if self._last is None and self._agreed < 2:  # two readings may have been cut before their first line
             return Missing("", asked + patience.late)
         if job is not None and job.status.stage == "COMPLETED" and (is_ours(job) or "start" in self._kinds):
-            return Missing("the job is COMPLETED, but the event with which its script ends is not there", late)
+            return Missing("the job is COMPLETED, but the last event of its script is missing", late)
         return Missing("", asked + patience.settle - self._age(asked))
 
     def _age(self, now: float) -> float:

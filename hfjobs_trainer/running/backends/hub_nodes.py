@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, SubmitInterrupted
+from hfjobs_trainer.planning.labels import GROUP_LABEL, NODES_LABEL, RANK_LABEL
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from hfjobs_trainer.planning.plan import JobRequest
 
-GROUP_LABEL, RANK_LABEL, NODES_LABEL = "node-group", "node-rank", "nodes"
-"""Labels of a node: its network group, which cannot be asked for otherwise, its rank, and how many there are."""
 MAIN_ALIAS = "main"
 """Name of the first node within the network group; the script looks for it."""
 ENDED_WITH_ANOTHER = "exit code: 75"
@@ -128,7 +127,7 @@ def _tell_interrupt(
         return SubmitInterrupted(NOTHING)
     made = f"interrupted: {len(jobs)} of {nodes} nodes {'was' if len(jobs) == 1 else 'were'} created"
     made += f" ({', '.join(ids)})" if ids else ""
-    tell(f"{made}; canceling what there is (interrupt again to leave it)")
+    tell(f"{made}; canceling what was created (interrupt again to leave it running)")
     left = [job.id for job in jobs]
     seconds = connection.patience.farewell
     is_known = submission is not None and not submission.may_exist
@@ -143,7 +142,7 @@ def _tell_interrupt(
     if left:
         ways = ", ".join(JOBS.tell_how_to_end(f"{namespace}/{name}") for name in left)
         return SubmitInterrupted(
-            f"{made}; not canceled, and may be running: {ways}", [f"{namespace}/{n}" for n in left]
+            f"{made}; not canceled, so it may be running: {ways}", [f"{namespace}/{n}" for n in left]
         )
     if is_known:
         return SubmitInterrupted(f"{made}, and canceled: nothing was left running")

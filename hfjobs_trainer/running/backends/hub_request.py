@@ -166,10 +166,10 @@ class Waiting:
         if asked is None:
             # without a word of the Hub, all of the time is used
             seconds = min(self._patience.pause * 2**self._refusals, left)
-            told = f"the Hub is asked again in {seconds:.0f} s (too many requests)"
+            told = f"too many requests: asking the Hub again in {seconds:.0f} s"
         else:
             seconds = asked + min(1.0, self._patience.pause)  # it rounds down
-            told = f"the Hub asks to wait {asked:.0f} s (too many requests)"
+            told = f"too many requests: waiting {asked:.0f} s, as the Hub asks"
         if seconds > left or left <= 0:
             return False
         if seconds > self._patience.notice or waited <= self._patience.notice < waited + seconds:

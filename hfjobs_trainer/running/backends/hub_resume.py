@@ -14,33 +14,29 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, suggest_flavors
+from hfjobs_trainer.planning.labels import GROUP_LABEL, NODES_LABEL, RANK_LABEL, RESUMES_LABEL, RUN_LABEL, SUBMIT_LABEL
 from hfjobs_trainer.planning.plan import JobRequest
-from hfjobs_trainer.running.backends.base import RESUMES_LABEL, RUN_LABEL, TERMINAL
+from hfjobs_trainer.planning.schedule import RUN_ID
+from hfjobs_trainer.running.backends.base import TERMINAL
 from hfjobs_trainer.running.backends.hub_connection import Connection, Json, Secret, read_json
-from hfjobs_trainer.running.backends.hub_duplicates import JOBS, SUBMIT_LABEL, Duplicates
+from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
-from hfjobs_trainer.running.backends.hub_nodes import (
-    GROUP_LABEL,
-    NODES_LABEL,
-    RANK_LABEL,
-    submit_nodes,
-)
+from hfjobs_trainer.running.backends.hub_nodes import submit_nodes
 from hfjobs_trainer.running.backends.hub_submission import Submission, flavor_of
+from hfjobs_trainer.running.planned import TIMEOUT
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo, Volume
 
     from hfjobs_trainer.facts import HardwareFacts
 
-RUN, TIMEOUT = "HFT_RUN_ID", "HFT_TIMEOUT"
-"""Variables of a job: the identity of its run, and its timeout in seconds."""
 _OF_ONE_JOB = {SUBMIT_LABEL, GROUP_LABEL, RANK_LABEL, NODES_LABEL, RUN_LABEL, RESUMES_LABEL, "name"}
 _OF_ONE_NODE = {"HFT_NODE_RANK", "HFT_NODE_GROUP"}
 
 
 def with_run(request: JobRequest) -> JobRequest:
     """The request with the label by which all jobs of its run are found; unchanged without a run."""
-    run = request.env.get(RUN)
+    run = request.env.get(RUN_ID)
     return request if not run else replace(request, labels={**request.labels, RUN_LABEL: label_of(run)})
 
 
@@ -98,7 +94,7 @@ class Resumption:
     @property
     def run(self) -> str:
         """The identity of the run."""
-        return self.request.env[RUN]
+        return self.request.env[RUN_ID]
 
     def refuse_rivals(self, own: Sequence[JobInfo] = ()) -> None:
         """Raise ``BackendError`` if another job of the run goes on, or has ended well.
@@ -194,7 +190,7 @@ def _request(job: JobInfo, answer: Json, namespace: str, timeout_seconds: int | 
     seconds = timeout_seconds or cast("int | None", answer.get("timeout")) or int(env.get(TIMEOUT) or 0)
     if not seconds:
         raise BackendError(f'the timeout of job {namespace}/{job.id} is not known: name one, as in timeout="2h"')
-    env = {RUN: job.id, **env} | ({TIMEOUT: str(seconds)} if TIMEOUT in env or timeout_seconds else {})
+    env = {RUN_ID: job.id, **env} | ({TIMEOUT: str(seconds)} if TIMEOUT in env or timeout_seconds else {})
     labels = job.labels or {}
     kept = {name: value for name, value in labels.items() if name not in _OF_ONE_JOB}
     return JobRequest(
@@ -204,7 +200,7 @@ def _request(job: JobInfo, answer: Json, namespace: str, timeout_seconds: int | 
         timeout_seconds=seconds,
         env=env,
         secrets=tuple(job.secrets or ()),
-        labels=kept | {RUN_LABEL: label_of(env[RUN]), RESUMES_LABEL: job.id},
+        labels=kept | {RUN_LABEL: label_of(env[RUN_ID]), RESUMES_LABEL: job.id},
         namespace=namespace,
         image=job.docker_image or f"hf.co/spaces/{job.space_id}",
         nodes=int(labels.get(NODES_LABEL, 1)),

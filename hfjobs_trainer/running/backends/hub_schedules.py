@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from hfjobs_trainer.errors import JobNotFound, SubmitInterrupted
+from hfjobs_trainer.planning.labels import SUBMIT_LABEL
 from hfjobs_trainer.running.backends.base import JobRecord, ScheduleRecord
 from hfjobs_trainer.running.backends.hub_connection import (
     Connection,
@@ -14,7 +15,7 @@ from hfjobs_trainer.running.backends.hub_connection import (
     without_progress_bars,
     without_request_bodies,
 )
-from hfjobs_trainer.running.backends.hub_duplicates import JOBS, SCHEDULES, SUBMIT_LABEL, Duplicates
+from hfjobs_trainer.running.backends.hub_duplicates import JOBS, SCHEDULES, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_nodes import record_of
 from hfjobs_trainer.running.backends.hub_scripts import store, time_for

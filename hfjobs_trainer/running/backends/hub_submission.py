@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from hfjobs_trainer.errors import BackendError, HubUnavailable, SubmitInterrupted
+from hfjobs_trainer.planning.labels import SUBMIT_LABEL
 from hfjobs_trainer.running.backends.base import JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Json, Secret, read_json
-from hfjobs_trainer.running.backends.hub_duplicates import SUBMIT_LABEL, Duplicates, T
+from hfjobs_trainer.running.backends.hub_duplicates import Duplicates, T
 from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
 from hfjobs_trainer.running.backends.hub_request import Outcome
 from hfjobs_trainer.running.backends.hub_scripts import FILE, MOUNT, bucket_of, folder_of
@@ -154,7 +155,7 @@ class Creation(ABC, Generic[T]):
         self._call_off()
         noun = self._kind.noun
         if self.created is None and (self._is_sent or self.may_exist):
-            tell(f"interrupted; looking for the {noun} under its label (interrupt again to leave it)")
+            tell(f"interrupted; looking for the {noun} under its label (interrupt again to stop looking)")
             with contextlib.suppress(KeyboardInterrupt, BackendError):
                 self._look_hastily()
         if self.created is not None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import INPROCESS, BackendTraits
-from hfjobs_trainer.running.backends.base import RESUMES_LABEL, TERMINAL, JobRecord, JobStatus, Stage
+from hfjobs_trainer.planning.labels import RESUMES_LABEL
+from hfjobs_trainer.running.backends.base import TERMINAL, JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.events import visible_lines
 from hfjobs_trainer.running.planned import read_planned
 

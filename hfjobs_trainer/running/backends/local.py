@@ -17,8 +17,10 @@ from hfjobs_trainer.display import plural, shown
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.find_uv import find_links, find_uv
+from hfjobs_trainer.planning.labels import RESUMES_LABEL, RUN_LABEL
+from hfjobs_trainer.planning.schedule import RUN_ID
 from hfjobs_trainer.running.backends import processes, supervise
-from hfjobs_trainer.running.backends.base import RESUMES_LABEL, RUN_LABEL, JobRecord, JobRecords, JobStatus, Usage
+from hfjobs_trainer.running.backends.base import JobRecord, JobRecords, JobStatus, Usage
 from hfjobs_trainer.running.backends.heirs import left_of
 from hfjobs_trainer.running.backends.local_ends import stop_run
 from hfjobs_trainer.running.backends.local_files import open_file
@@ -39,6 +41,7 @@ from hfjobs_trainer.running.backends.local_folder import (
 from hfjobs_trainer.running.backends.local_start import launch
 from hfjobs_trainer.running.backends.local_usage import memory_usage
 from hfjobs_trainer.running.events import visible_lines
+from hfjobs_trainer.running.planned import TIMEOUT
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import JobRequest, Plan
@@ -136,8 +139,8 @@ class LocalBackend:
         with exclusive(home / "resuming"):
             self._refuse_rivals(job_id, home)
             seconds = record["timeout_seconds"] if timeout_seconds is None else timeout_seconds
-            timeout = {"HFT_TIMEOUT": str(seconds)} if "HFT_TIMEOUT" in record["env"] or timeout_seconds else {}
-            run = {RUN_LABEL: record["env"]["HFT_RUN_ID"], RESUMES_LABEL: old.name}
+            timeout = {TIMEOUT: str(seconds)} if TIMEOUT in record["env"] or timeout_seconds else {}
+            run = {RUN_LABEL: record["env"][RUN_ID], RESUMES_LABEL: old.name}
 
             def describe(folder: Path) -> dict[str, Any]:
                 return record | {
@@ -163,7 +166,7 @@ class LocalBackend:
                 why = f"the run ended well as job {rival}: nothing is left to do"
             elif left := left_of(folder, read_processes(folder).script):
                 end = f'hft.Job.from_id("{rival}").cancel()'
-                why = f"its script still runs, as process {left[0]}: wait for its end, or end it with {end}"
+                why = f"its script is still running, as process {left[0]}: wait for it to end, or stop it with {end}"
             else:
                 continue
             raise BackendError(f"job {job_id} cannot be resumed: {why}")
@@ -239,7 +242,7 @@ class LocalBackend:
             "PYTHONUNBUFFERED": "1",
             "TRACKIO_DIR": str(folder / "trackio"),
             **request.env,
-            "HFT_RUN_ID": folder.name,
+            RUN_ID: folder.name,
         }
         if self.python == "uv":
             env = find_links() | env

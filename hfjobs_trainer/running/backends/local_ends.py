@@ -43,7 +43,7 @@ def stop_run(folder: Path, grace: float) -> None:
     # One that starts looks for the file once it can be signalled: either reaches it.
     pid = find_supervisor(folder)
     if pid == 0 and unwritten is not None:
-        why = f"the run in {folder} could not be cancelled: {unwritten.strerror or unwritten}; try again"
+        why = f"the run in {folder} could not be canceled: {unwritten.strerror or unwritten}; try again"
         raise BackendError(why, unwritten) from unwritten
     if pid:
         processes.signal_process(pid, signal.SIGTERM)
@@ -63,4 +63,6 @@ def end_run(folder: Path, grace: float) -> None:
         BackendError: One cannot be killed.
     """
     if left := end_left(folder, read_processes(folder).script, grace, time.sleep):
-        raise BackendError(f"processes of the run in {folder} do not end: `kill -9 {' '.join(map(str, left))}`")
+        raise BackendError(
+            f"processes of the run in {folder} are still running: stop them with `kill -9 {' '.join(map(str, left))}`"
+        )

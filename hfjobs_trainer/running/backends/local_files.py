@@ -36,7 +36,7 @@ def open_file(path: Path) -> int:
 
 def _require_file(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise OSError("is no regular file")
+        raise OSError("is not a regular file")
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -51,7 +51,7 @@ def read_file(path: Path, most: int) -> bytes:
         is_longer = os.fstat(file.fileno()).st_size > most
         content = b"" if is_longer else file.read(most + 1)
     if is_longer or len(content) > most:
-        raise ValueError(f"holds more than {most >> 10:,} KiB")
+        raise ValueError(f"is larger than {most >> 10:,} KiB")
     return content
 
 
@@ -66,9 +66,9 @@ def read_json(path: Path, most: int) -> dict[str, Any]:
     try:
         fields: Any = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError("holds no JSON" if text.strip() else "is empty") from error
+        raise ValueError("is not JSON" if text.strip() else "is empty") from error
     if not isinstance(fields, dict):
-        raise ValueError("holds no JSON object")
+        raise ValueError("is not a JSON object")
     return cast("dict[str, Any]", fields)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 from hfjobs_trainer.errors import BackendError
+from hfjobs_trainer.planning.schedule import RUN_ID
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.backends.local_files import LARGEST_RECORD, open_file, open_private, read_file, read_json
 from hfjobs_trainer.running.backends.processes import Identity
@@ -94,7 +95,7 @@ def read_request(folder: Path) -> dict[str, Any]:
         if "timeout_seconds" not in record:
             raise ValueError("lacks timeout_seconds")
         _take(record, "timeout_seconds", _is_seconds, "a number of seconds", optional=True)
-        return record | {"env": {"HFT_RUN_ID": folder.name} | record["env"]}
+        return record | {"env": {RUN_ID: folder.name} | record["env"]}
 
 
 def read_script(folder: Path) -> str:
@@ -153,9 +154,9 @@ def damage_told(folder: Path, file: str) -> Generator[None]:
         elif isinstance(error, OSError):
             why = f"cannot be read: {error.strerror}" if error.strerror else str(error)
         else:
-            why = "is no UTF-8" if isinstance(error, UnicodeError) else str(error)
+            why = "is not UTF-8" if isinstance(error, UnicodeError) else str(error)
         raise BackendError(
-            f"the files of the run in {folder} are damaged: {file} {why}; if the run is of no use any more, delete the"
+            f"the files of the run in {folder} are damaged: {file} {why}; if you no longer need the run, delete the"
             " folder",
             error,
         ) from error
@@ -204,7 +205,7 @@ def exclusive(path: Path) -> Generator[None]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
-                    raise BackendError(f"another process holds {path}: try again later", error) from error
+                    raise BackendError(f"another process has locked {path}: try again later", error) from error
             time.sleep(0.02)
         yield
 
@@ -215,7 +216,7 @@ def _take(
     value = fields.get(name)
     if (value is None and optional) or is_right(value):
         return value
-    raise ValueError(f"has as its {name} not {what}" if name in fields else f"lacks {name}")
+    raise ValueError(f"has a {name} that is not {what}" if name in fields else f"lacks {name}")
 
 
 def _time(fields: dict[str, Any], name: str, *, optional: bool = False) -> datetime | None:
@@ -227,7 +228,7 @@ def _time(fields: dict[str, Any], name: str, *, optional: bool = False) -> datet
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise ValueError(f"has as its {name} no time with an offset from UTC")
+        raise ValueError(f"has a {name} that is not a time with an offset from UTC")
     return found.astimezone(UTC)
 
 

@@ -63,7 +63,7 @@ def backend_of(job_id: str) -> str:
     prefix, slash, rest = job_id.partition("/")
     if not (slash and rest) or (prefix in TRAITS and prefix not in BACKENDS):
         raise BackendError(
-            f"{shown(job_id)} does not tell where the job runs: give its whole id, such as"
+            f"{shown(job_id)} does not say where the job runs: give its full id, such as"
             ' "namespace/687f911eaea852de79c4a50a" or "local/...", or backend=...'
         )
     return prefix if prefix in BACKENDS else "hub"

@@ -121,7 +121,7 @@ class Following:
                 status = job.backend.status(job.id)
             except BackendError as error:  # if that stays so, whoever reads the log says so
                 self._is_running = False
-                self._news.put(Outage(f"its status is not known, it is asked for again: {error}"))
+                self._news.put(Outage(f"its status is unknown; asking again: {error}"))
             else:
                 self._is_running = status.stage == "RUNNING"
                 self._news.put(status)

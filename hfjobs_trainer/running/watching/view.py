@@ -184,7 +184,7 @@ def _steps(progress: Progress, now: float, room: int, marks: Marks) -> Iterator[
             parts.append(Span(f"{rough(now - status.started_at.timestamp() + seconds)} in all", "dim"))
     parts += [Span(told, "dim")] if told else []
     if progress.resumed_at:
-        parts.append(Span(f"went on after step {progress.resumed_at:,}", "dim"))
+        parts.append(Span(f"resumed after step {progress.resumed_at:,}", "dim"))
     if progress.kept is not None:
         parts.append(Span(f"checkpoint of step {progress.kept:,}", "dim"))
     yield from _packed("", [[part] for part in parts], room)
@@ -264,7 +264,7 @@ def _cost(progress: Progress, now: float, room: int) -> Iterator[Row]:
     if not price or usd is None:
         return
     is_over = progress.status is not None and progress.status.is_terminal
-    before = f", with {dollars(progress.usd_before)} of the jobs before" if progress.usd_before else ""
+    before = f", including {dollars(progress.usd_before)} of earlier jobs" if progress.usd_before else ""
     items = [[Span(dollars(usd), "strong"), Span(("" if is_over else " so far") + before, "dim")]]
     if not is_over:
         cap = progress.cap

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any, Literal, get_args
 
 from hfjobs_trainer.display import visible
-from hfjobs_trainer.running.failing import traceback_before, users_line
+from hfjobs_trainer.running.diagnosing.log_part import traceback_before, users_line
 from hfjobs_trainer.tokens import masked
 
 Kind = Literal["told", "cause", "wrapper", "follow_on", "exit"]
