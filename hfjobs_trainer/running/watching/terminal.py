@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
+from rich.control import Control
 from rich.panel import Panel
+from rich.segment import ControlType
 from rich.style import Style as RichStyle
 from rich.text import Text
 
@@ -41,8 +45,12 @@ def panel(progress: Progress, now: float, width: int, marks: Marks, height: int 
     outer = min(width, WIDEST)
     seen = view(progress, now, outer - BORDERS, marks)
     room = 10**6 if height is None else max(1, height - BORDERS)  # and a line for the cursor
-    lines = seen.lines[max(0, len(seen.lines) - max(0, room - len(seen.rows) - len(seen.links))) :]
-    parts = [part for part in (seen.rows, lines, seen.links) if part]
+    told = seen.rows
+    while len(told) > room and any(row.is_detail for row in told):
+        last = max(index for index, row in enumerate(told) if row.is_detail)
+        told = [*told[:last], *told[last + 1 :]]
+    lines = seen.lines[max(0, len(seen.lines) - max(0, room - len(told) - len(seen.links))) :]
+    parts = [part for part in (told, lines, seen.links) if part]
     gaps = min(len(parts) - 1, room - sum(map(len, parts)))
     rows: list[Row] = []
     for index, part in enumerate(parts):
@@ -58,6 +66,22 @@ def panel(progress: Progress, now: float, width: int, marks: Marks, height: int 
         border_style="dim",
         padding=(0, 1),
     )
+
+
+def rows_of(drawn: Panel) -> int:
+    """How many lines a panel has."""
+    return str(drawn.renderable).count("\n") + 3
+
+
+def erase_folded(console: Console, rows: int, width: int) -> None:
+    """Erase what the terminal made of a panel of that many lines and columns by folding them, once it is narrower.
+
+    What remains is as many lines as the panel had, which are erased by who draws it again.
+    """
+    now = console.size
+    folded = rows * (math.ceil(min(width, WIDEST) / max(1, now.width)) - 1)
+    up = (ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)
+    console.control(Control(*up * max(0, min(folded, now.height))))
 
 
 def _line(row: Row, marks: Marks) -> Text:
