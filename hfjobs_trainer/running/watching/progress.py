@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from hfjobs_trainer.display import visible
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Usage
 from hfjobs_trainer.running.cost import usd_at
-from hfjobs_trainer.running.events import Event, is_number, parse_event
+from hfjobs_trainer.running.events import Event, is_number, is_report, parse_event
 from hfjobs_trainer.running.watching.figures import Curve
 
 CURVES = ("loss", "reward", "objective/rlhf_reward")
 """The metrics that are shown as a curve, where they are reported."""
-# What the trainer prints beside each of our events, on the first node: {'loss': '0.5', ..., 'epoch': '0.1'}
-_METRICS = re.compile(r"(\[node \d+\] )?\{'[^']+': ")
 LINES, ALERTS = 5, 4
 """How many of the last lines of the log, and of what went wrong, are kept."""
 LONGEST, LONGEST_ALERT = 20_000, 2000
@@ -180,7 +178,7 @@ class Progress:
             self._see_event(event)
             return event
         said = plain(line)
-        if said.strip() and not (self.attempt and _is_report(said.strip())):
+        if said.strip() and not (self.attempt and is_report(said)):
             self.lines.append(said)
         return None
 
@@ -259,10 +257,6 @@ def _bad_news(event: Event) -> tuple[str, str]:
     if event.kind == "rescued":
         return "error", f"the model was not pushed, it is in {said('place')}; to push it: {said('command')}"
     return ("error", message) if event.kind == "failed" else ("", "")
-
-
-def _is_report(said: str) -> bool:
-    return _METRICS.match(said) is not None and "'epoch': " in said and said.endswith("}")
 
 
 def _can_be(event: Event) -> bool:

@@ -81,7 +81,6 @@ class TerminalScreen:
         self._marks = marks_for(self._console.encoding)
         self._live: Live | None = None
         self._size = self._console.size
-        self._rows = 0
 
     def see(self, progress: Progress, now: float) -> None:
         """Nothing: it is drawn soon."""
@@ -91,9 +90,10 @@ class TerminalScreen:
         self._draw(progress, now)
 
     def _draw(self, progress: Progress, now: float, *, is_last: bool = False) -> None:
+        from rich.control import Control
         from rich.live import Live
 
-        from hfjobs_trainer.running.watching.terminal import erase_folded, panel, rows_of
+        from hfjobs_trainer.running.watching.terminal import panel
 
         before, self._size = self._size, self._console.size
         width, height = self._size
@@ -102,9 +102,9 @@ class TerminalScreen:
             self._live = Live(drawn, console=self._console, auto_refresh=False)
             self._live.start(refresh=True)
         else:
-            erase_folded(self._console, self._rows, before.width)
+            if width < before.width:  # the terminal has folded it, nobody knows into how many lines
+                self._console.control(Control.home(), Control.clear())
             self._live.update(drawn, refresh=not is_last)
-        self._rows = rows_of(drawn)
 
     def close(self, progress: Progress, now: float, parting: str) -> None:
         """Draw it for the last time, whole; the cursor is back, whatever interrupts this."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
-from rich.control import Control
 from rich.panel import Panel
-from rich.segment import ControlType
 from rich.style import Style as RichStyle
 from rich.text import Text
 
@@ -66,22 +62,6 @@ def panel(progress: Progress, now: float, width: int, marks: Marks, height: int 
         border_style="dim",
         padding=(0, 1),
     )
-
-
-def rows_of(drawn: Panel) -> int:
-    """How many lines a panel has."""
-    return str(drawn.renderable).count("\n") + 3
-
-
-def erase_folded(console: Console, rows: int, width: int) -> None:
-    """Erase what the terminal made of a panel of that many lines and columns by folding them, once it is narrower.
-
-    What remains is as many lines as the panel had, which are erased by who draws it again.
-    """
-    now = console.size
-    folded = rows * (math.ceil(min(width, WIDEST) / max(1, now.width)) - 1)
-    up = (ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)
-    console.control(Control(*up * max(0, min(folded, now.height))))
 
 
 def _line(row: Row, marks: Marks) -> Text:
