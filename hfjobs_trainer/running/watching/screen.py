@@ -92,6 +92,7 @@ class TerminalScreen:
     def _draw(self, progress: Progress, now: float, *, is_last: bool = False) -> None:
         from rich.control import Control
         from rich.live import Live
+        from rich.segment import ControlType
 
         from hfjobs_trainer.running.watching.terminal import panel
 
@@ -105,6 +106,7 @@ class TerminalScreen:
             if width < before.width:  # the terminal has folded it, nobody knows into how many lines
                 self._console.control(Control.home(), Control.clear())
             self._live.update(drawn, refresh=not is_last)
+        self._console.control(Control((ControlType.CARRIAGE_RETURN,)))  # where the ^C of the terminal moves nothing
 
     def close(self, progress: Progress, now: float, parting: str) -> None:
         """Draw it for the last time, whole; the cursor is back, whatever interrupts this."""
