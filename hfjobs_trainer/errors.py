@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.display import plural, wrapped_table
+from hfjobs_trainer.told import tell_price
 
 if TYPE_CHECKING:
     from hfjobs_trainer.problems import Problem
@@ -204,8 +205,7 @@ class SubmitInterrupted(KeyboardInterrupt):
 
     def __init__(self, told: str, job_ids: Sequence[str] = (), usd_per_hour: float | None = None) -> None:
         self.told, self.job_ids, self.usd_per_hour = told, tuple(job_ids), usd_per_hour
-        price = f"; it costs ${usd_per_hour:.2f} per hour" if self.job_ids and usd_per_hour else ""
-        super().__init__(f"{told}{price}")
+        super().__init__(told + (tell_price(usd_per_hour) if self.job_ids else ""))
 
     def __reduce__(self) -> tuple[type[SubmitInterrupted], tuple[str, tuple[str, ...], float | None]]:
         return type(self), (self.told, self.job_ids, self.usd_per_hour)

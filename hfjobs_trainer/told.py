@@ -8,6 +8,16 @@ import sys
 NOTHING = "interrupted: nothing was submitted"
 
 
+def tell_price(usd_per_hour: float | None) -> str:
+    """What it costs, US dollars per hour, behind what is said of it; empty if that is unknown or nothing."""
+    return f"; it costs ${usd_per_hour:,.2f} per hour" if usd_per_hour else ""
+
+
+def tell_goes_on(back: str, end: str) -> str:
+    """That something goes on, what comes back to it and what stops it: both what a user types."""
+    return f"goes on: {back} comes back to it, {end} stops it"
+
+
 def tell_created(job_id: str, *, noun: str = "job", kind: str = "Job", end: str = "cancel") -> str:
     """That what a user interrupted was created, and what to type now.
 
@@ -17,8 +27,8 @@ def tell_created(job_id: str, *, noun: str = "job", kind: str = "Job", end: str 
         kind: The class of ``hft`` that stands for it.
         end: The method that ends it.
     """
-    back = f'hft.{kind}.from_id("{job_id}")'
-    return f"interrupted: {noun} {job_id} was created and goes on: {back} comes back to it, .{end}() stops it"
+    way_on = tell_goes_on(f'hft.{kind}.from_id("{job_id}")', f".{end}()")
+    return f"interrupted: {noun} {job_id} was created and {way_on}"
 
 
 def tell(line: str) -> None:

@@ -18,6 +18,7 @@ _START = re.compile(r'\{\s*"event"\s*:\s*"hft\.')
 # What tqdm prints, with a known total and without: "Map:  40%|####" and "12it [00:03". It writes no newline of its own,
 # so an event may stand right behind or before it.
 _BAR = re.compile(r"\d+%\||\d+\w* \[\d+:\d\d")
+_REPORT = re.compile(r"(\[node \d+\] )?\{'[^']+': ")
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 
 
@@ -87,6 +88,12 @@ def parse_event(text: str) -> Event | None:
     if not isinstance(kind, str) or not is_number(time):
         return None
     return Event(kind.removeprefix("hft."), float(time), data)
+
+
+def is_report(line: str) -> bool:
+    """Whether this is what the trainer prints beside our event of its metrics: ``{'loss': '0.5', 'epoch': '0.1'}``."""
+    said = line.strip()
+    return _REPORT.match(said) is not None and "'epoch': " in said and said.endswith("}")
 
 
 def visible_lines(line: str) -> list[str]:

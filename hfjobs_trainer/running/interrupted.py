@@ -6,6 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.told import tell_goes_on, tell_price
+
 if TYPE_CHECKING:
     from hfjobs_trainer.running.job import Job
 
@@ -17,9 +19,9 @@ def tell_how_to_return(job: Job, usd_per_hour: float | None = None) -> str:
         job: The job.
         usd_per_hour: Price of all of its machines, US dollars; ``None`` if unknown.
     """
-    costs = f" (${usd_per_hour:,.2f} per hour)" if usd_per_hour else ""
+    way_on = tell_goes_on(f'hft.Job.from_id("{job.id}").watch()', "job.cancel()")
     resumes = "; it is not resumed by itself any more" if job.max_resumes else ""
-    return f'job goes on{costs}: hft.Job.from_id("{job.id}").watch() comes back to it, job.cancel() stops it{resumes}'
+    return f"job {way_on}{tell_price(usd_per_hour)}{resumes}"
 
 
 @contextmanager

@@ -17,9 +17,10 @@ from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
 from hfjobs_trainer.running.earlier import jobs_before
 from hfjobs_trainer.running.ending import Ending, advise, refuse_resume
 from hfjobs_trainer.running.events import Event, read_events
-from hfjobs_trainer.running.interrupted import told_when_interrupted
+from hfjobs_trainer.running.interrupted import tell_how_to_return, told_when_interrupted
 from hfjobs_trainer.running.observed import LONGEST_PAUSE, Observed
 from hfjobs_trainer.running.result import JobResult, read_result
+from hfjobs_trainer.told import tell
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendName
@@ -166,9 +167,12 @@ class Job:
         Returns:
             This job: ``job.watch().succeeded``.
         """
-        from hfjobs_trainer.running.watch import watch
+        try:
+            from hfjobs_trainer.running.watch import watch
 
-        watch(self)
+            watch(self)
+        except KeyboardInterrupt:  # before it had begun
+            tell(tell_how_to_return(self))
         return self
 
     def wait(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> Job:

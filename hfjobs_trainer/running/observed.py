@@ -13,7 +13,7 @@ from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus, 
 from hfjobs_trainer.running.backends.registry import traits_at
 from hfjobs_trainer.running.diagnosing.log_part import Excerpt
 from hfjobs_trainer.running.ending import Ending, explain, read_ending
-from hfjobs_trainer.running.events import Event, read_events
+from hfjobs_trainer.running.events import Event, is_report, read_events
 from hfjobs_trainer.running.outage import Outage, Tolerance
 
 # Lines of the log that come with a failure.
@@ -88,7 +88,7 @@ class Observed:
                 excerpt.add(line)
                 found = [*read_events([line])]
                 events += found
-                if not found and line.strip():
+                if not found and line.strip() and not (events and is_report(line)):
                     tail.append(line)
             self.events, self.tail, self.excerpt = tuple(events), tuple(tail), excerpt
             self.incomplete = lines.incomplete if isinstance(lines, LogLines) else None

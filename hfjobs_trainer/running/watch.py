@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.errors import SubmitInterrupted
 from hfjobs_trainer.running.interrupted import tell_how_to_return
 from hfjobs_trainer.running.watching.figures import duration
 from hfjobs_trainer.running.watching.following import End, Following, News, Outage, Price, Used
@@ -38,11 +39,16 @@ def watch(job: Job) -> None:
                     status = _follow(following, progress, screen)
                 end = describe(job, status, progress.model)
                 goes_on, line = job.go_on()
-                parting = line if goes_on else "\n".join(filter(None, [end, *map(str, job.diagnose()[:1]), line]))
-            except KeyboardInterrupt:
-                goes_on, parting = False, _tell_interrupted(job, progress)
+                parting = line if goes_on else "\n".join(filter(None, [end, _diagnosed(job), line]))
+            except KeyboardInterrupt as error:
+                goes_on, parting = False, _tell_interrupted(job, progress, error)
             finally:
-                screen.close(progress, time.time(), parting)
+                try:
+                    screen.close(progress, time.time(), parting)
+                except KeyboardInterrupt:  # in the last drawing: what ended has ended, what was resumed goes on
+                    parting = "\n".join(filter(None, [parting, _tell_way_back(job, progress) if goes_on else ""]))
+                    goes_on = False
+                    screen.close(progress, time.time(), parting)
 
 
 def _follow(following: Following, progress: Progress, screen: Screen) -> JobStatus:
@@ -100,8 +106,22 @@ def describe(job: Job, status: JobStatus, model: str | None = None) -> str:
     return f"job {job.id}: {status.stage}{took}{why}{hint}"
 
 
-def _tell_interrupted(job: Job, progress: Progress) -> str:
-    status, price = progress.status, progress.usd_per_hour
-    if status is not None and status.is_terminal:
-        return describe(job, status, progress.model)
+def _diagnosed(job: Job) -> str:
+    """Why it failed and what to type instead; empty if that is not known."""
+    try:
+        return "".join(map(str, job.diagnose()[:1]))
+    except Exception as error:  # how it ended is known all the same
+        return f"why it failed was not looked up: {error}"
+
+
+def _tell_interrupted(job: Job, progress: Progress, error: KeyboardInterrupt) -> str:
+    if isinstance(error, SubmitInterrupted):  # it was just being resumed
+        return str(error)
+    if progress.status is not None and progress.status.is_terminal:
+        return describe(job, progress.status, progress.model)
+    return _tell_way_back(job, progress)
+
+
+def _tell_way_back(job: Job, progress: Progress) -> str:
+    price = progress.usd_per_hour
     return tell_how_to_return(job, None if price is None else price * progress.machines)

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed
-from hfjobs_trainer.running.backends.base import JobStatus, Stage
+import hfjobs_trainer as hft
+from hfjobs_trainer.errors import BackendError, HubUnavailable, JobFailed, SubmitInterrupted
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.backends.inprocess import InProcessBackend
 from hfjobs_trainer.running.ending import may_pass, read_ending
 from hfjobs_trainer.running.events import Event, read_events
 from hfjobs_trainer.running.job import Job
 from hfjobs_trainer.running.resuming import Resuming
+from hfjobs_trainer.told import tell_created
 from tests.running.places import InProcessPlace, LocalPlace, event_line, plan_of
 
 START = event_line("start", method="sft")
@@ -291,6 +293,48 @@ def test_watch_says_that_it_was_resumed(capsys: pytest.CaptureFixture[str]):
     assert told[0] == f"job {first}: {deadline}; resumed as job {second} (1 of 1)"
     assert told[1].startswith(f"job {second}: ERROR after 0s ({deadline})")
     assert told[2] == f"job {second} is not resumed by itself: it was resumed 1 of 1 times"
+
+
+class InterruptedResume(Scripted):
+    """The user interrupts once the job that resumes was created."""
+
+    def resume(self, job_id: str, **changes: Any) -> JobRecord:
+        record = super().resume(job_id, **changes)
+        raise SubmitInterrupted(tell_created(record.id), [record.id], 6.0)
+
+
+def test_interrupted_while_it_resumes_watch_tells_of_the_new_job(capsys: pytest.CaptureFixture[str]):
+    job = submitted(InterruptedResume(STOP, STOP), Resuming(1))
+    assert job.watch().stage == "ERROR"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("interrupted: job inprocess/")
+    assert job.id not in last
+    assert last.endswith(".cancel() stops it; it costs $6.00 per hour")
+
+
+def test_without_a_diagnosis_watch_says_how_it_ended(capsys: pytest.CaptureFixture[str]):
+    class Undiagnosed(Job):
+        def diagnose(self) -> tuple[hft.Diagnosis, ...]:
+            raise HubUnavailable("the Hub does not answer")
+
+    backend = Scripted(("ERROR", exit_with(1), [START]))
+    job = Undiagnosed(backend.submit(plan_of("")), backend)
+    assert not job.watch().succeeded
+    ended, why = capsys.readouterr().out.splitlines()[-2:]
+    assert ended.startswith(f"job {job.id}: ERROR after 0s")
+    assert why == "why it failed was not looked up: the Hub does not answer"
+
+
+def test_the_end_of_a_failed_log_is_without_the_reports_of_the_trainer():
+    log = [
+        START,
+        event_line("log", step=1, max_steps=9, metrics={"loss": 2.0}),
+        "{'loss': '2.0', 'epoch': '0.1'}",
+        "why",
+    ]
+    with pytest.raises(JobFailed) as caught:
+        submitted(Scripted(("ERROR", exit_with(1), log)), None).result()
+    assert caught.value.log_tail == ("why",)
 
 
 @pytest.mark.parametrize(

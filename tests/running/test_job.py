@@ -182,5 +182,5 @@ def test_who_interrupts_a_job_is_told_that_nothing_resumes_it_now(place: InProce
     back = f'hft.Job.from_id("{record.id}").watch() comes back to it, job.cancel() stops it'
     assert tell_how_to_return(Job(record, place.backend)) == f"job goes on: {back}"
     resumed = Job(record, place.backend, Resuming(3))
-    told = f"job goes on ($1.50 per hour): {back}; it is not resumed by itself any more"
+    told = f"job goes on: {back}; it costs $1.50 per hour; it is not resumed by itself any more"
     assert tell_how_to_return(resumed, 1.5) == told

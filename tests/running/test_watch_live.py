@@ -109,7 +109,8 @@ def test_interrupting_it_in_a_terminal_says_how_to_come_back(hub: hubsim.Hub, ba
     assert "planned 14-18m" in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
     told = re.sub(r"\s+", " ", shown[shown.rindex("job goes on") :])
-    assert f'($0.40 per hour): hft.Job.from_id("{job_id}").watch() comes back to it, job.cancel() stops it' in told
+    way = f'job goes on: hft.Job.from_id("{job_id}").watch() comes back to it, job.cancel() stops it'
+    assert f"{way}; it costs $0.40 per hour" in told
     assert "Traceback" not in shown
     hub.jobs[job_id.split("/")[1]].cancel()
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
+import os
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -30,7 +34,7 @@ from hfjobs_trainer.running.watching.figures import (
 from hfjobs_trainer.running.watching.markup import markup
 from hfjobs_trainer.running.watching.plain import PlainLog
 from hfjobs_trainer.running.watching.progress import Progress
-from hfjobs_trainer.running.watching.screen import marks_for
+from hfjobs_trainer.running.watching.screen import TerminalScreen, marks_for, open_screen
 from hfjobs_trainer.running.watching.terminal import panel
 from tests.running.places import event_line
 
@@ -113,9 +117,38 @@ def test_it_fits_every_screen(width: int, marks: Marks):
     lines = drawn(progress, width, marks)
     assert {cell_len(line) for line in lines} == {min(width, 120)}
     assert (marks is UNICODE) or all(line.isascii() for line in lines)
-    short = drawn(progress, width, marks, height=15)
-    assert len(short) <= 14
-    assert any("300/1,000" in line for line in short)
+    progress.see_usage(0, Usage((Gpu(93, 18.2, 22.5),), 12, 6.1, 46))
+    for height in (24, 15, 12):
+        short = drawn(progress, width, marks, height=height)
+        assert len(short) <= height - 1
+        assert all(any(told in line for line in short) for told in ("300/1,000", "so far"))
+    assert any("long words" in line for line in short)  # what went wrong goes before what is nice to know
+
+
+def test_a_terminal_that_becomes_narrower_is_drawn_anew(monkeypatch: pytest.MonkeyPatch):
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    stdout = Terminal()
+    for name, value in {"TERM": "xterm", "COLUMNS": "100", "LINES": "12"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    screen = open_screen()
+    assert isinstance(screen, TerminalScreen)
+    for width in (100, 120, 60):
+        assert "\x1b[2J" not in stdout.getvalue()
+        screen._console.size = (width, 12)  # as the terminal says
+        screen.draw(running(), NOW)
+        assert stdout.getvalue().endswith("\r")  # a typed ^C is shown by the terminal, and must not fold a full line
+    assert "\x1b[H\x1b[2J" in stdout.getvalue()
+    screen.close(running(), NOW, "the end")
+    last = stdout.getvalue()
+    assert JOB.url is not None
+    assert JOB.url[-12:] in last[last.rindex("╭") :]  # whole, on however short a screen
+    assert last.rindex("\x1b[?25h") > last.rindex("\x1b[?25l")
 
 
 def test_where_colors_are_not_wanted_there_are_none(monkeypatch: pytest.MonkeyPatch):
@@ -226,6 +259,37 @@ def test_metrics_that_are_not_finite_are_shown_as_such():
     assert "grad_norm not finite" in shown
 
 
+HOSTILE = [
+    {"step": 10**400, "max_steps": 1e300},
+    {"step": -5, "max_steps": 10},
+    {"time": 1e300, "step": 301, "max_steps": 1000},
+    {"time": NOW + 1e9, "step": 400, "max_steps": 1000, "metrics": {"loss": 1e308, "num_tokens": 1e308}},
+    {"time": -1e9, "step": 401, "max_steps": 1000, "metrics": {"loss": -1e308, "reward": 10**300, "\x1b[2J": 1}},
+    {"step": 0, "max_steps": 0, "metrics": {f"rewards/{number}/mean": 1e308 for number in range(200)}},
+    {"step": 3, "max_steps": 5, "metrics": {"loss": 5e-324}},
+]
+
+
+def test_no_figure_of_a_log_breaks_the_panel(capsys: pytest.CaptureFixture[str]):
+    progress, log = running(), PlainLog()
+    lines = [event_line("log", fields.pop("time", NOW), **fields) for fields in map(dict[str, Any], HOSTILE)]
+    lines += [event_line("pace", NOW, memory_gib=10**400, tokens_per_second=float("inf"), message="m" * 10**6)]
+    lines += [STARTED, event_line("log", NOW, step=2, max_steps=10, metrics={"loss": 1.0})]  # another attempt
+    lines += ["x" * 10**6, "{'a': " + "'epoch': " * 10**5, "\x1b[" * 10**5, "日" * 10**6]
+    for line in lines:
+        progress.see_line(line)
+        log.see(progress, NOW)
+        assert all(cell_len(row) == 80 for row in drawn(progress))
+    assert "2/10" in "\n".join(drawn(progress))
+    assert len(capsys.readouterr().out) < 5000
+    assert "\x1b" not in markup(progress, NOW)
+
+
+def test_addresses_are_whole_on_a_narrow_screen():
+    rows = drawn(running(), 50)
+    assert "".join(line[11:48].strip() for line in rows[-3:-1]) == JOB.url
+
+
 def test_a_script_without_events_has_its_last_lines():
     progress = Progress(dataclasses.replace(JOB, planned=Planned()), 1.5)
     progress.see_status(JobStatus("RUNNING", None, at(-60), at(0)))
@@ -291,6 +355,21 @@ def test_plain_lines_say_each_thing_once(capsys: pytest.CaptureFixture[str]):
     assert sum(line.startswith("step ") for line in lines) <= 102
     assert "{'loss'" not in out
     assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("stdout", [None, "closed", "unread"])
+def test_plain_lines_that_nobody_reads_are_left_out(stdout: str | None, monkeypatch: pytest.MonkeyPatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "w") as stream:
+        if stdout == "closed":
+            stream.close()
+        monkeypatch.setattr(sys, "stdout", None if stdout is None else stream)
+        screen = open_screen()
+        assert isinstance(screen, PlainLog)
+        for progress in (running(), running()):
+            screen.see(progress, NOW)
+        screen.close(progress, NOW, "the end")
 
 
 def test_plain_lines_need_no_unicode(monkeypatch: pytest.MonkeyPatch):

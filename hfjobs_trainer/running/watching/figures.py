@@ -41,6 +41,8 @@ def fitting(text: str, marks: Marks) -> str:
 
 POINTS = 256
 """How many points of a curve are kept at most: more than any screen is wide."""
+LARGEST = 1e200
+"""What lies beyond counts as this in a curve, so that sums stay finite."""
 
 
 class Curve:
@@ -56,7 +58,7 @@ class Curve:
         self.last = value
         if value is None:
             return
-        self._sum, self._count = self._sum + value, self._count + 1
+        self._sum, self._count = self._sum + max(-LARGEST, min(LARGEST, value)), self._count + 1
         if self._count < self._every:
             return
         self.points.append(self._sum / self._count)

@@ -28,7 +28,7 @@ class PlainLog:
         self._alert: Alert | None = None
         self._told_step: tuple[int, float] | None = None
         self._spoke = time.monotonic()
-        self._has_begun = False
+        self._has_begun = self._is_unread = False
 
     def see(self, progress: Progress, now: float) -> None:
         """Write what is new."""
@@ -93,8 +93,13 @@ class PlainLog:
 
     def _write(self, text: str) -> None:
         self._spoke = time.monotonic()
-        encoding = sys.stdout.encoding or "utf-8"
-        print(visible(text).encode(encoding, "replace").decode(encoding), flush=True)
+        if self._is_unread or sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # it was closed
+            return
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        try:
+            print(visible(text).encode(encoding, "replace").decode(encoding), flush=True)
+        except (OSError, ValueError):  # as of "| head -3": the job goes on, and so may what follows in the script
+            self._is_unread = True
 
 
 def _step_line(progress: Progress, now: float) -> str:

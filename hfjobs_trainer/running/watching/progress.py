@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from hfjobs_trainer.display import visible
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Usage
 from hfjobs_trainer.running.cost import usd_at
-from hfjobs_trainer.running.events import Event, parse_event
+from hfjobs_trainer.running.events import Event, is_number, is_report, parse_event
 from hfjobs_trainer.running.watching.figures import Curve
 
 CURVES = ("loss", "reward", "objective/rlhf_reward")
 """The metrics that are shown as a curve, where they are reported."""
-# What the trainer prints beside each of our events, on the first node: {'loss': '0.5', ..., 'epoch': '0.1'}
-_METRICS = re.compile(r"(\[node \d+\] )?\{'[^']+': .*'epoch': [^{}]*\}")
 LINES, ALERTS = 5, 4
 """How many of the last lines of the log, and of what went wrong, are kept."""
+LONGEST, LONGEST_ALERT = 20_000, 2000
+"""Characters of a line, and of what went wrong, that are looked at: more than any screen shows of it."""
+MOST_STEPS, LATEST = 10**12, 1e11
+"""A step, and a time in seconds since the epoch (some 3,000 years), beyond which nothing is an event of ours."""
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
 
 
@@ -172,11 +174,11 @@ class Progress:
     def see_line(self, line: str) -> Event | None:
         """Take in a line of its log; return the event that it is, if it is one."""
         event = parse_event(line)
-        if event is not None:
+        if event is not None and _can_be(event):
             self._see_event(event)
             return event
         said = plain(line)
-        if said.strip() and not (self.attempt and _METRICS.fullmatch(said.strip())):
+        if said.strip() and not (self.attempt and is_report(said)):
             self.lines.append(said)
         return None
 
@@ -202,7 +204,7 @@ class Progress:
             self.phase = "finished"
             self.saved = str(data.get("model") or data.get("output_dir") or "") or None
         kind, text = _bad_news(event)
-        self._alert(kind, plain(text))
+        self._alert(kind, plain(text)[:LONGEST_ALERT])
 
     def _see_start(self, event: Event) -> None:
         data = event.data
@@ -257,12 +259,17 @@ def _bad_news(event: Event) -> tuple[str, str]:
     return ("error", message) if event.kind == "failed" else ("", "")
 
 
+def _can_be(event: Event) -> bool:
+    steps = [step for step in (event.step, event.max_steps) if step is not None]
+    return abs(event.time) <= LATEST and all(0 <= step <= MOST_STEPS for step in steps)
+
+
 def _figure(event: Event, name: str) -> float | None:
     """A number that an event tells; ``None`` for none, and for 0, which stands for it."""
     value = event.data.get(name)
-    return float(value) if isinstance(value, (int, float)) and value else None
+    return float(value) if is_number(value) and value else None
 
 
 def plain(line: str) -> str:
-    """A line of a log as a screen can show it: without colors, and nothing that moves the cursor."""
-    return visible(_ESCAPES.sub("", line).expandtabs(4).rstrip())
+    """A line of a log as a screen can show it: without colors, nothing that moves the cursor, and not without end."""
+    return visible(_ESCAPES.sub("", line[:LONGEST]).expandtabs(4).rstrip())

@@ -41,9 +41,16 @@ def open_screen() -> Screen:
     """The best screen that there is."""
     if _is_notebook():
         return NotebookScreen()
-    if sys.stdout.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown"):
-        return TerminalScreen()
-    return PlainLog()
+    return TerminalScreen() if _is_terminal() else PlainLog()
+
+
+def _is_terminal() -> bool:
+    if os.environ.get("TERM", "") in ("dumb", "unknown"):
+        return False
+    try:
+        return sys.stdout.isatty()
+    except (AttributeError, ValueError):  # there is none, or it was closed
+        return False
 
 
 def _is_notebook() -> bool:
@@ -73,28 +80,38 @@ class TerminalScreen:
         self._console: Console = Console(file=sys.stdout, highlight=False)
         self._marks = marks_for(self._console.encoding)
         self._live: Live | None = None
+        self._size = self._console.size
 
     def see(self, progress: Progress, now: float) -> None:
         """Nothing: it is drawn soon."""
 
     def draw(self, progress: Progress, now: float) -> None:
         """Draw the panel again."""
+        self._draw(progress, now)
+
+    def _draw(self, progress: Progress, now: float, *, is_last: bool = False) -> None:
+        from rich.control import Control
         from rich.live import Live
+        from rich.segment import ControlType
 
         from hfjobs_trainer.running.watching.terminal import panel
 
-        width, height = self._console.size
-        drawn = panel(progress, now, width, self._marks, height)
+        before, self._size = self._size, self._console.size
+        width, height = self._size
+        drawn = panel(progress, now, width, self._marks, None if is_last else height)  # the last one may scroll
         if self._live is None:
             self._live = Live(drawn, console=self._console, auto_refresh=False)
             self._live.start(refresh=True)
         else:
-            self._live.update(drawn, refresh=True)
+            if width < before.width:  # the terminal has folded it, nobody knows into how many lines
+                self._console.control(Control.home(), Control.clear())
+            self._live.update(drawn, refresh=not is_last)
+        self._console.control(Control((ControlType.CARRIAGE_RETURN,)))  # where the ^C of the terminal moves nothing
 
     def close(self, progress: Progress, now: float, parting: str) -> None:
-        """Draw it for the last time; the cursor is back, whatever interrupts this."""
+        """Draw it for the last time, whole; the cursor is back, whatever interrupts this."""
         try:
-            self.draw(progress, now)
+            self._draw(progress, now, is_last=True)
         finally:
             if self._live is not None:
                 self._live.stop()

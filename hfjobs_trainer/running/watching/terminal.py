@@ -41,8 +41,12 @@ def panel(progress: Progress, now: float, width: int, marks: Marks, height: int 
     outer = min(width, WIDEST)
     seen = view(progress, now, outer - BORDERS, marks)
     room = 10**6 if height is None else max(1, height - BORDERS)  # and a line for the cursor
-    lines = seen.lines[max(0, len(seen.lines) - max(0, room - len(seen.rows) - len(seen.links))) :]
-    parts = [part for part in (seen.rows, lines, seen.links) if part]
+    told = seen.rows
+    while len(told) > room and any(row.is_detail for row in told):
+        last = max(index for index, row in enumerate(told) if row.is_detail)
+        told = [*told[:last], *told[last + 1 :]]
+    lines = seen.lines[max(0, len(seen.lines) - max(0, room - len(told) - len(seen.links))) :]
+    parts = [part for part in (told, lines, seen.links) if part]
     gaps = min(len(parts) - 1, room - sum(map(len, parts)))
     rows: list[Row] = []
     for index, part in enumerate(parts):

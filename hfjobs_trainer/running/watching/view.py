@@ -65,11 +65,12 @@ class Span(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A line of the panel: a label, and what there is to say."""
+    """A line of the panel: a label, and what there is to say; a detail is left out where there is no room."""
 
     label: str
     spans: Sequence[Span]
     style: Style = "dim"
+    is_detail: bool = False
 
 
 class View(NamedTuple):
@@ -98,14 +99,13 @@ def view(progress: Progress, now: float, width: int, marks: Marks) -> View:
         marks: The characters to draw with.
     """
     room = max(20, width - LABEL)
+    details = (*_metrics(progress, room), *_speed(progress, room), *_machine(progress, room, marks))
     rows = [
         *_stage(progress, now, room, marks),
         *_nodes(progress),
         *_steps(progress, now, room, marks),
         *_curves(progress, room, marks),
-        *_metrics(progress, room),
-        *_speed(progress, room),
-        *_machine(progress, room, marks),
+        *(row._replace(is_detail=True) for row in details),
         *_cost(progress, now, room),
         *_alerts(progress, room, marks),
     ]
@@ -305,18 +305,25 @@ def _links(progress: Progress, room: int) -> Iterator[Row]:
     hub, _, _ = (record.url or "https://huggingface.co/jobs/").partition("/jobs/")
     is_over = progress.status is not None and progress.status.is_terminal
     if progress.model is not None:
-        yield Row("model", [Span(progress.model, "", progress.pushed)])
+        yield from _address("model", progress.model, room)
     elif planned.model and not is_over:
         yield Row("model", [Span(f"{hub}/{planned.model}"), Span(" (to be pushed)", "dim")])
     if planned.tracker == "trackio" and planned.space:
         space = f"{hub}/spaces/{planned.space}"
-        yield Row("curves", [Span(space, "", space)])
+        yield from _address("curves", space, room)
     elif planned.tracker == "trackio" and planned.project and record.folder:
         home = record.directory or record.folder
         command = f"TRACKIO_DIR={home}/trackio trackio show --project {planned.project}"
         for index, line in enumerate(textwrap.wrap(command, room, break_on_hyphens=False)):
             yield Row("" if index else "curves", [Span(line)])
     if record.url is not None:
-        yield Row("job", [Span(record.url, "", record.url)])
+        yield from _address("job", record.url, room)
     elif record.folder is not None:
-        yield Row("folder", [Span(record.folder)])
+        yield from _address("folder", record.folder, room)
+
+
+def _address(label: str, where: str, room: int) -> Iterator[Row]:
+    """An address or a folder, whole; each line of it leads there."""
+    link = where if where.startswith(("https://", "http://")) else None
+    for start in range(0, len(where), room):
+        yield Row("" if start else label, [Span(where[start : start + room], "", link)])
