@@ -35,6 +35,8 @@ _PACKAGES: Mapping[str, str] = {
     "flash_attn_interface": "flash-attn",
     "liger_kernel": "liger-kernel",
     "PIL": "pillow",
+    "Protobuf": "protobuf",
+    "SentencePiece": "sentencepiece",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
@@ -165,14 +167,21 @@ def _fits(signature: Signature, traceback: str) -> bool:
     return (near is None or near.search(traceback) is not None) and (far is None or far.search(traceback) is None)
 
 
-def fill(templates: Sequence[str], values: Mapping[str, str], derive: Callable[[str], str | None]) -> str:
+def fill(
+    templates: Sequence[str],
+    values: Mapping[str, str],
+    derive: Callable[[str], str | None],
+    takes: Callable[[str], bool] = bool,
+) -> str:
     """The first template whose names are all known, with their values; else the last one's known part.
 
     Args:
         templates: Texts with ``{name}``.
         values: What is known.
         derive: Gives the value of any other name, or ``None``.
+        takes: Whether a text suits the run; of those whose names are known the first is told if none suits.
     """
+    told: list[str] = []
 
     def value(name: str) -> str | None:
         known = values.get(name)
@@ -181,7 +190,9 @@ def fill(templates: Sequence[str], values: Mapping[str, str], derive: Callable[[
     for template in templates:
         known = {name: value(name) for name in _NAME.findall(template)}
         if None not in known.values():
-            return _NAME.sub(lambda match, known=known: _short(known[match[1]] or ""), template)
+            told.append(_NAME.sub(lambda match, known=known: _short(known[match[1]] or ""), template))
+    if told:
+        return next((text for text in told if takes(text)), told[0])
     return _NAME.sub("...", templates[-1])
 
 
