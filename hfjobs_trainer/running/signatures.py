@@ -21,7 +21,10 @@ of what happened elsewhere, an exit code alone. A later kind is told only where 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _MODULE = r"(?:[A-Za-z_][\w.]{0,120}\.)?"  # of an exception
-_ANYTHING = re.compile(r"^\.\{0,\d+\}\??")  # what may stand before a pattern in its line
+# What stands before the words of a pattern, and would be tried at each place: without it a text is searched quickly.
+_BEFORE_WORDS = re.compile(
+    r"^(?:(?:\(\?P<\w+>)?(?:\.|\\[wS]|\[[^\]]+\])\{\d+,\d+\}\??\)?|\(\?:[^()|]*\)\?|\\s\{\d+,\d+\}| )+"
+)
 _NAME = re.compile(r"\{(\w+)\}")
 _LONGEST_VALUE, _NAMED_WITHIN, _TRIES = 160, 30, 50
 
@@ -122,7 +125,7 @@ def _signature(entry: Mapping[str, Any]) -> Signature:
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    anywhere = re.compile(_ANYTHING.sub("", pattern), re.MULTILINE)
+    anywhere = re.compile(_BEFORE_WORDS.sub("", pattern), re.MULTILINE)
     return re.compile(f"{_MODULE}(?:{pattern})", re.MULTILINE), anywhere
 
 
