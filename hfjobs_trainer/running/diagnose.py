@@ -94,7 +94,7 @@ def diagnose_run(
         TypeError: The log is no text, or the exit code no whole number.
     """
     if not isinstance(log_text, str):
-        raise TypeError(f"the log must be a str, such as `\"\\n\".join(job.logs())`, not a {type(log_text).__name__}")
+        raise TypeError(f'the log must be a str, such as `"\\n".join(job.logs())`, not a {type(log_text).__name__}')
     if exit_code is not None and not isinstance(exit_code, int):
         raise TypeError(f"exit_code must be an int or None, not a {type(exit_code).__name__}")
     if exit_code == 0 and not message:
