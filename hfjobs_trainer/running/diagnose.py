@@ -93,9 +93,9 @@ def diagnose_run(
     Raises:
         TypeError: The log is no text, or the exit code no whole number.
     """
-    if not isinstance(log_text, str):
+    if not isinstance(log_text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise TypeError(f'the log must be a str, such as `"\\n".join(job.logs())`, not a {type(log_text).__name__}')
-    if exit_code is not None and not isinstance(exit_code, int):
+    if exit_code is not None and not isinstance(exit_code, int):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"exit_code must be an int or None, not a {type(exit_code).__name__}")
     if exit_code == 0 and not message:
         return ()

@@ -159,3 +159,9 @@ def test_a_diagnosis_is_short_as_text_and_complete_as_html() -> None:
     shown = found._repr_html_()
     assert found.source in shown
     assert "<script" not in hft.Diagnosis("RUN701", "<script>", "", "")._repr_html_()
+
+
+@pytest.mark.parametrize("given", [(None,), (b"log",), (["a", "b"],), ("log", "1"), ("log", 1.5)])
+def test_what_is_no_log_or_no_exit_code_is_refused(given: tuple[object, ...]) -> None:
+    with pytest.raises(TypeError, match=r"must be a(n int| str)"):
+        hft.diagnose(*given)  # pyright: ignore[reportArgumentType]
