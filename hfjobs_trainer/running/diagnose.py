@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from hfjobs_trainer.display import html_pairs, html_table
-from hfjobs_trainer.running.diagnosing.log_part import read_failing
+from hfjobs_trainer.running.diagnosing.log_part import read_failing, uncaught
 from hfjobs_trainer.running.diagnosing.signatures import KINDS, Found, fill, find, package_of, signatures
 from hfjobs_trainer.running.ending import ENDED_WITH_ANOTHER
 from hfjobs_trainer.running.ending import exit_code as exit_code_of
@@ -21,6 +22,7 @@ MOST = 3
 """Most diagnoses of one run."""
 # Why the Hub itself cancels a job; one that the user cancels did not fail.
 _CANCELED = re.compile(r"NO_CREDITS|NO_SUBSCRIPTION|RESOURCE_GROUP_LIMIT|credit", re.IGNORECASE)
+_CODE, _ARGUMENT = re.compile(r"`([^`]+)`"), re.compile(r"(?:^|, )(\w+)=|^(\w+)$")
 _GIB = re.compile(r"([\d.]{1,12}) ?GiB")
 
 
@@ -76,6 +78,9 @@ def diagnose(log_text: str, exit_code: int | None = None) -> tuple[Diagnosis, ..
 
     Returns:
         What may have been the reason, the likeliest first, at most three; empty if nothing is known.
+
+    Raises:
+        TypeError: The log is no text, or the exit code no whole number.
     """
     return diagnose_run(log_text, exit_code)
 
@@ -87,6 +92,7 @@ def diagnose_run(
     message: str = "",
     flavor: str | None = None,
     resumable: bool | None = None,
+    method: str | None = None,
 ) -> tuple[Diagnosis, ...]:
     """``diagnose`` with what is known of a run beside its log.
 
@@ -96,25 +102,39 @@ def diagnose_run(
         message: The backend's explanation of the end.
         flavor: Flavor that it ran on; ``None``: unknown, or none.
         resumable: Whether it can go on from a checkpoint; ``None``: unknown, so that the log decides.
+        method: What it trains by; ``None``: unknown, so that the log decides.
+
+    Raises:
+        TypeError: The log is no text, or the exit code no whole number.
     """
+    if not isinstance(log_text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise TypeError(f'the log must be a str, such as `"\\n".join(job.logs())`, not a {type(log_text).__name__}')
+    if exit_code is not None and not isinstance(exit_code, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"exit_code must be an int or None, not a {type(exit_code).__name__}")
     if exit_code == 0 and not message:
         return Diagnoses()
     failing = read_failing(log_text)
     places = failing.groups
     if exit_code or message:  # it did fail, perhaps while another process still told of progress
         places.append(failing.before)
+    elif failing.step is not None:  # it trained, and may go on: what was caught and printed does not count
+        places = [uncaught(lines, besides=True) for lines in places]
     found: list[Found] = []
     for lines in places:
-        found = find(lines)
+        found = find(uncaught(lines))
+        if not any(each.signature.kind in ("told", "cause") for each in found):
+            found = find(lines)
         if found:
             break
     found += _by_end(exit_code, message)
     step = None if failing.step is None else str(failing.step)
     resumable = failing.kept if resumable is None else resumable
-    return _told(found, _Run(step, flavor, resumable))
+    return _told(found, _Run(step, flavor, resumable, method or failing.method))
 
 
-def diagnose_end(log_text: str, status: JobStatus, *, flavor: str | None, resumable: bool) -> tuple[Diagnosis, ...]:
+def diagnose_end(
+    log_text: str, status: JobStatus, *, flavor: str | None, resumable: bool, method: str | None = None
+) -> tuple[Diagnosis, ...]:
     """Say why a job failed.
 
     Args:
@@ -122,6 +142,7 @@ def diagnose_end(log_text: str, status: JobStatus, *, flavor: str | None, resuma
         status: Its final status.
         flavor: Flavor that it ran on; ``None``: unknown, or none.
         resumable: Whether it can go on from a checkpoint.
+        method: What it trains by; ``None``: unknown, so that the log decides.
     """
     # a node that ended because another one did says nothing of the reason
     nodes = [
@@ -131,7 +152,8 @@ def diagnose_end(log_text: str, status: JobStatus, *, flavor: str | None, resuma
     if status.stage != "ERROR" and not _CANCELED.search(message):
         return Diagnoses()
     code = exit_code_of(status)
-    return diagnose_run(log_text, code, message=message or status.stage, flavor=flavor, resumable=resumable)
+    message = message or status.stage
+    return diagnose_run(log_text, code, message=message, flavor=flavor, resumable=resumable, method=method)
 
 
 def _by_end(exit_code: int | None, message: str) -> list[Found]:
@@ -153,6 +175,24 @@ class _Run:
     step: str | None
     flavor: str | None
     resumable: bool
+    method: str | None
+
+    def takes(self, text: str) -> bool:
+        """Whether the code in a text names no field that the run's method lacks."""
+        from hfjobs_trainer.specs.registry import METHODS
+
+        own = METHODS.get(self.method or "")
+        if own is None:
+            return True
+        named = {match[1] or match[2] for code in _CODE.findall(text) for match in _ARGUMENT.finditer(code)}
+        return all(name in own.model_fields or name not in _all_fields() for name in named)
+
+
+@cache
+def _all_fields() -> frozenset[str]:
+    from hfjobs_trainer.specs.registry import METHODS
+
+    return frozenset(name for kind in METHODS.values() for name in kind.model_fields)
 
 
 def _told(found: Sequence[Found], run: _Run) -> tuple[Diagnosis, ...]:
@@ -193,7 +233,7 @@ def _diagnosis(found: Found, run: _Run) -> Diagnosis:
             )
         return None
 
-    cause, fix = fill(signature.cause, values, derive), fill(signature.fix, values, derive)
+    cause, fix = fill(signature.cause, values, derive), fill(signature.fix, values, derive, run.takes)
     return Diagnosis(signature.code, cause, fix, signature.source)
 
 

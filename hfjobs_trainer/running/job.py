@@ -313,7 +313,9 @@ class Job:
         with contextlib.suppress(BackendError):  # the failure itself is known
             self._seen.read_end()
         text, stated = self._seen.excerpt.text, self._seen.stated or status
-        return diagnose_end(text, stated, flavor=self.record.flavor, resumable=status.resumable)
+        record = self.record
+        method = record.labels.get("method")
+        return diagnose_end(text, stated, flavor=record.flavor, resumable=status.resumable, method=method)
 
     def cancel(self) -> None:
         """Stop the job; do nothing if it has ended already."""

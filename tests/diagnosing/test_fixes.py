@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -109,6 +110,37 @@ def test_code_of_a_fix_works(code: str) -> None:
         assert code in known | {"completions", "input_ids", "stopped", "ruin", "function"}
     else:
         assert code.startswith(IN_SCRIPTS), f"what kind of code is {code!r}?"
+
+
+ONLY = {
+    "RUN319": {"sft", "gkd"},
+    "RUN406": {"sft"},
+    "RUN405": {"sft", "gkd"},
+    "RUN907": {"sft", "reward"},
+    "RUN103": {"grpo", "rloo", "distillation", "online_dpo", "gkd", "ppo"},
+    "RUN905": {"grpo", "rloo"},
+    "RUN6": {"grpo", "rloo", "distillation", "online_dpo"},
+}
+"""The methods that a code is about, where those are few."""
+
+
+@pytest.mark.parametrize("method", hft.METHODS)
+def test_a_fix_names_no_field_that_the_runs_method_lacks(method: str) -> None:
+    fields = {name for kind in hft.METHODS.values() for name in kind.model_fields}
+    own = hft.METHODS[method].model_fields.keys()
+    start = json.dumps({"event": "hft.start", "time": 1767225600.0, "method": method})
+    wrong: list[tuple[str, str]] = []
+    for path in sorted((FOLDER / "logs").glob("*.txt")):
+        code = path.name[:6]
+        if method not in ONLY.get(code, ONLY.get(code[:4], {method})):
+            continue
+        text = path.read_text(encoding="utf-8").replace('"method": "sft"', f'"method": "{method}"')
+        text = text.replace('"method": "grpo"', f'"method": "{method}"')
+        for found in hft.diagnose(f"{start}\n{text}", 1):
+            for typed in re.findall(r"`([^`]+)`", found.fix):
+                named = set(keywords_of(typed) or {typed})
+                wrong += [(path.name, found.fix)] if (named & fields) - own else []
+    assert not wrong
 
 
 def test_every_source_is_a_page_or_a_document_of_this_repository() -> None:

@@ -68,6 +68,15 @@ def test_a_log_is_seen_through_what_others_put_around_it(number: int, path: Path
     assert [each.code for each in hft.diagnose(disguise(read(path)), 1)][:1] == [path.name.split(".")[0]]
 
 
+@pytest.mark.parametrize("name", ["caught_texts", "caught_tracebacks", "retried", "frightening_warnings"])
+def test_what_was_printed_before_does_not_hide_why_a_process_ended(name: str) -> None:
+    noise = read(FOLDER / "healthy" / f"{name}.txt")
+    noise = "\n".join(line for line in noise.splitlines() if '"hft.' not in line)
+    for code in ("RUN101.training", "RUN204.push_trl", "RUN301.missing_column_sft", "RUN901.reward_raises"):
+        found = hft.diagnose(f"{GOOD_BEGINNING}\n{noise}\n{read(FOLDER / 'logs' / f'{code}.txt')}", 1)
+        assert [each.code for each in found][:1] == [code.split(".")[0]]
+
+
 def test_every_signature_has_a_log() -> None:
     assert {path.name.split(".")[0] for path in FAILED} | BY_STATUS == {each.code for each in signatures()}
     assert len(HEALTHY) >= 15

@@ -175,3 +175,9 @@ def test_all_diagnoses_are_a_table_in_a_notebook() -> None:
     nothing: Any = hft.diagnose("", 0)
     assert str(nothing) == "no known reason for a failure"
     assert not nothing
+
+
+@pytest.mark.parametrize("given", [(None,), (b"log",), (["a", "b"],), ("log", "1"), ("log", 1.5)])
+def test_what_is_no_log_or_no_exit_code_is_refused(given: tuple[object, ...]) -> None:
+    with pytest.raises(TypeError, match=r"must be a(n int| str)"):
+        hft.diagnose(*given)  # pyright: ignore[reportArgumentType]

@@ -17,6 +17,8 @@ LAST_LINES, LAST_CHARACTERS = 2_000, 400_000
 """How much of what is left may tell why the run failed."""
 CALM_LINES = 60
 """After so many ordinary lines, the run had gone on in spite of an exception that was printed before."""
+MESSAGE_LINES = 30
+"""How long the message of an exception may be."""
 LATE_LINES = 200
 """How far before the last sign of progress one process may have failed while another printed that sign."""
 
@@ -31,6 +33,9 @@ _PREFIX = re.compile(
     r"|\((?:\w{1,40}|[\w.]{1,40} pid=\d{1,9})\) "
     r"|(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[\w./]{1,80}:\d{1,6}\] ?)"
 )
+# Members of an ExceptionGroup stand behind bars; a notebook names the exception before its traceback.
+_GROUPED = re.compile(r"^ {1,40}(?:\| ?|\+ Exception Group (?=Traceback ))")
+_NOTEBOOK = re.compile(r"^\w{1,80} {2,80}(?=Traceback \(most recent call last\)$)")
 _BAR = re.compile(r"^[^|]{0,80}\d{1,3}%\|[^|]{0,200}\|[^\[]{0,40}\[[^\]]{0,60}\](?:\x1b\[A)?")
 _TRL_LOG = re.compile(r"\{'(?:loss|eval_[a-z_]{1,60}|train_runtime)': ")
 _PROGRESS = frozenset({"log", "evaluated", "saved", "kept", "resumed", "pushed", "audited", "reloaded", "end"})
@@ -43,6 +48,10 @@ _TOLD: Mapping[str, tuple[str, ...]] = {
 """Events that say why a run ended, and which of their fields do."""
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^ {0,8}(?:\| {1,8})?File "([^"]{1,400})", line (\d{1,7}), in (.{1,100})$')
+# Where an exception that nothing caught begins: a module, or the first function of a process.
+_OUTERMOST = re.compile(r"<module>|_run_module_as_main|_run_code|_bootstrap$")
+_CHAINED = ("The above exception was the direct cause", "During handling of the above exception")
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]{0,120}(?:Error|Exception)\b(?::|$)")
 _FOREIGN = re.compile(r"(?:site|dist)-packages/|/lib/python3|^<|/bin/[\w-]{1,40}$")
 
 
@@ -54,11 +63,13 @@ class Failing:
         lines: Lines in order, as they are matched.
         step: The last step that was reported before; ``None`` if there was none.
         kept: Whether a checkpoint was kept that outlives the machine.
+        method: The method, as the script said at its start; ``None`` if it did not.
     """
 
     lines: tuple[str, ...] = ()
     step: int | None = None
     kept: bool = False
+    method: str | None = None
     before: tuple[str, ...] = field(default=(), repr=False)
     """Lines before the last sign of progress, in which another process may have failed first."""
 
@@ -77,12 +88,15 @@ def read_failing(text: str) -> Failing:
     lines: list[str] = []
     before: list[str] = []
     step: int | None = None
-    kept = False
+    kept, method = False, None
     for raw in _BREAK.split(text):
         line = _plain(_shorten(_ANSI.sub("", raw)))
         event = parse_event(line) if '"hft.' in line else None
         if event is not None:
             step = step if event.step is None else event.step
+            if event.kind == "start":
+                said = event.data.get("method")
+                method = said if isinstance(said, str) else None
             if event.kind == "start" or event.kind in _PROGRESS:
                 # a new attempt has nothing to do with how the one before it ended
                 before = [] if event.kind == "start" else lines[-LATE_LINES:]
@@ -93,7 +107,7 @@ def read_failing(text: str) -> Failing:
             before, lines = lines[-LATE_LINES:], []
         elif line.strip():
             lines.append(line)
-    return Failing(_last(lines), step, kept, tuple(before))
+    return Failing(_last(lines), step, kept, method, tuple(before))
 
 
 def _last(lines: Sequence[str]) -> tuple[str, ...]:
@@ -118,7 +132,8 @@ def _plain(line: str) -> str:
         if found is None:
             break
         line = line[found.end() :]
-    return _BAR.sub("", line)
+    line = _GROUPED.sub("", _BAR.sub("", line))
+    return f"{_TRACEBACK}" if _NOTEBOOK.match(line) else line
 
 
 def _tell(event: Event) -> str:
@@ -144,12 +159,52 @@ def _last_group(lines: Sequence[str]) -> int:
     return 0 if start is None else max(0, start - CALM_LINES)
 
 
+def uncaught(lines: Sequence[str], *, besides: bool = False) -> tuple[str, ...]:
+    """The exceptions that ended a process, with their messages, and what our own script says.
+
+    A reward that prints what it caught, or a model's answer that is printed, may look like any failure.
+
+    Args:
+        lines: Lines of a log.
+        besides: Keep what stands outside of tracebacks, too.
+    """
+    starts = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
+    kept: list[str] = []
+    fatal = False
+    for start, end in reversed([*zip([0, *starts], [*starts, len(lines)], strict=True)]):
+        block = lines[start:end]
+        outermost = next((found[3] for line in block if (found := _FRAME.match(line))), None)
+        chained = any(line.startswith(_CHAINED) for line in block)
+        fatal = fatal if chained else outermost is not None and _OUTERMOST.match(outermost) is not None
+        if fatal and besides:
+            kept[:0] = block
+        elif besides:
+            kept[:0] = block[_end_of_message(block) :] if start in starts else block
+        elif not fatal:
+            kept[:0] = [line for line in block if line.startswith("hft")]
+        elif start in starts:
+            kept[:0] = block[: _end_of_message(block)]
+        else:  # the end of an exception whose traceback is cut off
+            kept[:0] = block[-CALM_LINES:]
+    return tuple(kept)
+
+
+def _end_of_message(block: Sequence[str]) -> int:
+    """How much of the lines from a traceback to the next one belongs to its exception."""
+    first = next((at for at, line in enumerate(block[1:], 1) if not line.startswith((" ", "\t"))), len(block))
+    last = min(len(block), first + MESSAGE_LINES)
+    return next((at for at in range(first + 1, last) if _EXCEPTION.match(block[at])), last)
+
+
 def traceback_before(lines: Sequence[str], number: int) -> Sequence[str]:
-    """The traceback that ends with this line, without those before it; at most 400 lines."""
+    """The traceback that ends with this line, without those before it; at most 400 lines.
+
+    Of a log whose head is cut off, that may be one without its first lines.
+    """
     for start in range(number, max(-1, number - 400), -1):
         if lines[start].startswith(_TRACEBACK):
             return lines[start : number + 1]
-    return ()
+    return lines[: number + 1] if number < 400 and number and lines[0].startswith("  ") else ()
 
 
 def users_line(traceback: Sequence[str]) -> str | None:

@@ -21,7 +21,10 @@ of what happened elsewhere, an exit code alone. A later kind is told only where 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _MODULE = r"(?:[A-Za-z_][\w.]{0,120}\.)?"  # of an exception
-_ANYTHING = re.compile(r"^\.\{0,\d+\}\??")  # what may stand before a pattern in its line
+# What stands before the words of a pattern, and would be tried at each place: without it a text is searched quickly.
+_BEFORE_WORDS = re.compile(
+    r"^(?:(?:\(\?P<\w+>)?(?:\.|\\[wS]|\[[^\]]+\])\{\d+,\d+\}\??\)?|\(\?:[^()|]*\)\?|\\s\{\d+,\d+\}| )+"
+)
 _NAME = re.compile(r"\{(\w+)\}")
 _LONGEST_VALUE, _NAMED_WITHIN, _TRIES = 160, 30, 50
 
@@ -35,6 +38,8 @@ _PACKAGES: Mapping[str, str] = {
     "flash_attn_interface": "flash-attn",
     "liger_kernel": "liger-kernel",
     "PIL": "pillow",
+    "Protobuf": "protobuf",
+    "SentencePiece": "sentencepiece",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
@@ -120,7 +125,7 @@ def _signature(entry: Mapping[str, Any]) -> Signature:
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    anywhere = re.compile(_ANYTHING.sub("", pattern), re.MULTILINE)
+    anywhere = re.compile(_BEFORE_WORDS.sub("", pattern), re.MULTILINE)
     return re.compile(f"{_MODULE}(?:{pattern})", re.MULTILINE), anywhere
 
 
@@ -165,14 +170,21 @@ def _fits(signature: Signature, traceback: str) -> bool:
     return (near is None or near.search(traceback) is not None) and (far is None or far.search(traceback) is None)
 
 
-def fill(templates: Sequence[str], values: Mapping[str, str], derive: Callable[[str], str | None]) -> str:
+def fill(
+    templates: Sequence[str],
+    values: Mapping[str, str],
+    derive: Callable[[str], str | None],
+    takes: Callable[[str], bool] = bool,
+) -> str:
     """The first template whose names are all known, with their values; else the last one's known part.
 
     Args:
         templates: Texts with ``{name}``.
         values: What is known.
         derive: Gives the value of any other name, or ``None``.
+        takes: Whether a text suits the run; of those whose names are known the first is told if none suits.
     """
+    told: list[str] = []
 
     def value(name: str) -> str | None:
         known = values.get(name)
@@ -181,7 +193,9 @@ def fill(templates: Sequence[str], values: Mapping[str, str], derive: Callable[[
     for template in templates:
         known = {name: value(name) for name in _NAME.findall(template)}
         if None not in known.values():
-            return _NAME.sub(lambda match, known=known: _short(known[match[1]] or ""), template)
+            told.append(_NAME.sub(lambda match, known=known: _short(known[match[1]] or ""), template))
+    if told:
+        return next((text for text in told if takes(text)), told[0])
     return _NAME.sub("...", templates[-1])
 
 
