@@ -45,7 +45,7 @@ from math import isfinite
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from threading import Event, Thread
-from traceback import format_exception, walk_tb
+from traceback import format_exception, format_exception_only, walk_tb
 from typing import Any, NamedTuple
 
 MODEL = "Qwen/Qwen2.5-0.5B"
@@ -123,27 +123,23 @@ def main() -> None:
 # --------------------------------------------------------------------------------------
 
 PLACES = ("_save_checkpoint", "evaluate", "generate", "train", "main", "relaunch")
-# How an error says that something is full, whatever it is wrapped in.
-FULL = {
+SECRET = r"\b(hf_|sk-|gh[a-z]_|github_pat_)[\w-]{16,}|(?<=://)[^\s/@]+(?=@)"
+FULL = {  # how an error says so, whatever it is wrapped in
     "GPU memory": "[Oo]ut of memory|OutOfMemory|_ALLOC_FAILED|memory for the cache",
-    "host memory": "MemoryError|(an't|annot) allocate memory|bad_alloc",
-    "disk space": "No space left|quota exc|disk (is full|space)|StreamWriter|ected pos",
+    "host memory": r"MemoryError\b|(an't|annot) allocate memory|bad_alloc",
+    "disk space": "space left|quota exc|ough disk|disk is full|StreamWriter|cted pos ",
 }
 SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
 NO_STEP = "No optimizer step was taken: too few rows, or all were filtered out."
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
-# Steps in a row after which numbers that are not finite end a run, and after which
-# what may be chance does: no gradient, or steps that fp16 skips to find its scale.
-BROKEN = 5
-OFTEN = 20
+BROKEN = 5  # steps in a row with numbers that are not finite end a run
+OFTEN = 20  # what may be chance: no gradient, or steps that fp16 skips for its scale
 IDLE_SECONDS = 900.0
-MEASURED = 20
-# Steps that count, behind those that do not, since they compile and warm up.
-WARM_UP = 5
-RUIN = 77
-SIGNAL = 143
-# Exit codes: in time before the deadline; since it was of no use or too dear; SIGTERM.
-DEADLINE = 76
+MEASURED = 20  # steps, these included
+WARM_UP = 5  # steps that do not count, since they compile
+RUIN = 77  # exit code: of no use, or too dear
+SIGNAL = 143  # exit code: SIGTERM
+DEADLINE = 76  # exit code: in time before it
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
 
@@ -151,31 +147,35 @@ PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 M
 def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
     """Tell behind its traceback what ended this run, where, and what is left of it."""
     sys.__excepthook__(*failure)
-    error = failure[1]
+    error, steps = failure[1], list[int]()
+    if not isinstance(error, Exception):
+        return  # an interrupt
     frames = {frame.f_code.co_name: frame.f_locals for frame, _ in walk_tb(failure[2])}
     trainer, stop = [frames.get("main", {}).get(name) for name in ("trainer", "stop")]
     step, keeper = trainer and trainer.state.global_step, stop and stop.keeper
     where = next((f"in {name}()" for name in PLACES if name in frames), "at its start")
     where += f", after step {step}" if trainer else ""
-    said = [x.split("\n")[0][:200] for x in format_exception(error) if x[0].isalpha()]
+    lines = [*format_exception_only(error), *format_exception(error)]
+    said = [re.sub(SECRET, "***", x[:9999]) for x in lines if not x[0].isspace()]
+    said = [" ".join(x.split())[:200].rstrip(".") for x in said]
     found = [(k, f"out of {k}", x) for k in FULL for x in said if re.search(FULL[k], x)]
-    found += [("other", "the run failed", f"{type(error).__name__}: {error!s:.200}")]
+    found += [("other", "the run failed", said[0])]
     for look in looks:  # of several processes, one tells: the others find nothing
         found = look(error, found)
-    if keeper:
-        keeper.finish()  # what was saved before outlives this
-    folder: Any = keeper.away or keeper.folder.absolute() if keeper else run_folder()
-    steps = [n for n in list_steps(folder) if read_manifest(folder / f"checkpoint-{n}")]
+    home: Any = keeper.away or keeper.folder.absolute() if keeper else run_folder()
+    with suppress(Exception):  # a mount may be what failed
+        if keeper:
+            keeper.finish()  # what was saved before outlives this
+        steps = [n for n in list_steps(home) if read_manifest(home / f"checkpoint-{n}")]
     for what, told, why in found[:1]:
         tries, last = dict(fixes).get(what, []), max(steps, default=None)
-        message = " ".join(f"{told} {where}: {why}".split())
-        message += f". Try {', or '.join(tries)}" if tries else ""
+        line = f"{told} {where}: {why}{'. Try ' if tries else ''}{', or '.join(tries)}"
         kept = f"The last whole checkpoint is of step {last}"
-        message += f". {kept if last else 'No checkpoint was kept'}"
-        left = {"checkpoint": last, "place": last and folder / f"checkpoint-{last}"}
+        line += f". {kept if last else 'No checkpoint was kept'}"
+        left = {"checkpoint": last, "place": last and home / f"checkpoint-{last}"}
         left |= {"what": what.lower().replace(" ", "_"), "try": tries}
-        report("failed", message=message, step=step, **left)
-        print(f"hft: {message}", file=sys.stderr, flush=True)
+        report("failed", message=line, step=step, **left)
+        print(f"hft: {line}", file=sys.stderr, flush=True)
 
 
 def stop_again() -> None:

@@ -200,9 +200,12 @@ def _keep(key: str, answer: Mapping[str, Any]) -> None:
     folder = cache_home() / "rendered"
     folder.mkdir(parents=True, exist_ok=True)
     number, name = tempfile.mkstemp(dir=folder, prefix=".new-")
-    with os.fdopen(number, "w", encoding="utf-8") as stream:
-        json.dump(answer, stream)
-    Path(name).replace(folder / f"{key}.json")
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as stream:
+            json.dump(answer, stream)
+        Path(name).replace(folder / f"{key}.json")
+    finally:  # a full disk leaves no part of it
+        Path(name).unlink(missing_ok=True)
     kept = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
     for path in kept[:-_KEPT]:
         path.unlink(missing_ok=True)

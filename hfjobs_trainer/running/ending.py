@@ -137,6 +137,8 @@ def _explain_stop(status: JobStatus, stopped: Event, ending: Ending, *, continue
     elif reason == "signal":
         ended = {"CANCELED": "canceled"}.get(status.stage, "stopped by a signal")
         what = f"{'stopped at the timeout' if _is_timeout(status) else ended}{at}"
+        if status.stage == "ERROR" and exit_code(status) is None and status.message and not _is_timeout(status):
+            what += f" ({status.message})"  # whose doing it was
     else:
         what = f"stopped at the deadline{at}"
     if resumable:

@@ -72,14 +72,14 @@ def read_planned(env: Mapping[str, Any]) -> Planned:
     """What a job with this environment carries; whatever is no plan counts as nothing."""
     try:
         found = json.loads(env.get(PLAN) or "{}")
-        timeout = float(env.get(TIMEOUT) or 0)  # a resumed job may have another one than was planned
+        resumed = {"timeout": float(env[TIMEOUT])} if env.get(TIMEOUT) else {}  # it may be another than was planned
     except (ValueError, TypeError, RecursionError):
         return Planned()
-    given = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    given = (cast("dict[str, Any]", found) if isinstance(found, dict) else {}) | resumed
 
     def text(name: str) -> str | None:
         value = given.get(name)
-        return value if isinstance(value, str) else None
+        return value if isinstance(value, str) and value.isprintable() else None
 
     def figure(name: str) -> float | None:
         value = given.get(name)
@@ -90,8 +90,8 @@ def read_planned(env: Mapping[str, Any]) -> Planned:
         name=text("name"),
         low=figure("low"),
         high=figure("high"),
-        timeout=timeout or figure("timeout"),
-        attempts=int(figure("attempts") or 1),
+        timeout=figure("timeout"),
+        attempts=int(figure("attempts") or 1) or 1,
         max_usd=figure("max_usd"),
         model=text("model"),
         tracker=text("tracker"),

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 FAILED = sorted((FOLDER / "logs").glob("*.txt"))
 """``CODE.what.txt``: recorded from runs on this package's tiny models, or shortened from public reports."""
 HEALTHY = sorted((FOLDER / "healthy").glob("*.txt"))
-BY_STATUS = {"RUN004", "RUN007"}
+BY_STATUS = {"RUN009", "RUN004", "RUN007"}
 """Codes that no log gives, since what tells them is the backend's explanation."""
 
 

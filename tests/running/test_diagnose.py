@@ -57,6 +57,8 @@ def test_a_job_that_runs_or_ended_well_has_nothing_to_explain() -> None:
         ("ERROR", "Job timeout", "RUN004"),
         ("ERROR", "Job failed with exit code: 137. Reason: OOMKilled", "RUN105"),
         ("ERROR", "Job failed with exit code: 139. Reason: Error", "RUN108"),
+        ("ERROR", "Job failed with exit code: 3; the disk was full; the log is incomplete", "RUN106"),
+        ("ERROR", "the supervisor of this run died; resumable from step 5: job.resume()", "RUN009"),
         ("CANCELED", "NO_CREDITS", "RUN006"),
         ("CANCELED", "RESOURCE_GROUP_LIMIT", "RUN007"),
     ],

@@ -428,9 +428,18 @@ def test_figures_are_short():
     assert short_id("local/20261130T120000Z-sft-tiny-ab12cd") == "ab12cd"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"low": "x", "name": 3}', '{"low": null}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"low": "x", "name": 3}', '{"low": 1e999}', "[" * 100_000])
 def test_a_plan_that_cannot_be_read_is_none(text: str):
     assert read_planned({PLAN: text}) == Planned()
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "1e999", "-1", "soon", "9" * 5000])
+def test_a_timeout_that_is_none_is_unknown(text: str):
+    assert read_planned({TIMEOUT: text}) == Planned()
+
+
+def test_what_a_terminal_cannot_show_is_no_name_of_a_plan():
+    assert read_planned({PLAN: r'{"model": "a\u001b[31m", "space": "\ud800", "attempts": 0.5}'}) == Planned()
 
 
 def test_the_timeout_of_a_resumed_job_is_its_own():

@@ -14,7 +14,7 @@ def blame_own_code(error: Any, found: list[Any]) -> list[Any]:
         own = frame.f_code.co_filename == code.co_filename
         if own and line < code.co_firstlineno:
             name = name or frame.f_code.co_name
-            text = linecache.getline(code.co_filename, line).strip()
+            text = linecache.getline(code.co_filename, line).strip()[:200]
             at = f", at line {line}: {text}"
     notes = "\n".join(getattr(error, "__notes__", ()))
     if reward := re.search(r"raised by the reward (\S+)", notes):

@@ -9,9 +9,8 @@ from hfjobs_trainer.rendering.runtime.clock import seconds_left
 from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.stopping import RUIN, Stop
 
-# Steps that count, behind those that do not, since they compile and warm up.
-WARM_UP = 5
-MEASURED = 20
+WARM_UP = 5  # steps that do not count, since they compile
+MEASURED = 20  # steps, these included
 IDLE_SECONDS = 900.0
 
 

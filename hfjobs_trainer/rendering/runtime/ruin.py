@@ -6,10 +6,8 @@ from typing import Any
 
 from hfjobs_trainer.rendering.runtime.stopping import Stop, agree
 
-# Steps in a row after which numbers that are not finite end a run, and after which
-# what may be chance does: no gradient, or steps that fp16 skips to find its scale.
-BROKEN = 5
-OFTEN = 20
+BROKEN = 5  # steps in a row with numbers that are not finite end a run
+OFTEN = 20  # what may be chance: no gradient, or steps that fp16 skips for its scale
 
 
 def watch_for_ruin(trainer: Any, stop: Stop) -> None:

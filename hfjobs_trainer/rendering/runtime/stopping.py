@@ -9,10 +9,9 @@ from hfjobs_trainer.rendering.runtime.clock import seconds_left, within
 from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.relaunch import finish
 
-# Exit codes: in time before the deadline; since it was of no use or too dear; SIGTERM.
-DEADLINE = 76
-RUIN = 77
-SIGNAL = 143
+DEADLINE = 76  # exit code: in time before it
+RUIN = 77  # exit code: of no use, or too dear
+SIGNAL = 143  # exit code: SIGTERM
 
 
 class Stop:

@@ -21,6 +21,13 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch's."""
 
 
+class Mute(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
 CUDA = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 22.05 GiB\nSee documentation"
 CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
 
@@ -38,7 +45,7 @@ def fail(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str, di
     def run(main: Callable[[], Any], **options: Any) -> tuple[str, str, dict[str, Any]]:
         try:
             main()
-        except Exception as error:
+        except BaseException as error:
             trace = error.__traceback__
             assert trace is not None
             tell_failure(type(error), error.with_traceback(trace.tb_next), trace.tb_next, **options)
@@ -81,9 +88,15 @@ def raising(error: BaseException) -> Callable[[], None]:
         ),
         (OSError("Not enough disk space. Needed: 9 GB (download: 4 GB"), "disk_space", "out of disk space"),
         (RuntimeError("PytorchStreamReader failed reading zip archive"), "other", "the run failed in main()"),
-        (ValueError("two\n  lines"), "other", "the run failed in main(): ValueError: two lines"),
+        (ValueError("two\n  lines."), "other", "the run failed in main(): ValueError: two lines. "),
+        (ValueError(), "other", "the run failed in main(): ValueError. "),
+        (TypeError("got an unexpected positional argument"), "other", "the run failed in main(): TypeError: got"),
+        (OSError(f"401 for hf_{'aB1' * 12}"), "other", "the run failed in main(): OSError: 401 for ***. "),
+        (OSError("at https://me:word@host/x"), "other", "the run failed in main(): OSError: at https://***@host/x. "),
+        (ValueError(f"{'x' * 180} hf_{'aB1' * 12}"), "other", f"the run failed in main(): ValueError: {'x' * 180} ***"),
+        (Mute(), "other", f"the run failed in main(): {__name__}.Mute: <exception str() failed>. "),
     ],
-    ids=lambda value: str(value)[:30],
+    ids=lambda value: ascii(value)[:30],
 )
 def test_what_failed_is_known_by_what_it_says(fail: Any, error: Exception, what: str, told: str) -> None:
     line, before, event = fail(raising(error))
@@ -94,6 +107,12 @@ def test_what_failed_is_known_by_what_it_says(fail: Any, error: Exception, what:
     assert event["event"] == "hft.failed"
     assert (event["what"], f"hft: {event['message']}") == (what, line)
     assert (event["step"], event["checkpoint"], event["place"], event["try"]) == (None, None, None, [])
+
+
+def test_of_an_interrupt_there_is_nothing_to_tell(fail: Any) -> None:
+    line, before, event = fail(raising(KeyboardInterrupt()))
+    assert (line, event) == ("KeyboardInterrupt", {})
+    assert before.startswith("Traceback (most recent call last):")
 
 
 def test_the_cause_counts_whatever_wraps_it(fail: Any) -> None:
