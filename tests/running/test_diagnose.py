@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hubsim
 import pytest
@@ -103,3 +104,21 @@ def test_a_job_on_the_hub_is_explained_by_its_whole_log_also_without_it(hub: hub
     with pytest.raises(hft.JobFailed) as raised:
         Job.from_id(record.id, backend=backend).raise_for_status()
     assert raised.value.diagnosis == ()
+
+
+@pytest.mark.parametrize("body", [None, "<html>", {}, [], {"status": "?"}])
+def test_what_the_hub_canceled_a_job_for_is_told(hub: hubsim.Hub, backend: HubBackend, body: Any) -> None:
+    record = play(hub, backend, ["training"], seconds=60)
+    job = Job.from_id(record.id, backend=backend)
+    ran = hub.jobs[record.id.split("/")[1]]
+    ran.cancel("NO_CREDITS")
+    ran.join(20)
+    if body is not None:
+        # the client's look at the job comes first
+        hub.fail(path=f"/{ran.id}$", skip=1, response={"status": 200, "body": body})
+        assert job.status().message == "Job canceled"
+    assert job.status().message == "Job canceled (NO_CREDITS)"
+    assert [found.code for found in job.diagnose()] == ["RUN006"]
+    looks = len(hub.requests(f"/{ran.id}$", "GET"))
+    Job.from_id(record.id, backend=backend).status()
+    assert len(hub.requests(f"/{ran.id}$", "GET")) <= looks + 2

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from hfjobs_trainer.errors import AuthError
@@ -229,7 +230,10 @@ def read_json(api: HfApi, path: str) -> Json:
 
     response = get_session().get(api.endpoint.rstrip("/") + path, headers=build_hf_headers(token=api.token))
     hf_raise_for_status(response)
-    return cast(Json, response.json())
+    answer: object = response.json()
+    if not isinstance(answer, dict):
+        raise JSONDecodeError("not an object", response.text[:20], 0)
+    return cast(Json, answer)
 
 
 @contextmanager

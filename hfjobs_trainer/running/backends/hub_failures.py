@@ -18,6 +18,7 @@ _BILLING_PAGE = "https://huggingface.co/settings/billing"
 _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
 _SPEND_LIMIT = re.compile(r"spend\w* limit|limit\w* \w* ?spend", re.IGNORECASE)
 _TEXT_LIMIT = 500
+_PAGE = re.compile(r"<(?:!doctype )?html", re.IGNORECASE)
 TOO_MANY = 429
 
 
@@ -149,7 +150,6 @@ def strike_out(text: str, hidden: Iterable[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    if "<html" in text.lower():
-        return ""
+    text = text[: found.start()] if (found := _PAGE.search(text)) else text  # it says nothing to a user
     line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
     return line if len(line) <= _TEXT_LIMIT else line[:_TEXT_LIMIT] + "..."
