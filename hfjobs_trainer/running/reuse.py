@@ -87,7 +87,7 @@ def find_identical(plan: Plan, backend: Backend, *, reuse: bool) -> JobRecord | 
         told = (
             f"an identical job, {record.id}, is {status.stage}; this one is submitted beside it and costs as much again"
         )
-        warnings.warn(f"{told}. reuse=True returns that one instead", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{told}. reuse=True returns that one instead", RuntimeWarning, stacklevel=4)
     return None
 
 
@@ -112,7 +112,7 @@ def keep_earlier(plan: Plan, backend: Backend, record: JobRecord) -> JobRecord:
             except BackendError as error:
                 stop = f'hft.Job.from_id("{record.id}").cancel()'
                 told = f"job {earlier.id} is identical and was submitted at the same moment, and job {record.id} may be"
-                warnings.warn(f"{told} running too: {stop} stops it. {error}", RuntimeWarning, stacklevel=3)
+                warnings.warn(f"{told} running too: {stop} stops it. {error}", RuntimeWarning, stacklevel=4)
             else:
                 tell(f"job {earlier.id} is identical and was submitted just before; job {record.id} was canceled")
             return earlier

@@ -100,9 +100,11 @@ def test_a_job_on_the_hub_is_explained_by_its_whole_log_also_without_it(hub: hub
     finish(hub, record)
     assert [found.code for found in Job.from_id(record.id, backend=backend).diagnose()] == ["RUN803"]
     hub.fail(path="/logs", times=100, response={"status": 404, "headers": {}, "body": {"error": "gone"}})
-    assert Job.from_id(record.id, backend=backend).diagnose() == ()
+    job = Job.from_id(record.id, backend=backend)
+    with pytest.warns(RuntimeWarning, match="the Hub has no log of it any more"):
+        assert job.diagnose() == ()
     with pytest.raises(hft.JobFailed) as raised:
-        Job.from_id(record.id, backend=backend).raise_for_status()
+        job.raise_for_status()
     assert raised.value.diagnosis == ()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
+from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.transient import http_status, is_transient, read_retry_after
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
@@ -126,7 +127,8 @@ class Failure:
             return QuotaError(f"{text}.{said}", cause)
         if self.is_one_too_many:
             waited = f", also after {self.waited:.0f} s of waiting" if self.waited >= 1 else ""
-            left = "some minutes" if self.retry_after is None else f"{self.retry_after:.0f} s"
+            # after all that waiting, 0 s are not to be believed
+            left = format_seconds(self.retry_after) if (self.retry_after or 0) >= 1 else "some minutes"
             text = f"cannot {asked.doing}{where}: too many requests{waited}. Wait {left} and try again"
             return QuotaError(f"{text}.{said}", cause)
         if self.status == 404 and asked.job_id:
