@@ -128,7 +128,7 @@ class Failure:
         if self.is_one_too_many:
             waited = f", also after {self.waited:.0f} s of waiting" if self.waited >= 1 else ""
             # after all that waiting, 0 s are not to be believed
-            left = format_seconds(self.retry_after) if (self.retry_after or 0) >= 1 else "some minutes"
+            left = format_seconds(asked_for) if (asked_for := self.retry_after or 0.0) >= 1 else "some minutes"
             text = f"cannot {asked.doing}{where}: too many requests{waited}. Wait {left} and try again"
             return QuotaError(f"{text}.{said}", cause)
         if self.status == 404 and asked.job_id:
