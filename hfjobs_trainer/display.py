@@ -133,6 +133,11 @@ def within(text: str, most: int) -> str:
     return text[: most - len(note)] + note
 
 
+def enumerated(words: Sequence[str]) -> str:
+    """Words in a row, at least one: ``"a, b and c"``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun: ``"1 problem"``, ``"2 problems"``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

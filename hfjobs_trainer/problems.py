@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, NamedTuple, Never, Self, TypeVar
 
-from hfjobs_trainer.display import html_section, html_table, plural, text, within
+from hfjobs_trainer.display import enumerated, html_section, html_table, plural, text, within
 from hfjobs_trainer.errors import SpecError, count_problems, describe, in_brief
 from hfjobs_trainer.tokens import masked
 
@@ -335,31 +335,46 @@ def html_problems(problems: Sequence[Problem]) -> str:
 
 
 def in_short(unchecked: Iterable[Unchecked]) -> list[Unchecked]:
-    """The same; rules of one area that lack the same fact are one item if they are three in a row, or more.
+    """The same in fewer items: of a Hub that did not answer or refused, one for each reason.
 
-    Such as ``"DATA013 to DATA021, DATA025 and DATA026"``.
+    Else, rules of one area that lack the same fact are one item if they are three in a row, or more, such as
+    ``"DATA013 to DATA021, DATA025 and DATA026"``.
     """
     runs: list[list[Unchecked]] = []
+    of_reason: dict[str, list[Unchecked]] = {}
     for item in unchecked:
+        if item.cause in ("unanswered", "refused"):
+            if item.why not in of_reason:
+                runs.append(of_reason.setdefault(item.why, []))
+            of_reason[item.why].append(item)
+            continue
         last = runs[-1][-1] if runs else None
         if last and (last.needs, last.why, last.code[:-3]) == (item.needs, item.why, item.code[:-3]):
             runs[-1].append(item)
         else:
             runs.append([item])
-    short = [[replace(run[0], code=_codes([item.code for item in run]))] if len(run) > 2 else run for run in runs]
+    short = [[_merged(run)] if len(run) > 2 or run[0].why in of_reason else run for run in runs]
     return [item for run in short for item in run]
 
 
+def _merged(items: Sequence[Unchecked]) -> Unchecked:
+    needs = list(dict.fromkeys(item.needs for item in items))
+    parts = [need.partition(" of ") for need in needs]
+    if len({part[2] for part in parts}) == 1 and parts[0][2]:  # "the columns and the rows of me/data"
+        needs = [f"{enumerated([part[0] for part in parts])} of {parts[0][2]}"]
+    return replace(items[0], code=_codes([item.code for item in items]), needs="; ".join(needs))
+
+
 def _codes(codes: Sequence[str]) -> str:
-    """Codes of one area in words, three or more that follow one another as a range."""
+    """Codes in words, three or more that follow one another as a range."""
     runs: list[list[str]] = []
     for code in codes:
-        if runs and code[-3:].isdigit() and code[-3:] == f"{int(runs[-1][-1][-3:]) + 1:03}":
+        before = runs[-1][-1] if runs else ""
+        if before[-3:].isdigit() and code == f"{before[:-3]}{int(before[-3:]) + 1:03}":
             runs[-1].append(code)
         else:
             runs.append([code])
-    words = [word for run in runs for word in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else run)]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return enumerated([word for run in runs for word in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else run)])
 
 
 def html_unchecked(unchecked: Sequence[Unchecked]) -> str:

@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 
 # hf_xet raises ConnectionError for every error status, with the status in its text.
 _STATUS_IN_TEXT = re.compile(r"\b([45]\d\d) [A-Z]")
+# and RuntimeError for an answer that it cannot read
+_UNREADABLE = "Invalid response: "
 # "api";r=0;t=55 of the header RateLimit: no request is left, and 55 seconds until there are some
 _NONE_LEFT = re.compile(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
@@ -34,6 +36,8 @@ def is_transient(error: Exception) -> bool:
         return is_transient_status(status)
     # a broken answer surfaces only when it is parsed
     broken = (json.JSONDecodeError, UnicodeDecodeError, KeyError)
+    if isinstance(error, RuntimeError) and _UNREADABLE in str(error):
+        return True
     return isinstance(error, (httpx2.HTTPError, ConnectionError, TimeoutError, *broken))
 
 

@@ -64,6 +64,8 @@ def test_a_script_pushes_again_after_the_same_and_after_conflicts_of_commits() -
         (json.JSONDecodeError("no", "", 0), True),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), True),
         (KeyError("id"), True),
+        (RuntimeError("Internal error: Invalid response: failed to parse"), True),
+        (RuntimeError("Data processing error"), False),
         (OfflineModeIsEnabled("HF_HUB_OFFLINE"), False),
         (ValueError("an argument of ours"), False),
         (TypeError("no"), False),

@@ -29,7 +29,7 @@ PROCESSES = 12
 BOUND = 60.0
 """Longest time that a submission may take with the patience below, seconds: each request of it all its attempts."""
 SECRET_NAME, SECRET = "WANDB_API_KEY", "s3cret 'with' \"quotes\", \\ and a slash"
-CALM = Patience(attempts=3, pause=0.02, longest_pause=0.1, answer=5, submission=20, search=0.3, reconnects=5)
+CALM = Patience(attempts=3, pause=0.02, longest_pause=0.1, answer=5, submission=20, search=0.3, reconnects=5, quota=8)
 HURRIED = replace(CALM, answer=2, submission=4)
 """Where an answer never comes."""
 LAG = 1.0

@@ -39,9 +39,12 @@ class Gap:
         return f"{self.about}{f', {self.part}' if self.part else ''}{f' ({self.why})' if self.why else ''}"
 
     @property
-    def told(self) -> str:
-        """What it is, as a clause."""
-        what = f"{self.part} of {self.about}" if self.part else self.about
+    def what(self) -> str:
+        """What it is that is not known."""
+        return f"{self.part} of {self.about}" if self.part else self.about
+
+    def tell(self, what: str) -> str:
+        """How it went, as a clause, for all that it went alike for."""
         why = f": {self.why}" if self.why else ""
         if self.kind == "absent":
             return f"the Hub has no {what}{why}"

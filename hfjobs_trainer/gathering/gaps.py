@@ -45,14 +45,14 @@ class Gaps:
             if part:
                 self.note(Gap(about, "absent", "", part, is_needed))
         elif answer.refused is not None:
-            self.note(Gap(about, "refused", _explain(answer.refused, has_token=has_token), part, is_needed))
+            self.note(Gap(about, "refused", _explain(about, answer.refused, has_token=has_token), part, is_needed))
 
 
-def _explain(status: int, *, has_token: bool) -> str:
+def _explain(about: str, status: int, *, has_token: bool) -> str:
     if status == 401:
         why = "it does not accept your token" if has_token else "it is private or not there, and no token was sent"
         return f"HTTP status 401, {why}"
-    if status == 403:
+    if status == 403 and about != TOKEN:
         return f"HTTP status 403, {'your token' if has_token else 'anyone without a token'} may not read it"
     return f"HTTP status {status}"
 

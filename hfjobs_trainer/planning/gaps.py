@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from hfjobs_trainer.display import enumerated
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.gap import SPACE, TARGET, TOKEN, Gap, GapKind
 from hfjobs_trainer.problems import Unchecked
@@ -51,7 +52,10 @@ def lacks(code: str, what: str, about: Iterable[str], spec: JobSpec, facts: Fact
 
 def tell(gaps: Iterable[Gap]) -> str:
     """Gaps in words, each reason once."""
-    return "; ".join(dict.fromkeys(gap.told for gap in gaps))
+    alike: dict[tuple[str, str], list[Gap]] = {}
+    for gap in gaps:
+        alike.setdefault((gap.kind, gap.why), []).append(gap)
+    return "; ".join(same[0].tell(enumerated([*dict.fromkeys(gap.what for gap in same)])) for same in alike.values())
 
 
 def ask_again(plan: Plan) -> str:

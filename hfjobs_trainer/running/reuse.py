@@ -79,7 +79,7 @@ def find_identical(plan: Plan, backend: Backend, *, reuse: bool) -> JobRecord | 
     if not status.is_terminal:
         told = f"job {record.id} is identical and already {status.stage}"
         more = "this one is submitted as well, and costs as much again; reuse=True returns that one instead"
-        warnings.warn(f"{told}; {more}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{told}; {more}", RuntimeWarning, stacklevel=4)
     return None
 
 
@@ -104,7 +104,7 @@ def keep_earlier(plan: Plan, backend: Backend, record: JobRecord) -> JobRecord:
             except BackendError as error:
                 stop = f'hft.Job.from_id("{record.id}").cancel()'
                 told = f"job {earlier.id} is identical and was submitted at the same moment, and job {record.id} may be"
-                warnings.warn(f"{told} running too: {stop} stops it. {error}", RuntimeWarning, stacklevel=3)
+                warnings.warn(f"{told} running too: {stop} stops it. {error}", RuntimeWarning, stacklevel=4)
             else:
                 tell(f"job {earlier.id} is identical and was submitted just before; job {record.id} was canceled")
             return earlier

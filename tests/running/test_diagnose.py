@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hubsim
 import pytest
@@ -101,7 +102,27 @@ def test_a_job_on_the_hub_is_explained_by_its_whole_log_also_without_it(hub: hub
     finish(hub, record)
     assert [found.code for found in Job.from_id(record.id, backend=backend).diagnose()] == ["RUN803"]
     hub.fail(path="/logs", times=100, response={"status": 404, "headers": {}, "body": {"error": "gone"}})
-    assert Job.from_id(record.id, backend=backend).diagnose() == ()
+    job = Job.from_id(record.id, backend=backend)
+    with pytest.warns(RuntimeWarning, match="the Hub has no log of it any more"):
+        assert job.diagnose() == ()
     with pytest.raises(hft.JobFailed) as raised:
-        Job.from_id(record.id, backend=backend).raise_for_status()
+        job.raise_for_status()
     assert raised.value.diagnosis == ()
+
+
+@pytest.mark.parametrize("body", [None, "<html>", {}, [], {"status": "?"}])
+def test_what_the_hub_canceled_a_job_for_is_told(hub: hubsim.Hub, backend: HubBackend, body: Any) -> None:
+    record = play(hub, backend, ["training"], seconds=60)
+    job = Job.from_id(record.id, backend=backend)
+    ran = hub.jobs[record.id.split("/")[1]]
+    ran.cancel("NO_CREDITS")
+    ran.join(20)
+    if body is not None:
+        # the client's look at the job comes first
+        hub.fail(path=f"/{ran.id}$", skip=1, response={"status": 200, "body": body})
+        assert job.status().message == "Job canceled"
+    assert job.status().message == "Job canceled (NO_CREDITS)"
+    assert [found.code for found in job.diagnose()] == ["RUN006"]
+    looks = len(hub.requests(f"/{ran.id}$", "GET"))
+    backend.status(record.id)
+    assert len(hub.requests(f"/{ran.id}$", "GET")) == looks + 1  # the reason is known

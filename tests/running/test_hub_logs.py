@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -324,3 +325,21 @@ def test_a_transcript_takes_each_line_once(streams: list[str], log: str, shown: 
         out += "".join(line for line in reading if transcript.is_new(line))
     assert out == shown
     assert len(transcript) == len(shown)
+
+
+def test_an_ended_job_whose_log_is_gone_is_there_all_the_same(
+    hub: hubsim.Hub, backend: HubBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = play(hub, backend, GOOD_RUN)
+    finish(hub, record)
+    hub.fail(path="/logs", times=999, response={"status": 404})
+    job = Job.from_id(record.id, backend=backend)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert job.wait().succeeded
+        assert job.watch().succeeded
+        assert job.result().incomplete == "the Hub has no log of it any more"
+        assert list(job.logs()) == []
+    assert {str(each.message).partition(": ")[2] for each in warned} == {"the Hub has no log of it any more"}
+    hub.faults.clear()
+    assert (job.result().incomplete, job.result().steps) == (None, 3)

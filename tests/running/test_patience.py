@@ -197,3 +197,24 @@ def test_no_single_wait_is_longer_than_all_together() -> None:
     single: Iterable[float] = (patience.answer, patience.submission, patience.quota, patience.notice)
     assert max(single) + patience.submission < patience.total
     assert patience.search + patience.answer < patience.aftermath
+
+
+def test_a_creation_that_came_too_early_is_made_again(hub: hubsim.Hub, backend: hft.HubBackend) -> None:
+    hub.fail(**POST, response={"status": 425}, times=2)
+    backend.submit(plan())
+    assert (len(hub.jobs), len(hub.requests("^/api/jobs/alice$", "GET"))) == (1, 0)
+
+
+def test_what_failed_is_told_and_not_that_the_time_is_over(
+    hub: hubsim.Hub, connect: Callable[..., hft.HubBackend]
+) -> None:
+    hub.fail(**LIST, hang="before", times=99)
+    backend = connect(patience=replace(QUICK, answer=0.5, quota=0.2, notice=0.5))
+    with pytest.raises(hft.HubUnavailable, match=r"no answer within 0\.5 s"):
+        backend.find({}, "alice")
+
+
+def test_a_time_that_is_over_is_not_named_as_the_next_one(hub: hubsim.Hub, backend: hft.HubBackend) -> None:
+    hub.fail(**POST, response={"status": 429, "headers": {"Retry-After": NOW, "Date": NOW}}, times=99)
+    with pytest.raises(hft.QuotaError, match=r"also after \d s of waiting. Wait some minutes and try again"):
+        backend.submit(plan())

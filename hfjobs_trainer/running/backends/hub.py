@@ -40,6 +40,7 @@ from hfjobs_trainer.running.backends.hub_nodes import (
     record_of,
     submit_nodes,
 )
+from hfjobs_trainer.running.backends.hub_reasons import Reasons
 from hfjobs_trainer.running.backends.hub_resume import Resumption, check_flavor, with_run
 from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
 from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store, time_for
@@ -81,6 +82,7 @@ class HubBackend:
         self._connection = Connection(token, endpoint, patience or Patience())
         self._namespace = namespace
         self._duplicates = Duplicates(self._connection, JOBS)
+        self._reasons = Reasons(self._connection)
         self._schedules = HubSchedules(self._connection, self._prepare, self._split, self._home)
         # by id of any member; None for a run of one node
         self._groups: dict[str, NodeGroup | None] = {}
@@ -205,9 +207,9 @@ class HubBackend:
         group = self._learn(namespace, job)
         self._duplicates.cancel(namespace, [name] if group is None else group.members.values())
         if group is None:
-            return status_of(job)
+            return self._reasons.status_of(namespace, job)
         statuses = {
-            rank: status_of(job if member == name else self._look(namespace, member))
+            rank: self._reasons.status_of(namespace, job if member == name else self._look(namespace, member))
             for rank, member in group.members.items()
         }
         if any(map(breaks_others, statuses.values())):
@@ -314,9 +316,7 @@ class HubBackend:
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
         """Price of a machine, US dollars per hour: the Hub's, or the dated snapshot's if it does not answer."""
-        if flavor is None:
-            return None
-        found = find_flavor(flavor, offered(self._connection))
+        found = None if flavor is None else find_flavor(flavor, offered(self._connection))
         return None if found is None else found.usd_per_hour
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:

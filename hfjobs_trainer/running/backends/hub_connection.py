@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from hfjobs_trainer.errors import AuthError
@@ -137,9 +138,9 @@ class Connection:
     ) -> Outcome[T]:
         longest = self.patience.answer if seconds is None else seconds
         while True:
-            if time_left() < min(longest, self.patience.notice):
+            if not self._has_time(longest):
                 # one that is given up at once would leave open what became of it
-                return _late(self.patience.total, "for all requests together")
+                return _late("no answer in the time for all requests together")
             seconds = min(longest, time_left())
             request = self.begin(function, hidden)
             if not request.wait(min(seconds, self.patience.notice)):
@@ -150,6 +151,10 @@ class Connection:
                 return outcome
             if not waiting.wait_for_quota(failure):
                 return Outcome(failure=replace(failure, waited=waiting.waited))
+
+    def _has_time(self, longest: float) -> bool:
+        """Whether so much time is left that a request is worth beginning which may take so many seconds."""
+        return time_left() >= min(longest, self.patience.notice)
 
     def begin(self, function: Callable[[HfApi], T], hidden: tuple[str, ...] = ()) -> Request[T]:
         """Make a request in a thread that can be abandoned: the client has no time limit of its own."""
@@ -165,14 +170,14 @@ class Connection:
         """
         request = self.begin(function)
         request.wait(min(seconds, time_left()))
-        return request.outcome or _late(seconds)
+        return request.outcome or _late(f"no answer within {seconds:.3g} s")
 
     def _see_to(self, request: Request[T], seconds: float, meanwhile: Callable[[HfApi], T | None] | None) -> Outcome[T]:
         """The outcome of a request that has begun, waited for up to ``seconds``."""
         deadline = request.began + seconds
         while request.outcome is None:
             if (left := deadline - time.monotonic()) <= 0:
-                return _late(seconds)
+                return _late(f"no answer within {seconds:.3g} s")
             if meanwhile is not None:
                 look = self.begin(meanwhile)
                 while not (look.wait(min(_STEP, left)) or request.wait(0)) and time.monotonic() < deadline:
@@ -203,9 +208,11 @@ class Connection:
         for failures in range(1, self.patience.attempts):
             failure = outcome.failure
             is_settled = failure is None or not failure.is_transient or failure.is_one_too_many
-            if is_settled or (outcome.timed_out and not repeat_late) or time_left() <= 0:
+            if is_settled or (outcome.timed_out and not repeat_late):
                 break
             self.patience.wait(failures)
+            if not self._has_time(self.patience.answer if seconds is None else seconds):
+                break  # what has failed before says more
             outcome = self._attempt(function, seconds, (), waiting)
         return outcome
 
@@ -217,8 +224,7 @@ class Connection:
         return outcome.get()
 
 
-def _late(seconds: float, more: str = "") -> Outcome[Any]:
-    told = " ".join(filter(None, [f"no answer within {seconds:.3g} s", more]))
+def _late(told: str) -> Outcome[Any]:
     return Outcome(failure=Failure.of(TimeoutError(told)), timed_out=True)
 
 
@@ -229,7 +235,10 @@ def read_json(api: HfApi, path: str) -> Json:
 
     response = get_session().get(api.endpoint.rstrip("/") + path, headers=build_hf_headers(token=api.token))
     hf_raise_for_status(response)
-    return cast(Json, response.json())
+    answer: object = response.json()
+    if not isinstance(answer, dict):
+        raise JSONDecodeError("not an object", response.text[:20], 0)
+    return cast(Json, answer)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
+from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.transient import http_status, is_transient, read_retry_after
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
@@ -18,6 +19,7 @@ _BILLING_PAGE = "https://huggingface.co/settings/billing"
 _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
 _SPEND_LIMIT = re.compile(r"spend\w* limit|limit\w* \w* ?spend", re.IGNORECASE)
 _TEXT_LIMIT = 500
+_PAGE = re.compile(r"<(?:!doctype )?html", re.IGNORECASE)
 TOO_MANY = 429
 
 
@@ -125,7 +127,8 @@ class Failure:
             return QuotaError(f"{text}.{said}", cause)
         if self.is_one_too_many:
             waited = f", even after waiting {self.waited:.0f} s" if self.waited >= 1 else ""
-            left = "a few minutes" if self.retry_after is None else f"{self.retry_after:.0f} s"
+            # after all that waiting, 0 s are not to be believed
+            left = format_seconds(asked_for) if (asked_for := self.retry_after or 0.0) >= 1 else "a few minutes"
             text = f"cannot {asked.doing}{where}: too many requests{waited}. Wait {left} and try again"
             return QuotaError(f"{text}.{said}", cause)
         if self.status == 404 and asked.job_id:
@@ -149,7 +152,6 @@ def strike_out(text: str, hidden: Iterable[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    if "<html" in text.lower():
-        return ""
+    text = text[: found.start()] if (found := _PAGE.search(text)) else text  # it says nothing to a user
     line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
     return line if len(line) <= _TEXT_LIMIT else line[:_TEXT_LIMIT] + "..."

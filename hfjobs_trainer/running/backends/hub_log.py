@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from hfjobs_trainer.display import plural
-from hfjobs_trainer.errors import BackendError, HubUnavailable
+from hfjobs_trainer.errors import BackendError, HubUnavailable, JobNotFound
 from hfjobs_trainer.planning.labels import RANK_LABEL
 from hfjobs_trainer.running.backends.base import TERMINAL
 from hfjobs_trainer.running.backends.hub_connection import Connection
@@ -149,10 +149,28 @@ class LogReader:
             except BackendError as error:
                 if len(self._transcript) > known:
                     outage.end()
-                outage.count(error)
+                if self._is_gone(error, outage):
+                    self.incomplete = "the Hub has no log of it any more"
+                    return
                 self._wait(outage.failures)
             else:
                 return
+
+    def _is_gone(self, error: BackendError, outage: Outage) -> bool:
+        """Count a failure; tell whether it means that the ended job is there, and its log is not.
+
+        Raises:
+            BackendError: This one, where waiting does not help.
+        """
+        is_no_log = isinstance(error, JobNotFound) and self._has_ended
+        try:
+            outage.count(error)
+        except JobNotFound:
+            if not is_no_log:
+                raise
+            return True
+        is_old = self._age(time.monotonic()) >= self._patience.late
+        return is_no_log and is_old and outage.failures >= self._patience.refusals
 
     def _to_the_end(self, outage: Outage) -> Generator[str]:
         self._look_once(outage)

@@ -183,7 +183,7 @@ class _Schedule(Creation["ScheduledJobInfo"]):
         found: dict[str, tuple[object, object]] = {}
         if self._request.resource_group_id:
             path = f"/api/scheduled-jobs/{self._namespace}/{job.id}"
-            found = self._compare_group(path, lambda answer: cast(Json, answer["jobSpec"]))
+            found = self._compare_group(path, lambda answer: cast(Json, answer.get("jobSpec") or {}))
         return (
             found
             | self._compare_common(spec, spec.labels or {})

@@ -114,7 +114,7 @@ class Creation(ABC, Generic[T]):
                         return self._choose(found)
                 self.may_exist = True
             # an error that is not transient may be an answer that the client cannot read
-            is_hopeless = found is None or outcome.timed_out or failure.is_refusal or not failure.is_transient
+            is_hopeless = found is None or outcome.timed_out or failure.is_one_too_many or not failure.is_transient
             if is_hopeless or attempt == self._patience.attempts or time_left() <= 0:
                 raise self._explain(failure)
             self._patience.wait(attempt)
@@ -222,7 +222,14 @@ class Creation(ABC, Generic[T]):
         answer = self._connection.ask(lambda api: read_json(api, path))
         if answer.failure is not None:
             return {}
-        got, wanted = find(answer.get()).get("resourceGroupId"), self._request.resource_group_id
+        found, wanted = find(answer.get()), self._request.resource_group_id
+        if not found:
+            return {}
+        # the Hub's OpenAPI document has the request's name for it, and another one in a job
+        got = found.get("resourceGroupId") or found.get("resourceGroup")
+        if isinstance(got, dict):
+            group = cast(Json, got)
+            got = group.get("id") or group.get("_id")
         return {"resource group": (got and str(got).lower(), wanted and wanted.lower())}
 
     def _volumes(self) -> list[Volume]:
