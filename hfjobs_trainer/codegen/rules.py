@@ -83,8 +83,9 @@ instead.
 - A rule that could not be checked because a fact is missing (offline, for instance) is listed in `report.unchecked`.
 """
 
-_NO_EXAMPLE = """No spec that is known leads to it. The message says where it happened, and shows nothing of the spec: please report it,
-with the spec if you may. `hft.plan` of the same spec shows the traceback.
+_NO_EXAMPLE = """\
+No spec that is known leads to it. The message says where it happened, and nothing of the spec: please report it, with
+the spec if you may. `hft.plan` of the same spec shows the traceback.
 """
 
 _SECTION = re.compile(r"^(What it does|Why|Example|Use instead):$", re.MULTILINE)

@@ -121,7 +121,7 @@ def _put(current: Any, path: Sequence[str], value: Any) -> Any:
             raise _Unwritable
         new = [_put(items[place], rest, value)] if rest else [] if value is REMOVE else [value]
         return [*items[:place], *new, *items[place + 1 :]]
-    held = current.fields if isinstance(current, _Written) else current or {}
+    held: Any = current.fields if isinstance(current, _Written) else current or {}
     if not isinstance(held, Mapping):
         raise _Unwritable
     fields: dict[str, Any] = dict(cast("Mapping[str, Any]", held))

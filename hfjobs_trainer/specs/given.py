@@ -56,7 +56,7 @@ class _Classes(tuple[type[Any], ...]):
     __slots__ = ()
 
     def __contains__(self, kind: object) -> bool:
-        return any(each is kind for each in self)
+        return any(cast("object", each) is kind for each in self)
 
 
 def _mro(kind: type[Any]) -> _Classes:
@@ -299,7 +299,7 @@ def _set_in(spec: Deferred) -> dict[str, Any]:
 
 def is_a(value: object, kind: type) -> bool:
     """Whether a value is of this class, whatever it says of itself."""
-    return kind in _mro(type(value))
+    return kind in _mro(cast("type[Any]", type(value)))
 
 
 def is_mapping(value: object) -> bool:

@@ -106,11 +106,12 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     targets, lora = _targets(context), context.spec.lora
-    if lora is None or not targets:
+    excluded = lora.exclude_modules if lora and isinstance(lora.exclude_modules, str) else None
+    if lora is None or not (targets or excluded or lora.rank_pattern):
         return
     model_type, modules = modules_of(context)
-    missing = need(unmatched(targets, modules), _MATCHED)
-    if len(missing) == (1 if isinstance(targets, str) else len(targets)):
+    missing = need(unmatched(targets, modules), _MATCHED) if targets else []
+    if targets and len(missing) == (1 if isinstance(targets, str) else len(targets)):
         names = linear_names(model_type) or []
         has = f"its linear layers are {quoted(names, ' and ')}"
         why, meant = f"a {model_type} model has no module {quoted(missing, ' or ')}; {has}", None
@@ -118,10 +119,9 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
             meant, whole = [targets], "a regular expression for the whole path of a module"
             why = f'"{targets}" as text is {whole}; a name is an item of a list'
         yield Found("lora.target_modules", why, instead(context.spec, target_modules=meant))
-        return
     ranks = [rf"(.*\.)?({key})" for key in lora.rank_pattern]
-    for field, patterns in (("exclude_modules", [lora.exclude_modules]), ("rank_pattern", ranks)):
-        told = any(isinstance(each, str) and _takes_long(each, modules) for each in patterns)
+    for field, patterns in (("exclude_modules", [excluded] if excluded else []), ("rank_pattern", ranks)):
+        told = any(_takes_long(each, modules) for each in patterns)
         need(None if told else modules, f"which modules lora.{field} matches, {_TAKES_LONG}")
 
 
