@@ -61,7 +61,8 @@ class Problem:
     scope: Scope = "script"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", _told(self.path, _LONGEST_PATH))
+        path = _told(self.path, _LONGEST_PATH).replace("\n", "\\n").replace("\t", "\\t")
+        object.__setattr__(self, "path", path)
         object.__setattr__(self, "why", _told(self.why, _LONGEST_WHY))
         object.__setattr__(self, "fix", _told(self.fix, _LONGEST_FIX) if len(self.fix) <= _LONGEST_FIX else "")
 

@@ -6,19 +6,20 @@ does not end the series. What is tried is made by ``tests/specs/hostile.py``.
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
+import multiprocessing.connection
 import os
 import random
 import resource
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from benchmarks.faults.report import Section, Violation
 from tests.specs import hostile, promises
@@ -33,6 +34,8 @@ _MEMORY = 6 << 30
 """Bytes of address space of a process in which it is tried."""
 _BATCH = 50
 """A process is replaced after so many, since hostile objects leave traces."""
+_AT_ONCE = os.cpu_count() or 1
+"""Processes at the same time."""
 
 
 _Answer = tuple[promises.Breach | None, float]
@@ -98,52 +101,84 @@ def _in_folder(make: hostile.Make, find: Callable[[Any], promises.Breach | None]
 # -- processes
 
 
+class _Batch(NamedTuple):
+    """Trials that one process makes, and what it has answered until now.
+
+    Attributes:
+        process: The process.
+        home: Its folder.
+        left: The trials that it has not answered, the present one first.
+        until: When the present one hangs, in seconds of the monotonic clock.
+    """
+
+    process: Any
+    home: str
+    left: deque[int]
+    until: float
+
+
 def _try_all(trials: Sequence[_Trial]) -> tuple[list[Violation], float]:
     """What went wrong, and the longest that one of them took, in seconds of processor time."""
+    results: dict[int, _Answer] = {}
+    numbers = range(len(trials))
+    waiting = deque(deque(numbers[start : start + _BATCH]) for start in range(0, len(trials), _BATCH))
+    running: dict[Connection, _Batch] = {}
+    while waiting or running:
+        while waiting and len(running) < _AT_ONCE:
+            answers, batch = _start(trials, waiting.popleft())
+            running[answers] = batch
+        ready = {cast("Connection", each) for each in multiprocessing.connection.wait([*running], timeout=0.5)}
+        for answers, batch in [*running.items()]:
+            answer = _answer(answers, batch) if answers in ready else _HUNG if time.monotonic() > batch.until else None
+            if answer is None:
+                continue
+            results[batch.left.popleft()] = answer
+            running[answers] = batch._replace(until=time.monotonic() + HANGS)
+            ended = answer[0] is not None and answer[0].kind in _ENDS
+            if ended or not batch.left:
+                del running[answers]
+                _end(answers, batch)
+                if batch.left:
+                    waiting.append(batch.left)
     found: list[Violation] = []
-    longest = 0.0
-    following = 0
-    while following < len(trials):
-        batch = range(following, min(following + _BATCH, len(trials)))
-        for index, breach, took in _try_batch(trials, batch):
-            following = index + 1
-            longest = max(longest, took)
-            if breach is None and took > SLOW:
-                breach = promises.Breach("slow", f"{took:.1f} s of processor time")
-            if breach is not None:
-                found.append(Violation(breach.kind, trials[index].label[:200], breach.seen))
-    return found, longest
+    for index, (breach, took) in sorted(results.items()):
+        if breach is None and took > SLOW:
+            breach = promises.Breach("slow", f"{took:.1f} s of processor time")
+        if breach is not None:
+            found.append(Violation(breach.kind, trials[index].label[:200], breach.seen))
+    return found, max((took for _, took in results.values()), default=0.0)
 
 
-def _try_batch(trials: Sequence[_Trial], batch: range) -> list[tuple[int, promises.Breach | None, float]]:
-    """Those of the batch that were tried; the last of them may have hung, or ended the process."""
+_HUNG: _Answer = (promises.Breach("hangs", f"over {HANGS:.0f} s"), HANGS)
+_ENDS = ("hangs", "ends the process")
+
+
+def _start(trials: Sequence[_Trial], batch: deque[int]) -> tuple[Connection, _Batch]:
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     home = tempfile.mkdtemp(prefix="hostile-home-")
-    process = context.Process(target=_serve, args=(theirs, trials, batch, home), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, trials, [*batch], home), daemon=True)
     process.start()
     theirs.close()
-    results: list[tuple[int, promises.Breach | None, float]] = []
+    return ours, _Batch(process, home, batch, time.monotonic() + HANGS)
+
+
+def _answer(answers: Connection, batch: _Batch) -> _Answer:
     try:
-        for index in batch:
-            try:
-                hung: _Answer = (promises.Breach("hangs", f"over {HANGS:.0f} s"), 0.0)
-                answer: _Answer = ours.recv() if ours.poll(HANGS) else hung
-            except EOFError:
-                process.join()
-                answer = (promises.Breach("ends the process", f"exit code {process.exitcode}"), 0.0)
-            results.append((index, answer[0], answer[1]))
-            if answer[0] is not None and answer[0].kind in ("hangs", "ends the process"):
-                break
-    finally:
-        process.kill()
-        process.join()
-        ours.close()
-        shutil.rmtree(home, ignore_errors=True)
-    return results
+        return answers.recv()
+    except EOFError:
+        batch.process.join()
+        return promises.Breach("ends the process", f"exit code {batch.process.exitcode}"), 0.0
 
 
-def _serve(answers: Connection, trials: Sequence[_Trial], batch: range, home: str) -> None:
+def _end(answers: Connection, batch: _Batch) -> None:
+    batch.process.kill()
+    batch.process.join()
+    answers.close()
+    shutil.rmtree(batch.home, ignore_errors=True)
+
+
+def _serve(answers: Connection, trials: Sequence[_Trial], batch: Sequence[int], home: str) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ |= {"HFT_HOME": home, "HF_HOME": home, "HF_HUB_OFFLINE": "1"}
@@ -151,7 +186,7 @@ def _serve(answers: Connection, trials: Sequence[_Trial], batch: range, home: st
     with Path(os.devnull).open("r+b") as nothing:
         for number in (0, 1, 2):
             os.dup2(nothing.fileno(), number)
-    for index in itertools.islice(batch, None):
+    for index in batch:
         before = time.process_time()
         try:
             breach = trials[index].run()

@@ -83,6 +83,11 @@ instead.
 - A rule that could not be checked because a fact is missing (offline, for instance) is listed in `report.unchecked`.
 """
 
+_NO_EXAMPLE = """\
+No spec that is known leads to it. The message says where it happened, and nothing of the spec: please report it, with
+the spec if you may. `hft.plan` of the same spec shows the traceback.
+"""
+
 _SECTION = re.compile(r"^(What it does|Why|Example|Use instead):$", re.MULTILINE)
 
 
@@ -93,7 +98,7 @@ def generate() -> dict[str, str]:
         ValueError: A code is of an area that has no title here.
     """
     rules = all_rules()
-    plain = parse.CODES | load.CODES | schedule.CODES
+    plain = parse.CODES | {parse.DEFECT: parse.DEFECT_MEANS} | load.CODES | schedule.CODES
     sections = {code: _plain(code, text) for code, text in plain.items()}
     sections |= {code: _rule(rule) for code, rule in rules.items()}
     unknown = sorted(code for code in sections if area(code) not in AREAS)
@@ -132,6 +137,8 @@ def _kind(rule: Rule[Never] | None) -> str:
 
 
 def _plain(code: str, text: str) -> str:
+    if code not in EXAMPLES:
+        return "\n".join([f"### {code}\n", f"**{text}**\n", "*error, script*\n", _NO_EXAMPLE])
     pieces = {"Example": EXAMPLES[code].bad, "Use instead": EXAMPLES[code].good}
     blocks = [f"**{heading}**\n\n```python\n{example}\n```\n" for heading, example in pieces.items()]
     return "\n".join([f"### {code}\n", f"**{text}**\n", "*error, script*\n", *blocks])

@@ -188,10 +188,8 @@ def delimiter(name: str) -> str:
 
 def open_data(path: Path) -> BinaryIO:
     """The bytes of a data file, unpacked."""
-    if path.suffix.lower() != ".gz":
-        return open_file(path)
-    _require_file(path)
-    return cast(BinaryIO, gzip.open(path, "rb"))
+    stream = open_file(path)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if path.suffix.lower() == ".gz" else stream
 
 
 def _require_file(path: Path) -> None:

@@ -16,6 +16,7 @@ from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.args_base import Deferred, as_whole
 from hfjobs_trainer.specs.durations import parse_duration
 from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
+from hfjobs_trainer.specs.locations import revision_of
 from hfjobs_trainer.specs.notes import Note
 from hfjobs_trainer.specs.registry import Method
 from hfjobs_trainer.specs.rows import TableField, is_rows
@@ -69,6 +70,8 @@ def _is_part(item: Any) -> bool:
     return not isinstance(item, Dataset) and is_rows(item, Dataset.model_fields)
 
 
+MOST_ITEMS = 500
+"""Of each of what a job is given by name, such as variables and packages: far more than any run has."""
 Seconds = Annotated[int, BeforeValidator(_seconds, json_schema_input_type=int | float | str | timedelta)]
 
 
@@ -118,13 +121,21 @@ class JobSpec(Deferred):
     timeout_padding: float = Field(default=0.25, ge=0, le=10, description="Share that is added to the timeout.")
     tracking: TrackingField = Field(default=Tracking.model_construct(), description="Where the metrics go.")
     env: dict[str, str] = Field(
-        default={}, description="Environment variables; everyone who can see the job can read them."
+        default={},
+        max_length=MOST_ITEMS,
+        description="Environment variables; everyone who can see the job can read them.",
     )
-    secrets: list[str] = Field(default=[], description="Names of secrets; their values are read when you submit.")
+    secrets: list[str] = Field(
+        default=[],
+        max_length=MOST_ITEMS,
+        description="Names of secrets; their values are read when you submit.",
+    )
     image: str | None = Field(default=None, min_length=1, description="Docker image of the job.")
-    labels: dict[str, str] = Field(default={}, description="Labels of the job.")
+    labels: dict[str, str] = Field(default={}, max_length=MOST_ITEMS, description="Labels of the job.")
     namespace: str | None = Field(default=None, min_length=1, description="User or organization that runs and pays.")
-    extra_dependencies: list[str] = Field(default=[], description="More packages for the script, as pip requirements.")
+    extra_dependencies: list[str] = Field(
+        default=[], max_length=MOST_ITEMS, description="More packages for the script, as pip requirements."
+    )
 
     _notes: tuple[Note, ...] = PrivateAttr(default=())
 
@@ -223,11 +234,13 @@ class TrainSpec(JobSpec, CommonArgs):
     FOLDED: ClassVar[dict[str, Any]] = names.FOLDED_TYPES
 
     model: str = Field(min_length=1, description="Model to train: Hub id or local folder.")
-    model_revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit of the model.")
+    model_revision: Annotated[str | None, AfterValidator(revision_of)] = Field(
+        default=None, min_length=1, description="Branch, tag or commit of the model."
+    )
     processing_class: str | None = Field(
         default=None, min_length=1, description="Tokenizer, if not the model's own: Hub id or local folder."
     )
-    processing_class_revision: str | None = Field(
+    processing_class_revision: Annotated[str | None, AfterValidator(revision_of)] = Field(
         default=None, min_length=1, description="Branch, tag or commit of that tokenizer."
     )
     dtype: DType | None = Field(default=None, description="dtype of the loaded weights; unset: the planner decides.")

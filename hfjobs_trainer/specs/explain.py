@@ -70,6 +70,8 @@ def _one(item: Any, path: str, data: Any, of: type[BaseModel], subject: str) -> 
         return Problem("SPEC003", path, f"must be {expected}", fix)
     if isinstance(value, str) and item["type"] in _NUMBERS and (number := _number(value, item["type"])) is not None:
         return Problem("SPEC003", path, f"{_NUMBERS[item['type']]}, not a str", assign(of, data, {path: number}))
+    if kind == "too_long" and isinstance(value, list | dict):
+        return Problem("SPEC003", path, f"has {len(cast('Any', value)):,} items: at most {item['ctx']['max_length']:,}")
     own = message.startswith("Value error, ")
     message = message.removeprefix("Value error, ").replace("Input should be", "must be")
     message = message if own else message[:1].lower() + message[1:]

@@ -40,7 +40,7 @@ class _Written:
 
 
 class _Unwritable(Exception):
-    """A value that has no text."""
+    """A value that has no text, or none at this place."""
 
 
 def change(spec: JobSpec, values: Mapping[str, Any]) -> str:
@@ -63,7 +63,10 @@ def assign(spec: type[BaseModel], given: Mapping[str, Any], values: Mapping[str,
         if rest:
             field = spec.model_fields.get(name)
             current = changed[name] if name in changed else _group(given.get(name), field and field.annotation)
-            changed[name] = _put(current, rest, value)
+            try:
+                changed[name] = _put(current, rest, value)
+            except _Unwritable:
+                return ""
         else:
             changed[name] = None if value is REMOVE else value
     return keywords(changed)
@@ -112,10 +115,16 @@ def _written(value: Any) -> Any:
 def _put(current: Any, path: Sequence[str], value: Any) -> Any:
     name, rest = path[0], path[1:]
     if isinstance(current, list):
-        items, place = cast("list[Any]", current), int(name)
+        items = cast("list[Any]", current)
+        place = int(name) if name.isdecimal() else len(items)
+        if place >= len(items):
+            raise _Unwritable
         new = [_put(items[place], rest, value)] if rest else [] if value is REMOVE else [value]
         return [*items[:place], *new, *items[place + 1 :]]
-    fields: dict[str, Any] = dict(current.fields if isinstance(current, _Written) else current or {})
+    held: Any = current.fields if isinstance(current, _Written) else current or {}
+    if not isinstance(held, Mapping):
+        raise _Unwritable
+    fields: dict[str, Any] = dict(cast("Mapping[str, Any]", held))
     if rest:
         fields[name] = _put(fields.get(name), rest, value)
     elif value is REMOVE:

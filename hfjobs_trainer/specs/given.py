@@ -41,13 +41,30 @@ _TAKES_ROWS = frozenset(("dataset", "eval_dataset", "id", "mixed_with"))
 _LIBRARIES = frozenset(("torch", "transformers", "trl", "peft"))
 
 # As the built-in classes have it: a subclass may say anything.
-_mro: Callable[[Any], tuple[type[Any], ...]] = type.__dict__["__mro__"].__get__
+_every_base: Callable[[Any], tuple[type[Any], ...]] = type.__dict__["__mro__"].__get__
 _name: Callable[[Any], str] = type.__dict__["__name__"].__get__
 _module: Callable[[Any], Any] = type.__dict__["__module__"].__get__
 _ITERATE: Mapping[type[Any], Callable[[Any], Iterator[Any]]] = {
     kind: kind.__iter__ for kind in cast("tuple[Any, ...]", (list, tuple, set, frozenset))
 }
 _items: Callable[[Any], Iterable[tuple[Any, Any]]] = cast("Any", dict).items
+
+
+class _Classes(tuple[type[Any], ...]):
+    """Classes, of which one is known by what it is: a metaclass may say anything of what it equals."""
+
+    __slots__ = ()
+
+    def __contains__(self, kind: object) -> bool:
+        return any(cast("object", each) is kind for each in self)
+
+
+def _mro(kind: type[Any]) -> _Classes:
+    return _Classes(_every_base(kind))
+
+
+_PLAIN = _Classes((str, int, float, bool))
+_NUMBERS = _Classes((bool, float))
 
 
 def listed(value: object) -> Iterator[Any]:
@@ -60,7 +77,10 @@ class Unreadable(ValueError):
 
 
 FAILURES = (Exception, SystemExit)
-"""What an object's own code may raise: one that ends the interpreter when it is looked at is no reason to end it."""
+"""What an object's own code may raise: one that ends the interpreter when it is looked at is no reason to end it.
+
+What else is no ``Exception`` passes: an interrupt, a time limit, the cancelling of a task.
+"""
 
 
 @contextmanager
@@ -175,6 +195,12 @@ class _Taking:
             with self._within(value, path, depth):
                 taken = [self.take(item, f"{path}.{index}", field, depth + 1) for index, item in enumerate(items)]
             return tuple(taken) if tuple in bases else taken
+        if _name(kind) == "dtype" and _package(kind) == "torch":
+            with reading("the dtype"):
+                return self._text(str.__str__(str(value)), path)
+        if Deferred in bases and _package(kind) != "hfjobs_trainer":
+            value = _set_in(value)  # whose class is a user's own
+            kind, bases = dict, _mro(dict)
         if dict in bases or _is_mapping(kind, bases):
             return self._mapping(value, path, field, depth)
         if (set in bases or frozenset in bases) and depth < DEEPEST:
@@ -185,7 +211,7 @@ class _Taking:
         taken: dict[Any, Any] = {}
         with self._within(value, path, depth):
             for key, item in self.items_of(value):
-                plain = key if key is None or type(key) in (bool, float) else self.key(key, path)
+                plain = key if key is None or type(key) in _NUMBERS else self.key(key, path)
                 if plain is None and key is not None:
                     continue
                 at = f"{path}.{plain}"
@@ -196,7 +222,7 @@ class _Taking:
     def _set(self, value: Any, path: str, field: str, depth: int) -> Any:
         items = listed(value)
         taken = [self.take(item, path, field, depth + 1) for item in items]
-        return set(taken) if all(type(item) in (str, int, float, bool) for item in taken) else stand_in(value)
+        return set(taken) if all(type(item) in _PLAIN for item in taken) else stand_in(value)
 
     @contextmanager
     def _within(self, value: object, path: str, depth: int) -> Generator[None]:
@@ -256,9 +282,24 @@ class _Taking:
         return number
 
 
+def _package(kind: type[Any]) -> str:
+    """The package that a class says that it is from."""
+    module = _module(kind)
+    return module.split(".")[0] if type(module) is str else ""
+
+
+def _set_in(spec: Deferred) -> dict[str, Any]:
+    """What was set in a group, as it is stored."""
+    try:
+        fields, names = (object.__getattribute__(spec, name) for name in ("__dict__", "__pydantic_fields_set__"))
+    except AttributeError:  # it was never built
+        return {}
+    return {name: value for name, value in fields.items() if name in names}
+
+
 def is_a(value: object, kind: type) -> bool:
     """Whether a value is of this class, whatever it says of itself."""
-    return kind in _mro(type(value))
+    return kind in _mro(cast("type[Any]", type(value)))
 
 
 def is_mapping(value: object) -> bool:
@@ -266,7 +307,7 @@ def is_mapping(value: object) -> bool:
     return dict in _mro(type(value)) or _is_mapping(type(value), _mro(type(value)))
 
 
-def _is_mapping(kind: type, bases: tuple[type, ...]) -> bool:
+def _is_mapping(kind: type, bases: _Classes) -> bool:
     if Mapping in bases or kind is MappingProxyType:
         return True
     try:
@@ -282,21 +323,17 @@ def _is_rows(value: object) -> bool:
     return is_rows(value, Dataset.model_fields)
 
 
-def _passed(value: Any, kind: type, bases: tuple[type, ...], field: str) -> Any:
+def _passed(value: Any, kind: type, bases: _Classes, field: str) -> Any:
     """An object itself, if a field may take it and it can be asked what it is; else what stands for it."""
-    if Deferred in bases or kind in (timedelta, FunctionType):
+    if Deferred in bases or kind is timedelta or kind is FunctionType:
         return value
     names = {_name(base) for base in bases}
-    module = _module(kind)
-    known = isinstance(module, str) and module.split(".")[0] in _LIBRARIES
+    known = _package(kind) in _LIBRARIES
     taken = (
         (field in _TAKES_OBJECTS and callable(value))
         or field == "environment_factory"
         or (type in bases and kind is type)
-        or (
-            known
-            and (kind_of(value) == "dtype" or "QuantizationConfigMixin" in names or dataclasses.is_dataclass(kind))
-        )
+        or (known and ("QuantizationConfigMixin" in names or dataclasses.is_dataclass(kind)))
         or (PurePath in bases and _name(bases[0]) in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"))
         or (Enum in bases and known)
     )

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.specs.args_base import Deferred, as_list
 from hfjobs_trainer.specs.given import take_fields
-from hfjobs_trainer.specs.locations import hub_address
+from hfjobs_trainer.specs.locations import hub_address, revision_of
 from hfjobs_trainer.specs.rewards import RewardFunction, capture
 from hfjobs_trainer.specs.rows import TableField, is_rows, keep_rows
 
@@ -123,7 +131,9 @@ class Dataset(Group):
     ] = Field(min_length=1, description='Hub id such as "trl-lib/Capybara", a local path, or rows.')
     config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
     split: str = Field(default="train", description='Split, slices included: "train[:10%]".')
-    revision: str | None = Field(default=None, description="Branch, tag or commit of a Hub dataset.")
+    revision: Annotated[str | None, AfterValidator(revision_of)] = Field(
+        default=None, description="Branch, tag or commit of a Hub dataset."
+    )
     data_dir: str | None = Field(default=None, description="Folder of a Hub dataset to load.")
     data_files: str | list[str] | dict[str, str] | None = Field(
         default=None, description="Files of a Hub dataset to load; patterns are allowed."
@@ -141,7 +151,7 @@ class Dataset(Group):
         default=None, gt=0, description="Share of this dataset in a mixture, relative to the others' shares."
     )
     mixed_with: list[Dataset] = Field(
-        default=[], description="Datasets to mix with this one; `dataset=[a, b]` is the short form."
+        default=[], max_length=1_000, description="Datasets to mix with this one; `dataset=[a, b]` is the short form."
     )
 
     @property
@@ -204,7 +214,7 @@ class LoRA(Group):
     adapter: str | None = Field(
         default=None, min_length=1, description="Existing adapter to continue training: Hub id or local folder."
     )
-    adapter_revision: str | None = Field(
+    adapter_revision: Annotated[str | None, AfterValidator(revision_of)] = Field(
         default=None, min_length=1, description="Branch, tag or commit of that adapter."
     )
     merge_first: bool = Field(
@@ -325,7 +335,7 @@ class Tracking(Group):
     def _of_list(cls, fields: Any) -> Any:
         given = dict(cast("Mapping[str, Any]", fields)) if isinstance(fields, Mapping) else {}
         named = given.get("report_to")
-        if not isinstance(named, list | tuple):
+        if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in cast("Any", named)):
             return cast("Any", fields)
         names = list(dict.fromkeys(cast("Sequence[Any]", named))) or ["none"]
         others = [name for name in names if name != "tensorboard"]

@@ -165,7 +165,7 @@ def _listed(words: Sequence[object]) -> list[str]:
 
 
 def _is_word(word: object) -> bool:
-    if is_a(word, str) or type(word) in (bool, float):
+    if is_a(word, str) or type(word) is bool or type(word) is float:
         return True
     return (type(word) is int and word.bit_length() < 64) or type(word) is type(Path())
 

@@ -78,6 +78,22 @@ def is_local_path(text: str) -> bool:
     )
 
 
+# As git has it (git check-ref-format), and no longer than a file's name.
+_NO_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|//|@\{|(?:^|/)\.|^[/-]|[/.]$|\.lock(?:/|$)|^@$")
+_LONGEST_REVISION = 255
+
+
+def revision_of(text: str | None) -> str | None:
+    """The same, if a branch, a tag or a commit can have this name.
+
+    Raises:
+        ValueError: None can.
+    """
+    if text is not None and (len(text) > _LONGEST_REVISION or _NO_REVISION.search(text)):
+        raise ValueError("no branch, tag or commit can have this name")
+    return text
+
+
 def is_valid_repo_id(text: str) -> bool:
     """Whether the Hub could have a repository of this name: ``"name"`` or ``"namespace/name"``.
 

@@ -44,6 +44,7 @@ CODES: dict[str, str] = {
 
 DEFECT = "SPEC008"
 """Code of a failure of this package's own; a test holds that nothing that is known leads to it."""
+DEFECT_MEANS = "Checking itself failed: a defect of hfjobs_trainer, not of the spec."
 
 _QUANTIZED = {"load_in_4bit": "4bit", "load_in_8bit": "8bit"}
 """Switches of TRL's command line, and the quantization that they mean."""
@@ -337,7 +338,11 @@ def _fold_model_init(data: dict[str, Any], folded: list[tuple[str, str, str, Any
     kept = {"model_init_kwargs": rest or None}
     if dtype is not None:
         why = "TRL silently ignores it and loads float32; dtype is what it means"
-        said = plain(dtype)
+        try:
+            with reading("torch_dtype"):
+                said = plain(dtype)
+        except Unreadable as error:
+            said, why = None, f"{why}; {error}"
         fix = keywords(kept | {"dtype": said.removeprefix("torch.")}) if isinstance(said, str) else ""
         problems.append(Problem("SPEC005", "model_init_kwargs.torch_dtype", why, fix))
     if placed is not None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
+import re
 import stat
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -118,7 +121,7 @@ def parse_text(file: Path, text: str) -> Any:
     """
     try:
         if file.suffix == ".py":
-            return _bounded(_parse_json(_spec_of_script(text)))
+            return _bounded(_parse_json(_spec_of_script(text), lines=False))
         if file.suffix == ".json":
             return _bounded(_unwrapped(_parse_json(text)))
         if file.suffix in _YAML:
@@ -146,16 +149,33 @@ def _not_valid(why: str) -> SpecError:
     return SpecError([Problem("LOAD002", "", why)], "file")
 
 
-def _parse_json(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_distinct)
+class _Doubled(Exception):
+    """A key comes twice in an object of JSON."""
+
+
+def _parse_json(text: str, *, lines: bool = True) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_distinct)
+    except _Doubled as error:
+        (name,) = error.args
+        raise ValueError(f"the key {name!r:.60} comes twice{_lines_of(name, text) if lines else ''}") from None
+
+
+def _lines_of(key: str, text: str) -> str:
+    """Where a key stands in JSON, as it is written there if it is plain text: ``", in lines 2 and 5"``."""
+    found = re.finditer(rf'"{re.escape(key)}"\s*:', text)
+    lines = [text.count("\n", 0, each.start()) + 1 for each in itertools.islice(found, 3)]
+    if len(lines) != 2:  # in objects of their own, perhaps
+        return ""
+    first, second = lines
+    return f", in line {first}" if first == second else f", in lines {first} and {second}"
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise ValueError(f"the key {twice!r:.60} appears twice")
+        counted = Counter(name for name, _ in pairs)
+        raise _Doubled(next(name for name, count in counted.items() if count > 1))
     return found
 
 

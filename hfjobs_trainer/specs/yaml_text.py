@@ -92,13 +92,15 @@ class _Size:
 
 
 def _refuse_repeated(node: yaml.MappingNode) -> None:
-    told: set[tuple[str, str]] = set()
+    told: dict[tuple[str, str], int] = {}
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
             continue
-        if (key.tag, key.value) in told:
-            raise ValueError(f"{_line(key)}the key {key.value!r:.60} appears twice")
-        told.add((key.tag, key.value))
+        line, first = key.start_mark.line + 1, told.get((key.tag, key.value))
+        if first is not None:
+            where = f"in line {line}" if first == line else f"in lines {first} and {line}"
+            raise ValueError(f"the key {key.value!r:.60} appears twice, {where}")
+        told[key.tag, key.value] = line
 
 
 def _line(node: yaml.Node) -> str:

@@ -129,6 +129,60 @@ def test_classes_of_a_users_own_are_taken_for_what_they_hold() -> None:
     assert type(spec.model) is str
 
 
+def test_a_metaclass_that_fails_is_no_matter() -> None:
+    class Fails(type):
+        def __eq__(cls, other: object) -> bool:
+            raise RuntimeError
+
+        __hash__ = type.__hash__
+
+    class Given(metaclass=Fails):
+        pass
+
+    assert promises.breach_of_check(Given()) is None
+    for field in ("env", "typo", "lora", "reward_funcs"):
+        assert promises.breach_of_check({"method": "grpo", **required("grpo"), field: Given()}) is None
+
+
+def test_a_group_of_a_users_own_class_is_taken_for_what_it_holds() -> None:
+    class Mine(hft.Dataset):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "id":
+                raise RuntimeError
+            return super().__getattribute__(name)
+
+    assert hft.SFT(model="me/model", dataset=Mine(id="me/data")) == sft()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"lora": [1], "lora_alpha": 3},
+        {"tracking": {"report_to": [[{"text": "x"}]]}},
+        {"model_init_kwargs": {"torch_dtype": hostile.treacherous(str, "__str__", "RuntimeError")}},
+    ],
+    ids=str,
+)
+def test_values_that_fit_nowhere_are_told(given: dict[str, Any]) -> None:
+    assert promises.breach_of_check({"method": "sft", **required("sft"), **given}) is None
+
+
+@pytest.mark.parametrize("field", ["extra_dependencies", "secrets", "env", "labels"])
+def test_there_are_so_many_at_most(field: str) -> None:
+    many: Any = [f"A{number}" for number in range(50_000)]
+    given = dict.fromkeys(many, "x") if field in ("env", "labels") else many
+    report = hft.check({"method": "sft", **required("sft"), field: given}, offline=True)
+    assert _only(report, field) == "has 50,000 items: at most 500"
+
+
+@pytest.mark.parametrize("text", ["..", "../x", "a b", "a\nb", "\0", "a/", "x" * 300, "a//b", "a.lock"])
+def test_a_revision_is_a_name_that_git_takes(text: str) -> None:
+    for field in ("model_revision", "processing_class_revision"):
+        report = hft.check({"method": "sft", **required("sft"), field: text}, offline=True)
+        assert _only(report, field) == "no branch, tag or commit can have this name"
+    assert hft.SFT(model="me/model", model_revision="refs/pr/1", dataset="me/data").model_revision == "refs/pr/1"
+
+
 # -- messages
 
 
@@ -178,7 +232,7 @@ def test_a_file_is_read_up_to_a_bound(tmp_path: Path) -> None:
     [
         ("a: &a [*a]", "line 1: the value contains itself"),
         (hostile.bomb(9, 9), "values, with its aliases written out"),
-        ("a: 1\na: 2", "line 2: the key 'a' appears twice"),
+        ("a: 1\na: 2", "the key 'a' appears twice, in lines 1 and 2"),
         ('a: !!int ""', "line 1, column 4: '' is not a valid int"),
         ("a: !!timestamp x", "line 1, column 4: 'x' is not a valid timestamp"),
         ("a: !!bool x", "line 1, column 4: 'x' is not a valid bool"),
@@ -201,8 +255,8 @@ def test_yaml_with_anchors_is_read() -> None:
 
 def test_json_in_which_a_key_comes_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "spec.json"
-    path.write_text('{"method": "sft", "model": "a/b", "model": "c/d"}')
-    with pytest.raises(SpecError, match="the key 'model' appears twice"):
+    path.write_text('{"method": "sft",\n "model": "a/b",\n\n "model": "c/d"}')
+    with pytest.raises(SpecError, match="the key 'model' appears twice, in lines 2 and 4"):
         hft.load(path)
 
 
@@ -264,3 +318,11 @@ def test_a_pattern_that_cannot_be_decided_is_told_as_unchecked(tmp_path: Path) -
     lora = hft.LoRA(target_modules=r"(.*)\.\1(x+x+)+y")
     report = hft.check(METHODS["sft"](model=str(model), dataset="me/data", lora=lora), offline=True)
     assert any(item.code == "LORA002" and "lora.target_modules" in item.needs for item in report.unchecked)
+
+
+@pytest.mark.parametrize("field", ["exclude_modules", "rank_pattern"])
+def test_so_is_one_that_excludes_or_sets_a_rank(field: str, tmp_path: Path) -> None:
+    model, pattern = hostile.shape(tmp_path), r"(.*)\.\1(x+x+)+y"
+    lora = hft.LoRA(**{field: {pattern: 4} if field == "rank_pattern" else pattern})
+    report = hft.check(METHODS["sft"](model=str(model), dataset="me/data", lora=lora), offline=True)
+    assert any(item.code == "LORA002" and f"lora.{field}" in item.needs for item in report.unchecked)

@@ -44,12 +44,25 @@ def _matcher(pattern: str) -> Callable[[str], bool | None]:
         flags = compiled.flags & ~re.UNICODE
         if _is_cheap(parsed):
             return lambda text: compiled.fullmatch(text) is not None
-        # what else a flag changes is not worth the care
-        return _Automaton(parsed).matches if not flags & ~re.IGNORECASE else lambda text: None
+        if flags & ~re.IGNORECASE:  # what else a flag changes is not worth the care
+            return lambda text: None
+        # each for itself, since one that looks ahead or at a boundary makes all of them dear
+        whole = len(parsed) == 1 and str(parsed[0][0]) == "BRANCH"
+        options = [_Automaton(option, flags) for option in (parsed[0][1][1] if whole else [parsed])]
+        return lambda text: _any(option.matches(text) for option in options)
     except (RecursionError, OverflowError) as error:
         raise re.error(f"it is too large ({error})") from None
     except (_Undecidable, ImportError):
         return lambda text: None
+
+
+def _any(answers: Iterable[bool | None]) -> bool | None:
+    unknown = False
+    for answer in answers:
+        if answer:
+            return True
+        unknown = unknown or answer is None
+    return None if unknown else False
 
 
 class _Undecidable(Exception):
@@ -104,12 +117,12 @@ class _Place(NamedTuple):
 class _Automaton:
     """A pattern as places, of which a text reaches some at each of its characters."""
 
-    def __init__(self, parsed: Any) -> None:
+    def __init__(self, parsed: Any, flags: int) -> None:
         self.places: list[_Place] = []
         self.steps = 0
         self.looks = False
         self.end = self._add(None, None, ())
-        self.start = self._sequence(parsed, self.end, bool(parsed.state.flags & re.IGNORECASE))
+        self.start = self._sequence(parsed, self.end, bool(flags & re.IGNORECASE))
         self.moves: dict[tuple[frozenset[int], str], frozenset[int]] = {}
 
     def matches(self, text: str) -> bool | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hfjobs_trainer.planning.arguments.tuning import leaves_targets
@@ -17,7 +17,8 @@ from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
 _HEAD = "lm_head"
-_MATCHED = "which modules lora.target_modules matches, a regular expression that would take too long"
+_TAKES_LONG = "a regular expression that would take too long"
+_MATCHED = f"which modules lora.target_modules matches, {_TAKES_LONG}"
 
 
 @rule("LORA001")
@@ -83,7 +84,8 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
 
     What it does:
         Refuses `target_modules` of which the model has none, by the names that transformers gives the modules of its
-        type. Models of other types, and those with code of their own, are left unchecked.
+        type. Models of other types, and those with code of their own, are left unchecked, and so is a regular
+        expression, here or in `exclude_modules` and `rank_pattern`, of which it takes too long to say what it matches.
 
     Why:
         Names differ from family to family: what is `q_proj` in one is part of `c_attn` or `qkv_proj` in another. PEFT
@@ -104,11 +106,12 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     targets, lora = _targets(context), context.spec.lora
-    if lora is None or not targets:
+    excluded = lora.exclude_modules if lora and isinstance(lora.exclude_modules, str) else None
+    if lora is None or not (targets or excluded or lora.rank_pattern):
         return
     model_type, modules = modules_of(context)
-    missing = need(unmatched(targets, modules), _MATCHED)
-    if len(missing) == (1 if isinstance(targets, str) else len(targets)):
+    missing = need(unmatched(targets, modules), _MATCHED) if targets else []
+    if targets and len(missing) == (1 if isinstance(targets, str) else len(targets)):
         names = linear_names(model_type) or []
         has = f"its linear layers are {quoted(names, ' and ')}"
         why, meant = f"a {model_type} model has no module {quoted(missing, ' or ')}; {has}", None
@@ -116,6 +119,17 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
             meant, whole = [targets], "a regular expression for the whole path of a module"
             why = f'"{targets}" as text is {whole}; a name is an item of a list'
         yield Found("lora.target_modules", why, instead(context.spec, target_modules=meant))
+    ranks = [rf"(.*\.)?({key})" for key in lora.rank_pattern]
+    for field, patterns in (("exclude_modules", [excluded] if excluded else []), ("rank_pattern", ranks)):
+        told = any(_takes_long(each, modules) for each in patterns)
+        need(None if told else modules, f"which modules lora.{field} matches, {_TAKES_LONG}")
+
+
+def _takes_long(pattern: str, paths: Sequence[str]) -> bool:
+    try:
+        return any(fullmatch(pattern, path) is None for path in paths)
+    except re.error:
+        return False
 
 
 @rule("LORA003", severity="warning")
