@@ -158,7 +158,7 @@ def _parse_json(text: str, *, lines: bool = True) -> Any:
         return json.loads(text, object_pairs_hook=_distinct)
     except _Doubled as error:
         (name,) = error.args
-        raise ValueError(f"the key {name!r:.60} comes twice{_lines_of(name, text) if lines else ''}") from None
+        raise ValueError(f"the key {name!r:.60} appears twice{_lines_of(name, text) if lines else ''}") from None
 
 
 def _lines_of(key: str, text: str) -> str:
