@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -21,6 +21,7 @@ from hfjobs_trainer.specs import earlier, launchers, names, openai_job, recipes,
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.blocks import opens_block, read_block
 from hfjobs_trainer.specs.fixes import keywords
+from hfjobs_trainer.specs.flags import lay_over
 from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.inputs import inputs
 from hfjobs_trainer.specs.locations import hub_address, is_valid_repo_id
@@ -48,7 +49,12 @@ STORED = "hft_spec.json"
 
 
 def load(
-    source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None, strict: bool = False, **fields: Any
+    source: str | os.PathLike[str] | Sequence[str],
+    *,
+    method: str | None = None,
+    strict: bool = False,
+    flags: Sequence[str] = (),
+    **fields: Any,
 ) -> TrainSpec | Script:
     """Read a spec from a file, or from the command line of a training; ``Client.load`` documents it.
 
@@ -65,10 +71,27 @@ def load(
         raw = _read(file)
         if not isinstance(raw, Mapping):
             return _spec(raw, file.name)
-        mapping = dict(cast("Mapping[str, Any]", raw))
-        is_theirs = openai_job.is_openai_job(mapping)
-        written = _of_openai(file, mapping, fields) if is_theirs else _of_file(file, mapping, method)
-    return _load(written, fields, strict=strict)
+        written = _of_mapping(file, dict(cast("Mapping[str, Any]", raw)), method, fields)
+    return _load(_with_flags(written, flags), fields, strict=strict)
+
+
+def load_text(text: str, *, flags: Sequence[str] = ()) -> TrainSpec | Script:
+    """The spec in a text: YAML, JSON or a rendered script.
+
+    Args:
+        text: The text.
+        flags: As for ``load``.
+
+    Raises:
+        SpecError: As for ``load``.
+    """
+    is_script = opens_block(text, "hfjobs-trainer") or opens_block(text, "script")
+    file = Path("standard input").with_suffix(".py" if is_script else ".yaml")
+    raw = _parse_text(file, text)
+    if not isinstance(raw, Mapping):
+        return _spec(raw, file.stem)
+    written = _of_mapping(file, dict(cast("Mapping[str, Any]", _unwrapped(raw))), None, {})
+    return _load(_with_flags(written, flags), {}, strict=False)
 
 
 def repository_in(source: object) -> tuple[str, str | None] | None:
@@ -84,13 +107,16 @@ def repository_in(source: object) -> tuple[str, str | None] | None:
     return (source, None) if is_id and not Path(source).exists() else None
 
 
-def load_stored(name: str, text: str, *, strict: bool = False, **fields: Any) -> TrainSpec | Script:
+def load_stored(
+    name: str, text: str, *, strict: bool = False, flags: Sequence[str] = (), **fields: Any
+) -> TrainSpec | Script:
     """The spec that a model's ``hft_spec.json`` holds.
 
     Args:
         name: What to call it in a message.
         text: Its text.
         strict: As for ``load``.
+        flags: As for ``load``.
         **fields: As for ``load``.
 
     Raises:
@@ -98,7 +124,7 @@ def load_stored(name: str, text: str, *, strict: bool = False, **fields: Any) ->
     """
     raw = _parse_text(Path(name, STORED), text)
     values = dict(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else {}
-    return _load(_Written(name, values.pop("method", None), values), fields, strict=strict)
+    return _load(_with_flags(_Written(name, values.pop("method", None), values), flags), fields, strict=strict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +160,29 @@ def _words(source: str | os.PathLike[str] | Sequence[str]) -> list[str] | None:
         return split_command_line(source)
     except ValueError as error:
         raise _failure("LOAD003", f"the command line cannot be read: {error}") from None
+
+
+def _of_mapping(file: Path, values: dict[str, Any], method: str | None, given: Mapping[str, Any]) -> _Written:
+    is_theirs = openai_job.is_openai_job(values)
+    return _of_openai(file, values, given) if is_theirs else _of_file(file, values, method)
+
+
+def _with_flags(written: _Written, words: Sequence[str]) -> _Written:
+    """The same with options of a command line, which take precedence."""
+    if not words:
+        return written
+    said, problems = trl_cli.read_flags(words)
+    method = said.pop("method", written.method)
+    fields = {**written.fields, **({"dataset": said.pop("dataset")} if "dataset" in said else {})}
+    spec = METHODS.get(method) if isinstance(method, str) else None
+
+    def shorthand_of(name: str) -> str | None:
+        group = _group_of(spec.model_fields[name].annotation) if spec and name in spec.model_fields else None
+        return group.SHORTHAND if group else None
+
+    values = lay_over(written.values, said, shorthand_of)
+    problems = [*written.problems, *problems]
+    return replace(written, method=method, values=values, fields=fields, problems=problems, is_command=True)
 
 
 def _of_file(file: Path, values: dict[str, Any], method: str | None) -> _Written:
