@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,13 +63,25 @@ def read_spec(client: Client, words: Sequence[str], max_usd: float | None = None
         raise click.UsageError("name a spec: a .yaml, .json or .py file, - for standard input, or `-- trl sft ...`")
     cap = [] if max_usd is None else ["--hardware.max_usd", str(max_usd)]
     first, flags = words[0], [*words[1:], *cap]
-    if first == "-":
+    if first == "-" or _is_own_script(first):
         from hfjobs_trainer.specs.load import load_text
 
-        return load_text(sys.stdin.read(), flags=flags)
+        text = sys.stdin.read() if first == "-" else json.dumps({"method": "script", "script": first})
+        return load_text(text, flags=flags)
     if len(words) > 1 and not Path(first).exists() and _is_command(words):
         return client.load([*words, *cap])
     return client.load(first, flags=flags)
+
+
+def _is_own_script(path: str) -> bool:
+    """Whether this is a script that this package has not rendered, so that it carries no spec."""
+    from hfjobs_trainer.specs.blocks import opens_block
+
+    file = Path(path)
+    if file.suffix != ".py" or not file.is_file():
+        return False
+    text = file.read_text("utf-8", "replace")
+    return not opens_block(text, "hfjobs-trainer") and "[tool.hfjobs-trainer]" not in text
 
 
 def _is_command(words: Sequence[str]) -> bool:

@@ -60,7 +60,7 @@ def starting_file(method: str, model: str, dataset: str, *, adapter: bool) -> st
     found = recommend(spec, Facts())
     lines = [
         f"# {spec_class.METHOD.label} with TRL {spec.TRL_VERSION} on Hugging Face Jobs.",
-        f"# `hft check {method}.yaml` says what is wrong, `hft plan {method}.yaml` what it costs, `hft submit` runs it.",
+        f"# `hft check {method}.yaml` says what is wrong, `hft plan {method}.yaml` what it costs; then `hft submit`.",
         "# Every argument of the trainer's config may stand here under its own name.",
         f"method: {method}",
         "",

@@ -58,7 +58,7 @@ def submit(
         return
     plan = client.plan(read_spec(client, words, max_usd))
     options: Any = {"schedule": schedule, "max_resumes": max_resumes}
-    plan = cast("Plan", client.submit(plan, dry_run=True, **options))
+    plan = client.submit(plan, dry_run=True, **options)
     if dry_run:
         if as_json:
             print_json(plan_record(plan))

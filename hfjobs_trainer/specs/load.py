@@ -174,7 +174,7 @@ def _with_flags(written: _Written, words: Sequence[str]) -> _Written:
     said, problems = trl_cli.read_flags(words)
     method = said.pop("method", written.method)
     fields = {**written.fields, **({"dataset": said.pop("dataset")} if "dataset" in said else {})}
-    spec = METHODS.get(method) if isinstance(method, str) else None
+    spec = _class_of(method)
 
     def shorthand_of(name: str) -> str | None:
         group = _group_of(spec.model_fields[name].annotation) if spec and name in spec.model_fields else None
@@ -238,7 +238,8 @@ def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> Train
     spec = METHODS.get(written.method) if isinstance(written.method, str) else None
     if spec is None:
         method = {} if written.method is None else {"method": written.method}
-        return _spec(method if written.problems else {**values, **method, **fields}, written.name, written.problems)
+        typed = {**_typed({**values, **method}), **fields}
+        return _spec(method if written.problems else typed, written.name, written.problems)
     notes = list(written.notes)
     is_config = written.is_command or trl_cli.is_config(values)
     if "dataset" in fields:
@@ -387,14 +388,19 @@ def _spec_of_header(text: str) -> str:
 
 def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Convert text to the type of its field, unless that is text itself."""
-    name = raw.get("method")
-    spec = METHODS[name] if isinstance(name, str) and name in METHODS else None
+    spec = _class_of(raw.get("method"))
     if spec is None:
         return dict(raw)
     return {
         key: _convert(spec.model_fields[key].annotation, value) if key in spec.model_fields else value
         for key, value in raw.items()
     }
+
+
+def _class_of(method: object) -> type[TrainSpec | Script] | None:
+    if method == "script":
+        return Script
+    return METHODS[method] if isinstance(method, str) and method in METHODS else None
 
 
 def _convert(annotation: Any, value: Any) -> Any:
