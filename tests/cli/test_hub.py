@@ -13,6 +13,8 @@ from typing import Any
 import hubsim
 import pytest
 
+from tests.gathering.repos import CARD, make_model, make_repo
+
 pytestmark = [pytest.mark.usefixtures("hub_env"), pytest.mark.slow]
 
 SCRIPT = "# /// script\n# dependencies = []\n# ///\nprint('hello', flush=True)\n"
@@ -64,7 +66,12 @@ def test_a_run_that_is_stopped(hub: hubsim.Hub) -> None:
 
 def test_what_is_refused(hub: hubsim.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "JobNotFound" in hft("wait", "alice/" + "0" * 24, code=3)[1]
-    assert told("submit", *SPEC, "--max-usd", "0.0001", code=4)["error"] == "BudgetExceeded"
+    make_model(hub, "acme/tiny", tokenizer__json="{}")
+    make_repo(hub, "datasets", "acme/chat", {"README.md": CARD.replace("messages", "completion")})
+    Path("sft.yaml").write_text("method: sft\nmodel: acme/tiny\ndataset: acme/chat\nhub_model_id: alice/tuned\n")
+    long = ["sft.yaml", "--num_train_epochs", "1e6", "--max-usd", "2", "--hardware.flavor", "t4-small"]
+    assert told("submit", *long, code=4)["error"] == "BudgetExceeded"
+    assert told("plan", *long, code=4)["ok"] is False
     monkeypatch.setenv("HF_TOKEN", "hf_alice_nojobs")
     hft("submit", *SPEC, code=2)  # its rights are checked before
     assert not hub.jobs

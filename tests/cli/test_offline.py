@@ -26,7 +26,7 @@ lora:
 timeout: 3h
 hub_model_id: username/my-model
 """
-TRL = "trl sft --model_name_or_path Qwen/Qwen2.5-0.5B --dataset_name trl-lib/Capybara --use_peft --lora_r 8".split()
+TRL = ["trl", "sft", "--model_name_or_path", "a/b", "--dataset_name", "c/d", "--use_peft", "--lora_r", "8"]
 
 
 @pytest.fixture
