@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from hfjobs_trainer.errors import BudgetExceeded, HFTError, JobFailed, SpecError
+from hfjobs_trainer.errors import BudgetExceeded, HFTError, JobFailed, SpecError, describe
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Flavor
@@ -39,14 +39,24 @@ def tell_error(error: HFTError, *, as_json: bool) -> None:
     """Say what went wrong: on stderr, or as JSON on stdout where that was asked for."""
     has_problems = isinstance(error, SpecError | BudgetExceeded)
     if not as_json:
-        note(str(error) if has_problems else f"{type(error).__name__}: {error}")
+        told = describe([*map(in_shell_words, error.problems)], error.subject) if has_problems else str(error)
+        note(told if has_problems else f"{type(error).__name__}: {told}")
         return
-    told: Record = {"ok": False, "error": type(error).__name__, "message": str(error)}
+    record: Record = {"ok": False, "error": type(error).__name__, "message": str(error)}
     if has_problems:
-        told["problems"] = [problem_record(problem) for problem in error.problems]
+        record["problems"] = [problem_record(problem) for problem in error.problems]
     if isinstance(error, JobFailed):
-        told |= {"id": error.job_id, "status": status_record(error.status), "log_tail": list(error.log_tail)}
-    print_json(told)
+        record |= {"id": error.job_id, "status": status_record(error.status), "log_tail": list(error.log_tail)}
+    print_json(record)
+
+
+def in_shell_words(problem: Problem) -> Problem:
+    """The problem with its fix as options of this command line."""
+    import dataclasses
+
+    from hfjobs_trainer.cli.flags import as_flags
+
+    return dataclasses.replace(problem, fix=as_flags(problem.fix))
 
 
 def problem_record(problem: Problem) -> Record:

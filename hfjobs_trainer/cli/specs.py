@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from hfjobs_trainer.cli.main import OVER_BUDGET, WRONG
-from hfjobs_trainer.cli.output import estimate_record, note, plan_record, print_json, report_record
+from hfjobs_trainer.cli.output import (
+    estimate_record,
+    in_shell_words,
+    note,
+    plan_record,
+    print_json,
+    report_record,
+)
 from hfjobs_trainer.cli.source import JSON, OFFLINE, SETTINGS, client_of, read_spec, takes_spec
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ def check(
     if as_json:
         print_json(report_record(report))
     else:
-        click.echo(str(report))
+        click.echo(str(replace(report, problems=tuple(map(in_shell_words, report.problems)))))
     context.exit(0 if report.ok else WRONG)
 
 

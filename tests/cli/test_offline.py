@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.cli.flags import as_flags
 from hfjobs_trainer.cli.main import run
 from hfjobs_trainer.cli.table import COMMANDS
 
@@ -198,6 +200,29 @@ def test_an_error_as_json(file: str, capsys: pytest.CaptureFixture[str]) -> None
     assert run(["plan", file, "--offline", "--json", "--betta", "1"]) == 2
     told = json.loads(capsys.readouterr().out)
     assert (told["ok"], told["error"], told["problems"][0]["code"]) == (False, "SpecError", "SPEC004")
+
+
+@pytest.mark.parametrize(
+    ("fix", "flags"),
+    [
+        ("learning_rate=2e-4", "--learning_rate 0.0002"),
+        ('hardware=hft.Hardware(flavor="l4x1", max_usd=5)', "--hardware.flavor l4x1 --hardware.max_usd 5"),
+        ('dataset=hft.Dataset(id="a/b", columns={"x": "y"})', """--dataset.id a/b --dataset.columns '{"x": "y"}'"""),
+        ('secrets=["A", "B"]', "--secrets A B"),
+        ("packing=True", "--packing true"),
+        ("export HF_TOKEN=...", "export HF_TOKEN=..."),
+        ("", ""),
+        ("map=lambda row: row", "map=lambda row: row"),
+    ],
+)
+def test_a_fix_in_the_words_of_the_shell(fix: str, flags: str) -> None:
+    assert as_flags(fix) == flags
+
+
+def test_a_fix_is_applied_as_typed(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", file, "--offline", "--eval_strategy", "steps"]) == 2
+    fix = capsys.readouterr().out.split("fix: ")[1].split("\n")[0]
+    assert run(["check", file, "--offline", "--eval_strategy", "steps", *shlex.split(fix)]) == 0
 
 
 @pytest.mark.parametrize("name", COMMANDS)
