@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         QuotaError,
         RenderError,
         SpecError,
+        SubmitInterrupted,
     )
     from hfjobs_trainer.facts import Facts
     from hfjobs_trainer.facts.backends import BackendTraits
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.backends.hub import HubBackend
     from hfjobs_trainer.running.backends.inprocess import InProcessBackend
     from hfjobs_trainer.running.backends.local import LocalBackend
+    from hfjobs_trainer.running.diagnose import Diagnosis, diagnose
     from hfjobs_trainer.running.job import Job
     from hfjobs_trainer.running.scheduled import ScheduledJob
     from hfjobs_trainer.specs.base import JobSpec
@@ -118,6 +120,7 @@ _EXPORTS: dict[str, str] = {
     "QuotaError": "errors",
     "RenderError": "errors",
     "SpecError": "errors",
+    "SubmitInterrupted": "errors",
     "Facts": "facts",
     "Plan": "planning.plan",
     "Problem": "problems",
@@ -125,6 +128,8 @@ _EXPORTS: dict[str, str] = {
     "HubBackend": "running.backends.hub",
     "InProcessBackend": "running.backends.inprocess",
     "LocalBackend": "running.backends.local",
+    "Diagnosis": "running.diagnose",
+    "diagnose": "running.diagnose",
     "Job": "running.job",
     "ScheduledJob": "running.scheduled",
     "Dataset": "specs.groups",
@@ -180,6 +185,7 @@ __all__ = [
     "BudgetExceeded",
     "Client",
     "Dataset",
+    "Diagnosis",
     "Distillation",
     "Facts",
     "HFTError",
@@ -207,10 +213,12 @@ __all__ = [
     "Script",
     "SmokeTest",
     "SpecError",
+    "SubmitInterrupted",
     "Tracking",
     "__version__",
     "check",
     "compare_flavors",
+    "diagnose",
     "estimate",
     "gather",
     "hardware_table",

@@ -132,6 +132,7 @@ def read_folder(path: Path, files: Mapping[str, Path], left_out: tuple[str, ...]
     return Content(path.name, hashlib.sha256(listed.encode()).hexdigest(), tuple(parts), True, left_out)
 
 
+_BLOCK = 1 << 20
 _Identity = tuple[str, int, int, int, int, int]
 _hashed: dict[_Identity, str] = {}
 
@@ -145,8 +146,13 @@ def hash_file(path: Path) -> str:
     before = identify(path)
     if before in _hashed:
         return _hashed[before]
+    hashed, left = hashlib.sha256(), path.stat().st_size
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        # no more than it has: what the system makes up as it is read may have no end
+        while left > 0 and (block := stream.read(min(left, _BLOCK))):
+            hashed.update(block)
+            left -= len(block)
+    digest = hashed.hexdigest()
     if before == identify(path) and is_settled(path):
         _hashed[before] = digest
     return digest

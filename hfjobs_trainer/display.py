@@ -23,6 +23,11 @@ def visible(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def shown(text: str, most: int = 80) -> str:
+    """The text in quotes, its end left out if it is long: for a message about what somebody has given."""
+    return repr(text) if len(text) <= most else f"{text[:most]!r}..."
+
+
 def text_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", *, right: Collection[str] = ()
 ) -> str:
@@ -118,6 +123,14 @@ def given_fields(item: Any) -> str:
         if field.repr and (value := getattr(item, field.name)) != default:
             shown.append(f"{field.name}={value!r}")
     return f"{type(item).__name__}({', '.join(shown)})"
+
+
+def within(text: str, most: int) -> str:
+    """The text, of at most so many characters; what is cut off is counted in its place."""
+    if len(text) <= most:
+        return text
+    note = f"... ({len(text):,} characters)"
+    return text[: most - len(note)] + note
 
 
 def plural(count: int, noun: str) -> str:

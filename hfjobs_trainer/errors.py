@@ -10,7 +10,9 @@ HFTError
 │  └─ HubUnavailable          no answer, or a server error, after all retries
 │     └─ NotAsked             the plan was made offline: nobody asked
 ├─ BudgetExceeded             the run is expected to cost more than it may: .estimate, .cap
-└─ JobFailed                  the run ended without success: .status, .log_tail, .advice
+└─ JobFailed                  the run ended without success: .status, .log_tail, .advice, .diagnosis
+
+SubmitInterrupted(KeyboardInterrupt)   no error: the user interrupted ``submit``; says what is known of the job
 """
 
 from __future__ import annotations
@@ -24,11 +26,29 @@ from hfjobs_trainer.display import plural, wrapped_table
 if TYPE_CHECKING:
     from hfjobs_trainer.problems import Problem
     from hfjobs_trainer.running.backends.base import JobStatus
+    from hfjobs_trainer.running.diagnose import Diagnosis
 
 
 def describe(problems: Sequence[Problem], subject: str) -> str:
-    """All problems as one message, the errors first."""
-    return "\n".join([headline(problems, subject), *(f"  {problem}" for problem in _errors_first(problems))])
+    """All problems as one message, the errors first; of a great many, the first ones."""
+    shown, rest = in_brief(problems)
+    return "\n".join(
+        [headline(problems, subject), *(f"  {problem}" for problem in shown), *(f"  {line}" for line in rest)]
+    )
+
+
+MOST_CHARACTERS = 12_000
+"""Characters of problems that are shown at once: some 200 lines of a terminal, more than anyone reads."""
+
+
+def in_brief(problems: Sequence[Problem]) -> tuple[list[Problem], list[str]]:
+    """The problems that are shown, the errors first, and a line that counts the others, if there are any."""
+    ordered, size = sorted(problems, key=lambda problem: problem.severity != "error"), 0
+    for index, problem in enumerate(ordered):
+        size += len(problem.path) + len(problem.why) + len(problem.fix) + 40
+        if index and size > MOST_CHARACTERS:
+            return ordered[:index], [f"... and {len(ordered) - index:,} more"]
+    return ordered, []
 
 
 def headline(problems: Sequence[Problem], subject: str) -> str:
@@ -41,10 +61,6 @@ def count_problems(problems: Sequence[Problem]) -> str:
     """Such as ``"2 problems"``, the warnings beside them not counted, or ``"1 warning"``; ``"no problems"``."""
     errors = sum(problem.severity == "error" for problem in problems)
     return plural(errors, "problem") if errors else plural(len(problems), "warning") if problems else "no problems"
-
-
-def _errors_first(problems: Sequence[Problem]) -> list[Problem]:
-    return sorted(problems, key=lambda problem: problem.severity != "error")
 
 
 class HFTError(Exception):
@@ -68,12 +84,12 @@ class _Problems(HFTError):
     subject: str
 
     def _message_lines(self) -> list[str]:
-        ordered = _errors_first(self.problems)
+        ordered, rest = in_brief(self.problems)
         marks = {"error": "", "warning": "(warning) "}
         rows = [(item.code, item.path, marks[item.severity] + item.why) for item in ordered]
         fixes = [f"fix: {item.fix}" if item.fix else "" for item in ordered]
         told = f"{type(self).__name__}: {headline(self.problems, self.subject)}"
-        return [told, "", *wrapped_table(("code", "field", "what is wrong"), rows, fixes)]
+        return [told, "", *wrapped_table(("code", "field", "what is wrong"), rows, fixes), *rest]
 
 
 class SpecError(_Problems, ValueError):
@@ -153,21 +169,49 @@ class JobFailed(HFTError):
         status: Its last status.
         log_tail: The last lines of its log, oldest first.
         advice: What can be done now, such as where its model is, a line each.
+        diagnosis: Why it failed, the likeliest first; empty if that is not known.
     """
 
     def __init__(
-        self, job_id: str, status: JobStatus, log_tail: Sequence[str] = (), advice: Sequence[str] = ()
+        self,
+        job_id: str,
+        status: JobStatus,
+        log_tail: Sequence[str] = (),
+        advice: Sequence[str] = (),
+        diagnosis: Sequence[Diagnosis] = (),
     ) -> None:
         self.job_id, self.status, self.log_tail, self.advice = job_id, status, tuple(log_tail), tuple(advice)
+        self.diagnosis = tuple(diagnosis)
         told = f"job {job_id} ended in {status.stage}" + (f": {status.message}" if status.message else "")
-        lines = [told, *self.advice]
+        lines = [told, *(f"{self.diagnosis[0]}".split("\n") if self.diagnosis else ()), *self.advice]
         if self.log_tail:  # and at last in one line, which is all that some logs show of an error
             lines += [f"  | {line}" for line in self.log_tail]
             lines.append(f"{told}; hft.Job.from_id({job_id!r}).logs() ends with: {self.log_tail[-1]}")
         super().__init__("\n".join(lines))
 
-    def __reduce__(self) -> tuple[type[JobFailed], tuple[str, JobStatus, tuple[str, ...], tuple[str, ...]]]:
-        return type(self), (self.job_id, self.status, self.log_tail, self.advice)
+    def __reduce__(self) -> tuple[type[JobFailed], tuple[object, ...]]:
+        return type(self), (self.job_id, self.status, self.log_tail, self.advice, self.diagnosis)
+
+
+class SubmitInterrupted(KeyboardInterrupt):
+    """``submit`` was interrupted; the message says in one line what is known of the job.
+
+    Args:
+        told: What is known.
+        job_ids: Ids of the jobs that were created and go on; of several nodes, that of each.
+        usd_per_hour: What they cost together, US dollars per hour; ``None`` if unknown.
+    """
+
+    def __init__(self, told: str, job_ids: Sequence[str] = (), usd_per_hour: float | None = None) -> None:
+        self.told, self.job_ids, self.usd_per_hour = told, tuple(job_ids), usd_per_hour
+        price = f"; it costs ${usd_per_hour:.2f} per hour" if self.job_ids and usd_per_hour else ""
+        super().__init__(f"{told}{price}")
+
+    def __reduce__(self) -> tuple[type[SubmitInterrupted], tuple[str, tuple[str, ...], float | None]]:
+        return type(self), (self.told, self.job_ids, self.usd_per_hour)
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 def _users_frames(error: BaseException) -> list[tuple[str, str]]:

@@ -8,12 +8,13 @@ that was told already (a model that does not exist has no size), it is not liste
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, NamedTuple, Never, Self, TypeVar
 
-from hfjobs_trainer.display import html_section, html_table, plural, text
-from hfjobs_trainer.errors import SpecError, count_problems, describe
+from hfjobs_trainer.display import html_section, html_table, plural, text, within
+from hfjobs_trainer.errors import SpecError, count_problems, describe, in_brief
 from hfjobs_trainer.tokens import masked
 
 Severity = Literal["error", "warning"]
@@ -23,9 +24,24 @@ T = TypeVar("T")
 C = TypeVar("C", contravariant=True)
 
 
+# Characters, so that a report can be read whatever stands in a spec; the longest of ordinary specs have a third of it.
+_LONGEST_PATH, _LONGEST_WHY, _LONGEST_FIX = 200, 2_000, 4_000
+# Of control characters those but tab and line feed; marks that reorder a line; and halves of surrogate pairs.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _told(text: str, most: int) -> str:
+    """A text as a message has it."""
+    # cut well beyond what is shown before tokens are looked for, and again behind it: no half of one is left
+    text = masked(text if len(text) <= 4 * most else within(text, 4 * most))
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), within(text, most))
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem of a spec. Tokens in its texts are masked.
+    """One problem of a spec. Tokens in its texts are masked, and what a terminal would obey or not show is escaped.
+
+    A path or a sentence that is very long is cut; a fix that is, is left out, since half of one does not paste.
 
     Attributes:
         code: Stable code, such as ``"DATA001"``; explained in ``references/rules.md``.
@@ -45,8 +61,9 @@ class Problem:
     scope: Scope = "script"
 
     def __post_init__(self) -> None:
-        for name in ("path", "why", "fix"):
-            object.__setattr__(self, name, masked(getattr(self, name)))
+        object.__setattr__(self, "path", _told(self.path, _LONGEST_PATH))
+        object.__setattr__(self, "why", _told(self.why, _LONGEST_WHY))
+        object.__setattr__(self, "fix", _told(self.fix, _LONGEST_FIX) if len(self.fix) <= _LONGEST_FIX else "")
 
     def __str__(self) -> str:
         mark = "" if self.severity == "error" else "(warning) "
@@ -54,18 +71,33 @@ class Problem:
         return f"{self.code} {mark}{subject}{self.why}" + (f"\n      fix: {self.fix}" if self.fix else "")
 
 
+Cause = Literal["", "unasked", "unanswered", "refused", "absent"]
+
+
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """A rule that could not be checked, and the fact that was missing; a token in its name is masked."""
+    """A rule that could not be checked, and the fact that was missing. Tokens in its texts are masked.
+
+    Attributes:
+        code: Code of the rule.
+        needs: The fact, such as ``"the columns of me/data"``.
+        why: Why it is not known, a clause, such as ``"the Hub has not answered for me/data: HTTP status 503, asked 3
+            times"``; empty where that does not lie with the Hub.
+        cause: The same for code: the Hub was not asked (``"unasked"``), did not answer (``"unanswered"``: it may,
+            later), refused (``"refused"``), or has no such thing (``"absent"``).
+    """
 
     code: str
     needs: str
+    why: str = field(default="", compare=False)
+    cause: Cause = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "needs", masked(self.needs))
+        for name in ("needs", "why"):
+            object.__setattr__(self, name, _told(getattr(self, name), _LONGEST_PATH * 2))
 
     def __str__(self) -> str:
-        return f"{self.code} {'need' if ' ' in self.code else 'needs'} {self.needs}"
+        return f"{self.code}: unknown: {self.needs}" + (f" ({self.why})" if self.why else "")
 
 
 ReasonKind = Literal[
@@ -279,18 +311,27 @@ class Report:
 
     def _repr_html_(self) -> str:
         body = html_problems(self.problems) if self.problems else ""
-        return f"<p>{text(self.headline)}</p>{body}{html_unchecked(self.unchecked)}"
+        again = f"<p>{text(self.again)}</p>" if self.again else ""
+        return f"<p>{text(self.headline)}</p>{body}{html_unchecked(self.unchecked)}{again}"
 
     def __str__(self) -> str:
         lines = [describe(self.problems, self.subject)] if self.problems else [f"no problems in this {self.subject}"]
-        return "\n".join([*lines, *(f"  unchecked: {item}" for item in in_short(self.unchecked))])
+        lines += [f"  unchecked: {item}" for item in in_short(self.unchecked)]
+        return "\n".join([*lines, *([f"  {self.again}"] if self.again else [])])
+
+    @property
+    def again(self) -> str:
+        """What to type where the Hub has not answered; empty if that was not so."""
+        unanswered = any(item.cause == "unanswered" for item in self.unchecked)
+        return "hft.check(spec) asks again for what the Hub has not answered" if unanswered else ""
 
 
 def html_problems(problems: Sequence[Problem]) -> str:
-    """The problems as a table, errors first."""
-    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
-    rows = [(item.code, item.severity, item.path, item.why, item.fix) for item in ordered]
-    return html_table(("code", "severity", "field", "what is wrong", "what to type instead"), rows)
+    """The problems as a table, errors first; of a great many, the first ones."""
+    shown, rest = in_brief(problems)
+    rows = [(item.code, item.severity, item.path, item.why, item.fix) for item in shown]
+    table = html_table(("code", "severity", "field", "what is wrong", "what to type instead"), rows)
+    return table + "".join(f"<p>{text(line)}</p>" for line in rest)
 
 
 def in_short(unchecked: Iterable[Unchecked]) -> list[Unchecked]:
@@ -300,11 +341,12 @@ def in_short(unchecked: Iterable[Unchecked]) -> list[Unchecked]:
     """
     runs: list[list[Unchecked]] = []
     for item in unchecked:
-        if runs and runs[-1][-1].needs == item.needs and runs[-1][-1].code[:-3] == item.code[:-3]:
+        last = runs[-1][-1] if runs else None
+        if last and (last.needs, last.why, last.code[:-3]) == (item.needs, item.why, item.code[:-3]):
             runs[-1].append(item)
         else:
             runs.append([item])
-    short = [[Unchecked(_codes([item.code for item in run]), run[0].needs)] if len(run) > 2 else run for run in runs]
+    short = [[replace(run[0], code=_codes([item.code for item in run]))] if len(run) > 2 else run for run in runs]
     return [item for run in short for item in run]
 
 
@@ -324,5 +366,6 @@ def html_unchecked(unchecked: Sequence[Unchecked]) -> str:
     """The rules that could not be checked, folded; nothing if there are none."""
     if not unchecked:
         return ""
-    table = html_table(("rule", "what is unknown"), [(item.code, item.needs) for item in in_short(unchecked)])
+    rows = [(item.code, item.needs, item.why) for item in in_short(unchecked)]
+    table = html_table(("rule", "what is unknown", "why"), rows)
     return html_section(f"{plural(len(unchecked), 'rule')} not checked", table)

@@ -645,6 +645,7 @@ def submit_cpo(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[CPOFields],
 ) -> Plan: ...
 @overload
@@ -655,6 +656,7 @@ def submit_cpo(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[CPOFields],
 ) -> Job: ...
 @overload
@@ -665,6 +667,7 @@ def submit_cpo(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[CPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -675,6 +678,7 @@ def submit_cpo(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[CPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_cpo(
@@ -684,6 +688,7 @@ def submit_cpo(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[CPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit CPO training. On Hugging Face Jobs this costs money.
@@ -695,6 +700,7 @@ def submit_cpo(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.CPO``.
 
     Raises:
@@ -709,6 +715,7 @@ def submit_cpo(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("cpo", fields, **options)
 
@@ -721,6 +728,7 @@ def submit_distillation(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[DistillationFields],
 ) -> Plan: ...
 @overload
@@ -731,6 +739,7 @@ def submit_distillation(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[DistillationFields],
 ) -> Job: ...
 @overload
@@ -741,6 +750,7 @@ def submit_distillation(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[DistillationFields],
 ) -> ScheduledJob: ...
 @overload
@@ -751,6 +761,7 @@ def submit_distillation(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[DistillationFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_distillation(
@@ -760,6 +771,7 @@ def submit_distillation(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[DistillationFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit Distillation training. On Hugging Face Jobs this costs money.
@@ -771,6 +783,7 @@ def submit_distillation(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.Distillation``.
 
     Raises:
@@ -785,6 +798,7 @@ def submit_distillation(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("distillation", fields, **options)
 
@@ -797,6 +811,7 @@ def submit_dpo(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[DPOFields],
 ) -> Plan: ...
 @overload
@@ -807,6 +822,7 @@ def submit_dpo(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[DPOFields],
 ) -> Job: ...
 @overload
@@ -817,6 +833,7 @@ def submit_dpo(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[DPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -827,6 +844,7 @@ def submit_dpo(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[DPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_dpo(
@@ -836,6 +854,7 @@ def submit_dpo(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[DPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit DPO training. On Hugging Face Jobs this costs money.
@@ -847,6 +866,7 @@ def submit_dpo(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.DPO``.
 
     Raises:
@@ -861,6 +881,7 @@ def submit_dpo(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("dpo", fields, **options)
 
@@ -873,6 +894,7 @@ def submit_gkd(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[GKDFields],
 ) -> Plan: ...
 @overload
@@ -883,6 +905,7 @@ def submit_gkd(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[GKDFields],
 ) -> Job: ...
 @overload
@@ -893,6 +916,7 @@ def submit_gkd(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[GKDFields],
 ) -> ScheduledJob: ...
 @overload
@@ -903,6 +927,7 @@ def submit_gkd(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[GKDFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_gkd(
@@ -912,6 +937,7 @@ def submit_gkd(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[GKDFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit GKD training. On Hugging Face Jobs this costs money.
@@ -923,6 +949,7 @@ def submit_gkd(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.GKD``.
 
     Raises:
@@ -937,6 +964,7 @@ def submit_gkd(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("gkd", fields, **options)
 
@@ -949,6 +977,7 @@ def submit_grpo(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[GRPOFields],
 ) -> Plan: ...
 @overload
@@ -959,6 +988,7 @@ def submit_grpo(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[GRPOFields],
 ) -> Job: ...
 @overload
@@ -969,6 +999,7 @@ def submit_grpo(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[GRPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -979,6 +1010,7 @@ def submit_grpo(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[GRPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_grpo(
@@ -988,6 +1020,7 @@ def submit_grpo(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[GRPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit GRPO training. On Hugging Face Jobs this costs money.
@@ -999,6 +1032,7 @@ def submit_grpo(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.GRPO``.
 
     Raises:
@@ -1013,6 +1047,7 @@ def submit_grpo(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("grpo", fields, **options)
 
@@ -1025,6 +1060,7 @@ def submit_kto(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[KTOFields],
 ) -> Plan: ...
 @overload
@@ -1035,6 +1071,7 @@ def submit_kto(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[KTOFields],
 ) -> Job: ...
 @overload
@@ -1045,6 +1082,7 @@ def submit_kto(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[KTOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1055,6 +1093,7 @@ def submit_kto(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[KTOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_kto(
@@ -1064,6 +1103,7 @@ def submit_kto(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[KTOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit KTO training. On Hugging Face Jobs this costs money.
@@ -1075,6 +1115,7 @@ def submit_kto(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.KTO``.
 
     Raises:
@@ -1089,6 +1130,7 @@ def submit_kto(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("kto", fields, **options)
 
@@ -1101,6 +1143,7 @@ def submit_online_dpo(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[OnlineDPOFields],
 ) -> Plan: ...
 @overload
@@ -1111,6 +1154,7 @@ def submit_online_dpo(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[OnlineDPOFields],
 ) -> Job: ...
 @overload
@@ -1121,6 +1165,7 @@ def submit_online_dpo(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[OnlineDPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1131,6 +1176,7 @@ def submit_online_dpo(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[OnlineDPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_online_dpo(
@@ -1140,6 +1186,7 @@ def submit_online_dpo(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[OnlineDPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit OnlineDPO training. On Hugging Face Jobs this costs money.
@@ -1151,6 +1198,7 @@ def submit_online_dpo(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.OnlineDPO``.
 
     Raises:
@@ -1165,6 +1213,7 @@ def submit_online_dpo(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("online_dpo", fields, **options)
 
@@ -1177,6 +1226,7 @@ def submit_orpo(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[ORPOFields],
 ) -> Plan: ...
 @overload
@@ -1187,6 +1237,7 @@ def submit_orpo(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[ORPOFields],
 ) -> Job: ...
 @overload
@@ -1197,6 +1248,7 @@ def submit_orpo(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[ORPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1207,6 +1259,7 @@ def submit_orpo(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[ORPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_orpo(
@@ -1216,6 +1269,7 @@ def submit_orpo(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[ORPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit ORPO training. On Hugging Face Jobs this costs money.
@@ -1227,6 +1281,7 @@ def submit_orpo(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.ORPO``.
 
     Raises:
@@ -1241,6 +1296,7 @@ def submit_orpo(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("orpo", fields, **options)
 
@@ -1253,6 +1309,7 @@ def submit_ppo(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[PPOFields],
 ) -> Plan: ...
 @overload
@@ -1263,6 +1320,7 @@ def submit_ppo(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[PPOFields],
 ) -> Job: ...
 @overload
@@ -1273,6 +1331,7 @@ def submit_ppo(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[PPOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1283,6 +1342,7 @@ def submit_ppo(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[PPOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_ppo(
@@ -1292,6 +1352,7 @@ def submit_ppo(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[PPOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit PPO training. On Hugging Face Jobs this costs money.
@@ -1303,6 +1364,7 @@ def submit_ppo(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.PPO``.
 
     Raises:
@@ -1317,6 +1379,7 @@ def submit_ppo(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("ppo", fields, **options)
 
@@ -1329,6 +1392,7 @@ def submit_reward(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[RewardFields],
 ) -> Plan: ...
 @overload
@@ -1339,6 +1403,7 @@ def submit_reward(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[RewardFields],
 ) -> Job: ...
 @overload
@@ -1349,6 +1414,7 @@ def submit_reward(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[RewardFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1359,6 +1425,7 @@ def submit_reward(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[RewardFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_reward(
@@ -1368,6 +1435,7 @@ def submit_reward(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[RewardFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit Reward training. On Hugging Face Jobs this costs money.
@@ -1379,6 +1447,7 @@ def submit_reward(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.Reward``.
 
     Raises:
@@ -1393,6 +1462,7 @@ def submit_reward(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("reward", fields, **options)
 
@@ -1405,6 +1475,7 @@ def submit_rloo(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[RLOOFields],
 ) -> Plan: ...
 @overload
@@ -1415,6 +1486,7 @@ def submit_rloo(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[RLOOFields],
 ) -> Job: ...
 @overload
@@ -1425,6 +1497,7 @@ def submit_rloo(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[RLOOFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1435,6 +1508,7 @@ def submit_rloo(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[RLOOFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_rloo(
@@ -1444,6 +1518,7 @@ def submit_rloo(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[RLOOFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit RLOO training. On Hugging Face Jobs this costs money.
@@ -1455,6 +1530,7 @@ def submit_rloo(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.RLOO``.
 
     Raises:
@@ -1469,6 +1545,7 @@ def submit_rloo(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("rloo", fields, **options)
 
@@ -1481,6 +1558,7 @@ def submit_sft(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[SFTFields],
 ) -> Plan: ...
 @overload
@@ -1491,6 +1569,7 @@ def submit_sft(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[SFTFields],
 ) -> Job: ...
 @overload
@@ -1501,6 +1580,7 @@ def submit_sft(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[SFTFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1511,6 +1591,7 @@ def submit_sft(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[SFTFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_sft(
@@ -1520,6 +1601,7 @@ def submit_sft(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[SFTFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit SFT training. On Hugging Face Jobs this costs money.
@@ -1531,6 +1613,7 @@ def submit_sft(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.SFT``.
 
     Raises:
@@ -1545,6 +1628,7 @@ def submit_sft(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("sft", fields, **options)
 
@@ -1557,6 +1641,7 @@ def submit_script(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[ScriptFields],
 ) -> Plan: ...
 @overload
@@ -1567,6 +1652,7 @@ def submit_script(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[ScriptFields],
 ) -> Job: ...
 @overload
@@ -1577,6 +1663,7 @@ def submit_script(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[ScriptFields],
 ) -> ScheduledJob: ...
 @overload
@@ -1587,6 +1674,7 @@ def submit_script(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[ScriptFields],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_script(
@@ -1596,6 +1684,7 @@ def submit_script(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[ScriptFields],
 ) -> Job | ScheduledJob | Plan:
     """Plan and submit a run of an existing script. On Hugging Face Jobs this costs money.
@@ -1607,6 +1696,7 @@ def submit_script(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.Script``.
 
     Raises:
@@ -1621,5 +1711,6 @@ def submit_script(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }
     return client.submit_fields("script", fields, **options)

@@ -20,7 +20,7 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
         (
             "a URL with a password",
-            rf"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@'\"]*:(?!{_NO_PASSWORD}@)[^\s/?#@{{}}$<>'\"]+@",
+            rf"[A-Za-z][A-Za-z0-9+.-]{{0,30}}://[^\s/?#:@'\"]*:(?!{_NO_PASSWORD}@)[^\s/?#@{{}}$<>'\"]+@",
         ),
     )
 )

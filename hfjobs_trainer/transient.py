@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 # hf_xet raises ConnectionError for every error status, with the status in its text.
 _STATUS_IN_TEXT = re.compile(r"\b([45]\d\d) [A-Z]")
+# "api";r=0;t=55 of the header RateLimit: no request is left, and 55 seconds until there are some
+_NONE_LEFT = re.compile(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
 
 def is_transient_status(status: int) -> bool:
@@ -42,3 +47,30 @@ def http_status(error: Exception) -> int | None:
         found = _STATUS_IN_TEXT.search(str(error))
         return int(found[1]) if found else None
     return None
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """How long the headers of an answer ask to wait, seconds; ``None`` if they do not say.
+
+    ``Retry-After`` has seconds or a date (RFC 9110), ``RateLimit`` what is left of a quota, and until when
+    (draft-ietf-httpapi-ratelimit-headers-09, as the Hub sends it). The longer one counts.
+    """
+    found = {name.lower(): text for name, text in headers.items()}
+    waits: list[float] = []
+    if (none_left := _NONE_LEFT.search(found.get("ratelimit", ""))) is not None:
+        waits.append(float(none_left[1]))
+    after = found.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", after):
+        waits.append(float(after))
+    elif (until := _read_date(after)) is not None:
+        now = _read_date(found.get("date", "")) or datetime.now(UTC)  # the Hub's clock, if it tells
+        waits.append(max(0.0, (until - now).total_seconds()))
+    return max(waits, default=None)
+
+
+def _read_date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

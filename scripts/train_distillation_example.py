@@ -45,6 +45,7 @@ from math import isfinite
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from threading import Event, Thread
+from traceback import format_exception, walk_tb
 from typing import Any, NamedTuple
 
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
@@ -109,6 +110,7 @@ def main() -> None:
     check_pace(trainer, stop, flavor="a10g-large", usd_per_hour=1.5)
     keep = Checkpoints(trainer, stop)
     train(trainer, stop)
+    trainer.save_model(_internal_call=True)
     push(trainer)
     reload(trainer)
     end_tracking()
@@ -121,7 +123,15 @@ def main() -> None:
 # What follows is the same in every script that needs it, and need not be read.
 # --------------------------------------------------------------------------------------
 
+PLACES = ("_save_checkpoint", "evaluate", "generate", "train", "main", "relaunch")
+# How an error says that something is full, whatever it is wrapped in.
+FULL = {
+    "GPU memory": "[Oo]ut of memory|OutOfMemory|_ALLOC_FAILED|memory for the cache",
+    "host memory": "MemoryError|(an't|annot) allocate memory|bad_alloc",
+    "disk space": "No space left|quota exc|disk (is full|space)|StreamWriter|ected pos",
+}
 SLOWEST = 2e8  # bytes per second that a disk, a mount and the Hub surely take
+NO_STEP = "No optimizer step was taken: too few rows, or all were filtered out."
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
 # Steps in a row after which numbers that are not finite end a run, and after which
 # what may be chance does: no gradient, or steps that fp16 skips to find its scale.
@@ -131,12 +141,42 @@ IDLE_SECONDS = 900.0
 MEASURED = 20
 # Steps that count, behind those that do not, since they compile and warm up.
 WARM_UP = 5
+RUIN = 77
 SIGNAL = 143
 # Exit codes: in time before the deadline; since it was of no use or too dear; SIGTERM.
 DEADLINE = 76
-RUIN = 77
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
+
+
+def tell_failure(*failure: Any, fixes: Any = (), looks: Any = ()) -> None:
+    """Tell behind its traceback what ended this run, where, and what is left of it."""
+    sys.__excepthook__(*failure)
+    error = failure[1]
+    frames = {frame.f_code.co_name: frame.f_locals for frame, _ in walk_tb(failure[2])}
+    trainer, stop = [frames.get("main", {}).get(name) for name in ("trainer", "stop")]
+    step, keeper = trainer and trainer.state.global_step, stop and stop.keeper
+    where = next((f"in {name}()" for name in PLACES if name in frames), "at its start")
+    where += f", after step {step}" if trainer else ""
+    said = [x.split("\n")[0][:200] for x in format_exception(error) if x[0].isalpha()]
+    found = [(k, f"out of {k}", x) for k in FULL for x in said if re.search(FULL[k], x)]
+    found += [("other", "the run failed", f"{type(error).__name__}: {error!s:.200}")]
+    for look in looks:  # of several processes, one tells: the others find nothing
+        found = look(error, found)
+    if keeper:
+        keeper.finish()  # what was saved before outlives this
+    folder: Any = keeper.away or keeper.folder.absolute() if keeper else run_folder()
+    steps = [n for n in list_steps(folder) if read_manifest(folder / f"checkpoint-{n}")]
+    for what, told, why in found[:1]:
+        tries, last = dict(fixes).get(what, []), max(steps, default=None)
+        message = " ".join(f"{told} {where}: {why}".split())
+        message += f". Try {', or '.join(tries)}" if tries else ""
+        kept = f"The last whole checkpoint is of step {last}"
+        message += f". {kept if last else 'No checkpoint was kept'}"
+        left = {"checkpoint": last, "place": last and folder / f"checkpoint-{last}"}
+        left |= {"what": what.lower().replace(" ", "_"), "try": tries}
+        report("failed", message=message, step=step, **left)
+        print(f"hft: {message}", file=sys.stderr, flush=True)
 
 
 def stop_again() -> None:
@@ -285,17 +325,16 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
         signal.signal(signal.SIGTERM, stop.heed)
     if stop.keeper and (path := stop.keeper.resume()):
         options["resume_from_checkpoint"] = path
-    try:
-        trainer.train(**options)
-    except Exception:
-        if stop.keeper:
-            stop.keeper.finish()  # what was saved before outlives it
-        raise
-    refuse_broken_weights(trainer, stop)
+    trainer.train(**options)
+    if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
+        stop.suspect, stop.step = True, trainer.state.global_step  # so none are kept
+        why = "the last step broke them; the last good checkpoint is kept"
+        stop.see("the weights are not finite", True, stop.step or 0, why, end=1)
     if stop.step is not None:
         stop.leave(trainer)
     stop.heard = 0.0  # from now on, the first SIGTERM ends it at once
-    assert_trained(trainer)
+    if trainer.state.global_step == 0:  # of which the trainer only warns
+        sys.exit(NO_STEP)
 
 
 def deadline_callback(trainer: Any, stop: Stop) -> Any:
@@ -309,9 +348,6 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
 
     class Clock(TrainerCallback):
         mark, laps = time.time(), list[float]()
-
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            trainer.model.train()  # or GKD's first answers are without dropout
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.laps.append(time.time() - self.mark)  # with evaluation and save before
@@ -331,34 +367,19 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
     return Clock()
 
 
-def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
-    """End a run as ruined if its weights are not finite, so that none are kept."""
-    if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
-        stop.suspect, stop.step = True, trainer.state.global_step
-        why = "the last step broke them; the last good checkpoint is kept"
-        Signs(stop).see("the weights are not finite", True, stop.step or 0, why, end=1)
-
-
-def assert_trained(trainer: Any) -> None:
-    """End a run that trained nothing, of which the trainer only warns."""
-    if trainer.state.global_step == 0:
-        sys.exit("No optimizer step was taken: too few rows, or all were filtered out.")
-
-
 def track(project: str, config: dict[str, Any], **options: Any) -> None:
     """Have `report_to="trackio"` log to one run in a group, retries included."""
     trackio: Any = import_module("trackio")
     integrations: Any = import_module("transformers.integrations.integration_utils")
-    key = os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
-    run_id = hashlib.sha256(key.encode() or os.urandom(16)).hexdigest()[:32]
-    options["name"] = options.get("name") or f"run-{run_id[:6]}"
+    own = hashlib.sha256(run_id().encode() or os.urandom(16)).hexdigest()[:32]
+    options["name"] = options.get("name") or f"run-{own[:6]}"
     space_id = options.get("space_id") or os.environ.pop("TRACKIO_SPACE_ID", None)
 
     def open_run(**place: Any) -> Any:
         always = {"resume": "allow", "embed": False, "auto_log_gpu": False}
         run = trackio.init(project, **{**options, **always, **place})
-        if run.id != run_id:  # new to trackio, or a namesake
-            run.id, run._next_step = run_id, 0
+        if run.id != own:  # new to trackio, or a namesake
+            run.id, run._next_step = own, 0
         if trackio.gpu.gpu_available():  # only now that its metrics find their run
             run._gpu_monitor = trackio.gpu.GpuMonitor(run)
             run._gpu_monitor.start()
@@ -439,7 +460,7 @@ def watch_for_ruin(trainer: Any, stop: Stop) -> None:
     """Look at the true loss and gradient norm of each step: the log has no NaN."""
     from transformers import TrainerCallback
 
-    see, losses, norms = Signs(stop).see, list[Any](), list[Any]()
+    see, losses, norms = stop.see, list[Any](), list[Any]()
     hint, tell = "no token is trained, or all has been learned", BROKEN
     if hasattr(trainer, "reward_funcs"):
         hint, tell = "all answers to a prompt get the same reward", OFTEN
@@ -484,7 +505,7 @@ def has_finite_weights(trainer: Any) -> bool:
 
 def watch_answers(trainer: Any, stop: Stop) -> None:
     """Tell a model that cannot write any more, its logits not being finite."""
-    take_step, signs = trainer.training_step, Signs(stop)
+    take_step = trainer.training_step
 
     def training_step(*given: Any, **named: Any) -> Any:
         try:
@@ -496,32 +517,11 @@ def watch_answers(trainer: Any, stop: Stop) -> None:
             step: int = trainer.state.global_step
             why = "its logits are not finite, learning_rate is too high"
             why = f"{why} ({error!s:.80})"
-            signs.see("no answer can be drawn", True, step + 1, why, end=1)
+            stop.see("no answer can be drawn", True, step + 1, why, end=1)
             stop.suspect, stop.step = True, step
             stop.leave(trainer)
 
     trainer.training_step = training_step
-
-
-class Signs:
-    """For how many steps in a row each sign of ruin is there, and which were told."""
-
-    def __init__(self, stop: Stop) -> None:
-        self.stop, self.rows, self.told = stop, dict[str, int](), set[str]()
-
-    def see(
-        self, what: str, there: Any, step: int, means: str, tell: int = 1, end: int = 0
-    ) -> bool:
-        """Tell a sign after `tell` steps, end after `end` steps; True: one is left."""
-        row = self.rows[what] = self.rows.get(what, 0) + 1 if there else 0
-        if row >= tell and what not in self.told:
-            self.told.add(what)
-            told = {"step": step, "what": what, "meaning": means}
-            report("ruin" if end else "warning", **told, message=f"{what}: {means}")
-        if end and row >= end:
-            often = f", for {row} steps in a row" if row > 1 else ""
-            self.stop.ask(RUIN, f"{what}{often}: {means}", saves=False)
-        return row == end - 1
 
 
 def check_pace(trainer: Any, stop: Stop, flavor: str = "", **plan: Any) -> None:
@@ -728,11 +728,26 @@ class Stop:
         # It ends after a multiple of `every` steps, to be resumed exactly; `partial`
         # pushes the model as far as it is trained, and `last` comes before the end.
         self.every, self.partial, self.last = every, partial, last
+        self.rows, self.told = dict[str, int](), set[str]()  # of signs of ruin
 
     def ask(self, code: int, why: str = "", saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""
         if not self.code or (not saves and self.saves):
             self.code, self.why, self.saves, self.asked = code, why, saves, time.time()
+
+    def see(
+        self, what: str, there: Any, step: int, means: str, tell: int = 1, end: int = 0
+    ) -> bool:
+        """Tell a sign after `tell` steps, end after `end` steps; True: one is left."""
+        row = self.rows[what] = self.rows.get(what, 0) + 1 if there else 0
+        if row >= tell and what not in self.told:
+            self.told.add(what)
+            told = {"step": step, "what": what, "meaning": means}
+            report("ruin" if end else "warning", **told, message=f"{what}: {means}")
+        if end and row >= end:
+            often = f", for {row} steps in a row" if row > 1 else ""
+            self.ask(RUIN, f"{what}{often}: {means}", saves=False)
+        return row == end - 1
 
     def heed(self, *_: Any) -> None:
         """Take SIGTERM as a wish; a second one, but uv's copy of it, ends at once."""
@@ -755,18 +770,15 @@ class Stop:
 
     def leave(self, trainer: Any) -> None:
         """Keep what there is, tell it, and end with the code that was agreed on."""
-        if self.keeper:
-            self.keeper.finish()
+        kept = self.keeper and self.keeper.finish()
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        kept = self.keeper and self.keeper.kept
-        ends = {DEADLINE: "deadline", SIGNAL: "signal", RUIN: "ruin"}
+        ends = {DEADLINE: "deadline", SIGNAL: "signal"}
         how = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
-        over = self.code == RUIN and self.saves  # it is not the model's fault
         told: dict[str, Any] = {
             "step": self.step,
             "code": self.code,
-            "reason": "over" if over else ends[self.code],
+            "reason": ends.get(self.code, "over" if self.saves else "ruin"),
             "message": f"stopped {how}at step {self.step}{self.why and ': '}{self.why}",
             "checkpoint": kept,
             "resumable": self.saves and kept is not None,
@@ -810,15 +822,6 @@ def rotate(folder: Path, step: int, count: int, nodes: int) -> None:
     for old in {*steps} - {told[each]["best"] for each in kept}:
         if kept and old < kept[0]:
             shutil.rmtree(folder / f"checkpoint-{old}", ignore_errors=True)
-
-
-def copy_files(source: Path, target: Path) -> None:
-    """Copy a checkpoint, its manifest last."""
-    files = [path for path in source.rglob("*") if path.is_file()]
-    for path in sorted(files, key=lambda path: path.name.startswith("hft_manifest")):
-        copy = target / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
 
 
 def list_steps(folder: Path | None) -> list[int]:
@@ -890,19 +893,12 @@ def seconds_left() -> float:
     return float(os.environ.get("HFT_DEADLINE", "inf")) - time.time()
 
 
-def push(trainer: Any) -> None:
-    """Save the model and upload it, with what its card says."""
-    # All processes save, since each may hold a part; one uploads, and may try again.
-    trainer.save_model(_internal_call=True)
-    upload(trainer, Path(trainer.args.output_dir).absolute())
-
-
-def upload(trainer: Any, folder: Path | None, suffix: str = "") -> None:
+def push(trainer: Any, folder: Path | None = None, suffix: str = "") -> None:
     """Push a saved model; if that cannot be, keep it where it outlasts the machine."""
-    if folder is None or not trainer.is_world_process_zero():
+    if not trainer.is_world_process_zero():
         return
-    args, repo = trainer.args, trainer.hub_model_id + suffix
-    branch = None if suffix else args.hub_revision
+    args, folder = trainer.args, folder or Path(trainer.args.output_dir).absolute()
+    repo, branch = trainer.hub_model_id + suffix, None if suffix else args.hub_revision
     within(60, write_card, trainer, folder, repo)
     try:
         commit_folder(trainer, folder, repo, branch)
@@ -910,10 +906,7 @@ def upload(trainer: Any, folder: Path | None, suffix: str = "") -> None:
         place, command = str(folder), f"hf upload {repo} '{folder}' . --exclude '*/*'"
         with suppress(OSError):
             if away := run_folder():
-                for name in model_files(folder):
-                    copy = away / f"model{suffix}" / name
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(folder / name, copy)
+                copy_files(folder, away / f"model{suffix}", model_files(folder))
                 await_flush()
                 bucket = f"hf://buckets/{os.environ.get('HFT_BUCKET')}"
                 place = f"{bucket}/{away.name}/model{suffix}"
@@ -1043,6 +1036,16 @@ def may_pass(error: Exception, failures: list[Any]) -> bool:
     if kind in (404, "LookupError", "TimeoutError"):  # once only
         return failures.count(kind) == 1
     return not isinstance(kind, int) or kind >= 500 or kind in (408, 409, 412, 425, 429)
+
+
+def copy_files(source: Path, target: Path, names: list[str] | None = None) -> None:
+    """Copy some files of a folder, or all; the manifest of a checkpoint comes last."""
+    paths = map(source.joinpath, names) if names else source.rglob("*")
+    files = [path for path in paths if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name.startswith("hft_manifest")):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
 
 
 def model_files(folder: Path) -> list[str]:
@@ -1184,8 +1187,8 @@ def conclude(trainer: Any, started: float) -> None:
 
 
 def report(event: str, **fields: Any) -> None:
-    """Print an event as one line of JSON, from the main process only."""
-    if os.environ.get("RANK", "0") != "0":
+    """Print an event as one line of JSON; but for a failure, the main process alone."""
+    if os.environ.get("RANK", "0") != "0" and event != "failed":
         return
     line = {"event": f"hft.{event}", "time": round(time.time(), 3), **fields}
     # NaN and infinity are not JSON: they are read back as null.
@@ -1213,6 +1216,7 @@ def finish(code: int = 0) -> None:
 if __name__ == "__main__":
     if "HFT_MODE_FILE" in os.environ:  # this is tried, not run: see hft.preview
         runpy.run_path(os.environ["HFT_MODE_FILE"])
+    sys.excepthook = tell_failure
     stop_again()
     relaunch(gpus=0)
     main()

@@ -13,8 +13,10 @@ import hubsim
 import pytest
 
 import hfjobs_trainer as hft
+from hfjobs_trainer.codegen.references import EXAMPLE_FACTS
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.job import Job
+from hfjobs_trainer.running.planned import planned_env, read_planned
 
 # What is handed to ``submit``, and by which client.
 WAYS: dict[str, Callable[[hft.HubBackend, Any], Any]] = {
@@ -122,3 +124,33 @@ def test_a_timeout_that_no_float_holds_is_a_problem() -> None:
     for timeout in (10**400, "9" * 400 + ":00:00", "9" * 400 + "h"):
         report = hft.check({"method": "sft", "model": "a/b", "dataset": "c/d", "timeout": timeout}, offline=True)
         assert "timeout" in [problem.path for problem in report.problems]
+
+
+def test_a_job_carries_what_its_plan_said_so_that_any_process_knows_it(hub: hubsim.Hub, spec: hft.Script) -> None:
+    client = hft.Client(token="hf_alice_write", endpoint=hub.endpoint)
+    dear = spec.replace(hardware=hft.Hardware(flavor="cpu-basic", max_usd=2, attempts=2), timeout_padding=0)
+    job = client.submit(dear)
+    known = hft.Client(token="hf_alice_write", endpoint=hub.endpoint).job(job.id).record.planned
+    assert known == job.record.planned
+    assert (known.name, known.timeout, known.attempts, known.max_usd) == ("script-hello", 600, 2, 2)
+
+
+def test_what_is_planned_of_a_training_is_carried_too() -> None:
+    dataset = dataclasses.replace(EXAMPLE_FACTS.dataset, num_rows=10_000)
+    facts = dataclasses.replace(EXAMPLE_FACTS, dataset=dataset)
+    spec = hft.DPO(
+        model="Qwen/Qwen2.5-0.5B-Instruct",
+        dataset="trl-lib/ultrafeedback_binarized",
+        hardware="a10g-large",
+        timeout="3h",
+        output=hft.Output(hub_model_id="username/dpo"),
+    )
+    plan = hft.plan(spec, facts=facts)
+    planned = read_planned(planned_env(plan))
+    assert plan.estimate is not None
+    assert plan.estimate.duration is not None
+    bounds = plan.estimate.duration.seconds
+    assert (planned.low, planned.high) == (round(bounds.low), round(bounds.high))
+    assert planned.timeout == plan.timeout_seconds
+    assert (planned.model, planned.tracker, planned.project) == ("username/dpo", "trackio", "dpo")
+    assert planned.space == "username/trackio"

@@ -18,6 +18,7 @@ from hfjobs_trainer.codegen.references import EXAMPLE_FACTS, PARTS, schema
 from hfjobs_trainer.facts import DatasetFacts
 from hfjobs_trainer.planning import schedule
 from hfjobs_trainer.planning.check import all_rules
+from hfjobs_trainer.running.signatures import signatures
 from hfjobs_trainer.specs import load, parse
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.trying import failures, reward_findings
@@ -112,6 +113,7 @@ def test_the_schema_knows_what_a_spec_is_saved_as(name: str) -> None:
 
 def test_codes_that_are_mentioned_exist() -> None:
     known = {*parse.CODES, *load.CODES, *schedule.CODES, *failures.CODES, *reward_findings.CODES, *all_rules()}
+    known |= {signature.code for signature in signatures()}
     mentioned = {(page, code) for page, text in TEXTS.items() for code in re.findall(r"\b[A-Z]{2,}\d{3}\b", text)}
     invented = {(page, code) for page, code in mentioned if code not in known and not code.startswith("AREA")}
     assert mentioned

@@ -206,8 +206,9 @@ def test_a_script_starts_one_process_for_each_gpu_that_it_sees(method: str, flav
     guard = ast.parse(script).body[-1]
     assert isinstance(guard, ast.If)
     assert ast.unparse(guard.test) == "__name__ == '__main__'"
-    hook, *stopped, started, trained = (ast.unparse(statement) for statement in guard.body)
+    hook, told, *stopped, started, trained = (ast.unparse(statement) for statement in guard.body)
     assert hook.startswith("if 'HFT_MODE_FILE' in os.environ:")
+    assert told.startswith("sys.excepthook = ")
     assert stopped == ["stop_again()"] * ("HFT_CHECKPOINTS" in plan(method, hardware=flavor).request.env)
     # 0: as many as there are, whatever was planned
     assert started.startswith("relaunch(gpus=0")

@@ -23,6 +23,7 @@ NAMES = [
     "Client",
     "DPO",
     "Dataset",
+    "Diagnosis",
     "Distillation",
     "Facts",
     "GKD",
@@ -58,10 +59,12 @@ NAMES = [
     "Script",
     "SmokeTest",
     "SpecError",
+    "SubmitInterrupted",
     "Tracking",
     "__version__",
     "check",
     "compare_flavors",
+    "diagnose",
     "estimate",
     "gather",
     "hardware_table",
@@ -92,6 +95,7 @@ NAMES = [
 ]
 HEAVY = {"torch", "transformers", "trl", "datasets", "trackio", "accelerate", "peft"}
 LATE = {
+    "rich",
     "jinja2",
     "pydantic",
     "yaml",

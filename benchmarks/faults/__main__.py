@@ -7,7 +7,7 @@ import importlib
 
 from benchmarks.faults.report import Section
 
-SERIES = ()
+SERIES: tuple[str, ...] = ("submitting", "logs", "local", "specs")
 
 
 def main() -> None:

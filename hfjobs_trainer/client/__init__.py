@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hfjobs_trainer.running.job import Job
     from hfjobs_trainer.running.job_list import JobList
     from hfjobs_trainer.running.scheduled import ScheduledJob
+    from hfjobs_trainer.running.submitting import Submitting
     from hfjobs_trainer.specs.base import TrainSpec
     from hfjobs_trainer.specs.script import Script
 
@@ -50,6 +51,7 @@ class Client(Rehearsal):
         dry_run: Literal[True],
         schedule: str | None = None,
         max_resumes: int = 0,
+        reuse: bool = False,
     ) -> Plan: ...
     @overload
     def submit(
@@ -61,6 +63,7 @@ class Client(Rehearsal):
         dry_run: Literal[False] = False,
         schedule: None = None,
         max_resumes: int = 0,
+        reuse: bool = False,
     ) -> Job: ...
     @overload
     def submit(
@@ -72,6 +75,7 @@ class Client(Rehearsal):
         dry_run: Literal[False] = False,
         schedule: str,
         max_resumes: Literal[0] = 0,
+        reuse: Literal[False] = False,
     ) -> ScheduledJob: ...
     @overload
     def submit(
@@ -83,6 +87,7 @@ class Client(Rehearsal):
         dry_run: bool,
         schedule: str | None = None,
         max_resumes: int = 0,
+        reuse: bool = False,
     ) -> Job | ScheduledJob | Plan: ...
     def submit(
         self,
@@ -93,8 +98,12 @@ class Client(Rehearsal):
         dry_run: bool = False,
         schedule: str | None = None,
         max_resumes: int = 0,
+        reuse: bool = False,
     ) -> Job | ScheduledJob | Plan:
         """Submit a run, exactly as planned. On Hugging Face Jobs this costs money.
+
+        Where the Hub had not answered when the plan was made, it is asked once more, for what was missing alone. The
+        run is submitted if it is as planned; else the error says what is another.
 
         Args:
             what: A plan, a spec, or a mapping with the key ``method``.
@@ -110,9 +119,14 @@ class Client(Rehearsal):
                 up: after it was stopped at its deadline, or lost its machine, and a checkpoint was kept; never after
                 ruin, a cancellation or an error of the script. All of its jobs together stay within ``max_usd``. The
                 ``Job`` then stands for the newest one.
+            reuse: Return the identical run that goes on, or else the newest that ended well, if there is one: of the
+                same spec, with the same commits of models and datasets, the same local data and the same versions of
+                packages. Nothing is submitted then. By default, one that goes on is only warned of. Of one that
+                failed, ``job.resume()`` goes on. Not with a schedule.
 
         Returns:
-            The job; with ``schedule``, the scheduled job; with ``dry_run``, the plan.
+            The job, with ``reuse`` perhaps one that was there; with ``schedule``, the scheduled job; with ``dry_run``,
+            the plan.
 
         Raises:
             SpecError: The run would fail, its smoke test did not go well, or it cannot be on this schedule;
@@ -120,16 +134,38 @@ class Client(Rehearsal):
             BudgetExceeded: The run is expected to cost more than ``max_usd``; ``.problems`` has any other reasons too.
             AuthError, QuotaError: The Hub refused the token, or the account has no credits or has reached a limit.
             HubUnavailable: The Hub did not answer, or not for a fact that must be known before money is spent.
+            BackendError: The Hub has now answered what the plan lacked, and the run is another; or it refuses the job.
             NotAsked: The plan was made offline, so the Hub was not asked for such a fact: plan again online.
-            ValueError: There is no backend of this name, or ``max_resumes`` is negative, or given with a schedule.
+            ValueError: There is no backend of this name, ``max_resumes`` is negative, or it or ``reuse`` is given with
+                a schedule.
+            SubmitInterrupted: The user interrupted it (a ``KeyboardInterrupt``); the message says what is known of the
+                job.
         """
+        from hfjobs_trainer.running.submitting import Submitting
+
+        with Submitting() as progress:
+            return self._submit(progress, what, backend, smoke_test, dry_run, schedule, max_resumes, reuse)
+
+    def _submit(
+        self,
+        progress: Submitting,
+        what: Plan | TrainSpec | Script | Mapping[str, Any],
+        backend: BackendLike,
+        smoke_test: bool | BackendName,
+        dry_run: bool,
+        schedule: str | None,
+        max_resumes: int,
+        reuse: bool,
+    ) -> Job | ScheduledJob | Plan:
         from hfjobs_trainer.planning.plan import Plan
-        from hfjobs_trainer.planning.refusal import refusal
+        from hfjobs_trainer.planning.refusal import answered, refusal, unanswered
         from hfjobs_trainer.planning.schedule import on_schedule
         from hfjobs_trainer.running.backends.base import Scheduling
         from hfjobs_trainer.running.backends.registry import traits_at
         from hfjobs_trainer.running.job import Job
+        from hfjobs_trainer.running.planned import planned_env
         from hfjobs_trainer.running.resuming import resuming_of
+        from hfjobs_trainer.running.reuse import find_identical, keep_earlier, with_inputs
         from hfjobs_trainer.running.scheduled import ScheduledJob, schedules_of
 
         chosen = backend if backend is not None else self.backend
@@ -141,24 +177,37 @@ class Client(Rehearsal):
         plan = what if isinstance(what, Plan) and what.backend == traits.name else None
         if plan is None:
             plan = replace(self, backend=chosen).plan(what.spec if isinstance(what, Plan) else what)
+        elif not dry_run and unanswered(plan, traits):
+            plan = answered(plan, replace(self, backend=chosen).plan(plan.spec))
         if schedule is None and isinstance(what, Plan):
             schedule = what.request.schedule
         if schedule is not None:
             plan = on_schedule(plan, schedule, is_possible=isinstance(running, Scheduling))
+            if reuse:
+                why = "a scheduled job starts each run anew; hft.scheduled_jobs() lists those that are there"
+                raise ValueError(f"reuse=True is for one run: leave it out with a schedule, since {why}")
         resuming = resuming_of(plan, max_resumes)
         if dry_run:
             return plan
         if (error := refusal(plan, traits)) is not None:
             raise error
         _refuse_added_files(plan)
+        ready = plan
+        if schedule is None:
+            ready = with_inputs(plan, running)
+            if (known := find_identical(ready, running, reuse=reuse)) is not None:
+                return Job(known, running, resuming)
         if smoke_test:
             where = "local" if smoke_test is True else smoke_test
             replace(self, backend=chosen).smoke_test(plan, backend=where).raise_for_problems()
         if schedule is not None:
             # no HFT_RUN_ID: each run is one of its own
             return ScheduledJob(schedules_of(running).submit(plan), running)
-        env = {"HFT_RUN_ID": secrets.token_hex(16), **plan.request.env}
-        record = running.submit(replace(plan, request=replace(plan.request, env=env)))
+        env = {"HFT_RUN_ID": secrets.token_hex(16), **planned_env(ready), **ready.request.env}
+        ready = replace(ready, request=replace(ready.request, env=env))
+        progress.begin(ready, running)
+        progress.record = running.submit(ready)
+        record = keep_earlier(ready, running, progress.record) if reuse else progress.record
         return Job(record, running, resuming)
 
     def jobs(

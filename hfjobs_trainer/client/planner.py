@@ -12,6 +12,7 @@ from hfjobs_trainer.facts.backends import HUB, traits_of
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts import Facts
+    from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice, FlavorComparison
     from hfjobs_trainer.planning.hardware.table import HardwareTable
     from hfjobs_trainer.planning.plan import Plan
@@ -39,8 +40,9 @@ class Planner(Account):
     ) -> Facts:
         """Read the facts about model, dataset, hardware and account; what is unavailable is ``None``.
 
-        What the Hub answered is used again for 5 minutes, by this client and in this process. Files on this machine are
-        read anew each time, and so is what the Hub refused, did not have or did not answer.
+        The Hub is given 20 seconds for all of it; ``.gaps`` lists what it did not answer, refused or does not have.
+        What it answered is used again for 5 minutes, by this client and in this process. Files on this machine are read
+        anew each time, and so is what the Hub refused, did not have or did not answer.
 
         Args:
             spec: A spec, or a mapping with the key ``method``.
@@ -113,17 +115,36 @@ class Planner(Account):
         offline: bool = False,
         backend: str | None = None,
     ) -> Report:
-        """Report every problem of a spec, or of a mapping with the key ``method``. Never raises for a wrong spec.
+        """Report every problem of a spec, or of a mapping with the key ``method``. It never raises for what a spec is.
 
-        The arguments are those of ``plan``. The report also lists the rules that could not be checked.
+        The arguments are those of ``plan``. The report also lists the rules that could not be checked. Should checking
+        itself fail, that is a problem of its own, ``SPEC008``.
+
+        Raises:
+            ValueError: There is no backend of this name.
         """
+        from hfjobs_trainer.problems import Report
+        from hfjobs_trainer.specs.parse import defect
+
+        traits = self._traits(backend)
+        try:
+            return self._check(spec, facts, offline, traits)
+        except Exception as error:
+            return Report((defect(error),))
+
+    def _check(
+        self,
+        spec: TrainSpec | Script | Mapping[str, Any],
+        facts: Facts | None,
+        offline: bool,
+        traits: BackendTraits,
+    ) -> Report:
         from hfjobs_trainer.planning.assemble import draft
         from hfjobs_trainer.planning.script import check_script
         from hfjobs_trainer.problems import Report
         from hfjobs_trainer.specs.parse import parse
         from hfjobs_trainer.specs.script import Script
 
-        traits = self._traits(backend)
         parsed, problems, subject = parse(spec, backend=traits)
         if parsed is None:
             return Report(tuple(problems), (), subject)

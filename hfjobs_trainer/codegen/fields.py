@@ -43,6 +43,7 @@ def submit_{method}(
     dry_run: Literal[True],
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[{fields}],
 ) -> Plan: ...
 @overload
@@ -53,6 +54,7 @@ def submit_{method}(
     dry_run: Literal[False] = False,
     schedule: None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[{fields}],
 ) -> Job: ...
 @overload
@@ -63,6 +65,7 @@ def submit_{method}(
     dry_run: Literal[False] = False,
     schedule: str,
     max_resumes: Literal[0] = 0,
+    reuse: Literal[False] = False,
     **fields: Unpack[{fields}],
 ) -> ScheduledJob: ...
 @overload
@@ -73,6 +76,7 @@ def submit_{method}(
     dry_run: bool,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[{fields}],
 ) -> Job | ScheduledJob | Plan: ...
 def submit_{method}(
@@ -82,6 +86,7 @@ def submit_{method}(
     dry_run: bool = False,
     schedule: str | None = None,
     max_resumes: int = 0,
+    reuse: bool = False,
     **fields: Unpack[{fields}],
 ) -> Job | ScheduledJob | Plan:
     \"\"\"{summary}
@@ -93,6 +98,7 @@ def submit_{method}(
         dry_run: Return the plan and submit nothing.
         schedule: Run it again and again, such as ``"@weekly"`` or ``"0 3 * * 1"`` (UTC); ``max_usd`` is for each run.
         max_resumes: How often it is resumed by itself while the job is waited for or watched, within ``max_usd``.
+        reuse: Return the identical run that goes on or has ended well, if there is one, and submit nothing.
         **fields: Fields of ``hft.{spec}``.
 
     Raises:
@@ -107,6 +113,7 @@ def submit_{method}(
         "schedule": schedule,
         "smoke_test": smoke_test,
         "max_resumes": max_resumes,
+        "reuse": reuse,
     }}
     return client.submit_fields("{method}", fields, **options)
 """

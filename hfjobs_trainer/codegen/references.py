@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.codegen import recipes
+from hfjobs_trainer.codegen.failures import failures
 from hfjobs_trainer.codegen.pages import Part, complete
 from hfjobs_trainer.codegen.proofs import proofs
 from hfjobs_trainer.codegen.source import members_of, type_text
@@ -69,6 +70,7 @@ EXAMPLE_FACTS = Facts(
         splits=("train", "test"),
     ),
     account=AccountFacts(has_token=True, name="username", organizations=(), token_role="write"),
+    is_gathered=True,
 )
 
 
@@ -386,6 +388,7 @@ PARTS: dict[str, Part] = {
     "rewards": rewards,
     "reward_problems": reward_problems,
     "differing_defaults": differing_defaults,
+    "failures": failures,
     "recommendation": recommendation,
     "starting_values": starting_values,
     "own_fields": own_fields,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from hfjobs_trainer.facts.account import AccountFacts, Scope
 from hfjobs_trainer.facts.dataset import DatasetFacts, LengthFacts
+from hfjobs_trainer.facts.gap import PRICES, Gap, needed_answers
 from hfjobs_trainer.facts.hardware import Flavor, HardwareFacts
 from hfjobs_trainer.facts.model import ModelFacts
 from hfjobs_trainer.facts.script import ScriptFacts
@@ -22,6 +23,7 @@ __all__ = [
     "DatasetFacts",
     "Facts",
     "Flavor",
+    "Gap",
     "HardwareFacts",
     "LengthFacts",
     "ModelFacts",
@@ -35,10 +37,6 @@ __all__ = [
     "TargetFacts",
     "TemplateFacts",
 ]
-
-
-PRICES = "the prices"
-"""What ``unanswered`` calls the flavors on offer, without which those of the snapshot are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +61,10 @@ class Facts:
         space: The Space of the metrics; likewise.
         simulation: Simulated training steps; ``None`` if there are none.
         template: Rows of the training dataset, rendered with the model's chat template; ``None`` if none were.
-        unanswered: What the Hub did not answer for (account, repository or prices), and why, such as ``"your token
-            (HTTP status 503)"``.
+        gaps: What the Hub was asked for and did not say: not answered, refused, or absent.
         unasked: Why the Hub was not asked at all, such as ``"offline=True"``; empty if it was. No fact itself: facts
             are equal without it.
+        is_gathered: Whether they were looked up, by ``gather``, rather than given. No fact itself either.
     """
 
     model: ModelFacts = field(default_factory=ModelFacts)
@@ -87,5 +85,15 @@ class Facts:
     space: TargetFacts | None = None
     simulation: SimulationFacts | None = None
     template: TemplateFacts | None = None
-    unanswered: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     unasked: str = field(default="", compare=False)
+    is_gathered: bool = field(default=False, compare=False)
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """What the Hub did not answer for (account, repository or prices), and why.
+
+        Such as ``"your token (HTTP status 503, asked 3 times)"``. What a run can do without is left out, but for the
+        prices.
+        """
+        return tuple(str(gap) for gap in needed_answers(self.gaps))

@@ -50,11 +50,12 @@ def gather(
 ) -> Facts:
     """Find out what a plan for ``spec`` needs to know; what stays unknown is ``None``.
 
-    Local paths are read from disk, Hub ids are looked up on the Hub, in parallel and for 8 seconds at most; transient
-    failures are retried in that time. A broken file or an unreachable Hub raises nothing; ``Facts.unanswered`` lists
-    what the Hub did not answer for, and ``Facts.unasked`` says why it was not asked. Up to 64 rows of the training
-    dataset are rendered with the model's own tokenizer and chat template, in a process of its own and within 20
-    seconds; what was rendered once is known again from the cache of this package.
+    Local paths are read from disk, Hub ids are looked up on the Hub, in parallel and for 20 seconds at most; transient
+    failures are retried twice in that time, and after 10 seconds a line on stderr says what is waited for. A broken
+    file or an unreachable Hub raises nothing; ``Facts.gaps`` lists what the Hub did not answer for, refused or does not
+    have, and ``Facts.unasked`` says why it was not asked. Up to 64 rows of the training dataset are rendered with the
+    model's own tokenizer and chat template, in a process of its own and within 20 seconds; what was rendered once is
+    known again from the cache of this package.
 
     Args:
         spec: What is to be trained.
@@ -90,8 +91,9 @@ def gather(
             hardware=hardware() if hardware else None,
             account=account() if account else owner,
             space=space() if space else None,
-            unanswered=tuple(hub.unanswered) if hub else (),
+            gaps=tuple(hub.gaps) if hub else (),
             unasked=unasked,
+            is_gathered=True,
         )
     target = _target(remote, spec, asked_owner) if remote and asked_owner else None
     model = cache(_model(hub, spec.model, spec.model_revision, ships))
@@ -133,8 +135,9 @@ def gather(
         target=target() if target else None,
         space=space() if space else None,
         template=template(),
-        unanswered=tuple(hub.unanswered) if hub else (),
+        gaps=tuple(hub.gaps) if hub else (),
         unasked=unasked,
+        is_gathered=True,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from hfjobs_trainer.specs.locations import data_suffix
 MAX_BYTES = 64 * 1024**2
 """Most bytes of text that are looked at, over all files: about a second's work."""
 
+_FILLED = re.compile(r"\S")
 _BOM = b"\xef\xbb\xbf"
 # What datasets takes for the first part of a JSON file, by which it decides on the columns (datasets 5.2: json.py).
 _CHUNK = 10 << 20
@@ -72,7 +74,9 @@ def _compare(path: Path, columns: Sequence[str], name: str, others: Sequence[str
 
 def _text(path: Path) -> str:
     with open_data(path) as stream:
-        data = stream.read().removeprefix(_BOM)
+        data = stream.read(MAX_BYTES + 1).removeprefix(_BOM)
+    if len(data) > MAX_BYTES:  # packed better than text is
+        raise ValueError(f"{path.name} is too large to be looked at")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -129,8 +133,8 @@ def _object(value: object, line: str, number: int) -> Iterable[str]:
 def _objects(text: str) -> dict[str, None]:
     """The keys of JSON objects one after another, however they are spread over lines."""
     decoder, position, columns = json.JSONDecoder(object_pairs_hook=_distinct), 0, dict[str, None]()
-    while text[position:].strip():
-        position += len(text[position:]) - len(text[position:].lstrip())
+    while (found := _FILLED.search(text, position)) is not None:
+        position = found.start()
         value, position = decoder.raw_decode(text, position)
         columns |= dict.fromkeys(_object(value, "", 0))
     return columns

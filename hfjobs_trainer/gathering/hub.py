@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hfjobs_trainer.answers import Answers, fingerprint
-from hfjobs_trainer.facts import PRICES, AccountFacts, DatasetFacts, HardwareFacts, ModelFacts, TargetFacts
+from hfjobs_trainer.facts import AccountFacts, DatasetFacts, HardwareFacts, ModelFacts, TargetFacts
+from hfjobs_trainer.facts.gap import PRICES, SPACE, TARGET, TOKEN, Gap
 from hfjobs_trainer.gathering import tokenizer_files, viewer
 from hfjobs_trainer.gathering.answer import Answer, ask
 from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.gathering.gaps import Gaps, subject
 from hfjobs_trainer.gathering.hub_answers import (
     account_facts,
     choose_config,
@@ -34,9 +36,11 @@ from hfjobs_trainer.gathering.hub_answers import (
     read_entries,
 )
 from hfjobs_trainer.gathering.local_model import ADAPTER_CONFIG
+from hfjobs_trainer.gathering.notice import Notice
 from hfjobs_trainer.gathering.tokenizer import download
 from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json, as_json, as_text
+from hfjobs_trainer.planning.model.shape import count_parameters
 from hfjobs_trainer.specs.locations import is_valid_repo_id
 from hfjobs_trainer.specs.splits import split_names
 
@@ -49,10 +53,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Token = str | Literal[False]
 
-CALL_SECONDS = 5.0
-"""Longest wait for a connection, and for each piece of an answer."""
-TOTAL_SECONDS = 8.0
+CALL_SECONDS = 6.0
+"""Longest wait for a connection, and for each piece of an answer: three of them, with pauses, are within the total."""
+TOTAL_SECONDS = 20.0
 """Longest wait for all answers together."""
+NOTICE_SECONDS = 10.0
+"""After so long a wait the user is told what is waited for."""
 
 _NOTHING: Json = {}
 
@@ -65,15 +71,17 @@ class Hub:
         endpoint: Address of the Hub; ``None`` for the client's default.
         token: Token of the one who asks; ``None`` to ask anonymously.
         deadline: Time of ``time.monotonic`` after which an answer counts as missing, seconds.
-        unanswered: Filled with what the Hub did not answer for, and why: the account, prices, and repositories.
+        gaps: Filled with what the Hub did not say, and why.
         answers: What was asked lately.
+        notice: Tells once of a long wait.
     """
 
     endpoint: str | None = None
     token: str | None = field(default=None, repr=False)
     deadline: float = field(default_factory=lambda: time.monotonic() + TOTAL_SECONDS)
-    unanswered: list[str] = field(default_factory=list[str], repr=False, compare=False)
+    gaps: Gaps = field(default_factory=Gaps, repr=False, compare=False)
     answers: Answers = field(default_factory=Answers, repr=False, compare=False)
+    notice: Notice = field(default_factory=lambda: Notice(NOTICE_SECONDS), repr=False, compare=False)
 
     def ask_model(self, repo_id: str, revision: str | None) -> Callable[[], ModelFacts]:
         """Request a model; the returned function waits for the answers and combines them."""
@@ -88,8 +96,14 @@ class Hub:
 
         def answer() -> ModelFacts:
             page = self._noted(repo_id, info())
-            files = self._noted(repo_id, config())
-            facts = model_facts(repo_id, page, files, tokenizer())
+            files, written = config(), tokenizer()
+            if page.refused != 404:
+                if not is_adapter(page):
+                    self._noted(repo_id, files, "config.json")
+                self._noted(repo_id, written, "tokenizer_config.json", is_needed=False)
+            facts = model_facts(repo_id, page, files, written)
+            if page.value is not None and facts.num_parameters is None and not count_parameters(facts):
+                self.gaps.note(Gap(repo_id, "absent", "", "number of parameters (safetensors metadata)", False))
             if page.refused == 404 and not page.lacks_revision:
                 is_dataset, is_space = self.has_page("datasets", repo_id), self.has_page("spaces", repo_id)
                 return replace(facts, found_as="dataset" if is_dataset() else "Space" if is_space() else None)
@@ -207,10 +221,17 @@ class Hub:
         rows = self._ask(view_rows, ("rows", repo_id, is_shown, dataset.config, split))
 
         def answer() -> tuple[DatasetFacts, list[Json]]:
-            first = rows().value or {}
+            page, sizes, viewed = self._noted(repo_id, info()), size(), rows()
+            first = viewed.value or {}
+            if page.refused != 404:
+                if not is_shown:
+                    why = "the dataset viewer shows the main branch alone, and the files that the card declares"
+                    self.gaps.note(Gap(repo_id, "absent", why, "rows in the dataset viewer", is_needed=False))
+                self._noted(repo_id, viewed, "rows in the dataset viewer", is_needed=False)
+                self._noted(repo_id, sizes, "rows in the dataset viewer", is_needed=False)
             facts = dataset_facts(
-                self._noted(repo_id, info()),
-                size().value or {},
+                page,
+                sizes.value or {},
                 first,
                 dataset.config,
                 dataset.split,
@@ -229,7 +250,7 @@ class Hub:
     def ask_hardware(self) -> Callable[[], HardwareFacts | None]:
         """Request the flavors; the returned function gives ``None`` if they stay unknown."""
         answer = self._ask(lambda _: hardware_facts(self._get("/api/jobs/hardware", False)), ("hardware",))
-        return lambda: self._noted(PRICES, answer()).value
+        return lambda: self._noted(PRICES, answer(), is_needed=False).value
 
     def ask_target(
         self, kind: Literal["models", "spaces"], find: Callable[[], str | None], *about: str | None
@@ -255,7 +276,7 @@ class Hub:
             return found_target(repo_id, lambda: read(repo_id, timeout=self._seconds()))
 
         answer = self._ask(look, ("target", kind, *about))
-        return lambda: answer().value
+        return lambda: self._noted(TARGET if kind == "models" else SPACE, answer(), is_needed=False).value
 
     def ask_account(self) -> Callable[[], AccountFacts]:
         """Request the owner of the token; without a token, nothing is requested."""
@@ -263,7 +284,7 @@ class Hub:
         if not token:
             return lambda: AccountFacts(has_token=False)
         answer = self._ask_owner(token)
-        return lambda: account_facts(self._noted("your token", answer()))
+        return lambda: account_facts(self._noted(TOKEN, answer()))
 
     def ask_owner(self) -> Callable[[], str | None]:
         """Request the name of the token's owner, as ``ask_account`` does, which says what went wrong."""
@@ -299,17 +320,17 @@ class Hub:
         if is_new:
             # Not a pool: leaving the interpreter would wait for its threads.
             threading.Thread(target=run, name="hfjobs-trainer-gather", daemon=True).start()
+        self.notice.expect(subject(question), future)
 
         def wait() -> Answer[T]:
+            self.notice.wait(future, self.deadline)
             in_time = attempt(lambda: future.result(timeout=self._left()))
-            return in_time or Answer(failure="no answer in time")
+            return in_time or Answer(failure=f"no answer within {TOTAL_SECONDS:g} s")
 
         return wait
 
-    def _noted(self, what: str, answer: Answer[T]) -> Answer[T]:
-        # several requests may be about one thing
-        if answer.failure is not None and not any(told.startswith(f"{what} (") for told in self.unanswered):
-            self.unanswered.append(f"{what} ({answer.failure})")
+    def _noted(self, about: str, answer: Answer[T], part: str = "", *, is_needed: bool = True) -> Answer[T]:
+        self.gaps.note_answer(about, answer, part, is_needed=is_needed, has_token=bool(self.token))
         return answer
 
     def _left(self) -> float:

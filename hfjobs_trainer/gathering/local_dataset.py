@@ -24,6 +24,7 @@ from hfjobs_trainer.gathering.rows import MAX_ROWS, sample_arrow, sample_rows, s
 from hfjobs_trainer.gathering.tables import Table, read_arrow, read_table
 from hfjobs_trainer.gathering.values import Json, as_json, read_json
 from hfjobs_trainer.specs.locations import data_suffix
+from hfjobs_trainer.specs.source import read_bytes
 from hfjobs_trainer.specs.splits import count_rows, is_from_start, select, split_names
 
 Tables = Mapping[str, Callable[[], Table]]
@@ -171,4 +172,4 @@ def _has_keyword(text: str, words: Sequence[str]) -> bool:
 
 def _declares_files(card: Path) -> bool:
     """Whether a dataset card says itself which file belongs to which split."""
-    return card.exists() and bool(re.search(r"^configs:", card.read_text(encoding="utf-8", errors="replace"), re.M))
+    return card.exists() and re.search(rb"^configs:", read_bytes(card), re.M) is not None

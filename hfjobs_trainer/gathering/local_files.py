@@ -72,7 +72,7 @@ def locate(text: str, select: Select) -> tuple[Path, bool | None]:
     if digest is None:
         return given, attempt(given.exists)
     for place in (given, find_kept(digest)):
-        content = attempt(lambda place=place: read_content(place, select)) if place and place.exists() else None
+        content = attempt(lambda place=place: read_content(place, select)) if place else None
         if place and content and content.digest == digest:
             return place, True
     return given, False

@@ -15,6 +15,7 @@ from hfjobs_trainer.gathering.config import has_template, main_dtype, read_confi
 from hfjobs_trainer.gathering.local_files import list_files, locate, model_files, read_content, weight_files
 from hfjobs_trainer.gathering.model_files import read_names
 from hfjobs_trainer.gathering.values import Json, as_int, as_json, as_list, as_text, read_json
+from hfjobs_trainer.specs.source import open_file, read_text
 
 ADAPTER_CONFIG = "adapter_config.json"
 """File by which PEFT recognizes an adapter."""
@@ -87,7 +88,7 @@ def count_parameters(folder: Path) -> Counter[str]:
 
 
 def _read_header(path: Path) -> Json:
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > _MAX_HEADER_BYTES:
             raise ValueError(f"{path.name} is not a safetensors file")
@@ -102,5 +103,5 @@ def _has_chat_template(folder: Path) -> bool:
 def _template_digest(folder: Path) -> str | None:
     file = folder / "chat_template.jinja"
     if file.exists():
-        return template_digest(file.read_text(encoding="utf-8"))
+        return template_digest(read_text(file))
     return template_digest(read_json(folder / "tokenizer_config.json").get("chat_template"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfjobs_trainer.facts import DatasetFacts, ModelFacts, TemplateFacts
@@ -12,10 +11,12 @@ from hfjobs_trainer.gathering import template, tokenizer_files
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.hub import Hub
 from hfjobs_trainer.gathering.light_environment import is_possible
+from hfjobs_trainer.gathering.local_files import absolute
 from hfjobs_trainer.gathering.tokenizer_files import TokenizerFiles
 from hfjobs_trainer.gathering.values import Json
 from hfjobs_trainer.planning.rendered import field_of, rendered_with
 from hfjobs_trainer.specs.locations import TEMPLATES, is_local_path
+from hfjobs_trainer.specs.source import read_text
 
 if TYPE_CHECKING:
     from hfjobs_trainer.specs.base import TrainSpec
@@ -28,8 +29,8 @@ def find_template(spec: TrainSpec) -> ModelFacts | None:
     path = field_of(spec, "chat_template_path")
     if not isinstance(path, str) or not (is_local_path(path) or path.endswith(TEMPLATES)):
         return None
-    place = Path(path).expanduser().absolute()
-    exists = place.is_file() if path.endswith(TEMPLATES) else place.is_dir()
+    place = absolute(path)
+    exists = attempt(place.is_file if path.endswith(TEMPLATES) else place.is_dir) or False
     return ModelFacts(path=str(place), exists=exists)
 
 
@@ -68,7 +69,7 @@ def rendered(
         if not rows or known.exists is False:
             return None
         files, other = own(), cloned() if cloned else None
-        text = attempt(lambda: Path(path).expanduser().read_text(encoding="utf-8")) if is_file else None
+        text = attempt(lambda: read_text(absolute(path))) if is_file else None
         if files is None:
             return TemplateFacts(made_with=how, why_not=f"the tokenizer of {spec.tokenizer_source[0]}")
         if path and other is None and text is None:

@@ -14,6 +14,7 @@ from hfjobs_trainer.gathering.answer import ask
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.gathering.script_reads import modules_beside, paths_read
 from hfjobs_trainer.specs.script import Script
+from hfjobs_trainer.specs.source import is_file, path_of, read_bytes
 
 LARGEST = 1_000_000
 """Bytes of the largest script that is taken."""
@@ -50,9 +51,11 @@ def _facts(read: bytes | str, files: dict[str, str], folder: Path | None = None)
 
 def _from_disk(path: str) -> bytes | str:
     try:
-        return Path(path).expanduser().read_bytes()
+        return read_bytes(path_of(path) or Path(path), LARGEST)
     except OSError as error:
         return error.strerror or type(error).__name__
+    except ValueError as error:
+        return str(error)
 
 
 def _download(url: str, token: str | None, endpoint: str | None) -> bytes | str:
@@ -84,4 +87,4 @@ def _raw(url: str, hub: str) -> str:
 def _is_file(argument: str) -> bool:
     """Whether an argument means a file of this machine, and not a word that a file happens to have as its name."""
     looks_like_one = os.sep in argument or re.search(r"\.[A-Za-z]\w{0,5}$", argument) is not None
-    return looks_like_one and Path(argument).is_file()
+    return looks_like_one and is_file(Path(argument))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hfjobs_trainer.gathering.attempt import attempt
+from hfjobs_trainer.specs.source import path_of
 
 # Calls that read what a path names, by the last part of their names.
 _READERS = frozenset(
@@ -145,7 +146,7 @@ def _on_disk(text: str, folder: Path | None) -> str | None:
     """The absolute path of what a text names here."""
     if "://" in text or "\0" in text or not text.strip():
         return None
-    path = Path(text).expanduser()
+    path = path_of(text) or Path(text)
     for place in (path, *([folder / path] if folder is not None else [])):
         if attempt(place.exists):
             return str(place.absolute())

@@ -8,13 +8,14 @@ import importlib
 import io
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from hfjobs_trainer.gathering.attempt import attempt
 from hfjobs_trainer.specs.locations import data_suffix
+from hfjobs_trainer.specs.source import open_file
 
 # How much may be read in about a second each; above it the number of rows stays unknown.
 MAX_LINES_BYTES = 512 * 1024**2
@@ -58,6 +59,7 @@ def map_arrow(path: Path) -> Any:
     Raises:
         ImportError: pyarrow is not installed.
     """
+    _require_file(path)
     arrow: Any = importlib.import_module("pyarrow")
     ipc: Any = importlib.import_module("pyarrow.ipc")
     source = arrow.memory_map(str(path))
@@ -126,14 +128,28 @@ def _load_whole(path: Path) -> object:
     if _size(path) > MAX_JSON_BYTES:
         raise ValueError(f"{path.name} is too large to be read whole")
     with open_data(path) as stream:
-        return json.loads(stream.read().removeprefix(b"\xef\xbb\xbf"))
+        data = stream.read(MAX_JSON_BYTES + 1)
+    if len(data) > MAX_JSON_BYTES:  # packed better than text is
+        raise ValueError(f"{path.name} is too large to be read whole")
+    return json.loads(data.removeprefix(b"\xef\xbb\xbf"))
 
 
 def _count_lines(path: Path, *, blank: bool = False) -> int | None:
     if _size(path) > MAX_LINES_BYTES:
         return None
     with open_data(path) as stream:
-        return sum(blank or not line.isspace() for line in stream)
+        lines = _bounded(stream) if path.suffix.lower() == ".gz" else stream
+        return sum(blank or not line.isspace() for line in lines)
+
+
+def _bounded(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file that is packed, up to as many bytes as may be read."""
+    left = MAX_LINES_BYTES
+    while line := stream.readline(left):
+        left -= len(line)
+        if left <= 0:
+            raise ValueError("it is too large to be read whole")
+        yield line
 
 
 def _columns(rows: Sequence[object]) -> tuple[str, ...] | None:
@@ -172,7 +188,16 @@ def delimiter(name: str) -> str:
 
 def open_data(path: Path) -> BinaryIO:
     """The bytes of a data file, unpacked."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+    if path.suffix.lower() != ".gz":
+        return open_file(path)
+    _require_file(path)
+    return cast(BinaryIO, gzip.open(path, "rb"))
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what a library would wait for, such as a pipe."""
+    if not path.is_file():
+        raise ValueError(f"{path.name} is no file")
 
 
 def _size(path: Path) -> int:

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from hfjobs_trainer.specs.source import read_text
+
+# Bytes; the index of the largest models has some 10 MB.
+_LARGEST = 32_000_000
+
 Json = Mapping[str, object]
 
 
@@ -39,6 +44,6 @@ def read_json(path: Path) -> Json:
     """The JSON object in a file, empty if it holds something else.
 
     Raises:
-        OSError, ValueError: It cannot be read, or is not JSON.
+        OSError, ValueError: It cannot be read, is larger than the largest index of weights, or is not JSON.
     """
-    return as_json(json.loads(path.read_text(encoding="utf-8")))
+    return as_json(json.loads(read_text(path, _LARGEST)))

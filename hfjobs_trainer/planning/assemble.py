@@ -19,6 +19,7 @@ from hfjobs_trainer.planning.choose import choose
 from hfjobs_trainer.planning.compose import compose
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.estimate import Estimate, FlavorChoice
+from hfjobs_trainer.planning.fixes import planned_fixes
 from hfjobs_trainer.planning.hardware.catalogue import snapshot
 from hfjobs_trainer.planning.hardware.machine import Machine, machine_of
 from hfjobs_trainer.planning.layout import Layout, given_layout, usual_layout
@@ -189,7 +190,8 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         found.kept,
         absolute=traits.absolute_paths,
     )
-    page = replace(page, pace=planned_pace(found.estimate, run))
+    fixes = planned_fixes(run, found.layout, found.estimate, choice, decided.arguments)
+    page = replace(page, pace=planned_pace(found.estimate, run), fixes=fixes)
     return Plan(
         spec=spec,
         backend=traits.name,
@@ -201,7 +203,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         problems=found.problems,
         unchecked=found.unchecked,
         prices=(facts.hardware or snapshot()).source,
-        unanswered=facts.unanswered,
+        gaps=facts.gaps,
         unasked=facts.unasked,
         run=run,
         traits=traits,

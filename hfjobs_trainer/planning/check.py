@@ -10,6 +10,7 @@ from typing import Never, cast
 from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.facts.backends import BackendTraits
 from hfjobs_trainer.planning.context import Context
+from hfjobs_trainer.planning.gaps import lacks
 from hfjobs_trainer.planning.rules import load_rules
 from hfjobs_trainer.planning.understand import understand
 from hfjobs_trainer.problems import RULES, MissingFact, Problem, Rule, Stage, Unchecked
@@ -65,7 +66,11 @@ def run_rules(
     problems = [problem for rule in rules for problem in found[rule.code][0]]
     lacking = [(rule.code, found[rule.code][1]) for rule in rules]
     # the others' problems are known only now: a first rule may lack what follows from that of another
-    unchecked = [Unchecked(code, str(fact)) for code, fact in lacking if fact and not context.is_told(*fact.about)]
+    unchecked = [
+        lacks(code, str(fact), fact.about, context.spec, context.facts)
+        for code, fact in lacking
+        if fact and not context.is_told(*fact.about)
+    ]
     return problems, unchecked
 
 

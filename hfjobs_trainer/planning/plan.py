@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from hfjobs_trainer.display import given_fields
+from hfjobs_trainer.facts.gap import Gap, needed_answers
 
 if TYPE_CHECKING:
     from hfjobs_trainer.contents import Content
@@ -145,7 +146,7 @@ class Plan:
         problems: Warnings, and errors of a run on Jobs, which ``submit`` raises.
         unchecked: Rules that could not be checked, each with the fact that was missing.
         prices: Where the prices come from, such as ``"live"`` or ``"snapshot 2026-08-22"``.
-        unanswered: What the Hub did not answer for, and why; ``submit`` to the Hub then raises ``HubUnavailable``.
+        gaps: What the Hub was asked for and did not say: not answered, refused, or absent.
         unasked: Why the Hub was not asked, such as ``"offline=True"``, for which ``submit`` to the Hub raises
             ``NotAsked``; empty if it was.
         run: The run that the spec and the facts describe; ``None`` for an ``hft.Script``.
@@ -153,7 +154,7 @@ class Plan:
         kept: What protects the work of the run; ``None`` for an ``hft.Script``.
         readers: Who can read the local data that travel with the job; empty if there are none.
         revisions: The commits that branches and tags of models and datasets were resolved to, by field:
-            ``"model_revision"``, ``"dataset.revision"``.
+            ``"model_revision"``, ``"dataset.revision"``; for an ``hft.Script`` the SHA-256 of its text, ``"script"``.
     """
 
     spec: TrainSpec | Script
@@ -166,13 +167,21 @@ class Plan:
     problems: tuple[Problem, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
     prices: str = ""
-    unanswered: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     unasked: str = ""
     run: Run | None = field(default=None, repr=False, compare=False)
     traits: BackendTraits | None = field(default=None, repr=False, compare=False)
     kept: Keeping | None = None
     readers: str = ""
     revisions: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """What the Hub did not answer for, of all that must be known before money is spent, and the prices; and why.
+
+        For all but the prices, ``submit`` to the Hub asks once more, then raises ``HubUnavailable``.
+        """
+        return tuple(str(gap) for gap in needed_answers(self.gaps))
 
     @property
     def script(self) -> str:

@@ -108,9 +108,10 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
         problems=problems,
         unchecked=unchecked,
         prices=hardware.source,
-        unanswered=facts.unanswered,
+        gaps=facts.gaps,
         unasked=facts.unasked,
         traits=backend,
+        revisions={"script": found.sha256} if found.sha256 else {},
     )
 
 

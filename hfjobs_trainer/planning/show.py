@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 from hfjobs_trainer.contents import relative, split_pin
 from hfjobs_trainer.display import html_code, html_pairs, html_section, html_table, plural, text, visible
@@ -11,6 +12,7 @@ from hfjobs_trainer.facts.backends import traits_of
 from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.bucket import BUCKET
 from hfjobs_trainer.planning.duration.estimate import billed_usd
+from hfjobs_trainer.planning.gaps import ask_again
 from hfjobs_trainer.planning.hardware.machine import PROXY_USD_PER_HOUR, hourly_usd
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.planning.saving import NOTHING
@@ -24,6 +26,7 @@ from hfjobs_trainer.specs.script import Script
 
 DIGITS = 12
 """Digits of a digest that are shown."""
+_CAUSES = {"unasked": "not asked", "unanswered": "no answer", "refused": "refused", "absent": "not on the Hub"}
 WORTH_TELLING = 0.01
 """Share of a run's time from which a part of it is named."""
 
@@ -38,12 +41,8 @@ def show(plan: Plan) -> str:
         chosen = [f"{item.path:<{width}} = {item.value}  ({item.why})" for item in plan.decisions]
         lines += ["chosen for you", *(f"  {line}" for line in chosen)]
     lines = [visible(line) for line in lines]
-    told = (
-        ("problems", plan.problems),
-        ("unanswered", _unanswered(plan)),
-        ("unchecked", in_short(plan.unchecked)),
-    )
-    for title, items in told:
+    told = {"problems": plan.problems, **_not_told(plan), "unchecked": _unchecked(plan)}
+    for title, items in told.items():
         if items:
             lines += [title, *(f"  {item}" for item in items)]
     return "\n".join(lines)
@@ -58,9 +57,9 @@ def show_html(plan: Plan) -> str:
         rows = [(item.path, str(item.value), item.why) for item in plan.decisions]
         table = html_table(("field", "value", "why"), rows)
         parts.append(html_section(f"{plural(len(rows), 'value')} chosen for you", table))
-    if unanswered := _unanswered(plan):
-        items = "".join(f"<li>{text(item)}</li>" for item in unanswered)
-        parts.append(html_section("unanswered", f"<ul>{items}</ul>", is_open=True))
+    for title, lines in _not_told(plan).items():
+        items = "".join(f"<li>{text(item)}</li>" for item in lines)
+        parts.append(html_section(title, f"<ul>{items}</ul>", is_open=True))
     parts.append(html_unchecked(plan.unchecked))
     lines = plan.script.count("\n")
     parts.append(html_section(f"the script, {lines:,} lines", html_code(plan.script)))
@@ -93,11 +92,27 @@ def _facts(plan: Plan) -> dict[str, list[str]]:
     return facts
 
 
-def _unanswered(plan: Plan) -> list[str]:
-    """What the Hub did not answer for, or was not asked."""
+def _not_told(plan: Plan) -> dict[str, list[str]]:
+    """What the Hub was not asked for, has not answered, refuses, or has not: lines by title."""
     if plan.unasked:
-        return [f"everything: the Hub was not asked ({plan.unasked}); submit needs a plan that asks it"]
-    return [visible(item) for item in plan.unanswered]
+        how = f"the Hub was not asked ({plan.unasked})"
+        return {"not asked": [f"everything: {how}; {ask_again(plan)} asks it, which submit takes"]}
+    told: dict[str, list[str]] = {}
+    for kind, title in _CAUSES.items():
+        if lines := [visible(str(gap)) for gap in plan.gaps if gap.kind == kind]:
+            told[title] = lines
+    if "no answer" in told:
+        what = "hft.gather(spec, fresh=True) asks for everything anew"
+        told["no answer"].append(f"{ask_again(plan)} asks again for these alone; {what}")
+    if any(item.cause == "unasked" for item in plan.unchecked):
+        told["not asked"] = [f"the Hub, since facts= was given; {ask_again(plan)} asks it"]
+    return told
+
+
+def _unchecked(plan: Plan) -> list[str]:
+    """The rules that could not be checked; why the Hub does not say it was told before."""
+    short = in_short(plan.unchecked)
+    return [str(replace(item, why=_CAUSES.get(item.cause, ""))) for item in short]
 
 
 def _subject(plan: Plan) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from hfjobs_trainer.facts import DatasetFacts, Facts, LengthFacts, ModelFacts
+from hfjobs_trainer.facts.gap import needed_answers
 from hfjobs_trainer.planning.arguments.packing import COUNTED, most_packed
 from hfjobs_trainer.planning.arguments.strategies import first_strategy, written_spread
 from hfjobs_trainer.planning.arguments.tuning import complete
@@ -337,4 +338,4 @@ def _unknown_work(spec: TrainSpec, facts: Facts, rows: Rows, *, known: bool) -> 
 
 def _is_told(facts: Facts, id: str, known: ModelFacts | DatasetFacts) -> bool:
     """Whether all that there is to know of a model or dataset was answered."""
-    return known.exists is True and not any(item.startswith(f"{id} (") for item in facts.unanswered)
+    return known.exists is True and not any(gap.about == id for gap in needed_answers(facts.gaps))

@@ -22,6 +22,9 @@ BANNER = f"""\
 # What follows is the same in every script that needs it, and need not be read.
 {_RULE}"""
 
+_STANDARD = {"partial": "functools"}
+"""Where in the standard library what templates call by its bare name is from."""
+
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -65,6 +68,8 @@ def standard_import(name: str) -> str:
     Raises:
         RenderError: It has nothing of this name.
     """
+    if name in _STANDARD:
+        return f"from {_STANDARD[name]} import {name}"
     if name not in sys.stdlib_module_names:
         raise RenderError(f"nothing defines {name}, which the script reads")
     return f"import {name}"

@@ -261,6 +261,7 @@ class Page:
         card: What the model's card says, where it is pushed; else ``None``.
         compares: Whether the model is evaluated before training and after.
         pace: What was planned, as arguments of the script's ``check_pace``.
+        fixes: What to try if memory or disk turn out too small, as code, by what the script's ``tell_failure`` finds.
     """
 
     method: str
@@ -327,6 +328,7 @@ class Page:
     card: Card | None = None
     compares: bool = False
     pace: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    fixes: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     @property
     def lineage(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+import time
 
 from hfjobs_trainer.running.backends.base import Backend, JobRecord, JobStatus
 
@@ -15,7 +15,12 @@ def usd_so_far(backend: Backend, record: JobRecord, status: JobStatus) -> float 
     that jobs are billed by the minute while they start or run).
     """
     price = usd_per_hour(backend, record)
-    return None if price is None else price * sum(map(_minutes, status.members or (status,))) / 60
+    return None if price is None else usd_at(price, status, time.time())
+
+
+def usd_at(usd_per_hour: float, status: JobStatus, now: float) -> float:
+    """US dollars of a job at a time, seconds since the epoch, for all nodes; the price is that of one machine."""
+    return usd_per_hour * sum(_minutes(member, now) for member in status.members or (status,)) / 60
 
 
 def usd_per_hour(backend: Backend, record: JobRecord) -> float | None:
@@ -26,8 +31,8 @@ def usd_per_hour(backend: Backend, record: JobRecord) -> float | None:
     return None if price is None else price + (PROXY_USD_PER_HOUR if record.exposes else 0.0)
 
 
-def _minutes(status: JobStatus) -> int:
+def _minutes(status: JobStatus, now: float) -> int:
     if status.started_at is None:
         return 0
-    seconds = ((status.finished_at or datetime.now(UTC)) - status.started_at).total_seconds()
-    return math.ceil(max(0.0, seconds) / 60)
+    until = now if status.finished_at is None else status.finished_at.timestamp()
+    return math.ceil(max(0.0, until - status.started_at.timestamp()) / 60)

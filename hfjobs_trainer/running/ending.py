@@ -91,7 +91,10 @@ def place_of(event: Event) -> str:
 
 def is_whole(folder: str) -> bool:
     """Whether this is a whole checkpoint on this machine."""
-    return bool(folder) and next(Path(folder).glob(MANIFEST), None) is not None
+    try:
+        return bool(folder) and next(Path(folder).glob(MANIFEST), None) is not None
+    except (OSError, ValueError):  # a log holds what anyone has printed: this is no path
+        return False
 
 
 def exit_code(status: JobStatus) -> int | None:

@@ -28,7 +28,8 @@ class Event:
     Attributes:
         kind: ``"start"``, ``"resumed"``, ``"replaced"``, ``"mapped"``, ``"log"``, ``"pace"``, ``"evaluated"``,
             ``"saved"``, ``"kept"`` (a checkpoint outlives the machine), ``"warning"``, ``"ruin"``, ``"stopped"``,
-            ``"pushed"``, ``"audited"``, ``"rescued"`` (a model that could not be pushed) or ``"end"``.
+            ``"pushed"``, ``"audited"``, ``"rescued"`` (a model that could not be pushed), ``"failed"`` (an exception
+            ended it: ``what``, ``message``, ``checkpoint``, ``place``, ``try``) or ``"end"``.
         time: When, in seconds since the epoch, by the clock of the machine that runs the script.
         data: The other fields of the line.
     """
@@ -54,11 +55,11 @@ class Event:
         if not isinstance(found, dict):
             return {}
         pairs = cast("dict[str, Any]", found).items()
-        return {name: value for name, value in pairs if value is None or _is_number(value)}
+        return {name: value for name, value in pairs if value is None or is_number(value)}
 
     def _whole(self, name: str) -> int | None:
         value = self.data.get(name)
-        return int(value) if _is_number(value) else None
+        return int(value) if is_number(value) else None
 
 
 def read_events(lines: Iterable[str]) -> Iterator[Event]:
@@ -83,7 +84,7 @@ def parse_event(text: str) -> Event | None:
         return None
     data = cast("dict[str, Any]", fields)
     kind, time = data.pop("event"), data.pop("time", None)
-    if not isinstance(kind, str) or not _is_number(time):
+    if not isinstance(kind, str) or not is_number(time):
         return None
     return Event(kind.removeprefix("hft."), float(time), data)
 
@@ -100,5 +101,6 @@ def _is_bar(text: str) -> bool:
     return not text.strip() or _BAR.search(text) is not None
 
 
-def _is_number(value: object) -> TypeGuard[int | float]:
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether this is a number that a float can hold."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

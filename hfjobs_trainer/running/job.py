@@ -17,11 +17,13 @@ from hfjobs_trainer.running.cost import usd_per_hour, usd_so_far
 from hfjobs_trainer.running.earlier import jobs_before
 from hfjobs_trainer.running.ending import Ending, advise, refuse_resume
 from hfjobs_trainer.running.events import Event, read_events
+from hfjobs_trainer.running.interrupted import told_when_interrupted
 from hfjobs_trainer.running.observed import LONGEST_PAUSE, Observed
 from hfjobs_trainer.running.result import JobResult, read_result
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendName
+    from hfjobs_trainer.running.diagnose import Diagnosis
     from hfjobs_trainer.running.resuming import Resuming
 
 
@@ -141,15 +143,25 @@ class Job:
         return self._seen.now().message
 
     def logs(self, follow: bool = False) -> Iterator[str]:
-        """The lines of the log; with ``follow``, until the job has ended."""
+        """The lines of the log; with ``follow``, until the job has ended.
+
+        On Jobs, the iterator's ``close()`` may be called from any thread, and ends it.
+        """
         return self._backend.logs(self.id, follow=follow)
 
     def events(self, follow: bool = False) -> Iterator[Event]:
         """What the script reported, from the first event; with ``follow``, until the job has ended."""
         return read_events(self.logs(follow=follow))
 
+    @property
+    def max_resumes(self) -> int:
+        """How often it is resumed by itself at most, while ``wait``, ``watch`` or ``result`` is up."""
+        return 0 if self._resuming is None else self._resuming.most
+
     def watch(self) -> Job:
-        """``wait``, and show progress, in a terminal or a notebook; interrupting it leaves the job running.
+        """``wait``, and show progress: a panel in a terminal or a notebook, plain lines elsewhere.
+
+        Interrupted (Ctrl-C, or the notebook's button), it returns, says how to come back, and the job goes on.
 
         Returns:
             This job: ``job.watch().succeeded``.
@@ -162,11 +174,13 @@ class Job:
     def wait(self, timeout: float | None = None, poll: float = LONGEST_PAUSE) -> Job:
         """Wait until the job has ended, well or not: ``job.wait().raise_for_status()``, ``job.wait().succeeded``.
 
-        Outages of the Hub are waited out: up to 30 checks in a row may fail, each after retries of its own. With
-        ``max_resumes``, a job that can go on is resumed, and waited for in turn.
+        Outages of the Hub are waited out: up to 30 checks in a row may fail, each after retries of its own; refusals of
+        the token or of the job's id, for a minute. With ``max_resumes``, a job that can go on is resumed, and waited
+        for in turn.
 
         Args:
-            timeout: Longest wait in seconds; ``None``: no limit.
+            timeout: Longest wait for the end, in seconds; ``None``: no limit. Its log is read then, and if lines are
+                missing, for a minute more at most.
             poll: Longest pause between two checks, seconds; the first ones follow each other faster.
 
         Returns:
@@ -175,14 +189,16 @@ class Job:
         Raises:
             TimeoutError: The job has not ended in time; it keeps running. A check under way is finished first.
             HubUnavailable: The Hub stayed unreachable; the job keeps running.
+            KeyboardInterrupt: It was interrupted; the job keeps running.
         """
         left, began = timeout, time.monotonic()
-        while True:
-            self.wait_for_end(left, poll)
-            goes_on, self._why_not = self.go_on()
-            if not goes_on:
-                return self
-            left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
+        with told_when_interrupted(self):
+            while True:
+                self.wait_for_end(left, poll)
+                goes_on, self._why_not = self.go_on()
+                if not goes_on:
+                    return self
+                left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
 
     def go_on(self) -> tuple[bool, str]:
         """Resume the ended job if ``max_resumes`` says so; this object then stands for the new one.
@@ -269,10 +285,31 @@ class Job:
     def _raise_unless_well(self, status: JobStatus) -> None:
         if not status.is_terminal or status.succeeded:
             return
+        diagnosis = self._diagnose(status)
+        told = [*advise(status, self._seen.ending or Ending()), self._why_not]
+        raise JobFailed(self.id, status, self._seen.tail, [*filter(None, told)], diagnosis)
+
+    def diagnose(self) -> tuple[Diagnosis, ...]:
+        """Say why the job failed, by its status, its events and its log, and what to type instead.
+
+        Returns:
+            What may have been the reason, the likeliest first; empty if nothing is known, if the job goes on, ended
+            well or was canceled.
+
+        Raises:
+            BackendError: Its status cannot be read; a log that cannot be read is done without.
+        """
+        return self._diagnose(self.status())
+
+    def _diagnose(self, status: JobStatus) -> tuple[Diagnosis, ...]:
+        from hfjobs_trainer.running.diagnose import diagnose_end
+
+        if not status.is_terminal or status.succeeded:
+            return ()
         with contextlib.suppress(BackendError):  # the failure itself is known
             self._seen.read_end()
-        told = [*advise(status, self._seen.ending or Ending()), self._why_not]
-        raise JobFailed(self.id, status, self._seen.tail, [*filter(None, told)])
+        text, stated = self._seen.excerpt.text, self._seen.stated or status
+        return diagnose_end(text, stated, flavor=self.record.flavor, resumable=status.resumable)
 
     def cancel(self) -> None:
         """Stop the job; do nothing if it has ended already."""
@@ -283,12 +320,14 @@ class Job:
 
         ``None`` if the price is unknown. The price is today's, and each started minute counts as a whole one.
         """
+        before, own = self.cost_before(), usd_so_far(self._backend, self.record, self.status())
+        return None if before is None or own is None else before + own
+
+    def cost_before(self) -> float | None:
+        """Cost of the jobs that it resumes, US dollars; ``None`` if a price is unknown."""
         total = 0.0
-        for record in (*self._before(), self.record):
-            if record is self.record:
-                status = self.status()
-            else:
-                status = self._ends[record.id] = self._ends.get(record.id) or self._backend.status(record.id)
+        for record in self._before():
+            status = self._ends[record.id] = self._ends.get(record.id) or self._backend.status(record.id)
             usd = usd_so_far(self._backend, record, status)
             if usd is None:
                 return None
@@ -301,12 +340,17 @@ class Job:
         Args:
             timeout: Longest wait in seconds; ``None``: no limit.
 
+        Of a job whose log may be incomplete, ``.incomplete`` says why, beside a warning; ask again later.
+
         Raises:
             JobFailed: It ended without success.
             TimeoutError: The job has not ended in time; it keeps running.
             HubUnavailable: As for ``wait``, or the log could not be read 30 times in a row.
         """
+        self._seen.forget_incomplete()
         self.wait(timeout)
         self._raise_unless_well(self._seen.now())
-        events = self.events(follow=True)  # waits outages out, and reads the whole log
-        return read_result(events, self.record, keeps_files=traits_at(self._backend).keeps_files)
+        seen = self._seen
+        seen.read_end(patiently=True)
+        keeps_files = traits_at(self._backend).keeps_files
+        return read_result(seen.events, self.record, keeps_files=keeps_files, incomplete=seen.incomplete)

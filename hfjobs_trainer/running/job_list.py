@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from hfjobs_trainer.display import html_link, html_table, plural, text, text_table
+from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.planning.names import slug
-from hfjobs_trainer.running.backends.base import Backend
+from hfjobs_trainer.running.backends.base import Backend, JobRecords
 from hfjobs_trainer.running.backends.hub_connection import NoToken
+from hfjobs_trainer.running.backends.registry import traits_at
 from hfjobs_trainer.running.job import Job
 
 HEADER = ("job", "where", "method", "group", "created")
@@ -55,19 +57,26 @@ def list_jobs(
     """The runs of this package at these places, newest first; a place that has no token is left out, and said so."""
     wanted = wanted_labels(group, method, labels)
     found: list[Job] = []
-    note = ""
+    notes: list[str] = []
     for place in places:
         try:
-            found += [Job(record, place) for record in place.list(wanted)]
+            records = place.list(wanted)
+            found += [Job(record, place) for record in records]
+            notes += [records.note] if isinstance(records, JobRecords) else []
         except NoToken as error:
             if len(places) == 1:
                 raise
             note = f"the Hub was not asked: {error}"
             warnings.warn(note, RuntimeWarning, stacklevel=3)
+            notes.append(note)
+        except BackendError as error:
+            if len(places) == 1 or not traits_at(place).is_here:
+                raise
+            notes.append(f"those on this machine are left out: {error}")
     never = datetime.min.replace(tzinfo=UTC)
     if len(places) > 1:
         found.sort(key=lambda job: job.record.created_at or never, reverse=True)
-    return JobList(found, note)
+    return JobList(found, "; ".join(filter(None, notes)))
 
 
 def wanted_labels(group: str | None, method: str | None, labels: Mapping[str, str] | None) -> dict[str, str]:

@@ -7,18 +7,26 @@ import time
 import warnings
 from collections import deque
 
-from hfjobs_trainer.errors import BackendError, HubUnavailable, QuotaError
-from hfjobs_trainer.running.backends.base import RESUMES_LABEL, Backend, JobRecord, JobStatus, Verifies
+from hfjobs_trainer.errors import BackendError
+from hfjobs_trainer.running.backends.base import (
+    RESUMES_LABEL,
+    Backend,
+    JobRecord,
+    JobStatus,
+    LogLines,
+    Tolerant,
+    Verifies,
+)
 from hfjobs_trainer.running.backends.registry import traits_at
 from hfjobs_trainer.running.ending import Ending, explain, read_ending
 from hfjobs_trainer.running.events import Event, read_events
+from hfjobs_trainer.running.failing import Excerpt
+from hfjobs_trainer.running.outage import Outage, Tolerance
 
 # Lines of the log that come with a failure.
 TAIL_LINES = 20
 # Pauses between two checks of a job's status, seconds: short at first, so that an early failure is seen early.
 FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH = 0.2, 5.0, 1.3
-# How many of these checks in a row may fail while waiting for the end: as many as when following a log.
-TOLERATED_FAILURES = 30
 
 
 class Observed:
@@ -34,6 +42,8 @@ class Observed:
         ending: What its log says of its end; ``None`` until that was read.
         events: What it reported, once its log was read at its end.
         tail: The last lines of that log.
+        incomplete: Why that log may be incomplete; ``None`` if it is not.
+        excerpt: As much of it as tells why the run failed.
     """
 
     def __init__(self, record: JobRecord, backend: Backend) -> None:
@@ -44,6 +54,8 @@ class Observed:
         self.ending: Ending | None = None
         self.events: tuple[Event, ...] = ()
         self.tail: tuple[str, ...] = ()
+        self.incomplete: str | None = None
+        self.excerpt = Excerpt()
         self._is_verified = False
 
     def status(self) -> JobStatus:
@@ -68,19 +80,32 @@ class Observed:
             return stated
         return explain(stated, ending, continues=RESUMES_LABEL in self.record.labels)
 
-    def read_end(self) -> Ending:
-        """What the log of the ended job says of its end; read once, its events and its last lines kept."""
+    def read_end(self, *, patiently: bool = False) -> Ending:
+        """What the log of the ended job says of its end; read once, its events and its last lines kept.
+
+        Args:
+            patiently: Whether to wait outages out, as when a log is followed.
+        """
         if self.ending is None:
             events: list[Event] = []
             tail: deque[str] = deque(maxlen=TAIL_LINES)
-            for line in self.backend.logs(self.record.id, follow=False):
+            excerpt = Excerpt()
+            lines = self.backend.logs(self.record.id, follow=patiently)
+            for line in lines:
+                excerpt.add(line)
                 found = [*read_events([line])]
                 events += found
                 if not found and line.strip():
                     tail.append(line)
-            self.events, self.tail = tuple(events), tuple(tail)
+            self.events, self.tail, self.excerpt = tuple(events), tuple(tail), excerpt
+            self.incomplete = lines.incomplete if isinstance(lines, LogLines) else None
             self.ending = read_ending(events, is_here=traits_at(self.backend).is_here)
         return self.ending
+
+    def forget_incomplete(self) -> None:
+        """Have the log be read again if it may be incomplete."""
+        if self.incomplete is not None:
+            self.incomplete, self.ending = None, None
 
     def _verified(self, status: JobStatus) -> JobStatus:
         """The status of a job that has ended, once what it pushed was looked at from outside."""
@@ -92,7 +117,7 @@ class Observed:
         except BackendError as error:
             warnings.warn(f"what job {self.record.id} pushed was not checked: {error}", RuntimeWarning, stacklevel=5)
             return status
-        self._is_verified = True
+        self._is_verified = self.incomplete is None
         if wrong is not None:
             status = self.end = dataclasses.replace(status, stage="ERROR", message=wrong)
         return status
@@ -101,18 +126,18 @@ class Observed:
         """Wait until the job has ended, through outages of the Hub; return its final status."""
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = min(FIRST_PAUSE, poll)
-        stage, failures = "an unknown stage", 0
+        outage = Outage(self.backend.tolerance if isinstance(self.backend, Tolerant) else Tolerance())
+        stage = "an unknown stage"
         while True:
             try:
                 status = self.status()
-            except (HubUnavailable, QuotaError):  # the latter means too many requests here: checking costs no credits
-                failures += 1
-                if failures > TOLERATED_FAILURES:
-                    raise
+            except BackendError as error:
+                outage.count(error)
             else:
+                outage.end()
                 if status.is_terminal:
                     return self._verified(status)
-                stage, failures = status.stage, 0
+                stage = status.stage
             left = pause if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(

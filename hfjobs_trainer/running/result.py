@@ -11,7 +11,7 @@ from hfjobs_trainer.planning.duration.ranges import format_seconds
 from hfjobs_trainer.running.backends.base import JobRecord
 from hfjobs_trainer.running.backends.hub_checkpoints import address_of
 from hfjobs_trainer.running.ending import place_of, read_ending, tell_rescue
-from hfjobs_trainer.running.events import Event
+from hfjobs_trainer.running.events import Event, is_number
 
 Metrics = dict[str, "float | None"]
 
@@ -35,6 +35,7 @@ class JobResult:
             folder; ``None`` if there is none: the script deletes them once the pushed model was audited.
         rescued: Where a model is that could not be pushed, and the command that pushes it; ``None`` if there is none.
         evaluation: The metrics of the evaluations ``"before"`` and ``"after"`` the training, as far as there were any.
+        incomplete: Why the log may lack lines, and what is told here something too; ``None`` if it is whole.
     """
 
     model: str | None = None
@@ -49,15 +50,17 @@ class JobResult:
     checkpoints: str | None = None
     rescued: str | None = None
     evaluation: dict[str, Metrics] = field(default_factory=dict[str, Metrics])
+    incomplete: str | None = None
 
     def __repr__(self) -> str:
-        return f"JobResult(model={self.model!r}, steps={self.steps}, {plural(len(self.metrics), 'metric')})"
+        told = f"model={self.model!r}, steps={self.steps}, {plural(len(self.metrics), 'metric')}"
+        return f"JobResult({told}{f', incomplete={self.incomplete!r}' if self.incomplete else ''})"
 
     def _repr_html_(self) -> str:
         took = None if self.seconds is None else format_seconds(self.seconds)
         places = {"folder": self.folder, "log": self.log, "trackio": self.trackio}
         rows = {"model": self.model, "commit": self.commit, "steps": self.steps, "time": took, **places}
-        rows |= {"checkpoints": self.checkpoints, "rescued": self.rescued}
+        rows |= {"checkpoints": self.checkpoints, "rescued": self.rescued, "incomplete": self.incomplete}
         before, after = (self.evaluation.get(when, {}).get("eval_loss") for when in ("before", "after"))
         if before is not None and after is not None:
             rows["eval_loss"] = f"{before:.4g} before training, {after:.4g} after"
@@ -67,13 +70,16 @@ class JobResult:
         return html_pairs({name: str(value) for name, value in rows.items() if value is not None}) + link + table
 
 
-def read_result(events: Iterable[Event], record: JobRecord, *, keeps_files: bool) -> JobResult:
+def read_result(
+    events: Iterable[Event], record: JobRecord, *, keeps_files: bool, incomplete: str | None = None
+) -> JobResult:
     """The result of a run that ended well.
 
     Args:
         events: All that it reported.
         record: Its record.
         keeps_files: Whether its files can be read after its end.
+        incomplete: Why some of the events may be missing.
     """
     metrics: Metrics = {}
     evaluation: dict[str, Metrics] = {}
@@ -93,16 +99,22 @@ def read_result(events: Iterable[Event], record: JobRecord, *, keeps_files: bool
     home = Path(record.directory) if record.directory else folder
     trackio = home / "trackio" if home else None
     return JobResult(
-        model=pushed.data.get("repo") or (here if keeps_files else None),
-        url=pushed.data.get("url"),
+        model=_text(pushed.data.get("repo")) or (_text(here) if keeps_files else None),
+        url=_text(pushed.data.get("url")),
         metrics=metrics,
         steps=end.step,
-        seconds=end.data.get("seconds"),
+        seconds=seconds if is_number(seconds := end.data.get("seconds")) else None,
         folder=folder,
         log=folder / "log.txt" if folder else None,
         trackio=trackio if trackio and trackio.is_dir() else None,
-        commit=pushed.data.get("commit"),
+        commit=_text(pushed.data.get("commit")),
         checkpoints=None if kept is None or "audited" in last else address_of(place_of(kept), record.id),
         rescued=None if rescued is None else tell_rescue(rescued),
         evaluation=evaluation,
+        incomplete=incomplete,
     )
+
+
+def _text(value: object) -> str | None:
+    """A text; ``None`` for anything else: a log holds what anyone has printed."""
+    return value if isinstance(value, str) else None

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.notes import LEFT_OUT, Note
+from hfjobs_trainer.specs.options import whole
 
 PROFILES: Mapping[str, str] = {
     "single_gpu": "single",
@@ -81,7 +82,7 @@ def _lost(settings: Mapping[str, Any]) -> Iterator[Problem]:
     for name, given in settings.items():
         # as an option of a command, it is text
         text = given if isinstance(given, str) else ""
-        value: Any = _TRUTH.get(text.lower(), int(text) if text.isdecimal() else given)
+        value: Any = _TRUTH.get(text.lower(), given if (number := whole(text)) is None else number)
         if (name in _FIXED and value not in _FIXED[name]) or (name in _OPAQUE and value):
             why = f"{name}: {value!r:.60} cannot be expressed as a strategy; {_OTHERWISE.get(name, _WRITTEN)}"
             yield Problem("LOAD005", "accelerate_config", why)

@@ -88,7 +88,7 @@ LoRAField = Annotated[LoRA, _shorthand(LoRA)]
 
 def _held_out(value: float) -> float:
     """A share below 1, or a number of rows."""
-    if 1 <= value < 2 or value != int(value) > 0:
+    if 1 <= value < 2 or not math.isfinite(value) or value != int(value) > 0:
         raise ValueError("must be a share below 1, or a number of rows from 2 on")
     return as_whole(value)
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, cast
 from pydantic import BeforeValidator, Field, ValidationError
 
 from hfjobs_trainer.specs.capture.names import parsed
-from hfjobs_trainer.specs.rewards import CapturedClass, Code, RewardFunction, capture, capture_class
+from hfjobs_trainer.specs.given import reading
+from hfjobs_trainer.specs.rewards import CapturedClass, Code, RewardFunction, capture, capture_class, is_lambda
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -31,8 +32,13 @@ def _captured(value: Any) -> Any:
     if isinstance(value, Mapping) and not _is_code(value := cast("Mapping[Any, Any]", value)):
         if not value:
             raise ValueError("names no environment")
-        return {name: _one(item) for name, item in value.items()}
-    return _one(value)
+        return {name: _taken(item) for name, item in value.items()}
+    return _taken(value)
+
+
+def _taken(value: Any) -> Any:
+    with reading("what makes an environment", ValueError):
+        return _one(value)
 
 
 def _is_code(value: Mapping[Any, Any]) -> bool:
@@ -45,14 +51,14 @@ def _one(value: Any) -> Any:
         return value
     if isinstance(value, type):
         return capture_class(value)
-    if getattr(value, "__name__", "") == "<lambda>":
+    if is_lambda(value):
         raise ValueError("a lambda has no name that the script could use: write it as `def make(): return ...`")
     kind = cast("type[Any]", type(value))
     if callable(value) and not hasattr(kind, RESET):
         return capture(value)
     if isinstance(value, Mapping):
         # told apart here, so that what is wrong with one is not told of the other
-        written = cast("Mapping[str, Any]", value)
+        written = {name: item for name, item in cast("Mapping[Any, Any]", value).items() if isinstance(name, str)}
         begins = str(written.get("source", "")).lstrip()
         is_class = begins.startswith("class ") or (begins.startswith("@") and "\nclass " in begins)
         try:

@@ -94,6 +94,8 @@ _EXAMPLES = {
 _OFF = ("false", "none", "no", "off", "null", "")
 # Choices of which None is one that says something.
 _MAY_BE_NONE = ("output.checkpoints", "checkpoints")
+# Nobody misspells a name as one that is longer; comparing those takes long.
+_LONGEST_NAME = 100
 _NUMBERS = {
     "int_type": "must be a valid integer",
     "float_type": "must be a valid number",
@@ -159,7 +161,7 @@ def _lookup(data: Any, path: str) -> Any:
     for part in path.split("."):
         if isinstance(data, Mapping):
             data = cast("Mapping[Any, Any]", data).get(part)
-        elif isinstance(data, list | tuple) and part.isdigit() and int(part) < len(cast("list[Any]", data)):
+        elif isinstance(data, list | tuple) and part.isdecimal() and int(part) < len(cast("list[Any]", data)):
             data = cast("list[Any]", data)[int(part)]
         else:
             return None
@@ -170,6 +172,8 @@ def closest(typed: str, known: Iterable[str], likeness: float = 0.6) -> str:
     """What was meant, or an empty text."""
     import difflib
 
+    if len(typed) > _LONGEST_NAME:
+        return ""
     return next(iter(difflib.get_close_matches(typed, known, 1, likeness)), "")
 
 

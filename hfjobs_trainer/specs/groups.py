@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.specs.args_base import Deferred, as_list
+from hfjobs_trainer.specs.given import take_fields
 from hfjobs_trainer.specs.locations import hub_address
 from hfjobs_trainer.specs.rewards import RewardFunction, capture
 from hfjobs_trainer.specs.rows import TableField, is_rows, keep_rows
@@ -38,15 +39,16 @@ class Group(Deferred):
     """Other names of fields."""
 
     def __init__(self, **fields: Any) -> None:
+        taken, problems = take_fields(fields)
         try:
-            type(self).__pydantic_validator__.validate_python(fields, self_instance=self)
+            type(self).__pydantic_validator__.validate_python(taken, self_instance=self)
         except ValidationError as error:
             from hfjobs_trainer.specs.explain import explain_group
 
-            problems = explain_group(error, fields, type(self))
-        else:
-            return
-        raise SpecError(problems, type(self).__name__)
+            left_out = {problem.path for problem in problems}
+            problems += [item for item in explain_group(error, taken, type(self)) if item.path not in left_out]
+        if problems:
+            raise SpecError(problems, type(self).__name__)
 
     # inside a spec, pydantic then validates a group as one of its own, and errors keep their paths
     __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.notes import LEFT_OUT, Note
+from hfjobs_trainer.specs.options import whole
 from hfjobs_trainer.specs.requirements import package_name
 
 # What a script pins itself, or has no use for.
@@ -42,7 +43,7 @@ def take_job_options(
                 hardware["flavor"] = value
             case "timeout":
                 # this one is the limit itself, not an expectation
-                fields |= {"timeout": _duration(texts[0]), "timeout_padding": 0.0}
+                fields |= {"timeout": _number(texts[0]), "timeout_padding": 0.0}
             case "namespace" | "image":
                 fields[name] = value
             case "env":
@@ -58,7 +59,7 @@ def take_job_options(
             case "with":
                 _packages(fields, notes, [item for text in texts for item in text.split(",")])
             case "attempts" | "expose":
-                hardware[name] = int(texts[0]) if name == "attempts" else [int(text) for text in texts]
+                hardware[name] = _number(texts[0]) if name == "attempts" else [_number(text) for text in texts]
             case "ssh":
                 hardware[name] = True
             case "resource_group_id":
@@ -75,8 +76,10 @@ def take_job_options(
         del fields["secrets"]
 
 
-def _duration(text: str) -> Any:
-    return int(text) if text.isdecimal() else text
+def _number(text: str) -> int | str:
+    """The number, or the text that is none, which the field then refuses."""
+    number = whole(text)
+    return text if number is None else number
 
 
 def _packages(fields: dict[str, Any], notes: list[Note], packages: list[str]) -> None:

@@ -16,7 +16,7 @@ from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.job_options import take_job_options
 from hfjobs_trainer.specs.notes import LEFT_OUT, Note
-from hfjobs_trainer.specs.options import read_options
+from hfjobs_trainer.specs.options import read_options, whole
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.shell_words import commands_of, split_command_line
 from hfjobs_trainer.tokens import names_a_secret, token_kind
@@ -273,14 +273,15 @@ def _deepspeed(found: Command, words: list[str]) -> Command | Problem:
 
 def _processes(found: Command, each: Any, nodes: Any) -> Command:
     """Processes of each machine, and machines."""
-    machines = int(nodes) if isinstance(nodes, str) and nodes.isdecimal() else 1
-    if isinstance(nodes, str) and not nodes.isdecimal():
+    counted = whole(nodes) if isinstance(nodes, str) else 1
+    machines = counted or 1
+    if counted is None:
         why = f"{nodes}: a job has a fixed number of machines, such as 2"
         found.problems.append(Problem("LOAD005", "nnodes", why))
     if machines > 1:
         found.values["num_machines"] = machines
-    if isinstance(each, str) and each.isdecimal():
-        found.values["num_processes"] = int(each) * machines
+    if isinstance(each, str) and (processes := whole(each)) is not None:
+        found.values["num_processes"] = processes * machines
     return found
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +17,11 @@ from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import earlier, launchers, names, openai_job, recipes, trl_cli
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.blocks import opens_block, read_block
+from hfjobs_trainer.specs.blocks import opens_block
+from hfjobs_trainer.specs.explain import article
 from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.flags import lay_over
+from hfjobs_trainer.specs.given import is_a, kind_of, listed, take_fields
 from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.inputs import inputs
 from hfjobs_trainer.specs.locations import hub_address, is_valid_repo_id
@@ -30,6 +30,7 @@ from hfjobs_trainer.specs.parse import parse
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.specs.shell_words import split_command_line
+from hfjobs_trainer.specs.source import is_file, parse_text, path_of, read_spec
 
 CODES: dict[str, str] = {
     "LOAD001": "The file cannot be read.",
@@ -42,6 +43,8 @@ CODES: dict[str, str] = {
 }
 """The problems that loading itself finds, by code."""
 
+# Linux itself takes at most 131,072 characters for one word, and about 2 MB for all.
+_LONGEST_COMMAND, _MOST_WORDS = 200_000, 10_000
 _FILES = frozenset({".yaml", ".yml", ".json", ".py"})
 
 STORED = "hft_spec.json"
@@ -62,17 +65,20 @@ def load(
         SpecError: The source cannot be read or is not a valid spec, or local data that it names by their content are
             not on this machine; ``.problems`` has all problems.
     """
+    given, refused = take_fields(fields)
+    if refused:
+        raise SpecError(refused)
     words = _words(source)
     if words is not None:
         written = _of_command(words, method)
     else:
-        file = trl_cli.file_at(cast("str | os.PathLike[str]", source))
-        file = file / STORED if (file / STORED).is_file() else file
-        raw = _read(file)
+        file = _path(source)
+        file = file / STORED if is_file(file / STORED) else file
+        raw = read_spec(file)
         if not isinstance(raw, Mapping):
             return _spec(raw, file.name)
-        written = _of_mapping(file, dict(cast("Mapping[str, Any]", raw)), method, fields)
-    return _load(_with_flags(written, flags), fields, strict=strict)
+        written = _of_mapping(file, dict(cast("Mapping[str, Any]", raw)), method, given)
+    return _load(_with_flags(written, flags), given, strict=strict)
 
 
 def load_text(text: str, *, flags: Sequence[str] = ()) -> TrainSpec | Script:
@@ -87,10 +93,10 @@ def load_text(text: str, *, flags: Sequence[str] = ()) -> TrainSpec | Script:
     """
     is_script = opens_block(text, "hfjobs-trainer") or opens_block(text, "script")
     file = Path("standard input").with_suffix(".py" if is_script else ".yaml")
-    raw = _parse_text(file, text)
+    raw = parse_text(file, text)
     if not isinstance(raw, Mapping):
         return _spec(raw, file.stem)
-    written = _of_mapping(file, dict(cast("Mapping[str, Any]", _unwrapped(raw))), None, {})
+    written = _of_mapping(file, dict(cast("Mapping[str, Any]", raw)), None, {})
     return _load(_with_flags(written, flags), {}, strict=False)
 
 
@@ -99,7 +105,7 @@ def repository_in(source: object) -> tuple[str, str | None] | None:
 
     A file or folder of this name comes first.
     """
-    if not isinstance(source, str):
+    if not isinstance(source, str) or type(source) is not str or len(source) > _LONGEST_COMMAND:
         return None
     if found := hub_address(source, "model"):
         return found["id"], found.get("revision")
@@ -122,7 +128,7 @@ def load_stored(
     Raises:
         SpecError: As for ``load``.
     """
-    raw = _parse_text(Path(name, STORED), text)
+    raw = parse_text(Path(name, STORED), text)
     values = dict(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else {}
     return _load(_with_flags(_Written(name, values.pop("method", None), values), flags), fields, strict=strict)
 
@@ -152,14 +158,51 @@ class _Written:
 
 def _words(source: str | os.PathLike[str] | Sequence[str]) -> list[str] | None:
     """The words of a command line; ``None`` if it is a path."""
-    if isinstance(source, list | tuple):
-        return [str(word) for word in cast("Sequence[object]", source)]
-    if not isinstance(source, str) or not launchers.is_command_line(source):
+    if is_a(source, list) or is_a(source, tuple):
+        return _listed(cast("Sequence[object]", source))
+    if not is_a(source, str):
+        return None
+    text = str.__str__(cast("str", source))
+    if len(text) > _LONGEST_COMMAND:
+        why = f"a path or a command line of {len(text):,} characters: the longest has {_LONGEST_COMMAND:,}"
+        raise _failure("LOAD003", why)
+    if not launchers.is_command_line(text):
         return None
     try:
-        return split_command_line(source)
+        words = split_command_line(text)
     except ValueError as error:
         raise _failure("LOAD003", f"the command line cannot be read: {error}") from None
+    if len(words) > _MOST_WORDS:
+        raise _failure("LOAD003", f"a command line of {len(words):,} words: the longest has {_MOST_WORDS:,}")
+    return words
+
+
+def _listed(words: Sequence[object]) -> list[str]:
+    """The words of a command line that are a list already."""
+    taken = [*listed(words)]
+    if len(taken) > _MOST_WORDS:
+        raise _failure("LOAD003", f"a command line of {len(taken):,} words: the longest has {_MOST_WORDS:,}")
+    wrong = next((index for index, word in enumerate(taken) if not _is_word(word)), None)
+    if wrong is not None:
+        raise _failure("LOAD003", f"word {wrong} of the command line is {article(kind_of(taken[wrong]))}, not text")
+    texts = [str.__str__(word) if isinstance(word, str) else str(word) for word in taken]
+    if (length := sum(map(len, texts))) > _LONGEST_COMMAND:
+        raise _failure("LOAD003", f"a command line of {length:,} characters: the longest has {_LONGEST_COMMAND:,}")
+    return texts
+
+
+def _is_word(word: object) -> bool:
+    if is_a(word, str) or type(word) in (bool, float):
+        return True
+    return (type(word) is int and word.bit_length() < 64) or type(word) is type(Path())
+
+
+def _path(source: object) -> Path:
+    path = path_of(source)
+    if path is None:
+        why = f"a path is needed, a command line, or the id of a model, not {article(kind_of(source))}"
+        raise _failure("LOAD001", why)
+    return path
 
 
 def _of_mapping(file: Path, values: dict[str, Any], method: str | None, given: Mapping[str, Any]) -> _Written:
@@ -202,7 +245,7 @@ def _of_file(file: Path, values: dict[str, Any], method: str | None) -> _Written
 def _of_openai(file: Path, job: dict[str, Any], given: Mapping[str, Any]) -> _Written:
     def find(id: str) -> str | None:
         places = (file.parent / name for name in (f"{id}.jsonl", id))
-        return next((str(place if place.is_absolute() else f"./{place}") for place in places if place.is_file()), None)
+        return next((str(place if place.is_absolute() else f"./{place}") for place in places if is_file(place)), None)
 
     method, values, notes, problems = openai_job.read_openai_job(job, given, find)
     if method is None:
@@ -217,7 +260,7 @@ def _of_command(words: list[str], method: str | None) -> _Written:
         raise _failure("LOAD003", why)
     flags, problems = trl_cli.read_flags(command.words)
     path, notes = flags.pop("config", None), list(command.notes)
-    config: Any = _read(trl_cli.file_at(path)) if isinstance(path, str) else dict[str, Any]()
+    config: Any = read_spec(trl_cli.file_at(path)) if isinstance(path, str) else dict[str, Any]()
     if not isinstance(config, Mapping):
         raise _failure("LOAD002", f"{path} holds no mapping")
     values: Mapping[str, Any] = cast("Mapping[str, Any]", config)
@@ -232,8 +275,7 @@ def _of_command(words: list[str], method: str | None) -> _Written:
 def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> TrainSpec | Script:
     """The spec of what is written, with fields that take precedence."""
     fields = {**written.fields, **given}
-    # YAML has keys that are no text
-    values = {str(name): value for name, value in written.values.items() if fields.get(name, ...) is not None}
+    values = {name: value for name, value in written.values.items() if fields.get(name, ...) is not None}
     fields = {name: value for name, value in fields.items() if value is not None}
     spec = METHODS.get(written.method) if isinstance(written.method, str) else None
     if spec is None:
@@ -251,11 +293,11 @@ def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> Train
     values, taken, problems = recipes.take(spec, values)
     if is_config or not values.keys().isdisjoint(trl_cli.MARKS):
         named = trl_cli.negated(spec, values)
-        named = trl_cli.embedded(named, _read)
+        named = trl_cli.embedded(named, read_spec)
         typed = {key: _convert(trl_cli.annotation_of(spec, key), value) for key, value in named.items()}
-        values, more = trl_cli.to_fields(spec, typed, _read, translated)
+        values, more = trl_cli.to_fields(spec, typed, read_spec, translated)
         problems += more
-    values = _typed({**trl_cli.embedded(values, _read), "method": written.method})
+    values = _typed({**trl_cli.embedded(values, read_spec), "method": written.method})
     for name in fields:
         flat = [key for key, (group, _) in names.FOLDED.items() if group == name]
         values = {key: value for key, value in values.items() if key not in flat}
@@ -287,8 +329,9 @@ def _missing(spec: TrainSpec) -> Iterator[Problem]:
     """A problem for each input that is named by its content and is neither at its path nor in the cache."""
     for item in inputs(spec, Facts()):
         path, digest = split_pin(item.id)
-        if digest is not None and not Path(path).expanduser().exists() and find_kept(digest) is None:
-            why = f"{path} with the SHA-256 {digest} is not on this machine: copy it to {Path(path).expanduser()}"
+        place = path_of(path)
+        if digest is not None and not (place and os.path.exists(place)) and find_kept(digest) is None:  # noqa: PTH110 - it raises nothing
+            why = f"{path} with the SHA-256 {digest} is not on this machine: copy it to {place}"
             yield Problem("LOAD006", item.id_path, why)
 
 
@@ -305,85 +348,6 @@ def _method_in(file: Path) -> str | None:
 def _method_named(text: str) -> str | None:
     words = f"_{re.sub(r'[^a-z0-9]+', '_', text.lower())}_"
     return max((name for name in METHODS if f"_{name}_" in words), key=len, default=None)
-
-
-def _read(file: Path) -> Any:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        text = isinstance(error, UnicodeDecodeError)
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text" if text else str(error)
-        raise SpecError([Problem("LOAD001", "", f"{file} cannot be read: {reason}")], "file") from None
-    return _parse_text(file, text)
-
-
-def _parse_text(file: Path, text: str) -> Any:
-    try:
-        if file.suffix == ".py":
-            return json.loads(_spec_of_script(text))
-        if file.suffix == ".json":
-            return _unwrapped(json.loads(text))
-        if file.suffix in {".yaml", ".yml"}:
-            import yaml
-
-            try:
-                return yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                mark = getattr(error, "problem_mark", None)
-                where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-                raise ValueError(f"{where}{getattr(error, 'problem', None) or 'it is no YAML'}") from None
-    except (ValueError, RecursionError) as error:
-        raise SpecError([Problem("LOAD002", "", f"{file.name}: {error}", "")], "file") from None
-    known = '.yaml, .yml, .json, or .py of a rendered script; a model on the Hub is "namespace/name"'
-    raise SpecError(
-        [Problem("LOAD002", "", f"{file.name} is not a spec file: the name must end in {known}", "")], "file"
-    )
-
-
-def _unwrapped(raw: Any) -> Any:
-    """The spec of what lies beside a model's weights; anything else as it is."""
-    fields: dict[str, Any] = dict(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else {}
-    return fields["spec"] if fields.keys() == {"digest", "spec"} else cast("object", raw)
-
-
-def _spec_of_script(text: str) -> str:
-    """The spec of a rendered script, as JSON: in a block at its end, formerly in a table of its header."""
-    damaged = "the script's `# /// hfjobs-trainer` block is damaged"
-    try:
-        block = read_block(text, "hfjobs-trainer")
-    except ValueError as error:
-        raise ValueError(f"{damaged}: {error}") from None
-    if block is None:
-        if opens_block(text, "hfjobs-trainer"):
-            raise ValueError(f"{damaged}: no line `# ///` ends it")
-        return _spec_of_header(text)
-    spec = block.get("spec")
-    if not isinstance(spec, str):
-        raise ValueError(f"{damaged}: it has no spec")
-    try:
-        json.loads(spec)
-    except ValueError as error:
-        raise ValueError(f"{damaged}: the spec is not valid JSON: {error}") from None
-    return spec
-
-
-def _spec_of_header(text: str) -> str:
-    missing = "the script's header has no [tool.hfjobs-trainer] table with a spec"
-    try:
-        header = read_block(text, "script")
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{missing}; it is not valid TOML: {error}") from None
-    except ValueError:
-        raise ValueError("the script has more than one header") from None
-    if header is None:
-        raise ValueError("the script has no header of its own, and no `# /// hfjobs-trainer` block with a spec")
-    try:
-        spec = header["tool"]["hfjobs-trainer"]["spec"]
-    except (KeyError, TypeError):
-        spec = None
-    if not isinstance(spec, str):
-        raise ValueError(missing)
-    return spec
 
 
 def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:

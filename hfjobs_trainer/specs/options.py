@@ -8,6 +8,12 @@ from typing import Any, cast
 
 # a negative number is a value
 _OPTION = re.compile(r"--|-[A-Za-z]")
+_MOST_DIGITS = 18
+
+
+def whole(text: str) -> int | None:
+    """The number that a text is, if it is one of ordinary size."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def read_options(

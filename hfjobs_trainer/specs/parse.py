@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -19,6 +20,7 @@ from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.explain import article, closest, explain, required
 from hfjobs_trainer.specs.fixes import assign, group_of, keywords
+from hfjobs_trainer.specs.given import Unreadable, is_a, is_mapping, kind_of, reading, take_fields
 from hfjobs_trainer.specs.locations import hub_address
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.unparsed import check_parsed
@@ -40,8 +42,13 @@ CODES: dict[str, str] = {
 }
 """The problems that parsing itself finds, by code."""
 
+DEFECT = "SPEC008"
+"""Code of a failure of this package's own; a test holds that nothing that is known leads to it."""
+
 _QUANTIZED = {"load_in_4bit": "4bit", "load_in_8bit": "8bit"}
 """Switches of TRL's command line, and the quantization that they mean."""
+_MOST_GUESSES = 20
+"""Names for which a likely one is sought: with more, the whole is something else, and the search would take long."""
 _ALMOST = 0.85
 """Likeness from which a name is taken for a misspelt one even if its value does not fit."""
 
@@ -57,9 +64,10 @@ _PLACEHOLDERS: dict[str, Any] = {
 
 def build(spec: JobSpec, fields: Mapping[str, Any]) -> None:
     """Fill ``spec`` from ``fields``; raise ``SpecError`` with every problem if that cannot be."""
-    if problems := _fill(spec, fields):
+    taken, refused = take_fields(fields)
+    if problems := _fill(spec, taken, refused):
         label = type(spec).METHOD.label
-        raise SpecError([*problems, *_check_rest(type(spec), fields, problems, ANYWHERE)], f"{label} spec")
+        raise SpecError([*problems, *_check_rest(type(spec), taken, problems, ANYWHERE)], f"{label} spec")
 
 
 def parse(raw: object, *, backend: BackendTraits = ANYWHERE) -> tuple[TrainSpec | Script | None, list[Problem], str]:
@@ -74,30 +82,44 @@ def parse(raw: object, *, backend: BackendTraits = ANYWHERE) -> tuple[TrainSpec 
     """
     from hfjobs_trainer.specs.script import Script
 
-    if isinstance(raw, TrainSpec | Script):
-        return raw, [], f"{type(raw).METHOD.label} spec"
-    if not isinstance(raw, Mapping):
-        got = "None" if raw is None else article(type(raw).__name__)
+    if is_a(raw, TrainSpec) or is_a(raw, Script):
+        spec = cast("TrainSpec | Script", raw)
+        return spec, [], f"{type(spec).METHOD.label} spec"
+    if not is_mapping(raw):
+        got = "None" if raw is None else article(kind_of(raw))
         why = f"a spec is needed, or a mapping with the key method, not {got}"
         return None, [Problem("SPEC001", "", why)], "spec"
-    fields = {str(key): value for key, value in cast("Mapping[object, Any]", raw).items()}
+    fields, refused = take_fields(cast("Mapping[object, Any]", raw))
     name = fields.pop("method", None)
+    if any(problem.path == "method" for problem in refused):
+        return None, refused, "spec"
     if not isinstance(name, str) or (name not in METHODS and name != "script"):
         from hfjobs_trainer.specs.dropped import instead
 
         known = ", ".join(f'"{method}"' for method in METHODS)
         why = f"must be one of {known}" if name is not None else f"is missing: one of {known}"
-        if str(name).lower() not in METHODS and (hint := instead(str(name))):
-            return None, [Problem("SPEC001", "method", f'"{name}" is not one of {known}: {hint}')], "spec"
-        close = closest(str(name).lower(), METHODS)
+        said = name if isinstance(name, str) else ""
+        if said.lower() not in METHODS and (hint := instead(said)):
+            return None, [Problem("SPEC001", "method", f'"{said}" is not one of {known}: {hint}')], "spec"
+        close = closest(said.lower(), METHODS)
         return None, [Problem("SPEC001", "method", why, f'method="{close}"' if close else "")], "spec"
     spec_class: Any = Script if name == "script" else METHODS[name]
     subject = f"{spec_class.METHOD.label} spec"
     spec: TrainSpec | Script = spec_class.__new__(spec_class)
-    problems = _fill(spec, fields)
+    problems = _fill(spec, fields, refused)
     if not problems:
         return spec, [], subject
     return None, [*problems, *_check_rest(spec_class, fields, problems, backend)], subject
+
+
+def defect(error: Exception) -> Problem:
+    """A failure of this package's own, as a problem; where it happened, and nothing of what the spec says."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    why = f"checking failed with {kind_of(error)}{where}: a defect of hfjobs_trainer; please report it with the spec"
+    return Problem(DEFECT, "", why)
 
 
 def merged(spec: JobSpec, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +145,7 @@ def _none_means_something(spec: type[JobSpec], name: str) -> bool:
     return field is None or (field.default is not None and type(None) in getattr(field.annotation, "__args__", ()))
 
 
-def _fill(spec: JobSpec, fields: Mapping[str, Any]) -> list[Problem]:
+def _fill(spec: JobSpec, fields: Mapping[str, Any], refused: list[Problem]) -> list[Problem]:
     data, problems = _sort_names(type(spec), fields)
     problems += [required(name) for name in type(spec).missing(data)]
     try:
@@ -133,12 +155,17 @@ def _fill(spec: JobSpec, fields: Mapping[str, Any]) -> list[Problem]:
         free: dict[str, Any] = {name: value for name, value in data.items() if isinstance(value, Mapping)}
     else:
         free = {name: getattr(spec, name) for name in spec.model_fields_set}
-    told = tuple(problem.path for problem in problems)
-    deeper = tuple(f"{path}." for path in told)
+    told = {problem.path for problem in problems}
     for name, value in free.items():
-        found = unwritable(value, name)
-        problems += [item for item in found if item.path not in told and not item.path.startswith(deeper)]
-    return problems
+        problems += [item for item in unwritable(value, name) if told.isdisjoint(_above(item.path))]
+    left_out = {problem.path.split(".")[0] for problem in refused}
+    return [*refused, *(item for item in problems if item.code != "SPEC002" or item.path not in left_out)]
+
+
+def _above(path: str) -> list[str]:
+    """A path, and those of what it is in."""
+    parts = path.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def _check_rest(
@@ -179,6 +206,7 @@ def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[st
     data: dict[str, Any] = {}
     folded: list[tuple[str, str, str, Any]] = []
     problems: list[Problem] = []
+    strange = 0
     for name, value in fields.items():
         if name == "method":
             if value != method.name:
@@ -208,7 +236,9 @@ def _sort_names(spec: type[JobSpec], fields: Mapping[str, Any]) -> tuple[dict[st
         elif today := names.renamed(spec.FORMER_NAMES, name):
             problems.append(_renamed(spec, fields, name, today, unknown))
         else:
-            problems.append(_misspelt(spec, name, value, unknown))
+            strange += 1
+            guessed = strange <= _MOST_GUESSES
+            problems.append(_misspelt(spec, name, value, unknown) if guessed else Problem("SPEC004", name, unknown))
     if data.get("chat_template") is not None and data.get("chat_template_path") is not None:
         why = "chat_template is given as well, which it would replace: give one of them"
         problems.append(Problem("SPEC007", "chat_template_path", why, "chat_template_path=None"))
@@ -249,7 +279,11 @@ def _renamed(spec: type[TrainSpec], fields: Mapping[str, Any], name: str, today:
         return Problem("SPEC005", name, f"{unknown}: {today.note}; remove it")
     note = f", {today.note}" if today.note else ""
     why = f"{unknown}: it is {today.path} today{note}"
-    value = plain(fields[name]) if today.value is None else today.value
+    try:
+        with reading(name):
+            value = plain(fields[name]) if today.value is None else today.value
+    except Unreadable as error:
+        return Problem("SPEC005", name, f"{why}; {error}")
     fits = value is not names.UNSAID and ("." in today.path or accepts(spec, today.path, value))
     return Problem("SPEC005", name, why, assign(spec, fields, {today.path: value}) if fits else "")
 
@@ -303,7 +337,8 @@ def _fold_model_init(data: dict[str, Any], folded: list[tuple[str, str, str, Any
     kept = {"model_init_kwargs": rest or None}
     if dtype is not None:
         why = "TRL silently ignores it and loads float32; dtype is what it means"
-        fix = keywords(kept | {"dtype": str(plain(dtype)).removeprefix("torch.")})
+        said = plain(dtype)
+        fix = keywords(kept | {"dtype": said.removeprefix("torch.")}) if isinstance(said, str) else ""
         problems.append(Problem("SPEC005", "model_init_kwargs.torch_dtype", why, fix))
     if placed is not None:
         why = "the script places the model itself, one copy on each GPU"
@@ -316,9 +351,13 @@ def _fold_model_init(data: dict[str, Any], folded: list[tuple[str, str, str, Any
             from hfjobs_trainer.specs.quantization import quantization_of
 
             try:
-                value = quantization_of(value, name)
+                with reading(name, SpecError):
+                    value = quantization_of(value, name)
             except SpecError as error:
                 problems += error.problems
+                continue
+            except Unreadable as error:
+                problems.append(Problem("SPEC003", name, str(error)))
                 continue
         folded.append((name, field, "", value))
     if rest:

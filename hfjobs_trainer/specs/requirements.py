@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def read_requirement(text: str) -> Requirement:
     return Requirement(text)
 
 
+@lru_cache(maxsize=1_000)
 def package_name(text: str) -> str:
     """The package's name in normal form; of text that is not in the form of PEP 508, its first word."""
     from packaging.utils import canonicalize_name

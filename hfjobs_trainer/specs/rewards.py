@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -17,6 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from hfjobs_trainer.specs.args_base import Deferred
 from hfjobs_trainer.specs.capture import Captured, capture_callable, capture_class_of
 from hfjobs_trainer.specs.capture.names import bound_names, parsed
+from hfjobs_trainer.specs.given import kind_of, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,8 @@ def capture(function: Callable[..., Any], taken: frozenset[str] = frozenset()) -
     Raises:
         ValueError: It or what it leans on cannot travel, or its source cannot be found; the message names it.
     """
-    return _checked(RewardFunction, capture_callable(function, taken))
+    with reading(f"the source of this {kind_of(function)}", ValueError):
+        return _checked(RewardFunction, capture_callable(function, taken))
 
 
 def capture_class(kind: type) -> CapturedClass:
@@ -176,7 +179,8 @@ def capture_class(kind: type) -> CapturedClass:
     Raises:
         ValueError: As for ``capture``.
     """
-    return _checked(CapturedClass, capture_class_of(kind))
+    with reading("the source of this class", ValueError):
+        return _checked(CapturedClass, capture_class_of(kind))
 
 
 def _checked(kind: type[C], found: Captured) -> C:
@@ -198,8 +202,13 @@ def _as_list(value: Any) -> Any:
     return items
 
 
+def is_lambda(value: object) -> bool:
+    """Whether a value is a function without a name."""
+    return isinstance(value, FunctionType) and value.__name__ == "<lambda>"
+
+
 def _as_function(value: Any) -> Any:
-    if getattr(value, "__name__", "") == "<lambda>":
+    if is_lambda(value):
         raise ValueError("a lambda has no name that the script could use: write it as `def convert(row): return ...`")
     return capture(value) if callable(value) else value
 

@@ -22,8 +22,10 @@ from pydantic_core.core_schema import any_schema
 from hfjobs_trainer.contents import cache_home, keep_file, pinned
 from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.specs.given import FAILURES, kind_of
 
 _LARGEST = 2**63 - 1
+_MOST_COLUMNS, _MOST_IN_A_ROW = 10_000, 1_000_000
 # Rows of a table that are turned into values at once.
 _BATCH = 1000
 # What pandas calls a value that is missing, beside NaN.
@@ -59,9 +61,15 @@ def is_rows(value: object, fields: Iterable[str]) -> bool:
         value: What was given for a dataset.
         fields: Names of the fields of a dataset.
     """
+    try:
+        return _is_rows(value, tuple(fields))
+    except FAILURES:  # of the value's own code
+        return False
+
+
+def _is_rows(value: object, known: Sequence[str]) -> bool:
     if isinstance(value, list | tuple):
         items = cast("Sequence[object]", value)
-        known = tuple(fields)
         return (
             bool(items)
             and all(isinstance(item, Mapping) for item in items)
@@ -100,11 +108,15 @@ def keep_rows(value: object) -> str:
         if _is_split(value):
             return _keep_arrow(cast("Any", value))
         return _keep_lines(_rows_of(value))
+    except SpecError:
+        raise
     except RecursionError:
         raise _wrong("a row contains itself, or is nested too deeply") from None
     except OSError as error:
         why = f"the rows could not be written to {cache_home()} ({error.strerror or error})"
         raise _wrong(f"{why}: set the environment variable HFT_HOME to a folder that can be written") from None
+    except FAILURES as error:  # of the table's own code
+        raise _wrong(f"the rows of this {kind_of(value)} cannot be read: {kind_of(error)} was raised") from None
 
 
 def _rows_of(value: object) -> Iterator[Mapping[object, object]]:
@@ -143,7 +155,9 @@ def _keep_lines(rows: Iterator[Mapping[object, object]]) -> str:
     def write(stream: BinaryIO) -> None:
         index = -1
         for index, row in enumerate(rows):
-            line = json.dumps({key: _plain(item, index, key) for key, item in _named(row, index)}, ensure_ascii=False)
+            left = [_MOST_IN_A_ROW]
+            plain = {key: _plain(item, f"row {index}, column {key!r:.60}", left) for key, item in _named(row, index)}
+            line = json.dumps(plain, ensure_ascii=False)
             stream.write(_encoded(line, index) + b"\n")
         if index < 0:
             raise _wrong("there are no rows")
@@ -154,7 +168,9 @@ def _keep_lines(rows: Iterator[Mapping[object, object]]) -> str:
 def _named(row: Mapping[object, object], index: int) -> Iterator[tuple[str, object]]:
     if not row:
         raise _wrong(f"row {index} has no columns")
-    for key, item in row.items():
+    for count, (key, item) in enumerate(row.items()):
+        if count == _MOST_COLUMNS:
+            raise _wrong(f"row {index} has more than {_MOST_COLUMNS:,} columns")
         if not isinstance(key, str):
             raise _wrong(f"row {index}: the name of a column must be text, not {key!r:.40}")
         yield key, item
@@ -167,9 +183,17 @@ def _encoded(line: str, index: int) -> bytes:
         raise _wrong(f"row {index} contains a lone surrogate, which UTF-8 cannot encode") from None
 
 
-def _plain(value: object, row: int, column: str) -> object:
-    """A value as JSON has it."""
-    where = f"row {row}, column {column!r}"
+def _plain(value: object, where: str, left: list[int]) -> object:
+    """A value as JSON has it.
+
+    Args:
+        value: The value.
+        where: What to call it in a message.
+        left: How many more values its row may have; those in it are taken off.
+    """
+    left[0] -= 1
+    if left[0] < 0:
+        raise _wrong(f"{where}: a row must have at most {_MOST_IN_A_ROW:,} values")
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int):
@@ -182,15 +206,17 @@ def _plain(value: object, row: int, column: str) -> object:
         return float(value)
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        for key, _ in items:
+        for index, (key, _) in enumerate(items):
+            if index > left[0]:
+                raise _wrong(f"{where}: a row must have at most {_MOST_IN_A_ROW:,} values")
             if not isinstance(key, str):
                 raise _wrong(f"{where}: keys must be text, not {key!r:.40}")
-        return {str(key): _plain(item, row, column) for key, item in items}
+        return {str(key): _plain(item, where, left) for key, item in items}
     if isinstance(value, list | tuple):
-        return [_plain(item, row, column) for item in cast("Sequence[object]", value)]
+        return [_plain(item, where, left) for item in cast("Sequence[object]", value)]
     if hasattr(value, "tolist"):  # an array or number of numpy
-        return _plain(cast("Any", value).tolist(), row, column)
-    kind = type(value).__name__
+        return _plain(cast("Any", value).tolist(), where, left)
+    kind = kind_of(value)
     raise _wrong(f"{where}: JSON has no values of type {kind}: make it text, or give a datasets.Dataset")
 
 

@@ -14,6 +14,9 @@ _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 
+_LONGEST = 1_000_000
+
+
 def split_command_line(text: str) -> list[str]:
     """The words of a command line as a shell would split them: continued lines, comments and variables included.
 
@@ -32,6 +35,7 @@ def split_command_line(text: str) -> list[str]:
 def _with_values(words: Iterable[str]) -> Iterator[str]:
     """The words with the values of the variables that the text itself sets; secrets keep their names."""
     known = {"HOME": "~"}
+    room = _LONGEST
     for word in words:
         assigned = _ASSIGNMENT.fullmatch(word)
         names = {name for found in _VARIABLE.findall(word) for name in found if name}
@@ -39,6 +43,9 @@ def _with_values(words: Iterable[str]) -> Iterator[str]:
         if unknown and not assigned:
             raise ValueError(f"${unknown[0]} is a variable of your shell: write its value")
         text = _VARIABLE.sub(lambda found: known.get(found[1] or found[2], found[0]), word)
+        room -= len(text)
+        if room < 0:
+            raise ValueError(f"with the values of its variables it has more than {_LONGEST:,} characters")
         if assigned:
             known[assigned[1]] = text.partition("=")[2]
         is_options = text != word and text.startswith("--") and _VARIABLE.fullmatch(word)
@@ -47,21 +54,37 @@ def _with_values(words: Iterable[str]) -> Iterator[str]:
 
 def _unquoted_lines(lines: Sequence[str]) -> list[str]:
     """The lines, of which those are one that a quotation runs through."""
-    found: list[str] = []
+    found: list[list[str]] = []
+    quote = ""
     for line in lines:
-        if found and not _is_closed(found[-1]):
-            found[-1] += f"\n{line}"
+        if quote:
+            found[-1].append(line)
         else:
-            found.append(line)
-    return found
+            found.append([line])
+        quote = _quote_after(line, quote)
+    return ["\n".join(parts) for parts in found]
 
 
-def _is_closed(text: str) -> bool:
-    try:
-        shlex.split(text, comments=True)
-    except ValueError:
-        return False
-    return True
+def _quote_after(line: str, quote: str) -> str:
+    """The quotation mark that is open at the end of a line, by shlex's rules.
+
+    Args:
+        line: The line.
+        quote: The mark that is open where it begins; empty for none.
+    """
+    escaped = False
+    for char in line:
+        if escaped:
+            escaped = False
+        elif quote:
+            escaped = char == "\\" and quote == '"'
+            quote = "" if char == quote else quote
+        elif char == "#":
+            break
+        else:
+            escaped = char == "\\"
+            quote = char if char in ("'", '"') else ""
+    return quote
 
 
 def commands_of(words: Sequence[str]) -> list[list[str]]:

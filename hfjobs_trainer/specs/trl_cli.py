@@ -24,8 +24,10 @@ from hfjobs_trainer.specs.accelerate_config import (
     read_accelerate_config,
 )
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.given import FAILURES
 from hfjobs_trainer.specs.notes import LEFT_OUT, Note
 from hfjobs_trainer.specs.rewards import BUILTIN_REWARDS, RewardFunction, capture
+from hfjobs_trainer.specs.source import is_file, path_of
 
 Values = dict[str, Any]
 ReadYAML = Callable[[Path], Any]
@@ -81,8 +83,7 @@ MARKS = frozenset({"model_name_or_path", "dataset_name", "datasets"})
 
 def file_at(path: str | os.PathLike[str]) -> Path:
     """The file at a path, in which a leading ``~/`` is the home folder, as for a shell."""
-    file = Path(path)
-    return file.expanduser() if file.parts[:1] == ("~",) else file
+    return path_of(path) or Path(path)
 
 
 def is_config(raw: Mapping[str, Any]) -> bool:
@@ -237,7 +238,7 @@ def _rewards(spec: type[TrainSpec], rest: Values, problems: list[Problem]) -> Va
         if isinstance(item, str) and item not in BUILTIN_REWARDS and "." in item and "/" not in item:
             try:
                 rewards.append(_import_reward(item))
-            except Exception as error:
+            except FAILURES as error:  # of the module's own code
                 why = f"{item} cannot be imported from here, but perhaps in the folder of its module: {error}"
                 problems.append(Problem("LOAD005", "reward_funcs", why))
                 rewards.append(item)
@@ -262,9 +263,9 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML, notes:
     profile = rest.pop("accelerate_config", None) or rest.pop("config_file", None)
     if isinstance(profile, str) and profile:
         file = file_at(profile)
-        if profile in PROFILES and not file.is_file():
+        if profile in PROFILES and not is_file(file):
             wanted["strategy"] = PROFILES[profile]
-        elif file.is_file():
+        elif is_file(file):
             config = read_yaml(file)
             said = cast("Mapping[str, Any]", config) if isinstance(config, Mapping) else dict[str, Any]()
             found, lost = read_accelerate_config(said)
@@ -306,8 +307,9 @@ def _hardware(rest: Values, problems: list[Problem], read_yaml: ReadYAML, notes:
     if not wanted:
         return {}
     ours = rest.pop("hardware", {})
-    given = {"flavor": ours} if isinstance(ours, str) else dict(cast("Mapping[str, Any]", ours))
-    return {"hardware": {**wanted, **given}}
+    given = {"flavor": ours} if isinstance(ours, str) else cast("object", ours)
+    # anything else is the spec's to refuse
+    return {"hardware": {**wanted, **cast("Mapping[str, Any]", given)} if isinstance(given, Mapping) else given}
 
 
 def _deepspeed_file(rest: Values, wanted: Values, name: Any, read_yaml: ReadYAML) -> None:
@@ -350,6 +352,6 @@ def parse_json(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value

@@ -12,15 +12,18 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from hfjobs_trainer.problems import Problem
+from hfjobs_trainer.specs.given import DEEPEST, Opaque, is_honest, kind_of
 
-_DEEPEST = 32
 _LARGEST = 2**63 - 1
+_NO_JSON = "must be text, a number, true, false, none, or lists and dicts of these, not {kind}"
 
 
 def unwritable(value: Any, path: str, depth: int = 0) -> Iterator[Problem]:
     """A problem for each value, however deep inside, that could not be written into a script and read back the same."""
-    if depth > _DEEPEST:
-        yield Problem("SPEC003", path, f"is nested deeper than {_DEEPEST} levels")
+    if depth > DEEPEST:
+        yield Problem("SPEC003", path, f"is nested deeper than {DEEPEST} levels")
+    elif not is_honest(value):
+        yield Problem("SPEC003", path, _NO_JSON.format(kind=kind_of(value)))
     elif isinstance(value, BaseModel):
         for name in value.model_fields_set:
             yield from unwritable(getattr(value, name), f"{path}.{name}", depth + 1)
@@ -45,12 +48,13 @@ def unwritable(value: Any, path: str, depth: int = 0) -> Iterator[Problem]:
         if abs(value) > _LARGEST:
             yield Problem("SPEC003", path, "must be an integer of at most 64 bits")
     elif value is not None:
-        why = f"must be text, a number, true, false, none, or lists and dicts of these, not {type(value).__name__}"
-        yield Problem("SPEC003", path, why)
+        yield Problem("SPEC003", path, _NO_JSON.format(kind=kind_of(value)))
 
 
 def plain(value: Any) -> Any:
     """A value as YAML would hold it: members of enumerations by value, dtypes by name, sets and configs by content."""
+    if isinstance(value, Opaque):
+        return value
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, PurePath):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfjobs_trainer.running.backends.processes import descendants, signal_group, signal_process
+from hfjobs_trainer.running.backends.processes import descendants, marked, signal_group, signal_process
 
 GIB = 1 << 30
 # Between two looks at the memory, seconds.
@@ -189,23 +189,10 @@ def resident(pid: int) -> int:
 def kill(pid: int, mark: str) -> None:
     """Kill a process, its group, its descendants, and whatever else has the mark."""
     for _ in range(5):
-        found = {*descendants(pid, group=pid), *_marked(mark)}
+        found = {*descendants(pid, group=pid), *marked(mark)}
         signal_group(pid, signal.SIGKILL)
         for each in found:
             signal_process(each, signal.SIGKILL)
         if not found - {pid}:
             return
         time.sleep(0.02)
-
-
-def _marked(mark: str) -> list[int]:
-    """Processes that have a text in their environment, where the system tells it."""
-    found: list[int] = []
-    wanted = mark.encode()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if wanted in (entry / "environ").read_bytes() and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found

@@ -31,13 +31,14 @@ def test_a_loop_of_specs_takes_no_more_requests_than_the_bare_client(hub: hubsim
     assert requests.per_job(ours)[1] <= requests.per_job(bare)[1] - 2
 
 
-def test_of_each_later_job_only_the_script_and_the_job_are_sent(hub: hubsim.Hub) -> None:
+def test_of_each_later_job_one_look_the_script_and_the_job_are_sent(hub: hubsim.Hub) -> None:
     requests.make_repos(hub.root)
     hub.cfg["exec"] = "off"
     before: list[int] = []
     requests.submit_ours(hub.endpoint, requests.specs(3), lambda: before.append(len(hub.journal)))
     sent = [(entry["method"], entry["path"]) for entry in hub.journal[before[1] :]]
     assert [(method, path) for method, path in sent if path.startswith("/api/")] == [
+        ("GET", "/api/jobs/alice"),  # whether an identical one goes on
         ("GET", "/api/buckets/alice/jobs-artifacts/xet-write-token"),
         ("POST", "/api/buckets/alice/jobs-artifacts/batch"),
         ("POST", "/api/jobs/alice"),

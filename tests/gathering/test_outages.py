@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import threading
 import time
@@ -16,6 +15,8 @@ from gathering.repos import CARD, TOKEN, gathered, make_model, make_repo, spec
 from hubsim import Hub
 
 from hfjobs_trainer.facts import AccountFacts, Facts
+from hfjobs_trainer.facts.gap import PRICES, needed_answers
+from hfjobs_trainer.facts.gap import TOKEN as TOKEN_OWNER
 from hfjobs_trainer.gathering import answer, gather
 from hfjobs_trainer.gathering import hub as hub_module
 
@@ -91,16 +92,21 @@ def test_nothing_is_asked_again_in_vain(hub: Hub, fault: dict[str, Any], asked: 
     assert len(hub.requests("whoami")) == asked
 
 
-def unknown(why: str) -> Facts:
-    names = ("acme/llama", "acme/chat", "the prices", "your token")
-    return Facts(account=AccountFacts(has_token=True), unanswered=tuple(f"{name} ({why})" for name in names))
+NAMES = ("acme/llama", "acme/chat", PRICES, TOKEN_OWNER)
+
+
+def needed(facts: Facts) -> dict[str, str]:
+    """Why what a run cannot do without, and the prices, were not answered."""
+    return {gap.about: gap.why for gap in needed_answers(facts.gaps)}
 
 
 def test_a_closed_port_is_unknown() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    assert gather(spec(), token=TOKEN, endpoint=f"http://127.0.0.1:{port}") == unknown("ConnectError")
+    facts = gather(spec(), token=TOKEN, endpoint=f"http://127.0.0.1:{port}")
+    assert needed(facts) == dict.fromkeys(NAMES, "no connection (ConnectError), asked 3 times")
+    assert replace(facts, gaps=()) == Facts(account=AccountFacts(has_token=True))
 
 
 @pytest.fixture
@@ -146,13 +152,32 @@ def test_a_hub_that_hangs_is_given_up(
     monkeypatch.setattr(hub_module, "TOTAL_SECONDS", 1.0)
     monkeypatch.setattr(hub_module, "CALL_SECONDS", 2.0)
     facts = gather(spec(), token=TOKEN, endpoint=request.getfixturevalue(server))
-    # a call may be given up at the very moment at which all are
-    told = tuple(re.sub(r"\(ReadTimeout\)", "(no answer in time)", item) for item in facts.unanswered)
-    assert replace(facts, unanswered=told) == unknown("no answer in time")
+    assert needed(facts) == dict.fromkeys(NAMES, "no answer within 1 s")
+    assert replace(facts, gaps=()) == Facts(account=AccountFacts(has_token=True))
 
 
-def test_the_waits_are_short() -> None:
-    assert sum(PAUSES) < hub_module.CALL_SECONDS < hub_module.TOTAL_SECONDS < 10
+def test_three_attempts_are_within_the_bound() -> None:
+    attempts = len(PAUSES) + 1
+    assert attempts * hub_module.CALL_SECONDS + sum(PAUSES) < hub_module.TOTAL_SECONDS == 20
+    assert hub_module.NOTICE_SECONDS < hub_module.TOTAL_SECONDS
+
+
+@pytest.mark.timeout(60)
+def test_a_long_wait_is_told_of(
+    silent: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hub_module, "TOTAL_SECONDS", 0.8)
+    monkeypatch.setattr(hub_module, "NOTICE_SECONDS", 0.1)
+    gather(spec(), token=TOKEN, endpoint=silent)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("hft: the Hub has not answered yet for ")
+    told = line.removeprefix("hft: the Hub has not answered yet for ").split(";")[0].split(", ")
+    assert set(NAMES) <= set(told)
+
+
+def test_a_quick_hub_is_not_told_of(hub: Hub, capfd: pytest.CaptureFixture[str]) -> None:
+    gathered(hub, spec())
+    assert capfd.readouterr().err == ""
 
 
 def test_an_answer_after_the_deadline_does_not_count(hub: Hub) -> None:

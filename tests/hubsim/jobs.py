@@ -72,6 +72,14 @@ class Job:
         """The log so far."""
         return [event["data"] for event in self.events]
 
+    def readable(self) -> int:
+        """How many events of the log can be read by now: they arrive ``logLagSecs`` after they were written."""
+        count, lag = len(self.events), self.hub.cfg["logLagSecs"]
+        arrived = iso(time.time() - lag)
+        while lag and count and self.events[count - 1]["timestamp"] > arrived:
+            count -= 1
+        return count
+
     def view(self) -> dict[str, Any]:
         """The job as the API shows it."""
         spec, accounts = self.spec, self.hub.accounts

@@ -149,7 +149,7 @@ def stream_logs(h: Any, namespace: str, job_id: str) -> None:
     if tail is not None and not tail.isdigit():
         raise ApiError(400, "✖ Invalid input: expected number, received NaN\n  → at tail")
     with job.changed:
-        known = len(job.events)
+        known = job.readable()
         replayed = min(known if tail is None else int(tail), limit or known)
         # the first line of all, "Job started", is sent even so
         skipped = set(range(1 if known and job.events[0]["data"].startswith("===== Job") else 0, known - replayed))
@@ -160,11 +160,12 @@ def stream_logs(h: Any, namespace: str, job_id: str) -> None:
         with job.changed:
             while at in skipped:
                 at += 1
-            if at >= len(job.events):
-                if job.logs_done or job.stage in TERMINAL:
+            if at >= job.readable():
+                has_ended = job.logs_done or job.stage in TERMINAL
+                if has_ended and not h.hub.cfg["streamsStayOpen"]:
                     return False
                 job.changed.wait(seconds)
-            if at >= len(job.events):
+            if at >= job.readable():
                 return None
             at += 1
             return server_sent(job.events[at - 1])

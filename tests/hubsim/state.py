@@ -42,6 +42,8 @@ SETTINGS: dict[str, Any] = {
     "labelDots": False,
     "cancelFinished": 200,
     "logReplayLimit": 0,
+    "logLagSecs": 0.0,
+    "streamsStayOpen": False,
     "jobEnv": {},
     "viewerPartial": False,
     "viewerPrivate": False,

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from huggingface_hub import HfApi, JobInfo, Volume
+from huggingface_hub import HfApi, JobInfo, Volume, get_session
 from huggingface_hub.errors import (
     BadRequestError,
     BucketNotFoundError,
@@ -306,6 +306,27 @@ def test_the_client_loses_the_end_of_a_log(hub: hubsim.Hub, api: HfApi) -> None:
     assert logs(api, job, follow=True) == ["a", "b"]
     assert logs(api, job) == ["a", "b", "c", "d"]
     assert logs(api, job, tail=2) == ["c", "d"]
+
+
+def test_a_log_stream_may_stay_open_after_the_end_of_its_job(hub: hubsim.Hub, api: HfApi) -> None:
+    hub.cfg |= {"streamsStayOpen": True, "keepaliveSecs": 0.05}
+    hub.script(logs=["a", "b"], runSecs=0.1)
+    job = run(api)
+    wait(api, job)
+    address, headers = f"{hub.endpoint}/api/jobs/alice/{job.id}/logs", {"Authorization": "Bearer hf_alice_write"}
+    with get_session().stream("GET", address, headers=headers) as response:
+        seen = [line for line, _ in zip(response.iter_lines(), range(12), strict=False) if line]
+    assert [line[:6] for line in seen] == ["data: "] * 3 + [": keep"] * 3
+
+
+def test_a_log_may_lag_behind_the_stage_of_its_job(hub: hubsim.Hub, api: HfApi) -> None:
+    hub.cfg["logLagSecs"] = 60
+    hub.script(logs=["a", "b"], runSecs=0.1)
+    job = run(api)
+    assert wait(api, job).status.stage == "COMPLETED"
+    assert logs(api, job) == logs(api, job, follow=True) == []
+    hub.cfg["logLagSecs"] = 0
+    assert logs(api, job) == ["a", "b"]
 
 
 def test_metrics_and_hardware(hub: hubsim.Hub, api: HfApi) -> None:

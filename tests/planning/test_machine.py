@@ -216,7 +216,7 @@ def test_checkpoints_that_do_not_fit_are_not_all_kept(fields: dict[str, Any]) ->
     assert (decision.value, decision.why) == (2, "the disk cannot hold all checkpoints of the run")
     assert "save_total_limit=2" in made.script
     roomy = hft.plan(sft(**EVERY_100, **fields), facts=disks(600))
-    assert "save_total_limit=" not in roomy.script
+    assert "        save_total_limit=" not in roomy.script
     own = hft.plan(sft(**EVERY_100, save_total_limit=3, **fields), facts=disks(60))
     assert "save_total_limit" not in decided(own)
 

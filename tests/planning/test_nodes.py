@@ -39,8 +39,8 @@ def codes(plan: Plan) -> set[str]:
 def test_one_node_is_the_default_and_changes_nothing() -> None:
     one, unsaid = planned(nodes=1), hft.Hardware(flavor="a100-large")
     assert one.request.nodes == unsaid.nodes == 1
-    assert "join" not in one.script.split("def relaunch")[0]
     assert "join_nodes" not in one.script
+    assert "HFT_JOIN_SECONDS" not in one.script
 
 
 def test_the_request_asks_for_all_of_them_and_the_price_is_theirs() -> None:

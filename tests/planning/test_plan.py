@@ -95,12 +95,14 @@ def test_a_plan_as_text() -> None:
           tracking.space_id           = me/trackio  (your dashboard, kept after the machine is gone)
           output.checkpoints          = bucket  (private, kept until the model is pushed)
           timeout                     = 13500 s  (your 10800 s plus 25% of padding)
+        not asked
+          the Hub, since facts= was given; hft.plan(spec) asks it
         unchecked
-          LORA005 needs the names of the modules of Qwen/Qwen2.5-0.5B
-          LORA006 needs the names of the modules of Qwen/Qwen2.5-0.5B
-          MODEL001, MODEL002, MODEL004, MODEL006 and MODEL011 need the files of Qwen/Qwen2.5-0.5B
-          MEM001 needs the size of Qwen/Qwen2.5-0.5B
-          MEM002 needs the size of Qwen/Qwen2.5-0.5B""")
+          LORA005: unknown: the names of the modules of Qwen/Qwen2.5-0.5B (not asked)
+          LORA006: unknown: the names of the modules of Qwen/Qwen2.5-0.5B (not asked)
+          MODEL001, MODEL002, MODEL004, MODEL006 and MODEL011: unknown: the files of Qwen/Qwen2.5-0.5B (not asked)
+          MEM001: unknown: the size of Qwen/Qwen2.5-0.5B (not asked)
+          MEM002: unknown: the size of Qwen/Qwen2.5-0.5B (not asked)""")
 
 
 def test_a_plan_for_this_machine_as_text() -> None:
@@ -115,18 +117,20 @@ def test_a_plan_for_this_machine_as_text() -> None:
           metrics go to  the log only
         chosen for you
           optim = adamw_torch_fused  (TRL's default: one kernel updates all parameters)
+        not asked
+          the Hub, since facts= was given; hft.plan(spec, backend="local") asks it
         unchecked
-          DATA004 needs the columns of trl-lib/Capybara
-          DATA010 needs the splits of trl-lib/Capybara
-          DATA011 needs how many tokens the rows of trl-lib/Capybara have
-          DATA013 to DATA021, DATA025 and DATA026 need the rows of trl-lib/Capybara
-          DATA028 needs the columns of trl-lib/Capybara
-          DATA030 needs the rows of trl-lib/Capybara
-          DATA033 needs the rows of trl-lib/Capybara
-          MODEL001, MODEL002, MODEL004 and MODEL006 need the files of Qwen/Qwen2.5-0.5B
-          SFT004 needs the columns of trl-lib/Capybara
-          TUNE009 needs the config.json of Qwen/Qwen2.5-0.5B
-          VIS001 needs the columns of trl-lib/Capybara""")
+          DATA004: unknown: the columns of trl-lib/Capybara (not asked)
+          DATA010: unknown: the splits of trl-lib/Capybara (not asked)
+          DATA011: unknown: how many tokens the rows of trl-lib/Capybara have (not asked)
+          DATA013 to DATA021, DATA025 and DATA026: unknown: the rows of trl-lib/Capybara (not asked)
+          DATA028: unknown: the columns of trl-lib/Capybara (not asked)
+          DATA030: unknown: the rows of trl-lib/Capybara (not asked)
+          DATA033: unknown: the rows of trl-lib/Capybara (not asked)
+          MODEL001, MODEL002, MODEL004 and MODEL006: unknown: the files of Qwen/Qwen2.5-0.5B (not asked)
+          SFT004: unknown: the columns of trl-lib/Capybara (not asked)
+          TUNE009: unknown: the config.json of Qwen/Qwen2.5-0.5B (not asked)
+          VIS001: unknown: the columns of trl-lib/Capybara (not asked)""")
 
 
 def test_problems_are_in_the_text() -> None:
@@ -230,7 +234,7 @@ def test_what_nobody_could_find_out_is_said() -> None:
     assert needs["HW004"] == "the size of Qwen/Qwen2.5-0.5B"
     assert made.problems == ()
     assert "no flavor could be chosen: set hardware" in str(made)
-    with pytest.raises(hft.NotAsked, match="do not say which flavor it needs"):
+    with pytest.raises(hft.NotAsked, match="facts= was given, which does not say which flavor"):
         hft.submit(made)
 
 

@@ -433,7 +433,7 @@ def test_a_script_says_first_what_happens_and_then_how() -> None:
     assert kinds[0] == "Expr"
     assert kinds[-1] == "If"
     assert functions[0] == "main"
-    assert functions[1:3] == ["stop_again", "relaunch"]
+    assert functions[1:4] == ["tell_failure", "stop_again", "relaunch"]
     assert {"push", "track", "report", "conclude", "find_machine"} <= set(functions)
     main = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
     assert main.end_lineno is not None

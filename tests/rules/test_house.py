@@ -108,8 +108,12 @@ def defect() -> Iterator[None]:
 @pytest.mark.parametrize("fields", [{}, {"learning_rate": "fast"}, {"model": 1}])
 def test_a_defect_of_a_rule_is_seen(fields: dict[str, object]) -> None:
     spec = {"method": "sft", "model": "me/model", "dataset": "me/data", **fields}
-    with pytest.raises(AttributeError, match="no_such_attribute"):
-        hft.check(spec, facts=Facts())
+    (problem,) = hft.check(spec, facts=Facts()).problems
+    assert (problem.code, problem.severity) == ("SPEC008", "error")
+    assert "AttributeError at test_house.py" in problem.why
+    if not fields:
+        with pytest.raises(AttributeError, match="no_such_attribute"):
+            hft.plan(spec, facts=Facts())
 
 
 @pytest.mark.parametrize(

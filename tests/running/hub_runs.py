@@ -36,7 +36,22 @@ REQUEST = JobRequest(
     env={"COLOR": "blue"},
     labels={"sdk": "hfjobs-trainer", "method": "dpo"},
 )
-QUICK = Patience(attempts=3, pause=0.02, longest_pause=0.1, answer=10, submission=20, search=0.3, reconnects=5)
+QUICK = Patience(
+    attempts=3,
+    pause=0.02,
+    longest_pause=0.1,
+    answer=10,
+    submission=20,
+    search=0.3,
+    reconnects=5,
+    quota=2,
+    farewell=0.5,
+    refused=0.2,
+    look=0.1,
+    quiet=0.2,
+    settle=0.1,
+    late=1.0,
+)
 POST = {"method": "POST", "path": "/api/jobs/alice$"}
 LIST = {"method": "GET", "path": "/api/jobs/alice$"}
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
 from datetime import UTC
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -87,6 +89,21 @@ def test_a_log_that_is_not_followed_ends_where_it_is(place: Place):
     assert next(follower) == "first"
     assert list(job.logs()) == ["first"]
     job.cancel()
+
+
+def test_a_log_that_is_followed_can_be_left(place: Place):
+    job = place.start(["first"], exit_code=None)
+    lines = job.logs(follow=True)
+    assert next(lines) == "first"
+    cast("Generator[str]", lines).close()
+    assert list(lines) == []
+    assert not job.is_terminal
+    job.cancel()
+
+
+def test_a_result_is_whole(place: Place):
+    result = place.start(GOOD_RUN).result(60)
+    assert (result.steps, result.incomplete) == (3, None)
 
 
 def test_a_job_is_found_again_by_its_id(place: Place):

@@ -286,7 +286,7 @@ def test_watch_says_that_it_was_resumed(capsys: pytest.CaptureFixture[str]):
     first = job.id
     assert job.watch().status().resumable
     (second,) = {job.id} - {first}
-    told = capsys.readouterr().out.splitlines()
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("job ") and len(line.split()) > 2]
     deadline = "stopped at the deadline at step 6, resumable: job.resume(timeout=...)"
     assert told[0] == f"job {first}: {deadline}; resumed as job {second} (1 of 1)"
     assert told[1].startswith(f"job {second}: ERROR after 0s ({deadline})")

@@ -19,7 +19,6 @@ from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import Secret
 from hfjobs_trainer.running.backends.hub_failures import strike_out
 from hfjobs_trainer.running.job import Job
-from hfjobs_trainer.running.observed import TOLERATED_FAILURES
 from tests.running.hub_runs import POST, QUICK, SCRIPT, SECRET, finish, plan, play, sent, tell_all
 from tests.running.places import GOOD_RUN
 
@@ -150,7 +149,7 @@ def test_a_refusal_within_the_upload(hub: hubsim.Hub, backend: HubBackend) -> No
 
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
-    [(429, QuotaError, "too many requests"), (400, BackendError, "injected 400"), (404, BackendError, "injected 404")],
+    [(400, BackendError, "injected 400"), (404, BackendError, "injected 404")],
 )
 def test_what_is_refused_is_not_sent_again(
     hub: hubsim.Hub, backend: HubBackend, status: int, kind: type[BackendError], words: str
@@ -248,16 +247,16 @@ def test_an_outage_that_lasts_is_raised_or_ends_with_the_time(hub: hubsim.Hub, b
     job = Job(record, HubBackend("hf_alice_write", "alice", hub.endpoint, replace(QUICK, attempts=1)))
     with pytest.raises(HubUnavailable, match="503"):
         job.wait(poll=0.01)
-    assert len(hub.requests(f"/{record.id}$")) == TOLERATED_FAILURES + 1
+    assert len(hub.requests(f"/{record.id}$")) == QUICK.reconnects + 1
     with pytest.raises(TimeoutError, match="unknown stage"):
         job.wait(timeout=0.05, poll=0.01)
 
 
-def test_a_job_that_is_gone_is_not_waited_for(hub: hubsim.Hub, backend: HubBackend) -> None:
+def test_a_job_that_stays_gone_is_not_waited_for(hub: hubsim.Hub, backend: HubBackend) -> None:
     record = backend.submit(plan())
-    hub.fail(path=f"/{record.id}$", response={"status": 404})
+    hub.fail(path=f"/{record.id}$", response={"status": 404}, times=99)
     with pytest.raises(JobNotFound):
-        Job(record, backend).wait()
+        Job(record, backend).wait(poll=0.1)
 
 
 def test_a_failure_is_told_though_its_log_cannot_be_read(hub: hubsim.Hub, backend: HubBackend) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from hfjobs_trainer.client import Client
 from hfjobs_trainer.errors import BackendError, HubUnavailable, QuotaError
 from hfjobs_trainer.planning.plan import JobRequest, Plan
 from hfjobs_trainer.rendering.paste import import_lines, paste
-from hfjobs_trainer.running.backends.base import JobStatus, Stage
+from hfjobs_trainer.running.backends.base import JobStatus, LogLines, Stage
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_connection import Patience
 from hfjobs_trainer.running.backends.hub_nodes import fold_statuses
@@ -115,6 +116,35 @@ def test_logs_are_merged_and_events_are_the_first_nodes(hub: hubsim.Hub, backend
         assert own == [line for line in expected if line.startswith(f"[node {rank}]")]
     assert sorted(job.logs()) == sorted(expected)
     assert [event.step for event in job.events()] == [1]
+
+
+def test_a_node_whose_log_stream_stays_open_does_not_keep_the_others(hub: hubsim.Hub, backend: HubBackend) -> None:
+    hub.cfg |= {"streamsStayOpen": True, "keepaliveSecs": 0.05}
+    play(hub, 0, event_line("start", step=0), "zero", event_line("end", step=1), runSecs=0.3)
+    play(hub, 1, "one", runSecs=0.2)
+    job = submit(backend)
+    lines = list(job.logs(follow=True))
+    assert sorted(line for line in lines if "event" not in line) == ["[node 0] zero", "[node 1] one"]
+    assert job.result().steps == 1
+
+
+def test_a_merged_log_is_left_with_all_its_nodes(hub: hubsim.Hub, backend: HubBackend) -> None:
+    for rank in range(2):
+        play(hub, rank, *"ab", runSecs=60)
+    job = submit(backend)
+    lines = job.logs(follow=True)
+    waiting = threading.Thread(target=list, args=(lines,))
+    waiting.start()
+    deadline = time.monotonic() + 60
+    while len(hub.requests("/logs$")) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    cast("LogLines", lines).close()
+    waiting.join(60)
+    while any(thread.name.startswith("hfjobs-trainer-") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    job.cancel()
 
 
 def test_what_one_node_breaks_the_others_do_not_go_on_with(hub: hubsim.Hub, backend: HubBackend) -> None:
@@ -242,26 +272,6 @@ def test_a_node_that_shows_up_twice_is_one(
     assert not again.status().is_terminal
     assert [one.canceled.is_set() for one in jobs(hub)] == [True, False, False]
     job.cancel()
-
-
-def test_interrupting_a_submission_leaves_no_node(
-    hub: hubsim.Hub, backend: HubBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    play(hub, 0, "x", runSecs=60)
-    from hfjobs_trainer.running.backends.hub_submission import Submission
-
-    create = Submission.create
-
-    def interrupted(self: Submission) -> Any:
-        if hub.jobs:
-            raise KeyboardInterrupt
-        return create(self)
-
-    monkeypatch.setattr(Submission, "create", interrupted)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        submit(backend)
-    assert stages(hub) == ["CANCELED"]
-    assert "No node was left running (1 canceled)." in caught.value.__notes__[0]
 
 
 def test_a_hub_that_drops_the_network_gets_no_nodes(hub: hubsim.Hub, backend: HubBackend) -> None:

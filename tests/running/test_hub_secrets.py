@@ -71,11 +71,12 @@ FRESH = """
 import logging, sys
 from hfjobs_trainer.planning.plan import JobRequest, Plan
 from hfjobs_trainer.running.backends.hub import HubBackend
+from hfjobs_trainer.running.backends.hub_connection import Patience
 assert "huggingface_hub.hf_api" not in sys.modules
 import huggingface_hub
 names = ("HF_TOKEN", "WANDB_API_KEY")
 request = JobRequest("print(1)", "fresh", flavor="t4-small", timeout_seconds=60, secrets=names)
-backend = HubBackend()
+backend = HubBackend(patience=Patience(settle=0.0))
 record = backend.submit(Plan(spec=None, backend="hub", request=request))
 print(list(backend.logs(record.id, follow=True)))
 huggingface_hub.HfApi().whoami()

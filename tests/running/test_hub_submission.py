@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -147,28 +145,6 @@ def test_the_way_to_look_leads_to_the_organization_that_pays(hub: hubsim.Hub, ba
         backend.submit(plan(namespace="acme"))
     hub.faults.clear()
     assert found_as_told(hub, str(raised.value)) == list(hub.jobs) != []
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    # whoever starts the tests in the background has them ignore the signal
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_interrupting_the_search_tells_where_to_look(hub: hubsim.Hub, backend: HubBackend) -> None:
-    def interrupt(status: int, _body: Any) -> tuple[int, Any]:
-        os.kill(os.getpid(), signal.SIGINT)
-        return status, []
-
-    hub.fail(**POST, reset="after")
-    hub.fail(**LIST, rewrite=interrupt)
-    with pytest.raises(KeyboardInterrupt) as raised:
-        backend.submit(plan())
-    (note,) = raised.value.__notes__
-    assert found_as_told(hub, note) == list(hub.jobs) != []
 
 
 def test_nothing_is_sent_again_while_the_outcome_is_unknown(hub: hubsim.Hub, backend: HubBackend) -> None:

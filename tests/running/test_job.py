@@ -5,11 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from hfjobs_trainer.errors import BackendError, JobFailed
-from hfjobs_trainer.running.backends.base import Stage
+from hfjobs_trainer.errors import BackendError, JobFailed, JobNotFound
+from hfjobs_trainer.running.backends.base import JobRecord, Stage
+from hfjobs_trainer.running.interrupted import tell_how_to_return
 from hfjobs_trainer.running.job import Job
 from hfjobs_trainer.running.observed import TAIL_LINES
-from hfjobs_trainer.running.watch import duration
+from hfjobs_trainer.running.resuming import Resuming
 from tests.running.places import GOOD_RUN, InProcessPlace, LocalPlace, event_line
 
 
@@ -99,21 +100,28 @@ def test_a_job_without_events_has_an_empty_result(place: InProcessPlace):
 def test_watch_shows_progress_and_says_how_it_ended(place: InProcessPlace, capsys: pytest.CaptureFixture[str]):
     warning = event_line("warning", 11.5, message="the Space is asleep")
     job = place.start([*GOOD_RUN[:3], warning, *GOOD_RUN[3:]])
-    assert job.watch().succeeded
+    assert job.watch() is job
+    assert job.succeeded
     out, err = capsys.readouterr()
-    assert out.strip().splitlines() == ["warning: the Space is asleep", f"job {job.id}: COMPLETED after 0s"]
-    last = err.rstrip().splitlines()[-1].split("\r")[-1]
-    assert "100%" in last
-    assert "3/3" in last
-    assert "loss 1, eval_loss 2.5" in last
-    assert "a line that is no event" not in err
+    lines = [line.split(" ", 1)[-1] if line[2:3] == ":" else line for line in out.splitlines()]
+    assert lines == [
+        f"job {job.id}",
+        "loading on cpu",
+        "step 1/3, loss 3, grad_norm not finite",
+        "warning: the Space is asleep",
+        "step 3/3, loss 1, eval_loss 2.5, grad_norm not finite",
+        "saving the model",
+        "model pushed",
+        f"job {job.id}: COMPLETED after 0s; its model: https://hub.test/me/model",
+    ]
+    assert err == ""
 
 
 def test_watch_tells_what_is_left_by_the_clock_of_the_script(place: InProcessPlace, capsys: pytest.CaptureFixture[str]):
     # Continued at step 100: what was done before says nothing of the pace.
     steps = [event_line("log", 60.0 * n, step=100 + n, max_steps=200, metrics={}) for n in range(3)]
     place.start(steps).watch()
-    assert "102/200, eta 1h 38m" in capsys.readouterr().err
+    assert "102/200, eta 1h 38m" in capsys.readouterr().out
 
 
 def test_watch_of_a_failure_says_where_to_look(place: InProcessPlace, capsys: pytest.CaptureFixture[str]):
@@ -121,13 +129,6 @@ def test_watch_of_a_failure_says_where_to_look(place: InProcessPlace, capsys: py
     assert job.watch().stage == "ERROR"
     told = capsys.readouterr().out
     assert "ERROR after 0s (Job failed with exit code: 1); job.raise_for_status()" in told
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-1, "0s"), (0.4, "0s"), (59, "59s"), (60, "1m 00s"), (200, "3m 20s"), (7500, "2h 05m")]
-)
-def test_durations_are_said_as_people_say_them(seconds: float, text: str):
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize("job_id", ["", "687f911eaea852de79c4a50a", "local/", "inprocess/x-1"])
@@ -168,3 +169,18 @@ def test_the_in_process_backend_keeps_the_plans_and_refuses_what_cannot_be(place
         place.backend.finish(job.id)
     with pytest.raises(BackendError, match="RUNNING does not end a job"):
         place.backend.finish(job.id, "RUNNING")
+
+
+def test_what_goes_wrong_while_watching_is_raised(place: InProcessPlace, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(JobNotFound):
+        Job(JobRecord("inprocess/gone"), place.backend).watch()
+    assert "its status is not known" in capsys.readouterr().out
+
+
+def test_who_interrupts_a_job_is_told_that_nothing_resumes_it_now(place: InProcessPlace):
+    record = place.start(exit_code=None).record
+    back = f'hft.Job.from_id("{record.id}").watch() comes back to it, job.cancel() stops it'
+    assert tell_how_to_return(Job(record, place.backend)) == f"job goes on: {back}"
+    resumed = Job(record, place.backend, Resuming(3))
+    told = f"job goes on ($1.50 an hour): {back}; nothing resumes it by itself now"
+    assert tell_how_to_return(resumed, 1.5) == told

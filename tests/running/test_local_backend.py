@@ -227,7 +227,7 @@ def test_a_run_without_its_supervisor_has_failed(place: LocalPlace):
     job = place.start(["ready"], exit_code=None)
     lines = job.logs(follow=True)
     assert next(lines) == "ready"
-    os.kill(int((place.folder(job) / "lock").read_text()), signal.SIGKILL)
+    place.kill_supervisors(job)
     until(lambda: job.status().is_terminal)
     assert (job.status().stage, job.status().message) == ("ERROR", "the supervisor of this run died")
     assert list(lines) == []
@@ -235,7 +235,6 @@ def test_a_run_without_its_supervisor_has_failed(place: LocalPlace):
     (place.folder(job) / "lock").write_text(str(os.getpid()))
     assert job.status().stage == "ERROR"
     job.cancel()
-    os.kill(int(str(status_of(place, job)["pid"])), signal.SIGKILL)
 
 
 def test_a_full_disk_cuts_the_log_not_the_run(place: LocalPlace):

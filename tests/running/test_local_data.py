@@ -16,6 +16,7 @@ import hfjobs_trainer as hft
 from hfjobs_trainer import contents
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.planning.show import show_html
+from tests.running.places import GOOD_RUN
 
 ROWS = '{"text": "a"}\n{"text": "b"}\n'
 MODEL_FILES = {"config.json": '{"model_type": "qwen2"}', "pytorch_model.bin": "", "tokenizer.model": ""}
@@ -47,7 +48,7 @@ def sft(dataset: Any = "rows.jsonl", **fields: Any) -> hft.SFT:
 def submit(client: hft.Client, hub: hubsim.Hub, spec: hft.SFT | hft.Plan) -> list[tuple[str, str]]:
     """The requests to Hub and storage of one submission, planning left out."""
     plan = spec if isinstance(spec, hft.Plan) else client.plan(spec)
-    hub.script(logs=[])
+    hub.script(logs=GOOD_RUN[-1:])
     before = len(hub.journal)
     job = client.submit(plan)
     assert isinstance(job, hft.Job)
@@ -91,6 +92,7 @@ def test_a_file_is_uploaded_once_under_its_digest(client: hft.Client, hub: hubsi
     # and one that was there altogether: nothing is sent but the job
     bucket = "/api/buckets/alice/jobs-artifacts"
     assert submit(client, hub, sft()) == [
+        ("GET", "/api/jobs/alice"),  # whether an identical one goes on
         ("POST", f"{bucket}/paths-info"),
         ("GET", bucket),
         ("POST", "/api/jobs/alice"),
@@ -167,7 +169,7 @@ def test_the_runs_of_a_schedule_and_later_attempts_find_it(client: hft.Client, h
     scheduled = client.submit(spec, schedule="@weekly")
     assert isinstance(scheduled, hft.ScheduledJob)
     assert [len(paths) for paths in commits(hub)] == [2]
-    hub.script(logs=[])
+    hub.script(logs=GOOD_RUN[-1:])
     job = scheduled.trigger()
     job.wait(timeout=20)
     (started,) = hub.jobs.values()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +17,6 @@ from hfjobs_trainer.errors import AuthError, BackendError
 from hfjobs_trainer.planning.bucket import BUCKET, MOUNT
 from hfjobs_trainer.planning.plan import Volume
 from hfjobs_trainer.running.backends.hub import HubBackend
-from hfjobs_trainer.running.backends.local_folder import script_process
 from hfjobs_trainer.running.job import Job
 from tests.running.hub_runs import plan, sent
 from tests.running.places import LocalPlace, event_line
@@ -286,17 +283,17 @@ def test_a_local_run_is_resumed_once_at_a_time(place: LocalPlace) -> None:
 
 
 def test_a_script_whose_supervisor_died_is_not_joined_by_another(place: LocalPlace) -> None:
-    first = place.run(HANGS)
+    first = place.run(f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{HANGS}")
     next(event for event in first.events(follow=True) if event.kind == "kept")
     folder = place.folder(first)
-    os.kill(int((folder / "lock").read_text()), signal.SIGKILL)
-    pid = script_process(folder)
-    assert pid is not None
+    place.kill_supervisors(first)
+    pid = json.loads((folder / "status.json").read_text())["pid"]
     while not first.status().is_terminal:
         time.sleep(0.05)
-    with pytest.raises(BackendError, match=f"its script still runs, as process {pid}"):
+    with pytest.raises(BackendError, match=f"its script still runs, as process {pid}: wait for its end, or"):
         first.resume()
-    os.killpg(pid, signal.SIGKILL)
+    first.cancel()
+    done(first.resume())
 
 
 @pytest.mark.parametrize("lacks", ["secrets", "env", "command", "timeout_seconds"])

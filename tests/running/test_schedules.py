@@ -18,6 +18,7 @@ from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNo
 from hfjobs_trainer.running.backends.hub import HubBackend
 from hfjobs_trainer.running.backends.hub_scripts import folder_of
 from tests.running.hub_runs import QUICK, SCRIPT, SECRET, finish, plan, tell_all
+from tests.running.places import GOOD_RUN
 
 pytestmark = pytest.mark.usefixtures("temporary")
 
@@ -63,7 +64,7 @@ def test_a_run_is_scheduled_and_each_time_begins_anew(hub: hubsim.Hub, client: h
     assert scheduled.next_run is not None
     assert datetime.now(UTC) < scheduled.next_run <= datetime.now(UTC) + timedelta(days=7)
     assert scheduled.jobs() == []
-    hub.script(count=3, runSecs=0.1)
+    hub.script(count=3, logs=GOOD_RUN[-1:], runSecs=0.1)
     for _ in range(2):
         finish(hub, scheduled.trigger().record)
     first, second = reversed(scheduled.jobs())

@@ -45,6 +45,7 @@ job: hft.Job = hft.submit_dpo(model="org/model", dataset="org/dataset", beta=0.1
 weekly: hft.ScheduledJob = hft.submit_dpo(model="org/model", dataset="org/dataset", schedule="@weekly")
 daily: hft.ScheduledJob = hft.submit(spec, schedule="@daily")
 planned: hft.Plan = hft.submit(spec, schedule="@daily", dry_run=True)
+reused: hft.Job = hft.submit(spec, reuse=True, max_resumes=1)
 dry: hft.Plan = hft.submit_sft(model="org/model", dataset="org/dataset", dry_run=True)
 hft.GRPO(model="org/model", dataset="org/dataset", reward_funcs=[reward, "accuracy_reward"])
 

@@ -61,7 +61,9 @@ def decide_arguments(
     arguments = {name: value for name, value in run.given.items() if name not in _WRITTEN_APART}
     if run.output_dir is None:
         default = default_output_dir(run.model_id, run.method)
-        arguments = {"output_dir": decide("output_dir", default, "named after the model and the method"), **arguments}
+        # one that was set to None is left open too
+        rest = {name: value for name, value in arguments.items() if name != "output_dir"}
+        arguments = {"output_dir": decide("output_dir", default, "named after the model and the method"), **rest}
     explain_precision(run, precision, machine.flavor, decide)
     world_size, strategy = machine.world_size, layout.strategy if layout is not None else run.strategy
     if run.hardware.strategy == "auto" and world_size > 1:

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from hfjobs_trainer.facts import ModelFacts
 from hfjobs_trainer.planning.model.modules import Family, expert_names, family_of
+from hfjobs_trainer.planning.model.patterns import fullmatch
 from hfjobs_trainer.planning.model.shape import Shape, shape_of
 
 ALL_LINEAR = "all-linear"
@@ -249,19 +250,23 @@ def _converted(
 
 def _chosen(modules: Iterable[_Matrix], targets: tuple[str, ...] | str, lora: Lora) -> Iterator[_Matrix]:
     for matrix in modules:
-        excluded = lora.excluded and _is_target(lora.excluded, matrix.path, None)
+        # where a pattern says nothing in time, more is adapted rather than less
+        excluded = lora.excluded and _is_target(lora.excluded, matrix.path, None, unknown=False)
         kept = any(f".{name}." in f".{matrix.path}." for name in lora.saved)
         if not excluded and not kept and _is_target(targets, matrix.path, lora.layers, matrix.layer):
             yield matrix
 
 
-def _is_target(targets: tuple[str, ...] | str, path: str, layers: tuple[int, ...] | None, layer: int = 0) -> bool:
+def _is_target(
+    targets: tuple[str, ...] | str, path: str, layers: tuple[int, ...] | None, layer: int = 0, *, unknown: bool = True
+) -> bool:
     """As ``check_target_module_exists`` of PEFT 0.21.2 (tuners/tuners_utils.py)."""
     if isinstance(targets, str):
         try:
-            return targets.lower() == ALL_LINEAR or re.fullmatch(targets, path) is not None
+            found = targets.lower() == ALL_LINEAR or fullmatch(targets, path)
         except re.error:
             return False
+        return unknown if found is None else found
     if path in targets:
         return True
     return (layers is None or layer in layers) and path.endswith(tuple(f".{target}" for target in targets))
@@ -277,7 +282,14 @@ def _translated(targets: tuple[str, ...] | str, shape: Shape) -> tuple[str, ...]
 
 
 def _rank(path: str, ranks: Mapping[str, int], r: int) -> int:
-    return next((rank for key, rank in ranks.items() if re.match(rf"(.*\.)?({key})$", path)), r)
+    return next((rank for key, rank in ranks.items() if _is_of(key, path)), r)
+
+
+def _is_of(key: str, path: str) -> bool:
+    try:
+        return fullmatch(rf"(.*\.)?({key})", path) is True
+    except re.error:
+        return False
 
 
 def _whole(shape: Shape, lora: Lora) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hfjobs_trainer.facts import ModelFacts
+from hfjobs_trainer.planning.model.patterns import fullmatch
 
 LINEAR_ATTENTION = "linear_attention"
 """The type of a layer without a softmax, as ``layer_types`` of ``config.json`` names it."""
@@ -196,8 +196,10 @@ def expert_names(model_type: str | None) -> Mapping[str, str]:
     return next((names for kinds, names in _EXPERTS_BY_NAME.items() if model_type in kinds), _NONE)
 
 
-def unmatched(targets: Sequence[str] | str, weights: Sequence[str]) -> list[str]:
+def unmatched(targets: Sequence[str] | str, weights: Sequence[str]) -> list[str] | None:
     """The targets that match no module, as PEFT 0.21.2 matches them (``tuners/tuners_utils.py``).
+
+    ``None`` if they are a regular expression of which that cannot be said in time.
 
     Args:
         targets: Names, each the end of a module's path; or one regular expression, of the whole path.
@@ -207,7 +209,15 @@ def unmatched(targets: Sequence[str] | str, weights: Sequence[str]) -> list[str]
     parts = [path.split(".") for path in weights]
     paths = {".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
     if isinstance(targets, str):
-        return [] if any(re.fullmatch(targets, path) for path in paths) or "norm" in targets else [targets]
+        if "norm" in targets:
+            return []
+        unknown = False
+        for path in paths:
+            found = fullmatch(targets, path)
+            if found:
+                return []
+            unknown = unknown or found is None
+        return None if unknown else [targets]
     return [
         target
         for target in targets

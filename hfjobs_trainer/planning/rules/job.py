@@ -29,7 +29,20 @@ MOST_PORTS = 20
 """Ports that Jobs' proxy leads to at most, of each job."""
 
 OUR_LABELS = frozenset(
-    {"sdk", "method", "spec", "group", "name", "submit-id", "node-group", "node-rank", "nodes", "run", "resumes"}
+    {
+        "sdk",
+        "method",
+        "spec",
+        "inputs",
+        "group",
+        "name",
+        "submit-id",
+        "node-group",
+        "node-rank",
+        "nodes",
+        "run",
+        "resumes",
+    }
 )
 """Labels by which this package and the Hub find a job again."""
 
@@ -304,7 +317,7 @@ def ports_can_be_exposed(context: Context[JobSpec]) -> Iterator[Found]:
     hardware = context.spec.hardware
     ports = list(dict.fromkeys(hardware.expose))
     good = [port for port in ports if 1 <= port <= 65535]
-    wrong = ", ".join(str(port) for port in ports if port not in good)
+    wrong = ", ".join(str(port) for port in ports if not 1 <= port <= 65535)
     fix = _without(context.spec, expose=good[:MOST_PORTS]) if good else _without(context.spec, "expose")
     if wrong:
         yield Found("hardware.expose", f"{wrong}: ports are numbers from 1 to 65535", fix)

@@ -188,8 +188,8 @@ def token_is_there_and_works(context: Context[JobSpec]) -> Iterator[Found]:
     elif account.token_role == "read":
         why = "your Hub token can only read (https://huggingface.co/settings/tokens makes one that can write)"
         yield Found("secrets", f"{why}; {for_what}", login)
-    elif need(account.has_token, "whether there is a Hub token"):
-        need(account.name, "the owner of the token")
+    elif need(account.has_token, "whether there is a Hub token", ACCOUNT):
+        need(account.name, "the owner of the token", ACCOUNT)
 
 
 @rule("SEC005", stage="run", scope="remote", severity="warning")

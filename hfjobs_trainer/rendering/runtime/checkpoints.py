@@ -20,6 +20,7 @@ from hfjobs_trainer.rendering.runtime.clock import seconds_left
 from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.mount import (
     await_flush,
+    copy_files,
     flush_seconds,
     run_folder,
     run_id,
@@ -210,15 +211,6 @@ def read_manifest(folder: Path, nodes: int | None = None) -> dict[str, Any]:
             files = {k: v for each in found for k, v in each["files"].items()}
             return found[0] | {"files": files}
     return {}
-
-
-def copy_files(source: Path, target: Path) -> None:
-    """Copy a checkpoint, its manifest last."""
-    files = [path for path in source.rglob("*") if path.is_file()]
-    for path in sorted(files, key=lambda path: path.name.startswith("hft_manifest")):
-        copy = target / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
 
 
 def rotate(folder: Path, step: int, count: int, nodes: int) -> None:

@@ -8,11 +8,7 @@ from typing import Any
 from hfjobs_trainer.rendering.runtime.events import report
 from hfjobs_trainer.rendering.runtime.relaunch import finish
 
-
-def assert_trained(trainer: Any) -> None:
-    """End a run that trained nothing, of which the trainer only warns."""
-    if trainer.state.global_step == 0:
-        sys.exit("No optimizer step was taken: too few rows, or all were filtered out.")
+NO_STEP = "No optimizer step was taken: too few rows, or all were filtered out."
 
 
 def conclude(trainer: Any, started: float) -> None:

@@ -26,9 +26,6 @@ def deadline_callback(trainer: Any, stop: Stop) -> Any:
     class Clock(TrainerCallback):
         mark, laps = time.time(), list[float]()
 
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            trainer.model.train()  # or GKD's first answers are without dropout
-
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.laps.append(time.time() - self.mark)  # with evaluation and save before
             self.mark += self.laps[-1]

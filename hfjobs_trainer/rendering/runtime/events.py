@@ -8,8 +8,8 @@ from typing import Any
 
 
 def report(event: str, **fields: Any) -> None:
-    """Print an event as one line of JSON, from the main process only."""
-    if os.environ.get("RANK", "0") != "0":
+    """Print an event as one line of JSON; but for a failure, the main process alone."""
+    if os.environ.get("RANK", "0") != "0" and event != "failed":
         return
     line = {"event": f"hft.{event}", "time": round(time.time(), 3), **fields}
     # NaN and infinity are not JSON: they are read back as null.

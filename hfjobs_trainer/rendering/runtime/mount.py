@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from contextlib import suppress
@@ -28,6 +29,16 @@ def run_folder() -> Path | None:
     """Give this run's folder in the mounted bucket, if one is mounted."""
     mount = Path(os.environ.get("HFT_CHECKPOINTS") or os.devnull)
     return mount / run_id() if run_id() and mount.is_dir() else None
+
+
+def copy_files(source: Path, target: Path, names: list[str] | None = None) -> None:
+    """Copy some files of a folder, or all; the manifest of a checkpoint comes last."""
+    paths = map(source.joinpath, names) if names else source.rglob("*")
+    files = [path for path in paths if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name.startswith("hft_manifest")):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
 
 
 def flush_seconds() -> float:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import time
 from contextlib import suppress
 from importlib import import_module
@@ -13,25 +12,18 @@ from typing import Any
 from hfjobs_trainer.rendering.runtime.card import write_card
 from hfjobs_trainer.rendering.runtime.clock import within
 from hfjobs_trainer.rendering.runtime.events import report
-from hfjobs_trainer.rendering.runtime.mount import await_flush, run_folder
+from hfjobs_trainer.rendering.runtime.mount import await_flush, copy_files, run_folder
 
 PUSH_PAUSES = (5.0, 15.0, 45.0, 135.0)  # seconds before the second try, the third ...
 PUSH_SECONDS = 600.0  # the longest wait for a try, beside a second for each 4 MB
 
 
-def push(trainer: Any) -> None:
-    """Save the model and upload it, with what its card says."""
-    # All processes save, since each may hold a part; one uploads, and may try again.
-    trainer.save_model(_internal_call=True)
-    upload(trainer, Path(trainer.args.output_dir).absolute())
-
-
-def upload(trainer: Any, folder: Path | None, suffix: str = "") -> None:
+def push(trainer: Any, folder: Path | None = None, suffix: str = "") -> None:
     """Push a saved model; if that cannot be, keep it where it outlasts the machine."""
-    if folder is None or not trainer.is_world_process_zero():
+    if not trainer.is_world_process_zero():
         return
-    args, repo = trainer.args, trainer.hub_model_id + suffix
-    branch = None if suffix else args.hub_revision
+    args, folder = trainer.args, folder or Path(trainer.args.output_dir).absolute()
+    repo, branch = trainer.hub_model_id + suffix, None if suffix else args.hub_revision
     within(60, write_card, trainer, folder, repo)
     try:
         commit_folder(trainer, folder, repo, branch)
@@ -39,10 +31,7 @@ def upload(trainer: Any, folder: Path | None, suffix: str = "") -> None:
         place, command = str(folder), f"hf upload {repo} '{folder}' . --exclude '*/*'"
         with suppress(OSError):
             if away := run_folder():
-                for name in model_files(folder):
-                    copy = away / f"model{suffix}" / name
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(folder / name, copy)
+                copy_files(folder, away / f"model{suffix}", model_files(folder))
                 await_flush()
                 bucket = f"hf://buckets/{os.environ.get('HFT_BUCKET')}"
                 place = f"{bucket}/{away.name}/model{suffix}"

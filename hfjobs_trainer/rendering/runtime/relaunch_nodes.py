@@ -4,12 +4,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
+from hfjobs_trainer.rendering.runtime.failing_several import run_told
 from hfjobs_trainer.rendering.runtime.nodes import Nodes
-from hfjobs_trainer.rendering.runtime.relaunch import (
-    count_processes,
-    launch_command,
-    run_processes,
-)
+from hfjobs_trainer.rendering.runtime.relaunch import count_processes, launch_command
 from hfjobs_trainer.rendering.runtime.relaunch_several import download
 
 
@@ -34,7 +31,7 @@ def relaunch(
         else:
             os.environ["WORLD_SIZE"] = "1"  # it is the one that trains
             command = [sys.executable, *sys.argv]
-        sys.exit(nodes.run(command))
+        sys.exit(run_told(command, nodes.run))
     if processes > 1:
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        sys.exit(run_processes(launch_command(**where)))
+        sys.exit(run_told(launch_command(**where)))

@@ -5,11 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hfjobs_trainer.rendering.runtime.relaunch import (
-    count_processes,
-    launch_command,
-    run_processes,
-)
+from hfjobs_trainer.rendering.runtime.failing_several import run_told
+from hfjobs_trainer.rendering.runtime.relaunch import count_processes, launch_command
 
 # What transformers reads of a model's repository.
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
@@ -26,7 +23,7 @@ def relaunch(gpus: int, models: Mapping[str, str | None]) -> None:
     if (processes := count_processes(gpus)) > 1:
         download(models)
         where = {"num_processes": processes, "num_machines": 1, "main_process_port": 0}
-        sys.exit(run_processes(launch_command(**where)))
+        sys.exit(run_told(launch_command(**where)))
 
 
 def download(models: Mapping[str, str | None]) -> None:

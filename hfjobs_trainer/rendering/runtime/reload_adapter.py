@@ -14,15 +14,14 @@ def reload(trainer: Any) -> None:
         return
     folder, model = Path(trainer.args.output_dir).absolute(), trainer.model
     base = model.active_peft_config.base_model_name_or_path
-    device = trainer.args.device.type
-    options = {"torch_device": device, "autocast_adapter_dtype": False}
+    more = {"torch_device": trainer.args.device.type, "autocast_adapter_dtype": False}
     weights: Any = import_module("peft").get_peft_model_state_dict
     try:
         compare_ends(trainer, folder, base)
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             report("reloaded", loaded=False, why="it is spread over several processes")
             return
-        model.load_adapter(folder, "saved", **options)
+        model.load_adapter(folder, "saved", **more)
         trained, saved = [weights(model, adapter_name=n) for n in ("default", "saved")]
         other = [name for name in trained if not trained[name].equal(saved[name])]
     except Exception as error:  # noqa: BLE001 - the model is where it belongs already

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
-from hfjobs_trainer.rendering.runtime.ruin import BROKEN, OFTEN, Signs
+from hfjobs_trainer.rendering.runtime.ruin import BROKEN, OFTEN
 from hfjobs_trainer.rendering.runtime.stopping import Stop, agree
 
 EQUAL_GROUPS = "frac_reward_zero_std"  # share of prompts whose answers are all equal
@@ -23,12 +23,14 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
     from transformers import TrainerCallback
 
     is_async: Any = import_module("trl.trainer.utils").is_async_callable
-    signs, names = Signs(stop), trainer.reward_func_names
+    see, names = stop.see, trainer.reward_func_names
     returned: list[tuple[int, list[float | None]]] = []
     last: dict[int, float] = {}
 
-    def keep(number: int, output: Any) -> list[Any]:
+    def keep(number: int, output: Any, count: int | None = None) -> list[Any]:
         values = list(output)
+        if count not in (None, len(values)):
+            raise ValueError(f"it returned {len(values)} rewards for {count} answers")
         numbers = [None if each is None else float(each) for each in values]
         returned.append((number, numbers))
         return values
@@ -43,16 +45,17 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
             shapes = {key: describe(value) for key, value in given.items()}
             told = {"step": step, "what": what, "meaning": why, "given": shapes}
             report("ruin", **told, message=f"{what}: {why}")
+            error.add_note(f"It was raised by the reward {name}")
             raise
 
     def wrap(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
         async def call_async(**given: Any) -> Any:
             with telling(names[number], given):
-                return keep(number, await function(**given))
+                return keep(number, await function(**given), count_answers(given))
 
         def call(**given: Any) -> Any:
             with telling(names[number], given):
-                return keep(number, function(**given))
+                return keep(number, function(**given), count_answers(given))
 
         return wraps(function)(call_async if is_async(function) else call)
 
@@ -75,20 +78,20 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
             wrong, scored, differ = agree(wrong), agree(scored), agree(differ)
             why = f"{names[wrong - 1]} returned NaN or infinity; it should return None"
             why += " where an answer has no reward"
-            ends = signs.see("a reward is not finite", wrong, step, why, end=BROKEN)
+            ends = see("a reward is not finite", wrong, step, why, end=BROKEN)
             why = "each function returned None for all: answers or columns are not as"
             why += " they expect, or are cut before they end"
             what = "no answer got a reward"
-            ends |= signs.see(what, not scored, step, why, end=BROKEN)
+            ends |= see(what, not scored, step, why, end=BROKEN)
             if ends and not stop.suspect:
                 control.should_save = True  # the weights are as good as ever
             same = scored and not (differ and last_metric(trainer, EQUAL_GROUPS) != 1)
             why = "all answers fail, all succeed, or are cut before they end"
-            signs.see("rewards do not vary", same, step, why, OFTEN)
+            see("rewards do not vary", same, step, why, OFTEN)
             entropy = last_metric(trainer, "entropy")
             flat = entropy is not None and entropy < NO_ENTROPY
             why = "the model has only one answer left: learning_rate may be too high"
-            signs.see("the entropy is 0", flat, step, why, BROKEN)
+            see("the entropy is 0", flat, step, why, BROKEN)
 
     for number, function in enumerate(trainer.reward_funcs):
         if isinstance(function, Module):
@@ -100,7 +103,7 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
 
 def watch_answers(trainer: Any, stop: Stop) -> None:
     """Tell a model that cannot write any more, its logits not being finite."""
-    take_step, signs = trainer.training_step, Signs(stop)
+    take_step = trainer.training_step
 
     def training_step(*given: Any, **named: Any) -> Any:
         try:
@@ -112,11 +115,17 @@ def watch_answers(trainer: Any, stop: Stop) -> None:
             step: int = trainer.state.global_step
             why = "its logits are not finite, learning_rate is too high"
             why = f"{why} ({error!s:.80})"
-            signs.see("no answer can be drawn", True, step + 1, why, end=1)
+            stop.see("no answer can be drawn", True, step + 1, why, end=1)
             stop.suspect, stop.step = True, step
             stop.leave(trainer)
 
     trainer.training_step = training_step
+
+
+def count_answers(given: dict[str, Any]) -> int | None:
+    """Count the answers that a reward function is given."""
+    answers = given.get("completions")
+    return None if answers is None else len(answers)
 
 
 def describe(value: Any) -> str:

@@ -4,8 +4,7 @@ from functools import partial
 from math import isfinite
 from typing import Any
 
-from hfjobs_trainer.rendering.runtime.events import report
-from hfjobs_trainer.rendering.runtime.stopping import RUIN, Stop, agree
+from hfjobs_trainer.rendering.runtime.stopping import Stop, agree
 
 # Steps in a row after which numbers that are not finite end a run, and after which
 # what may be chance does: no gradient, or steps that fp16 skips to find its scale.
@@ -13,32 +12,11 @@ BROKEN = 5
 OFTEN = 20
 
 
-class Signs:
-    """For how many steps in a row each sign of ruin is there, and which were told."""
-
-    def __init__(self, stop: Stop) -> None:
-        self.stop, self.rows, self.told = stop, dict[str, int](), set[str]()
-
-    def see(
-        self, what: str, there: Any, step: int, means: str, tell: int = 1, end: int = 0
-    ) -> bool:
-        """Tell a sign after `tell` steps, end after `end` steps; True: one is left."""
-        row = self.rows[what] = self.rows.get(what, 0) + 1 if there else 0
-        if row >= tell and what not in self.told:
-            self.told.add(what)
-            told = {"step": step, "what": what, "meaning": means}
-            report("ruin" if end else "warning", **told, message=f"{what}: {means}")
-        if end and row >= end:
-            often = f", for {row} steps in a row" if row > 1 else ""
-            self.stop.ask(RUIN, f"{what}{often}: {means}", saves=False)
-        return row == end - 1
-
-
 def watch_for_ruin(trainer: Any, stop: Stop) -> None:
     """Look at the true loss and gradient norm of each step: the log has no NaN."""
     from transformers import TrainerCallback
 
-    see, losses, norms = Signs(stop).see, list[Any](), list[Any]()
+    see, losses, norms = stop.see, list[Any](), list[Any]()
     hint, tell = "no token is trained, or all has been learned", BROKEN
     if hasattr(trainer, "reward_funcs"):
         hint, tell = "all answers to a prompt get the same reward", OFTEN
@@ -79,11 +57,3 @@ def has_finite_weights(trainer: Any) -> bool:
         if weight.requires_grad and not part.sum(dtype=float32).isfinite():
             return False
     return True
-
-
-def refuse_broken_weights(trainer: Any, stop: Stop) -> None:
-    """End a run as ruined if its weights are not finite, so that none are kept."""
-    if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
-        stop.suspect, stop.step = True, trainer.state.global_step
-        why = "the last step broke them; the last good checkpoint is kept"
-        Signs(stop).see("the weights are not finite", True, stop.step or 0, why, end=1)

@@ -3,15 +3,13 @@
 import math
 from typing import Any
 
-from hfjobs_trainer.rendering.runtime.ruin import BROKEN, Signs
+from hfjobs_trainer.rendering.runtime.ruin import BROKEN
 from hfjobs_trainer.rendering.runtime.stopping import Stop
 
 
 def watch_losses(trainer: Any, stop: Stop) -> None:
     """Look at the losses that are logged for each step, before its end."""
     from transformers import TrainerCallback
-
-    signs = Signs(stop)
 
     class Watch(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -20,7 +18,7 @@ def watch_losses(trainer: Any, stop: Stop) -> None:
                 stop.suspect = not math.isfinite(sum(losses))
                 why = "learning_rate is too high, or the reward model gives NaN"
                 what, step = "the loss is not finite", state.global_step
-                signs.see(what, stop.suspect, step, why, end=BROKEN)
+                stop.see(what, stop.suspect, step, why, end=BROKEN)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if stop.suspect:  # no good checkpoint makes room for it

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from hfjobs_trainer.rendering.runtime.conclude import assert_trained, conclude
+from hfjobs_trainer.rendering.runtime.conclude import NO_STEP, conclude
 from hfjobs_trainer.rendering.runtime.events import progress_callback, report
 
 
@@ -38,7 +38,8 @@ def run_script(name: str, source: str, arguments: list[str], started: float) -> 
             if end.code not in (None, 0):
                 raise
     if ended:
-        assert_trained(ended[-1])
+        if ended[-1].state.global_step == 0:
+            sys.exit(NO_STEP)
         conclude(ended[-1], started)
         return
     seconds = round(time.time() - started, 1)

@@ -28,11 +28,26 @@ class Stop:
         # It ends after a multiple of `every` steps, to be resumed exactly; `partial`
         # pushes the model as far as it is trained, and `last` comes before the end.
         self.every, self.partial, self.last = every, partial, last
+        self.rows, self.told = dict[str, int](), set[str]()  # of signs of ruin
 
     def ask(self, code: int, why: str = "", saves: bool = True) -> None:
         """Ask for the end of the run; the first is heard, but ruin before all."""
         if not self.code or (not saves and self.saves):
             self.code, self.why, self.saves, self.asked = code, why, saves, time.time()
+
+    def see(
+        self, what: str, there: Any, step: int, means: str, tell: int = 1, end: int = 0
+    ) -> bool:
+        """Tell a sign after `tell` steps, end after `end` steps; True: one is left."""
+        row = self.rows[what] = self.rows.get(what, 0) + 1 if there else 0
+        if row >= tell and what not in self.told:
+            self.told.add(what)
+            told = {"step": step, "what": what, "meaning": means}
+            report("ruin" if end else "warning", **told, message=f"{what}: {means}")
+        if end and row >= end:
+            often = f", for {row} steps in a row" if row > 1 else ""
+            self.ask(RUIN, f"{what}{often}: {means}", saves=False)
+        return row == end - 1
 
     def heed(self, *_: Any) -> None:
         """Take SIGTERM as a wish; a second one, but uv's copy of it, ends at once."""
@@ -55,18 +70,15 @@ class Stop:
 
     def leave(self, trainer: Any) -> None:
         """Keep what there is, tell it, and end with the code that was agreed on."""
-        if self.keeper:
-            self.keeper.finish()
+        kept = self.keeper and self.keeper.finish()
         if self.partial and self.code == DEADLINE and not self.suspect:
             self.partial(trainer)
-        kept = self.keeper and self.keeper.kept
-        ends = {DEADLINE: "deadline", SIGNAL: "signal", RUIN: "ruin"}
+        ends = {DEADLINE: "deadline", SIGNAL: "signal"}
         how = {DEADLINE: "at the deadline ", SIGNAL: "by SIGTERM "}.get(self.code, "")
-        over = self.code == RUIN and self.saves  # it is not the model's fault
         told: dict[str, Any] = {
             "step": self.step,
             "code": self.code,
-            "reason": "over" if over else ends[self.code],
+            "reason": ends.get(self.code, "over" if self.saves else "ruin"),
             "message": f"stopped {how}at step {self.step}{self.why and ': '}{self.why}",
             "checkpoint": kept,
             "resumable": self.saves and kept is not None,

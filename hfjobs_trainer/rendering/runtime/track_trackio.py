@@ -8,6 +8,7 @@ from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from hfjobs_trainer.rendering.runtime.events import report
+from hfjobs_trainer.rendering.runtime.mount import run_id
 
 TRACKIO_SECONDS = 120.0  # enough to create a Space; a hanging Hub costs no more
 
@@ -16,16 +17,15 @@ def track(project: str, config: dict[str, Any], **options: Any) -> None:
     """Have `report_to="trackio"` log to one run in a group, retries included."""
     trackio: Any = import_module("trackio")
     integrations: Any = import_module("transformers.integrations.integration_utils")
-    key = os.environ.get("HFT_RUN_ID") or os.environ.get("JOB_ID") or ""
-    run_id = hashlib.sha256(key.encode() or os.urandom(16)).hexdigest()[:32]
-    options["name"] = options.get("name") or f"run-{run_id[:6]}"
+    own = hashlib.sha256(run_id().encode() or os.urandom(16)).hexdigest()[:32]
+    options["name"] = options.get("name") or f"run-{own[:6]}"
     space_id = options.get("space_id") or os.environ.pop("TRACKIO_SPACE_ID", None)
 
     def open_run(**place: Any) -> Any:
         always = {"resume": "allow", "embed": False, "auto_log_gpu": False}
         run = trackio.init(project, **{**options, **always, **place})
-        if run.id != run_id:  # new to trackio, or a namesake
-            run.id, run._next_step = run_id, 0
+        if run.id != own:  # new to trackio, or a namesake
+            run.id, run._next_step = own, 0
         if trackio.gpu.gpu_available():  # only now that its metrics find their run
             run._gpu_monitor = trackio.gpu.GpuMonitor(run)
             run._gpu_monitor.start()

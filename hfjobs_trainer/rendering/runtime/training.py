@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
-from hfjobs_trainer.rendering.runtime.conclude import assert_trained
+from hfjobs_trainer.rendering.runtime.conclude import NO_STEP
 from hfjobs_trainer.rendering.runtime.deadline import deadline_callback
-from hfjobs_trainer.rendering.runtime.ruin import refuse_broken_weights
-from hfjobs_trainer.rendering.runtime.stopping import Stop
+from hfjobs_trainer.rendering.runtime.ruin import has_finite_weights
+from hfjobs_trainer.rendering.runtime.stopping import Stop, agree
 
 
 def train(trainer: Any, stop: Stop, **options: Any) -> None:
@@ -22,14 +23,13 @@ def train(trainer: Any, stop: Stop, **options: Any) -> None:
         signal.signal(signal.SIGTERM, stop.heed)
     if stop.keeper and (path := stop.keeper.resume()):
         options["resume_from_checkpoint"] = path
-    try:
-        trainer.train(**options)
-    except Exception:
-        if stop.keeper:
-            stop.keeper.finish()  # what was saved before outlives it
-        raise
-    refuse_broken_weights(trainer, stop)
+    trainer.train(**options)
+    if (stop.step is None or stop.saves) and agree(not has_finite_weights(trainer)):
+        stop.suspect, stop.step = True, trainer.state.global_step  # so none are kept
+        why = "the last step broke them; the last good checkpoint is kept"
+        stop.see("the weights are not finite", True, stop.step or 0, why, end=1)
     if stop.step is not None:
         stop.leave(trainer)
     stop.heard = 0.0  # from now on, the first SIGTERM ends it at once
-    assert_trained(trainer)
+    if trainer.state.global_step == 0:  # of which the trainer only warns
+        sys.exit(NO_STEP)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from hfjobs_trainer.display import html_pairs, plural
+from hfjobs_trainer.running.planned import Planned
 
 if TYPE_CHECKING:
     from hfjobs_trainer.facts.backends import BackendTraits
     from hfjobs_trainer.planning.plan import Plan
     from hfjobs_trainer.running.events import Event
+    from hfjobs_trainer.running.outage import Tolerance
 
 RUN_LABEL, RESUMES_LABEL = "run", "resumes"
 """Labels by which the jobs of one run are found: its ``HFT_RUN_ID``, and the job that this one resumes."""
+SPEC_LABEL, INPUTS_LABEL = "spec", "inputs"
+"""Labels by which identical runs are found: digests of the spec, and of what it was resolved to."""
 
 Stage = Literal["SCHEDULING", "RUNNING", "COMPLETED", "ERROR", "CANCELED", "DELETED"]
 TERMINAL: frozenset[str] = frozenset({"COMPLETED", "ERROR", "CANCELED", "DELETED"})
@@ -99,6 +105,7 @@ class JobRecord:
         members: Ids of the jobs of each node, by rank, if the run has several; the first is ``id``.
         exposes: Whether it has ports that the proxy leads to, which cost extra.
         directory: Working directory of a local job that resumes another, that of the first; ``None``: ``folder``.
+        planned: What its plan said, as far as the job carries it.
     """
 
     id: str
@@ -110,6 +117,46 @@ class JobRecord:
     members: tuple[str, ...] = ()
     exposes: bool = False
     directory: str | None = None
+    planned: Planned = field(default=Planned(), repr=False)
+
+
+class JobRecords(list[JobRecord]):
+    """Records of jobs, newest first.
+
+    Attributes:
+        note: What they lack, and why; empty if they are whole.
+    """
+
+    note = ""
+
+
+class LogLines(Iterator[str]):
+    """The lines of a log, which can be left from any thread.
+
+    Args:
+        lines: The lines; what they end with, if anything, is why some may be missing.
+        left: Set once nobody reads any more, so that ``lines`` end.
+
+    Attributes:
+        incomplete: Why lines may be missing, known once the last was read; ``None`` if none are.
+    """
+
+    def __init__(self, lines: Generator[str, None, str | None], left: threading.Event) -> None:
+        self.incomplete: str | None = None
+        self._lines, self._left = lines, left
+
+    def __next__(self) -> str:
+        try:
+            return next(self._lines)
+        except StopIteration as end:
+            self.incomplete = end.value or self.incomplete
+            raise
+
+    def close(self) -> None:
+        """Read no more; a thread that waits for the next line gets none."""
+        self._left.set()
+        with contextlib.suppress(ValueError):  # another thread is in it, and leaves it soon
+            self._lines.close()
 
 
 class Backend(Protocol):
@@ -138,7 +185,7 @@ class Backend(Protocol):
         ...
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
-        """The lines of the log; with ``follow``, until the job has ended."""
+        """The lines of the log; with ``follow``, until the job has ended. ``LogLines`` say whether some are missing."""
         ...
 
     def cancel(self, job_id: str) -> None:
@@ -150,7 +197,24 @@ class Backend(Protocol):
         ...
 
     def list(self, labels: dict[str, str]) -> list[JobRecord]:
-        """Jobs with all of these labels, newest first."""
+        """Jobs with all of these labels, newest first; ``JobRecords`` where some had to be left out."""
+        ...
+
+
+@runtime_checkable
+class Finds(Protocol):
+    """A backend that finds runs and their status at once; of others, each status is asked for."""
+
+    def find(
+        self, labels: Mapping[str, str], namespace: str | None = None, *, patiently: bool = True
+    ) -> list[tuple[JobRecord, JobStatus]]:
+        """The runs with all of these labels, newest first, each with its status.
+
+        Args:
+            labels: Labels of their jobs.
+            namespace: Whose jobs; ``None`` for those of the backend's.
+            patiently: Whether what does not answer is asked again.
+        """
         ...
 
 
@@ -249,9 +313,60 @@ class Resumes(Protocol):
 
 
 @runtime_checkable
+class Tolerant(Protocol):
+    """A backend that says which of its failures are waited out; else the defaults of ``Tolerance`` apply."""
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What is waited out while a job goes on."""
+        ...
+
+
+@runtime_checkable
 class Verifies(Protocol):
     """A backend that can look from outside whether what a run says of its end is so; others are believed."""
 
     def verify(self, events: Iterable[Event]) -> str | None:
         """What is wrong with what a run that ended well has left, by its events; ``None`` if nothing is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """What a job uses of one GPU.
+
+    Attributes:
+        percent: How much of the time it computes.
+        used_gib: Memory in use, GiB.
+        total_gib: Memory that it has, GiB.
+    """
+
+    percent: float
+    used_gib: float
+    total_gib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a job uses of its machine at a time; what is not known is ``None``.
+
+    Attributes:
+        gpus: Of each GPU; empty without one, or if nothing is known of them.
+        cpu_percent: How much of the time of its CPUs it computes.
+        used_gib: Memory in use, GiB.
+        total_gib: Memory that the machine has, GiB.
+    """
+
+    gpus: tuple[Gpu, ...] = ()
+    cpu_percent: float | None = None
+    used_gib: float | None = None
+    total_gib: float | None = None
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A backend that can also say what a job uses of its machine; one that cannot simply lacks the method."""
+
+    def usage(self, job_id: str) -> Usage | None:
+        """What the job uses now; ``None`` if it does not run, or nothing is known. Of several nodes, the one named."""
         ...

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.answers import Answers, fingerprint
-from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound
+from hfjobs_trainer.errors import AuthError, BackendError, JobNotFound, SubmitInterrupted
 from hfjobs_trainer.facts.backends import HUB, BackendTraits
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, parse_live, snapshot
-from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
+from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, LogLines, Usage
 from hfjobs_trainer.running.backends.hub_checkpoints import with_bucket
 from hfjobs_trainer.running.backends.hub_connection import (
     Connection,
@@ -24,7 +25,8 @@ from hfjobs_trainer.running.backends.hub_connection import (
 )
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
-from hfjobs_trainer.running.backends.hub_log import follow_log, log_reader
+from hfjobs_trainer.running.backends.hub_find import find_runs
+from hfjobs_trainer.running.backends.hub_log import LogReader, tell_missing
 from hfjobs_trainer.running.backends.hub_nodes import (
     GROUP_LABEL,
     NodeGroup,
@@ -40,15 +42,19 @@ from hfjobs_trainer.running.backends.hub_nodes import (
 )
 from hfjobs_trainer.running.backends.hub_resume import Resumption, check_flavor, with_run
 from hfjobs_trainer.running.backends.hub_schedules import HubSchedules
-from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store
-from hfjobs_trainer.running.backends.hub_submission import Submission
-from hfjobs_trainer.running.events import Event, visible_lines
+from hfjobs_trainer.running.backends.hub_scripts import MOUNT, store, time_for
+from hfjobs_trainer.running.backends.hub_submission import Submission, status_of
+from hfjobs_trainer.running.backends.hub_usage import usage_reader
+from hfjobs_trainer.running.events import Event
+from hfjobs_trainer.running.time_limit import within
+from hfjobs_trainer.told import NOTHING
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
 
     from hfjobs_trainer.facts import HardwareFacts
     from hfjobs_trainer.planning.plan import JobRequest, Plan
+    from hfjobs_trainer.running.outage import Tolerance
 
 _OWNERS = Answers()
 """Owners of tokens, by endpoint and token."""
@@ -112,11 +118,15 @@ class HubBackend:
             QuotaError: No credits left, or too many requests.
             HubUnavailable: No answer after retries. The message says whether a job may exist nevertheless.
             BackendError: The Hub refuses the job, or created a different one, which is then canceled.
+            SubmitInterrupted: The user interrupted it; the message says what is known of the job.
         """
-        request, namespace, secrets = self._prepare(plan.request)
-        request = with_run(request)
-        with without_progress_bars(), without_request_bodies():
-            store(self._connection, namespace, [request.script], request.data, request.files)
+        with time_for(self._connection, plan.request.data), without_progress_bars(), without_request_bodies():
+            try:
+                request, namespace, secrets = self._prepare(plan.request)
+                request = with_run(request)
+                store(self._connection, namespace, [request.script], request.data, request.files)
+            except KeyboardInterrupt:
+                raise SubmitInterrupted(NOTHING) from None
             if request.nodes > 1:
                 jobs = submit_nodes(self._connection, request, namespace, secrets, self._duplicates)
             else:
@@ -147,7 +157,7 @@ class HubBackend:
         resumption.refuse_rivals()
         resumption.require_checkpoint()
         secrets = self._read_secrets(resumption.request)
-        with without_request_bodies():
+        with time_for(self._connection), without_request_bodies():
             return self._keep(namespace, resumption.create(secrets, self._duplicates))
 
     def _prepare(self, request: JobRequest) -> tuple[JobRequest, str, dict[str, Secret]]:
@@ -198,9 +208,9 @@ class HubBackend:
         group = self._learn(namespace, job)
         self._duplicates.cancel(namespace, [name] if group is None else group.members.values())
         if group is None:
-            return _status(job)
+            return status_of(job)
         statuses = {
-            rank: _status(job if member == name else self._look(namespace, member))
+            rank: status_of(job if member == name else self._look(namespace, member))
             for rank, member in group.members.items()
         }
         if any(map(breaks_others, statuses.values())):
@@ -211,49 +221,49 @@ class HubBackend:
                         self._cancel(namespace, group.members[rank])
         return fold_statuses(statuses, group.size)
 
-    def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
+    @property
+    def tolerance(self) -> Tolerance:
+        """Which failures of the Hub are waited out while a job goes on."""
+        return self._connection.patience.tolerance
+
+    def logs(self, job_id: str, *, follow: bool) -> LogLines:
         """The lines of the log, each once; with ``follow``, until the job has ended.
 
-        The stream is resumed after broken connections and outages, up to ``Patience.reconnects`` failures in a row.
+        The log of a job that has ended is read until it is known to be whole, ``Patience.late`` after its end at most,
+        through broken connections, outages and streams that do not end; what may be missing then is warned of.
         With several nodes each line begins with its node, except the events of the first; without ``follow``, the log
         of the failed node comes last.
 
         Raises:
             JobNotFound: There is no such job, or the token may not see it.
         """
+        left = threading.Event()
+        return LogLines(self._read_log(job_id, left, follow=follow), left)
+
+    def _read_log(self, job_id: str, left: threading.Event, *, follow: bool) -> Generator[str, None, str | None]:
         namespace, name = self._split(job_id)
         job_id = f"{namespace}/{name}"
         if job_id not in self._groups:
             self._learn(namespace, self._look(namespace, name))
         group = self._groups[job_id]
+        members = {0: name} if group is None else group.members
+        readers = {rank: LogReader(self._connection, namespace, member, left) for rank, member in members.items()}
         if group is None:
-            yield from self._read_log(namespace, name, follow=follow)
-            return
-        members = group.members
-        if not follow:
-            statuses = {rank: _status(self._look(namespace, member)) for rank, member in members.items()}
-            for rank in blamed(statuses):
-                for line in self._read_log(namespace, members[rank], follow=False):
-                    yield label_line(rank, line)
-            return
-        streams = {rank: self._read_log(namespace, member, follow=True) for rank, member in members.items()}
+            yield from readers[0].follow() if follow else readers[0].read()
+        elif follow:
 
-        def look(_: int) -> None:
-            with contextlib.suppress(BackendError):
-                self.status(job_id)  # a node that failed takes the others with it
+            def look(_: int) -> None:
+                with contextlib.suppress(BackendError):
+                    self.status(job_id)  # a node that failed takes the others with it
 
-        for rank, line in merge_logs(streams, look):
-            yield label_line(rank, line)
-
-    def _read_log(self, namespace: str, name: str, *, follow: bool) -> Iterator[str]:
-        asked = Asked("read the job's log", "job.read", namespace, f"{namespace}/{name}")
-        connection = self._connection
-        if follow:
-            lines = follow_log(connection, namespace, name, asked)
+            for rank, line in merge_logs({rank: reader.follow() for rank, reader in readers.items()}, look, left):
+                yield label_line(rank, line)
         else:
-            lines = iter(connection.get(asked, log_reader(namespace, name), connection.patience.submission))
-        for line in lines:
-            yield from visible_lines(line)
+            statuses = {rank: status_of(self._look(namespace, member)) for rank, member in members.items()}
+            for rank in blamed(statuses):
+                for line in readers[rank].read():
+                    yield label_line(rank, line)
+        return tell_missing(job_id, readers)
 
     def verify(self, events: Iterable[Event]) -> str | None:
         """What of the models that a run says it pushed is not on the Hub; asked of a run of the last day only.
@@ -265,6 +275,12 @@ class HubBackend:
         told = list(events)
         is_new = time.time() - max((event.time for event in told), default=0.0) < VERIFIED_SECONDS
         return verify_push(told, self._connection) if is_new else None
+
+    def usage(self, job_id: str) -> Usage | None:
+        """What the job, or this node of it, uses of its machine now; ``None`` unless it runs."""
+        namespace, name = self._split(job_id)
+        asked = Asked("read the job's metrics", "job.read", namespace, f"{namespace}/{name}")
+        return self._connection.get(asked, usage_reader(namespace, name))
 
     def cancel(self, job_id: str) -> None:
         """Stop the job, with all its nodes; do nothing if it has ended already.
@@ -296,7 +312,7 @@ class HubBackend:
             return
         error = outcome.failure.explain(asked)
         # any other refusal may mean that there is nothing left to stop
-        if type(error) is not BackendError or not _status(self._look(namespace, name)).is_terminal:
+        if type(error) is not BackendError or not status_of(self._look(namespace, name)).is_terminal:
             raise error
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
@@ -322,6 +338,20 @@ class HubBackend:
         for job in jobs:
             groups.setdefault((job.labels or {}).get(GROUP_LABEL) or job.id, []).append(job)
         return [self._list_one(namespace, members) for members in groups.values()]
+
+    def find(
+        self, labels: Mapping[str, str], namespace: str | None = None, *, patiently: bool = True
+    ) -> list[tuple[JobRecord, JobStatus]]:
+        """The runs with all of these labels, by one request, newest first, each with its status.
+
+        Args:
+            labels: Labels of their jobs.
+            namespace: Whose jobs; ``None`` for those of the backend's.
+            patiently: Whether the Hub is asked again if it does not answer.
+        """
+        patience = self._connection.patience
+        with within(patience.answer + patience.quota):
+            return find_runs(self._connection, labels, namespace or self._home(), patiently=patiently)
 
     def _list_one(self, namespace: str, jobs: Sequence[JobInfo]) -> JobRecord:
         """A run of which some nodes at least were listed: a filter may have left others out."""
@@ -367,14 +397,3 @@ class HubBackend:
         if found is None:
             raise JobNotFound(f"{job_id!r} is not a job id: they look like 'namespace/687f911eaea852de79c4a50a'")
         return found[1] or self._home(), found[2]
-
-
-def _status(job: JobInfo) -> JobStatus:
-    stage = getattr(job.status.stage, "value", job.status.stage)
-    return JobStatus(
-        stage=cast("Stage", stage),
-        message=job.status.message,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-    )

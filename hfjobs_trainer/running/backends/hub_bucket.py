@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SLOWEST = 250_000
 """An upload that is slower than this counts as stuck, bytes per second."""
+USUAL = 1_000_000
+"""An upload of less than this is a matter of seconds, bytes."""
 _SEEN = Answers()
 """Private buckets that were there some minutes ago, and texts that were uploaded then; by endpoint and token."""
 
@@ -63,7 +65,7 @@ def store(
         )
         missing = files if is_new else bucket.find_missing(files)
         failure = bucket.upload(missing)
-        if failure is not None and is_new:
+        if failure is not None and is_new and not failure.is_one_too_many:
             # what was known of the bucket may hold no longer
             _SEEN.clear()
             failure = bucket.upload(bucket.find_missing(files))
@@ -136,6 +138,7 @@ class _Bucket:
             lambda api: api.batch_bucket_files(self._id, add=[(source, path) for path, source in files.items()]),
             self._connection.patience.submission + size / SLOWEST,
             repeat_late=False,
+            told=f"the upload of {self._what} takes longer than usual" if size < USUAL else f"uploading {self._what}",
         )
         if upload.failure is not None:
             return upload.failure

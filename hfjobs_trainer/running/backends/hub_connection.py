@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from hfjobs_trainer.errors import AuthError
 from hfjobs_trainer.running.backends.hub_failures import TOKENS_PAGE, Asked, ClientError, Failure
+from hfjobs_trainer.running.backends.hub_request import SLOW, THREAD, Outcome, Patience, Request, Waiting
+from hfjobs_trainer.running.time_limit import time_left
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Json = Mapping[str, object]
 
-THREAD = "hfjobs-trainer-hub"
+_STEP = 0.2
+"""How often it is looked which of two answers has come, seconds."""
 
 
 class Secret(str):
@@ -43,47 +45,6 @@ class Secret(str):
 
 def _forget() -> None:
     """What a secret is once it is unpickled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long the Hub is waited for. All times in seconds.
-
-    Attributes:
-        attempts: How often a request is made at most, the creation of a job too.
-        pause: Wait before the second attempt; it doubles from one to the next.
-        longest_pause: Longest of these waits.
-        answer: Longest wait for an answer.
-        submission: Longest wait for the upload of a script, which the client may repeat for over 4 minutes, and for the
-            creation of a job.
-        search: How long to look for a job whose creation got no answer, before it counts as not created.
-        reconnects: How often in a row following a log may fail.
-    """
-
-    attempts: int = 4
-    pause: float = 1.0
-    longest_pause: float = 10.0
-    answer: float = 60.0
-    submission: float = 360.0
-    search: float = 15.0
-    reconnects: int = 30
-
-    def wait(self, failures: int) -> None:
-        """Wait, the longer the more failures in a row there were."""
-        time.sleep(min(self.longest_pause, self.pause * 2 ** min(failures - 1, 10)))
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """What became of a request: ``failure`` is ``None`` if there is a value."""
-
-    value: T | None = None
-    failure: Failure | None = None
-    timed_out: bool = False
-
-    def get(self) -> T:
-        """The value, once it is known that there is one."""
-        return cast("T", self.value)
 
 
 class NoToken(AuthError):
@@ -147,35 +108,87 @@ class Connection:
         return HfApi(endpoint=self.endpoint, token=token), token
 
     def attempt(
-        self, function: Callable[[HfApi], T], seconds: float | None = None, hidden: tuple[str, ...] = ()
+        self,
+        function: Callable[[HfApi], T],
+        seconds: float | None = None,
+        hidden: tuple[str, ...] = (),
+        *,
+        told: str = SLOW,
+        meanwhile: Callable[[HfApi], T | None] | None = None,
     ) -> Outcome[T]:
-        """Make a request once, in a thread that can be abandoned: the client has no time limit of its own.
+        """Make a request once; one that the Hub refuses as one too many was not carried out, and is made again.
 
         Args:
             function: Makes the request.
-            seconds: Longest wait; ``None`` for that of an answer.
+            seconds: Longest wait for an answer; ``None`` for that of an answer.
             hidden: Values that no message may show, beside the token.
+            told: What is told once, if the answer takes longer than ``Patience.notice``.
+            meanwhile: Looks from then on, now and then, whether what was asked for is there without an answer.
         """
+        return self._attempt(function, seconds, hidden, Waiting(self.patience, told), meanwhile)
+
+    def _attempt(
+        self,
+        function: Callable[[HfApi], T],
+        seconds: float | None,
+        hidden: tuple[str, ...],
+        waiting: Waiting,
+        meanwhile: Callable[[HfApi], T | None] | None = None,
+    ) -> Outcome[T]:
+        longest = self.patience.answer if seconds is None else seconds
+        while True:
+            if time_left() < min(longest, self.patience.notice):
+                # one that is given up at once would leave open what became of it
+                return _late(self.patience.total, "for all requests together")
+            seconds = min(longest, time_left())
+            request = self.begin(function, hidden)
+            if not request.wait(min(seconds, self.patience.notice)):
+                waiting.tell_once()
+            outcome = self._see_to(request, seconds, meanwhile)
+            failure = outcome.failure
+            if failure is None or not failure.is_one_too_many:
+                return outcome
+            if not waiting.wait_for_quota(failure):
+                return Outcome(failure=replace(failure, waited=waiting.waited))
+
+    def begin(self, function: Callable[[HfApi], T], hidden: tuple[str, ...] = ()) -> Request[T]:
+        """Make a request in a thread that can be abandoned: the client has no time limit of its own."""
         api, token = self.open()
-        seconds = self.patience.answer if seconds is None else seconds
-        outcomes: list[Outcome[T]] = []
+        return Request(lambda: function(api), (*hidden, token))
 
-        def work() -> None:
-            try:
-                outcomes.append(Outcome(value=function(api)))
-            except Exception as error:
-                outcomes.append(Outcome(failure=Failure.of(error, (*hidden, token))))
+    def glance(self, function: Callable[[HfApi], T], seconds: float) -> Outcome[T]:
+        """Make a request once, without a word, whatever comes of it.
 
-        thread = threading.Thread(target=work, daemon=True, name=THREAD)
-        thread.start()
-        thread.join(seconds)
-        if outcomes:
-            return outcomes[0]
-        late = TimeoutError(f"no answer within {seconds:g} s")
-        return Outcome(failure=Failure.of(late), timed_out=True)
+        Args:
+            function: Makes the request, which may be left undone.
+            seconds: Longest wait.
+        """
+        request = self.begin(function)
+        request.wait(min(seconds, time_left()))
+        return request.outcome or _late(seconds)
+
+    def _see_to(self, request: Request[T], seconds: float, meanwhile: Callable[[HfApi], T | None] | None) -> Outcome[T]:
+        """The outcome of a request that has begun, waited for up to ``seconds``."""
+        deadline = request.began + seconds
+        while request.outcome is None:
+            if (left := deadline - time.monotonic()) <= 0:
+                return _late(seconds)
+            if meanwhile is not None:
+                look = self.begin(meanwhile)
+                while not (look.wait(min(_STEP, left)) or request.wait(0)) and time.monotonic() < deadline:
+                    pass
+                if look.outcome is not None and look.outcome.value is not None:
+                    return Outcome(value=look.outcome.value)
+            request.wait(min(self.patience.longest_pause, deadline - time.monotonic()))
+        return request.outcome
 
     def ask(
-        self, function: Callable[[HfApi], T], seconds: float | None = None, *, repeat_late: bool = True
+        self,
+        function: Callable[[HfApi], T],
+        seconds: float | None = None,
+        *,
+        repeat_late: bool = True,
+        told: str = SLOW,
     ) -> Outcome[T]:
         """Make a request that may be repeated safely, until it succeeds or cannot.
 
@@ -183,13 +196,17 @@ class Connection:
             function: Makes the request.
             seconds: Longest wait for each attempt; ``None`` for that of an answer.
             repeat_late: Whether to repeat it also after such a wait.
+            told: What is told once, if that takes longer than ``Patience.notice``.
         """
-        outcome = self.attempt(function, seconds)
+        waiting = Waiting(self.patience, told)
+        outcome = self._attempt(function, seconds, (), waiting)
         for failures in range(1, self.patience.attempts):
-            if outcome.failure is None or not outcome.failure.is_transient or (outcome.timed_out and not repeat_late):
+            failure = outcome.failure
+            is_settled = failure is None or not failure.is_transient or failure.is_one_too_many
+            if is_settled or (outcome.timed_out and not repeat_late) or time_left() <= 0:
                 break
             self.patience.wait(failures)
-            outcome = self.attempt(function, seconds)
+            outcome = self._attempt(function, seconds, (), waiting)
         return outcome
 
     def get(self, asked: Asked, function: Callable[[HfApi], T], seconds: float | None = None) -> T:
@@ -198,6 +215,11 @@ class Connection:
         if outcome.failure is not None:
             raise outcome.failure.explain(asked)
         return outcome.get()
+
+
+def _late(seconds: float, more: str = "") -> Outcome[Any]:
+    told = " ".join(filter(None, [f"no answer within {seconds:.3g} s", more]))
+    return Outcome(failure=Failure.of(TimeoutError(told)), timed_out=True)
 
 
 def read_json(api: HfApi, path: str) -> Json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hfjobs_trainer.running.backends.base import TERMINAL
 from hfjobs_trainer.running.backends.hub_connection import Connection
+from hfjobs_trainer.told import tell_created
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
@@ -48,6 +49,11 @@ class Kind(Generic[T]):
         """What a user types to end the one with this id."""
         kind, method = self.way_to_end
         return f'hft.{kind}.from_id("{job_id}").{method}()'
+
+    def tell_created(self, job_id: str) -> str:
+        """That the one with this id was created before an interrupt, and what a user types now."""
+        kind, method = self.way_to_end
+        return tell_created(job_id, noun=self.noun, kind=kind, end=method)
 
 
 def _find_jobs(api: HfApi, labels: dict[str, str], namespace: str) -> list[JobInfo]:

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hfjobs_trainer.errors import AuthError, BackendError, HubUnavailable, JobNotFound, QuotaError
-from hfjobs_trainer.transient import http_status, is_transient
+from hfjobs_trainer.transient import http_status, is_transient, read_retry_after
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _BILLING_PAGE = "https://huggingface.co/settings/billing"
 _MISSING_RIGHT = re.compile(r"missing permissions?: *([\w.]+(?: *, *[\w.]+)*)")
 _SPEND_LIMIT = re.compile(r"spend\w* limit|limit\w* \w* ?spend", re.IGNORECASE)
 _TEXT_LIMIT = 500
+TOO_MANY = 429
 
 
 class ClientError(Exception):
@@ -66,12 +67,16 @@ class Failure:
         status: HTTP status; ``None`` if there was no answer.
         text: The error's text, without secrets.
         is_transient: Whether it may go away, so that a request that may be repeated should be.
+        retry_after: How long the Hub asks to wait before the next request, seconds; ``None`` if it does not say.
+        waited: How long was waited in all, since the Hub refused the request as one too many, seconds.
     """
 
     kind: str
     status: int | None
     text: str
     is_transient: bool
+    retry_after: float | None = None
+    waited: float = 0.0
 
     @classmethod
     def of(cls, error: Exception, hidden: Iterable[str] = ()) -> Failure:
@@ -86,7 +91,13 @@ class Failure:
             status=http_status(error),
             text=strike_out(_one_line(text), hidden),
             is_transient=is_transient(error),
+            retry_after=read_retry_after(error.response.headers) if isinstance(error, HfHubHTTPError) else None,
         )
+
+    @property
+    def is_one_too_many(self) -> bool:
+        """Whether the Hub refused the request for the number of requests (429), so that it was not carried out."""
+        return self.status == TOO_MANY
 
     @property
     def is_refusal(self) -> bool:
@@ -112,8 +123,10 @@ class Failure:
         if self.status == 402:
             text = f"cannot {asked.doing}{where}: {asked.namespace!r} has no credits left. Add some at {_BILLING_PAGE}"
             return QuotaError(f"{text}.{said}", cause)
-        if self.status == 429:
-            text = f"cannot {asked.doing}{where}: too many requests. Wait some minutes and try again"
+        if self.is_one_too_many:
+            waited = f", also after {self.waited:.0f} s of waiting" if self.waited >= 1 else ""
+            left = "some minutes" if self.retry_after is None else f"{self.retry_after:.0f} s"
+            text = f"cannot {asked.doing}{where}: too many requests{waited}. Wait {left} and try again"
             return QuotaError(f"{text}.{said}", cause)
         if self.status == 404 and asked.job_id:
             text = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import queue
 import re
@@ -13,12 +14,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from hfjobs_trainer.errors import BackendError
+from hfjobs_trainer.errors import BackendError, SubmitInterrupted
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus
 from hfjobs_trainer.running.backends.hub_connection import Connection, Secret
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates
 from hfjobs_trainer.running.backends.hub_submission import Submission, flavor_of
 from hfjobs_trainer.running.events import parse_event
+from hfjobs_trainer.running.planned import read_planned
+from hfjobs_trainer.running.time_limit import within
+from hfjobs_trainer.told import NOTHING, tell
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo
@@ -93,15 +97,58 @@ def submit_nodes(
             network = (group, None if rank else MAIN_ALIAS)
             submission = kind(connection, member, namespace, secrets, duplicates, network)
             jobs.append(submission.create())
+    except KeyboardInterrupt:
+        jobs += [] if submission is None or submission.created in (None, *jobs) else [submission.created]
+        raise _tell_interrupt(connection, request.nodes, namespace, group, jobs, submission) from None
     except BaseException as error:
         is_certain = submission is None or not submission.may_exist
-        became = _withdraw(connection, namespace, group, jobs, is_certain=is_certain)
+        with within(connection.patience.aftermath):
+            became = _withdraw(connection, namespace, group, jobs, is_certain=is_certain)
         told = f"node {len(jobs)} of {request.nodes}: {error} {became}"
         if isinstance(error, BackendError):
             raise type(error)(told, error.cause) from error.__cause__
         error.add_note(told)
         raise
     return jobs
+
+
+def _tell_interrupt(
+    connection: Connection,
+    nodes: int,
+    namespace: str,
+    group: str,
+    jobs: Sequence[JobInfo],
+    submission: Submission | None,
+) -> SubmitInterrupted:
+    """What became of the jobs of a group whose creation was interrupted: all go on, or none."""
+    ids = [f"{namespace}/{job.id}" for job in jobs]
+    if len(jobs) == nodes:
+        return SubmitInterrupted(f"{JOBS.tell_created(ids[0])}; its nodes are {', '.join(ids)}", ids)
+    if not jobs and (submission is None or not submission.may_exist):
+        return SubmitInterrupted(NOTHING)
+    made = f"interrupted: {len(jobs)} of {nodes} nodes {'was' if len(jobs) == 1 else 'were'} created"
+    made += f" ({', '.join(ids)})" if ids else ""
+    tell(f"{made}; canceling what there is (interrupt again to leave it)")
+    left = [job.id for job in jobs]
+    seconds = connection.patience.farewell
+    is_known = submission is not None and not submission.may_exist
+    with contextlib.suppress(KeyboardInterrupt, BackendError):
+        if not is_known:
+            listed = connection.glance(lambda api: JOBS.find(api, {GROUP_LABEL: group}, namespace), seconds)
+            left = [*dict.fromkeys([*left, *(job.id for job in listed.value or ())])]
+        for name in [*left]:
+            done = connection.glance(lambda api, name=name: JOBS.end(api, name, namespace), seconds)
+            if done.failure is None:
+                left.remove(name)
+    if left:
+        ways = ", ".join(JOBS.tell_how_to_end(f"{namespace}/{name}") for name in left)
+        return SubmitInterrupted(
+            f"{made}; not canceled, and may be running: {ways}", [f"{namespace}/{n}" for n in left]
+        )
+    if is_known:
+        return SubmitInterrupted(f"{made}, and canceled: nothing was left running")
+    look = f'hft.Client(namespace="{namespace}").jobs(labels={{"{GROUP_LABEL}": "{group}"}})'
+    return SubmitInterrupted(f"{made}, and canceled; whether the next one was created is not known: look with {look}")
 
 
 def _withdraw(connection: Connection, namespace: str, group: str, jobs: Sequence[JobInfo], *, is_certain: bool) -> str:
@@ -157,6 +204,7 @@ def record_of(namespace: str, job: JobInfo, group: NodeGroup | None = None) -> J
         created_at=job.created_at,
         members=group.ids if group else (),
         exposes=bool(job.expose),
+        planned=read_planned(job.environment or {}),
     )
 
 
@@ -245,22 +293,20 @@ def label_line(rank: int, line: str) -> str:
 
 
 def merge_logs(
-    streams: Mapping[int, Iterator[str]], on_end: Callable[[int], None]
+    streams: Mapping[int, Iterator[str]], on_end: Callable[[int], None], left: threading.Event
 ) -> Generator[tuple[int, str], None, None]:
     """Lines of several logs as they come, each with its rank.
 
     Args:
         streams: The lines of each node; each is read in a thread of its own.
         on_end: Called with the rank of a node whose log is over.
+        left: Set once nobody reads any more; the streams end then.
     """
     lines: queue.SimpleQueue[tuple[int, str | BaseException | None]] = queue.SimpleQueue()
-    left_alone = threading.Event()
 
     def read(rank: int, stream: Iterator[str]) -> None:
         try:
             for line in stream:
-                if left_alone.is_set():
-                    return
                 lines.put((rank, line))
         except Exception as error:
             lines.put((rank, error))
@@ -281,4 +327,4 @@ def merge_logs(
             else:
                 yield rank, line
     finally:
-        left_alone.set()
+        left.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from hfjobs_trainer.errors import JobNotFound
+from hfjobs_trainer.errors import JobNotFound, SubmitInterrupted
 from hfjobs_trainer.running.backends.base import JobRecord, ScheduleRecord
 from hfjobs_trainer.running.backends.hub_connection import (
     Connection,
@@ -17,8 +17,9 @@ from hfjobs_trainer.running.backends.hub_connection import (
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, SCHEDULES, SUBMIT_LABEL, Duplicates
 from hfjobs_trainer.running.backends.hub_failures import Asked
 from hfjobs_trainer.running.backends.hub_nodes import record_of
-from hfjobs_trainer.running.backends.hub_scripts import store
+from hfjobs_trainer.running.backends.hub_scripts import store, time_for
 from hfjobs_trainer.running.backends.hub_submission import Creation, flavor_of
+from hfjobs_trainer.told import NOTHING
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
@@ -61,9 +62,12 @@ class HubSchedules:
         Raises:
             AuthError, QuotaError, HubUnavailable, BackendError: As for a job.
         """
-        request, namespace, secrets = self._prepare(plan.request)
-        with without_progress_bars(), without_request_bodies():
-            store(self._connection, namespace, [request.script], request.data)
+        with time_for(self._connection, plan.request.data), without_progress_bars(), without_request_bodies():
+            try:
+                request, namespace, secrets = self._prepare(plan.request)
+                store(self._connection, namespace, [request.script], request.data)
+            except KeyboardInterrupt:
+                raise SubmitInterrupted(NOTHING) from None
             return self._record(
                 namespace, _Schedule(self._connection, request, namespace, secrets, self._duplicates).create()
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,12 @@ from hfjobs_trainer.planning.shipping import folder_of as data_folder
 from hfjobs_trainer.running.backends import hub_bucket
 from hfjobs_trainer.running.backends.hub_bucket import bucket_of
 from hfjobs_trainer.running.backends.hub_connection import Connection
+from hfjobs_trainer.running.time_limit import within
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import LocalData
 
-__all__ = ["FILE", "MOUNT", "bucket_of", "folder_of", "store"]
+__all__ = ["FILE", "MOUNT", "bucket_of", "folder_of", "store", "time_for"]
 
 MOUNT, FILE = "/data", "script.py"
 """Where a job sees the folder of its script, as the client's ``run_uv_job`` has it, and the script's name there."""
@@ -34,6 +36,12 @@ def folder_of(script: str, files: Mapping[str, str] | None = None) -> str:
     for name, text in sorted((files or {}).items()):
         digest.update(f"\0{name}\0{text}".encode())
     return f"{FOLDER}/{digest.hexdigest()}"
+
+
+def time_for(connection: Connection, data: Sequence[LocalData] = ()) -> AbstractContextManager[None]:
+    """The time for all requests of a submission: ``Patience.total``, and that of an upload of the data."""
+    size = sum(item.content.size for item in data)
+    return within(connection.patience.total + size / hub_bucket.SLOWEST)
 
 
 def store(

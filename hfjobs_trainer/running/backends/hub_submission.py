@@ -6,24 +6,31 @@ with it.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 import uuid
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
-from hfjobs_trainer.errors import BackendError, HubUnavailable
-from hfjobs_trainer.running.backends.hub_connection import Connection, Json, Outcome, Secret, read_json
+from hfjobs_trainer.errors import BackendError, HubUnavailable, SubmitInterrupted
+from hfjobs_trainer.running.backends.base import JobStatus
+from hfjobs_trainer.running.backends.hub_connection import Connection, Json, Secret, read_json
 from hfjobs_trainer.running.backends.hub_duplicates import SUBMIT_LABEL, Duplicates, T
 from hfjobs_trainer.running.backends.hub_failures import Asked, Failure
+from hfjobs_trainer.running.backends.hub_request import Outcome
 from hfjobs_trainer.running.backends.hub_scripts import FILE, MOUNT, bucket_of, folder_of
+from hfjobs_trainer.running.time_limit import time_left, within
+from hfjobs_trainer.told import NOTHING, tell
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo, Volume
-    from huggingface_hub._jobs_api import JobSpec
+    from huggingface_hub._jobs_api import JobSpec, ScheduledJobInfo
 
     from hfjobs_trainer.planning.plan import JobRequest
+    from hfjobs_trainer.running.backends.base import Stage
 
 UV_IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"
 """Image of a job whose request names none: that of the client's ``run_uv_job``."""
@@ -41,6 +48,7 @@ class Creation(ABC, Generic[T]):
 
     Attributes:
         may_exist: Whether a request got neither a job nor a refusal, so that its job may yet show up.
+        created: The job, once it is known.
     """
 
     def __init__(
@@ -59,6 +67,11 @@ class Creation(ABC, Generic[T]):
         self._duplicates = duplicates
         self._kind = duplicates.kind
         self.may_exist = False
+        self.created: T | None = None
+        self._surplus: list[T] = []  # second ones that are not ended yet
+        self._is_sent = False  # and neither carried out nor refused, as far as is known
+        self._is_called_off = False
+        self._sending = threading.Lock()
         self._asked = Asked(f"submit a {self._kind.noun}", "job.write", namespace)
         self._id = uuid.uuid4().hex
         self._labels = {name: value for name, value in request.labels.items() if name != "name"}
@@ -69,13 +82,15 @@ class Creation(ABC, Generic[T]):
 
         Before a creation without an answer is repeated, the job is looked for; if even that is not possible, it is not
         repeated.
+
+        Raises:
+            SubmitInterrupted: The user interrupted it; the job is then looked for, for some seconds.
         """
         try:
-            return self._create()
-        except KeyboardInterrupt as interrupt:
-            noun = self._kind.noun
-            interrupt.add_note(f"A {noun} may have been created nevertheless: look with {self._way_to_look}.")
-            raise
+            self.created = self._create()
+        except KeyboardInterrupt:
+            raise self._tell_interrupt() from None
+        return self.created
 
     def _create(self) -> T:
         attempt = 1
@@ -84,29 +99,83 @@ class Creation(ABC, Generic[T]):
             failure = outcome.failure
             if failure is None:
                 created = outcome.get()
-                # an earlier request may have been carried out later than it was looked for
-                earlier = (self._find() or []) if self.may_exist else []
-                return self._choose([created, *earlier])
+                with within(self._patience.aftermath):
+                    # an earlier request may have been carried out later than it was looked for
+                    earlier = (self._find() or []) if self.may_exist else []
+                    return self._choose([created, *earlier])
+            if outcome.timed_out:
+                self._call_off()
             found: list[T] | None = []
-            if not failure.is_refusal:
-                found = self._search()
-                if found:
-                    return self._choose(found)
+            if self._is_sent:
+                with within(self._patience.aftermath):
+                    found = self._search()
+                    if found:
+                        return self._choose(found)
                 self.may_exist = True
             # an error that is not transient may be an answer that the client cannot read
             is_hopeless = found is None or outcome.timed_out or failure.is_refusal or not failure.is_transient
-            if is_hopeless or attempt == self._patience.attempts:
+            if is_hopeless or attempt == self._patience.attempts or time_left() <= 0:
                 raise self._explain(failure)
             self._patience.wait(attempt)
             attempt += 1
 
     def _post(self) -> Outcome[T]:
-        """Ask for it once."""
+        """Ask for it once; if the answer takes long, look for the job meanwhile."""
+        return self._connection.attempt(
+            self._send,
+            self._patience.submission,
+            tuple(self._secrets.values()),
+            told=f"the Hub has not answered yet; looking for the {self._kind.noun} under its label",
+            meanwhile=self._seek,
+        )
+
+    def _send(self, api: HfApi) -> T:
+        with self._sending:
+            if self._is_called_off:
+                raise InterruptedError
+            self._is_sent = True
         try:
-            return self._connection.attempt(self._run, self._patience.submission, tuple(self._secrets.values()))
-        except KeyboardInterrupt:
-            self.may_exist = True
+            self.created = self._run(api)
+        except Exception as error:
+            self._is_sent = not Failure.of(error).is_refusal
             raise
+        return self.created
+
+    def _call_off(self) -> None:
+        """From now on, a thread that was left alone sends nothing any more."""
+        with self._sending:
+            self._is_called_off = True
+
+    def _seek(self, api: HfApi) -> T | None:
+        """The job, if the Hub lists it by now."""
+        return min(self._kind.find(api, {SUBMIT_LABEL: self._id}, self._namespace), key=_age, default=None)
+
+    def _tell_interrupt(self) -> SubmitInterrupted:
+        self._call_off()
+        noun = self._kind.noun
+        if self.created is None and (self._is_sent or self.may_exist):
+            tell(f"interrupted; looking for the {noun} under its label (interrupt again to leave it)")
+            with contextlib.suppress(KeyboardInterrupt, BackendError):
+                self._look_hastily()
+        if self.created is not None:
+            job_id = f"{self._namespace}/{self.created.id}"
+            ends = [self._kind.tell_how_to_end(f"{self._namespace}/{job.id}") for job in self._surplus]
+            more = f"; a second one may be running: {', '.join(ends)} stops it" if ends else ""
+            return SubmitInterrupted(f"{self._kind.tell_created(job_id)}{more}", [job_id])
+        self.may_exist = self.may_exist or self._is_sent
+        if self.may_exist:
+            told = f"whether a {noun} was created is not known: look with {self._way_to_look}"
+            return SubmitInterrupted(f"interrupted: {told}")
+        return SubmitInterrupted(NOTHING)
+
+    def _look_hastily(self) -> None:
+        """Wait some seconds for the answer, and look for the job twice, since the answer may be lost."""
+        deadline = time.monotonic() + self._patience.farewell
+        for looks in (2, 1):
+            seen = self._connection.glance(self._seek, (deadline - time.monotonic()) / looks)
+            self.created = self.created or seen.value
+            while self.created is None and time.monotonic() < deadline - self._patience.farewell * (looks - 1) / 2:
+                time.sleep(0.05)
 
     @abstractmethod
     def _run(self, api: HfApi) -> T:
@@ -204,9 +273,12 @@ class Creation(ABC, Generic[T]):
         return job
 
     def _keep_oldest(self, jobs: list[T]) -> T:
-        distinct = sorted({job.id: job for job in jobs}.values(), key=lambda job: (str(job.created_at), job.id))
+        distinct = sorted({job.id: job for job in jobs}.values(), key=_age)
+        self.created, self._surplus = distinct[0], distinct[1:]
         for job in distinct[1:]:
-            if left := self._end(job):
+            left = self._end(job)
+            self._surplus.remove(job)
+            if left:
                 kept = f"{self._kind.noun} {self._namespace}/{distinct[0].id}"
                 told = f"{kept} runs, and so may a second one of the same submission"
                 warnings.warn(f"{told}: {left}", RuntimeWarning, stacklevel=2)
@@ -290,6 +362,21 @@ class Submission(Creation["JobInfo"]):
         if self._request.resource_group_id:
             found |= self._compare_group(f"/api/jobs/{self._namespace}/{job.id}", lambda answer: answer)
         return found
+
+
+def _age(job: JobInfo | ScheduledJobInfo) -> tuple[str, str]:
+    return str(job.created_at), job.id
+
+
+def status_of(job: JobInfo) -> JobStatus:
+    """The status of a job."""
+    return JobStatus(
+        stage=cast("Stage", getattr(job.status.stage, "value", job.status.stage)),
+        message=job.status.message,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+    )
 
 
 def flavor_of(job: JobInfo | JobSpec) -> str | None:

@@ -13,6 +13,7 @@ from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import INPROCESS, BackendTraits
 from hfjobs_trainer.running.backends.base import RESUMES_LABEL, TERMINAL, JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.events import visible_lines
+from hfjobs_trainer.running.planned import read_planned
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import Plan
@@ -59,8 +60,12 @@ class InProcessBackend:
         """Record the plan; its job is RUNNING from now on."""
         with self._changed:
             self.plans.append(plan)
-            job_id, now = f"{PREFIX}{plan.request.name}-{len(self.plans)}", datetime.now(UTC)
-            record = JobRecord(job_id, labels=dict(plan.request.labels), flavor=plan.request.flavor, created_at=now)
+            request = plan.request
+            job_id, now = f"{PREFIX}{request.name}-{len(self.plans)}", datetime.now(UTC)
+            planned = read_planned(request.env)
+            record = JobRecord(
+                job_id, labels=dict(request.labels), flavor=request.flavor, created_at=now, planned=planned
+            )
             self._jobs[job_id] = _Entry(record, JobStatus("RUNNING", created_at=now, started_at=now), plan)
             return record
 

@@ -2,47 +2,55 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import re
-import secrets
-import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hfjobs_trainer.contents import cache_home
+from hfjobs_trainer.display import plural, shown
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.find_uv import find_links, find_uv
 from hfjobs_trainer.running.backends import processes, supervise
-from hfjobs_trainer.running.backends.base import RESUMES_LABEL, RUN_LABEL, JobRecord, JobStatus
+from hfjobs_trainer.running.backends.base import RESUMES_LABEL, RUN_LABEL, JobRecord, JobRecords, JobStatus, Usage
+from hfjobs_trainer.running.backends.heirs import left_of
+from hfjobs_trainer.running.backends.local_ends import stop_run
+from hfjobs_trainer.running.backends.local_files import open_file
 from hfjobs_trainer.running.backends.local_folder import (
+    PREFIX,
     damage_told,
+    exclusive,
     find_supervisor,
+    holds_run,
     is_of,
+    read_processes,
     read_record,
     read_request,
+    read_script,
     read_status,
-    record_of,
-    script_process,
+    run_folders,
 )
+from hfjobs_trainer.running.backends.local_start import launch
+from hfjobs_trainer.running.backends.local_usage import memory_usage
 from hfjobs_trainer.running.events import visible_lines
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import JobRequest, Plan
 
 Interpreter = Literal["uv", "current"]
-PREFIX = "local/"
 # Between two looks at a log that is followed, seconds.
 POLL_SECONDS = 0.2
 # Between SIGTERM and SIGKILL, seconds.
 GRACE_SECONDS = 10.0
+# A line of a log that is longer is read in parts, bytes; no event is.
+LONGEST_LINE = supervise.LONGEST_LINE
+_ZEROS = bytes(1 << 20)
 
 
 class LocalBackend:
@@ -51,7 +59,7 @@ class LocalBackend:
     The folder holds ``script.py``, ``log.txt`` (stdout and stderr, interleaved), ``events.jsonl``, ``record.json``
     (labels, command, environment of the request, names of the secrets), ``status.json`` and, if the script tracks its
     metrics locally, ``trackio/``. It is the script's working directory, so that a relative ``output_dir`` lands there.
-    A run that is resumed stays in the folder of its first job.
+    A run that is resumed stays in the folder of its first job. Folders and files are this user's alone.
 
     Args:
         root: Folder of the run folders; default: ``$HFT_HOME/runs``, else ``hfjobs_trainer/runs`` in the user's cache.
@@ -99,7 +107,7 @@ class LocalBackend:
 
         Raises:
             BackendError: A secret is not set, uv is missing, the folder cannot be written, or the script cannot be
-                started. No folder is left behind.
+                started. Nothing is left behind, as after an interrupt.
         """
         request = plan.request
         check_secrets(request.secrets)
@@ -108,7 +116,7 @@ class LocalBackend:
         def describe(folder: Path) -> dict[str, Any]:
             return self._describe(folder, request, command)
 
-        return self._launch(request.name, request.script, describe)
+        return launch(self.root, request.name, request.script, describe)
 
     def resume(self, job_id: str, *, timeout_seconds: int | None = None, flavor: str | None = None) -> JobRecord:
         """Start the script of a job again, in the working directory of the run, with a run folder of its own.
@@ -122,7 +130,7 @@ class LocalBackend:
         old = self._folder(job_id)
         record = read_request(old)
         home = Path(record.get("cwd") or old)
-        if not (home / "script.py").is_file():
+        if not os.path.lexists(home / "script.py"):
             raise BackendError(f"job {job_id} cannot be resumed: the script of its run, {home / 'script.py'}, is gone")
         check_secrets(record["secrets"])
         with exclusive(home / "resuming"):
@@ -141,11 +149,11 @@ class LocalBackend:
                     "cwd": str(home),
                 }
 
-            return self._launch(record["name"], (home / "script.py").read_text("utf-8"), describe)
+            return launch(self.root, record["name"], read_script(home), describe)
 
     def _refuse_rivals(self, job_id: str, home: Path) -> None:
         """Raise ``BackendError`` if a job of the run goes on, or has ended well."""
-        for folder in {home, *(path.parent for path in self.root.glob("*/record.json"))}:
+        for folder in {home, *run_folders(self.root)}:
             if folder != home and not is_of(folder, home):
                 continue
             rival = PREFIX + folder.name
@@ -153,28 +161,12 @@ class LocalBackend:
                 why = f'job {rival} of the run is {status.stage}: hft.Job.from_id("{rival}") finds it'
             elif status.succeeded:
                 why = f"the run ended well as job {rival}: nothing is left to do"
-            elif (pid := script_process(folder)) is not None:
-                why = f"its script still runs, as process {pid}: end that first, with `kill {pid}`"
+            elif left := left_of(folder, read_processes(folder).script):
+                end = f'hft.Job.from_id("{rival}").cancel()'
+                why = f"its script still runs, as process {left[0]}: wait for its end, or end it with {end}"
             else:
                 continue
             raise BackendError(f"job {job_id} cannot be resumed: {why}")
-
-    def _launch(self, name: str, script: str, describe: Callable[[Path], dict[str, Any]]) -> JobRecord:
-        """Start a script as a new job, whose record ``describe`` gives for its folder."""
-        folder = None
-        try:
-            folder = self._make_folder(name)
-            return self._start(folder, script, describe(folder))
-        except (BackendError, OSError) as error:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, BackendError):
-                raise
-            raise BackendError(
-                f"the run folder under {self.root} could not be written: {error}; choose another place with"
-                " LocalBackend(root=...) or the environment variable HFT_HOME",
-                error,
-            ) from error
 
     def inspect(self, job_id: str) -> JobRecord:
         """The record of a job; raises ``JobNotFound`` if there is none under this root."""
@@ -190,47 +182,56 @@ class LocalBackend:
         status = read_status(folder)
         if status.is_terminal:
             return status
-        return JobStatus("ERROR", "the supervisor of this run died", status.created_at, status.started_at)
+        return JobStatus("ERROR", supervise.DIED, status.created_at, status.started_at)
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
         """The lines of the log, a progress bar as its last state; with ``follow``, until the job ends."""
         folder = self._folder(job_id)
         return self._read_log(job_id, folder / "log.txt", follow=follow)
 
+    def usage(self, job_id: str) -> Usage | None:
+        """The memory of the run's processes and of this machine; ``None`` where it has no ``/proc``."""
+        script = read_processes(self._folder(job_id)).script
+        if script is None or not script.is_alive:
+            return None
+        return memory_usage(processes.descendants(script.pid, group=script.pid))
+
     def cancel(self, job_id: str) -> None:
-        """Ask the job to stop; after the grace period it is killed."""
-        folder = self._folder(job_id)
-        pid = find_supervisor(folder)
-        if pid and not read_status(folder).is_terminal:
-            processes.signal_process(pid, signal.SIGTERM)
+        """Ask the job to stop; after the grace period it is killed. It may not have begun yet.
+
+        Of a job whose supervisor has died, what still runs is ended, which is waited for.
+
+        Raises:
+            BackendError: A process of the job does not end, or the disk is too full to cancel a job that begins.
+        """
+        stop_run(self._folder(job_id), self.grace_seconds)
 
     def usd_per_hour(self, flavor: str | None) -> float | None:
         """This machine costs nothing."""
         return 0.0
 
-    def list(self, labels: dict[str, str]) -> list[JobRecord]:
-        """Jobs under this root with all of these labels, newest first."""
-        found: list[JobRecord] = []
-        for path in self.root.glob("*/record.json"):
-            with contextlib.suppress(BackendError):
-                record = read_record(path.parent)
-                if labels.items() <= record.labels.items():
-                    found.append(record)
-        return sorted(found, key=lambda record: (record.created_at, record.id), reverse=True)
+    def list(self, labels: dict[str, str]) -> JobRecords:
+        """Jobs under this root with all of these labels, newest first; its note tells of those that are damaged."""
+        found = JobRecords()
+        left_out: list[BackendError] = []
+        for folder in run_folders(self.root):
+            try:
+                record = read_record(folder)
+            except BackendError as error:
+                if holds_run(folder):  # else it was deleted meanwhile
+                    left_out.append(error)
+                continue
+            if labels.items() <= record.labels.items():
+                found.append(record)
+        found.sort(key=lambda record: (record.created_at, record.id), reverse=True)
+        if left_out:
+            found.note = f"{plural(len(left_out), 'run')} left out: {left_out[0]}"
+        return found
 
     def _command(self) -> list[str]:
         if self.python == "current":
             return [sys.executable, "script.py"]
         return [find_uv(), "run", "--no-project", "--python", sys.executable, "script.py"]
-
-    def _make_folder(self, name: str) -> Path:
-        self.root.mkdir(parents=True, exist_ok=True)
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        while True:
-            folder = self.root / f"{stamp}-{name}-{secrets.token_hex(3)}"
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                return folder
 
     def _describe(self, folder: Path, request: JobRequest, command: list[str]) -> dict[str, Any]:
         """What ``record.json`` holds of a new run."""
@@ -255,50 +256,28 @@ class LocalBackend:
             "grace_seconds": self.grace_seconds,
         }
 
-    def _start(self, folder: Path, script: str, record: dict[str, Any]) -> JobRecord:
-        import fcntl
-
-        (folder / "script.py").write_text(script, "utf-8")
-        (folder / "log.txt").touch()
-        # Held by the supervisor as long as it lives: whether it does needs no process id, which another may get.
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            supervise.write_json(folder / "record.json", record)
-            started = subprocess.run(
-                [sys.executable, "-m", supervise.__name__, str(folder), str(lock.fileno())],
-                cwd=Path(supervise.__file__).parents[3],  # where the package is found, installed or not
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[lock.fileno()],
-                start_new_session=True,
-                check=False,
-            )
-        told = started.stdout.decode("utf-8", "replace").strip()
-        if told != supervise.STARTED:
-            raise BackendError(f"the script could not be started: {told or 'its supervisor exited immediately'}")
-        return record_of(folder, record)
-
     def _folder(self, job_id: str) -> Path:
         name = job_id.removeprefix(PREFIX)
-        folder = self.root / name
-        if not re.fullmatch(r"\w[\w.-]*", name) or not (folder / "record.json").is_file():
-            raise JobNotFound(
-                f"no job {job_id!r} under {self.root}; if it was started with another root, name it:"
-                " LocalBackend(root=...)"
-            )
-        return folder
+        # A name has 255 bytes at most, on every usual file system.
+        if re.fullmatch(r"\w[\w.-]*", name) and len(name.encode()) <= 255 and holds_run(self.root / name):
+            return self.root / name
+        raise JobNotFound(
+            f"no job {shown(job_id)} under {self.root}; if it was started with another root, name it:"
+            " LocalBackend(root=...)"
+        )
 
     def _read_log(self, job_id: str, path: Path, *, follow: bool) -> Iterator[str]:
         partial = b""
-        with damage_told(path.parent):
-            log = path.open("rb")
+        with damage_told(path.parent, path.name):
+            log = os.fdopen(open_file(path), "rb", buffering=0)
         with log:
             while True:
                 # Asked first, so that what is read afterwards is all there will be.
                 ended = not follow or self.status(job_id).is_terminal
-                while chunk := log.read(1 << 20):
+                while chunk := _read_chunk(log, path):
                     *lines, partial = (partial + chunk).split(b"\n")
+                    if len(partial) > LONGEST_LINE:
+                        lines, partial = [*lines, partial], b""
                     for line in lines:
                         yield from visible_lines(line.decode("utf-8", "replace"))
                 if ended:
@@ -308,19 +287,32 @@ class LocalBackend:
             yield from visible_lines(partial.decode("utf-8", "replace"))
 
 
+def _read_chunk(log: FileIO, path: Path) -> bytes:
+    """The next part of a log; empty at its end."""
+    with damage_told(path.parent, path.name):
+        while chunk := log.read(len(_ZEROS)):
+            # Zeros are what a crash leaves where it lost what was written; a terminal shows nothing of them.
+            if chunk != _ZEROS[: len(chunk)]:
+                if text := chunk.translate(None, b"\0"):
+                    return text
+            else:
+                _skip_hole(log)
+    return b""
+
+
+def _skip_hole(log: FileIO) -> None:
+    """Go to where the file holds something, if the system tells: of a hole there may be any amount."""
+    end = os.fstat(log.fileno()).st_size
+    try:
+        log.seek(log.tell(), getattr(os, "SEEK_DATA", os.SEEK_SET))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # there is nothing more; what is written meanwhile comes after that end
+            log.seek(max(end, log.tell()))
+
+
 def default_root() -> Path:
     """Where run folders are by default."""
     return cache_home() / "runs"
-
-
-@contextlib.contextmanager
-def exclusive(path: Path) -> Generator[None]:
-    """Hold a lock that no other process has meanwhile; it is given up if this one dies."""
-    import fcntl
-
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def check_secrets(names: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from hfjobs_trainer.display import shown
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.facts.backends import TRAITS, BackendTraits, traits_of, unknown_backend
 from hfjobs_trainer.running.backends.base import Backend
@@ -62,7 +63,7 @@ def backend_of(job_id: str) -> str:
     prefix, slash, rest = job_id.partition("/")
     if not (slash and rest) or (prefix in TRAITS and prefix not in BACKENDS):
         raise BackendError(
-            f"{job_id!r} does not tell where the job runs: give its whole id, such as"
+            f"{shown(job_id)} does not tell where the job runs: give its whole id, such as"
             ' "namespace/687f911eaea852de79c4a50a" or "local/...", or backend=...'
         )
     return prefix if prefix in BACKENDS else "hub"

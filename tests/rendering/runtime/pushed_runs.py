@@ -76,9 +76,10 @@ def main() -> None:
         if bucket:
             mount.mkdir(parents=True)
         trainer.lost, args.hub_revision = [], branch
+        trainer.save_model(_internal_call=True)
         block.push(trainer)
         if beside:
-            block.upload(trainer, place / "out/merged", suffix="-merged")
+            block.push(trainer, place / "out/merged", suffix="-merged")
         ended = "\n".join(trainer.lost)
         told = {
             "case": case,

@@ -40,7 +40,7 @@ class Private:
 
 ONLINE_DPO = "trl.experimental.online_dpo.online_dpo_trainer"
 NAMES = [
-    Private("_internal_call", "push", "transformers.trainer", "Trainer.save_model", parameter=True),
+    Private("_internal_call", "deadline", "transformers.trainer", "Trainer.save_model", parameter=True),
     Private("_internal_call", "deadline", "transformers.trainer", "Trainer.save_model", parameter=True),
     Private("_save_checkpoint", "checkpoints", "transformers.trainer", "Trainer"),
     Private("_run_epoch", "checkpoints", "transformers.trainer", "Trainer"),

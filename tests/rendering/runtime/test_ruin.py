@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hfjobs_trainer.rendering.runtime.rewarded import describe, last_metric, watch_answers, watch_rewards
-from hfjobs_trainer.rendering.runtime.ruin import BROKEN, OFTEN, Signs, has_finite_weights
+from hfjobs_trainer.rendering.runtime.ruin import BROKEN, OFTEN, has_finite_weights
 from hfjobs_trainer.rendering.runtime.ruin_ppo import watch_losses
 from hfjobs_trainer.rendering.runtime.stopping import RUIN, Stop
 
@@ -29,12 +29,11 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def test_a_sign_is_told_once_and_ends_the_run_only_if_it_stays(capsys: pytest.CaptureFixture[str]) -> None:
     stop = Stop()
-    signs = Signs(stop)
     for step, there in enumerate([True, False, True, True, True, False, True], start=1):
-        assert signs.see("it smokes", there, step, "fire", tell=2, end=4) is (step == 5)
+        assert stop.see("it smokes", there, step, "fire", tell=2, end=4) is (step == 5)
     assert stop.code == 0
     for step in (8, 9, 10):
-        signs.see("it smokes", True, step, "fire", tell=2, end=4)
+        stop.see("it smokes", True, step, "fire", tell=2, end=4)
     assert (stop.code, stop.saves) == (RUIN, False)
     assert stop.why == "it smokes, for 4 steps in a row: fire"
     (event,) = told(capsys)
@@ -43,9 +42,8 @@ def test_a_sign_is_told_once_and_ends_the_run_only_if_it_stays(capsys: pytest.Ca
 
 def test_a_sign_that_ends_nothing_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     stop = Stop()
-    signs = Signs(stop)
     for step in range(1, 40):
-        signs.see("it is dull", True, step, "sleep", tell=3)
+        stop.see("it is dull", True, step, "sleep", tell=3)
     (event,) = told(capsys)
     assert (event["event"], event["step"], event["message"]) == ("hft.warning", 3, "it is dull: sleep")
     assert stop.code == 0
@@ -222,6 +220,9 @@ def test_a_function_that_raises_is_named_and_raises(capsys: pytest.CaptureFixtur
     with pytest.raises(TypeError):
         Rewarded(nothing=gives_nothing).step()
     assert told(capsys)[0]["what"] == "the reward nothing failed"
+    with pytest.raises(ValueError, match="it returned 1 rewards for 2 answers") as error:
+        Rewarded(few=lambda **_: [1.0]).step()
+    assert error.value.__notes__ == ["It was raised by the reward few"]
 
 
 @pytest.mark.torch

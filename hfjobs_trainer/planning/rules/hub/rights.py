@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfjobs_trainer.facts.gap import SPACE, TARGET
 from hfjobs_trainer.planning.bucket import BUCKET
 from hfjobs_trainer.planning.context import Context
-from hfjobs_trainer.problems import Found, rule
+from hfjobs_trainer.planning.gaps import lacks_answer
+from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.fixes import change
 from hfjobs_trainer.specs.inputs import inputs
@@ -192,6 +194,8 @@ def nothing_is_overwritten(context: Context[TrainSpec]) -> Iterator[Found]:
         ```
     """
     target, spec = context.facts.target, context.spec
+    if target is None and spec.output.pushes and lacks_answer(context.facts, TARGET):
+        need(None, f"whether {TARGET} has a model already", "output.hub_model_id")
     if target is None or not target.holds or not spec.output.pushes:
         return
     stem, _, number = target.id.rpartition("-")
@@ -223,6 +227,8 @@ def the_space_is_a_dashboard(context: Context[JobSpec]) -> Iterator[Found]:
         ```
     """
     space = context.facts.space
+    if space is None and lacks_answer(context.facts, SPACE):
+        need(None, f"whether {SPACE} is a dashboard", "tracking.space_id")
     if space is None or not space.exists:
         return
     if space.sdk == "static":

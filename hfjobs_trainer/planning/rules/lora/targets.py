@@ -10,12 +10,14 @@ from hfjobs_trainer.planning.arguments.tuning import leaves_targets
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.model.adapters import ALL_LINEAR
 from hfjobs_trainer.planning.model.modules import linear_names, unmatched
+from hfjobs_trainer.planning.model.patterns import fullmatch
 from hfjobs_trainer.planning.rules.lora.fix import instead, mended
 from hfjobs_trainer.planning.rules.lora.model import modules_of, quoted
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import TrainSpec
 
 _HEAD = "lm_head"
+_MATCHED = "which modules lora.target_modules matches, a regular expression that would take too long"
 
 
 @rule("LORA001")
@@ -54,7 +56,7 @@ def no_adapter_on_the_head(context: Context[TrainSpec]) -> Iterator[Found]:
             yield Found(path, "TRL does not support an adapter on lm_head", fix)
         return
     try:
-        matches = re.fullmatch(targets, _HEAD) is not None
+        matches = need(fullmatch(targets, _HEAD), _MATCHED)
     except re.error as error:
         yield Found(path, f"is not a regular expression: {error}", instead(context.spec, target_modules=None))
         return
@@ -69,7 +71,7 @@ def _targets(context: Context[TrainSpec]) -> list[str] | str | None:
     if not isinstance(targets, str):
         return targets
     try:
-        re.compile(targets)
+        fullmatch(targets, "")
     except re.error:
         return None
     return None if targets.lower() == ALL_LINEAR else targets
@@ -105,7 +107,7 @@ def targets_are_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
     if lora is None or not targets:
         return
     model_type, modules = modules_of(context)
-    missing = unmatched(targets, modules)
+    missing = need(unmatched(targets, modules), _MATCHED)
     if len(missing) == (1 if isinstance(targets, str) else len(targets)):
         names = linear_names(model_type) or []
         has = f"its linear layers are {quoted(names, ' and ')}"
@@ -144,7 +146,7 @@ def every_name_is_in_the_model(context: Context[TrainSpec]) -> Iterator[Found]:
     wrong: list[tuple[str, str, dict[str, Any]]] = []
     for field, names in (("target_modules", targets), ("modules_to_save", lora.modules_to_save)):
         named = names if isinstance(names, list) else []
-        missing = unmatched(named, modules)
+        missing = unmatched(named, modules) or []
         left = [name for name in named if name not in missing]
         if missing and (left or field == "modules_to_save"):
             them = "it" if len(missing) == 1 else "them"

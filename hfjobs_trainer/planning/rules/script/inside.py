@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.planning.names import basename, file_name
@@ -17,6 +16,7 @@ from hfjobs_trainer.specs.locations import data_suffix
 from hfjobs_trainer.specs.requirements import package_names, read_requirement
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.specs.script_header import ScriptHeader, read_header
+from hfjobs_trainer.specs.source import path_of
 
 
 def _header(text: str) -> ScriptHeader:
@@ -134,7 +134,7 @@ def data_of_this_machine_stay_here(context: Context[Script]) -> Iterator[Found]:
         return
     owner = spec.namespace or context.facts.account.name
     for text, place in known.reads.items():
-        if context.backend.absolute_paths and Path(text).expanduser().is_absolute():
+        if context.backend.absolute_paths and (given := path_of(text)) and given.is_absolute():
             continue
         name = file_name(basename(text).split(".")[0]) or "my-data"
         repo = f"{owner}/{name}" if owner else name
