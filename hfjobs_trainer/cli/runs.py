@@ -129,6 +129,38 @@ def result(job_id: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("what", metavar="ID|FILE|-")
+@click.option("--exit-code", type=int, help="Of a log: the exit code of the run.")
+@JSON
+@click.pass_context
+def diagnose(context: click.Context, what: str, exit_code: int | None, as_json: bool) -> None:
+    """Say why a run failed, likeliest first, and what to type instead; of a job, or of a log in a file.
+
+    \b
+      hft diagnose username/687f911eaea852de79c4a50a
+      hft diagnose train.log --exit-code 1
+      uv run train.py 2>&1 | tee train.log | hft diagnose -
+    """  # noqa: D301
+    import dataclasses
+    from pathlib import Path
+
+    from hfjobs_trainer.running.diagnose import diagnose as explain
+
+    if what == "-" or Path(what).is_file():
+        with click.open_file(what, errors="replace") as log:
+            found = explain(log.read(), exit_code)
+    else:
+        found = _find(what).diagnose()
+    if as_json:
+        print_json([dataclasses.asdict(each) for each in found])
+    elif found:
+        click.echo("\n".join(map(str, found)))
+    else:
+        note("nothing is known of it")
+    context.exit(0)
+
+
+@click.command()
 @_ID
 @click.option("--timeout", help="How long the rest takes, such as 2h; 25% is added. Default: the job's.")
 @click.option("--flavor", help="Flavor of the new job; default: the job's.")

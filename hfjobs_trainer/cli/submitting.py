@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Show its progress until its end; exit with 1 if it fails.")
 @click.option("--smoke-test", is_flag=True, help="Run a smoke test on this machine first.")
 @click.option("--max-resumes", type=click.IntRange(0), default=0, help="With --wait or --watch: resumes by itself.")
+@click.option("--reuse", is_flag=True, help="Take the identical run that goes on or ended well, if there is one.")
 @click.option("--schedule", help='Run it again and again, such as "@weekly" or "0 3 * * 1" (UTC).')
 @click.option("--show-hf", is_flag=True, help="Print the line of `hf jobs` that does the same, and submit nothing.")
 @click.pass_context
@@ -42,6 +43,7 @@ def submit(
     watch: bool,
     smoke_test: bool,
     max_resumes: int,
+    reuse: bool,
     schedule: str | None,
     show_hf: bool,
 ) -> None:
@@ -53,11 +55,13 @@ def submit(
       hft submit dpo.yaml --backend local --watch
     """  # noqa: D301
     client = client_of(backend, namespace)
+    if schedule is not None and (reuse or max_resumes or wait or watch):
+        raise click.UsageError("--schedule starts each run anew: leave out --reuse, --max-resumes, --wait and --watch")
     if show_hf:
         click.echo(_hf_lines(words))
         return
     plan = client.plan(read_spec(client, words, max_usd))
-    options: Any = {"schedule": schedule, "max_resumes": max_resumes}
+    options: Any = {"schedule": schedule, "max_resumes": max_resumes, "reuse": reuse}
     plan = client.submit(plan, dry_run=True, **options)
     if dry_run:
         if as_json:

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry(_RUNS, "runs", "Print a run's log."),
     "wait": Entry(_RUNS, "runs", "Wait until a run has ended."),
     "result": Entry(_RUNS, "runs", "Show model, metrics and files of a run that ended well."),
+    "diagnose": Entry(_RUNS, "runs", "Say why a run failed, and what to type instead."),
     "resume": Entry(_RUNS, "runs", "Go on with a run from its last checkpoint; on Jobs this costs money."),
     "cancel": Entry(_RUNS, "runs", "Stop a run."),
     "hardware": Entry(_KNOW, "lookup", "List the flavors, or compare them for a spec."),

@@ -237,3 +237,21 @@ def test_help_imports_little() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = set(done.stdout.rsplit("\n", 2)[-2].split())
     assert modules.isdisjoint({"pydantic", "huggingface_hub", "rich", "yaml", "hfjobs_trainer.client"})
+
+
+def test_a_log_is_explained(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("train.log").write_text("ModuleNotFoundError: No module named 'math_verify'\n")
+    assert run(["diagnose", "train.log", "--exit-code", "1"]) == 0
+    assert 'extra_dependencies=["math-verify"]' in capsys.readouterr().out
+    assert run(["diagnose", "train.log", "--exit-code", "1", "--json"]) == 0
+    assert {"code", "cause", "fix", "source"} == set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_the_interpreter_of_local_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert hft.LocalBackend(tmp_path).python == "uv"
+    monkeypatch.setenv("HFT_PYTHON", "current")
+    assert hft.LocalBackend(tmp_path).python == "current"
+    assert hft.LocalBackend(tmp_path, python="uv").python == "uv"
+    monkeypatch.setenv("HFT_PYTHON", "conda")
+    with pytest.raises(ValueError, match=r'HFT_PYTHON=conda: must be "uv" or "current"'):
+        hft.LocalBackend(tmp_path)
