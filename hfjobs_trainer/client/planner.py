@@ -63,6 +63,7 @@ class Planner(Account):
         *,
         method: str | None = None,
         strict: bool = False,
+        flags: Sequence[str] = (),
         **fields: Any,
     ) -> TrainSpec | Script:
         """Read a spec from a file, the command line of a training, or beside a model on the Hub.
@@ -83,6 +84,8 @@ class Planner(Account):
             method: Training method, if the file does not have it; default: from the file's name, as in
                 ``sft_config.yaml``, or from its folder's.
             strict: Whether anything that would be a note is refused.
+            flags: Options that take precedence over a file, as a shell has them: ``["--learning_rate", "1e-5",
+                "--lora.r", "32"]``; fields of a spec, or TRL's own.
             **fields: Fields of the spec, which take precedence; ``None`` leaves out what the source says under this
                 name.
 
@@ -97,12 +100,12 @@ class Planner(Account):
 
         found = repository_in(source)
         if found is None:
-            return load(source, method=method, strict=strict, **fields)
+            return load(source, method=method, strict=strict, flags=flags, **fields)
         from hfjobs_trainer.gathering.stored_spec import fetch_spec
 
         token, endpoint, _ = self._account()
         text = fetch_spec(*found, token=token, endpoint=endpoint)
-        return load_stored(found[0], text, strict=strict, **fields)
+        return load_stored(found[0], text, strict=strict, flags=flags, **fields)
 
     def check(
         self,

@@ -158,6 +158,7 @@ def compose(
         tracker=run.tracking.report_to,
         tracks_files=tracks_files(run.tracking.report_to),
         tracking=decided.tracking,
+        tracked=run.tracking.config,
         pushes=run.output.pushes,
         resume_from_checkpoint=spec.resume_from_checkpoint,
         checkpoints=kept.place,

@@ -96,6 +96,7 @@ def assemble_script(spec: Script, facts: Facts, *, backend: BackendTraits) -> Pl
         tracker=spec.tracking.report_to,
         tracks_files=tracks_files(spec.tracking.report_to),
         tracking=tracking,
+        tracked=spec.tracking.config,
     )
     return Plan(
         spec=spec,

@@ -251,6 +251,7 @@ class Page:
         tracker: Name of the tracker, ``"none"`` without one.
         tracks_files: Whether the tracker only writes files: it is told neither of the run nor of its end.
         tracking: Arguments of the script's ``track``, or ``None``.
+        tracked: Values of the user's own in the tracked run's config.
         pushes: Whether the model is pushed.
         resume_from_checkpoint: Checkpoint folder to continue from, or ``None``.
         checkpoints: Where checkpoints are kept beyond the machine's disk: ``"bucket"``, ``"hub"``, ``"disk"`` for
@@ -318,6 +319,7 @@ class Page:
     tracker: str = "none"
     tracks_files: bool = False
     tracking: Mapping[str, Any] | None = None
+    tracked: Mapping[str, Any] = field(default_factory=dict[str, Any])
     pushes: bool = False
     resume_from_checkpoint: str | None = None
     checkpoints: str | None = None

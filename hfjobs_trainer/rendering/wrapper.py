@@ -26,6 +26,7 @@ class Wrapper:
         tracker: Name of the tracker, ``"none"`` without one.
         tracks_files: Whether the tracker only writes files: it is told neither of the run nor of its end.
         tracking: Arguments of ``track``, or ``None``.
+        tracked: Values of the user's own in the tracked run's config.
     """
 
     header: Header
@@ -40,6 +41,7 @@ class Wrapper:
     tracker: str = "none"
     tracks_files: bool = False
     tracking: Mapping[str, Any] | None = field(default=None)
+    tracked: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def method(self) -> str:

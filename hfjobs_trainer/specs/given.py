@@ -238,12 +238,7 @@ class _Taking:
 
     def items_of(self, value: Any) -> Iterator[tuple[Any, Any]]:
         """The items of a mapping: of a dict of any class those that it has, of another those that it tells."""
-<<<<<<< HEAD
-        kind: type[Any] = type(value)
-        if dict in _mro(kind):
-=======
         if is_a(value, dict):
->>>>>>> r4specs
             yield from [*_items(value)]
             return
         with reading("the mapping"):

@@ -329,6 +329,9 @@ class Tracking(Group):
         default="trackio", description='The tracker; of a list, "tensorboard" may stand beside another one.'
     )
     tensorboard: bool = Field(default=False, description="Write TensorBoard's files beside the tracker's, too.")
+    config: dict[str, str | int | float | bool] = Field(
+        default={}, description="Values of your own in the run's config, to find and group runs by."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -343,6 +346,15 @@ class Tracking(Group):
             return cast("Any", fields)
         beside = {"tensorboard": True} if others and len(names) > 1 else {}
         return {**given, "report_to": others[0] if others else "tensorboard", **beside}
+
+    @field_validator("config")
+    @classmethod
+    def _own_names(cls, config: dict[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
+        # trackio keeps names with an underscore to itself; the others are in every run's config
+        taken = [name for name in config if name.startswith("_") or name in ("model", "dataset", "script", "sha256")]
+        if taken:
+            raise PydanticCustomError("taken", "{names} is taken: choose another name", {"names": ", ".join(taken)})
+        return config
 
     @field_validator("report_to", mode="before")
     @classmethod

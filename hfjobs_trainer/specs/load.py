@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -17,8 +17,10 @@ from hfjobs_trainer.facts import Facts
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs import earlier, launchers, names, openai_job, recipes, trl_cli
 from hfjobs_trainer.specs.base import TrainSpec
+from hfjobs_trainer.specs.blocks import opens_block
 from hfjobs_trainer.specs.explain import article
 from hfjobs_trainer.specs.fixes import keywords
+from hfjobs_trainer.specs.flags import lay_over
 from hfjobs_trainer.specs.given import is_a, kind_of, listed, take_fields
 from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.inputs import inputs
@@ -50,7 +52,12 @@ STORED = "hft_spec.json"
 
 
 def load(
-    source: str | os.PathLike[str] | Sequence[str], *, method: str | None = None, strict: bool = False, **fields: Any
+    source: str | os.PathLike[str] | Sequence[str],
+    *,
+    method: str | None = None,
+    strict: bool = False,
+    flags: Sequence[str] = (),
+    **fields: Any,
 ) -> TrainSpec | Script:
     """Read a spec from a file, or from the command line of a training; ``Client.load`` documents it.
 
@@ -70,10 +77,27 @@ def load(
         raw = read_spec(file)
         if not isinstance(raw, Mapping):
             return _spec(raw, file.name)
-        mapping = dict(cast("Mapping[str, Any]", raw))
-        is_theirs = openai_job.is_openai_job(mapping)
-        written = _of_openai(file, mapping, given) if is_theirs else _of_file(file, mapping, method)
-    return _load(written, given, strict=strict)
+        written = _of_mapping(file, dict(cast("Mapping[str, Any]", raw)), method, given)
+    return _load(_with_flags(written, flags), given, strict=strict)
+
+
+def load_text(text: str, *, flags: Sequence[str] = ()) -> TrainSpec | Script:
+    """The spec in a text: YAML, JSON or a rendered script.
+
+    Args:
+        text: The text.
+        flags: As for ``load``.
+
+    Raises:
+        SpecError: As for ``load``.
+    """
+    is_script = opens_block(text, "hfjobs-trainer") or opens_block(text, "script")
+    file = Path("standard input").with_suffix(".py" if is_script else ".yaml")
+    raw = parse_text(file, text)
+    if not isinstance(raw, Mapping):
+        return _spec(raw, file.stem)
+    written = _of_mapping(file, dict(cast("Mapping[str, Any]", raw)), None, {})
+    return _load(_with_flags(written, flags), {}, strict=False)
 
 
 def repository_in(source: object) -> tuple[str, str | None] | None:
@@ -89,13 +113,16 @@ def repository_in(source: object) -> tuple[str, str | None] | None:
     return (source, None) if is_id and not Path(source).exists() else None
 
 
-def load_stored(name: str, text: str, *, strict: bool = False, **fields: Any) -> TrainSpec | Script:
+def load_stored(
+    name: str, text: str, *, strict: bool = False, flags: Sequence[str] = (), **fields: Any
+) -> TrainSpec | Script:
     """The spec that a model's ``hft_spec.json`` holds.
 
     Args:
         name: What to call it in a message.
         text: Its text.
         strict: As for ``load``.
+        flags: As for ``load``.
         **fields: As for ``load``.
 
     Raises:
@@ -103,7 +130,7 @@ def load_stored(name: str, text: str, *, strict: bool = False, **fields: Any) ->
     """
     raw = parse_text(Path(name, STORED), text)
     values = dict(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else {}
-    return _load(_Written(name, values.pop("method", None), values), fields, strict=strict)
+    return _load(_with_flags(_Written(name, values.pop("method", None), values), flags), fields, strict=strict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +205,29 @@ def _path(source: object) -> Path:
     return path
 
 
+def _of_mapping(file: Path, values: dict[str, Any], method: str | None, given: Mapping[str, Any]) -> _Written:
+    is_theirs = openai_job.is_openai_job(values)
+    return _of_openai(file, values, given) if is_theirs else _of_file(file, values, method)
+
+
+def _with_flags(written: _Written, words: Sequence[str]) -> _Written:
+    """The same with options of a command line, which take precedence."""
+    if not words:
+        return written
+    said, problems = trl_cli.read_flags(words)
+    method = said.pop("method", written.method)
+    fields = {**written.fields, **({"dataset": said.pop("dataset")} if "dataset" in said else {})}
+    spec = _class_of(method)
+
+    def shorthand_of(name: str) -> str | None:
+        group = _group_of(spec.model_fields[name].annotation) if spec and name in spec.model_fields else None
+        return group.SHORTHAND if group else None
+
+    values = lay_over(written.values, said, shorthand_of)
+    problems = [*written.problems, *problems]
+    return replace(written, method=method, values=values, fields=fields, problems=problems, is_command=True)
+
+
 def _of_file(file: Path, values: dict[str, Any], method: str | None) -> _Written:
     said = values.pop("method", None) or method or _method_in(file)
     notes: list[Note] = []
@@ -230,7 +280,8 @@ def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> Train
     spec = METHODS.get(written.method) if isinstance(written.method, str) else None
     if spec is None:
         method = {} if written.method is None else {"method": written.method}
-        return _spec(method if written.problems else {**values, **method, **fields}, written.name, written.problems)
+        typed = {**_typed({**values, **method}), **fields}
+        return _spec(method if written.problems else typed, written.name, written.problems)
     notes = list(written.notes)
     is_config = written.is_command or trl_cli.is_config(values)
     if "dataset" in fields:
@@ -301,14 +352,19 @@ def _method_named(text: str) -> str | None:
 
 def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Convert text to the type of its field, unless that is text itself."""
-    name = raw.get("method")
-    spec = METHODS[name] if isinstance(name, str) and name in METHODS else None
+    spec = _class_of(raw.get("method"))
     if spec is None:
         return dict(raw)
     return {
         key: _convert(spec.model_fields[key].annotation, value) if key in spec.model_fields else value
         for key, value in raw.items()
     }
+
+
+def _class_of(method: object) -> type[TrainSpec | Script] | None:
+    if method == "script":
+        return Script
+    return METHODS[method] if isinstance(method, str) and method in METHODS else None
 
 
 def _convert(annotation: Any, value: Any) -> Any:

@@ -44,7 +44,7 @@ TYPES: Mapping[str, Any] = {
     "report_to": str | list[str],
 }
 
-_LORA = {
+LORA = {
     "lora_r": "r",
     "lora_alpha": "lora_alpha",
     "lora_dropout": "lora_dropout",
@@ -54,6 +54,7 @@ _LORA = {
     "use_rslora": "use_rslora",
     "use_dora": "use_dora",
 }
+"""TRL's flags for the adapter, and the fields of ``hft.LoRA``."""
 
 _OF_ONE_DATASET = ("dataset_name", "dataset_config", "dataset_streaming")
 _OF_MIXTURES = ("streaming", "test_split_size")
@@ -193,8 +194,8 @@ def _mixture_part(item: Any) -> Values:
 
 
 def _lora(spec: type[TrainSpec], rest: Values, problems: list[Problem], notes: list[Note]) -> Values:
-    said = [theirs for theirs in _LORA if theirs in rest]
-    given = {_LORA[theirs]: rest.pop(theirs) for theirs in said}
+    said = [theirs for theirs in LORA if theirs in rest]
+    given = {LORA[theirs]: rest.pop(theirs) for theirs in said}
     task, used = rest.pop("lora_task_type", None), rest.pop("use_peft", None)
     if task not in (None, "CAUSAL_LM", spec.METHOD.lora_task):
         why = f"{spec.METHOD.label} trains adapters of the type {spec.METHOD.lora_task}: remove it"

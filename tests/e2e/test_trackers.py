@@ -41,7 +41,13 @@ def train(
             logging_steps=1,
             per_device_train_batch_size=2,
             output_dir="model",
-            tracking={"report_to": reporter, "project": "colors", "name": "first", "group": "tries"},
+            tracking={
+                "report_to": reporter,
+                "project": "colors",
+                "name": "first",
+                "group": "tries",
+                "config": {} if reporter == "tensorboard" else {"hue": "blue"},
+            },
             env={"OMP_NUM_THREADS": "1", **env},
         )
         job = hft.submit(spec, backend=hft.LocalBackend(tmp_path / "runs"))
@@ -99,7 +105,7 @@ def test_mlflow_gets_experiment_group_metrics_and_one_run_retries_included(train
     assert ("colors",) in rows(database, "select name from experiments")
     assert rows(database, "select name, status from runs") == [("first", "FINISHED")]
     tags = dict(rows(database, "select key, value from tags"))
-    assert tags["group"] == "tries"
+    assert (tags["group"], tags["hue"]) == ("tries", "blue")
     assert tags["hft_run_id"] == folder_of(job).name
     steps = rows(database, "select step from metrics where key = 'loss' order by step")
     assert steps == [(1,), (2,)]
@@ -127,7 +133,7 @@ def test_wandb_offline_keeps_project_group_metrics_and_one_run_retries_included(
     content = offline_run(job)
     (beside,) = (folder_of(job) / "model/runs").glob("*/events.*")
     assert b"train/loss" in beside.read_bytes()
-    assert all(text in content for text in (b"colors", b"tries", b"first", b"train/loss"))
+    assert all(text in content for text in (b"colors", b"tries", b"first", b"blue", b"train/loss"))
     assert warnings_of(job) == []
     retry(job)
     # one file per process, of one run: `wandb sync` joins them by its id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -14,16 +14,18 @@ from hfjobs_trainer.planning.arguments.trackers import TRACKERS
 from hfjobs_trainer.planning.pins import pins
 from hfjobs_trainer.rendering.paste import block_names, runtime_block
 from hfjobs_trainer.specs.groups import Reporter
+from tests.rendering.ruffed import format_changes, lint_findings
 
 
-def training(reporter: str, _: Path) -> str:
-    spec = {"method": "sft", "model": "me/model", "dataset": "me/data", "report_to": reporter}
+def training(reporter: str, _: Path, **tracking: Any) -> str:
+    tracking = {"report_to": reporter, **tracking}
+    spec = {"method": "sft", "model": "me/model", "dataset": "me/data", "tracking": tracking}
     return hft.render(spec, backend="local", offline=True)
 
 
-def script(reporter: str, folder: Path) -> str:
+def script(reporter: str, folder: Path, **tracking: Any) -> str:
     (folder / "mine.py").write_text("print()\n", encoding="utf-8")
-    spec = {"method": "script", "script": str(folder / "mine.py"), "tracking": {"report_to": reporter}}
+    spec = {"method": "script", "script": str(folder / "mine.py"), "tracking": {"report_to": reporter, **tracking}}
     return hft.render(spec, backend="local", offline=True)
 
 
@@ -54,6 +56,17 @@ def test_a_script_tells_a_tracker_what_its_block_takes(
     assert {item.arg for item in needed} <= called["track"]
     assert ("config" in taken) == ("config" in called["track"])
     assert ("end_tracking" in block) == ("end_tracking" in called)
+
+
+@pytest.mark.parametrize("rendered", [training, script])
+def test_values_of_ones_own_are_in_the_config(rendered: Callable[..., str], tmp_path: Path) -> None:
+    text = rendered("trackio", tmp_path, config={"beta": 0.1, "note": 'it\'s "new"'})
+    assert '"beta": 0.1,' in text
+    assert lint_findings(tmp_path, {"tracked": text}) == ""
+    main = text[text.index("def main") : text.index("\n\n\n# ---")] + "\n"
+    assert format_changes(tmp_path, {"tracked": main}) == ""
+    with pytest.raises(hft.SpecError, match="_group, model is taken: choose another name"):
+        hft.Tracking(config={"_group": 1, "model": "x"})
 
 
 def test_the_guide_lists_what_report_to_takes() -> None:

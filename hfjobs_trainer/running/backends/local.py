@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from hfjobs_trainer.contents import cache_home
 from hfjobs_trainer.display import plural, shown
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import JobRequest, Plan
 
 Interpreter = Literal["uv", "current"]
+PYTHON = "HFT_PYTHON"
+"""Environment variable with the interpreter of a backend that names none."""
 # Between two looks at a log that is followed, seconds.
 POLL_SECONDS = 0.2
 # Between SIGTERM and SIGKILL, seconds.
@@ -67,7 +69,7 @@ class LocalBackend:
     Args:
         root: Folder of the run folders; default: ``$HFT_HOME/runs``, else ``hfjobs_trainer/runs`` in the user's cache.
         python: ``"uv"`` runs the script in its own environment with the versions pinned in its header; ``"current"``
-            runs it with the interpreter and the packages of this process.
+            runs it with the interpreter and the packages of this process. Default: ``$HFT_PYTHON``, else ``"uv"``.
         grace_seconds: Seconds that a script has to end by itself after a cancel or the timeout.
 
     Raises:
@@ -78,7 +80,7 @@ class LocalBackend:
     def __init__(
         self,
         root: str | Path | None = None,
-        python: Interpreter = "uv",
+        python: Interpreter | None = None,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         try:
@@ -86,10 +88,12 @@ class LocalBackend:
         except ImportError as error:
             why = "the local backend needs Linux or macOS; on Windows, use it inside WSL"
             raise BackendError(why, error) from error
-        if python not in get_args(Interpreter):
-            raise ValueError(f'python={python!r}: must be "uv" or "current"')
+        given = python or os.environ.get(PYTHON) or "uv"
+        if given not in get_args(Interpreter):
+            told = f"{PYTHON}={given}" if python is None else f"python={python!r}"
+            raise ValueError(f'{told}: must be "uv" or "current"')
         self.root = (Path(root) if root is not None else default_root()).expanduser().absolute()
-        self.python = python
+        self.python = cast("Interpreter", given)
         self.grace_seconds = grace_seconds
 
     def __repr__(self) -> str:
