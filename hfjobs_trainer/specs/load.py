@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast, get_args
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, cast
 
 from hfjobs_trainer.contents import find_kept, split_pin
 from hfjobs_trainer.errors import SpecError
@@ -22,7 +20,6 @@ from hfjobs_trainer.specs.explain import article
 from hfjobs_trainer.specs.fixes import keywords
 from hfjobs_trainer.specs.flags import lay_over
 from hfjobs_trainer.specs.given import is_a, kind_of, listed, take_fields
-from hfjobs_trainer.specs.groups import Group
 from hfjobs_trainer.specs.inputs import inputs
 from hfjobs_trainer.specs.locations import hub_address, is_valid_repo_id
 from hfjobs_trainer.specs.notes import DEFAULTS, LEFT_OUT, Note
@@ -31,6 +28,7 @@ from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.specs.shell_words import split_command_line
 from hfjobs_trainer.specs.source import is_file, parse_text, path_of, read_spec
+from hfjobs_trainer.specs.texts import class_of, convert, convert_all, group_of
 
 CODES: dict[str, str] = {
     "LOAD001": "The file cannot be read.",
@@ -217,10 +215,10 @@ def _with_flags(written: _Written, words: Sequence[str]) -> _Written:
     said, problems = trl_cli.read_flags(words)
     method = said.pop("method", written.method)
     fields = {**written.fields, **({"dataset": said.pop("dataset")} if "dataset" in said else {})}
-    spec = _class_of(method)
+    spec = class_of(method)
 
     def shorthand_of(name: str) -> str | None:
-        group = _group_of(spec.model_fields[name].annotation) if spec and name in spec.model_fields else None
+        group = group_of(spec.model_fields[name].annotation) if spec and name in spec.model_fields else None
         return group.SHORTHAND if group else None
 
     values = lay_over(written.values, said, shorthand_of)
@@ -280,7 +278,7 @@ def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> Train
     spec = METHODS.get(written.method) if isinstance(written.method, str) else None
     if spec is None:
         method = {} if written.method is None else {"method": written.method}
-        typed = {**_typed({**values, **method}), **fields}
+        typed = {**convert_all({**values, **method}), **fields}
         return _spec(method if written.problems else typed, written.name, written.problems)
     notes = list(written.notes)
     is_config = written.is_command or trl_cli.is_config(values)
@@ -294,10 +292,10 @@ def _load(written: _Written, given: Mapping[str, Any], *, strict: bool) -> Train
     if is_config or not values.keys().isdisjoint(trl_cli.MARKS):
         named = trl_cli.negated(spec, values)
         named = trl_cli.embedded(named, read_spec)
-        typed = {key: _convert(trl_cli.annotation_of(spec, key), value) for key, value in named.items()}
+        typed = {key: convert(trl_cli.annotation_of(spec, key), value) for key, value in named.items()}
         values, more = trl_cli.to_fields(spec, typed, read_spec, translated)
         problems += more
-    values = _typed({**trl_cli.embedded(values, read_spec), "method": written.method})
+    values = convert_all({**trl_cli.embedded(values, read_spec), "method": written.method})
     for name in fields:
         flat = [key for key, (group, _) in names.FOLDED.items() if group == name]
         values = {key: value for key, value in values.items() if key not in flat}
@@ -348,63 +346,3 @@ def _method_in(file: Path) -> str | None:
 def _method_named(text: str) -> str | None:
     words = f"_{re.sub(r'[^a-z0-9]+', '_', text.lower())}_"
     return max((name for name in METHODS if f"_{name}_" in words), key=len, default=None)
-
-
-def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert text to the type of its field, unless that is text itself."""
-    spec = _class_of(raw.get("method"))
-    if spec is None:
-        return dict(raw)
-    return {
-        key: _convert(spec.model_fields[key].annotation, value) if key in spec.model_fields else value
-        for key, value in raw.items()
-    }
-
-
-def _class_of(method: object) -> type[TrainSpec | Script] | None:
-    if method == "script":
-        return Script
-    return METHODS[method] if isinstance(method, str) and method in METHODS else None
-
-
-def _convert(annotation: Any, value: Any) -> Any:
-    if value is False and "no" in get_args(annotation):
-        return "no"  # which YAML reads as false
-    value = trl_cli.parse_json(value) if _takes(annotation, dict, list) else value
-    if isinstance(value, Mapping):
-        group = _group_of(annotation)
-        if group is None:
-            return cast("Any", value)
-        fields = group.model_fields
-        items = cast("Mapping[str, Any]", value).items()
-        converted_items: dict[str, Any] = {}
-        for key, item in items:
-            field = fields.get(group.ALIASES.get(key, key))
-            converted_items[key] = _convert(field.annotation, item) if field else item
-        return converted_items
-    if annotation is None or not isinstance(value, str | list):
-        return value
-    given = cast("Any", value)
-    candidates = [given, [given]] if isinstance(value, str) and _takes(annotation, list) else [given]
-    if value in ("none", "None", "null") and _takes(annotation, type(None)):
-        candidates.append(None)
-    adapter = TypeAdapter[Any](annotation)
-    for strict in (True, False):
-        for candidate in candidates:
-            try:
-                converted: Any = adapter.validate_python(candidate, strict=strict)
-            except ValidationError:
-                continue
-            return cast("Any", converted) if isinstance(converted, bool | int | float | list | None) else given
-    return given
-
-
-def _takes(annotation: Any, *types: type) -> bool:
-    members = (annotation, *getattr(annotation, "__args__", ()))
-    return any(getattr(member, "__origin__", member) in types for member in members)
-
-
-def _group_of(annotation: Any) -> type[Group] | None:
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, Group) else None
-    return next((group for member in get_args(annotation) if (group := _group_of(member))), None)
