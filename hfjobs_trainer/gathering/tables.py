@@ -189,7 +189,11 @@ def delimiter(name: str) -> str:
 def open_data(path: Path) -> BinaryIO:
     """The bytes of a data file, unpacked."""
     stream = open_file(path)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if path.suffix.lower() == ".gz" else stream
+    if path.suffix.lower() != ".gz":
+        return stream
+    unpacked: Any = gzip.GzipFile(fileobj=stream)
+    unpacked.myfileobj = stream  # which it closes with itself
+    return cast(BinaryIO, unpacked)
 
 
 def _require_file(path: Path) -> None:
