@@ -563,7 +563,8 @@ def watch_rewards(trainer: Any, stop: Stop) -> None:
     def keep(number: int, output: Any, count: int | None = None) -> list[Any]:
         values = list(output)
         if count not in (None, len(values)):
-            raise ValueError(f"it returned {len(values)} rewards for {count} answers")
+            told = f"{names[number]} returned {len(values)} rewards"
+            raise ValueError(f"{told} for {count} answers")
         numbers = [None if each is None else float(each) for each in values]
         returned.append((number, numbers))
         return values

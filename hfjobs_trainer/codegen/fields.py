@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, get_origin
 
 from hfjobs_trainer.codegen.source import format_python, type_text
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
-from hfjobs_trainer.specs.groups import Dataset, Group
+from hfjobs_trainer.specs.group import Group
+from hfjobs_trainer.specs.groups import Dataset
 
 PATH = "hfjobs_trainer/submitters.py"
 

@@ -190,7 +190,7 @@ def assemble(spec: TrainSpec, facts: Facts, *, backend: str | BackendTraits = HU
         found.kept,
         absolute=traits.absolute_paths,
     )
-    fixes = planned_fixes(run, found.layout, found.estimate, choice, decided.arguments)
+    fixes = planned_fixes(run, found.layout, found.estimate, choice, decided.arguments, facts.hardware or snapshot())
     page = replace(page, pace=planned_pace(found.estimate, run), fixes=fixes)
     return Plan(
         spec=spec,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -55,17 +55,15 @@ class Search:
         shortage = server_shortage(self.run, machine) if found.reason is None else None
         return replace(found, reason=Reason("server", f"vLLM server: {shortage}")) if shortage else found
 
-    def survey(self, flavors: Iterable[Flavor]) -> list[Estimate]:
-        """Every flavor with the first reason against it, in the order given."""
-        found: list[Estimate] = []
+    def survey(self, flavors: Iterable[Flavor]) -> Iterator[Estimate]:
+        """Every flavor with the first reason against it, in the order given; estimated as it is asked for."""
         for flavor in flavors:
             machine = machine_of(self.run, flavor)
             reason = self._unfit(flavor)
             estimate = Estimate(machine, reason=reason) if reason else self.estimate(machine)
             if estimate.reason is None and (why := over_cap(self.run.hardware, estimate.duration)) is not None:
                 estimate = replace(estimate, reason=Reason("cap", why))
-            found.append(estimate)
-        return found
+            yield estimate
 
     def least_memory(self) -> Estimate | None:
         """The layout on one GPU that needs the least memory; ``None`` if there is none, or the size is unknown."""
@@ -236,7 +234,7 @@ def choose(run: Run, hardware: HardwareFacts, *, trials: int = 1) -> FlavorChoic
         estimate = Search(run, flavor).estimate(machine_of(run, flavor))
         return FlavorChoice(flavor, estimate, look=partial(possible, run, hardware))
     search = Search(run)
-    found = search.survey(sorted(hardware.flavors, key=by_price))
+    found = [*search.survey(sorted(hardware.flavors, key=by_price))]
     fitting = tuple(each for each in found if each.reason is None)
     rejected = {each.machine.name: each.reason for each in found if each.reason is not None}
     if not fitting:
@@ -251,9 +249,16 @@ def possible(run: Run, hardware: HardwareFacts) -> tuple[Estimate, ...]:
     return tuple(each for each in survey(run, hardware) if each.reason is None)
 
 
-def survey(run: Run, hardware: HardwareFacts) -> list[Estimate]:
-    """Estimate the run on every flavor on offer, whichever the spec names."""
-    return Search(freed(run)).survey(sorted(hardware.flavors, key=by_price))
+def survey(run: Run, hardware: HardwareFacts, *, larger_than: float = 0.0) -> Iterator[Estimate]:
+    """Estimate the run on every flavor on offer, whichever the spec names, cheapest per hour first.
+
+    Args:
+        run: The run.
+        hardware: The flavors on offer.
+        larger_than: Only those whose GPUs have more memory, GiB; 0 for all.
+    """
+    flavors = (each for each in hardware.flavors if (each.usable_gpu_memory_gib or 0.0) >= larger_than)
+    return Search(freed(run)).survey(sorted(flavors, key=by_price))
 
 
 def find_alternative(run: Run, hardware: HardwareFacts) -> Estimate | None:
@@ -261,7 +266,7 @@ def find_alternative(run: Run, hardware: HardwareFacts) -> Estimate | None:
 
     One within all caps; if there is none, one within ``max_hours``; if there is none either, the cheapest of all.
     """
-    found = survey(run, hardware)
+    found = [*survey(run, hardware)]
     in_time = [each for each in found if "max_hours" not in exceeded_caps(run.hardware, each.duration)]
     within = [each for each in found if each.reason is None]
     return _cheapest(within) or _cheapest(in_time) or _cheapest(found)

@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 from hfjobs_trainer.specs import names
 from hfjobs_trainer.specs.args_base import Deferred, as_whole
 from hfjobs_trainer.specs.durations import parse_duration
-from hfjobs_trainer.specs.groups import Dataset, Group, Hardware, LoRA, Output, Quantization, Tracking
+from hfjobs_trainer.specs.group import Group
+from hfjobs_trainer.specs.groups import Dataset, Hardware, LoRA, Output, Quantization, Tracking
 from hfjobs_trainer.specs.locations import revision_of
 from hfjobs_trainer.specs.notes import Note
 from hfjobs_trainer.specs.registry import Method

@@ -11,7 +11,8 @@ from hfjobs_trainer.errors import SpecError
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.base import TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, assign, group_of
-from hfjobs_trainer.specs.groups import Group, LoRA
+from hfjobs_trainer.specs.group import Group
+from hfjobs_trainer.specs.groups import LoRA
 
 
 def explain_group(error: ValidationError, data: Mapping[str, Any], group: type[Group]) -> list[Problem]:

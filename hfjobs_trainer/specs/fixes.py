@@ -17,7 +17,7 @@ from typing import Any, Final, cast, get_args
 from pydantic import BaseModel
 
 from hfjobs_trainer.specs.base import JobSpec
-from hfjobs_trainer.specs.groups import Group
+from hfjobs_trainer.specs.group import Group
 from hfjobs_trainer.tokens import masked
 
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hfjobs_trainer.specs import trl_cli
 from hfjobs_trainer.specs.base import TrainSpec
-from hfjobs_trainer.specs.groups import Group
+from hfjobs_trainer.specs.group import Group
 from hfjobs_trainer.specs.registry import METHODS
 from hfjobs_trainer.specs.script import Script
 

@@ -121,7 +121,7 @@ def _own_function(failure: Failure, own: tuple[str, str]) -> Problem:
 
 
 def _count(failure: Failure) -> Problem | None:
-    if found := re.search(r"reward function '(\w+)' returned (\d+) rewards?, but (\d+) ", failure.message):
+    if found := re.search(r"(\w+)'? returned (\d+) rewards?(?:, but| for) (\d+) ", failure.message):
         name, given, wanted = found.groups()
         why = f"{name} returns {given} for {wanted} completions: return a list with a number for each completion"
         return Problem("SMOKE002", name, why)

@@ -9,7 +9,7 @@ import pytest
 
 import hfjobs_trainer as hft
 from hfjobs_trainer.errors import SpecError
-from hfjobs_trainer.specs.groups import Group
+from hfjobs_trainer.specs.group import Group
 from tests.specs.building import problems_of, sft
 
 

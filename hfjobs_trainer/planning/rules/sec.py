@@ -10,7 +10,7 @@ from hfjobs_trainer.planning.context import Context
 from hfjobs_trainer.problems import Found, need, rule
 from hfjobs_trainer.specs.base import JobSpec, TrainSpec
 from hfjobs_trainer.specs.fixes import REMOVE, change, keywords
-from hfjobs_trainer.specs.groups import Group
+from hfjobs_trainer.specs.group import Group
 from hfjobs_trainer.specs.script import Script
 from hfjobs_trainer.tokens import name_of_secret, names_a_secret, token_kind
 

@@ -220,7 +220,7 @@ def test_a_function_that_raises_is_named_and_raises(capsys: pytest.CaptureFixtur
     with pytest.raises(TypeError):
         Rewarded(nothing=gives_nothing).step()
     assert told(capsys)[0]["what"] == "the reward nothing failed"
-    with pytest.raises(ValueError, match="it returned 1 rewards for 2 answers") as error:
+    with pytest.raises(ValueError, match="returned 1 rewards for 2 answers") as error:
         Rewarded(few=lambda **_: [1.0]).step()
     assert error.value.__notes__ == ["It was raised by the reward few"]
 
