@@ -15,3 +15,5 @@ OUR_LABELS = frozenset(
     | {GROUP_LABEL, RANK_LABEL, NODES_LABEL}
 )
 """All of them; ``name`` is the Hub's."""
+RUN_ID = "HFT_RUN_ID"
+"""Environment variable by which a script continues a run."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from hfjobs_trainer.planning.labels import RUN_ID
 from hfjobs_trainer.planning.plan import Plan
 from hfjobs_trainer.problems import Problem
 from hfjobs_trainer.specs.fixes import REMOVE, change
@@ -23,9 +24,6 @@ FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("mon
 # what the Hub takes in a field, read off its OpenAPI document: *  5  1,5  1-5  */5  5/10
 _FIELD = re.compile(r"\*|\d+(?:,\d+)*|\d+-\d+|(?:\*|\d+)/\d+")
 _LONGEST = {1: 31, 2: 29, 3: 31, 4: 30, 5: 31, 6: 30, 7: 31, 8: 31, 9: 30, 10: 31, 11: 30, 12: 31}
-
-RUN_ID = "HFT_RUN_ID"
-"""Environment variable by which a script continues a run."""
 
 
 def on_schedule(plan: Plan, schedule: str, *, is_possible: bool) -> Plan:

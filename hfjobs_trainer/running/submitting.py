@@ -8,8 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from hfjobs_trainer.errors import BackendError, SubmitInterrupted
-from hfjobs_trainer.planning.labels import RUN_LABEL
-from hfjobs_trainer.planning.schedule import RUN_ID
+from hfjobs_trainer.planning.labels import RUN_ID, RUN_LABEL
 from hfjobs_trainer.running.backends.base import Backend, JobRecord
 from hfjobs_trainer.running.backends.registry import traits_at
 from hfjobs_trainer.running.reuse import list_runs

@@ -165,6 +165,10 @@ def outline(source: str) -> tuple[list[Any], list[Any]]:
         if isinstance(item, ast.Constant):
             constants.append(item.value)
             shape.append(ast.Constant)
+        elif isinstance(item, ast.keyword):  # its name may be a key that the user chose
+            constants.append(item.arg)
+            shape.append(ast.keyword)
+            queue.append(item.value)
         elif isinstance(item, ast.AST):
             shape.append(type(item))
             queue += [getattr(item, name, None) for name in item._fields]

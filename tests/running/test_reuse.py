@@ -237,6 +237,7 @@ def test_what_is_used_may_be_resumed_by_itself_too(hub: hubsim.Hub, client: hft.
     assert again._resuming is not None  # pyright: ignore[reportPrivateUsage]
 
 
+@pytest.mark.torch
 def test_on_this_machine(tmp_path: Path, asked: dict[str, Any], script: Path) -> None:
     script.write_text(script.read_text() + "import time; time.sleep(60)\n")
     client = hft.Client(backend=hft.LocalBackend(root=tmp_path / "runs", python="current", grace_seconds=1))

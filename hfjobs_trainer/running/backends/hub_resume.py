@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hfjobs_trainer.errors import BackendError
 from hfjobs_trainer.planning.hardware.catalogue import find_flavor, suggest_flavors
-from hfjobs_trainer.planning.labels import GROUP_LABEL, NODES_LABEL, RANK_LABEL, RESUMES_LABEL, RUN_LABEL, SUBMIT_LABEL
+from hfjobs_trainer.planning.labels import (
+    GROUP_LABEL,
+    NODES_LABEL,
+    RANK_LABEL,
+    RESUMES_LABEL,
+    RUN_ID,
+    RUN_LABEL,
+    SUBMIT_LABEL,
+)
 from hfjobs_trainer.planning.plan import JobRequest
-from hfjobs_trainer.planning.schedule import RUN_ID
 from hfjobs_trainer.running.backends.base import TERMINAL
 from hfjobs_trainer.running.backends.hub_connection import Connection, Json, Secret, read_json
 from hfjobs_trainer.running.backends.hub_duplicates import JOBS, Duplicates

@@ -17,8 +17,7 @@ from hfjobs_trainer.display import plural, shown
 from hfjobs_trainer.errors import BackendError, JobNotFound
 from hfjobs_trainer.facts.backends import LOCAL, BackendTraits
 from hfjobs_trainer.find_uv import find_links, find_uv
-from hfjobs_trainer.planning.labels import RESUMES_LABEL, RUN_LABEL
-from hfjobs_trainer.planning.schedule import RUN_ID
+from hfjobs_trainer.planning.labels import RESUMES_LABEL, RUN_ID, RUN_LABEL
 from hfjobs_trainer.running.backends import processes, supervise
 from hfjobs_trainer.running.backends.base import JobRecord, JobRecords, JobStatus, Usage
 from hfjobs_trainer.running.backends.heirs import left_of

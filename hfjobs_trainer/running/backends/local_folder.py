@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 from hfjobs_trainer.errors import BackendError
-from hfjobs_trainer.planning.schedule import RUN_ID
+from hfjobs_trainer.planning.labels import RUN_ID
 from hfjobs_trainer.running.backends.base import JobRecord, JobStatus, Stage
 from hfjobs_trainer.running.backends.local_files import LARGEST_RECORD, open_file, open_private, read_file, read_json
 from hfjobs_trainer.running.backends.processes import Identity

@@ -105,7 +105,7 @@ def view(progress: Progress, now: float, width: int, marks: Marks) -> View:
         *_nodes(progress),
         *_steps(progress, now, room, marks),
         *_curves(progress, room, marks),
-        *(row._replace(is_detail=True) for row in details),
+        *(Row(row.label, row.spans, row.style, is_detail=True) for row in details),
         *_cost(progress, now, room),
         *_alerts(progress, room, marks),
     ]
