@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,10 @@ MADE_WITH_TORCH = {"tiny_model", "tiny_reward_model", "vlm", "warm"}
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Environments that uv makes for scripts are used more than once: what they import is compiled once.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Whoever starts the tests in the background may have SIGINT ignored, which processes of the tests would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Examples that hypothesis tries of each property: some while one works, many where nobody waits.
 settings.register_profile("local", max_examples=25, deadline=None)
