@@ -21,6 +21,9 @@ export UV_FIND_LINKS := $(subst $(empty) $(empty),$(comma),$(FIND_LINKS))
 endif
 endif
 
+# Many tests wait: for a timeout, a retry, the end of a process. So there is one process more than there are cores.
+export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test quick check lint format generate bench constraints clean
 
@@ -39,10 +42,10 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 demo: $(READY) ## Train two tiny models on this machine with real TRL, from spec to model
 	$(BIN)/python -m examples.demo
 
-test: $(READY) ## Run the whole test suite, a process per core; PYTEST_ARGS="-k dpo -n0" narrows it, in one process
+test: $(READY) ## Run the whole test suite, in parallel; PYTEST_ARGS="-k dpo -n0" narrows it, in one process
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
-quick: $(READY) ## Run the quick tests, which need no torch: a minute and a half
+quick: $(READY) ## Run the quick tests, which need no torch: some four minutes
 	$(BIN)/python -m tests.quick $(PYTEST_ARGS)
 
 check: lint test ## All that CI asks for: lint, then test
