@@ -355,7 +355,7 @@ def test_every_argument_of_trls_parser_is_known(method: str) -> None:
     spec = hft.METHODS[method]
     handled = {
         *trl_cli.TYPES,
-        *trl_cli._LORA,
+        *trl_cli.LORA,
         *trl_cli._WITHOUT_EFFECT,
         *names.FOLDED_TYPES,
         *names.FOLDED_FIELDS,
