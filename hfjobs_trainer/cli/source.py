@@ -68,7 +68,7 @@ def read_spec(client: Client, words: Sequence[str], max_usd: float | None = None
 
         text = sys.stdin.read() if first == "-" else json.dumps({"method": "script", "script": first})
         return load_text(text, flags=flags)
-    if len(words) > 1 and not Path(first).exists() and _is_command(words):
+    if is_command(words):
         return client.load([*words, *cap])
     return client.load(first, flags=flags)
 
@@ -84,7 +84,8 @@ def _is_own_script(path: str) -> bool:
     return not opens_block(text, "hfjobs-trainer") and "[tool.hfjobs-trainer]" not in text
 
 
-def _is_command(words: Sequence[str]) -> bool:
+def is_command(words: Sequence[str]) -> bool:
+    """Whether the words are the command line of a training rather than a file and options."""
     from hfjobs_trainer.specs.launchers import is_command_line
 
-    return is_command_line(f"{words[0]} ...")
+    return len(words) > 1 and not Path(words[0]).exists() and is_command_line(f"{words[0]} ...")

@@ -10,7 +10,7 @@ import click
 
 from hfjobs_trainer.cli.main import FAILED
 from hfjobs_trainer.cli.output import job_record, note, plan_record, print_json, result_record, status_record
-from hfjobs_trainer.cli.source import JSON, SETTINGS, client_of, read_spec, takes_spec
+from hfjobs_trainer.cli.source import JSON, SETTINGS, client_of, is_command, read_spec, takes_spec
 
 if TYPE_CHECKING:
     from hfjobs_trainer.planning.plan import Plan
@@ -57,7 +57,7 @@ def submit(
     client = client_of(backend, namespace)
     if schedule is not None and (reuse or max_resumes or wait or watch):
         raise click.UsageError("--schedule starts each run anew: leave out --reuse, --max-resumes, --wait and --watch")
-    if show_hf:
+    if show_hf and words:
         click.echo(_hf_lines(words))
         return
     plan = client.plan(read_spec(client, words, max_usd))
@@ -125,5 +125,5 @@ def _price(plan: Plan) -> str:
 
 def _hf_lines(words: tuple[str, ...]) -> str:
     """The commands that do the same with the Hub's own client, which reads the options in the script's header."""
-    spec = shlex.join(words)
-    return f"hft render {spec} -o train.py\nhf jobs uv run train.py"
+    spec = shlex.join(["--", *words] if is_command(words) else words)
+    return f"hft render -o train.py {spec}\nhf jobs uv run train.py"

@@ -239,6 +239,14 @@ def test_help_imports_little() -> None:
     assert modules.isdisjoint({"pydantic", "huggingface_hub", "rich", "yaml", "hfjobs_trainer.client"})
 
 
+def test_the_lines_of_the_other_client(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, spec in (([file, "--lora.r", "8"], f"{file} --lora.r 8"), (["--", *TRL], f"-- {' '.join(TRL)}")):
+        assert run(["submit", "--show-hf", *words]) == 0
+        assert capsys.readouterr().out == f"hft render -o train.py {spec}\nhf jobs uv run train.py\n"
+    assert run(["submit", "--show-hf"]) == 2
+    assert "name a spec" in capsys.readouterr().err
+
+
 def test_a_log_is_explained(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("train.log").write_text("ModuleNotFoundError: No module named 'math_verify'\n")
     assert run(["diagnose", "train.log", "--exit-code", "1"]) == 0

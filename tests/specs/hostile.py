@@ -132,7 +132,7 @@ class Broken:
     name: str = "x"
 
     @property
-    def __dict__(self) -> Any:  # type: ignore[override]
+    def __dict__(self) -> Any:
         raise RuntimeError("no")
 
     def __getattribute__(self, name: str) -> Any:
@@ -207,13 +207,13 @@ class Liar:
     """Says that it is a text."""
 
     @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    def __class__(self) -> Any:
         return str
 
 
 class FalseMapping:
     @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    def __class__(self) -> Any:
         return dict
 
 
